@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Assertions that stay on in release builds, and the attributes every header uses.
+ *
+ * LB_ASSERT finds our own bugs; it never judges what a peer, a user or the kernel does. The failing
+ * branch is one call to a cold function, so that a hot file pulls in no stdio. LB_DASSERT is for
+ * per-byte loops and vanishes unless the build has debug assertions (-DLB_DEBUG_ASSERTS).
+ *
+ * Layer: util.
+ */
+
+#define LB_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+#define LB_MUST_CHECK __attribute__((warn_unused_result))
+#define LB_COLD __attribute__((cold, noinline))
+#define LB_NORETURN __attribute__((noreturn))
+#define LB_CACHE_ALIGNED __attribute__((aligned(64)))
+#define LB_UNUSED __attribute__((unused))
+
+#define _cleanup_(fn) __attribute__((cleanup(fn)))
+
+/* Number of elements of a true array. */
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Hands a pointer on and leaves NULL behind: `return take_ptr(p)` defuses a _cleanup_. */
+#define take_ptr(p) \
+	({ \
+		__typeof__(p) *taken_at_ = &(p); \
+		__typeof__(p) taken_ = *taken_at_; \
+		*taken_at_ = NULL; \
+		taken_; \
+	})
+
+/* The struct of type `type` whose member `member` is at `ptr`. */
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* Writes one line to stderr and aborts. Thread: any. */
+void assert_failed(const char *expr, const char *file, int line,
+		   const char *func) LB_COLD LB_NORETURN;
+
+#define LB_ASSERT(expr) \
+	do { \
+		if (__builtin_expect(!(expr), 0)) \
+			assert_failed(#expr, __FILE__, __LINE__, __func__); \
+	} while (0)
+
+#ifdef LB_DEBUG_ASSERTS
+#define LB_DASSERT(expr) LB_ASSERT(expr)
+#else
+#define LB_DASSERT(expr) ((void)sizeof(expr))
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Returns a place for one more error, or NULL when enough are kept or memory is short. */
+static struct err_item *err_next(struct err *e)
+{
+	e->n++;
+	if (e->n_kept == ERR_KEPT_MAX)
+		return NULL;
+
+	struct err_item *grown = reallocarray(e->item, e->n_kept + 1, sizeof(*grown));
+	if (grown == NULL)
+		return NULL;
+	e->item = grown;
+
+	struct err_item *it = &e->item[e->n_kept++];
+	*it = (struct err_item){ 0 };
+	return it;
+}
+
+int err_at(struct err *e, struct mark at, const char *fmt, ...)
+{
+	struct err_item *it = err_next(e);
+	if (it == NULL)
+		return -EINVAL;
+
+	int used = 0;
+	if (at.file != NULL && at.line != 0 && at.col != 0)
+		used = snprintf(it->text, sizeof(it->text), "%s:%u:%u: ", at.file, at.line, at.col);
+	else if (at.file != NULL && at.line != 0)
+		used = snprintf(it->text, sizeof(it->text), "%s:%u: ", at.file, at.line);
+	else if (at.file != NULL)
+		used = snprintf(it->text, sizeof(it->text), "%s: ", at.file);
+	it->line = at.line;
+	it->col = at.col;
+
+	if (used >= 0 && (size_t)used < sizeof(it->text)) {
+		va_list ap;
+		va_start(ap, fmt);
+		(void)vsnprintf(it->text + used, sizeof(it->text) - (size_t)used, fmt, ap);
+		va_end(ap);
+	}
+	return -EINVAL;
+}
+
+int err_add(struct err *e, int negative_errno, const char *fmt, ...)
+{
+	struct err_item *it = err_next(e);
+	if (it == NULL)
+		return negative_errno;
+
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(it->text, sizeof(it->text), fmt, ap);
+	va_end(ap);
+	return negative_errno;
+}
+
+static int err_compare(const void *pa, const void *pb)
+{
+	const struct err_item *a = pa, *b = pb;
+
+	if (a->line != b->line)
+		return a->line < b->line ? -1 : 1;
+	if (a->col != b->col)
+		return a->col < b->col ? -1 : 1;
+	return 0;
+}
+
+void err_sort(struct err *e)
+{
+	if (e->n_kept > 1)
+		qsort(e->item, e->n_kept, sizeof(e->item[0]), err_compare);
+}
+
+size_t err_n_lines(const struct err *e)
+{
+	return e->n_kept + (e->n > e->n_kept ? 1 : 0);
+}
+
+const char *err_line(const struct err *e, size_t i, char *scratch, size_t scratch_len)
+{
+	LB_ASSERT(i < err_n_lines(e));
+	if (i < e->n_kept)
+		return e->item[i].text;
+	(void)snprintf(scratch, scratch_len, "and %zu more", e->n - e->n_kept);
+	return scratch;
+}
+
+void err_deinit(struct err *e)
+{
+	free(e->item);
+	*e = ERR_INIT;
+}

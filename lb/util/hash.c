@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/hash.h"
+
+/* FNV-1a's parameters for 64 bits, as published. */
+#define FNV_BASIS UINT64_C(0xcbf29ce484222325)
+#define FNV_PRIME UINT64_C(0x100000001b3)
+
+/* 2^64 divided by the golden ratio: keeps hash_mix() away from F's fixed point, 0. */
+#define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+/* The finaliser of splitmix64: each bit of `x` changes half of the result's. */
+static uint64_t hash_finish(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 27;
+	x *= UINT64_C(0x94d049bb133111eb);
+	x ^= x >> 31;
+	return x;
+}
+
+uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
+{
+	const uint8_t *b = p;
+	uint64_t h = FNV_BASIS ^ hash_finish(seed);
+
+	for (size_t i = 0; i < n; i++) {
+		h ^= b[i];
+		h *= FNV_PRIME;
+	}
+	return hash_finish(h);
+}
+
+uint64_t hash_mix(uint64_t a, uint64_t b)
+{
+	return hash_finish(hash_finish(a + GOLDEN) + b);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "util/assert.h"
+
+static bool is_in_array(const struct json *j)
+{
+	return j->depth > 0 && (j->is_array & (1u << (j->depth - 1))) != 0;
+}
+
+/* What stands before each value: its comma, if it is an array's, and the assertion of its place. */
+static void value_begin(struct json *j)
+{
+	/* in an object behind a key, in an array, or the first and only one at the top */
+	LB_ASSERT(j->has_key || is_in_array(j) || (j->depth == 0 && !j->needs_comma));
+
+	if (!j->has_key && j->needs_comma)
+		text_add(&j->out, SLICE(","));
+	j->has_key = false;
+	j->needs_comma = true;
+}
+
+static void nest(struct json *j, bool is_array)
+{
+	value_begin(j);
+	LB_ASSERT(j->depth < JSON_DEPTH_MAX);
+
+	uint32_t bit = 1u << j->depth;
+	j->is_array = is_array ? j->is_array | bit : j->is_array & ~bit;
+	j->depth++;
+	j->needs_comma = false;
+	text_add(&j->out, is_array ? SLICE("[") : SLICE("{"));
+}
+
+static void unnest(struct json *j, bool is_array)
+{
+	LB_ASSERT(j->depth > 0 && is_in_array(j) == is_array && !j->has_key);
+
+	j->depth--;
+	j->needs_comma = true;
+	text_add(&j->out, is_array ? SLICE("]") : SLICE("}"));
+}
+
+void json_object_begin(struct json *j)
+{
+	nest(j, false);
+}
+
+void json_object_end(struct json *j)
+{
+	unnest(j, false);
+}
+
+void json_array_begin(struct json *j)
+{
+	nest(j, true);
+}
+
+void json_array_end(struct json *j)
+{
+	unnest(j, true);
+}
+
+static bool is_continuation(const struct slice *s, size_t at)
+{
+	return at < s->n && ((unsigned char)s->p[at] & 0xc0) == 0x80;
+}
+
+/*
+ * The length of the UTF-8 character at `at`, 0 if there is none (RFC 3629, section 4): continuation
+ * bytes that are missing or stray, overlong forms, surrogates and what is above U+10FFFF.
+ */
+static size_t utf8_len(const struct slice *s, size_t at)
+{
+	unsigned char c = (unsigned char)s->p[at];
+	unsigned char next = at + 1 < s->n ? (unsigned char)s->p[at + 1] : 0;
+
+	if (c < 0x80)
+		return 1;
+	if (c < 0xc2 || c > 0xf4 || !is_continuation(s, at + 1))
+		return 0;
+	if (c < 0xe0)
+		return 2;
+	if ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) || !is_continuation(s, at + 2))
+		return 0;
+	if (c < 0xf0)
+		return 3;
+	if ((c == 0xf0 && next < 0x90) || (c == 0xf4 && next > 0x8f) || !is_continuation(s, at + 3))
+		return 0;
+	return 4;
+}
+
+static bool is_plain(char c)
+{
+	unsigned char u = (unsigned char)c;
+
+	return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
+}
+
+/* The one ASCII character that must be escaped (RFC 8259, section 7). */
+static void escaped(struct text *out, char c)
+{
+	switch (c) {
+	case '"': text_add(out, SLICE("\\\"")); break;
+	case '\\': text_add(out, SLICE("\\\\")); break;
+	case '\n': text_add(out, SLICE("\\n")); break;
+	case '\r': text_add(out, SLICE("\\r")); break;
+	case '\t': text_add(out, SLICE("\\t")); break;
+	default: text_addf(out, "\\u%04x", (unsigned)(unsigned char)c);
+	}
+}
+
+static void quoted(struct text *out, struct slice s)
+{
+	size_t i = 0;
+
+	text_add(out, SLICE("\""));
+	while (i < s.n) {
+		size_t n = 0;
+		while (i + n < s.n && is_plain(s.p[i + n]))
+			n++;
+		if (n == 0 && (unsigned char)s.p[i] >= 0x80)
+			n = utf8_len(&s, i);
+
+		if (n != 0) {
+			text_add(out, (struct slice){ .p = s.p + i, .n = n });
+			i += n;
+			continue;
+		}
+		if ((unsigned char)s.p[i] >= 0x80)
+			text_add(out, SLICE("\xef\xbf\xbd")); /* U+FFFD */
+		else
+			escaped(out, s.p[i]);
+		i++;
+	}
+	text_add(out, SLICE("\""));
+}
+
+void json_key(struct json *j, const char *key)
+{
+	LB_ASSERT(j->depth > 0 && !is_in_array(j) && !j->has_key);
+
+	if (j->needs_comma)
+		text_add(&j->out, SLICE(","));
+	quoted(&j->out, slice_of(key));
+	text_add(&j->out, SLICE(":"));
+	j->has_key = true;
+}
+
+void json_string(struct json *j, struct slice s)
+{
+	value_begin(j);
+	quoted(&j->out, s);
+}
+
+void json_uint(struct json *j, uint64_t v)
+{
+	value_begin(j);
+	text_addf(&j->out, "%" PRIu64, v);
+}
+
+void json_int(struct json *j, int64_t v)
+{
+	value_begin(j);
+	text_addf(&j->out, "%" PRId64, v);
+}
+
+void json_bool(struct json *j, bool v)
+{
+	value_begin(j);
+	text_add(&j->out, v ? SLICE("true") : SLICE("false"));
+}
+
+void json_null(struct json *j)
+{
+	value_begin(j);
+	text_add(&j->out, SLICE("null"));
+}
+
+void json_double(struct json *j, double v)
+{
+	if (!isfinite(v)) {
+		json_null(j);
+		return;
+	}
+	value_begin(j);
+	text_addf(&j->out, "%.6f", v);
+}
+
+void json_kv_uint(struct json *j, const char *key, uint64_t v)
+{
+	json_key(j, key);
+	json_uint(j, v);
+}
+
+void json_kv_string(struct json *j, const char *key, const char *str)
+{
+	json_key(j, key);
+	json_string(j, slice_of(str));
+}
+
+void json_kv_slice(struct json *j, const char *key, struct slice s)
+{
+	json_key(j, key);
+	json_string(j, s);
+}
+
+void json_kv_bool(struct json *j, const char *key, bool v)
+{
+	json_key(j, key);
+	json_bool(j, v);
+}
+
+void json_deinit(struct json *j)
+{
+	text_deinit(&j->out);
+	*j = JSON_INIT;
+}

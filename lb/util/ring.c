@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Positions only grow; a position's place in `data` is its low bits. Of what lies between tail and
+ * head, each record is its length (4 bytes) and its bytes, and either may wrap around the end:
+ *
+ *	   tail              head
+ *	    v                 v
+ *	....[len|bytes][len|b].......     used = head - tail, free = size - used
+ *
+ * The writer publishes a record with a release store to `head`, the reader gives its place back
+ * with a release store to `tail`. Each side keeps what it last saw of the other's position, so that
+ * the line that the other writes is fetched only when that copy says full, or empty.
+ */
+
+#include "util/ring.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RING_BYTES_MIN 64u /* a guess: half of it and a length must fit */
+
+struct ring {
+	/* written by the writer */
+	LB_CACHE_ALIGNED _Atomic uint64_t head;
+	uint64_t seen_tail;
+	_Atomic uint64_t n_dropped;
+
+	/* written by the reader */
+	LB_CACHE_ALIGNED _Atomic uint64_t tail;
+	uint64_t seen_head;
+
+	/* written by ring_new() */
+	LB_CACHE_ALIGNED size_t size; /* a power of two */
+	uint8_t data[];
+};
+
+struct ring *ring_new(size_t bytes)
+{
+	size_t size = RING_BYTES_MIN;
+	while (size < bytes && size <= SIZE_MAX / 4)
+		size *= 2;
+
+	/* aligned_alloc() wants a multiple of the alignment. */
+	size_t n = (sizeof(struct ring) + size + 63) & ~(size_t)63;
+	struct ring *r = size < bytes ? NULL : aligned_alloc(_Alignof(struct ring), n);
+	if (r == NULL)
+		return NULL;
+	memset(r, 0, sizeof(*r));
+	r->size = size;
+	return r;
+}
+
+struct ring *ring_free(struct ring *r)
+{
+	free(r);
+	return NULL;
+}
+
+static void ring_copy_in(struct ring *r, uint64_t at, const void *from, size_t n)
+{
+	size_t off = (size_t)at & (r->size - 1);
+	size_t first = n < r->size - off ? n : r->size - off;
+
+	memcpy(r->data + off, from, first);
+	memcpy(r->data, (const uint8_t *)from + first, n - first);
+}
+
+static void ring_copy_out(const struct ring *r, uint64_t at, void *to, size_t n)
+{
+	size_t off = (size_t)at & (r->size - 1);
+	size_t first = n < r->size - off ? n : r->size - off;
+
+	memcpy(to, r->data + off, first);
+	memcpy((uint8_t *)to + first, r->data, n - first);
+}
+
+int ring_write(struct ring *r, const void *rec, size_t n)
+{
+	LB_ASSERT(n > 0 && n <= r->size / 2 && n <= UINT32_MAX);
+
+	uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+	uint32_t len = (uint32_t)n;
+	size_t need = sizeof(len) + n;
+
+	if (r->size - (head - r->seen_tail) < need) {
+		/* acquire: the reader's copy of what we overwrite is done */
+		r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+		if (r->size - (head - r->seen_tail) < need) {
+			uint64_t d = atomic_load_explicit(&r->n_dropped, memory_order_relaxed);
+			atomic_store_explicit(&r->n_dropped, d + 1, memory_order_relaxed);
+			return -ENOSPC;
+		}
+	}
+
+	ring_copy_in(r, head, &len, sizeof(len));
+	ring_copy_in(r, head + sizeof(len), rec, n);
+	/* release: a reader that sees the new head sees the record */
+	atomic_store_explicit(&r->head, head + need, memory_order_release);
+	return 0;
+}
+
+size_t ring_read(struct ring *r, void *out, size_t max)
+{
+	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+
+	if (tail == r->seen_head) {
+		r->seen_head = atomic_load_explicit(&r->head, memory_order_acquire);
+		if (tail == r->seen_head)
+			return 0;
+	}
+
+	uint32_t len;
+	ring_copy_out(r, tail, &len, sizeof(len));
+	LB_ASSERT(len > 0 && len <= r->size / 2);
+
+	size_t n = len < max ? len : max;
+	ring_copy_out(r, tail + sizeof(len), out, n);
+	/* release: the writer may overwrite the record once it sees this */
+	atomic_store_explicit(&r->tail, tail + sizeof(len) + len, memory_order_release);
+	return n;
+}
+
+uint64_t ring_n_dropped(const struct ring *r)
+{
+	return atomic_load_explicit(&r->n_dropped, memory_order_relaxed);
+}

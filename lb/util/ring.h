@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Ring: records of bytes from one writer to one reader, without a lock.
+ *
+ * A full ring drops the record and counts it. Thread: one writer, one reader.
+ *
+ * Layer: util.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/assert.h"
+
+struct ring;
+
+/* `bytes` is rounded up to a power of two. Returns NULL when memory is short. */
+struct ring *ring_new(size_t bytes);
+
+/* NULL is fine. Returns NULL. */
+struct ring *ring_free(struct ring *r);
+
+/*
+ * ring_write() - copy one record of 1 byte to half the ring's bytes
+ *
+ * Returns 0, or -ENOSPC and counts a drop. Writer only. Hot.
+ */
+int ring_write(struct ring *r, const void *rec, size_t n);
+
+/*
+ * ring_read() - the oldest record, copied to `out`
+ *
+ * Returns its length, or 0 when the ring is empty. A record longer than `max` is cut. Reader only.
+ */
+size_t ring_read(struct ring *r, void *out, size_t max);
+
+/* Records dropped since the ring was made. Thread: any. */
+uint64_t ring_n_dropped(const struct ring *r);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The twin of slab.c for sanitizer and valgrind builds: each object is malloc'ed at get and freed
+ * at put, so that a use after put, an overrun and a leak are seen as such. Handles, limits and the
+ * need to reserve are the same; capacity is exactly what was reserved and never falls.
+ */
+
+#include "util/slab.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Stands before each object; keeps malloc's alignment of 16. */
+struct object {
+	_Alignas(16) const struct slab *slab;
+	uint32_t index;
+	char data[] __attribute__((aligned(16)));
+};
+
+struct place {
+	struct object *object; /* owns; NULL: free */
+	uint16_t gen;          /* never 0 */
+};
+
+struct slab {
+	const char *name;
+	size_t size;
+	uint32_t max;
+	uint32_t n_places;   /* what `place` has: the capacity */
+	uint32_t n_used;     /* living objects */
+	uint32_t lowest;     /* no free place is below */
+	uint32_t fail_after; /* 0: never */
+	struct place *place; /* owns */
+};
+
+struct slab *slab_new(const char *name, size_t size, uint32_t max)
+{
+	LB_ASSERT(size > 0 && size <= UINT32_MAX && max > 0);
+
+	struct slab *s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return NULL;
+	s->name = name;
+	s->size = size;
+	s->max = max;
+	return s;
+}
+
+/* Never returns: a leak, by name. */
+static LB_COLD LB_NORETURN void objects_left(const struct slab *s)
+{
+	char text[96];
+
+	(void)snprintf(text, sizeof(text), "slab %s: %u objects left", s->name, s->n_used);
+	assert_failed(text, __FILE__, __LINE__, __func__);
+}
+
+struct slab *slab_free(struct slab *s)
+{
+	if (s == NULL)
+		return NULL;
+	if (s->n_used != 0)
+		objects_left(s);
+	free(s->place);
+	free(s);
+	return NULL;
+}
+
+int slab_reserve(struct slab *s, uint32_t n)
+{
+	uint32_t room = s->max - s->n_used;
+	uint32_t n_places = s->n_used + (n < room ? n : room);
+
+	if (n_places > s->n_places) {
+		struct place *grown = reallocarray(s->place, n_places, sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		for (uint32_t i = s->n_places; i < n_places; i++)
+			grown[i] = (struct place){ .gen = 1 };
+		s->place = grown;
+		s->n_places = n_places;
+	}
+	return n > room ? -ENOSPC : 0;
+}
+
+void *slab_get(struct slab *s)
+{
+	if (s->fail_after != 0 && --s->fail_after == 0)
+		return NULL;
+	if (s->n_used == s->n_places)
+		return NULL;
+
+	while (s->place[s->lowest].object != NULL)
+		s->lowest++;
+	struct object *o = calloc(1, sizeof(*o) + s->size);
+	if (o == NULL)
+		return NULL;
+	o->slab = s;
+	o->index = s->lowest++;
+	s->place[o->index].object = o;
+	s->n_used++;
+	return o->data;
+}
+
+/* The object around `obj`, which must be a living one of `s`. */
+static const struct object *object_of(const struct slab *s, const void *obj)
+{
+	const char *at = (const char *)obj - offsetof(struct object, data);
+	const struct object *o = (const void *)at;
+
+	LB_ASSERT(o->slab == s && o->index < s->n_places && s->place[o->index].object == o);
+	return o;
+}
+
+void slab_put(struct slab *s, void *obj)
+{
+	uint32_t index = object_of(s, obj)->index;
+	struct place *pl = &s->place[index];
+
+	free(pl->object);
+	pl->object = NULL;
+	if (++pl->gen == 0)
+		pl->gen = 1;
+	if (index < s->lowest)
+		s->lowest = index;
+	s->n_used--;
+}
+
+slab_handle slab_handle_of(const struct slab *s, const void *obj)
+{
+	uint32_t index = object_of(s, obj)->index;
+
+	return (slab_handle)s->place[index].gen << 32 | index;
+}
+
+void *slab_find(const struct slab *s, slab_handle h)
+{
+	uint32_t index = (uint32_t)h;
+
+	if (index >= s->n_places)
+		return NULL;
+	const struct place *pl = &s->place[index];
+	if (pl->object == NULL || pl->gen != h >> 32)
+		return NULL;
+	return pl->object->data;
+}
+
+uint32_t slab_n_used(const struct slab *s)
+{
+	return s->n_used;
+}
+
+size_t slab_bytes(const struct slab *s)
+{
+	return sizeof(*s) + s->n_places * sizeof(*s->place) +
+	       s->n_used * (sizeof(struct object) + s->size);
+}
+
+void *slab_next(const struct slab *s, uint32_t *cursor)
+{
+	for (uint32_t i = *cursor; i < s->n_places; i++) {
+		if (s->place[i].object == NULL)
+			continue;
+		*cursor = i + 1;
+		return s->place[i].object->data;
+	}
+	*cursor = s->n_places;
+	return NULL;
+}
+
+void slab_fail_after(struct slab *s, uint32_t n)
+{
+	s->fail_after = n;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/sockaddr.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+/*
+ * Reads a numeric address of one family. inet_pton(3) is strict (four decimal parts without leading
+ * zeros, no zone id) but wants a NUL. IPv4-mapped IPv6 is refused: our IPv6 sockets are
+ * IPV6_V6ONLY, so such an address could never match anything.
+ */
+static int host_parse(struct slice text, uint8_t family, struct addr *ret)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct addr a = { .family = family };
+
+	if (text.n == 0 || text.n >= sizeof(host) || memchr(text.p, '\0', text.n) != NULL)
+		return -EINVAL;
+	memcpy(host, text.p, text.n);
+	host[text.n] = '\0';
+
+	void *to = family == AF_INET ? (void *)a.v4 : (void *)a.v6;
+	if (inet_pton(family, host, to) != 1)
+		return -EINVAL;
+	if (family == AF_INET6 && memcmp(a.v6, v4_mapped, sizeof(v4_mapped)) == 0)
+		return -EINVAL;
+	*ret = a;
+	return 0;
+}
+
+/* Digits without leading zeros, at most `max`. */
+static int number_parse(struct slice text, unsigned max, unsigned *ret)
+{
+	unsigned v = 0;
+
+	if (text.n == 0 || text.n > 5 || (text.n > 1 && text.p[0] == '0'))
+		return -EINVAL;
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return -EINVAL;
+		v = v * 10 + (unsigned)(text.p[i] - '0');
+	}
+	if (v > max)
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+/* Cuts `text` at the last `c`: what is before stays, what is behind goes to *behind. */
+static bool cut_last(struct slice *text, char c, struct slice *behind)
+{
+	const char *at = text->n == 0 ? NULL : memrchr(text->p, c, text->n);
+	if (at == NULL)
+		return false;
+
+	size_t n = (size_t)(at - text->p);
+	*behind = (struct slice){ .p = at + 1, .n = text->n - n - 1 };
+	text->n = n;
+	return true;
+}
+
+int addr_parse(struct slice text, bool has_port, struct addr *ret)
+{
+	struct slice port_text;
+	struct addr a;
+	unsigned port;
+
+	if (!has_port) {
+		bool is_v6 = text.n != 0 && memchr(text.p, ':', text.n) != NULL;
+		return host_parse(text, is_v6 ? AF_INET6 : AF_INET, ret);
+	}
+
+	if (!cut_last(&text, ':', &port_text) || number_parse(port_text, UINT16_MAX, &port) < 0)
+		return -EINVAL;
+
+	uint8_t family = AF_INET;
+	if (text.n >= 2 && text.p[0] == '[' && text.p[text.n - 1] == ']') {
+		family = AF_INET6;
+		text = (struct slice){ .p = text.p + 1, .n = text.n - 2 };
+	}
+	if (host_parse(text, family, &a) < 0)
+		return -EINVAL;
+	a.port = (uint16_t)port;
+	*ret = a;
+	return 0;
+}
+
+/* Writes the address alone to `to`, which holds INET6_ADDRSTRLEN bytes; returns its length. */
+static size_t host_format(const struct addr *a, char *to)
+{
+	LB_ASSERT(a->family == AF_INET || a->family == AF_INET6);
+
+	const void *from = a->family == AF_INET ? (const void *)a->v4 : (const void *)a->v6;
+	const char *text = inet_ntop(a->family, from, to, INET6_ADDRSTRLEN);
+	LB_ASSERT(text != NULL); /* it fails for lack of room only */
+	return strlen(text);
+}
+
+char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX])
+{
+	(void)host_format(a, out);
+	return out;
+}
+
+/* Brackets, a colon, five digits and a NUL (which INET6_ADDRSTRLEN counts too). */
+static_assert(ADDR_TEXT_MAX >= INET6_ADDRSTRLEN + 8, "an address with its port fits");
+
+char *addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
+{
+	char *at = out;
+
+	if (a->family == AF_INET6)
+		*at++ = '[';
+	at += host_format(a, at);
+	if (a->family == AF_INET6)
+		*at++ = ']';
+	(void)snprintf(at, ADDR_TEXT_MAX - (size_t)(at - out), ":%u", (unsigned)a->port);
+	return out;
+}
+
+static bool host_eq(const struct addr *a, const struct addr *b)
+{
+	switch (a->family) {
+	case AF_INET: return memcmp(a->v4, b->v4, sizeof(a->v4)) == 0;
+	case AF_INET6: return memcmp(a->v6, b->v6, sizeof(a->v6)) == 0;
+	default: return true; /* no address equals no address */
+	}
+}
+
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && a->port == b->port && host_eq(a, b);
+}
+
+void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret)
+{
+	struct addr a = { 0 };
+
+	if (sa->sa_family == AF_INET) {
+		struct sockaddr_in sin;
+		memcpy(&sin, sa, sizeof(sin));
+		a.family = AF_INET;
+		a.port = ntohs(sin.sin_port);
+		memcpy(a.v4, &sin.sin_addr, sizeof(a.v4));
+	} else if (sa->sa_family == AF_INET6) {
+		struct sockaddr_in6 sin6;
+		memcpy(&sin6, sa, sizeof(sin6));
+		a.family = AF_INET6;
+		a.port = ntohs(sin6.sin6_port);
+		memcpy(a.v6, &sin6.sin6_addr, sizeof(a.v6));
+	}
+	*ret = a;
+}
+
+socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret)
+{
+	LB_ASSERT(a->family == AF_INET || a->family == AF_INET6);
+
+	memset(ret, 0, sizeof(*ret));
+	if (a->family == AF_INET) {
+		struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(a->port) };
+		memcpy(&sin.sin_addr, a->v4, sizeof(a->v4));
+		memcpy(ret, &sin, sizeof(sin));
+		return sizeof(sin);
+	}
+
+	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
+	memcpy(&sin6.sin6_addr, a->v6, sizeof(a->v6));
+	memcpy(ret, &sin6, sizeof(sin6));
+	return sizeof(sin6);
+}
+
+/* Whether the first `bits` bits are the same. */
+static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	unsigned bytes = bits / 8, rest = bits % 8;
+
+	if (memcmp(a, b, bytes) != 0)
+		return false;
+	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
+}
+
+int cidr_parse(struct slice text, struct cidr *ret)
+{
+	struct slice bits_text;
+	struct cidr c;
+
+	bool has_bits = cut_last(&text, '/', &bits_text);
+	if (addr_parse(text, false, &c.net) < 0)
+		return -EINVAL;
+
+	unsigned max = c.net.family == AF_INET ? 32 : 128, bits = max;
+	if (has_bits && number_parse(bits_text, max, &bits) < 0)
+		return -EINVAL;
+	c.bits = (uint8_t)bits;
+	*ret = c;
+	return 0;
+}
+
+bool cidr_contains(const struct cidr *c, const struct addr *a)
+{
+	if (c->net.family != a->family)
+		return false;
+	switch (a->family) {
+	case AF_INET: return prefix_eq(c->net.v4, a->v4, c->bits);
+	case AF_INET6: return prefix_eq(c->net.v6, a->v6, c->bits);
+	default: return false;
+	}
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A socket address, IPv4 or IPv6, in 20 bytes: small enough to sit in every session.
+ *
+ * Thread: any (pure functions).
+ *
+ * Layer: util.
+ */
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "util/assert.h"
+#include "util/slice.h"
+
+struct addr {
+	uint8_t family; /* AF_INET, AF_INET6; 0 is no address */
+	uint8_t pad;
+	uint16_t port; /* host byte order */
+	union {
+		uint8_t v4[4];
+		uint8_t v6[16];
+	};
+};
+
+/* Longest text of addr_format(): "[v6]:65535" and the NUL. */
+#define ADDR_TEXT_MAX 56
+
+/*
+ * addr_parse() - read "1.2.3.4:80" or "[::1]:80"; with `port` false, an address alone without
+ * brackets. Only numeric addresses, no leading or trailing space. Port 0 to 65535.
+ *
+ * Returns 0 and sets *ret, or -EINVAL and leaves *ret alone.
+ */
+int addr_parse(struct slice text, bool has_port, struct addr *ret) LB_MUST_CHECK;
+
+/* Writes "1.2.3.4:80" or "[::1]:80" and a NUL; returns `out`. */
+char *addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
+
+/* The same without brackets and port. */
+char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
+
+/* Address and port. */
+bool addr_eq(const struct addr *a, const struct addr *b);
+
+/* From the kernel's form; any other family gives family 0. */
+void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
+
+/* To the kernel's form; returns the length for bind(2) and connect(2). */
+socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
+
+/* A network in CIDR notation; an address alone is a network of one. */
+struct cidr {
+	struct addr net;
+	uint8_t bits;
+};
+
+/* Returns 0 and sets *ret, or -EINVAL. */
+int cidr_parse(struct slice text, struct cidr *ret) LB_MUST_CHECK;
+bool cidr_contains(const struct cidr *c, const struct addr *a);

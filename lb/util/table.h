@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Table: rows of text under headers, in columns as wide as their longest cell.
+ *
+ *	struct table *t = table_new(2, (const char *const[]){ "BACKEND", "ACTIVE" });
+ *	table_align_right(t, 1);
+ *	table_cell(t, "%s", b->name);
+ *	table_cell(t, "%u", b->active);
+ *	table_print(t, &out);
+ *	t = table_free(t);
+ *
+ * Cells are for a terminal: a control character in one is shown as `?`. Width is counted in UTF-8
+ * characters. Thread: the owner's. Layer: util.
+ */
+
+#include <stddef.h>
+
+#include "util/assert.h"
+#include "util/text.h"
+
+struct table;
+
+/* Copies the headers. Returns NULL when memory is short. */
+struct table *table_new(size_t n_cols, const char *const *header);
+
+/* NULL is fine. Returns NULL. */
+struct table *table_free(struct table *t);
+
+/* Numbers read better so. Applies to the header too; columns count from 0. */
+void table_align_right(struct table *t, size_t col);
+
+/* The next cell: from left to right, then the next row. */
+void table_cell(struct table *t, const char *fmt, ...) LB_PRINTF(2, 3);
+
+/*
+ * table_print() - add the whole table to `out`
+ *
+ * Two spaces between columns, none at the end of a line, a newline after each row; cells that the
+ * last row lacks are empty. Where memory was short for a cell, `out` is marked as failed.
+ */
+void table_print(const struct table *t, struct text *out);

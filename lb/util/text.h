@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Text: a buffer that grows with what is added.
+ *
+ * Short memory is remembered in `failed` and asked once, at the end: after the first failure
+ * nothing more is added. Not for the hot path.
+ *
+ * Thread: the owner's. Layer: util.
+ */
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/assert.h"
+#include "util/slice.h"
+
+struct text {
+	char *p;     /* owns; NULL as long as nothing was added, else a NUL stands behind byte n */
+	size_t n;    /* bytes, without that NUL */
+	size_t cap;  /* bytes allocated */
+	bool failed; /* something could not be added */
+};
+
+#define TEXT_INIT ((struct text){ 0 })
+
+/* Adds bytes; they may contain NULs. */
+void text_add(struct text *t, struct slice s);
+
+/* Adds what printf would write, without a limit of length. */
+void text_addf(struct text *t, const char *fmt, ...) LB_PRINTF(2, 3);
+void text_vaddf(struct text *t, const char *fmt, va_list ap) LB_PRINTF(2, 0);
+
+/* Adds the byte `c` `n` times. */
+void text_pad(struct text *t, char c, size_t n);
+
+/* What was added so far; valid until the next addition. */
+static inline struct slice text_slice(const struct text *t)
+{
+	return (struct slice){ .p = t->p, .n = t->n };
+}
+
+/* Forgets the bytes and a failure, and keeps the memory. */
+void text_clear(struct text *t);
+
+/* Frees the memory; the text is TEXT_INIT afterwards. */
+void text_deinit(struct text *t);
