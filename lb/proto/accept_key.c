@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * base64(SHA-1(key + GUID)), by libcrypto.
+ *
+ * Thread: any.
+ */
+#include "proto/accept_key.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <string.h>
+
+/* RFC 6455, 1.3. */
+#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#define GUID_LEN (sizeof(GUID) - 1)
+#define SHA1_LEN 20
+
+int accept_key(const char key[ACCEPT_KEY_NONCE_LEN], char out[ACCEPT_KEY_TEXT])
+{
+	char text[ACCEPT_KEY_NONCE_LEN + GUID_LEN];
+	uint8_t digest[SHA1_LEN];
+	unsigned n = 0;
+
+	memcpy(text, key, ACCEPT_KEY_NONCE_LEN);
+	memcpy(text + ACCEPT_KEY_NONCE_LEN, GUID, GUID_LEN);
+	if (EVP_Digest(text, sizeof(text), digest, &n, EVP_sha1(), NULL) != 1)
+		return -ENOMEM;
+	LB_ASSERT(n == SHA1_LEN);
+	(void)EVP_EncodeBlock((unsigned char *)out, digest, SHA1_LEN);
+	return 0;
+}
+
+void accept_key_encode_nonce(const uint8_t nonce[16], char out[ACCEPT_KEY_NONCE_TEXT])
+{
+	(void)EVP_EncodeBlock((unsigned char *)out, nonce, 16);
+}

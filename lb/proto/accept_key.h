@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The keys of a WebSocket handshake (RFC 6455, 4.2.2).
+ *
+ * Thread: any. Layer: proto. Includes util/ only.
+ */
+
+#include <stdint.h>
+
+#include "util/assert.h"
+
+#define ACCEPT_KEY_NONCE_LEN 24                          /* 16 bytes in base64 */
+#define ACCEPT_KEY_NONCE_TEXT (ACCEPT_KEY_NONCE_LEN + 1) /* with its NUL */
+#define ACCEPT_KEY_LEN 28                                /* 20 bytes in base64 */
+#define ACCEPT_KEY_TEXT (ACCEPT_KEY_LEN + 1)             /* with its NUL */
+
+/*
+ * accept_key() - the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key
+ *
+ * Writes ACCEPT_KEY_LEN characters and a NUL. Returns 0, or -ENOMEM where libcrypto is out of
+ * memory (and `out` is not to be used).
+ */
+int accept_key(const char key[ACCEPT_KEY_NONCE_LEN], char out[ACCEPT_KEY_TEXT]) LB_MUST_CHECK;
+
+/* A client's Sec-WebSocket-Key from its 16 random bytes: 24 characters and a NUL. */
+void accept_key_encode_nonce(const uint8_t nonce[16], char out[ACCEPT_KEY_NONCE_TEXT]);

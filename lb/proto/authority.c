@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RFC 3986, 3.2 as far as HTTP uses it. IPvFuture and zone identifiers are refused: nobody routes
+ * by them, and what two parsers may read in two ways is not passed on.
+ *
+ * Thread: any.
+ */
+#include "proto/authority.h"
+
+#include <stdint.h>
+
+#include "proto/octet.h"
+#include "util/parse.h"
+#include "util/sockaddr.h"
+
+/* "", ":" or ":8080"; RFC 3986 lets a port be empty. */
+static bool is_port(struct slice s)
+{
+	uint64_t port;
+
+	if (s.n == 0)
+		return true;
+	if (s.p[0] != ':')
+		return false;
+	s = (struct slice){ .p = s.p + 1, .n = s.n - 1 };
+	return s.n == 0 || (parse_uint(s, &port) == 0 && port <= UINT16_MAX);
+}
+
+/* Letters, digits, marks, and '%' before two hexadecimal digits only. */
+static bool is_reg_name(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = (uint8_t)s.p[i];
+
+		if (!octet_is(c, OCTET_HOST) || c == '[' || c == ']')
+			return false;
+		if (c == '%' && (s.n - i < 3 || !octet_is((uint8_t)s.p[i + 1], OCTET_HEX) ||
+				 !octet_is((uint8_t)s.p[i + 2], OCTET_HEX)))
+			return false;
+	}
+	return s.n != 0;
+}
+
+/* `s` begins with '['. */
+static bool parse_ipv6(struct slice s, struct slice *ret_host)
+{
+	const char *end = memchr(s.p, ']', s.n);
+	struct addr a;
+
+	if (end == NULL)
+		return false;
+	size_t n = (size_t)(end - s.p);
+	struct slice inner = { .p = s.p + 1, .n = n - 1 };
+	if (inner.n == 0 || addr_parse(inner, false, &a) < 0 || a.family != AF_INET6)
+		return false;
+	if (!is_port((struct slice){ .p = end + 1, .n = s.n - n - 1 }))
+		return false;
+	*ret_host = (struct slice){ .p = s.p, .n = n + 1 };
+	return true;
+}
+
+bool authority_parse(struct slice s, struct slice *ret_host)
+{
+	if (s.n == 0)
+		return false;
+	if (s.p[0] == '[')
+		return parse_ipv6(s, ret_host);
+
+	const char *colon = memchr(s.p, ':', s.n);
+	struct slice host = { .p = s.p, .n = colon != NULL ? (size_t)(colon - s.p) : s.n };
+	if (!is_port((struct slice){ .p = s.p + host.n, .n = s.n - host.n }) || !is_reg_name(host))
+		return false;
+	if (host.p[host.n - 1] == '.')
+		host.n--;
+	if (host.n == 0)
+		return false;
+	*ret_host = host;
+	return true;
+}

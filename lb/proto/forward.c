@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads are written field by field: a field that passes is copied from its name's first byte to its
+ * value's last. What is removed is decided beforehand, in a map with a bit for each field.
+ *
+ * Thread: any.
+ */
+#include "proto/forward.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define CONNECTION_NAMES_MAX 100u /* as many as there can be fields: more is an attack */
+
+/* Fields not to be sent on, by their place in the head. */
+struct drops {
+	bool field[HTTP1_FIELDS_MAX];
+};
+
+/* ---- a buffer that is filled ----------------------------------------------------------------- */
+
+struct out {
+	uint8_t *p; /* borrowed */
+	size_t n, cap;
+	bool is_full; /* something did not fit */
+};
+
+static void out_add(struct out *o, struct slice s)
+{
+	if (o->cap - o->n < s.n) {
+		o->is_full = true;
+		return;
+	}
+	if (s.n != 0)
+		memcpy(o->p + o->n, s.p, s.n);
+	o->n += s.n;
+}
+
+static void out_line(struct out *o, struct slice name, struct slice value)
+{
+	out_add(o, name);
+	out_add(o, SLICE(": "));
+	out_add(o, value);
+	out_add(o, SLICE("\r\n"));
+}
+
+/* A field as it came. */
+static void out_field(struct out *o, const uint8_t *buf, const struct http1_field *f)
+{
+	size_t n = (size_t)(f->value.off + f->value.len - f->name.off);
+
+	out_add(o, (struct slice){ .p = (const char *)buf + f->name.off, .n = n });
+	out_add(o, SLICE("\r\n"));
+}
+
+static int out_end(struct out *o)
+{
+	out_add(o, SLICE("\r\n"));
+	return o->is_full ? -ENOSPC : (int)o->n;
+}
+
+/* ---- what is removed ------------------------------------------------------------------------- */
+
+/* Without these a head means something else: its end, its host or its handshake. */
+static bool is_untouchable(struct slice name)
+{
+	static const struct slice prefix = { .p = "Sec-WebSocket-", .n = 14 };
+	struct slice head = { .p = name.p, .n = name.n < prefix.n ? name.n : prefix.n };
+
+	return slice_eq_nocase(name, SLICE("Host")) ||
+	       slice_eq_nocase(name, SLICE("Content-Length")) ||
+	       slice_eq_nocase(name, SLICE("Transfer-Encoding")) || slice_eq_nocase(head, prefix);
+}
+
+const char *forward_check(const struct http1_head *h, const uint8_t *buf)
+{
+	struct slice list, name;
+	size_t n_names = 0;
+
+	for (size_t i = 0; http1_known_field(h, buf, HTTP1_FIELD_CONNECTION, &i, &list);) {
+		while (http1_next_token(&list, &name)) {
+			if (is_untouchable(name))
+				return "Connection names a field that has to stay";
+			if (++n_names > CONNECTION_NAMES_MAX)
+				return "Connection names too many fields";
+		}
+	}
+	return NULL;
+}
+
+static bool is_hop_by_hop(uint8_t id)
+{
+	return id == HTTP1_FIELD_CONNECTION || id == HTTP1_FIELD_KEEP_ALIVE ||
+	       id == HTTP1_FIELD_PROXY_CONNECTION || id == HTTP1_FIELD_TE ||
+	       id == HTTP1_FIELD_UPGRADE;
+}
+
+static bool is_forwarded_claim(uint8_t id)
+{
+	return id == HTTP1_FIELD_FORWARDED || id == HTTP1_FIELD_X_FORWARDED_FOR ||
+	       id == HTTP1_FIELD_X_FORWARDED_PROTO || id == HTTP1_FIELD_X_FORWARDED_HOST;
+}
+
+/* What Connection names, the hop-by-hop fields, and all but the first of equal Content-Lengths. */
+static void drop_hop_by_hop(struct drops *d, const struct http1_head *h, const uint8_t *buf)
+{
+	struct slice list, name;
+	bool has_length = false;
+
+	for (size_t i = 0; i < h->n_fields; i++) {
+		bool is_length = h->fields[i].id == HTTP1_FIELD_CONTENT_LENGTH;
+
+		d->field[i] = is_hop_by_hop(h->fields[i].id) || (is_length && has_length);
+		has_length |= is_length;
+	}
+	for (size_t i = 0; http1_known_field(h, buf, HTTP1_FIELD_CONNECTION, &i, &list);)
+		while (http1_next_token(&list, &name))
+			for (size_t k = 0; k < h->n_fields; k++)
+				d->field[k] |=
+					slice_eq_nocase(http1_slice(buf, h->fields[k].name), name);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* Always in origin or asterisk form: that is all a backend needs to know. */
+static void out_request_line(struct out *o, const struct http1_head *h, const uint8_t *buf)
+{
+	out_add(o, http1_slice(buf, h->method_text));
+	out_add(o, SLICE(" "));
+	out_add(o, http1_path(h, buf));
+	if (h->query.off != 0) {
+		out_add(o, SLICE("?"));
+		out_add(o, http1_slice(buf, h->query));
+	}
+	out_add(o, h->minor == 0 ? SLICE(" HTTP/1.0\r\n") : SLICE(" HTTP/1.1\r\n"));
+}
+
+static void out_forwarded(struct out *o, const struct http1_head *h, const uint8_t *buf,
+			  const struct forward *f)
+{
+	char text[ADDR_TEXT_MAX];
+
+	out_line(o, SLICE("X-Forwarded-For"), slice_of(addr_format_host(f->client, text)));
+	out_line(o, SLICE("X-Forwarded-Proto"), f->is_tls ? SLICE("https") : SLICE("http"));
+	if (h->authority.len != 0)
+		out_line(o, SLICE("X-Forwarded-Host"), http1_slice(buf, h->authority));
+}
+
+/* The protocols asked for, without those that lb never passes on. */
+static void out_upgrade_tokens(struct out *o, const struct http1_head *h, const uint8_t *buf)
+{
+	struct slice list, token, separator = SLICE("Upgrade: ");
+
+	for (size_t i = 0; http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &i, &list);) {
+		while (http1_next_token(&list, &token)) {
+			if (upgrade_is_http2(token))
+				continue;
+			out_add(o, separator);
+			out_add(o, token);
+			separator = SLICE(",");
+		}
+	}
+	out_add(o, SLICE("\r\n"));
+}
+
+int forward_request(const struct http1_head *h, const uint8_t *buf, const struct forward *f,
+		    uint8_t *out, size_t cap)
+{
+	struct out o = { .p = out, .cap = cap };
+	struct drops d;
+	bool is_absolute = h->form == HTTP1_FORM_ABSOLUTE;
+
+	drop_hop_by_hop(&d, h, buf);
+	out_request_line(&o, h, buf);
+	if (is_absolute)
+		out_line(&o, SLICE("Host"), http1_slice(buf, h->authority));
+	for (size_t i = 0; i < h->n_fields; i++) {
+		const struct http1_field *field = &h->fields[i];
+
+		if (d.field[i] || is_forwarded_claim(field->id) ||
+		    (is_absolute && field->id == HTTP1_FIELD_HOST))
+			continue;
+		out_field(&o, buf, field);
+	}
+	out_forwarded(&o, h, buf, f);
+	out_add(&o, f->upgrade->kind == UPGRADE_NONE ? SLICE("Connection: close\r\n")
+						     : SLICE("Connection: Upgrade\r\n"));
+	if (f->upgrade->kind == UPGRADE_WEBSOCKET)
+		out_line(&o, SLICE("Upgrade"), SLICE("websocket"));
+	else if (f->upgrade->kind == UPGRADE_OTHER)
+		out_upgrade_tokens(&o, h, buf);
+	return out_end(&o);
+}
+
+/* ---- responses ------------------------------------------------------------------------------- */
+
+static void out_status_line(struct out *o, const struct http1_head *h, const uint8_t *buf)
+{
+	char digits[] = { (char)('0' + h->status / 100), (char)('0' + h->status / 10 % 10),
+			  (char)('0' + h->status % 10) };
+
+	out_add(o, SLICE("HTTP/1.1 "));
+	out_add(o, (struct slice){ .p = digits, .n = sizeof(digits) });
+	out_add(o, SLICE(" "));
+	out_add(o, http1_slice(buf, h->reason));
+	out_add(o, SLICE("\r\n"));
+}
+
+int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *out, size_t cap)
+{
+	struct out o = { .p = out, .cap = cap };
+	struct drops d;
+	bool keeps_upgrade = h->status == 101 || h->status == 426;
+	bool is_bodiless = h->status < 200 || h->status == 204; /* RFC 9110, 8.6; RFC 9112, 6.1 */
+	bool has_upgrade = false;
+
+	drop_hop_by_hop(&d, h, buf);
+	out_status_line(&o, h, buf);
+	for (size_t i = 0; i < h->n_fields; i++) {
+		const struct http1_field *f = &h->fields[i];
+		bool is_framing = f->id == HTTP1_FIELD_CONTENT_LENGTH ||
+				  f->id == HTTP1_FIELD_TRANSFER_ENCODING;
+
+		if (f->id == HTTP1_FIELD_UPGRADE && keeps_upgrade)
+			has_upgrade = true;
+		else if (d.field[i] || (is_framing && is_bodiless))
+			continue;
+		out_field(&o, buf, f);
+	}
+	if (has_upgrade)
+		out_add(&o, SLICE("Connection: Upgrade\r\n"));
+	if (h->status >= 200)
+		out_add(&o, SLICE("Connection: close\r\n"));
+	return out_end(&o);
+}
+
+/* ---- lb's own answers ------------------------------------------------------------------------ */
+
+static const char *status_text(int status)
+{
+	switch (status) {
+	case 400: return "Bad Request";
+	case 404: return "Not Found";
+	case 408: return "Request Timeout";
+	case 426: return "Upgrade Required";
+	case 431: return "Request Header Fields Too Large";
+	case 501: return "Not Implemented";
+	case 502: return "Bad Gateway";
+	case 503: return "Service Unavailable";
+	case 504: return "Gateway Timeout";
+	case 505: return "HTTP Version Not Supported";
+	default: return "Error";
+	}
+}
+
+int forward_error(int status, const char *why, const char *extra, bool is_head, uint8_t *out,
+		  size_t cap)
+{
+	const char *upgrade = status == 426 ? "Sec-WebSocket-Version: 13\r\n"
+					      "Upgrade: websocket\r\n"
+					      "Connection: Upgrade\r\n"
+					    : "";
+	int n = snprintf((char *)out, cap,
+			 "HTTP/1.1 %d %s\r\n"
+			 "%s%s"
+			 "Content-Type: text/plain\r\n"
+			 "Content-Length: %zu\r\n"
+			 "Connection: close\r\n\r\n"
+			 "%s%s",
+			 status, status_text(status), upgrade, extra, strlen(why) + 1,
+			 is_head ? "" : why, is_head ? "" : "\n");
+
+	return n < 0 || (size_t)n >= cap ? -ENOSPC : n;
+}

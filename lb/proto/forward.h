@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Forward: the heads that lb sends, made of the heads it got; and its own answers.
+ *
+ * Hop-by-hop fields end here, what Connection names among them; lb's own X-Forwarded-* replace
+ * whatever the client claims. Everything else passes untouched, in order, in its own case.
+ *
+ * Each function writes a head to `out`, without a NUL, and returns its length, or -ENOSPC where
+ * `cap` is too small. A head grows by at most FORWARD_GROWTH bytes and the length of its authority
+ * twice.
+ *
+ * Thread: any (pure functions). Layer: proto. Includes util/ only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/http1.h"
+#include "proto/upgrade.h"
+#include "util/sockaddr.h"
+
+#define FORWARD_GROWTH 256u
+
+/* What lb tells a backend beside the request itself. */
+struct forward {
+	const struct addr *client;     /* borrowed: whose address X-Forwarded-For gives */
+	const struct upgrade *upgrade; /* borrowed: as judged; not UPGRADE_BAD */
+	bool is_tls;                   /* the client came by TLS */
+};
+
+/*
+ * forward_check() - whether what Connection names may be removed
+ *
+ * For requests (400) and responses (502) alike: Host, what frames a message and the handshake's
+ * fields may not be named (a head without them means something else); nor more than 100 names.
+ *
+ * Returns NULL, or what is wrong (static text).
+ */
+const char *forward_check(const struct http1_head *h, const uint8_t *buf) LB_MUST_CHECK;
+
+/*
+ * forward_request() - a request's head for the backend
+ *
+ * `h` is whole and forward_check() found nothing. HTTP/1.0 goes on as 1.0, so that no backend
+ * answers it in chunks; everything else as 1.1. A plain request says `Connection: close`.
+ */
+int forward_request(const struct http1_head *h, const uint8_t *buf, const struct forward *f,
+		    uint8_t *out, size_t cap) LB_MUST_CHECK;
+
+/*
+ * forward_response() - a response's head for the client, whatever its status
+ *
+ * `h` is whole and forward_check() found nothing. A 101 keeps its Upgrade, a 426 too; other final
+ * responses say `Connection: close`. Of 1xx and 204, which have no body, Content-Length and
+ * Transfer-Encoding are removed. A 1xx is nothing for a client of HTTP/1.0: the caller drops it.
+ */
+int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *out,
+		     size_t cap) LB_MUST_CHECK;
+
+/*
+ * forward_error() - lb's own answer, whole: head and a line of text
+ *
+ * `extra` is "" or whole field lines ("Retry-After: 2\r\n"). With `is_head` the body is left out.
+ * A 426 says which version of WebSocket is spoken.
+ */
+int forward_error(int status, const char *why, const char *extra, bool is_head, uint8_t *out,
+		  size_t cap) LB_MUST_CHECK;

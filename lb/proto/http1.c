@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parser of heads: a state for every place in a head, a function for every state.
+ *
+ *   request   START -> METHOD -> TARGET -> [SCHEME -> AUTHORITY] -> PATH -> QUERY -> VERSION -+
+ *   response  VERSION -> STATUS -> REASON ----------------------------------------------------+
+ *                                                                                             v
+ *   END_LF <- FIELD <-------------------------------------------------------------------- LINE_LF
+ *                |                                                                            ^
+ *                +--> NAME -> BEFORE_VALUE -> VALUE ------------------------------------------+
+ *
+ * A function judges at least one byte, or moves to a state that does, and never looks at one behind
+ * `len`. http1_parse() cuts `len` to HTTP1_HEAD_MAX, so every offset fits 16 bits.
+ *
+ * Thread: the owner's.
+ */
+#include "proto/http1.h"
+
+#include "proto/authority.h"
+#include "proto/octet.h"
+#include "util/parse.h"
+
+enum state {
+	STATE_START,
+	STATE_START_LF,
+	STATE_METHOD,
+	STATE_TARGET,
+	STATE_ASTERISK,
+	STATE_SCHEME,
+	STATE_AUTHORITY,
+	STATE_PATH,
+	STATE_QUERY,
+	STATE_VERSION,
+	STATE_VERSION_END,
+	STATE_STATUS,
+	STATE_REASON,
+	STATE_LINE_LF,
+	STATE_FIELD,
+	STATE_NAME,
+	STATE_BEFORE_VALUE,
+	STATE_VALUE,
+	STATE_END_LF,
+	N_STATES,
+};
+
+typedef enum http1_verdict (*step_fn)(struct http1_head *h, const uint8_t *buf, size_t len);
+
+#define X(name, text) [HTTP1_FIELD_##name] = { .p = (text), .n = sizeof(text) - 1 },
+static const struct slice known_names[HTTP1_FIELD_N] = { HTTP1_KNOWN_FIELDS(X) };
+#undef X
+
+static enum http1_verdict bad(struct http1_head *h, const char *why)
+{
+	h->why = why;
+	return HTTP1_BAD;
+}
+
+/* An octet where it may not be: names the usual suspects, else says what is malformed. */
+static enum http1_verdict bad_octet(struct http1_head *h, uint8_t c, const char *what)
+{
+	switch (c) {
+	case '\0': return bad(h, "NUL in the head");
+	case '\n': return bad(h, "bare LF");
+	default: return bad(h, what);
+	}
+}
+
+static struct slice slice_between(const uint8_t *buf, size_t from, size_t to)
+{
+	return (struct slice){ .p = (const char *)buf + from, .n = to - from };
+}
+
+static struct http1_span span_between(size_t from, size_t to)
+{
+	return (struct http1_span){ .off = (uint16_t)from, .len = (uint16_t)(to - from) };
+}
+
+/* Takes the byte at pos. */
+static enum http1_verdict advance(struct http1_head *h, enum state to)
+{
+	h->pos++;
+	h->state = to;
+	return HTTP1_MORE;
+}
+
+/* Goes on to the end of a run; whether a byte stands there that ends it. */
+static bool run(struct http1_head *h, const uint8_t *buf, size_t len, unsigned mask)
+{
+	h->pos = (uint16_t)octet_run(buf, h->pos, len, mask);
+	return h->pos < len;
+}
+
+static enum http1_verdict take_lf(struct http1_head *h, const uint8_t *buf, enum state to)
+{
+	if (buf[h->pos] != '\n')
+		return bad(h, "bare CR");
+	return advance(h, to);
+}
+
+/* ---- the request line ------------------------------------------------------------------------ */
+
+static enum http1_verdict step_start(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	if (buf[h->pos] == '\r' && h->pos == 0)
+		return advance(h, STATE_START_LF); /* the one empty line (RFC 9112, 2.2) */
+	if (!octet_is(buf[h->pos], OCTET_TOKEN))
+		return bad_octet(h, buf[h->pos], "malformed method");
+	h->mark = h->pos;
+	return advance(h, STATE_METHOD);
+}
+
+static enum http1_verdict step_start_lf(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	return take_lf(h, buf, STATE_START);
+}
+
+static enum http1_verdict step_method(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (!run(h, buf, len, OCTET_TOKEN))
+		return HTTP1_MORE;
+	if (buf[h->pos] != ' ')
+		return bad_octet(h, buf[h->pos], "malformed method");
+
+	struct slice s = slice_between(buf, h->mark, h->pos);
+	h->method_text = span_between(h->mark, h->pos);
+	if (slice_eq(s, SLICE("CONNECT"))) {
+		h->why = "CONNECT is not supported";
+		return HTTP1_NOT_IMPLEMENTED;
+	}
+	if (slice_eq(s, SLICE("GET")))
+		h->method = HTTP1_GET;
+	else if (slice_eq(s, SLICE("HEAD")))
+		h->method = HTTP1_HEAD;
+	else if (slice_eq(s, SLICE("OPTIONS")))
+		h->method = HTTP1_OPTIONS;
+	return advance(h, STATE_TARGET);
+}
+
+/* HTTP/2's preface begins "PRI * HTTP/2.0": the only one but OPTIONS that may come to its version.
+ */
+static bool is_preface(const struct http1_head *h, const uint8_t *buf)
+{
+	return h->form == HTTP1_FORM_ASTERISK && h->method != HTTP1_OPTIONS &&
+	       slice_eq(http1_slice(buf, h->method_text), SLICE("PRI"));
+}
+
+/* The first byte of the target tells its form. */
+static enum http1_verdict step_target(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	h->target.off = h->path.off = h->mark = h->pos;
+	switch (buf[h->pos]) {
+	case '/':
+		h->form = HTTP1_FORM_ORIGIN;
+		h->mark++;
+		return advance(h, STATE_PATH);
+	case 'h':
+	case 'H': h->form = HTTP1_FORM_ABSOLUTE; return advance(h, STATE_SCHEME);
+	case '*':
+		h->form = HTTP1_FORM_ASTERISK;
+		if (h->method != HTTP1_OPTIONS && !is_preface(h, buf))
+			return bad(h, "the target * is for OPTIONS only");
+		return advance(h, STATE_ASTERISK);
+	default: return bad_octet(h, buf[h->pos], "malformed target");
+	}
+}
+
+/* The space behind the target. */
+static enum http1_verdict end_target(struct http1_head *h)
+{
+	h->target.len = (uint16_t)(h->pos - h->target.off);
+	h->mark = (uint16_t)(h->pos + 1);
+	return advance(h, STATE_VERSION);
+}
+
+static enum http1_verdict step_asterisk(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	if (buf[h->pos] != ' ')
+		return bad_octet(h, buf[h->pos], "malformed target");
+	h->path.len = 1;
+	return end_target(h);
+}
+
+/* "http://" or "https://", in any case; the fifth byte decides which. */
+static enum http1_verdict step_scheme(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	for (; h->pos < len; h->pos++) {
+		size_t n = (size_t)(h->pos - h->target.off);
+		bool is_https = n >= 4 && (buf[h->target.off + 4] | 0x20) == 's';
+		struct slice scheme = is_https ? SLICE("https://") : SLICE("http://");
+		uint8_t c = buf[h->pos];
+
+		if (c != (uint8_t)scheme.p[n] &&
+		    !(c >= 'A' && c <= 'Z' && (c | 0x20) == scheme.p[n]))
+			return bad_octet(h, c, "malformed target");
+		if (n + 1 == scheme.n) {
+			h->mark = (uint16_t)(h->pos + 1);
+			return advance(h, STATE_AUTHORITY);
+		}
+	}
+	return HTTP1_MORE;
+}
+
+/* "." and "..", with a dot written as %2e too (RFC 3986, 6.2.2.3: others would remove them). */
+static bool is_dot_segment(struct slice s)
+{
+	size_t n_dots = 0;
+
+	for (size_t i = 0; i < s.n; n_dots++) {
+		struct slice rest = { .p = s.p + i, .n = s.n - i < 3 ? s.n - i : 3 };
+
+		if (rest.p[0] == '.')
+			i++;
+		else if (slice_eq_nocase(rest, SLICE("%2e")))
+			i += 3;
+		else
+			return false;
+		if (n_dots == 2)
+			return false;
+	}
+	return n_dots > 0;
+}
+
+/* Behind the path's last byte: '?' or the space. */
+static enum http1_verdict end_path(struct http1_head *h, const uint8_t *buf)
+{
+	h->path.len = (uint16_t)(h->pos - h->path.off);
+	if (buf[h->pos] == ' ')
+		return end_target(h);
+	h->query.off = (uint16_t)(h->pos + 1);
+	return advance(h, STATE_QUERY);
+}
+
+static enum http1_verdict step_authority(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	struct slice host;
+
+	if (!run(h, buf, len, OCTET_HOST))
+		return HTTP1_MORE;
+	uint8_t c = buf[h->pos];
+	if (c == '@')
+		return bad(h, "user information in the target");
+	if (c != '/' && c != '?' && c != ' ')
+		return bad_octet(h, c, "malformed target");
+	if (!authority_parse(slice_between(buf, h->mark, h->pos), &host))
+		return bad(h, "malformed authority in the target");
+
+	h->authority = span_between(h->mark, h->pos);
+	h->host = span_between(h->mark, h->mark + host.n);
+	h->path.off = h->pos;
+	if (c != '/')
+		return end_path(h, buf);
+	h->mark = (uint16_t)(h->pos + 1);
+	return advance(h, STATE_PATH);
+}
+
+static enum http1_verdict step_path(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (!run(h, buf, len, OCTET_SEGMENT))
+		return HTTP1_MORE;
+	uint8_t c = buf[h->pos];
+	if (c != '/' && c != '?' && c != ' ')
+		return bad_octet(h, c, "malformed target");
+	if (is_dot_segment(slice_between(buf, h->mark, h->pos)))
+		return bad(h, "a dot segment in the path");
+	if (c != '/')
+		return end_path(h, buf);
+	h->mark = (uint16_t)(h->pos + 1);
+	return advance(h, STATE_PATH);
+}
+
+static enum http1_verdict step_query(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (!run(h, buf, len, OCTET_TARGET))
+		return HTTP1_MORE;
+	if (buf[h->pos] != ' ')
+		return bad_octet(h, buf[h->pos], "malformed target");
+	h->query.len = (uint16_t)(h->pos - h->query.off);
+	return end_target(h);
+}
+
+/* ---- version and status line ----------------------------------------------------------------- */
+
+/* "HTTP/1." and a digit, in upper case; `mark` is where it begins. */
+static enum http1_verdict step_version(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	static const char version[] = "HTTP/1.";
+
+	for (; h->pos < len; h->pos++) {
+		size_t n = (size_t)(h->pos - h->mark);
+		uint8_t c = buf[h->pos];
+		bool is_digit = octet_is(c, OCTET_DIGIT);
+
+		if (n == sizeof(version) - 1) {
+			if (!is_digit)
+				return bad_octet(h, c, "malformed HTTP version");
+			h->minor = c != '0';
+			return advance(h, STATE_VERSION_END);
+		}
+		if (n == 5 && is_digit && c != '1') {
+			h->why = "HTTP version not supported";
+			return HTTP1_BAD_VERSION;
+		}
+		if (c != (uint8_t)version[n] || (n == 5 && is_preface(h, buf)))
+			return bad_octet(h, c, "malformed HTTP version");
+	}
+	return HTTP1_MORE;
+}
+
+static enum http1_verdict step_version_end(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	if (buf[h->pos] != (h->is_response ? ' ' : '\r'))
+		return bad_octet(h, buf[h->pos], "malformed HTTP version");
+	h->mark = (uint16_t)(h->pos + 1);
+	return advance(h, h->is_response ? STATE_STATUS : STATE_LINE_LF);
+}
+
+/*
+ * Three digits, then a space and the reason. Where the reason is empty its space may be missing:
+ * some servers leave it out, every client takes it so, and it can mean nothing else.
+ */
+static enum http1_verdict step_status(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	for (; h->pos < len; h->pos++) {
+		size_t n = (size_t)(h->pos - h->mark);
+		uint8_t c = buf[h->pos];
+
+		if (n == 3 && c == '\r')
+			return advance(h, STATE_LINE_LF);
+		if (n == 3 && c == ' ') {
+			h->reason.off = (uint16_t)(h->pos + 1);
+			return advance(h, STATE_REASON);
+		}
+		if (n == 3 || !octet_is(c, OCTET_DIGIT) || (n == 0 && (c < '1' || c > '5')))
+			return bad_octet(h, c, "malformed status");
+		h->status = (uint16_t)(h->status * 10 + (c - '0'));
+	}
+	return HTTP1_MORE;
+}
+
+static enum http1_verdict step_reason(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (!run(h, buf, len, OCTET_TEXT))
+		return HTTP1_MORE;
+	if (buf[h->pos] != '\r')
+		return bad_octet(h, buf[h->pos], "malformed reason");
+	h->reason.len = (uint16_t)(h->pos - h->reason.off);
+	return advance(h, STATE_LINE_LF);
+}
+
+static enum http1_verdict step_line_lf(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	return take_lf(h, buf, STATE_FIELD);
+}
+
+/* ---- fields ---------------------------------------------------------------------------------- */
+
+static enum http1_id name_id(struct slice name)
+{
+	for (enum http1_id id = HTTP1_FIELD_OTHER + 1; id < HTTP1_FIELD_N; id++)
+		if (slice_eq_nocase(known_names[id], name))
+			return id;
+	return HTTP1_FIELD_OTHER;
+}
+
+/* The head's end, or a name's first byte. */
+static enum http1_verdict step_field(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	uint8_t c = buf[h->pos];
+
+	if (c == '\r') {
+		if (!h->is_response && h->minor > 0 && !h->has_host)
+			return bad(h, "no Host");
+		return advance(h, STATE_END_LF);
+	}
+	if (octet_is(c, OCTET_OWS))
+		return bad(h, "a folded line");
+	if (!octet_is(c, OCTET_TOKEN))
+		return bad_octet(h, c, "malformed field name");
+	if (h->n_fields == HTTP1_FIELDS_MAX) {
+		h->why = "too many fields";
+		return HTTP1_TOO_LARGE;
+	}
+	h->mark = h->pos;
+	return advance(h, STATE_NAME);
+}
+
+/* What a name alone decides: the fields that frame a message come once, and not together. */
+static const char *judge_name(const struct http1_head *h, enum http1_id id)
+{
+	bool has_length = h->content_length >= 0;
+
+	if (id == HTTP1_FIELD_HOST && h->has_host && !h->is_response)
+		return "more than one Host";
+	if (id == HTTP1_FIELD_TRANSFER_ENCODING && h->minor == 0)
+		return "Transfer-Encoding in HTTP/1.0";
+	if (id == HTTP1_FIELD_TRANSFER_ENCODING && h->is_chunked)
+		return "more than one Transfer-Encoding";
+	if ((id == HTTP1_FIELD_TRANSFER_ENCODING && has_length) ||
+	    (id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked))
+		return "Content-Length with Transfer-Encoding";
+	return NULL;
+}
+
+static enum http1_verdict step_name(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (!run(h, buf, len, OCTET_TOKEN))
+		return HTTP1_MORE;
+	if (octet_is(buf[h->pos], OCTET_OWS))
+		return bad(h, "white space before the colon");
+	if (buf[h->pos] != ':')
+		return bad_octet(h, buf[h->pos], "malformed field name");
+
+	struct http1_field *f = &h->fields[h->n_fields];
+	enum http1_id id = name_id(slice_between(buf, h->mark, h->pos));
+	const char *why = judge_name(h, id);
+	if (why != NULL)
+		return bad(h, why);
+	f->name = span_between(h->mark, h->pos);
+	f->id = (uint8_t)id;
+	return advance(h, STATE_BEFORE_VALUE);
+}
+
+static enum http1_verdict step_before_value(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (run(h, buf, len, OCTET_OWS)) {
+		h->mark = h->pos;
+		h->state = STATE_VALUE;
+	}
+	return HTTP1_MORE;
+}
+
+/* The octets of a value, and what it is called when there is another. */
+static unsigned value_mask(const struct http1_head *h, enum http1_id id, const char **ret_what)
+{
+	*ret_what = "malformed field value";
+	if (id == HTTP1_FIELD_HOST && !h->is_response) {
+		*ret_what = "malformed Host";
+		return OCTET_HOST | OCTET_OWS;
+	}
+	if (id == HTTP1_FIELD_CONTENT_LENGTH) {
+		*ret_what = "malformed Content-Length";
+		return OCTET_DIGIT | OCTET_OWS;
+	}
+	if (id == HTTP1_FIELD_TRANSFER_ENCODING) {
+		*ret_what = "unknown transfer coding";
+		return OCTET_TOKEN | OCTET_OWS;
+	}
+	return OCTET_TEXT;
+}
+
+static const char *take_host(struct http1_head *h, const uint8_t *buf, struct http1_span value)
+{
+	struct slice host;
+
+	if (!authority_parse(http1_slice(buf, value), &host))
+		return "malformed Host";
+	h->has_host = true;
+	if (h->form != HTTP1_FORM_ABSOLUTE) { /* else the target has said it (RFC 9112, 3.2.2) */
+		h->authority = value;
+		h->host = span_between(value.off, value.off + host.n);
+	}
+	return NULL;
+}
+
+/* Lines that say the same count as one (RFC 9112, 6.3); a list in one line is refused. */
+static const char *take_length(struct http1_head *h, struct slice value)
+{
+	uint64_t n;
+
+	if (parse_uint(value, &n) < 0 || n > INT64_MAX)
+		return "malformed Content-Length";
+	if (h->content_length >= 0 && (uint64_t)h->content_length != n)
+		return "differing Content-Length";
+	h->content_length = (int64_t)n;
+	return NULL;
+}
+
+/* Values that lb acts upon while the head is still being read. Returns what is wrong, or NULL. */
+static const char *take_value(struct http1_head *h, const uint8_t *buf, const struct http1_field *f)
+{
+	struct slice value = http1_slice(buf, f->value);
+
+	if (f->id == HTTP1_FIELD_HOST && !h->is_response)
+		return take_host(h, buf, f->value);
+	if (f->id == HTTP1_FIELD_CONTENT_LENGTH)
+		return take_length(h, value);
+	if (f->id == HTTP1_FIELD_TRANSFER_ENCODING) {
+		if (!slice_eq_nocase(value, SLICE("chunked")))
+			return "unknown transfer coding";
+		h->is_chunked = true;
+	}
+	return NULL;
+}
+
+static enum http1_verdict step_value(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	struct http1_field *f = &h->fields[h->n_fields];
+	const char *why;
+
+	if (!run(h, buf, len, value_mask(h, f->id, &why)))
+		return HTTP1_MORE;
+	if (buf[h->pos] != '\r')
+		return bad_octet(h, buf[h->pos], why);
+
+	size_t end = h->pos;
+	while (end > h->mark && octet_is(buf[end - 1], OCTET_OWS))
+		end--;
+	f->value = span_between(h->mark, end);
+	why = take_value(h, buf, f);
+	if (why != NULL)
+		return bad(h, why);
+	h->n_fields++;
+	return advance(h, STATE_LINE_LF);
+}
+
+static enum http1_verdict step_end_lf(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	(void)len;
+	if (buf[h->pos] != '\n')
+		return bad(h, "bare CR");
+	h->pos++;
+	h->head_len = h->pos;
+	return HTTP1_OK;
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+static const step_fn steps[N_STATES] = {
+	[STATE_START] = step_start,
+	[STATE_START_LF] = step_start_lf,
+	[STATE_METHOD] = step_method,
+	[STATE_TARGET] = step_target,
+	[STATE_ASTERISK] = step_asterisk,
+	[STATE_SCHEME] = step_scheme,
+	[STATE_AUTHORITY] = step_authority,
+	[STATE_PATH] = step_path,
+	[STATE_QUERY] = step_query,
+	[STATE_VERSION] = step_version,
+	[STATE_VERSION_END] = step_version_end,
+	[STATE_STATUS] = step_status,
+	[STATE_REASON] = step_reason,
+	[STATE_LINE_LF] = step_line_lf,
+	[STATE_FIELD] = step_field,
+	[STATE_NAME] = step_name,
+	[STATE_BEFORE_VALUE] = step_before_value,
+	[STATE_VALUE] = step_value,
+	[STATE_END_LF] = step_end_lf,
+};
+
+/* The fields are left as they are: nobody looks behind n_fields. */
+static void init(struct http1_head *h, enum state state)
+{
+	memset(h, 0, offsetof(struct http1_head, fields));
+	h->content_length = -1;
+	h->state = (uint8_t)state;
+}
+
+void http1_init_request(struct http1_head *h)
+{
+	init(h, STATE_START);
+}
+
+void http1_init_response(struct http1_head *h)
+{
+	init(h, STATE_VERSION);
+	h->is_response = true;
+}
+
+enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	size_t end = len < HTTP1_HEAD_MAX ? len : HTTP1_HEAD_MAX;
+
+	while (h->verdict == HTTP1_MORE && h->pos < end)
+		h->verdict = (uint8_t)steps[h->state](h, buf, end);
+
+	if (h->verdict == HTTP1_MORE && h->pos == HTTP1_HEAD_MAX) {
+		h->why = "the head is too long";
+		h->verdict = HTTP1_TOO_LARGE;
+	}
+	return (enum http1_verdict)h->verdict;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * HTTP/1 heads: an incremental and strict parser (RFC 9112), and what is looked up in a head.
+ *
+ * The caller keeps the bytes of a head contiguous in a buffer that only grows, and may move it: a
+ * head holds offsets. http1_parse() is called again with every piece and goes on where it stopped;
+ * a verdict falls at the byte that decides it and is final. What two parsers could read in two ways
+ * (bare CR or LF, folded lines, doubled Host, conflicting lengths, ...) is refused, not repaired.
+ *
+ * Thread: the owner's. Layer: proto. Includes util/ only. No allocation, no I/O.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/assert.h"
+#include "util/slice.h"
+
+#define HTTP1_HEAD_MAX (16u << 10) /* bytes of a head, an empty line before it included */
+#define HTTP1_FIELDS_MAX 100u
+
+enum http1_verdict {
+	HTTP1_MORE,            /* not whole yet, nothing wrong so far */
+	HTTP1_OK,              /* whole and right: head_len bytes */
+	HTTP1_BAD,             /* 400 */
+	HTTP1_TOO_LARGE,       /* 431: more than HTTP1_HEAD_MAX bytes or HTTP1_FIELDS_MAX fields */
+	HTTP1_BAD_VERSION,     /* 505: a major version other than 1, HTTP/2's preface too */
+	HTTP1_NOT_IMPLEMENTED, /* 501: CONNECT */
+};
+
+enum http1_method {
+	HTTP1_OTHER, /* or not known yet */
+	HTTP1_GET,
+	HTTP1_HEAD,
+	HTTP1_OPTIONS,
+};
+
+/* The form of a request's target (RFC 9112, 3.2). */
+enum http1_form {
+	HTTP1_FORM_NONE, /* not known yet, or a response */
+	HTTP1_FORM_ORIGIN,
+	HTTP1_FORM_ABSOLUTE,
+	HTTP1_FORM_ASTERISK,
+};
+
+/* The fields that lb itself reads, writes or removes. */
+/* clang-format off */
+#define HTTP1_KNOWN_FIELDS(X) \
+	X(HOST,                  "Host") \
+	X(CONTENT_LENGTH,        "Content-Length") \
+	X(TRANSFER_ENCODING,     "Transfer-Encoding") \
+	X(CONNECTION,            "Connection") \
+	X(UPGRADE,               "Upgrade") \
+	X(KEEP_ALIVE,            "Keep-Alive") \
+	X(PROXY_CONNECTION,      "Proxy-Connection") \
+	X(TE,                    "TE") \
+	X(FORWARDED,             "Forwarded") \
+	X(X_FORWARDED_FOR,       "X-Forwarded-For") \
+	X(X_FORWARDED_PROTO,     "X-Forwarded-Proto") \
+	X(X_FORWARDED_HOST,      "X-Forwarded-Host") \
+	X(SEC_WEBSOCKET_KEY,     "Sec-WebSocket-Key") \
+	X(SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version") \
+	X(SEC_WEBSOCKET_ACCEPT,  "Sec-WebSocket-Accept") \
+	X(COOKIE,                "Cookie")
+/* clang-format on */
+
+#define X(name, text) HTTP1_FIELD_##name,
+enum http1_id { HTTP1_FIELD_OTHER, HTTP1_KNOWN_FIELDS(X) HTTP1_FIELD_N };
+#undef X
+
+/* Bytes of the buffer. `off` is 0 where there are none (nothing but a method begins there). */
+struct http1_span {
+	uint16_t off, len;
+};
+
+struct http1_field {
+	struct http1_span name;
+	struct http1_span value; /* without the white space around it; may be empty */
+	uint8_t id;              /* enum http1_id */
+};
+
+/* About 1.1 KiB. The spans are whole when the verdict is HTTP1_OK. */
+struct http1_head {
+	int64_t content_length; /* -1: none */
+	const char *why;        /* static text: what is wrong; NULL before an error */
+	uint16_t head_len;      /* where the head ends and what is glued to it begins */
+	uint16_t n_fields;
+	uint8_t method; /* enum http1_method */
+	uint8_t form;   /* enum http1_form */
+	uint8_t minor;  /* 0 for HTTP/1.0, else 1 */
+	bool is_chunked;
+	bool is_response;
+	uint16_t status;          /* of a response: 100 to 599 */
+	struct http1_span reason; /* of a response; may be empty */
+	struct http1_span method_text;
+	struct http1_span target;    /* as it was sent */
+	struct http1_span path;      /* up to '?'; empty in "http://h"; see http1_path() */
+	struct http1_span query;     /* behind '?'; off is 0 where there is no '?' */
+	struct http1_span authority; /* the target's, else Host's, else (1.0 only) none */
+	struct http1_span host;      /* the authority without port and trailing dot */
+
+	/* private to http1.c */
+	uint8_t state;
+	uint8_t verdict;
+	bool has_host;
+	uint16_t pos;  /* bytes judged */
+	uint16_t mark; /* where the word or path segment being read begins */
+
+	struct http1_field fields[HTTP1_FIELDS_MAX]; /* the first n_fields, in order */
+};
+
+_Static_assert(sizeof(struct http1_head) <= 1200, "two of them are in every exchange");
+
+/* Makes ready for a new head. Everything else needs one of these first. */
+void http1_init_request(struct http1_head *h);
+void http1_init_response(struct http1_head *h);
+
+/*
+ * http1_parse() - judge a head as far as it has come
+ *
+ * `buf` has `len` bytes: those of the calls before, still in their places, and more.
+ * Returns HTTP1_MORE as long as only the rest can tell; every other verdict stays.
+ */
+enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len) LB_MUST_CHECK;
+
+/* ---- what is in a whole head; slices borrow from `buf` -----------------------------------------
+ */
+
+static inline struct slice http1_slice(const uint8_t *buf, struct http1_span span)
+{
+	return (struct slice){ .p = (const char *)buf + span.off, .n = span.len };
+}
+
+/* The path that is sent on: as it came, "*", or "/" for an absolute target without one. */
+struct slice http1_path(const struct http1_head *h, const uint8_t *buf);
+
+/*
+ * http1_field() - the next value of the field `name` (in any case)
+ *
+ * *iter is 0 before the first call and belongs to the calls. Returns false when there is none left.
+ */
+bool http1_field(const struct http1_head *h, const uint8_t *buf, struct slice name, size_t *iter,
+		 struct slice *ret_value);
+
+/* The same for a field that lb knows. */
+bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
+		       size_t *iter, struct slice *ret_value);
+
+/*
+ * http1_next_token() - take the next element off a comma-separated list
+ *
+ * Empty elements are skipped; white space around an element is cut off. Returns false at the end.
+ */
+bool http1_next_token(struct slice *list, struct slice *ret_element);
+
+/* Whether any line of a comma-separated field has this element (in any case). */
+bool http1_has_token(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
+		     struct slice token);
+
+/* The value of the first cookie `name`, undecoded. Returns false if there is none. */
+bool http1_cookie(const struct http1_head *h, const uint8_t *buf, struct slice name,
+		  struct slice *ret_value);
+
+/* The value of the first query parameter `name`, undecoded; empty for a name without '='. */
+bool http1_query(const struct http1_head *h, const uint8_t *buf, struct slice name,
+		 struct slice *ret_value);

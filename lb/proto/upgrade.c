@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RFC 9110, 7.8 and RFC 6455, 4.2.1: what counts as asked for, in the order of the design's table.
+ *
+ * Thread: any.
+ */
+#include "proto/upgrade.h"
+
+#define VERSION SLICE("13")
+
+bool upgrade_is_http2(struct slice token)
+{
+	static const struct slice names[] = {
+		{ .p = "h2c", .n = 3 },
+		{ .p = "h2", .n = 2 },
+		{ .p = "HTTP/2.0", .n = 8 },
+		{ .p = "HTTP/2", .n = 6 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (slice_eq_nocase(token, names[i]))
+			return true;
+	return false;
+}
+
+static void refuse(struct upgrade *u, uint16_t status, const char *why)
+{
+	u->kind = UPGRADE_BAD;
+	u->status = status;
+	u->why = why;
+}
+
+/* 22 characters of base64 and "==": what 16 bytes make (RFC 4648, 4). */
+static bool is_key(struct slice s)
+{
+	if (s.n != ACCEPT_KEY_NONCE_LEN || s.p[22] != '=' || s.p[23] != '=')
+		return false;
+	for (size_t i = 0; i < 22; i++) {
+		char c = s.p[i];
+
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+		      c == '+' || c == '/'))
+			return false;
+	}
+	return true;
+}
+
+/* The only line of a field; false where there is none or more than one. */
+static bool only_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
+		       struct slice *ret_value)
+{
+	size_t iter = 0;
+	struct slice another;
+
+	return http1_known_field(h, buf, id, &iter, ret_value) &&
+	       !http1_known_field(h, buf, id, &iter, &another);
+}
+
+static void judge_websocket(struct upgrade *u, const struct http1_head *h, const uint8_t *buf)
+{
+	struct slice version, key;
+
+	if (h->method != HTTP1_GET) {
+		refuse(u, 400, "an upgrade to websocket that is not a GET");
+	} else if (h->content_length > 0 || h->is_chunked) {
+		refuse(u, 400, "an upgrade to websocket with a body");
+	} else if (!only_field(h, buf, HTTP1_FIELD_SEC_WEBSOCKET_VERSION, &version) ||
+		   !slice_eq(version, VERSION)) {
+		refuse(u, 426, "WebSocket version 13 is spoken here");
+	} else if (!only_field(h, buf, HTTP1_FIELD_SEC_WEBSOCKET_KEY, &key) || !is_key(key)) {
+		refuse(u, 400, "malformed, missing or repeated Sec-WebSocket-Key");
+	} else {
+		u->kind = UPGRADE_WEBSOCKET;
+		memcpy(u->key, key.p, key.n);
+	}
+}
+
+void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t *buf)
+{
+	struct slice list, token;
+	bool is_other = false;
+
+	*u = (struct upgrade){ .kind = UPGRADE_NONE };
+	if (h->minor == 0 || !http1_has_token(h, buf, HTTP1_FIELD_CONNECTION, SLICE("upgrade")))
+		return;
+	for (size_t i = 0; http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &i, &list);) {
+		while (http1_next_token(&list, &token)) {
+			if (slice_eq_nocase(token, SLICE("websocket"))) {
+				judge_websocket(u, h, buf);
+				return;
+			}
+			is_other |= !upgrade_is_http2(token);
+		}
+	}
+	/* A server may always ignore an Upgrade; with a body it has to, or two protocols overlap.
+	 */
+	if (is_other && h->content_length <= 0 && !h->is_chunked)
+		u->kind = UPGRADE_OTHER;
+}
+
+static const char *judge_accept(const struct upgrade *u, const struct http1_head *h,
+				const uint8_t *buf)
+{
+	char want[ACCEPT_KEY_TEXT];
+	struct slice got;
+
+	if (!only_field(h, buf, HTTP1_FIELD_SEC_WEBSOCKET_ACCEPT, &got))
+		return "a 101 with no or two Sec-WebSocket-Accept";
+	if (accept_key(u->key, want) < 0)
+		return "no memory to check Sec-WebSocket-Accept";
+	if (!slice_eq(got, slice_of(want)))
+		return "a 101 with a wrong Sec-WebSocket-Accept";
+	return NULL;
+}
+
+const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
+			      const uint8_t *buf)
+{
+	size_t iter = 0;
+	struct slice list, token;
+
+	if (u->kind != UPGRADE_WEBSOCKET && u->kind != UPGRADE_OTHER)
+		return "a 101 that nobody asked for";
+	if (h->minor == 0)
+		return "a 101 in HTTP/1.0";
+	if (!http1_has_token(h, buf, HTTP1_FIELD_CONNECTION, SLICE("upgrade")))
+		return "a 101 whose Connection does not name upgrade";
+	if (u->kind == UPGRADE_WEBSOCKET) {
+		if (!http1_has_token(h, buf, HTTP1_FIELD_UPGRADE, SLICE("websocket")))
+			return "a 101 whose Upgrade is not websocket";
+		return judge_accept(u, h, buf);
+	}
+	if (!http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &iter, &list) ||
+	    !http1_next_token(&list, &token) || upgrade_is_http2(token))
+		return "a 101 without Upgrade";
+	return NULL;
+}

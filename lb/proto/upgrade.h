@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Upgrade: what a request asks to switch to, and whether a 101 answers just that.
+ *
+ * Thread: any (pure functions). Layer: proto. Includes util/ only.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/accept_key.h"
+#include "proto/http1.h"
+
+enum upgrade_kind {
+	UPGRADE_NONE,      /* a plain request */
+	UPGRADE_WEBSOCKET, /* RFC 6455, version 13 */
+	UPGRADE_OTHER,     /* other protocols, relayed unseen after the 101 */
+	UPGRADE_BAD,       /* refused: see status */
+};
+
+struct upgrade {
+	uint8_t kind;                    /* enum upgrade_kind */
+	uint16_t status;                 /* UPGRADE_BAD: 400 or 426 */
+	const char *why;                 /* UPGRADE_BAD: static text */
+	char key[ACCEPT_KEY_NONCE_TEXT]; /* UPGRADE_WEBSOCKET: the key, with a NUL */
+};
+
+/*
+ * upgrade_judge() - what a whole request head asks for
+ *
+ * An Upgrade is plain where Connection does not name it, in HTTP/1.0, where nothing is left of it
+ * without HTTP/2's tokens, and, but for a WebSocket's (that is refused), where the request has a
+ * body. Where `websocket` stands among others it is what is asked for.
+ */
+void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t *buf);
+
+/*
+ * upgrade_judge_101() - whether a 101 is the right answer to what was asked for
+ *
+ * `h` is a whole response head with status 101. Returns NULL, or what is wrong with it (static).
+ */
+const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
+			      const uint8_t *buf) LB_MUST_CHECK;
+
+/* Whether a token of Upgrade is one that lb never passes on: HTTP/2's. */
+bool upgrade_is_http2(struct slice token);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * WebSocket frames (RFC 6455, 5.2): headers to numbers and back, and a tracker of their boundaries
+ * in a byte stream that is relayed as it is.
+ *
+ * Thread: the owner's. Layer: proto. Includes util/ only. Hot: payloads are skipped, not read.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/assert.h"
+
+#define WS_HEAD_MAX 14u     /* bytes of the longest header */
+#define WS_CONTROL_MAX 125u /* payload bytes of a control frame */
+
+enum ws_parse {
+	WS_MORE, /* not whole yet, nothing wrong so far */
+	WS_OK,
+	WS_BAD, /* breaks RFC 6455 */
+};
+
+enum ws_opcode {
+	WS_CONTINUATION = 0x0,
+	WS_TEXT = 0x1,
+	WS_BINARY = 0x2,
+	WS_CLOSE = 0x8,
+	WS_PING = 0x9,
+	WS_PONG = 0xa,
+};
+
+struct ws_head {
+	uint64_t len;     /* payload bytes */
+	uint8_t opcode;   /* enum ws_opcode */
+	uint8_t rsv;      /* RSV1 to RSV3 as bits 2 to 0: the endpoints' business */
+	uint8_t head_len; /* bytes of the header itself; written by ws_head_parse() only */
+	bool is_fin;
+	bool is_masked;
+	uint8_t mask[4]; /* where is_masked */
+};
+
+/* Close, Ping and Pong. */
+static inline bool ws_is_control(uint8_t opcode)
+{
+	return (opcode & 0x8) != 0;
+}
+
+/*
+ * ws_head_parse() - read the header at the start of `n` bytes
+ *
+ * Sets *ret only with WS_OK. Reserved opcodes, lengths that are not the shortest form or above
+ * 2^63 - 1, and control frames that are long or in pieces are WS_BAD; RSV bits are not judged.
+ */
+enum ws_parse ws_head_parse(const uint8_t *p, size_t n, struct ws_head *ret) LB_MUST_CHECK;
+
+/* Writes the header in its shortest form; returns its length, at most WS_HEAD_MAX. */
+size_t ws_head_build(const struct ws_head *h, uint8_t out[WS_HEAD_MAX]);
+
+/* Masks or unmasks `n` bytes that begin at byte `offset` of a payload. */
+void ws_mask(uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
+
+/* What came to its end. */
+struct ws_count {
+	uint32_t frames;   /* of any kind */
+	uint32_t messages; /* data frames with FIN */
+};
+
+/* One direction of a tunnel: where in its frames the bytes stand. 24 bytes, flat. */
+struct ws_track {
+	/* private to ws_frame.c */
+	uint64_t left;                 /* payload bytes of the current frame to come */
+	uint8_t head[WS_HEAD_MAX - 1]; /* a header in pieces */
+	uint8_t n_head;                /* bytes of it */
+	bool is_to_be_masked : 1;      /* client to server */
+	bool is_broken : 1;
+	bool saw_close : 1;
+	bool is_message_end : 1; /* the current frame ends a message */
+	bool is_close : 1;       /* the current frame is a Close */
+	bool is_fragmented : 1;  /* a message has begun and goes on in another frame */
+};
+
+_Static_assert(sizeof(struct ws_track) <= 24, "two of them are in every session");
+
+/* `is_from_client`: its frames must be masked, and a server's must not. */
+void ws_track_init(struct ws_track *t, bool is_from_client);
+
+/*
+ * ws_track_feed() - see the next bytes of the stream
+ *
+ * Returns what they brought to its end. A header that breaks RFC 6455 makes the tracker broken:
+ * from then on nothing is counted.
+ */
+struct ws_count ws_track_feed(struct ws_track *t, const uint8_t *p, size_t n);
+
+/* The same for `n` bytes of payload that nobody saw: at most ws_track_payload_left(). */
+struct ws_count ws_track_skip(struct ws_track *t, uint64_t n);
+
+/* Payload bytes of the current frame to come; 0 in a header, at a boundary, and when broken. */
+static inline uint64_t ws_track_payload_left(const struct ws_track *t)
+{
+	return t->left;
+}
+
+/* Whether a frame could be inserted here. */
+static inline bool ws_track_is_at_boundary(const struct ws_track *t)
+{
+	return !t->is_broken && t->left == 0 && t->n_head == 0;
+}
+
+static inline bool ws_track_is_broken(const struct ws_track *t)
+{
+	return t->is_broken;
+}
+
+/* Whether a Close frame has come, whole. */
+static inline bool ws_track_saw_close(const struct ws_track *t)
+{
+	return t->saw_close;
+}

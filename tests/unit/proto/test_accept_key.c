@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/accept_key.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+/* The first is RFC 6455's own (1.3); the second was computed with Python's hashlib. */
+static const struct {
+	const char *key, *accept;
+} keys[] = {
+	{ "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" },
+	{ "AAAAAAAAAAAAAAAAAAAAAA==", "ICX+Yqv66kxgM0FcWaLWlFLwTAI=" },
+};
+
+START_TEST(key_is_answered)
+{
+	char out[ACCEPT_KEY_TEXT];
+
+	ck_assert_int_eq(accept_key(keys[_i].key, out), 0);
+	ck_assert_str_eq(out, keys[_i].accept);
+}
+END_TEST
+
+START_TEST(nonce_becomes_a_key)
+{
+	const uint8_t nonce[16] = { 't', 'h', 'e', ' ', 's', 'a', 'm', 'p',
+				    'l', 'e', ' ', 'n', 'o', 'n', 'c', 'e' };
+	char out[ACCEPT_KEY_NONCE_TEXT];
+
+	accept_key_encode_nonce(nonce, out);
+	ck_assert_str_eq(out, keys[0].key);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("proto/accept_key");
+	TCase *t = tcase_create("key");
+
+	tcase_add_loop_test(t, key_is_answered, 0, sizeof(keys) / sizeof(keys[0]));
+	tcase_add_test(t, nonce_becomes_a_key);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/authority.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+static const struct {
+	const char *text, *host;
+} good[] = {
+	{ "example.com", "example.com" },
+	{ "Example.COM:8080", "Example.COM" },
+	{ "example.com.", "example.com" },
+	{ "example.com.:443", "example.com" },
+	{ "example.com..", "example.com." },
+	{ "h:", "h" },
+	{ "h:0", "h" },
+	{ "h:65535", "h" },
+	{ "h:0000080", "h" },
+	{ "127.0.0.1:80", "127.0.0.1" },
+	{ "[::1]", "[::1]" },
+	{ "[2001:db8::1]:9000", "[2001:db8::1]" },
+	{ "a_b~c-d", "a_b~c-d" },
+	{ "%41b", "%41b" },
+	{ "a,b;c=d", "a,b;c=d" },
+};
+
+static const struct {
+	const char *name, *text;
+} bad[] = {
+	{ "empty", "" },
+	{ "a dot", "." },
+	{ "a port alone", ":80" },
+	{ "port too large", "h:65536" },
+	{ "port overflows", "h:99999999999999999999999" },
+	{ "port with a sign", "h:+80" },
+	{ "two ports", "h:80:80" },
+	{ "bare IPv6", "::1" },
+	{ "user information", "user@h" },
+	{ "a path", "h/x" },
+	{ "a space", "a b" },
+	{ "not ASCII", "h\xc3\xa9" },
+	{ "a cut escape", "a%4" },
+	{ "an escape that is none", "a%4g" },
+	{ "bracket not closed", "[::1" },
+	{ "nothing in brackets", "[]" },
+	{ "IPv4 in brackets", "[127.0.0.1]" },
+	{ "a name in brackets", "[host]" },
+	{ "zone", "[fe80::1%25eth0]" },
+	{ "IPvFuture", "[v1.x]" },
+	{ "something behind the bracket", "[::1]x" },
+	{ "brackets inside", "a[::1]" },
+	{ "a closing bracket", "a]" },
+};
+
+START_TEST(host_is_found)
+{
+	struct slice host = { 0 };
+
+	ck_assert_msg(authority_parse(slice_of(good[_i].text), &host), "%s", good[_i].text);
+	ck_assert_msg(slice_eq(host, slice_of(good[_i].host)), "%s", good[_i].text);
+}
+END_TEST
+
+START_TEST(nonsense_is_refused)
+{
+	struct slice host = SLICE("untouched");
+
+	ck_assert_msg(!authority_parse(slice_of(bad[_i].text), &host), "%s", bad[_i].name);
+	ck_assert(slice_eq(host, SLICE("untouched")));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("proto/authority");
+	TCase *t = tcase_create("parse");
+
+	tcase_add_loop_test(t, host_is_found, 0, sizeof(good) / sizeof(good[0]));
+	tcase_add_loop_test(t, nonsense_is_refused, 0, sizeof(bad) / sizeof(bad[0]));
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
