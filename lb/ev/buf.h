@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Buffers that a loop lends: counted, of two sizes, from chunks that are given back after a peak.
+ *
+ * A receive lends a filled buffer; its handler owns that reference and passes it on (a queue of
+ * chunks, net/queue.h) or puts it at once. A struct buf is also the first chunk onto itself: `off`
+ * and `len` say which of its bytes somebody still wants.
+ *
+ * The pool has a ceiling for what is lent. From the soft ceiling on buf_is_tight() tells whoever
+ * already holds buffers to stop reading; at the hard one (twice that) buf_get() gives none.
+ *
+ * Thread: the loop's. Layer: ev.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/assert.h"
+
+enum buf_class {
+	BUF_SMALL, /* BUF_SMALL_BYTES: what a quiet connection receives into */
+	BUF_LARGE, /* BUF_LARGE_BYTES: for directions that prove to be bulk, and for large heads */
+	BUF_N_CLASSES,
+};
+
+/* Measured: 4 KiB buffers cost a 1 MB message three times the CPU of large ones (design, 3). */
+#define BUF_SMALL_BYTES 4096u
+#define BUF_LARGE_BYTES 65536u
+
+struct buf_chunk;
+
+struct buf {
+	struct buf *next;  /* in a queue or a free list */
+	uint8_t *data;     /* `cap` bytes; owned by the chunk */
+	uint32_t off, len; /* the bytes that count: data[off] to data[off + len - 1] */
+	uint32_t cap;
+	uint16_t refs;
+	uint8_t class;           /* enum buf_class */
+	struct buf_chunk *chunk; /* private to buf.c */
+};
+
+struct buf_pool;
+
+/* `soft_bytes`: the soft ceiling of what is lent at a time. NULL when memory is short. */
+struct buf_pool *buf_pool_new(size_t soft_bytes);
+
+/* Asserts that nothing is lent. NULL is fine. Returns NULL. */
+struct buf_pool *buf_pool_free(struct buf_pool *p);
+
+/*
+ * buf_reserve() - see to it that the next `n` gets of this class succeed, up to the hard ceiling
+ *
+ * May map memory: called by the loop between turns, never on the path of a byte. Returns 0, -ENOMEM
+ * or -ENOBUFS (the ceiling).
+ */
+int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n);
+
+/* An empty buffer with one reference, or NULL when none is reserved. Hot. */
+struct buf *buf_get(struct buf_pool *p, enum buf_class class);
+
+/* One more reference. */
+static inline struct buf *buf_ref(struct buf *b)
+{
+	LB_DASSERT(b->refs > 0);
+	b->refs++;
+	return b;
+}
+
+/* Drops a reference; the last one gives the buffer back. Hot. */
+void buf_put(struct buf_pool *p, struct buf *b);
+
+/* Whether a get of this class would succeed now. */
+bool buf_is_available(const struct buf_pool *p, enum buf_class class);
+
+/* Whether more than the soft ceiling is lent. */
+bool buf_is_tight(const struct buf_pool *p);
+
+/* Bytes of buffers taken by get and not yet put. */
+size_t buf_bytes_used(const struct buf_pool *p);
+
+/* Bytes of memory held, free buffers included. */
+size_t buf_bytes_held(const struct buf_pool *p);
+
+/* Lets the n-th get from now on fail, once (1 is the next one); 0 is never. For tests. */
+void buf_fail_after(struct buf_pool *p, uint32_t n);

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The part of the loop that all engines share: the turn, handlers, completions that no kernel made,
+ * and the queue of receives that found no buffer.
+ *
+ * That queue keeps starvation fair: once a receive has to wait, all later ones wait behind it, and
+ * they are armed again in order as buffers come back.
+ */
+#include "ev/loop_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
+#define TURN_BUFS 64                       /* small buffers kept free for the next turn */
+
+/* A receive to be armed when a buffer of its class is free. */
+struct recv_wait {
+	op_tag tag;
+	int fd;
+	uint32_t cap;
+	enum buf_class class;
+};
+
+int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts *o)
+{
+	l->ops = ops;
+	l->bufs = buf_pool_new(o->buf_soft_bytes ? o->buf_soft_bytes : DEFAULT_BUF_SOFT_BYTES);
+	if (l->bufs == NULL)
+		return -ENOMEM;
+
+	l->now_ns = ops->clock_ns(l);
+	timer_wheel_init(&l->timers, l->now_ns / 1000000, NULL);
+	return 0;
+}
+
+void loop_deinit(struct loop *l)
+{
+	free(l->posted);
+	free(l->waits);
+	l->bufs = buf_pool_free(l->bufs);
+}
+
+int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret)
+{
+	switch (o->engine) {
+	case LOOP_URING: return loop_uring_new(o, e, ret);
+	case LOOP_EPOLL: return loop_epoll_new(o, e, ret);
+	case LOOP_SIM: return err_add(e, -EINVAL, "a simulated engine is made by its test");
+	case LOOP_AUTO: break;
+	}
+
+	struct err why = ERR_INIT;
+	int r = loop_uring_new(o, &why, ret);
+	err_deinit(&why);
+	return r == 0 ? 0 : loop_epoll_new(o, e, ret);
+}
+
+int loop_probe_uring(struct err *e)
+{
+	struct loop *l = NULL;
+	int r = loop_uring_new(&(struct loop_opts){ .engine = LOOP_URING }, e, &l);
+
+	if (r == 0)
+		loop_free(l);
+	return r;
+}
+
+struct loop *loop_free(struct loop *l)
+{
+	if (l != NULL)
+		l->ops->free(l);
+	return NULL;
+}
+
+const char *loop_engine_name(const struct loop *l)
+{
+	return l->ops->name;
+}
+
+void loop_set_handler(struct loop *l, unsigned class, loop_fn fn, void *arg)
+{
+	LB_ASSERT(class > LOOP_CLASS_OWN && class < LOOP_N_CLASSES);
+	l->handler[class].fn = fn;
+	l->handler[class].arg = arg;
+}
+
+void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	l->on_turn_end = fn;
+	l->turn_arg = arg;
+}
+
+void loop_tick(struct loop *l)
+{
+	l->now_ns = l->ops->clock_ns(l);
+}
+
+void loop_dispatch(struct loop *l, const struct completion *c)
+{
+	unsigned class = tag_class(c->tag);
+
+	if (class == LOOP_CLASS_OWN)
+		return;
+	LB_ASSERT(class < LOOP_N_CLASSES && l->handler[class].fn != NULL);
+	l->handler[class].fn(l->handler[class].arg, c);
+}
+
+/* Makes room for one more element of `size` bytes in a growing array; aborts when memory is short.
+ */
+static void *grown(void *array, size_t n, size_t *cap, size_t size)
+{
+	if (n < *cap)
+		return array;
+
+	size_t wanted = *cap ? 2 * *cap : 64;
+	void *p = reallocarray(array, wanted, size);
+	/* These lists are bounded by the operations in flight; without them a completion is lost.
+	 */
+	LB_ASSERT(p != NULL);
+	*cap = wanted;
+	return p;
+}
+
+void loop_post(struct loop *l, const struct completion *c)
+{
+	l->posted = grown(l->posted, l->n_posted, &l->posted_cap, sizeof(*l->posted));
+	l->posted[l->n_posted++] = *c;
+}
+
+/* ---- the turn -------------------------------------------------------------------------------- */
+
+/* Dispatches what was posted before this turn; what is posted meanwhile waits for the next. */
+static void run_posted(struct loop *l)
+{
+	size_t n = l->n_posted;
+
+	for (size_t i = 0; i < n; i++) {
+		struct completion c = l->posted[i]; /* the array may move */
+		loop_dispatch(l, &c);
+	}
+	if (n > 0) {
+		l->n_posted -= n;
+		memmove(l->posted, l->posted + n, l->n_posted * sizeof(*l->posted));
+	}
+}
+
+/* Arms the receives that waited for a buffer, in order, as far as there are some. */
+static void run_waits(struct loop *l)
+{
+	size_t n = 0;
+
+	while (n < l->n_waits && buf_is_available(l->bufs, l->waits[n].class)) {
+		struct recv_wait *w = &l->waits[n++];
+		l->ops->recv(l, w->fd, w->cap, w->class, w->tag);
+	}
+	if (n > 0) {
+		l->n_waits -= n;
+		memmove(l->waits, l->waits + n, l->n_waits * sizeof(*l->waits));
+	}
+}
+
+int loop_turn(struct loop *l, uint64_t max_wait_ms)
+{
+	/* Fewer than asked for is no error here: receives then wait (above). */
+	(void)buf_reserve(l->bufs, BUF_SMALL, TURN_BUFS);
+	l->ops->refill(l);
+	if (l->n_waits > 0)
+		run_waits(l);
+
+	uint64_t wait_ms = timer_wheel_wait_ms(&l->timers);
+	if (wait_ms > max_wait_ms)
+		wait_ms = max_wait_ms;
+	if (l->n_posted > 0 || l->should_stop)
+		wait_ms = 0;
+
+	size_t n_posted = l->n_posted;
+	int r = l->ops->wait(l, wait_ms);
+	if (n_posted > 0)
+		run_posted(l);
+	timer_wheel_advance(&l->timers, loop_now_ms(l));
+	if (l->on_turn_end != NULL)
+		l->on_turn_end(l->turn_arg);
+	return r;
+}
+
+int loop_run(struct loop *l)
+{
+	l->should_stop = false;
+	while (!l->should_stop) {
+		int r = loop_turn(l, UINT64_MAX);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void loop_stop(struct loop *l)
+{
+	l->should_stop = true;
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+void loop_accept(struct loop *l, int fd, bool many, op_tag tag)
+{
+	l->ops->accept(l, fd, many, tag);
+}
+
+void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len, op_tag tag)
+{
+	l->ops->connect(l, fd, sa, len, tag);
+}
+
+void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+{
+	LB_ASSERT(cap > 0);
+	if (class != BUF_SMALL)
+		(void)buf_reserve(l->bufs, class, 1);
+	if (l->n_waits == 0 && buf_is_available(l->bufs, class)) {
+		l->ops->recv(l, fd, cap, class, tag);
+		return;
+	}
+	l->waits = grown(l->waits, l->n_waits, &l->waits_cap, sizeof(*l->waits));
+	l->waits[l->n_waits++] =
+		(struct recv_wait){ .tag = tag, .fd = fd, .cap = cap, .class = class };
+}
+
+void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more, op_tag tag)
+{
+	LB_DASSERT(n > 0 && n <= LOOP_IOV_MAX);
+	l->ops->send(l, fd, iov, n, is_more, tag);
+}
+
+void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
+{
+	l->ops->poll(l, fd, events, tag);
+}
+
+/* Takes a receive out of the queue of the waiting. */
+static bool cancel_wait(struct loop *l, op_tag tag)
+{
+	for (size_t i = 0; i < l->n_waits; i++) {
+		if (l->waits[i].tag != tag)
+			continue;
+		l->n_waits--;
+		memmove(l->waits + i, l->waits + i + 1, (l->n_waits - i) * sizeof(*l->waits));
+		loop_post(l, &(struct completion){ .tag = tag, .res = -ECANCELED });
+		return true;
+	}
+	return false;
+}
+
+void loop_cancel(struct loop *l, int fd, op_tag tag)
+{
+	if (l->n_waits > 0 && cancel_wait(l, tag))
+		return;
+	l->ops->cancel(l, fd, tag);
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+int loop_socket(struct loop *l, int family, int type)
+{
+	return l->ops->socket(l, family, type);
+}
+
+int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
+{
+	return l->ops->setsockopt(l, fd, level, name, value, len);
+}
+
+int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len)
+{
+	return l->ops->getsockopt(l, fd, level, name, value, len);
+}
+
+int loop_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len)
+{
+	return l->ops->bind(l, fd, sa, len);
+}
+
+int loop_listen(struct loop *l, int fd, int backlog)
+{
+	return l->ops->listen(l, fd, backlog);
+}
+
+int loop_sockname(struct loop *l, int fd, struct sockaddr_storage *ret)
+{
+	return l->ops->sockname(l, fd, false, ret);
+}
+
+int loop_peername(struct loop *l, int fd, struct sockaddr_storage *ret)
+{
+	return l->ops->sockname(l, fd, true, ret);
+}
+
+int loop_accept_now(struct loop *l, int fd)
+{
+	return l->ops->accept_now(l, fd);
+}
+
+int loop_shutdown(struct loop *l, int fd, int how)
+{
+	return l->ops->shutdown(l, fd, how);
+}
+
+void loop_close(struct loop *l, int fd)
+{
+	l->ops->close(l, fd);
+}
+
+int loop_pipe(struct loop *l, int fds[2], size_t bytes)
+{
+	return l->ops->pipe(l, fds, bytes);
+}
+
+ssize_t loop_splice(struct loop *l, int from, int to, size_t n)
+{
+	return l->ops->splice(l, from, to, n);
+}
+
+int loop_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
+{
+	return l->ops->pass_fd(l, chan, fd, number);
+}
+
+int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number)
+{
+	return l->ops->take_fd(l, chan, ret_number);
+}
+
+void loop_random(struct loop *l, void *out, size_t n)
+{
+	l->ops->random(l, out, n);
+}
+
+uint64_t loop_wall_ns(struct loop *l)
+{
+	return l->ops->wall_ns(l);
+}

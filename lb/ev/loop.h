@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The loop: one per thread, written in completions.
+ *
+ * It owns every call that touches a descriptor, the clock or chance; the folders above compose
+ * these and make no system call of their own, so that a simulated engine can stand in for the
+ * kernel. Behind it is an engine, chosen at run time: io_uring (loop_uring.c), epoll
+ * (loop_epoll.c), or the simulation of the tests.
+ *
+ * An operation is started with a tag and answered by completions with that tag, always from within
+ * loop_run(), never from within the call that started it. The last completion of an operation has
+ * `more` false; until then the kernel may use whatever was given to the operation. A tag names one
+ * operation in flight at a time.
+ *
+ * A turn of the loop:
+ *   1. free buffers go to the engine's ring; receives that waited for one are armed again, in order
+ *   2. the engine submits everything started since, and waits (not beyond the next timer)
+ *   3. the clock is read, once
+ *   4. each completion is given to the handler of its tag's class
+ *   5. timers that are due fire
+ *   6. the turn-end hook runs (the dead are buried there)
+ *
+ * Thread: each loop belongs to the thread that made it; only mailbox_post() crosses. Layer: ev.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "ev/buf.h"
+#include "ev/timer.h"
+#include "util/assert.h"
+#include "util/err.h"
+
+/* ---- tags ------------------------------------------------------------------------------------ */
+
+/*
+ *  63      56 55      48 47                                0
+ * +----------+----------+-----------------------------------+
+ * |  class   |   kind   |  handle of the object (util/slab) |
+ * +----------+----------+-----------------------------------+
+ * Class 0 is the loop's own. What kind means is the handler's business.
+ */
+typedef uint64_t op_tag;
+
+#define LOOP_N_CLASSES 16
+#define LOOP_CLASS_OWN 0u
+#define LOOP_CLASS_MAIL 1u /* of the mailbox, where one is attached */
+
+static inline op_tag tag_make(unsigned class, unsigned kind, uint64_t handle)
+{
+	LB_DASSERT(class < LOOP_N_CLASSES && kind < 256 && handle >> 48 == 0);
+	return (uint64_t) class << 56 | (uint64_t)kind << 48 | handle;
+}
+
+static inline unsigned tag_class(op_tag t)
+{
+	return (unsigned)(t >> 56);
+}
+
+static inline unsigned tag_kind(op_tag t)
+{
+	return (unsigned)(t >> 48) & 0xff;
+}
+
+static inline uint64_t tag_handle(op_tag t)
+{
+	return t & 0xffffffffffffull;
+}
+
+/* ---- completions ----------------------------------------------------------------------------- */
+
+struct completion {
+	op_tag tag;
+	int32_t res; /* what the call gave, or a negative errno; -ECANCELED after loop_cancel() */
+	bool more;   /* the operation goes on and will be heard of again */
+	struct buf *
+		buf; /* a receive with res > 0: data[0] to data[res - 1]; the handler's reference */
+};
+
+/* Called on the loop's thread. */
+typedef void (*loop_fn)(void *arg, const struct completion *c);
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+enum loop_engine { LOOP_AUTO, LOOP_URING, LOOP_EPOLL, LOOP_SIM };
+
+struct loop_ops;
+struct recv_wait;
+
+struct loop_opts {
+	enum loop_engine engine;
+	size_t buf_soft_bytes; /* ceiling of lent buffers; 0: 16 MiB */
+	uint32_t n_ring_bufs;  /* small buffers laid out for the kernel; a power of two; 0: 256 */
+};
+
+struct loop {
+	const struct loop_ops *ops;
+	uint64_t now_ns; /* CLOCK_MONOTONIC, read once per turn */
+	struct timer_wheel timers;
+	struct buf_pool *bufs; /* owns */
+	bool should_stop;
+
+	struct {
+		loop_fn fn;
+		void *arg;
+	} handler[LOOP_N_CLASSES];
+	void (*on_turn_end)(void *arg);
+	void *turn_arg;
+
+	/* private to loop.c: completions made without the kernel, receives that wait for a buffer
+	 */
+	struct completion *posted; /* owns */
+	size_t n_posted, posted_cap;
+	struct recv_wait *waits; /* owns: a queue in an array */
+	size_t n_waits, waits_cap;
+};
+
+/*
+ * loop_new() - make a loop for this thread
+ *
+ * LOOP_AUTO takes io_uring where the kernel allows it, else epoll (loop_probe_uring() says why). A
+ * named engine that cannot run is an error, explained in `e`. Returns 0 and sets *ret, or a
+ * negative errno.
+ */
+int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;
+
+/* Whether the kernel would run io_uring as lb needs it: 0, or a negative errno and a text in `e`.
+ */
+int loop_probe_uring(struct err *e);
+
+/* No operation may be in flight but the mailbox's poll. NULL is fine. Returns NULL. */
+struct loop *loop_free(struct loop *l);
+
+/* "io_uring", "epoll" or "simulated". */
+const char *loop_engine_name(const struct loop *l);
+
+/* Who hears of completions whose tags are of `class` (1 to LOOP_N_CLASSES - 1). */
+void loop_set_handler(struct loop *l, unsigned class, loop_fn fn, void *arg);
+
+/* Called at the end of each turn. */
+void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* Turns until loop_stop(). Returns 0, or a negative errno when the engine itself failed. */
+int loop_run(struct loop *l);
+
+/* One turn, waiting at most `max_wait_ms`. For tests and small tools. */
+int loop_turn(struct loop *l, uint64_t max_wait_ms);
+
+/* Lets loop_run() return after this turn. */
+void loop_stop(struct loop *l);
+
+static inline uint64_t loop_now_ns(const struct loop *l)
+{
+	return l->now_ns;
+}
+
+static inline uint64_t loop_now_ms(const struct loop *l)
+{
+	return l->now_ns / 1000000;
+}
+
+static inline void loop_timer_start(struct loop *l, struct timer *t, uint64_t in_ms)
+{
+	timer_start(&l->timers, t, in_ms);
+}
+
+static inline void loop_timer_stop(struct loop *l, struct timer *t)
+{
+	timer_stop(&l->timers, t);
+}
+
+/* ---- operations: answered by completions ------------------------------------------------------
+ */
+
+/*
+ * loop_accept() - take connections from a listening socket
+ *
+ * Each completion's res is a descriptor (non-blocking, close-on-exec) or a negative errno. With
+ * `many` the operation goes on until it fails or is cancelled; without, it ends with the first.
+ */
+void loop_accept(struct loop *l, int fd, bool many, op_tag tag);
+
+/* Connects; res is 0 or a negative errno. `sa` is copied. */
+void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len, op_tag tag);
+
+/*
+ * loop_recv() - receive up to `cap` bytes in all, in as many completions as come
+ *
+ * res > 0: so many bytes in `buf`. res 0: end of the stream. Negative: an errno; -ENOBUFS says that
+ * no buffer was free: start the receive again, it will wait for one in its turn. All but the first
+ * kind are last completions. A receive whose cap is used up ends with its last bytes (more false).
+ * The total never exceeds `cap`. `class` is the size of the buffers that are lent.
+ */
+void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag);
+
+/*
+ * loop_send() - send `n` pieces, at most LOOP_IOV_MAX
+ *
+ * `iov` is copied, the bytes it names must stay until the completion. res is the number of bytes
+ * the kernel took (perhaps fewer than all) or a negative errno. Never raises SIGPIPE. One send in
+ * flight on a descriptor at a time. `is_more`: more follows at once (MSG_MORE).
+ */
+#define LOOP_IOV_MAX 16
+void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more, op_tag tag);
+
+/* Waits once for poll(2) events; POLLERR and POLLHUP always count. res: the events, or an errno. */
+void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
+
+/*
+ * loop_cancel() - ask the operation `tag` on `fd` to end
+ *
+ * Its own last completion tells when and how: -ECANCELED, or what came first. Cancelling what is
+ * not in flight does nothing.
+ */
+void loop_cancel(struct loop *l, int fd, op_tag tag);
+
+/* ---- calls: done at once ------------------------------------------------------------------------
+ */
+
+/* socket(2), non-blocking and close-on-exec. Returns a descriptor or a negative errno, as all of
+ * these. */
+int loop_socket(struct loop *l, int family, int type) LB_MUST_CHECK;
+int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
+int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
+int loop_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len) LB_MUST_CHECK;
+int loop_listen(struct loop *l, int fd, int backlog) LB_MUST_CHECK;
+int loop_sockname(struct loop *l, int fd, struct sockaddr_storage *ret);
+int loop_peername(struct loop *l, int fd, struct sockaddr_storage *ret);
+/* accept4(2) at once: a descriptor, or -EAGAIN when nothing is queued. */
+int loop_accept_now(struct loop *l, int fd) LB_MUST_CHECK;
+int loop_shutdown(struct loop *l, int fd, int how);
+
+/* Nothing may be in flight on `fd`. Not reported. `fd` is gone when the next turn waits. */
+void loop_close(struct loop *l, int fd);
+
+/* Two ends of a pipe of `bytes`, non-blocking: fds[0] reads. The size it really got, or -errno. */
+int loop_pipe(struct loop *l, int fds[2], size_t bytes) LB_MUST_CHECK;
+
+/* splice(2), never waits: bytes moved, 0 at the end of the stream, or a negative errno (-EAGAIN).
+ */
+ssize_t loop_splice(struct loop *l, int from, int to, size_t n);
+
+/* Passes `fd` with a number along a Unix socket to another table; 0 or a negative errno. */
+int loop_pass_fd(struct loop *l, int chan, int fd, uint64_t number) LB_MUST_CHECK;
+
+/* Takes what was passed. -EAGAIN: nothing there; -EMFILE: the table was full and it is lost. */
+int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number) LB_MUST_CHECK;
+
+/* Unpredictable bytes. */
+void loop_random(struct loop *l, void *out, size_t n);
+
+/* CLOCK_REALTIME in ns since 1970, for logs. */
+uint64_t loop_wall_ns(struct loop *l);

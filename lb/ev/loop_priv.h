@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What an engine provides, and what loop.c gives it. Included by ev/ and by simulated engines only.
+ *
+ * An engine embeds a struct loop as its first member. It never calls a handler but through
+ * loop_dispatch(), from within its wait().
+ */
+
+#include "ev/loop.h"
+
+struct loop_ops {
+	const char *name;
+
+	/* Frees the engine's own and the struct that embeds the loop. */
+	void (*free)(struct loop *l);
+
+	/* Lays free buffers out for the kernel (a no-op where the engine takes them itself). */
+	void (*refill)(struct loop *l);
+
+	/*
+	 * Submits, waits for at most `wait_ms` (0: not at all, UINT64_MAX: for ever), calls
+	 * loop_tick() once and dispatches what came. Returns 0 or a negative errno.
+	 */
+	int (*wait)(struct loop *l, uint64_t wait_ms);
+
+	uint64_t (*clock_ns)(struct loop *l);
+	uint64_t (*wall_ns)(struct loop *l);
+	void (*random)(struct loop *l, void *out, size_t n);
+
+	void (*accept)(struct loop *l, int fd, bool many, op_tag tag);
+	void (*connect)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
+			op_tag tag);
+	void (*recv)(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag);
+	void (*send)(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more,
+		     op_tag tag);
+	void (*poll)(struct loop *l, int fd, uint32_t events, op_tag tag);
+	void (*cancel)(struct loop *l, int fd, op_tag tag);
+
+	int (*socket)(struct loop *l, int family, int type);
+	int (*setsockopt)(struct loop *l, int fd, int level, int name, const void *value,
+			  socklen_t len);
+	int (*getsockopt)(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
+	int (*bind)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len);
+	int (*listen)(struct loop *l, int fd, int backlog);
+	int (*sockname)(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret);
+	int (*accept_now)(struct loop *l, int fd);
+	int (*shutdown)(struct loop *l, int fd, int how);
+	void (*close)(struct loop *l, int fd);
+	int (*pipe)(struct loop *l, int fds[2], size_t bytes);
+	ssize_t (*splice)(struct loop *l, int from, int to, size_t n);
+	int (*pass_fd)(struct loop *l, int chan, int fd, uint64_t number);
+	int (*take_fd)(struct loop *l, int chan, uint64_t *ret_number);
+};
+
+/* Fills the common part; the engine has set `ops`. Returns 0 or -ENOMEM. */
+int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts *o) LB_MUST_CHECK;
+
+/* Undoes loop_init(). */
+void loop_deinit(struct loop *l);
+
+/* Reads the clock for this turn. */
+void loop_tick(struct loop *l);
+
+/* Gives one completion to its handler. Class 0 vanishes. Hot. */
+void loop_dispatch(struct loop *l, const struct completion *c);
+
+/* Queues a completion to be dispatched in the next turn. */
+void loop_post(struct loop *l, const struct completion *c);
+
+/* The calls that both kernel engines make alike (sys.c): the `calls` half of struct loop_ops. */
+uint64_t sys_clock_ns(struct loop *l);
+uint64_t sys_wall_ns(struct loop *l);
+void sys_random(struct loop *l, void *out, size_t n);
+int sys_socket(struct loop *l, int family, int type);
+int sys_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
+int sys_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
+int sys_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len);
+int sys_listen(struct loop *l, int fd, int backlog);
+int sys_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret);
+int sys_accept_now(struct loop *l, int fd);
+int sys_shutdown(struct loop *l, int fd, int how);
+void sys_close(struct loop *l, int fd);
+int sys_pipe(struct loop *l, int fds[2], size_t bytes);
+ssize_t sys_splice(struct loop *l, int from, int to, size_t n);
+int sys_pass_fd(struct loop *l, int chan, int fd, uint64_t number);
+int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number);
+
+/* The engines. Each returns 0 and sets *ret, or a negative errno with a reason in `e`. */
+int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;
+int loop_epoll_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The io_uring engine.
+ *
+ * One io_uring_enter(2) per turn submits all that was started and waits. The ring is private to its
+ * thread (SINGLE_ISSUER, DEFER_TASKRUN): completions are made only inside that call. Receives are
+ * multishot and pick their buffers from a ring per class that is laid out here:
+ *
+ *   buffer pool --refill()--> [slot: bid -> buf] --kernel fills--> completion --> handler
+ *        ^                                                                          |
+ *        +---------------------------- buf_put() -----------------------------------+
+ *
+ * Nothing is given to the ring that the kernel would hand to a thread of its own (splice,
+ * shutdown): that thread would share this thread's descriptor table. Those are plain calls (sys.c).
+ *
+ * Thread: the loop's. user_data is the operation's tag; 0 marks what nobody waits for.
+ */
+#include "ev/loop_priv.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SQ_ENTRIES 1024 /* a turn that starts more submits early */
+#define CQ_ENTRIES 8192
+#define DEFAULT_SMALL_BUFS 256
+#define LARGE_BUFS 8
+/* A completion names a buffer but not its ring: ids of large buffers carry this bit. */
+#define BID_LARGE 0x8000u
+/* What struct io_uring_sqe calls optlen since Linux 6.17: a cap over all a multishot receives. */
+#define SQE_OPTLEN(sqe) ((sqe)->file_index)
+
+/* Copies that must live until the next submission: msghdr, iovec, addresses. */
+#define SCRATCH_BYTES (64u << 10)
+
+struct buf_ring {
+	struct io_uring_buf_ring *ring; /* owns (liburing); NULL until first used */
+	struct buf **slot;              /* owns: by buffer id; the ring's reference, or NULL */
+	uint16_t *vacant;               /* owns: ids whose slot is NULL */
+	uint32_t n_vacant, n_entries;
+};
+
+struct uring {
+	struct loop loop; /* first */
+	struct io_uring ring;
+	struct buf_ring bufs[BUF_N_CLASSES];
+	bool has_recv_cap; /* the kernel bounds a multishot receive */
+	uint32_t scratch_used;
+	uint8_t *scratch; /* owns */
+};
+
+static struct uring *uring_of(struct loop *l)
+{
+	return (struct uring *)l;
+}
+
+/* ---- submission ------------------------------------------------------------------------------ */
+
+static void submit_early(struct uring *u)
+{
+	int r = io_uring_submit(&u->ring);
+
+	/* -EBUSY: completions wait to be reaped; the next enter takes the rest. */
+	LB_ASSERT(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -EINTR);
+	u->scratch_used = 0;
+}
+
+static struct io_uring_sqe *get_sqe(struct uring *u)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	if (sqe == NULL) {
+		submit_early(u);
+		sqe = io_uring_get_sqe(&u->ring);
+		LB_ASSERT(sqe != NULL);
+	}
+	return sqe;
+}
+
+/* Memory that stays as it is until the next submission. */
+static void *scratch(struct uring *u, size_t n)
+{
+	n = (n + 15) & ~(size_t)15;
+	LB_ASSERT(n <= SCRATCH_BYTES);
+	if (u->scratch_used + n > SCRATCH_BYTES)
+		submit_early(u);
+
+	void *p = u->scratch + u->scratch_used;
+	u->scratch_used += (uint32_t)n;
+	return p;
+}
+
+static void uring_accept(struct loop *l, int fd, bool many, op_tag tag)
+{
+	struct io_uring_sqe *sqe = get_sqe(uring_of(l));
+
+	if (many)
+		io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	else
+		io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	io_uring_sqe_set_data64(sqe, tag);
+}
+
+static void uring_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
+			  op_tag tag)
+{
+	struct uring *u = uring_of(l);
+	struct sockaddr *copy = scratch(u, len);
+
+	memcpy(copy, sa, len);
+	struct io_uring_sqe *sqe = get_sqe(u);
+	io_uring_prep_connect(sqe, fd, copy, len);
+	io_uring_sqe_set_data64(sqe, tag);
+}
+
+static int buf_ring_open(struct uring *u, enum buf_class class);
+static void buf_ring_refill(struct uring *u, enum buf_class class);
+
+/*
+ * A multishot receive goes on while less than its cap has come, so its last buffer may overshoot by
+ * almost a buffer: it is armed with that much less. Near the cap, and on kernels that cannot bound
+ * a multishot, a single receive takes no more than there is room for.
+ */
+static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+{
+	struct uring *u = uring_of(l);
+	uint32_t buf_bytes = class == BUF_SMALL ? BUF_SMALL_BYTES : BUF_LARGE_BYTES;
+
+	if (u->bufs[class].ring == NULL) {
+		if (buf_ring_open(u, class) < 0) {
+			loop_post(l, &(struct completion){ .tag = tag, .res = -ENOMEM });
+			return;
+		}
+		buf_ring_refill(u, class);
+	}
+
+	struct io_uring_sqe *sqe = get_sqe(u);
+	if (u->has_recv_cap && cap > buf_bytes) {
+		io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+		SQE_OPTLEN(sqe) = cap - buf_bytes + 1;
+	} else {
+		io_uring_prep_recv(sqe, fd, NULL, cap < buf_bytes ? cap : buf_bytes, 0);
+	}
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = (uint16_t) class;
+	io_uring_sqe_set_data64(sqe, tag);
+}
+
+static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more,
+		       op_tag tag)
+{
+	struct uring *u = uring_of(l);
+	int flags = MSG_NOSIGNAL | (is_more ? MSG_MORE : 0);
+
+	if (n == 1) {
+		struct io_uring_sqe *sqe = get_sqe(u);
+		io_uring_prep_send(sqe, fd, iov[0].iov_base, iov[0].iov_len, flags);
+		io_uring_sqe_set_data64(sqe, tag);
+		return;
+	}
+
+	struct {
+		struct msghdr msg;
+		struct iovec iov[LOOP_IOV_MAX];
+	} *copy = scratch(u, sizeof(*copy));
+	copy->msg = (struct msghdr){ .msg_iov = copy->iov, .msg_iovlen = (size_t)n };
+	memcpy(copy->iov, iov, (size_t)n * sizeof(*iov));
+
+	struct io_uring_sqe *sqe = get_sqe(u);
+	io_uring_prep_sendmsg(sqe, fd, &copy->msg, (unsigned)flags);
+	io_uring_sqe_set_data64(sqe, tag);
+}
+
+static void uring_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
+{
+	struct io_uring_sqe *sqe = get_sqe(uring_of(l));
+
+	io_uring_prep_poll_add(sqe, fd, events);
+	io_uring_sqe_set_data64(sqe, tag);
+}
+
+static void uring_cancel(struct loop *l, int fd, op_tag tag)
+{
+	struct io_uring_sqe *sqe = get_sqe(uring_of(l));
+
+	(void)fd;
+	io_uring_prep_cancel64(sqe, tag, 0);
+	io_uring_sqe_set_data64(sqe, 0);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+static void uring_close(struct loop *l, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe(uring_of(l));
+
+	io_uring_prep_close(sqe, fd);
+	io_uring_sqe_set_data64(sqe, 0);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+/* ---- buffer rings ---------------------------------------------------------------------------- */
+
+static int buf_ring_open(struct uring *u, enum buf_class class)
+{
+	struct buf_ring *b = &u->bufs[class];
+	size_t bytes = b->n_entries * sizeof(struct io_uring_buf);
+	void *mem = NULL;
+
+	b->slot = calloc(b->n_entries, sizeof(*b->slot));
+	b->vacant = calloc(b->n_entries, sizeof(*b->vacant));
+	if (b->slot == NULL || b->vacant == NULL || posix_memalign(&mem, 4096, bytes) != 0)
+		return -ENOMEM;
+	memset(mem, 0, bytes);
+
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uint64_t)(uintptr_t)mem,
+		.ring_entries = b->n_entries,
+		.bgid = (uint16_t) class,
+	};
+	int r = io_uring_register_buf_ring(&u->ring, &reg, 0);
+	if (r < 0) {
+		free(mem);
+		return r;
+	}
+	b->ring = mem;
+	io_uring_buf_ring_init(b->ring);
+	for (uint32_t i = 0; i < b->n_entries; i++)
+		b->vacant[b->n_vacant++] = (uint16_t)(b->n_entries - 1 - i);
+	return 0;
+}
+
+/* Lays free buffers into vacant slots; more are reserved from the pool where it has too few. */
+static void buf_ring_refill(struct uring *u, enum buf_class class)
+{
+	struct buf_ring *b = &u->bufs[class];
+	unsigned id_bits = class == BUF_LARGE ? BID_LARGE : 0;
+	int mask = io_uring_buf_ring_mask(b->n_entries);
+	int n = 0;
+
+	if (b->n_vacant == 0)
+		return;
+	(void)buf_reserve(u->loop.bufs, class, b->n_vacant);
+	while (b->n_vacant > 0) {
+		struct buf *buf = buf_get(u->loop.bufs, class);
+		if (buf == NULL)
+			break;
+		uint16_t bid = b->vacant[--b->n_vacant];
+		b->slot[bid] = buf;
+		io_uring_buf_ring_add(b->ring, buf->data, buf->cap, (uint16_t)(bid | id_bits), mask,
+				      n++);
+	}
+	if (n > 0)
+		io_uring_buf_ring_advance(b->ring, n);
+}
+
+static struct buf *buf_ring_take(struct uring *u, unsigned bid, uint32_t len)
+{
+	struct buf_ring *b = &u->bufs[bid & BID_LARGE ? BUF_LARGE : BUF_SMALL];
+
+	bid &= BID_LARGE - 1;
+	LB_ASSERT(bid < b->n_entries && b->slot[bid] != NULL);
+	struct buf *buf = b->slot[bid];
+	b->slot[bid] = NULL;
+	b->vacant[b->n_vacant++] = (uint16_t)bid;
+	buf->off = 0;
+	buf->len = len;
+	return buf;
+}
+
+static void buf_ring_close(struct uring *u, enum buf_class class)
+{
+	struct buf_ring *b = &u->bufs[class];
+
+	if (b->ring != NULL) {
+		(void)io_uring_unregister_buf_ring(&u->ring, class);
+		for (uint32_t i = 0; i < b->n_entries; i++)
+			if (b->slot[i] != NULL)
+				buf_put(u->loop.bufs, b->slot[i]);
+	}
+	free(b->ring);
+	free(b->slot);
+	free(b->vacant);
+}
+
+static void uring_refill(struct loop *l)
+{
+	struct uring *u = uring_of(l);
+
+	for (int class = 0; class < BUF_N_CLASSES; class ++)
+		if (u->bufs[class].ring != NULL)
+			buf_ring_refill(u, class);
+}
+
+/* ---- completion ------------------------------------------------------------------------------ */
+
+static void dispatch_cqe(struct uring *u, const struct io_uring_cqe *cqe)
+{
+	struct completion c = {
+		.tag = cqe->user_data,
+		.res = cqe->res,
+		.more = cqe->flags & IORING_CQE_F_MORE,
+	};
+
+	if (cqe->flags & IORING_CQE_F_BUFFER) {
+		unsigned bid = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+		uint32_t len = cqe->res > 0 ? (uint32_t)cqe->res : 0;
+		c.buf = buf_ring_take(u, bid, len);
+		if (len == 0) {
+			buf_put(u->loop.bufs, c.buf);
+			c.buf = NULL;
+		}
+	}
+	loop_dispatch(&u->loop, &c);
+}
+
+static int uring_wait(struct loop *l, uint64_t wait_ms)
+{
+	struct uring *u = uring_of(l);
+	struct io_uring_cqe *cqe;
+	int r;
+
+	if (wait_ms == 0) {
+		r = io_uring_submit_and_get_events(&u->ring);
+	} else if (wait_ms == UINT64_MAX) {
+		r = io_uring_submit_and_wait(&u->ring, 1);
+	} else {
+		struct __kernel_timespec ts = {
+			.tv_sec = (long long)(wait_ms / 1000),
+			.tv_nsec = (long long)(wait_ms % 1000) * 1000000,
+		};
+		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+	}
+	u->scratch_used = 0;
+	loop_tick(l);
+	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
+		return r;
+
+	/*
+	 * What a handler starts may be submitted early and complete at once; such completions are
+	 * still of this turn, but no more than a ring of them, so that timers get their turn.
+	 */
+	for (unsigned n = 0; n < CQ_ENTRIES && io_uring_peek_cqe(&u->ring, &cqe) == 0; n++) {
+		struct io_uring_cqe copy = *cqe;
+		io_uring_cqe_seen(&u->ring, cqe);
+		if (copy.user_data != 0)
+			dispatch_cqe(u, &copy);
+	}
+	return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void uring_free(struct loop *l)
+{
+	struct uring *u = uring_of(l);
+
+	for (int class = 0; class < BUF_N_CLASSES; class ++)
+		buf_ring_close(u, class);
+	io_uring_queue_exit(&u->ring);
+	loop_deinit(l);
+	free(u->scratch);
+	free(u);
+}
+
+static const struct loop_ops uring_ops = {
+	.name = "io_uring",
+	.free = uring_free,
+	.refill = uring_refill,
+	.wait = uring_wait,
+	.clock_ns = sys_clock_ns,
+	.wall_ns = sys_wall_ns,
+	.random = sys_random,
+	.accept = uring_accept,
+	.connect = uring_connect,
+	.recv = uring_recv,
+	.send = uring_send,
+	.poll = uring_poll,
+	.cancel = uring_cancel,
+	.socket = sys_socket,
+	.setsockopt = sys_setsockopt,
+	.getsockopt = sys_getsockopt,
+	.bind = sys_bind,
+	.listen = sys_listen,
+	.sockname = sys_sockname,
+	.accept_now = sys_accept_now,
+	.shutdown = sys_shutdown,
+	.close = uring_close,
+	.pipe = sys_pipe,
+	.splice = sys_splice,
+	.pass_fd = sys_pass_fd,
+	.take_fd = sys_take_fd,
+};
+
+/* Runs one multishot receive, capped at a byte, on a socket that holds one. */
+static int probe_recv_cap(struct uring *u)
+{
+	struct io_uring_cqe *cqe;
+	int fds[2], r;
+
+	u->has_recv_cap = false;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	if (send(fds[0], "x", 1, MSG_NOSIGNAL) != 1) {
+		r = -errno;
+		goto out;
+	}
+
+	struct io_uring_sqe *sqe = get_sqe(u);
+	io_uring_prep_recv_multishot(sqe, fds[1], NULL, 0, 0);
+	SQE_OPTLEN(sqe) = 1;
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = BUF_SMALL;
+	io_uring_sqe_set_data64(sqe, 1);
+	r = io_uring_submit_and_wait(&u->ring, 1);
+	if (r < 0)
+		goto out;
+	r = io_uring_peek_cqe(&u->ring, &cqe);
+	if (r < 0)
+		goto out;
+
+	u->has_recv_cap = cqe->res == 1 && !(cqe->flags & IORING_CQE_F_MORE);
+	if (cqe->flags & IORING_CQE_F_BUFFER)
+		buf_put(u->loop.bufs, buf_ring_take(u, cqe->flags >> IORING_CQE_BUFFER_SHIFT, 0));
+	/* A kernel that took the byte but not the cap: the operation is still armed, end it. */
+	if (cqe->flags & IORING_CQE_F_MORE)
+		(void)shutdown(fds[1], SHUT_RDWR);
+	io_uring_cqe_seen(&u->ring, cqe);
+out:
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	return r;
+}
+
+/* What the kernel's answer to io_uring_setup(2) means to the person who asked for io_uring. */
+static int explain_setup(struct err *e, int r)
+{
+	if (r == -ENOSYS)
+		return err_add(e, r, "io_uring: this kernel has none");
+	if (r == -EPERM || r == -EACCES)
+		return err_add(e, r,
+			       "io_uring: not allowed here (kernel.io_uring_disabled, "
+			       "or a container's seccomp profile)");
+	if (r == -EINVAL)
+		return err_add(e, r, "io_uring: this kernel is too old, Linux 6.1 is needed");
+	return err_add(e, r, "io_uring: %s", strerror(-r));
+}
+
+int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	if (u == NULL)
+		return err_add(e, -ENOMEM, "io_uring: out of memory");
+
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+		.cq_entries = CQ_ENTRIES,
+	};
+	int r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+	if (r < 0) {
+		free(u);
+		return explain_setup(e, r);
+	}
+	(void)io_uring_register_ring_fd(&u->ring); /* spares a look-up; may fail */
+
+	u->bufs[BUF_SMALL].n_entries = o->n_ring_bufs ? o->n_ring_bufs : DEFAULT_SMALL_BUFS;
+	u->bufs[BUF_LARGE].n_entries = LARGE_BUFS;
+	u->scratch = malloc(SCRATCH_BYTES);
+	r = u->scratch == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
+	if (r == 0)
+		r = buf_ring_open(u, BUF_SMALL);
+	if (r == 0) {
+		buf_ring_refill(u, BUF_SMALL);
+		r = probe_recv_cap(u);
+	}
+	if (r < 0) {
+		uring_free(&u->loop);
+		return err_add(e, r, "io_uring: %s", strerror(-r));
+	}
+	*ret = &u->loop;
+	return 0;
+}

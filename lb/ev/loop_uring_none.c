@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stands in for loop_uring.c where lb is built without liburing. */
+#include <errno.h>
+
+#include "ev/loop_priv.h"
+
+int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
+{
+	(void)o;
+	(void)ret;
+	return err_add(e, -ENOSYS, "io_uring: lb was built without it (liburing)");
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ev/signals.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "ev/loop.h"
+
+struct signals {
+	struct loop *loop;
+	unsigned class;
+	signals_fn fn;
+	void *arg;
+	int fd;
+};
+
+static void arm(struct signals *s)
+{
+	loop_poll(s->loop, s->fd, POLLIN, tag_make(s->class, 0, 0));
+}
+
+static void on_readable(void *arg, const struct completion *c)
+{
+	struct signals *s = arg;
+	struct signalfd_siginfo info;
+
+	if (c->res < 0)
+		return; /* cancelled: the loop is ending */
+	while (read(s->fd, &info, sizeof(info)) == sizeof(info))
+		s->fn(s->arg, (int)info.ssi_signo);
+	arm(s);
+}
+
+int signals_open(struct loop *loop, unsigned class, const int *signo, size_t n, signals_fn fn,
+		 void *arg, struct signals **ret)
+{
+	sigset_t set;
+	struct signals *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return -ENOMEM;
+	sigemptyset(&set);
+	for (size_t i = 0; i < n; i++)
+		sigaddset(&set, signo[i]);
+	int r = -pthread_sigmask(SIG_BLOCK, &set, NULL);
+	s->fd = r < 0 ? -1 : signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->fd < 0) {
+		r = r < 0 ? r : -errno;
+		free(s);
+		return r;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+
+	s->loop = loop;
+	s->class = class;
+	s->fn = fn;
+	s->arg = arg;
+	loop_set_handler(loop, class, on_readable, s);
+	arm(s);
+	*ret = s;
+	return 0;
+}
+
+/* Its poll may still be in flight: the loop is freed next, or hears of it and does nothing. */
+static void ignore(void *arg, const struct completion *c)
+{
+	(void)arg;
+	(void)c;
+}
+
+struct signals *signals_close(struct signals *s)
+{
+	if (s == NULL)
+		return NULL;
+	loop_set_handler(s->loop, s->class, ignore, NULL);
+	loop_cancel(s->loop, s->fd, tag_make(s->class, 0, 0));
+	(void)loop_turn(s->loop, 0);
+	loop_close(s->loop, s->fd);
+	free(s);
+	return NULL;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls that both kernel engines make alike. Each returns what the kernel gave, or -errno. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ev/loop_priv.h"
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t sys_clock_ns(struct loop *l)
+{
+	(void)l;
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t sys_wall_ns(struct loop *l)
+{
+	(void)l;
+	return clock_ns(CLOCK_REALTIME);
+}
+
+void sys_random(struct loop *l, void *out, size_t n)
+{
+	(void)l;
+	/* Up to 256 bytes come whole once the kernel's generator is seeded. */
+	LB_ASSERT(n <= 256);
+	ssize_t got = getrandom(out, n, 0);
+	LB_ASSERT(got == (ssize_t)n);
+}
+
+int sys_socket(struct loop *l, int family, int type)
+{
+	(void)l;
+	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+int sys_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
+{
+	(void)l;
+	return setsockopt(fd, level, name, value, len) < 0 ? -errno : 0;
+}
+
+int sys_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len)
+{
+	(void)l;
+	return getsockopt(fd, level, name, value, len) < 0 ? -errno : 0;
+}
+
+int sys_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len)
+{
+	(void)l;
+	return bind(fd, sa, len) < 0 ? -errno : 0;
+}
+
+int sys_listen(struct loop *l, int fd, int backlog)
+{
+	(void)l;
+	return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
+int sys_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret)
+{
+	(void)l;
+	socklen_t len = sizeof(*ret);
+	struct sockaddr *sa = (struct sockaddr *)ret;
+	int r = is_peer ? getpeername(fd, sa, &len) : getsockname(fd, sa, &len);
+	return r < 0 ? -errno : 0;
+}
+
+int sys_accept_now(struct loop *l, int fd)
+{
+	(void)l;
+	int r = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	return r < 0 ? -errno : r;
+}
+
+int sys_shutdown(struct loop *l, int fd, int how)
+{
+	(void)l;
+	return shutdown(fd, how) < 0 ? -errno : 0;
+}
+
+void sys_close(struct loop *l, int fd)
+{
+	(void)l;
+	(void)close(fd);
+}
+
+int sys_pipe(struct loop *l, int fds[2], size_t bytes)
+{
+	(void)l;
+	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
+		return -errno;
+	int got = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
+	if (got < 0) /* beyond pipe-user-pages-soft: smaller ones do, too */
+		got = fcntl(fds[1], F_GETPIPE_SZ);
+	return got;
+}
+
+ssize_t sys_splice(struct loop *l, int from, int to, size_t n)
+{
+	(void)l;
+	ssize_t r = splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	return r < 0 ? -errno : r;
+}
+
+/* One number as data, one descriptor beside it. */
+union passage {
+	char bytes[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+int sys_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
+{
+	(void)l;
+	union passage control = { 0 };
+	struct iovec iov = { .iov_base = &number, .iov_len = sizeof(number) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(chan, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
+{
+	(void)l;
+	union passage control;
+	uint64_t number;
+	struct iovec iov = { .iov_base = &number, .iov_len = sizeof(number) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n = recvmsg(chan, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -EPIPE;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	if (msg.msg_flags & MSG_CTRUNC || c == NULL || c->cmsg_type != SCM_RIGHTS)
+		return -EMFILE; /* a full table: the kernel has dropped the descriptor */
+	if (n != sizeof(number))
+		return -EPROTO;
+
+	int fd;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	*ret_number = number;
+	return fd;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Timers: a hierarchical wheel of milliseconds; start, stop and expiry are O(1).
+ *
+ * A timer is embedded in what it is for. It fires once, not before its time and (while the loop
+ * turns) within a millisecond of it. Thread: the loop's. Layer: ev.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TIMER_LEVELS 6 /* of 64 slots: 2^36 ms are more than two years */
+#define TIMER_SLOTS 64
+
+struct timer;
+typedef void (*timer_fn)(struct timer *t, void *arg);
+
+struct timer {
+	timer_fn fn; /* set by timer_init(); called with the wheel's `arg` */
+
+	/* private to timer.c */
+	struct timer *next, **link; /* link is NULL while the timer is stopped */
+	uint64_t at_ms;
+};
+
+struct timer_wheel {
+	void *arg; /* given to every timer_fn */
+
+	/* private to timer.c */
+	uint64_t now_ms;
+	uint64_t occupied[TIMER_LEVELS]; /* a bit per slot that is not empty */
+	struct timer *slot[TIMER_LEVELS][TIMER_SLOTS];
+};
+
+void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms, void *arg);
+
+void timer_init(struct timer *t, timer_fn fn);
+
+/* (Re)starts: fires `in_ms` after the wheel's time. Hot. */
+void timer_start(struct timer_wheel *w, struct timer *t, uint64_t in_ms);
+
+/* A stopped timer may be stopped again. Hot. */
+void timer_stop(struct timer_wheel *w, struct timer *t);
+
+static inline bool timer_is_running(const struct timer *t)
+{
+	return t->link != 0;
+}
+
+/* Moves the wheel to `now_ms` and fires what is due; a timer_fn may start and stop any timer. */
+void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
+
+/* How long until something may be due: an early wake-up is possible, a late one is not. UINT64_MAX:
+ * none. */
+uint64_t timer_wheel_wait_ms(const struct timer_wheel *w);
