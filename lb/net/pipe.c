@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/pipe.h"
+
+#include <stdlib.h>
+
+#include "ev/loop.h"
+
+#define MAX_IDLE 8 /* kept open, empty */
+
+struct pipe_pool {
+	struct loop *loop;
+	struct pipe *idle; /* owns */
+	uint32_t n_idle, n_lent, max;
+};
+
+struct pipe_pool *pipe_pool_new(struct loop *l, uint32_t max)
+{
+	struct pipe_pool *p = calloc(1, sizeof(*p));
+
+	if (p != NULL) {
+		p->loop = l;
+		p->max = max;
+	}
+	return p;
+}
+
+static void pipe_close(struct pipe_pool *p, struct pipe *pipe)
+{
+	loop_close(p->loop, pipe->read_fd);
+	loop_close(p->loop, pipe->write_fd);
+	free(pipe);
+}
+
+struct pipe_pool *pipe_pool_free(struct pipe_pool *p)
+{
+	if (p == NULL)
+		return NULL;
+	LB_ASSERT(p->n_lent == 0);
+	while (p->idle != NULL) {
+		struct pipe *pipe = p->idle;
+		p->idle = pipe->next;
+		pipe_close(p, pipe);
+	}
+	free(p);
+	return NULL;
+}
+
+struct pipe *pipe_get(struct pipe_pool *p)
+{
+	struct pipe *pipe = p->idle;
+
+	if (pipe != NULL) {
+		p->idle = pipe->next;
+		p->n_idle--;
+		p->n_lent++;
+		return pipe;
+	}
+
+	if (p->n_lent >= p->max)
+		return NULL;
+	int fds[2];
+	pipe = malloc(sizeof(*pipe));
+	if (pipe == NULL || loop_pipe(p->loop, fds, PIPE_BYTES) < 0) {
+		free(pipe);
+		return NULL;
+	}
+	*pipe = (struct pipe){ .read_fd = fds[0], .write_fd = fds[1] };
+	p->n_lent++;
+	return pipe;
+}
+
+void pipe_put(struct pipe_pool *p, struct pipe *pipe, bool is_empty)
+{
+	LB_ASSERT(p->n_lent > 0);
+	p->n_lent--;
+	if (!is_empty || p->n_idle == MAX_IDLE) {
+		pipe_close(p, pipe);
+		return;
+	}
+	pipe->next = p->idle;
+	p->idle = pipe;
+	p->n_idle++;
+}

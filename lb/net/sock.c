@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/sock.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util/sockaddr.h"
+
+/* Seconds; the promise of lb.yaml(5). */
+#define KEEPALIVE_IDLE_S 60
+#define KEEPALIVE_EVERY_S 10
+#define KEEPALIVE_TIMES 6
+
+/* TCP_CLOSE of the kernel's enum; <netinet/tcp.h>, which has it, lacks the newer struct tcp_info.
+ */
+#define STATE_CLOSED 7
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+static int set_int(struct loop *l, int fd, int level, int name, int value)
+{
+	return loop_setsockopt(l, fd, level, name, &value, sizeof(value));
+}
+
+/* Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. */
+static void tune(struct loop *l, int fd, uint32_t user_ms)
+{
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	(void)set_int(l, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_EVERY_S);
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
+	sock_set_user_timeout(l, fd, user_ms);
+}
+
+static int bind_addr(struct loop *l, int fd, const struct addr *a)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(a, &sa);
+
+	return loop_bind(l, fd, (struct sockaddr *)&sa, len);
+}
+
+/* A TCP socket bound to `addr`. Returns it, or a negative errno. */
+static int bound(struct loop *l, const struct addr *addr, bool is_shared)
+{
+	int fd = loop_socket(l, addr->family, SOCK_STREAM);
+	if (fd < 0)
+		return fd;
+
+	int r = set_int(l, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (r == 0 && is_shared)
+		r = set_int(l, fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (r == 0 && addr->family == AF_INET6)
+		r = set_int(l, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (r == 0)
+		r = bind_addr(l, fd, addr);
+	if (r < 0) {
+		loop_close(l, fd);
+		return r;
+	}
+	tune(l, fd, SOCK_USER_MS);
+	return fd;
+}
+
+int sock_probe_free(struct loop *l, const struct addr *addr, uint16_t *ret_port)
+{
+	struct sockaddr_storage sa;
+	struct addr got;
+	int fd = bound(l, addr, false);
+
+	if (fd < 0)
+		return fd;
+	/* Two sockets with SO_REUSEADDR may both bind; only listening tells that one is in use. */
+	int r = loop_listen(l, fd, 1);
+	if (r == 0)
+		r = loop_sockname(l, fd, &sa);
+	if (r == 0) {
+		addr_from_sockaddr((struct sockaddr *)&sa, &got);
+		*ret_port = got.port;
+	}
+	(void)loop_shutdown(l, fd, SHUT_RDWR);
+	loop_close(l, fd);
+	return r;
+}
+
+int sock_bind_shared(struct loop *l, const struct addr *addr)
+{
+	return bound(l, addr, true);
+}
+
+int sock_bind_alone(struct loop *l, const struct addr *addr)
+{
+	return bound(l, addr, false);
+}
+
+/* Whether a connect to the Unix socket is accepted. */
+static bool is_answered(struct loop *l, const struct sockaddr_un *sun)
+{
+	(void)l;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return true; /* cannot know: keep the file */
+
+	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
+	bool is_dead = r < 0 && (errno == ECONNREFUSED || errno == ENOENT);
+	(void)close(fd);
+	return !is_dead;
+}
+
+int sock_listen_unix(struct loop *l, const char *path, uint32_t mode)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sun.sun_path, path);
+
+	int fd = loop_socket(l, AF_UNIX, SOCK_STREAM);
+	if (fd < 0)
+		return fd;
+	int r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
+	if (r == -EADDRINUSE && !is_answered(l, &sun)) {
+		struct stat st;
+		if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && unlink(path) == 0)
+			r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
+	}
+	/* Nobody can connect before listen(2), so that the permissions come in time. */
+	if (r == 0 && chmod(path, mode) < 0)
+		r = -errno;
+	if (r == 0)
+		r = loop_listen(l, fd, 128);
+	if (r < 0) {
+		loop_close(l, fd);
+		return r;
+	}
+	return fd;
+}
+
+int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *from,
+		     uint32_t user_ms)
+{
+	int fd = loop_socket(l, to->family, SOCK_STREAM);
+	if (fd < 0)
+		return fd;
+
+	tune(l, fd, user_ms);
+	if (from != NULL) {
+		(void)set_int(l, fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		int r = bind_addr(l, fd, from);
+		if (r < 0) {
+			loop_close(l, fd);
+			return r;
+		}
+	}
+	return fd;
+}
+
+void sock_set_user_timeout(struct loop *l, int fd, uint32_t user_ms)
+{
+	(void)loop_setsockopt(l, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_ms, sizeof(user_ms));
+}
+
+void sock_reset_on_close(struct loop *l, int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	(void)loop_setsockopt(l, fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+static bool tcp_info(struct loop *l, int fd, struct tcp_info *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	memset(ret, 0, sizeof(*ret));
+	return loop_getsockopt(l, fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0;
+}
+
+bool sock_is_delivered(struct loop *l, int fd)
+{
+	struct tcp_info ti;
+
+	if (!tcp_info(l, fd, &ti))
+		return true;
+	/* After a reset or a time-out nothing will be delivered any more. */
+	return ti.tcpi_state == STATE_CLOSED ||
+	       (ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes == 0);
+}
+
+bool sock_is_alive(struct loop *l, int fd, uint32_t within_ms)
+{
+	struct tcp_info ti;
+
+	return tcp_info(l, fd, &ti) && ti.tcpi_last_ack_recv < within_ms;
+}
+
+int sock_error(struct loop *l, int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	(void)loop_getsockopt(l, fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	return error;
+}

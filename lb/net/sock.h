@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Sockets as lb wants them: listeners, connections to backends, and what TCP can tell of a peer.
+ *
+ * Dead peers: every TCP socket has keepalive (60 s idle, every 10 s, 6 times), TCP_NODELAY and
+ * TCP_USER_TIMEOUT. Accepted sockets inherit all three from the listening one.
+ *
+ * All return 0 or a descriptor, or a negative errno. Thread: the loop's. Layer: net.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ev/loop.h"
+#include "util/sockaddr.h"
+
+#define SOCK_BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
+
+/* TCP_USER_TIMEOUT before a pool has said its own. */
+#define SOCK_USER_MS 120000u
+
+/*
+ * sock_probe_free() - whether nobody else listens on `addr`
+ *
+ * Binds it once without SO_REUSEPORT. Sets *ret_port to the port (that the kernel chose, for 0).
+ */
+int sock_probe_free(struct loop *l, const struct addr *addr, uint16_t *ret_port) LB_MUST_CHECK;
+
+/* A bound socket of a SO_REUSEPORT group, not yet listening. */
+int sock_bind_shared(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
+
+/* A bound socket of its own, not yet listening. */
+int sock_bind_alone(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
+
+/*
+ * sock_listen_unix() - a listening Unix socket at `path` with permission bits `mode`
+ *
+ * A socket file that nobody answers on is replaced; one that somebody answers on is -EADDRINUSE.
+ */
+int sock_listen_unix(struct loop *l, const char *path, uint32_t mode) LB_MUST_CHECK;
+
+/*
+ * sock_for_connect() - a TCP socket to connect to `to` with
+ *
+ * `from` (may be NULL) is the local address, whose port the kernel chooses only at the connect, so
+ * that each (from, to) has a port range of its own. user_ms 0 is no TCP_USER_TIMEOUT.
+ */
+int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *from,
+		     uint32_t user_ms) LB_MUST_CHECK;
+
+/* Changes TCP_USER_TIMEOUT; 0 is none. */
+void sock_set_user_timeout(struct loop *l, int fd, uint32_t user_ms);
+
+/* From now on close(2) resets the connection and drops what was not sent. */
+void sock_reset_on_close(struct loop *l, int fd);
+
+/* Whether the peer's kernel has acknowledged all that was sent (true if that cannot be known). */
+bool sock_is_delivered(struct loop *l, int fd);
+
+/*
+ * sock_is_alive() - after ETIMEDOUT: whether the peer acknowledged something within `within_ms`
+ *
+ * Tells a peer that is there but takes no bytes (a closed window) from one that has vanished.
+ */
+bool sock_is_alive(struct loop *l, int fd, uint32_t within_ms);
+
+/* The pending error, or 0. */
+int sock_error(struct loop *l, int fd);
