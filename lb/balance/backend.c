@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "balance/backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct backend *backend_new(const char *pool_name, const struct conf_backend *c, uint32_t n_workers,
+			    uint64_t now_ns)
+{
+	char text[ADDR_TEXT_MAX];
+	struct backend *b = aligned_alloc(_Alignof(struct backend), sizeof(*b));
+
+	if (b == NULL)
+		return NULL;
+	memset(b, 0, sizeof(*b));
+	atomic_init(&b->refs, 1);
+	atomic_init(&b->weight, c->weight);
+	atomic_init(&b->max_conns, c->max_conns);
+	b->addr = c->addr;
+	b->n_workers = n_workers;
+	b->since_ns = now_ns;
+	b->name = strdup(c->name);
+	b->pool_name = strdup(pool_name);
+	b->addr_text = strdup(addr_format(&c->addr, text));
+	b->tally = aligned_alloc(_Alignof(struct backend_tally), n_workers * sizeof(*b->tally));
+	if (b->name == NULL || b->pool_name == NULL || b->addr_text == NULL || b->tally == NULL)
+		return backend_unref(b);
+	memset(b->tally, 0, n_workers * sizeof(*b->tally));
+	return b;
+}
+
+struct backend *backend_ref(struct backend *b)
+{
+	/* Whoever counts holds a reference already: nothing to be ordered. */
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+	return b;
+}
+
+struct backend *backend_unref(struct backend *b)
+{
+	/* The last one must see what all others have done with it. */
+	if (b == NULL || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	free(b->name);
+	free(b->pool_name);
+	free(b->addr_text);
+	free(b->tally);
+	free(b);
+	return NULL;
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+bool backend_reserve(struct backend *b)
+{
+	/* Relaxed throughout: the number guards nothing but itself. */
+	uint32_t n = atomic_load_explicit(&b->active, memory_order_relaxed);
+
+	do {
+		uint32_t max = atomic_load_explicit(&b->max_conns, memory_order_relaxed);
+		if (max != 0 && n >= max)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&b->active, &n, n + 1, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+void backend_release(struct backend *b)
+{
+	uint32_t before = atomic_fetch_sub_explicit(&b->active, 1, memory_order_relaxed);
+
+	LB_ASSERT(before > 0);
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
+
+bool backend_is_usable(const struct backend *b)
+{
+	/* Each of these may be a moment old: a pick that comes too early or late harms nobody. */
+	return atomic_load_explicit(&b->health, memory_order_relaxed) != BACKEND_DOWN &&
+	       atomic_load_explicit(&b->admin, memory_order_relaxed) == BACKEND_READY &&
+	       !atomic_load_explicit(&b->is_removed, memory_order_relaxed);
+}
+
+const char *backend_state_name(const struct backend *b)
+{
+	enum backend_admin admin = backend_admin(b);
+
+	if (admin == BACKEND_MAINT)
+		return "maint";
+	if (admin == BACKEND_DRAIN || atomic_load_explicit(&b->is_removed, memory_order_relaxed))
+		return "draining";
+	switch ((enum backend_health)atomic_load_explicit(&b->health, memory_order_relaxed)) {
+	case BACKEND_CHECKING: return "checking";
+	case BACKEND_UP: return "up";
+	case BACKEND_DOWN: return "down";
+	}
+	return "";
+}
+
+void backend_set_health(struct backend *b, enum backend_health h, uint64_t now_ns)
+{
+	if (atomic_exchange_explicit(&b->health, (uint8_t)h, memory_order_relaxed) != h)
+		b->since_ns = now_ns;
+}
+
+void backend_set_admin(struct backend *b, enum backend_admin a)
+{
+	atomic_store_explicit(&b->admin, (uint8_t)a, memory_order_relaxed);
+}
+
+void backend_set_weight(struct backend *b, uint32_t weight)
+{
+	atomic_store_explicit(&b->weight, weight, memory_order_relaxed);
+}
+
+void backend_set_max_conns(struct backend *b, uint32_t max_conns)
+{
+	atomic_store_explicit(&b->max_conns, max_conns, memory_order_relaxed);
+}
+
+void backend_set_removed(struct backend *b, bool is_removed)
+{
+	atomic_store_explicit(&b->is_removed, is_removed, memory_order_relaxed);
+}
+
+uint32_t backend_weight(const struct backend *b)
+{
+	return atomic_load_explicit(&b->weight, memory_order_relaxed);
+}
+
+uint32_t backend_max_conns(const struct backend *b)
+{
+	return atomic_load_explicit(&b->max_conns, memory_order_relaxed);
+}
+
+uint32_t backend_active(const struct backend *b)
+{
+	return atomic_load_explicit(&b->active, memory_order_relaxed);
+}
+
+enum backend_admin backend_admin(const struct backend *b)
+{
+	return atomic_load_explicit(&b->admin, memory_order_relaxed);
+}
+
+/* ---- sums ------------------------------------------------------------------------------------ */
+
+#define SUM(name) \
+	uint64_t backend_##name(const struct backend *b) \
+	{ \
+		uint64_t n = 0; \
+		for (uint32_t w = 0; w < b->n_workers; w++) \
+			n += counter_read(&b->tally[w].name); \
+		return n; \
+	}
+SUM(bytes_in)
+SUM(bytes_out)
+SUM(total)
+SUM(failed)
+#undef SUM

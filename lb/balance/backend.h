@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A backend at run time: what it is, how many connections it has, whether it may get more.
+ *
+ * It belongs to no configuration: (pool, name, address) in the next file is the same backend, with
+ * its counters and states. It is counted; sessions, members and the fleet hold references.
+ *
+ * Layer: balance. Thread: any, where not said otherwise.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "util/assert.h"
+#include "util/metric.h"
+#include "util/sockaddr.h"
+
+enum backend_health { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
+enum backend_admin { BACKEND_READY, BACKEND_DRAIN, BACKEND_MAINT };
+
+/* thread: the worker of its index writes, any reads */
+struct backend_tally {
+	struct counter bytes_in;  /* from clients, taken by the backend's kernel socket */
+	struct counter bytes_out; /* to clients */
+	struct counter total;     /* connections made */
+	struct counter failed;    /* failed connects and bad handshakes */
+} LB_CACHE_ALIGNED;
+
+struct backend {
+	/* written by workers at every pick and end, so in a cache line of its own */
+	LB_CACHE_ALIGNED _Atomic uint32_t active; /* places taken: from the pick on */
+
+	/* read at every pick, written by main now and then */
+	LB_CACHE_ALIGNED _Atomic uint32_t max_conns; /* 0: no limit */
+	_Atomic uint32_t weight;
+	_Atomic uint8_t health; /* enum backend_health */
+	_Atomic uint8_t admin;  /* enum backend_admin */
+	_Atomic bool is_removed;
+	atomic_uint refs;
+
+	/* constant */
+	char *name;      /* owns */
+	char *pool_name; /* owns */
+	char *addr_text; /* owns */
+	struct addr addr;
+	uint32_t n_workers;
+	struct backend_tally *tally; /* owns: one per worker */
+
+	/* thread: main */
+	char check_result[96]; /* of the last check; "" before the first */
+	uint64_t since_ns;     /* in this health state */
+};
+
+/* One reference, or NULL when memory is short. Thread: main. */
+struct backend *backend_new(const char *pool_name, const struct conf_backend *c, uint32_t n_workers,
+			    uint64_t now_ns);
+struct backend *backend_ref(struct backend *b);
+/* NULL is fine. Returns NULL. */
+struct backend *backend_unref(struct backend *b);
+
+/*
+ * backend_reserve() - take a place, unless the backend is full
+ *
+ * By compare-and-swap: max_conns is not exceeded for a moment. backend_release() gives it back, and
+ * is the only function that does. Hot.
+ */
+bool backend_reserve(struct backend *b) LB_MUST_CHECK;
+void backend_release(struct backend *b);
+
+/* Whether new connections may go there: up or not yet checked, ready, in the file. Hot. */
+bool backend_is_usable(const struct backend *b);
+
+/* "up" "down" "draining" "maint" "checking"; a removed one is draining. */
+const char *backend_state_name(const struct backend *b);
+
+/* Thread: main. */
+void backend_set_health(struct backend *b, enum backend_health h, uint64_t now_ns);
+void backend_set_admin(struct backend *b, enum backend_admin a);
+void backend_set_weight(struct backend *b, uint32_t weight);
+void backend_set_max_conns(struct backend *b, uint32_t max_conns);
+void backend_set_removed(struct backend *b, bool is_removed);
+
+uint32_t backend_weight(const struct backend *b);
+uint32_t backend_max_conns(const struct backend *b);
+uint32_t backend_active(const struct backend *b);
+enum backend_admin backend_admin(const struct backend *b);
+
+/* Sums over all workers. */
+uint64_t backend_bytes_in(const struct backend *b);
+uint64_t backend_bytes_out(const struct backend *b);
+uint64_t backend_total(const struct backend *b);
+uint64_t backend_failed(const struct backend *b);
+
+/* Thread: the worker. Hot. */
+static inline void backend_count_bytes(struct backend *b, uint32_t worker, uint64_t in,
+				       uint64_t out)
+{
+	counter_add(&b->tally[worker].bytes_in, in);
+	counter_add(&b->tally[worker].bytes_out, out);
+}
+
+static inline void backend_count_failure(struct backend *b, uint32_t worker)
+{
+	counter_add(&b->tally[worker].failed, 1);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * random: the less loaded of two, drawn by weight. Nearly as even as least_connections, without
+ * looking at all of them.
+ */
+#include "balance/policy.h"
+#include "util/hash.h"
+
+/* Draws that may miss before all are looked at: by then few can be left. */
+#define MAX_DRAWS 64
+
+/* The entry that holds place `r` of the weights, 0 <= r < total_weight, by its cumulated end. */
+static size_t by_weight(const struct members *m, uint64_t r)
+{
+	size_t low = 0, high = m->n - 1;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (r < m->cumulated[middle])
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+static const struct members_entry *draw(const struct members *m, struct pick *k,
+					const struct members_entry *not_this)
+{
+	for (int i = 0; i < MAX_DRAWS; i++) {
+		k->random = hash_mix(k->random, (uint64_t)i + 1);
+		const struct members_entry *e =
+			&m->entry[by_weight(m, k->random % m->total_weight)];
+
+		if (e != not_this && policy_is_candidate(e, k) && !policy_is_full(e->backend))
+			return e;
+	}
+	return NULL;
+}
+
+static const struct members_entry *less_loaded(const struct members_entry *a,
+					       const struct members_entry *b)
+{
+	uint64_t load_a = (uint64_t)backend_active(a->backend) * b->weight;
+	uint64_t load_b = (uint64_t)backend_active(b->backend) * a->weight;
+
+	return load_b < load_a ? b : a;
+}
+
+const struct members_entry *policy_random(const struct members *m, struct pick *k)
+{
+	const struct members_entry *a = m->total_weight > 0 ? draw(m, k, NULL) : NULL;
+
+	if (a != NULL) {
+		const struct members_entry *b = m->n > 1 ? draw(m, k, a) : NULL;
+		const struct members_entry *e = b != NULL ? less_loaded(a, b) : a;
+		if (backend_reserve(e->backend))
+			return e;
+	}
+	/* Hardly any is left, or the chosen one has just filled up: whichever is least loaded. */
+	return policy_least(m, k);
+}

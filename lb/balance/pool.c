@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "balance/pool.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/policy.h"
+#include "util/hash.h"
+
+/* Seeds keep keys of different kinds apart; part of docs/hash.md. */
+#define SEED_KEY 0u
+
+/* ---- the pool -------------------------------------------------------------------------------- */
+
+static void set(_Atomic uint32_t *to, uint32_t v)
+{
+	atomic_store_explicit(to, v, memory_order_relaxed);
+}
+
+static uint32_t get(const _Atomic uint32_t *from)
+{
+	return atomic_load_explicit(from, memory_order_relaxed);
+}
+
+void pool_configure(struct pool *p, const struct conf_pool *c)
+{
+	set(&p->idle_ms, c->idle_ms);
+	set(&p->half_closed_ms, c->half_closed_ms);
+	set(&p->user_ms, c->user_ms);
+	set(&p->buffer_bytes, c->buffer_bytes);
+	atomic_store_explicit(&p->splice, (uint8_t)c->splice, memory_order_relaxed);
+}
+
+struct pool *pool_new(const struct conf_pool *c, uint32_t slot)
+{
+	struct pool *p = aligned_alloc(_Alignof(struct pool), sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	memset(p, 0, sizeof(*p));
+	atomic_init(&p->refs, 1);
+	p->slot = slot;
+	p->name = strdup(c->name);
+	if (p->name == NULL)
+		return pool_unref(p);
+	pool_configure(p, c);
+	return p;
+}
+
+struct pool *pool_ref(struct pool *p)
+{
+	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	return p;
+}
+
+struct pool *pool_unref(struct pool *p)
+{
+	if (p == NULL || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	free(p->name);
+	free(p);
+	return NULL;
+}
+
+const char *pool_name(const struct pool *p)
+{
+	return p->name;
+}
+
+uint32_t pool_idle_ms(const struct pool *p)
+{
+	return get(&p->idle_ms);
+}
+
+uint32_t pool_half_closed_ms(const struct pool *p)
+{
+	return get(&p->half_closed_ms);
+}
+
+uint32_t pool_user_ms(const struct pool *p)
+{
+	return get(&p->user_ms);
+}
+
+uint32_t pool_buffer_bytes(const struct pool *p)
+{
+	return get(&p->buffer_bytes);
+}
+
+enum conf_splice pool_splice(const struct pool *p)
+{
+	return atomic_load_explicit(&p->splice, memory_order_relaxed);
+}
+
+uint32_t pool_next_source(struct pool *p)
+{
+	return atomic_fetch_add_explicit(&p->next_source, 1, memory_order_relaxed);
+}
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+static int cumulate(struct members *m)
+{
+	uint64_t sum = 0;
+
+	m->cumulated = calloc(m->n, sizeof(*m->cumulated));
+	if (m->cumulated == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n; i++)
+		m->cumulated[i] = sum += m->entry[i].weight;
+	return 0;
+}
+
+struct members *members_new(struct pool *pool, enum conf_balance balance, uint32_t load_percent,
+			    const struct members_entry *entries, size_t n)
+{
+	struct members *m = calloc(1, sizeof(*m) + n * sizeof(m->entry[0]));
+
+	if (m == NULL)
+		return NULL;
+	atomic_init(&m->refs, 1);
+	m->pool = pool_ref(pool);
+	m->balance = balance;
+	m->load_percent = load_percent;
+	for (size_t i = 0; i < n; i++) {
+		m->entry[m->n++] = (struct members_entry){
+			.backend = backend_ref(entries[i].backend),
+			.weight = entries[i].weight,
+		};
+		m->total_weight += entries[i].weight;
+	}
+	if (balance == CONF_BALANCE_RANDOM && cumulate(m) < 0)
+		return members_unref(m);
+	if (balance == CONF_BALANCE_ROUND_ROBIN && policy_rr_build(m) < 0)
+		return members_unref(m);
+	if (balance == CONF_BALANCE_HASH) {
+		m->hash = policy_hash_build(m);
+		if (m->hash == NULL)
+			return members_unref(m);
+	}
+	return m;
+}
+
+struct members *members_ref(struct members *m)
+{
+	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+	return m;
+}
+
+struct members *members_unref(struct members *m)
+{
+	if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	for (size_t i = 0; i < m->n; i++)
+		backend_unref(m->entry[i].backend);
+	pool_unref(m->pool);
+	policy_hash_free(m->hash);
+	free(m->schedule);
+	free(m->cumulated);
+	free(m);
+	return NULL;
+}
+
+uint32_t members_load_percent(const struct members *m)
+{
+	return m->load_percent;
+}
+
+/* ---- the pick -------------------------------------------------------------------------------- */
+
+static const policy_fn policies[] = {
+	[CONF_BALANCE_LEAST] = policy_least,   [CONF_BALANCE_ROUND_ROBIN] = policy_rr,
+	[CONF_BALANCE_RANDOM] = policy_random, [CONF_BALANCE_HASH] = policy_hash,
+	[CONF_BALANCE_FIRST] = policy_first,
+};
+
+bool policy_is_candidate(const struct members_entry *e, const struct pick *k)
+{
+	if (e->weight == 0 || !backend_is_usable(e->backend))
+		return false;
+	for (uint32_t i = 0; i < k->n_tried; i++)
+		if (k->tried[i] == e->backend)
+			return false;
+	return true;
+}
+
+struct backend *pool_pick(const struct members *m, struct pick *k)
+{
+	if (k->n_tried == PICK_MAX_TRIED)
+		return NULL;
+
+	const struct members_entry *e = policies[m->balance](m, k);
+	if (e == NULL)
+		return NULL;
+	k->tried[k->n_tried++] = e->backend;
+	return backend_ref(e->backend);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+uint64_t pool_key_of_bytes(struct slice s)
+{
+	return hash_bytes(s.p, s.n, SEED_KEY);
+}
+
+uint64_t pool_key_of_host(struct slice s)
+{
+	char lower[256]; /* a DNS name has at most 253 bytes; a longer one counts as far as this */
+	size_t n = s.n < sizeof(lower) ? s.n : sizeof(lower);
+
+	for (size_t i = 0; i < n; i++)
+		lower[i] = (char)tolower((unsigned char)s.p[i]);
+	return hash_bytes(lower, n, SEED_KEY);
+}
+
+uint64_t pool_key_of_addr(const struct addr *a)
+{
+	if (a->family == AF_INET)
+		return hash_bytes(a->v4, sizeof(a->v4), SEED_KEY);
+	return hash_bytes(a->v6, 8, SEED_KEY);
+}
