@@ -2,8 +2,8 @@
 /*
  * Buffers come in chunks of 256 KiB of mapped memory with their headers apart. Each chunk has its
  * own free list, and chunks with free buffers are in a list, the one last given to first: what is
- * hot is used again, and a chunk that a peak has left empty can be unmapped (one spare is kept per
- * class).
+ * hot is used again. Maps and unmaps buf_reserve() alone, between turns: it gives back chunks that
+ * are empty once the peak that needed them is forgotten (one spare is kept per class).
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
@@ -43,6 +43,8 @@ struct buf_class_pool {
 	struct list partial;
 	uint32_t n_free;  /* over all chunks */
 	uint32_t n_empty; /* chunks with nothing lent */
+	uint32_t n_lent;
+	uint32_t peak; /* of n_lent, forgotten by 1/64 a reserve: a guess, never tuned */
 };
 
 struct buf_pool {
@@ -120,17 +122,49 @@ static int chunk_map(struct buf_pool *p, enum buf_class class)
 	return 0;
 }
 
+/* Gives one empty chunk back where the rest serves `n` gets and the peak again, with one to spare.
+ */
+static void trim(struct buf_pool *p, enum buf_class class, uint32_t n)
+{
+	struct buf_class_pool *cp = &p->class[class];
+	uint32_t peak = cp->peak > cp->n_lent ? cp->peak - cp->n_lent : 0;
+	uint32_t wanted = n > peak ? n : peak;
+
+	cp->peak = cp->n_lent + peak - (peak + 63) / 64;
+	if (cp->n_empty < 2 || cp->n_free < wanted + 2 * classes[class].n_per_chunk)
+		return;
+	list_for_each(it, &cp->partial)
+	{
+		struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
+		if (c->n_free == c->n) {
+			chunk_unmap(p, class, c);
+			return;
+		}
+	}
+}
+
+/* How many more gets of this class the hard ceiling allows. */
+static uint32_t room(const struct buf_pool *p, enum buf_class class)
+{
+	size_t hard_bytes = 2 * p->soft_bytes;
+	size_t bytes = hard_bytes > p->used_bytes ? hard_bytes - p->used_bytes : 0;
+	size_t n = bytes / classes[class].bytes;
+
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n)
 {
-	while (p->class[class].n_free < n) {
-		size_t free_bytes = (size_t)p->class[class].n_free * classes[class].bytes;
-		if (p->used_bytes + free_bytes >= 2 * p->soft_bytes)
-			return -ENOBUFS;
+	uint32_t most = room(p, class);
+	uint32_t wanted = n < most ? n : most;
+
+	trim(p, class, n);
+	while (p->class[class].n_free < wanted) {
 		int r = chunk_map(p, class);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return n <= most ? 0 : -ENOBUFS;
 }
 
 struct buf *buf_get(struct buf_pool *p, enum buf_class class)
@@ -139,7 +173,7 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class class)
 
 	if (p->fail_after > 0 && --p->fail_after == 0)
 		return NULL;
-	if (cp->n_free == 0)
+	if (!buf_is_available(p, class))
 		return NULL;
 
 	struct buf_chunk *c = list_entry(cp->partial.next, struct buf_chunk, link);
@@ -150,6 +184,8 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class class)
 	if (--c->n_free == 0)
 		list_del(&c->link);
 	cp->n_free--;
+	if (++cp->n_lent > cp->peak)
+		cp->peak = cp->n_lent;
 	p->used_bytes += b->cap;
 
 	ASAN_UNPOISON_MEMORY_REGION(b->data, b->cap);
@@ -172,15 +208,17 @@ void buf_put(struct buf_pool *p, struct buf *b)
 	b->next = c->free;
 	c->free = b;
 	cp->n_free++;
+	cp->n_lent--;
 	if (c->n_free++ == 0)
 		list_add_head(&cp->partial, &c->link);
-	if (c->n_free == c->n && ++cp->n_empty > 1)
-		chunk_unmap(p, b->class, c);
+	if (c->n_free == c->n)
+		cp->n_empty++;
 }
 
 bool buf_is_available(const struct buf_pool *p, enum buf_class class)
 {
-	return p->class[class].n_free > 0;
+	return p->class[class].n_free > 0 &&
+	       p->used_bytes + classes[class].bytes <= 2 * p->soft_bytes;
 }
 
 bool buf_is_tight(const struct buf_pool *p)

@@ -95,6 +95,7 @@ void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
 void loop_tick(struct loop *l)
 {
 	l->now_ns = l->ops->clock_ns(l);
+	l->timers.clock_ms = l->now_ns / 1000000;
 }
 
 void loop_dispatch(struct loop *l, const struct completion *c)
@@ -227,10 +228,10 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_ta
 		(struct recv_wait){ .tag = tag, .fd = fd, .cap = cap, .class = class };
 }
 
-void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more, op_tag tag)
+void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse, op_tag tag)
 {
 	LB_DASSERT(n > 0 && n <= LOOP_IOV_MAX);
-	l->ops->send(l, fd, iov, n, is_more, tag);
+	l->ops->send(l, fd, iov, n, may_refuse, tag);
 }
 
 void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag)

@@ -203,12 +203,19 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_ta
  *
  * `iov` is copied, the bytes it names must stay until the completion. res is the number of bytes
  * the kernel took (perhaps fewer than all) or a negative errno. Never raises SIGPIPE. One send in
- * flight on a descriptor at a time. `is_more`: more follows at once (MSG_MORE).
+ * flight on a descriptor at a time.
+ *
+ * -EAGAIN: it cannot wait for room, try later. An engine answers so only where `may_refuse` allows
+ * it, or where the peer has sent its FIN (io_uring's polls then fire at once and for ever:
+ * docs/decisions, 0006).
  */
 #define LOOP_IOV_MAX 16
-void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more, op_tag tag);
+void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse, op_tag tag);
 
-/* Waits once for poll(2) events; POLLERR and POLLHUP always count. res: the events, or an errno. */
+/*
+ * Waits once for poll(2) events; POLLERR and POLLHUP always count, and with some engines POLLRDHUP.
+ * res: the events, or a negative errno.
+ */
 void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
 
 /*

@@ -2,14 +2,18 @@
 /*
  * The epoll engine: completions made of readiness.
  *
- * Each descriptor is registered once, edge-triggered, at its first operation, and has a record in a
- * table by its number: what is known of its readiness, and the operations in flight. A send is
- * tried when it is started (its completion is posted for the next turn); a receive or accept when
- * its descriptor is known to be ready. So a message costs a recv(2), a send(2) and its part of an
- * epoll_wait(2).
+ * Each descriptor is registered once, edge-triggered, at its first operation, and has a record by
+ * its number: what is known of its readiness, and the operations in flight. A send is tried when it
+ * is started (its completion is posted for the next turn); a receive or accept is put on the run
+ * list once its descriptor is known to be ready, and tried at the end of the wait.
  *
- *   edge -> ready_in -> run list -> recv(2) ... until short or EAGAIN -> not ready, wait for an
- * edge
+ *   edge -> is_ready_in -> run list -> recv(2) ... until short or EAGAIN -> not ready: next edge
+ *
+ * So a message costs a recv(2), a send(2) and its part of an epoll_wait(2): the turn that only has
+ * posted completions to give leaves epoll_wait(2) out, but never two in a row.
+ *
+ * Handlers run in the middle of all this and may start, cancel and close anything: a record is
+ * looked at again after each, by its generation.
  *
  * Thread: the loop's.
  */
@@ -23,55 +27,43 @@
 #include "ev/loop_priv.h"
 
 #define MAX_EVENTS 512
-#define TURN_BUFS 16    /* buffers one receive may fill in a turn, then others have theirs */
+#define TURN_BUFS 4     /* buffers one receive may fill in a turn, then others have theirs */
 #define TURN_ACCEPTS 64 /* connections one accept may take in a turn */
-#define MAX_POLLS 3
+#define MAX_POLLS 3     /* for errors, to splice from and to splice to */
+#define RECORDS_PER_PAGE 64u
 
 enum op_kind { OP_NONE, OP_ACCEPT, OP_RECV, OP_CONNECT, OP_SEND };
 
-struct in_op {
-	op_tag tag;
-	uint8_t kind; /* OP_NONE, OP_ACCEPT, OP_RECV */
-	bool is_many;
-	uint8_t class;
-	uint32_t cap;
-};
-
-/* A send that has to wait keeps its pieces here. */
-struct send_wait {
-	int n;
-	int flags;
-	struct iovec iov[LOOP_IOV_MAX];
-};
-
-struct out_op {
-	op_tag tag;
-	uint8_t kind;           /* OP_NONE, OP_CONNECT, OP_SEND */
-	struct send_wait *wait; /* owns */
-};
-
-struct poll_op {
-	op_tag tag; /* 0: none */
-	uint32_t events;
-};
-
+/* Of one descriptor. An idle connection has two, so it is small. */
 struct record {
-	uint32_t generation; /* raised at close: events of a former owner are told by it */
-	bool is_registered;
-	bool is_ready_in;
-	bool is_ending; /* a hang-up or error was seen: short receives say nothing */
-	bool is_queued; /* in the run list */
-	struct in_op in;
-	struct out_op out;
-	struct poll_op poll[MAX_POLLS];
+	uint32_t generation; /* raised at close: a former owner's events are told by it */
+	bool is_registered : 1;
+	bool is_ready_in : 1; /* maybe: cleared when a call says otherwise */
+	bool is_ending : 1;   /* a hang-up or error was seen: a short receive says nothing */
+	bool is_queued : 1;   /* in the run list */
+	bool is_sole : 1;     /* nobody else has it open: close unregisters it */
+	bool is_many : 1;     /* of an accept */
+	uint8_t in_kind;      /* OP_NONE, OP_ACCEPT, OP_RECV */
+	uint8_t out_kind;     /* OP_NONE, OP_CONNECT, OP_SEND */
+	uint8_t class;        /* of a receive */
+
+	op_tag in_tag, out_tag;
+	uint32_t cap;      /* of a receive: what is left of it */
+	uint32_t send_len; /* of a send that waits: its first piece */
+	const void *send_data;
+
+	op_tag poll_tag[MAX_POLLS]; /* 0: none */
+	uint16_t poll_events[MAX_POLLS];
 };
+_Static_assert(sizeof(struct record) <= 72, "user memory of every connection");
 
 struct epoll {
 	struct loop loop; /* first */
 	int fd;
-	struct record *table; /* owns: by descriptor */
-	size_t table_len;
-	int *run; /* owns: descriptors whose "in" operation is to be tried */
+	bool has_skipped;      /* the last turn left epoll_wait(2) out */
+	struct record **pages; /* owns: records by descriptor; they never move */
+	size_t n_pages;
+	int *run; /* owns: descriptors whose receive or accept is to be tried */
 	size_t n_run, run_cap;
 	struct epoll_event events[MAX_EVENTS];
 };
@@ -83,23 +75,35 @@ static struct epoll *epoll_of(struct loop *l)
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-/* The record of a descriptor; the table grows when a number is seen for the first time. */
-static struct record *record_of(struct epoll *e, int fd)
+static struct record *record_at(const struct epoll *e, int fd)
 {
-	size_t i = (size_t)fd;
+	return &e->pages[(unsigned)fd / RECORDS_PER_PAGE][(unsigned)fd % RECORDS_PER_PAGE];
+}
 
-	if (i >= e->table_len) {
-		size_t len = e->table_len ? e->table_len : 64;
-		while (len <= i)
-			len *= 2;
-		struct record *grown = reallocarray(e->table, len, sizeof(*grown));
+/* Makes the page of a number that is seen for the first time. */
+static LB_COLD void page_add(struct epoll *e, size_t page)
+{
+	if (page >= e->n_pages) {
+		size_t n = page + 1 > 2 * e->n_pages ? page + 1 : 2 * e->n_pages;
+		struct record **grown = reallocarray(e->pages, n, sizeof(struct record *));
 		/* No record, no operation: without it a completion would be lost. */
 		LB_ASSERT(grown != NULL);
-		memset(grown + e->table_len, 0, (len - e->table_len) * sizeof(*grown));
-		e->table = grown;
-		e->table_len = len;
+		memset(grown + e->n_pages, 0, (n - e->n_pages) * sizeof(struct record *));
+		e->pages = grown;
+		e->n_pages = n;
 	}
-	return &e->table[i];
+	e->pages[page] = calloc(RECORDS_PER_PAGE, sizeof(struct record));
+	LB_ASSERT(e->pages[page] != NULL);
+}
+
+static struct record *record_of(struct epoll *e, int fd)
+{
+	size_t page = (unsigned)fd / RECORDS_PER_PAGE;
+
+	LB_ASSERT(fd >= 0);
+	if (page >= e->n_pages || e->pages[page] == NULL)
+		page_add(e, page);
+	return record_at(e, fd);
 }
 
 static void queue_run(struct epoll *e, int fd, struct record *r)
@@ -117,21 +121,22 @@ static void queue_run(struct epoll *e, int fd, struct record *r)
 	r->is_queued = true;
 }
 
-/* The registration reports what is ready already as its first edge. */
-static struct record *registered(struct epoll *e, int fd)
+/* The registration reports what is ready already as its first edge. 0 or a negative errno. */
+static int ensure_registered(struct epoll *e, int fd, struct record *r)
 {
-	struct record *r = record_of(e, fd);
-
 	if (r->is_registered)
-		return r;
+		return 0;
 	struct epoll_event ev = {
 		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 		.data.u64 = (uint64_t)r->generation << 32 | (uint32_t)fd,
 	};
-	int rc = epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &ev);
-	LB_ASSERT(rc == 0 || errno == ENOSPC || errno == ENOMEM);
-	r->is_registered = rc == 0;
-	return r;
+	if (epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		/* Others than these mean that somebody closed it behind the loop's back. */
+		LB_ASSERT(errno == ENOSPC || errno == ENOMEM);
+		return -errno;
+	}
+	r->is_registered = true;
+	return 0;
 }
 
 static void post(struct loop *l, op_tag tag, int res)
@@ -141,166 +146,179 @@ static void post(struct loop *l, op_tag tag, int res)
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
-static void start_in(struct loop *l, int fd, const struct in_op *op)
+static void start_in(struct epoll *e, int fd, struct record *r, enum op_kind kind, op_tag tag)
 {
-	struct epoll *e = epoll_of(l);
-	struct record *r = registered(e, fd);
-
-	LB_ASSERT(r->in.kind == OP_NONE);
-	if (!r->is_registered) {
-		post(l, op->tag, -ENOMEM);
+	LB_ASSERT(r->in_kind == OP_NONE);
+	int rc = ensure_registered(e, fd, r);
+	if (rc < 0) {
+		post(&e->loop, tag, rc);
 		return;
 	}
-	r->in = *op;
+	r->in_kind = (uint8_t)kind;
+	r->in_tag = tag;
 	if (r->is_ready_in)
 		queue_run(e, fd, r);
 }
 
 static void epoll_accept(struct loop *l, int fd, bool many, op_tag tag)
 {
-	start_in(l, fd, &(struct in_op){ .tag = tag, .kind = OP_ACCEPT, .is_many = many });
+	struct record *r = record_of(epoll_of(l), fd);
+
+	r->is_many = many;
+	start_in(epoll_of(l), fd, r, OP_ACCEPT, tag);
 }
 
 static void epoll_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
 {
-	start_in(l, fd,
-		 &(struct in_op){
-			 .tag = tag, .kind = OP_RECV, .class = (uint8_t) class, .cap = cap });
+	struct record *r = record_of(epoll_of(l), fd);
+
+	r->cap = cap;
+	r->class = (uint8_t) class;
+	r->is_sole = true;
+	start_in(epoll_of(l), fd, r, OP_RECV, tag);
+}
+
+/* A connect or send that could not be done at once waits for its descriptor to become writable. */
+static void start_out(struct epoll *e, int fd, struct record *r, enum op_kind kind, op_tag tag)
+{
+	LB_ASSERT(r->out_kind == OP_NONE);
+	int rc = ensure_registered(e, fd, r);
+	if (rc < 0) {
+		post(&e->loop, tag, rc);
+		return;
+	}
+	r->out_kind = (uint8_t)kind;
+	r->out_tag = tag;
 }
 
 static void epoll_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
 			  op_tag tag)
 {
-	struct epoll *e = epoll_of(l);
+	struct record *r = record_of(epoll_of(l), fd);
 	int rc = connect(fd, sa, len) < 0 ? -errno : 0;
 
-	if (rc != -EINPROGRESS) {
-		post(l, tag, rc);
-		return;
-	}
-	struct record *r = registered(e, fd);
-	LB_ASSERT(r->out.kind == OP_NONE);
-	if (!r->is_registered)
-		post(l, tag, -ENOMEM);
+	r->is_sole = true;
+	if (rc == -EINPROGRESS)
+		start_out(epoll_of(l), fd, r, OP_CONNECT, tag);
 	else
-		r->out = (struct out_op){ .tag = tag, .kind = OP_CONNECT };
+		post(l, tag, rc);
 }
 
-static ssize_t try_send(int fd, const struct iovec *iov, int n, int flags)
+/* sendmsg(2) does not change the pieces, but its header takes them without const. */
+static ssize_t try_send(int fd, const struct iovec *iov, int n)
 {
-	struct iovec copy[LOOP_IOV_MAX];
-	struct msghdr msg = { .msg_iov = copy, .msg_iovlen = (size_t)n };
+	const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+	union {
+		const struct iovec *in;
+		struct iovec *out;
+	} pieces = { .in = iov };
+	struct msghdr msg = { .msg_iov = pieces.out, .msg_iovlen = (size_t)n };
 
-	memcpy(copy, iov, (size_t)n * sizeof(*iov));
 	ssize_t sent = n == 1 ? send(fd, iov[0].iov_base, iov[0].iov_len, flags)
 			      : sendmsg(fd, &msg, flags);
 	return sent < 0 ? -errno : sent;
 }
 
-static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more,
+static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
 		       op_tag tag)
 {
-	struct epoll *e = epoll_of(l);
-	int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (is_more ? MSG_MORE : 0);
-	ssize_t sent = try_send(fd, iov, n, flags);
+	ssize_t sent = try_send(fd, iov, n);
 
+	(void)may_refuse; /* it can always wait */
 	if (sent != -EAGAIN) {
 		post(l, tag, (int)sent);
 		return;
 	}
-	struct record *r = registered(e, fd);
-	struct send_wait *w = malloc(sizeof(*w)); /* only for who has to wait */
-	LB_ASSERT(r->out.kind == OP_NONE);
-	if (!r->is_registered || w == NULL) {
-		free(w);
-		post(l, tag, -ENOMEM);
-		return;
-	}
-	w->n = n;
-	w->flags = flags;
-	memcpy(w->iov, iov, (size_t)n * sizeof(*iov));
-	r->out = (struct out_op){ .tag = tag, .kind = OP_SEND, .wait = w };
+	/* Only its first piece waits: fewer than all may be taken, and a record stays small. */
+	struct record *r = record_of(epoll_of(l), fd);
+	start_out(epoll_of(l), fd, r, OP_SEND, tag);
+	r->send_data = iov[0].iov_base;
+	r->send_len = (uint32_t)iov[0].iov_len;
 }
 
 static void epoll_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 {
-	struct epoll *e = epoll_of(l);
+	struct record *r = record_of(epoll_of(l), fd);
 	struct pollfd now = { .fd = fd, .events = (short)events };
-	struct record *r = registered(e, fd);
+	int rc = ensure_registered(epoll_of(l), fd, r);
 
 	/* Level-triggered, as poll(2): what is there already counts. */
-	int n = poll(&now, 1, 0);
-	if (n != 0 || !r->is_registered) {
-		post(l, tag, n > 0 ? now.revents : -ENOMEM);
+	if (rc == 0 && poll(&now, 1, 0) > 0)
+		rc = now.revents;
+	if (rc != 0) {
+		post(l, tag, rc);
 		return;
 	}
-	for (int i = 0; i < MAX_POLLS; i++) {
-		if (r->poll[i].tag != 0)
-			continue;
-		r->poll[i] = (struct poll_op){ .tag = tag, .events = events };
-		return;
-	}
-	LB_ASSERT(false);
-}
-
-static void clear_out(struct record *r)
-{
-	free(r->out.wait);
-	r->out = (struct out_op){ 0 };
+	int i = 0;
+	while (i < MAX_POLLS && r->poll_tag[i] != 0)
+		i++;
+	LB_ASSERT(i < MAX_POLLS);
+	r->poll_tag[i] = tag;
+	r->poll_events[i] = (uint16_t)events;
 }
 
 static void epoll_cancel(struct loop *l, int fd, op_tag tag)
 {
 	struct record *r = record_of(epoll_of(l), fd);
+	bool was_in_flight = false;
 
-	if (r->in.kind != OP_NONE && r->in.tag == tag) {
-		r->in.kind = OP_NONE;
-		post(l, tag, -ECANCELED);
-	} else if (r->out.kind != OP_NONE && r->out.tag == tag) {
-		clear_out(r);
-		post(l, tag, -ECANCELED);
+	if (r->in_kind != OP_NONE && r->in_tag == tag) {
+		r->in_kind = OP_NONE;
+		was_in_flight = true;
+	} else if (r->out_kind != OP_NONE && r->out_tag == tag) {
+		r->out_kind = OP_NONE;
+		was_in_flight = true;
 	}
-	for (int i = 0; i < MAX_POLLS; i++) {
-		if (r->poll[i].tag != tag)
+	for (int i = 0; i < MAX_POLLS && !was_in_flight; i++) {
+		if (r->poll_tag[i] != tag)
 			continue;
-		r->poll[i].tag = 0;
-		post(l, tag, -ECANCELED);
+		r->poll_tag[i] = 0;
+		was_in_flight = true;
 	}
+	if (was_in_flight)
+		post(l, tag, -ECANCELED);
 }
 
 static void epoll_close(struct loop *l, int fd)
 {
 	struct record *r = record_of(epoll_of(l), fd);
 
-	LB_ASSERT(r->in.kind == OP_NONE && r->out.kind == OP_NONE);
+	LB_ASSERT(r->in_kind == OP_NONE && r->out_kind == OP_NONE);
 	for (int i = 0; i < MAX_POLLS; i++)
-		LB_ASSERT(r->poll[i].tag == 0);
-	/* A listening socket's copy may be open elsewhere: closing this one would not unregister
-	 * it. */
-	if (r->is_registered)
+		LB_ASSERT(r->poll_tag[i] == 0);
+	/* A copy open elsewhere, of a listening socket say, would keep it registered. */
+	if (r->is_registered && !r->is_sole)
 		(void)epoll_ctl(epoll_of(l)->fd, EPOLL_CTL_DEL, fd, NULL);
 	*r = (struct record){ .generation = r->generation + 1, .is_queued = r->is_queued };
 	(void)close(fd);
+}
+
+static int epoll_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
+{
+	record_of(epoll_of(l), fd)->is_sole = false;
+	return sys_pass_fd(l, chan, fd, number);
 }
 
 /* ---- completing ------------------------------------------------------------------------------ */
 
 /* Gives a completion to its handler, who may close the descriptor. The record, if it is still it.
  */
-static struct record *dispatched(struct epoll *e, int fd, uint32_t generation,
-				 const struct completion *c)
+static struct record *dispatched(struct epoll *e, struct record *r, const struct completion *c)
 {
+	uint32_t generation = r->generation;
+
 	loop_dispatch(&e->loop, c);
-	struct record *r = &e->table[fd]; /* the table may have moved */
 	return r->generation == generation ? r : NULL;
+}
+
+static bool is_transient(int error)
+{
+	return error == ECONNABORTED || error == EINTR;
 }
 
 static void run_accept(struct epoll *e, int fd, struct record *r)
 {
-	uint32_t generation = r->generation;
-	op_tag tag = r->in.tag;
-
-	for (int n = 0; r != NULL && r->in.kind == OP_ACCEPT && r->in.tag == tag; n++) {
+	for (int n = 0; r != NULL && r->in_kind == OP_ACCEPT && !r->is_queued; n++) {
 		if (n == TURN_ACCEPTS) {
 			queue_run(e, fd, r);
 			return;
@@ -310,70 +328,62 @@ static void run_accept(struct epoll *e, int fd, struct record *r)
 			r->is_ready_in = false;
 			return;
 		}
-		if (got < 0 && (errno == ECONNABORTED || errno == EINTR))
+		if (got < 0 && is_transient(errno))
 			continue;
-		bool is_more = got >= 0 && r->in.is_many;
-		if (!is_more)
-			r->in.kind = OP_NONE;
-		r = dispatched(e, fd, generation,
-			       &(struct completion){ .tag = tag,
-						     .res = got < 0 ? -errno : got,
-						     .more = is_more });
+		struct completion c = {
+			.tag = r->in_tag,
+			.res = got < 0 ? -errno : got,
+			.more = got >= 0 && r->is_many,
+		};
+		if (!c.more)
+			r->in_kind = OP_NONE;
+		r = dispatched(e, r, &c);
 	}
+}
+
+/* Tries recv(2) into a buffer. False: nothing to tell anybody, the descriptor is not ready. */
+static bool receive(struct epoll *e, int fd, struct record *r, struct completion *c)
+{
+	struct buf *b = buf_get(e->loop.bufs, r->class);
+
+	*c = (struct completion){ .tag = r->in_tag, .res = -ENOBUFS };
+	if (b == NULL)
+		return true;
+
+	uint32_t most = r->cap < b->cap ? r->cap : b->cap;
+	ssize_t got = recv(fd, b->data, most, MSG_DONTWAIT);
+	c->res = got < 0 ? -errno : (int)got;
+	if (got <= 0) {
+		buf_put(e->loop.bufs, b);
+		r->is_ready_in = c->res != -EAGAIN;
+		return r->is_ready_in;
+	}
+	b->len = (uint32_t)got;
+	c->buf = b;
+	r->cap -= (uint32_t)got;
+	c->more = r->cap > 0;
+	/* Less than asked for: the queue is empty, the next bytes make an edge. */
+	if ((uint32_t)got < most && !r->is_ending)
+		r->is_ready_in = false;
+	return true;
 }
 
 static void run_recv(struct epoll *e, int fd, struct record *r)
 {
-	uint32_t generation = r->generation;
-	op_tag tag = r->in.tag;
+	struct completion c;
 
-	for (int n = 0; r != NULL && r->in.kind == OP_RECV && r->in.tag == tag && r->is_ready_in;
+	for (int n = 0; r != NULL && r->in_kind == OP_RECV && r->is_ready_in && !r->is_queued;
 	     n++) {
 		if (n == TURN_BUFS) {
 			queue_run(e, fd, r);
 			return;
 		}
-		struct completion c = { .tag = tag, .res = -ENOBUFS };
-		struct buf *b = buf_get(e->loop.bufs, r->in.class);
-		uint32_t most = 0;
-		if (b != NULL) {
-			most = r->in.cap < b->cap ? r->in.cap : b->cap;
-			ssize_t got = recv(fd, b->data, most, MSG_DONTWAIT);
-			c.res = got < 0 ? -errno : (int)got;
-		}
-		if (c.res == -EAGAIN || c.res == -EINTR) {
-			buf_put(e->loop.bufs, b);
-			r->is_ready_in = c.res == -EINTR;
-			continue;
-		}
-		if (c.res > 0) {
-			b->len = (uint32_t)c.res;
-			c.buf = b;
-			r->in.cap -= (uint32_t)c.res;
-			c.more = r->in.cap > 0;
-			/* Less than asked for: the queue is empty, the next bytes make an edge. */
-			if ((uint32_t)c.res < most && !r->is_ending)
-				r->is_ready_in = false;
-		} else if (b != NULL) {
-			buf_put(e->loop.bufs, b);
-		}
+		if (!receive(e, fd, r, &c))
+			return;
 		if (!c.more)
-			r->in.kind = OP_NONE;
-		r = dispatched(e, fd, generation, &c);
+			r->in_kind = OP_NONE;
+		r = dispatched(e, r, &c);
 	}
-}
-
-static void run_one(struct epoll *e, int fd)
-{
-	struct record *r = &e->table[fd];
-
-	r->is_queued = false;
-	if (!r->is_ready_in)
-		return;
-	if (r->in.kind == OP_ACCEPT)
-		run_accept(e, fd, r);
-	else if (r->in.kind == OP_RECV)
-		run_recv(e, fd, r);
 }
 
 /* What is queued meanwhile waits for the next turn. */
@@ -381,86 +391,99 @@ static void run_queue(struct epoll *e)
 {
 	size_t n = e->n_run;
 
-	for (size_t i = 0; i < n; i++)
-		run_one(e, e->run[i]);
+	if (n == 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		int fd = e->run[i];
+		struct record *r = record_at(e, fd);
+		r->is_queued = false;
+		if (r->in_kind == OP_ACCEPT && r->is_ready_in)
+			run_accept(e, fd, r);
+		else if (r->in_kind == OP_RECV)
+			run_recv(e, fd, r);
+	}
 	e->n_run -= n;
 	memmove(e->run, e->run + n, e->n_run * sizeof(*e->run));
 }
 
-static struct record *complete_polls(struct epoll *e, int fd, struct record *r, uint32_t events)
+static void complete_polls(struct epoll *e, struct record *r, uint32_t events)
 {
-	uint32_t generation = r->generation;
-
 	for (int i = 0; i < MAX_POLLS && r != NULL; i++) {
-		uint32_t hit = events & (r->poll[i].events | POLLERR | POLLHUP);
-		if (r->poll[i].tag == 0 || hit == 0)
+		uint32_t hit = events & (r->poll_events[i] | POLLERR | POLLHUP);
+		if (r->poll_tag[i] == 0 || hit == 0)
 			continue;
-		struct completion c = { .tag = r->poll[i].tag, .res = (int)hit };
-		r->poll[i].tag = 0;
-		r = dispatched(e, fd, generation, &c);
+		struct completion c = { .tag = r->poll_tag[i], .res = (int)hit };
+		r->poll_tag[i] = 0;
+		r = dispatched(e, r, &c);
 	}
-	return r;
 }
 
 static struct record *complete_out(struct epoll *e, int fd, struct record *r)
 {
-	struct completion c = { .tag = r->out.tag };
+	struct completion c = { .tag = r->out_tag };
 
-	if (r->out.kind == OP_CONNECT) {
-		socklen_t len = sizeof(c.res);
+	if (r->out_kind == OP_CONNECT) {
 		int error = 0;
+		socklen_t len = sizeof(error);
 		(void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
 		c.res = -error;
 	} else {
-		c.res = (int)try_send(fd, r->out.wait->iov, r->out.wait->n, r->out.wait->flags);
+		ssize_t sent = send(fd, r->send_data, r->send_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		c.res = sent < 0 ? -errno : (int)sent;
 		if (c.res == -EAGAIN)
 			return r;
 	}
-	clear_out(r);
-	return dispatched(e, fd, r->generation, &c);
+	r->out_kind = OP_NONE;
+	return dispatched(e, r, &c);
 }
 
 static void on_event(struct epoll *e, const struct epoll_event *ev)
 {
 	int fd = (int)(uint32_t)ev->data.u64;
-	struct record *r = &e->table[fd];
+	struct record *r = record_at(e, fd);
 
-	if (r->generation != (uint32_t)(ev->data.u64 >> 32) || !r->is_registered)
-		return; /* of a descriptor that was closed in this turn */
+	if (r->generation != (uint32_t)(ev->data.u64 >> 32))
+		return; /* of a descriptor that is closed */
 	if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		r->is_ready_in = true;
 	if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		r->is_ending = true;
+	if (r->is_ready_in && r->in_kind != OP_NONE)
+		queue_run(e, fd, r);
 	/* A connect is over when it can be written to, or has failed. */
-	if (r->out.kind != OP_NONE && ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+	if (r->out_kind != OP_NONE && ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		r = complete_out(e, fd, r);
 	if (r != NULL)
-		r = complete_polls(e, fd, r, ev->events);
-	if (r != NULL && r->is_ready_in && r->in.kind != OP_NONE)
-		queue_run(e, fd, r);
+		complete_polls(e, r, ev->events);
 }
 
 static int epoll_wait_turn(struct loop *l, uint64_t wait_ms)
 {
 	struct epoll *e = epoll_of(l);
-	int timeout = wait_ms > INT32_MAX ? -1 : (int)wait_ms;
+	int timeout = wait_ms == UINT64_MAX ? -1 : wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms;
+	int n = 0;
 
 	if (e->n_run > 0)
 		timeout = 0;
-	int n = epoll_wait(e->fd, e->events, MAX_EVENTS, timeout);
+	e->has_skipped = l->n_posted > 0 && !e->has_skipped;
+	if (!e->has_skipped)
+		n = epoll_wait(e->fd, e->events, MAX_EVENTS, timeout);
 	loop_tick(l);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
+
+	/* One for each that may have something to receive; where it fails, -ENOBUFS tells. */
+	(void)buf_reserve(l->bufs, BUF_SMALL, (uint32_t)n + (uint32_t)e->n_run);
 	for (int i = 0; i < n; i++)
 		on_event(e, &e->events[i]);
 	run_queue(e);
 	return 0;
 }
 
-/* Buffers are taken when there is something to receive. */
+/* A receive takes its buffers when there is something to receive: none are laid out. */
 static void epoll_refill(struct loop *l)
 {
-	(void)buf_reserve(l->bufs, BUF_LARGE, 1);
+	(void)buf_reserve(l->bufs, BUF_LARGE, TURN_BUFS);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -469,12 +492,11 @@ static void epoll_free(struct loop *l)
 {
 	struct epoll *e = epoll_of(l);
 
-	for (size_t i = 0; i < e->table_len; i++)
-		free(e->table[i].out.wait);
-	if (e->fd >= 0)
-		(void)close(e->fd);
-	free(e->table);
+	for (size_t i = 0; i < e->n_pages; i++)
+		free(e->pages[i]);
+	free(e->pages);
 	free(e->run);
+	(void)close(e->fd);
 	loop_deinit(l);
 	free(e);
 }
@@ -504,7 +526,7 @@ static const struct loop_ops epoll_ops = {
 	.close = epoll_close,
 	.pipe = sys_pipe,
 	.splice = sys_splice,
-	.pass_fd = sys_pass_fd,
+	.pass_fd = epoll_pass_fd,
 	.take_fd = sys_take_fd,
 };
 

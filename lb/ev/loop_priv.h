@@ -33,7 +33,7 @@ struct loop_ops {
 	void (*connect)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
 			op_tag tag);
 	void (*recv)(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag);
-	void (*send)(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more,
+	void (*send)(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
 		     op_tag tag);
 	void (*poll)(struct loop *l, int fd, uint32_t events, op_tag tag);
 	void (*cancel)(struct loop *l, int fd, op_tag tag);

@@ -148,11 +148,11 @@ static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class clas
 	io_uring_sqe_set_data64(sqe, tag);
 }
 
-static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, bool is_more,
+static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
 		       op_tag tag)
 {
 	struct uring *u = uring_of(l);
-	int flags = MSG_NOSIGNAL | (is_more ? MSG_MORE : 0);
+	int flags = MSG_NOSIGNAL | (may_refuse ? MSG_DONTWAIT : 0);
 
 	if (n == 1) {
 		struct io_uring_sqe *sqe = get_sqe(u);

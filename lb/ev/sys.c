@@ -32,10 +32,13 @@ uint64_t sys_wall_ns(struct loop *l)
 void sys_random(struct loop *l, void *out, size_t n)
 {
 	(void)l;
-	/* Up to 256 bytes come whole once the kernel's generator is seeded. */
-	LB_ASSERT(n <= 256);
-	ssize_t got = getrandom(out, n, 0);
-	LB_ASSERT(got == (ssize_t)n);
+	/* Up to 256 bytes at a time come whole, once the kernel's generator is seeded. */
+	for (size_t done = 0; done < n;) {
+		size_t part = n - done < 256 ? n - done : 256;
+		ssize_t got = getrandom((uint8_t *)out + done, part, 0);
+		LB_ASSERT(got == (ssize_t)part || (got < 0 && errno == EINTR));
+		done += got > 0 ? part : 0;
+	}
 }
 
 int sys_socket(struct loop *l, int family, int type)
@@ -72,16 +75,24 @@ int sys_listen(struct loop *l, int fd, int backlog)
 int sys_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret)
 {
 	(void)l;
-	socklen_t len = sizeof(*ret);
-	struct sockaddr *sa = (struct sockaddr *)ret;
-	int r = is_peer ? getpeername(fd, sa, &len) : getsockname(fd, sa, &len);
-	return r < 0 ? -errno : 0;
+	struct sockaddr_storage addr = { 0 };
+	struct sockaddr *sa = (struct sockaddr *)&addr;
+	socklen_t len = sizeof(addr);
+
+	if ((is_peer ? getpeername(fd, sa, &len) : getsockname(fd, sa, &len)) < 0)
+		return -errno;
+	*ret = addr;
+	return 0;
 }
 
 int sys_accept_now(struct loop *l, int fd)
 {
 	(void)l;
-	int r = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int r;
+
+	do /* one that is gone already is none */
+		r = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	while (r < 0 && (errno == ECONNABORTED || errno == EINTR));
 	return r < 0 ? -errno : r;
 }
 
@@ -103,9 +114,9 @@ int sys_pipe(struct loop *l, int fds[2], size_t bytes)
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
 	int got = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
-	if (got < 0) /* beyond pipe-user-pages-soft: smaller ones do, too */
+	if (got < 0) /* beyond what one user may have: a smaller one does, too */
 		got = fcntl(fds[1], F_GETPIPE_SZ);
-	return got;
+	return got < 0 ? -errno : got;
 }
 
 ssize_t sys_splice(struct loop *l, int from, int to, size_t n)
@@ -151,7 +162,7 @@ int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
+		.msg_controllen = CMSG_LEN(sizeof(int)), /* one, no more */
 	};
 	ssize_t n = recvmsg(chan, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
@@ -162,11 +173,13 @@ int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	if (msg.msg_flags & MSG_CTRUNC || c == NULL || c->cmsg_type != SCM_RIGHTS)
 		return -EMFILE; /* a full table: the kernel has dropped the descriptor */
-	if (n != sizeof(number))
-		return -EPROTO;
 
 	int fd;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	if (n != sizeof(number)) {
+		(void)close(fd);
+		return -EPROTO;
+	}
 	*ret_number = number;
 	return fd;
 }

@@ -8,7 +8,9 @@
  *   now_ms = ... | 101101 | 000100 | 111000        -> level 1, slot 000111
  *
  * When the time's group of level n changes, the timers of the slot it comes to move down. So each
- * timer moves at most TIMER_LEVELS times, and nothing is looked at that is not due.
+ * timer moves at most TIMER_LEVELS times, and nothing is looked at that is not due. The top level
+ * alone goes round: its slots before now's are those after the next wrap, and what is farther away
+ * than a round waits in the farthest slot and is put again from there.
  *
  * Thread: the loop's. Hot.
  */
@@ -20,7 +22,8 @@
 #include "util/assert.h"
 
 #define GROUP_BITS 6u
-#define MAX_AHEAD (((uint64_t)1 << (GROUP_BITS * TIMER_LEVELS)) - 1)
+#define TOP (TIMER_LEVELS - 1)
+#define TOP_FARTHEST ((uint64_t)(TIMER_SLOTS - 2) << (GROUP_BITS * TOP))
 
 static unsigned group(uint64_t ms, unsigned level)
 {
@@ -31,7 +34,7 @@ void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms, void *arg)
 {
 	memset(w, 0, sizeof(*w));
 	w->arg = arg;
-	w->now_ms = now_ms;
+	w->now_ms = w->clock_ms = now_ms;
 }
 
 void timer_init(struct timer *t, timer_fn fn)
@@ -48,15 +51,20 @@ static void link_into(struct timer **head, struct timer *t)
 	*head = t;
 }
 
-/* Level 0 holds what is due within 64 ms; what is due now fires at the next advance, in slot now.
- */
+/* What is due now waits in slot now of level 0 for the next advance. */
 static void insert(struct timer_wheel *w, struct timer *t)
 {
 	uint64_t differs = t->at_ms ^ w->now_ms;
+	uint64_t at_ms = t->at_ms;
 	unsigned level = differs == 0 ? 0 : (63u - (unsigned)__builtin_clzll(differs)) / GROUP_BITS;
 
-	LB_DASSERT(level < TIMER_LEVELS);
-	unsigned slot = group(t->at_ms, level);
+	LB_DASSERT(at_ms >= w->now_ms);
+	if (level >= TIMER_LEVELS) {
+		level = TOP;
+		if (at_ms - w->now_ms > TOP_FARTHEST)
+			at_ms = w->now_ms + TOP_FARTHEST;
+	}
+	unsigned slot = group(at_ms, level);
 	link_into(&w->slot[level][slot], t);
 	w->occupied[level] |= (uint64_t)1 << slot;
 }
@@ -82,30 +90,44 @@ void timer_stop(struct timer_wheel *w, struct timer *t)
 void timer_start(struct timer_wheel *w, struct timer *t, uint64_t in_ms)
 {
 	timer_stop(w, t);
-	/* Far ones are clamped within the top level's reach: they wake too early, years from now.
-	 */
-	uint64_t reach = MAX_AHEAD - (w->now_ms & MAX_AHEAD);
-	t->at_ms = w->now_ms + (in_ms < reach ? in_ms : reach);
+	/* The clock runs ahead of the wheel while a turn's completions are served. */
+	t->at_ms = in_ms < UINT64_MAX - w->clock_ms ? w->clock_ms + in_ms : UINT64_MAX;
 	insert(w, t);
 }
 
-/* Takes a slot's timers out, as a list of their own that timer_stop() may still unlink from. */
-static void take_slot(struct timer_wheel *w, unsigned level, unsigned slot, struct timer **list)
+/* A list that timer_stop() may unlink from; it must not move in memory. */
+struct timer_list {
+	struct timer *first, **end;
+};
+
+static void list_reset(struct timer_list *l)
 {
-	*list = w->slot[level][slot];
-	if (*list != NULL)
-		(*list)->link = list;
+	l->first = NULL;
+	l->end = &l->first;
+}
+
+/* Moves a slot's timers to the end of `l`. */
+static void take_slot(struct timer_wheel *w, unsigned level, unsigned slot, struct timer_list *l)
+{
+	struct timer *first = w->slot[level][slot];
+
+	if (first == NULL)
+		return;
+	first->link = l->end;
+	*l->end = first;
+	while (*l->end != NULL)
+		l->end = &(*l->end)->next;
 	w->slot[level][slot] = NULL;
 	w->occupied[level] &= ~((uint64_t)1 << slot);
 }
 
-static struct timer *pop(struct timer **list)
+static struct timer *pop(struct timer_list *l)
 {
-	struct timer *t = *list;
+	struct timer *t = l->first;
 
-	*list = t->next;
+	l->first = t->next;
 	if (t->next != NULL)
-		t->next->link = list;
+		t->next->link = &l->first;
 	t->next = NULL;
 	t->link = NULL;
 	return t;
@@ -114,12 +136,13 @@ static struct timer *pop(struct timer **list)
 /* Moves down what the levels above hold for this very time. */
 static void cascade(struct timer_wheel *w)
 {
-	struct timer *list;
+	struct timer_list l;
 
-	for (unsigned level = TIMER_LEVELS - 1; level > 0; level--) {
-		take_slot(w, level, group(w->now_ms, level), &list);
-		while (list != NULL)
-			insert(w, pop(&list));
+	for (unsigned level = TOP; level > 0; level--) {
+		list_reset(&l);
+		take_slot(w, level, group(w->now_ms, level), &l);
+		while (l.first != NULL)
+			insert(w, pop(&l));
 	}
 }
 
@@ -128,45 +151,40 @@ static uint64_t next_ms(const struct timer_wheel *w)
 {
 	for (unsigned level = 0; level < TIMER_LEVELS; level++) {
 		unsigned here = group(w->now_ms, level);
-		/* Slots behind `here` in its level; those before it belong to the next round, which
-		   a higher level holds. */
-		uint64_t ahead = here == TIMER_SLOTS - 1
-					 ? 0
-					 : w->occupied[level] & ~(uint64_t)0 << (here + 1);
-		if (ahead == 0)
-			continue;
-		unsigned slot = (unsigned)__builtin_ctzll(ahead);
-		uint64_t span = (uint64_t)1 << (GROUP_BITS * (level + 1));
-		uint64_t base = w->now_ms & ~(span - 1);
-		return base + ((uint64_t)slot << (GROUP_BITS * level));
+		unsigned shift = GROUP_BITS * level;
+		uint64_t base = w->now_ms >> shift & ~(uint64_t)(TIMER_SLOTS - 1);
+		/* Two shifts: one by 64 is none. */
+		uint64_t ahead = w->occupied[level] & ~(uint64_t)0 << here << 1;
+		if (ahead == 0 && level == TOP) {
+			ahead = w->occupied[level];
+			base += TIMER_SLOTS;
+		}
+		if (ahead != 0)
+			return (base + (unsigned)__builtin_ctzll(ahead)) << shift;
 	}
 	return UINT64_MAX;
 }
 
-static void fire_now(struct timer_wheel *w)
-{
-	struct timer *due;
-
-	take_slot(w, 0, group(w->now_ms, 0), &due);
-	/* What is started meanwhile for the same time goes to the slot, not to this list. */
-	while (due != NULL) {
-		struct timer *t = pop(&due);
-		t->fn(t, w->arg);
-	}
-}
-
 void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms)
 {
-	fire_now(w);
-	while (w->now_ms < now_ms) {
-		uint64_t next = next_ms(w);
-		bool is_later = next > now_ms;
+	struct timer_list due;
 
-		w->now_ms = is_later ? now_ms : next;
-		if (is_later)
-			break;
+	list_reset(&due);
+	take_slot(w, 0, group(w->now_ms, 0), &due);
+	for (uint64_t next; w->now_ms < now_ms && (next = next_ms(w)) <= now_ms;) {
+		w->now_ms = next;
 		cascade(w);
-		fire_now(w);
+		take_slot(w, 0, group(next, 0), &due);
+	}
+	if (w->now_ms < now_ms)
+		w->now_ms = now_ms;
+	if (w->clock_ms < now_ms)
+		w->clock_ms = now_ms;
+
+	/* From here on it is now: what these start counts from now, and is none of these. */
+	while (due.first != NULL) {
+		struct timer *t = pop(&due);
+		t->fn(t, w->arg);
 	}
 }
 

@@ -26,7 +26,8 @@ struct timer {
 };
 
 struct timer_wheel {
-	void *arg; /* given to every timer_fn */
+	void *arg;         /* given to every timer_fn */
+	uint64_t clock_ms; /* the time that starts count from; written by whoever reads the clock */
 
 	/* private to timer.c */
 	uint64_t now_ms;
@@ -38,7 +39,7 @@ void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms, void *arg);
 
 void timer_init(struct timer *t, timer_fn fn);
 
-/* (Re)starts: fires `in_ms` after the wheel's time. Hot. */
+/* (Re)starts: fires `in_ms` after the wheel's clock_ms. Hot. */
 void timer_start(struct timer_wheel *w, struct timer *t, uint64_t in_ms);
 
 /* A stopped timer may be stopped again. Hot. */

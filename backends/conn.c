@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection's bytes: in, out, and its end.
+ *
+ * What waits to be sent is bounded: a receive is armed with a cap of the room left, and not before
+ * half of the room is free. A connection that has ended cancels what is in flight and is buried at
+ * the end of the turn in which it saw the last completions.
+ */
+#include "backends/echo.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/sock.h"
+#include "util/slab.h"
+
+#define QUEUE_MAX (256u << 10) /* bytes that may wait; a guess, never tuned */
+#define REPLY_MAX (1u << 20)   /* the same, with answers that are longer than what asked for them */
+#define BULK_MIN (32u << 10)   /* payload to come that is worth large buffers */
+#define REQUEST_MS 60000u      /* for a head; then between pieces of a body */
+#define LINGER_MS 2000u
+
+enum { KIND_RECV, KIND_SEND };
+
+static op_tag tag_of(const struct conn *c, unsigned kind)
+{
+	return tag_make(ECHO_CLASS_CONN, kind, slab_handle_of(c->server->conns, c));
+}
+
+static bool is_quiet(const struct conn *c)
+{
+	return !c->is_receiving && !c->is_sending;
+}
+
+static void on_timer(struct timer *t, void *arg)
+{
+	(void)arg;
+	conn_end(container_of(t, struct conn, timer));
+}
+
+/* ---- in and out ------------------------------------------------------------------------------ */
+
+static void receive(struct conn *c)
+{
+	uint32_t cap = QUEUE_MAX - c->out.bytes;
+	enum buf_class class = BUF_SMALL;
+
+	if (c->is_receiving || c->saw_eof || c->out.bytes > QUEUE_MAX / 2)
+		return;
+	/* A head with what is glued to it fits into one large buffer. */
+	if (c->phase == CONN_HEAD)
+		cap = BUF_LARGE_BYTES - (c->head_buf == NULL ? 0 : c->head_buf->len);
+	if (c->phase == CONN_TUNNEL && c->ws.is_in_payload && c->ws.frame.len - c->ws.at > BULK_MIN)
+		class = BUF_LARGE;
+	c->is_receiving = true;
+	loop_recv(c->server->loop, c->fd, cap, class, tag_of(c, KIND_RECV));
+}
+
+static void send_queued(struct conn *c)
+{
+	struct iovec iov[LOOP_IOV_MAX];
+
+	if (c->is_sending || queue_is_empty(&c->out))
+		return;
+	c->is_sending = true;
+	int n = queue_iov(&c->out, iov);
+	loop_send(c->server->loop, c->fd, iov, n, false, tag_of(c, KIND_SEND));
+}
+
+/* Starts what the connection can do next. */
+static void advance(struct conn *c)
+{
+	if (c->is_ended)
+		return;
+	if (c->out.bytes > REPLY_MAX) {
+		conn_end(c);
+		return;
+	}
+	if (c->saw_eof)
+		conn_linger(c);
+	send_queued(c);
+	if (c->phase == CONN_LINGER && !c->is_sending) {
+		if (c->saw_eof) {
+			conn_end(c);
+			return;
+		}
+		if (!c->is_shut)
+			(void)loop_shutdown(c->server->loop, c->fd, SHUT_WR);
+		c->is_shut = true;
+	}
+	receive(c);
+}
+
+void conn_take(struct conn *c, struct buf *b)
+{
+	switch ((enum conn_phase)c->phase) {
+	case CONN_HEAD: http_take(c, b); break;
+	case CONN_BODY:
+		loop_timer_start(c->server->loop, &c->timer, REQUEST_MS);
+		http_take_body(c, b);
+		break;
+	case CONN_TUNNEL:
+		loop_timer_stop(c->server->loop, &c->timer);
+		ws_take(c, b);
+		break;
+	case CONN_LINGER: buf_put(c->server->loop->bufs, b); break;
+	}
+}
+
+void conn_write(struct conn *c, const void *p, size_t n)
+{
+	struct buf_pool *pool = c->server->loop->bufs;
+	const char *from = p;
+
+	while (n > 0 && !c->is_ended) {
+		uint32_t part = n < BUF_SMALL_BYTES ? (uint32_t)n : BUF_SMALL_BYTES;
+		struct buf *b = NULL;
+
+		if (buf_reserve(pool, BUF_SMALL, 1) == 0)
+			b = buf_get(pool, BUF_SMALL);
+		if (b == NULL) {
+			conn_end(c);
+			return;
+		}
+		memcpy(b->data, from, part);
+		b->off = 0;
+		b->len = part;
+		queue_push(&c->out, pool, b);
+		from += part;
+		n -= part;
+	}
+}
+
+void conn_pass(struct conn *c, struct buf *b)
+{
+	queue_push(&c->out, c->server->loop->bufs, b);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void conn_start(struct server *s, int fd)
+{
+	struct conn *c = NULL;
+
+	if (slab_reserve(s->conns, 1) == 0)
+		c = slab_get(s->conns);
+	if (c == NULL) {
+		loop_close(s->loop, fd);
+		return;
+	}
+	c->server = s;
+	c->fd = fd;
+	list_init(&c->link);
+	timer_init(&c->timer, on_timer);
+	loop_timer_start(s->loop, &c->timer, REQUEST_MS);
+	receive(c);
+}
+
+void conn_linger(struct conn *c)
+{
+	if (c->phase == CONN_LINGER)
+		return;
+	c->phase = CONN_LINGER;
+	loop_timer_start(c->server->loop, &c->timer, LINGER_MS);
+}
+
+void conn_end(struct conn *c)
+{
+	struct loop *l = c->server->loop;
+
+	if (c->is_ended)
+		return;
+	c->is_ended = true;
+	loop_timer_stop(l, &c->timer);
+	if (c->is_receiving)
+		loop_cancel(l, c->fd, tag_of(c, KIND_RECV));
+	if (c->is_sending)
+		loop_cancel(l, c->fd, tag_of(c, KIND_SEND));
+	if (is_quiet(c))
+		list_add_tail(&c->server->dead, &c->link);
+}
+
+void conn_bury(void *arg)
+{
+	struct server *s = arg;
+
+	list_for_each(it, &s->dead)
+	{
+		struct conn *c = list_entry(it, struct conn, link);
+
+		list_del(&c->link);
+		queue_clear(&c->out, s->loop->bufs);
+		if (c->head_buf != NULL)
+			buf_put(s->loop->bufs, c->head_buf);
+		free(c->head_text);
+		loop_close(s->loop, c->fd);
+		slab_put(s->conns, c);
+	}
+}
+
+static void on_recv(struct conn *c, const struct completion *done)
+{
+	c->is_receiving = done->more;
+	if (c->is_ended) {
+		if (done->buf != NULL)
+			buf_put(c->server->loop->bufs, done->buf);
+		return;
+	}
+	if (done->res > 0)
+		conn_take(c, done->buf);
+	else if (done->res == 0)
+		c->saw_eof = true;
+	else if (done->res != -ENOBUFS)
+		conn_end(c);
+}
+
+static void on_send(struct conn *c, const struct completion *done)
+{
+	c->is_sending = false;
+	if (done->res < 0)
+		conn_end(c);
+	else
+		queue_consume(&c->out, c->server->loop->bufs, (uint32_t)done->res);
+}
+
+void conn_on_completion(void *arg, const struct completion *done)
+{
+	struct server *s = arg;
+	struct conn *c = slab_find(s->conns, tag_handle(done->tag));
+
+	LB_ASSERT(c != NULL);
+	bool was_ended = c->is_ended;
+
+	if (tag_kind(done->tag) == KIND_RECV)
+		on_recv(c, done);
+	else
+		on_send(c, done);
+	advance(c);
+	if (was_ended && is_quiet(c) && !list_is_linked(&c->link))
+		list_add_tail(&s->dead, &c->link);
+}

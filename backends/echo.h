@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * lb-echo: a WebSocket echo server for demos and tests, one thread, one loop.
+ *
+ * A connection begins with a request's head. A WebSocket's is answered with 101 and its frames are
+ * echoed (ws.c); any other gets a plain answer (http.c). conn.c moves the bytes:
+ *
+ *   recv --> conn_take() --> http_take() / http_take_body() / ws_take() --> queue --> send
+ *
+ * Reading stops while too much waits to be sent. Thread: the loop's, all of it. Uses util, proto,
+ * ev and net of lb/.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ev/loop.h"
+#include "net/queue.h"
+#include "proto/body.h"
+#include "proto/http1.h"
+#include "proto/ws_frame.h"
+#include "util/list.h"
+#include "util/slice.h"
+
+struct slab;
+
+/* Classes of tags. */
+#define ECHO_CLASS_ACCEPT 2u
+#define ECHO_CLASS_CONN 3u
+#define ECHO_CLASS_SIGNAL 4u
+
+#define ECHO_COMMAND_MAX 16u /* bytes of the longest "lb:" command, with room to spare */
+
+struct server {
+	struct loop *loop;  /* owns */
+	struct slab *conns; /* owns */
+	struct list dead;   /* connections to bury when the turn ends */
+	struct slice name;  /* borrowed */
+
+	/* Scratch for the head being judged: between two pieces of a head only its bytes are kept.
+	 */
+	struct http1_head head;
+};
+
+/* clang-format off */
+enum conn_phase {
+	CONN_HEAD,   /* the request's head is coming */
+	CONN_BODY,   /* a plain request's body is coming and is echoed */
+	CONN_TUNNEL, /* WebSocket frames */
+	CONN_LINGER, /* all is said: send what waits, half-close, drop what still comes */
+};
+/* clang-format on */
+
+/* Where in its frames a client stands. */
+struct ws_in {
+	struct ws_head frame;
+	uint64_t at;                   /* payload bytes of `frame` so far */
+	uint8_t head[WS_HEAD_MAX];     /* a header in pieces */
+	uint8_t n_head;                /* bytes of it */
+	bool is_in_payload;            /* `frame` is valid */
+	bool is_collected;             /* its payload is kept in `small` and answered at its end */
+	bool is_fragmented;            /* a message has begun and goes on in another frame */
+	uint8_t small[WS_CONTROL_MAX]; /* of a control frame, or of what may be a command */
+};
+
+struct conn {
+	struct server *server;
+	struct list link;     /* in server->dead */
+	struct timer timer;   /* for the head, the body, and the linger */
+	struct queue out;     /* what waits to be sent */
+	struct buf *head_buf; /* owns a reference: the head as far as it has come */
+	char *head_text;      /* owns: a WebSocket's request head, for "lb:headers" */
+	uint16_t n_head_text;
+	int fd;
+	uint8_t phase; /* enum conn_phase */
+	bool is_receiving : 1;
+	bool is_sending : 1;
+	bool is_ended : 1; /* waits for its last completions */
+	bool saw_eof : 1;
+	bool is_shut : 1; /* half-closed by us */
+	struct body body;
+	struct ws_in ws;
+};
+
+_Static_assert(sizeof(struct conn) <= 400, "tens of thousands of them are held");
+
+/* Takes over `fd`, an accepted socket. */
+void conn_start(struct server *s, int fd);
+
+/* The handler of ECHO_CLASS_CONN; `arg` is the server. */
+void conn_on_completion(void *arg, const struct completion *c);
+
+/* Frees the connections that have ended: the loop's turn-end hook; `arg` is the server. */
+void conn_bury(void *arg);
+
+/* Closes without further words once nothing is in flight. It may be called again. */
+void conn_end(struct conn *c);
+
+/* Gives received bytes to the phase the connection is in. Takes over the reference. */
+void conn_take(struct conn *c, struct buf *b);
+
+/* Queues a copy of the bytes. Short of buffers, it ends the connection. */
+void conn_write(struct conn *c, const void *p, size_t n);
+
+/* Queues the buffer itself. Takes over the reference. */
+void conn_pass(struct conn *c, struct buf *b);
+
+/* Nothing more will be queued: see CONN_LINGER. */
+void conn_linger(struct conn *c);
+
+/* The next piece of a request's head. Takes over the reference. */
+void http_take(struct conn *c, struct buf *b);
+
+/* The next piece of a plain request's body. Takes over the reference. */
+void http_take_body(struct conn *c, struct buf *b);
+
+/* The next piece of a tunnel. Takes over the reference. */
+void ws_take(struct conn *c, struct buf *b);

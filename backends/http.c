@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request gets: a 101 and the way into the tunnel, or a plain answer.
+ *
+ * The plain answer is a line "NAME METHOD PATH" and the request's body behind it, framed as the
+ * request was: with its length, or with the request's own chunks.
+ */
+#include "backends/echo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/accept_key.h"
+#include "proto/forward.h"
+#include "proto/upgrade.h"
+#include "util/text.h"
+
+static void write_text(struct conn *c, struct text *t)
+{
+	if (t->failed)
+		conn_end(c);
+	else
+		conn_write(c, t->p, t->n);
+	text_deinit(t);
+}
+
+static void refuse(struct conn *c, int status, const char *why)
+{
+	uint8_t out[1024];
+	char extra[256];
+
+	(void)snprintf(extra, sizeof(extra), "X-Backend: " SLICE_FMT "\r\n",
+		       SLICE_ARG(c->server->name));
+	int n = forward_error(status, why, extra, false, out, sizeof(out));
+	LB_ASSERT(n > 0);
+	conn_write(c, out, (size_t)n);
+	conn_linger(c);
+}
+
+static int status_of(enum http1_verdict v)
+{
+	switch (v) {
+	case HTTP1_TOO_LARGE: return 431;
+	case HTTP1_BAD_VERSION: return 505;
+	case HTTP1_NOT_IMPLEMENTED: return 501;
+	case HTTP1_MORE:
+	case HTTP1_OK:
+	case HTTP1_BAD: break;
+	}
+	return 400;
+}
+
+static void open_tunnel(struct conn *c, const struct upgrade *u, const uint8_t *buf)
+{
+	const struct http1_head *h = &c->server->head;
+	char accept[ACCEPT_KEY_TEXT];
+	struct text t = TEXT_INIT;
+
+	c->head_text = malloc(h->head_len);
+	if (c->head_text == NULL || accept_key(u->key, accept) < 0) {
+		conn_end(c);
+		return;
+	}
+	memcpy(c->head_text, buf, h->head_len);
+	c->n_head_text = h->head_len;
+	text_addf(&t,
+		  "HTTP/1.1 101 Switching Protocols\r\n"
+		  "Upgrade: websocket\r\n"
+		  "Connection: Upgrade\r\n"
+		  "Sec-WebSocket-Accept: %s\r\n"
+		  "X-Backend: " SLICE_FMT "\r\n\r\n",
+		  accept, SLICE_ARG(c->server->name));
+	write_text(c, &t);
+	c->phase = CONN_TUNNEL;
+	loop_timer_stop(c->server->loop, &c->timer);
+}
+
+static void add_body_line(const struct conn *c, const uint8_t *buf, struct text *t)
+{
+	const struct http1_head *h = &c->server->head;
+
+	if (slice_eq(http1_path(h, buf), SLICE("/health"))) {
+		text_add(t, SLICE("ok"));
+		return;
+	}
+	text_add(t, c->server->name);
+	text_add(t, SLICE(" "));
+	text_add(t, http1_slice(buf, h->method_text));
+	text_add(t, SLICE(" "));
+	text_add(t, http1_path(h, buf));
+	text_add(t, SLICE("\n"));
+}
+
+static bool expects_continue(const struct http1_head *h, const uint8_t *buf)
+{
+	struct slice value;
+	size_t iter = 0;
+
+	return h->minor > 0 && http1_field(h, buf, SLICE("Expect"), &iter, &value) &&
+	       slice_eq_nocase(value, SLICE("100-continue"));
+}
+
+static void answer_plain(struct conn *c, const uint8_t *buf)
+{
+	const struct http1_head *h = &c->server->head;
+	struct text line = TEXT_INIT, t = TEXT_INIT;
+	bool is_head = h->method == HTTP1_HEAD;
+
+	body_init_request(&c->body, h);
+	if (!body_is_done(&c->body) && expects_continue(h, buf))
+		conn_write(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	add_body_line(c, buf, &line);
+	text_addf(&t, "HTTP/1.1 200 OK\r\nX-Backend: " SLICE_FMT "\r\nContent-Type: text/plain\r\n",
+		  SLICE_ARG(c->server->name));
+	if (h->is_chunked)
+		text_addf(&t, "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+	else
+		text_addf(&t, "Content-Length: %llu\r\nConnection: close\r\n\r\n",
+			  (unsigned long long)line.n +
+				  (h->content_length > 0 ? (unsigned long long)h->content_length
+							 : 0));
+	if (!is_head && h->is_chunked)
+		text_addf(&t, "%zx\r\n", line.n);
+	if (!is_head)
+		text_add(&t, text_slice(&line));
+	if (!is_head && h->is_chunked)
+		text_add(&t, SLICE("\r\n"));
+	t.failed = t.failed || line.failed;
+	text_deinit(&line);
+	write_text(c, &t);
+	if (is_head || body_is_done(&c->body))
+		conn_linger(c);
+	else
+		c->phase = CONN_BODY;
+}
+
+static void answer(struct conn *c, const uint8_t *buf)
+{
+	struct upgrade u;
+
+	upgrade_judge(&u, &c->server->head, buf);
+	switch ((enum upgrade_kind)u.kind) {
+	case UPGRADE_BAD: refuse(c, u.status, u.why); break;
+	case UPGRADE_WEBSOCKET: open_tunnel(c, &u, buf); break;
+	case UPGRADE_NONE:
+	case UPGRADE_OTHER: answer_plain(c, buf); break;
+	}
+}
+
+/* Appends `b` to the head so far, in a large buffer. Takes over the reference. */
+static bool collect(struct conn *c, struct buf *b)
+{
+	struct buf_pool *pool = c->server->loop->bufs;
+	struct buf *head = c->head_buf;
+
+	if (head == NULL) {
+		c->head_buf = b;
+		return true;
+	}
+	if (head->cap - head->len < b->len) {
+		struct buf *large = NULL;
+
+		if (buf_reserve(pool, BUF_LARGE, 1) == 0)
+			large = buf_get(pool, BUF_LARGE);
+		if (large == NULL) {
+			buf_put(pool, b);
+			return false;
+		}
+		large->off = 0;
+		large->len = head->len;
+		memcpy(large->data, head->data, head->len);
+		buf_put(pool, head);
+		c->head_buf = head = large;
+	}
+	LB_ASSERT(head->cap - head->len >= b->len); /* receive() has asked for no more */
+	memcpy(head->data + head->len, b->data + b->off, b->len);
+	head->len += b->len;
+	buf_put(pool, b);
+	return true;
+}
+
+void http_take(struct conn *c, struct buf *b)
+{
+	struct http1_head *h = &c->server->head;
+
+	if (!collect(c, b)) {
+		conn_end(c);
+		return;
+	}
+
+	/* Judged anew with each piece, and so quadratic in pieces of a byte; 16 KiB bound it. */
+	struct buf *head = c->head_buf;
+	http1_init_request(h);
+	enum http1_verdict v = http1_parse(h, head->data, head->len);
+	if (v == HTTP1_MORE)
+		return;
+	c->head_buf = NULL;
+	if (v == HTTP1_OK)
+		answer(c, head->data);
+	else
+		refuse(c, status_of(v), h->why);
+
+	head->off = v == HTTP1_OK ? h->head_len : 0;
+	head->len -= head->off;
+	if (v == HTTP1_OK && head->len > 0 && !c->is_ended)
+		conn_take(c, head);
+	else
+		buf_put(c->server->loop->bufs, head);
+}
+
+void http_take_body(struct conn *c, struct buf *b)
+{
+	size_t used;
+	enum body_verdict v = body_feed(&c->body, b->data + b->off, b->len, &used);
+
+	if (v == BODY_BAD) {
+		buf_put(c->server->loop->bufs, b);
+		conn_end(c);
+		return;
+	}
+	b->len = (uint32_t)used;
+	conn_pass(c, b);
+	if (v == BODY_DONE)
+		conn_linger(c);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/status.h"
+
+#include <stdlib.h>
+
+void status_deinit(struct status *s)
+{
+	for (size_t i = 0; i < s->n_pools; i++)
+		free(s->pools[i].backends);
+	free(s->workers);
+	free(s->listeners);
+	free(s->pools);
+	free(s->ends);
+	free(s->counters);
+	*s = (struct status){ 0 };
+}

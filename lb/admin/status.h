@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Status: a snapshot of all figures, as plain numbers and text.
+ *
+ * daemon/ fills it (it knows the workers), admin/ writes it as JSON, as Prometheus text or as
+ * tables. Strings are borrowed: they live until the snapshot's user has returned to the loop.
+ *
+ * Thread: main. Layer: admin.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/metric.h"
+
+struct status_worker {
+	uint32_t id;
+	uint64_t active, accepted;
+};
+
+struct status_listener {
+	const char *name, *bind; /* bind with the real port */
+	uint64_t active, accepted, rejected;
+};
+
+struct status_backend {
+	const char *name, *address, *state; /* state: up down draining maint checking */
+	bool is_removed;                    /* gone from the file, still has connections */
+	uint32_t weight;
+	uint64_t max_conns; /* 0: no limit */
+	uint64_t active, total, failed, bytes_in, bytes_out;
+	const char *check_type;   /* "tcp" "http" "websocket"; NULL: no checks */
+	const char *check_result; /* "101 in 1.2ms"; "" before the first */
+	uint64_t since_s;         /* in this health state */
+};
+
+struct status_pool {
+	const char *name, *balance;
+	uint64_t active;
+	size_t n_backends;
+	struct status_backend *backends; /* owns */
+};
+
+/* A reason a connection ended, and how often. */
+struct status_end {
+	const char *word;
+	uint64_t n;
+};
+
+/* Any other figure: "frames_in", … */
+struct status_counter {
+	const char *name; /* as in JSON; lb_NAME_total in Prometheus */
+	const char *help;
+	uint64_t n;
+};
+
+struct status {
+	const char *version, *engine;
+	int pid;
+	uint64_t uptime_s, generation;
+	struct {
+		uint64_t active, handshaking, total, limit;
+	} connections;
+	size_t n_workers;
+	struct status_worker *workers; /* owns */
+	size_t n_listeners;
+	struct status_listener *listeners; /* owns */
+	size_t n_pools;
+	struct status_pool *pools; /* owns */
+	size_t n_ends;
+	struct status_end *ends; /* owns */
+	size_t n_counters;
+	struct status_counter *counters; /* owns */
+	struct metric_hist_total handshake;
+};
+
+/* Frees the arrays. */
+void status_deinit(struct status *s);

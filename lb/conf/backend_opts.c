@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/conf.h"
+#include "conf/tables.h"
+
+#define BACKEND(member) offsetof(struct conf_backend, member)
+
+/* Keys of a `backends:` entry that is a map, in the order of lb.yaml(5). */
+const struct opt backend_opts[] = {
+	{
+		.key = "name",
+		.type = OPT_NAME,
+		.offset = BACKEND(name),
+		.flags = OPT_RELOAD,
+		.help = "What commands and statistics call it; without it, its address.",
+	},
+	{
+		.key = "address",
+		.type = OPT_ADDRESS,
+		.offset = BACKEND(addr),
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "Where it listens.",
+	},
+	{
+		.key = "weight",
+		.type = OPT_UINT,
+		.offset = BACKEND(weight),
+		.def = "1",
+		.min = "0",
+		.max = "256",
+		.flags = OPT_RELOAD,
+		.help = "Its share beside the others'; 0 takes no new connection.",
+	},
+	{
+		.key = "max_connections",
+		.type = OPT_UINT,
+		.offset = BACKEND(max_conns),
+		.min = "1",
+		.max = "100000000",
+		.flags = OPT_RELOAD,
+		.help = "How many connections it may have at once; without it there is no limit.",
+	},
+	{
+		.key = "backup",
+		.flags = OPT_LATER,
+		.help = "Whether it is picked only when no other can be.",
+	},
+	{ .key = NULL },
+};
+
+/* An address alone is a backend with nothing else said of it. */
+static void backend_read(struct opt_ctx *ctx, const struct yaml_node *node, struct conf_backend *b)
+{
+	const struct yaml_node *address = node;
+
+	b->at = node->at;
+	opt_set_defaults(ctx, backend_opts, b);
+	if (node->kind == YAML_SCALAR) {
+		opt_read_value(ctx, opt_row(backend_opts, "address"), node, b);
+	} else {
+		opt_read(ctx, backend_opts, node, b);
+		address = lb_yaml_find(node, SLICE("address"));
+	}
+	bool is_named = lb_yaml_find(node, SLICE("name")) != NULL;
+	if (!is_named && b->addr.family != 0)
+		opt_set_string(ctx, &b->name, slice_of(address->text));
+}
+
+void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		       void *pool)
+{
+	struct conf_pool *p = pool;
+	size_t n = opt_list(ctx, o, node);
+
+	p->backends = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(p->backends[0]));
+	if (p->backends == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
+		backend_read(ctx, item, &p->backends[p->n_backends++]);
+}

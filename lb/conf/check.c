@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function per rule. The frozen structs keep few marks, so a rule walks an array of the
+ * configuration and the list it came from side by side: they have the same items (conf/tables.h).
+ */
+#include "conf/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/opt.h"
+
+static const struct yaml_node *first_item(const struct yaml_node *map, struct slice key)
+{
+	const struct yaml_node *list = lb_yaml_find(map, key);
+
+	return list != NULL && list->kind == YAML_LIST ? list->first : NULL;
+}
+
+/* The mark of a key's value, or of the map where it is not given. */
+static struct mark mark_of(const struct yaml_node *map, const char *key)
+{
+	const struct yaml_node *n = opt_find(map, key);
+
+	return n != NULL ? n->at : map->at;
+}
+
+/* ---- nothing twice ---- */
+
+struct entry {
+	const char *name;        /* borrowed; NULL: compared by address */
+	const struct addr *addr; /* borrowed; with a name: what must differ for a report */
+	struct mark at;
+};
+
+static int compare_addr(const struct addr *a, const struct addr *b)
+{
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	if (a->port != b->port)
+		return a->port < b->port ? -1 : 1;
+	return a->family == AF_INET ? memcmp(a->v4, b->v4, sizeof(a->v4))
+				    : memcmp(a->v6, b->v6, sizeof(a->v6));
+}
+
+static int compare_value(const struct entry *a, const struct entry *b)
+{
+	return a->name != NULL ? strcmp(a->name, b->name) : compare_addr(a->addr, b->addr);
+}
+
+static int compare_entry(const void *pa, const void *pb)
+{
+	const struct entry *a = pa, *b = pb;
+	int r = compare_value(a, b);
+
+	if (r != 0)
+		return r;
+	if (a->at.line != b->at.line)
+		return a->at.line < b->at.line ? -1 : 1;
+	return a->at.col < b->at.col ? -1 : a->at.col > b->at.col;
+}
+
+static bool has_same_addr(const struct entry *a, const struct entry *b)
+{
+	return a->name != NULL && a->addr != NULL && compare_addr(a->addr, b->addr) == 0;
+}
+
+/* Reports each entry that equals an earlier one. All have names, or none has. Sorts them. */
+static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const char *what)
+{
+	char text[ADDR_TEXT_MAX];
+	size_t first = 0;
+
+	if (n < 2)
+		return;
+	qsort(e, n, sizeof(e[0]), compare_entry);
+	for (size_t i = 1; i < n; i++) {
+		if (compare_value(&e[first], &e[i]) != 0) {
+			first = i;
+			continue;
+		}
+		if (has_same_addr(&e[first], &e[i]))
+			continue; /* the address is reported */
+		(void)err_at(ctx->err, e[i].at, "%s \"%s\" is given twice (first in line %u)", what,
+			     e[i].name != NULL ? e[i].name : addr_format(e[i].addr, text),
+			     e[first].at.line);
+	}
+}
+
+static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
+{
+	const struct conf *c = ctx->conf;
+	const struct yaml_node *node = first_item(root, SLICE("listeners"));
+	struct entry *e = opt_alloc(ctx, c->n_listeners + 1, sizeof(*e));
+	size_t n = 0;
+
+	for (size_t i = 0; e != NULL && i < c->n_listeners; i++, node = node->next) {
+		if (c->listeners[i].name != NULL)
+			e[n++] = (struct entry){ .name = c->listeners[i].name,
+						 .at = mark_of(node, "name") };
+	}
+	report_twins(ctx, e, n, "listener");
+	free(e);
+}
+
+static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
+{
+	const struct conf *c = ctx->conf;
+	const struct yaml_node *node = first_item(root, SLICE("pools"));
+	struct entry *e = opt_alloc(ctx, c->n_pools + 1, sizeof(*e));
+	size_t n = 0;
+
+	for (size_t i = 0; e != NULL && i < c->n_pools; i++, node = node->next) {
+		if (c->pools[i].name != NULL)
+			e[n++] = (struct entry){ .name = c->pools[i].name,
+						 .at = mark_of(node, "name") };
+	}
+	report_twins(ctx, e, n, "pool");
+	free(e);
+}
+
+/* Two backends of a pool differ in their addresses and in their names. */
+static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
+			    const struct yaml_node *pool)
+{
+	const struct yaml_node *node = first_item(pool, SLICE("backends"));
+	struct entry *names = opt_alloc(ctx, p->n_backends + 1, sizeof(*names));
+	struct entry *addrs = opt_alloc(ctx, p->n_backends + 1, sizeof(*addrs));
+	size_t n_names = 0, n_addrs = 0;
+
+	for (size_t i = 0; names != NULL && addrs != NULL && i < p->n_backends; i++) {
+		const struct conf_backend *b = &p->backends[i];
+		const struct addr *addr = b->addr.family != 0 ? &b->addr : NULL;
+		if (addr != NULL)
+			addrs[n_addrs++] =
+				(struct entry){ .addr = addr, .at = mark_of(node, "address") };
+		if (addr != NULL && b->name != NULL)
+			names[n_names++] = (struct entry){ .name = b->name,
+							   .addr = addr,
+							   .at = mark_of(node, "name") };
+		node = node->next;
+	}
+	report_twins(ctx, addrs, n_addrs, "address");
+	report_twins(ctx, names, n_names, "backend");
+	free(names);
+	free(addrs);
+}
+
+/* No two sockets at one address; at port 0 each gets a port of its own. */
+static void binds_differ(struct opt_ctx *ctx)
+{
+	const struct conf *c = ctx->conf;
+	size_t max = 1, n = 0;
+
+	for (size_t i = 0; i < c->n_listeners; i++)
+		max += c->listeners[i].n_binds;
+	struct entry *e = opt_alloc(ctx, max, sizeof(*e));
+	if (e == NULL)
+		return;
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+		for (size_t k = 0; k < l->n_binds; k++) {
+			if (l->binds[k].addr.port != 0)
+				e[n++] = (struct entry){ .addr = &l->binds[k].addr,
+							 .at = l->binds[k].at };
+		}
+	}
+	if (c->admin.has_http && c->admin.http.port != 0)
+		e[n++] = (struct entry){ .addr = &c->admin.http, .at = c->admin.at };
+	report_twins(ctx, e, n, "address");
+	free(e);
+}
+
+/* ---- a pool ---- */
+
+static bool has_backend_of(const struct conf_pool *p, uint8_t family)
+{
+	for (size_t i = 0; i < p->n_backends; i++) {
+		if (p->backends[i].addr.family == family)
+			return true;
+	}
+	return false;
+}
+
+/* A source is for backends of its own family, and counts once. */
+static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
+			const struct yaml_node *pool)
+{
+	const struct yaml_node *node = first_item(pool, SLICE("source"));
+	struct entry *e = opt_alloc(ctx, p->n_sources + 1, sizeof(*e));
+	bool has_bad_backend = p->n_backends == 0 || has_backend_of(p, 0);
+	char text[ADDR_TEXT_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; e != NULL && i < p->n_sources; i++, node = node->next) {
+		const struct addr *a = &p->sources[i];
+		if (a->family == 0)
+			continue;
+		e[n++] = (struct entry){ .name = node->text, .at = node->at };
+		if (!has_bad_backend && !has_backend_of(p, a->family))
+			(void)err_at(ctx->err, node->at,
+				     "source \"%s\" is IPv%s, but no backend is",
+				     addr_format_host(a, text), a->family == AF_INET ? "4" : "6");
+	}
+	report_twins(ctx, e, n, "source");
+	free(e);
+}
+
+/* ---- a listener ---- */
+
+/* Something must say where its connections go. */
+static void listener_leads_somewhere(struct opt_ctx *ctx, const struct conf_listener *l,
+				     const struct yaml_node *node)
+{
+	const struct yaml_node *routes = lb_yaml_find(node, SLICE("routes"));
+
+	if (node->kind != YAML_MAP || lb_yaml_find(node, SLICE("pool")) != NULL)
+		return;
+	if (l->mode == CONF_MODE_TCP)
+		(void)err_at(ctx->err, node->at, "\"pool\" is missing: mode tcp has no routes");
+	else if (routes == NULL || (routes->kind == YAML_LIST && routes->n == 0))
+		(void)err_at(ctx->err, node->at, "a listener needs \"pool\" or \"routes\"");
+}
+
+/* In mode tcp nothing of a request is known. */
+static void tcp_reads_no_request(struct opt_ctx *ctx, const struct conf_listener *l,
+				 const struct yaml_node *node)
+{
+	const struct conf *c = ctx->conf;
+	const struct yaml_node *routes = lb_yaml_find(node, SLICE("routes"));
+
+	if (l->mode != CONF_MODE_TCP)
+		return;
+	if (routes != NULL)
+		(void)err_at(ctx->err, routes->key_at, "\"routes\" need mode http, not tcp");
+	if (l->pool == CONF_NO_POOL || c->pools[l->pool].hash.key == CONF_HASH_SOURCE)
+		return;
+	(void)err_at(ctx->err, mark_of(node, "pool"),
+		     "pool \"%s\" has a hash key other than source, which needs mode http, not tcp",
+		     c->pools[l->pool].name);
+}
+
+void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
+{
+	const struct conf *c = ctx->conf;
+	const struct yaml_node *node = first_item(root, SLICE("listeners"));
+
+	listener_names_differ(ctx, root);
+	pool_names_differ(ctx, root);
+	binds_differ(ctx);
+	for (size_t i = 0; i < c->n_listeners; i++, node = node->next) {
+		listener_leads_somewhere(ctx, &c->listeners[i], node);
+		tcp_reads_no_request(ctx, &c->listeners[i], node);
+	}
+	node = first_item(root, SLICE("pools"));
+	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
+		backends_differ(ctx, &c->pools[i], node);
+		sources_fit(ctx, &c->pools[i], node);
+	}
+}

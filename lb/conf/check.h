@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Check: the rules that are about more than one value of lb.yaml.
+ *
+ * Thread: main. Layer: conf.
+ */
+
+struct opt_ctx;
+struct yaml_node;
+
+/*
+ * check_all() - judge ctx->conf, which was read from `root`
+ *
+ * Each mistake goes to ctx->err with the mark of the value at fault. What was found bad while it
+ * was read is left out, so that one mistake is reported once.
+ */
+void check_all(struct opt_ctx *ctx, const struct yaml_node *root);

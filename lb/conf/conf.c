@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a file to a frozen struct conf: a tree (yaml.c), read by tables (opt.c, *_opts.c), then
+ * judged as a whole (check.c). Each step goes on after a mistake, so that one run finds them all.
+ */
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/check.h"
+#include "conf/tables.h"
+#include "conf/yaml.h"
+
+/* ---- the end ---- */
+
+static void pool_deinit(struct conf_pool *p)
+{
+	for (size_t i = 0; i < p->n_backends; i++)
+		free(p->backends[i].name);
+	free(p->backends);
+	free(p->sources);
+	free(p->hash.name);
+	free(p->health.path);
+	free(p->health.host);
+	free(p->name);
+}
+
+static void route_deinit(struct conf_route *r)
+{
+	for (size_t i = 0; i < r->n_headers; i++) {
+		free(r->headers[i].name);
+		free(r->headers[i].value);
+	}
+	free(r->headers);
+	free(r->name);
+	free(r->host);
+	free(r->path);
+}
+
+static void listener_deinit(struct conf_listener *l)
+{
+	for (size_t i = 0; i < l->n_routes; i++)
+		route_deinit(&l->routes[i]);
+	for (size_t i = 0; i < l->n_binds; i++)
+		free(l->binds[i].text);
+	free(l->routes);
+	free(l->binds);
+	free(l->name);
+}
+
+struct conf *conf_ref(struct conf *c)
+{
+	(void)atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return c;
+}
+
+struct conf *conf_unref(struct conf *c)
+{
+	/* Whoever drops the last reference must see what the others did with theirs. */
+	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	for (size_t i = 0; i < c->n_listeners; i++)
+		listener_deinit(&c->listeners[i]);
+	for (size_t i = 0; i < c->n_pools; i++)
+		pool_deinit(&c->pools[i]);
+	free(c->listeners);
+	free(c->pools);
+	free(c->file);
+	free(c->dir);
+	free(c->user);
+	free(c->log.to);
+	free(c->access_log.to);
+	free(c->admin.socket);
+	free(c->admin.http_text);
+	free(c);
+	return NULL;
+}
+
+/* ---- the beginning ---- */
+
+/* The file's folder from the root on: it holds whatever becomes of the working directory. */
+static int set_dir(struct conf *c)
+{
+	const char *slash = strrchr(c->file, '/');
+	size_t n = slash == c->file ? 1 : slash == NULL ? 0 : (size_t)(slash - c->file);
+
+	char *given = n == 0 ? strdup(".") : strndup(c->file, n);
+	if (given == NULL)
+		return -ENOMEM;
+	c->dir = realpath(given, NULL);
+	int r = c->dir == NULL ? -errno : 0;
+	free(given);
+	return r;
+}
+
+/* What follows from a key's being there. */
+static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
+{
+	struct conf *c = ctx->conf;
+	const struct yaml_node *http = opt_find(root, "admin.http");
+
+	c->log.is_on = true;
+	c->access_log.is_on = lb_yaml_find(root, SLICE("access_log")) != NULL;
+	if (c->admin.http.family != 0) {
+		c->admin.has_http = true;
+		c->admin.at = http->at;
+		opt_set_string(ctx, &c->admin.http_text, slice_of(http->text));
+	}
+}
+
+static int fill(struct conf *c, struct err *e)
+{
+	struct opt_ctx ctx = { .err = e, .conf = c };
+	struct yaml_node *root = NULL;
+	size_t n_before = e->n;
+
+	int r = lb_yaml_read(c->file, e, &root);
+	if (r < 0)
+		return r;
+	r = set_dir(c);
+	if (r < 0) {
+		lb_yaml_free(root);
+		return err_add(e, r, "%s: its folder: %s", c->file, strerror(-r));
+	}
+	opt_set_defaults(&ctx, main_opts, c);
+	opt_read(&ctx, main_opts, root, c);
+	settle(&ctx, root);
+	check_all(&ctx, root);
+	lb_yaml_free(root);
+	if (ctx.no_memory)
+		return err_add(e, -ENOMEM, "%s: %s", c->file, strerror(ENOMEM));
+	return e->n > n_before ? -EINVAL : 0;
+}
+
+int conf_load(const char *path, struct err *e, struct conf **ret)
+{
+	struct conf *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return err_add(e, -ENOMEM, "%s: %s", path, strerror(ENOMEM));
+	atomic_init(&c->refs, 1);
+	c->file = strdup(path);
+	int r = c->file == NULL ? err_add(e, -ENOMEM, "%s: %s", path, strerror(ENOMEM))
+				: fill(c, e);
+	err_sort(e);
+	if (r == 0)
+		*ret = take_ptr(c);
+	conf_unref(c);
+	return r;
+}
+
+/* ---- the next one ---- */
+
+static size_t key_len(const char *key)
+{
+	return strcspn(key, ".");
+}
+
+/* The four, as constants: rows say "admin.socket". */
+static const char *const restart_keys[] = { "workers", "engine", "user", "admin" };
+
+static bool has_changed(const struct conf *old, const struct conf *new, const char *key)
+{
+	for (const struct opt *o = main_opts; o->key != NULL; o++) {
+		if ((o->flags & (OPT_RELOAD | OPT_LATER)) != 0 || key_len(o->key) != strlen(key) ||
+		    strncmp(o->key, key, strlen(key)) != 0)
+			continue;
+		if (!opt_is_same(o, old, new))
+			return true;
+	}
+	return false;
+}
+
+size_t conf_restart_keys(const struct conf *old, const struct conf *new, const char *ret[4])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(restart_keys); i++) {
+		if (has_changed(old, new, restart_keys[i]))
+			ret[n++] = restart_keys[i];
+	}
+	return n;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The configuration: lb.yaml, read, checked and frozen.
+ *
+ * conf_load() gives a struct conf that nobody changes afterwards; it is counted, shared by all
+ * threads, and freed with its last reference. Run-time objects (backends, pools, listeners) take
+ * what they need out of it and never point into it for longer than they hold a reference.
+ *
+ * Thread: load on main; read on any.
+ *
+ * Layer: conf.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/err.h"
+#include "util/sockaddr.h"
+
+/* A timeout that never fires (`off`). */
+#define CONF_OFF UINT32_MAX
+
+enum conf_engine { CONF_ENGINE_AUTO, CONF_ENGINE_URING, CONF_ENGINE_EPOLL };
+enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
+enum conf_mode { CONF_MODE_HTTP, CONF_MODE_TCP };
+enum conf_balance {
+	CONF_BALANCE_LEAST,
+	CONF_BALANCE_ROUND_ROBIN,
+	CONF_BALANCE_RANDOM,
+	CONF_BALANCE_HASH,
+	CONF_BALANCE_FIRST,
+};
+enum conf_hash_key {
+	CONF_HASH_SOURCE,
+	CONF_HASH_HEADER,
+	CONF_HASH_COOKIE,
+	CONF_HASH_QUERY,
+	CONF_HASH_PATH,
+	CONF_HASH_HOST,
+};
+enum conf_check { CONF_CHECK_NONE, CONF_CHECK_TCP, CONF_CHECK_HTTP, CONF_CHECK_WEBSOCKET };
+enum conf_splice { CONF_SPLICE_AUTO, CONF_SPLICE_ALWAYS, CONF_SPLICE_NEVER };
+enum conf_tristate { CONF_ANY, CONF_NO, CONF_YES };
+
+/* Where log lines go. */
+struct conf_log {
+	bool is_on; /* false: no access_log */
+	int level;  /* enum log_level (util/log.h) */
+	enum conf_log_format format;
+	char *to; /* owns: "stderr", "stdout" or an absolute path */
+};
+
+struct conf_backend {
+	char *name; /* owns: unique in the pool */
+	struct addr addr;
+	uint32_t weight;    /* 0 to 256 */
+	uint32_t max_conns; /* 0: no limit */
+	struct mark at;
+};
+
+struct conf_hash {
+	enum conf_hash_key key;
+	char *name;            /* owns: of the header, cookie or query parameter, else NULL */
+	uint32_t load_percent; /* load_factor * 100, or 0 for off */
+};
+
+struct conf_health {
+	enum conf_check type;            /* CONF_CHECK_NONE: always up */
+	char *path;                      /* owns: "/" by default */
+	char *host;                      /* owns: NULL is the backend's address */
+	uint16_t status_min, status_max; /* 200 to 399 by default; a single status is min == max */
+	uint32_t interval_ms, timeout_ms, rise, fall;
+};
+
+struct conf_pool {
+	char *name; /* owns */
+	enum conf_balance balance;
+	struct conf_hash hash;
+	size_t n_backends;
+	struct conf_backend *backends; /* owns */
+	size_t n_sources;
+	struct addr *sources; /* owns: port 0 */
+	struct conf_health health;
+	uint32_t retries;
+	uint32_t connect_ms, upgrade_ms, response_ms, body_ms;
+	uint32_t idle_ms; /* CONF_OFF by default */
+	uint32_t half_closed_ms;
+	uint32_t user_ms; /* TCP_USER_TIMEOUT; CONF_OFF is none */
+	enum conf_splice splice;
+	uint32_t buffer_bytes; /* per direction */
+	struct mark at;
+};
+
+struct conf_header_cond {
+	char *name;  /* owns */
+	char *value; /* owns */
+};
+
+struct conf_route {
+	char *name; /* owns: its number from 1 where the file gives none */
+	char *host; /* owns: lower case, NULL is any; of "*.x" only ".x" */
+	bool host_is_suffix;
+	char *path; /* owns: NULL is any; of a prefix only what stands before the star */
+	bool path_is_prefix;
+	enum conf_tristate websocket;
+	size_t n_headers;
+	struct conf_header_cond *headers; /* owns */
+	size_t pool;                      /* index into conf.pools */
+	struct mark at;
+};
+
+struct conf_bind {
+	struct addr addr;
+	char *text; /* owns: as written */
+	struct mark at;
+};
+
+#define CONF_NO_POOL SIZE_MAX
+
+struct conf_listener {
+	char *name; /* owns */
+	enum conf_mode mode;
+	size_t n_binds;
+	struct conf_bind *binds; /* owns; at least one */
+	size_t pool;             /* index into conf.pools, or CONF_NO_POOL */
+	size_t n_routes;
+	struct conf_route *routes; /* owns */
+	uint32_t handshake_ms;
+	struct mark at;
+};
+
+struct conf {
+	/* private to conf.c */
+	atomic_uint refs;
+
+	char *file;       /* owns: as given; marks borrow it */
+	char *dir;        /* owns: relative paths start here */
+	uint32_t workers; /* 0: auto */
+	enum conf_engine engine;
+	char *user; /* owns: NULL is none */
+	uint32_t stop_timeout_ms, stop_delay_ms;
+	struct conf_log log;
+	struct conf_log access_log;
+	struct {
+		char *socket;  /* owns: absolute, or relative to the working directory */
+		uint32_t mode; /* permission bits */
+		bool has_http;
+		struct addr http;
+		char *http_text; /* owns */
+		struct mark at;
+	} admin;
+	uint64_t max_conns; /* limits.connections; 0: auto */
+	size_t n_listeners;
+	struct conf_listener *listeners; /* owns */
+	size_t n_pools;
+	struct conf_pool *pools; /* owns */
+};
+
+/*
+ * conf_load() - read, check and freeze one file
+ *
+ * Adds every mistake of the file to `e`, in the order of their places. Returns 0 and sets *ret to a
+ * configuration with one reference, or a negative errno (-EINVAL for a mistake in the file, else
+ * why it could not be read; `e` says it too) and leaves *ret alone.
+ */
+int conf_load(const char *path, struct err *e, struct conf **ret) LB_MUST_CHECK;
+
+/* Thread: any. */
+struct conf *conf_ref(struct conf *c);
+
+/* Frees with the last reference. NULL is fine. Returns NULL. Thread: any. */
+struct conf *conf_unref(struct conf *c);
+
+/*
+ * conf_restart_keys() - which keys differ that only a restart applies
+ *
+ * Sets ret[] to the keys ("workers", "engine", "user", "admin") that differ between the two, at
+ * most 4, constant strings, and returns how many.
+ */
+size_t conf_restart_keys(const struct conf *old, const struct conf *new, const char *ret[4]);
+
+/* The word of the file for an enum's value: "least_connections", "hash", "websocket", … */
+const char *conf_balance_name(enum conf_balance b);
+const char *conf_check_name(enum conf_check c);
+const char *conf_mode_name(enum conf_mode m);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/nearest.h"
+#include "conf/tables.h"
+#include "conf/word.h"
+
+#define LISTENER(member) offsetof(struct conf_listener, member)
+
+static const struct opt_word modes[] = {
+	{ "http", CONF_MODE_HTTP, false },
+	{ "tcp", CONF_MODE_TCP, false },
+	{ "tls_passthrough", 0, true },
+	{ .word = NULL },
+};
+
+const char *conf_mode_name(enum conf_mode m)
+{
+	return opt_word_of(modes, (int)m);
+}
+
+static void bind_add(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		     struct conf_listener *l)
+{
+	struct addr addr;
+
+	if (node->kind == YAML_BAD || !opt_address(ctx, o, node, &addr))
+		return;
+	struct conf_bind *b = &l->binds[l->n_binds++];
+	b->addr = addr;
+	b->at = node->at;
+	opt_set_string(ctx, &b->text, slice_of(node->text));
+}
+
+/* One address or a list. Only good ones are kept: each has its own mark. */
+static void bind_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		      void *object)
+{
+	struct conf_listener *l = object;
+	size_t n = node->kind == YAML_LIST ? opt_list(ctx, o, node) : 1;
+
+	if (n == 0)
+		return;
+	l->binds = opt_alloc(ctx, n, sizeof(l->binds[0]));
+	if (l->binds == NULL)
+		return;
+	if (node->kind != YAML_LIST) {
+		bind_add(ctx, o, node, l);
+		return;
+	}
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
+		bind_add(ctx, o, item, l);
+}
+
+void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		   void *object)
+{
+	const char *text = opt_text(ctx, o, node);
+	char shown[WORD_SHOWN_MAX], hint[NEAREST_TEXT_MAX];
+	const struct conf *c = ctx->conf;
+	bool has_unnamed = c->n_pools == 0; /* none, or a mistake in their place: reported there */
+	struct nearest near;
+
+	if (text == NULL)
+		return;
+	nearest_init(&near, slice_of(text));
+	for (size_t i = 0; i < c->n_pools; i++) {
+		const char *name = c->pools[i].name;
+		if (name == NULL) {
+			has_unnamed = true;
+			continue;
+		}
+		if (strcmp(name, text) == 0) {
+			memcpy((char *)object + o->offset, &i, sizeof(i));
+			return;
+		}
+		nearest_try(&near, slice_of(name));
+	}
+	if (!has_unnamed)
+		(void)err_at(ctx->err, node->at, "unknown pool \"%s\"%s", word_show(text, shown),
+			     nearest_hint(&near, hint));
+}
+
+/* Keys of a `listeners:` entry, in the order of lb.yaml(5). */
+const struct opt listener_opts[] = {
+	{
+		.key = "name",
+		.type = OPT_NAME,
+		.offset = LISTENER(name),
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "What logs and statistics call it.",
+	},
+	{
+		.key = "bind",
+		.type = OPT_CALL,
+		.read = bind_read,
+		.flags = OPT_RELOAD | OPT_REQUIRED | OPT_PORT_0,
+		.help = "The address and port to listen at, or a list of them.",
+	},
+	{
+		.key = "mode",
+		.type = OPT_WORD,
+		.offset = LISTENER(mode),
+		.def = "http",
+		.words = modes,
+		.flags = OPT_RELOAD,
+		.help = "http reads a request and may route by it; tcp relays bytes unseen.",
+	},
+	{
+		.key = "pool",
+		.type = OPT_CALL,
+		.offset = LISTENER(pool),
+		.read = pool_ref_read,
+		.flags = OPT_RELOAD,
+		.help = "The pool of what no route matches.",
+	},
+	{
+		.key = "routes",
+		.type = OPT_CALL,
+		.read = route_opts_read,
+		.flags = OPT_RELOAD,
+		.help = "Which request goes to which pool; the first that matches wins.",
+	},
+	{
+		.key = "timeouts.handshake",
+		.type = OPT_DURATION,
+		.offset = LISTENER(handshake_ms),
+		.def = "10s",
+		.min = "10ms",
+		.max = "10m",
+		.flags = OPT_RELOAD,
+		.help = "How long a client may take for the whole head of its request.",
+	},
+	{
+		.key = "tls",
+		.flags = OPT_LATER,
+		.help = "Certificates for encrypted connections.",
+	},
+	{
+		.key = "proxy_protocol",
+		.flags = OPT_LATER,
+		.help = "Whether connections begin with a PROXY header.",
+	},
+	{
+		.key = "trusted_proxies",
+		.flags = OPT_LATER,
+		.help = "Networks whose X-Forwarded-For is appended to.",
+	},
+	{ .key = NULL },
+};
+
+void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			void *conf)
+{
+	struct conf *c = conf;
+	size_t n = opt_list(ctx, o, node);
+
+	c->listeners = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(c->listeners[0]));
+	if (c->listeners == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+		struct conf_listener *l = &c->listeners[c->n_listeners++];
+		l->at = item->at;
+		l->pool = CONF_NO_POOL;
+		opt_set_defaults(ctx, listener_opts, l);
+		opt_read(ctx, listener_opts, item, l);
+	}
+}

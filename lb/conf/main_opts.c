@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/conf.h"
+#include "conf/tables.h"
+#include "util/log.h"
+
+#define MAIN(member) offsetof(struct conf, member)
+
+static const struct opt_word engines[] = {
+	{ "auto", CONF_ENGINE_AUTO, false },
+	{ "io_uring", CONF_ENGINE_URING, false },
+	{ "epoll", CONF_ENGINE_EPOLL, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word levels[] = {
+	{ "err", LOG_LEVEL_ERR, false },       { "warn", LOG_LEVEL_WARN, false },
+	{ "notice", LOG_LEVEL_NOTICE, false }, { "info", LOG_LEVEL_INFO, false },
+	{ "debug", LOG_LEVEL_DEBUG, false },   { .word = NULL },
+};
+
+static const struct opt_word formats[] = {
+	{ "text", CONF_LOG_TEXT, false },
+	{ "json", CONF_LOG_JSON, false },
+	{ .word = NULL },
+};
+
+/* Keys at the top, in the order of lb.yaml(5). The pools come before the listeners, which name
+ * them.
+ */
+const struct opt main_opts[] = {
+	{
+		.key = "workers",
+		.type = OPT_UINT,
+		.offset = MAIN(workers),
+		.def = "auto",
+		.min = "1",
+		.max = "256",
+		.flags = OPT_AUTO,
+		.help = "Threads that carry connections; auto is one for each CPU that this "
+			"process "
+			"may use.",
+	},
+	{
+		.key = "engine",
+		.type = OPT_WORD,
+		.offset = MAIN(engine),
+		.def = "auto",
+		.words = engines,
+		.help = "How the kernel is asked for work: io_uring, or epoll where that is "
+			"missing.",
+	},
+	{
+		.key = "user",
+		.type = OPT_NAME,
+		.offset = MAIN(user),
+		.help = "The user to become once the sockets are bound.",
+	},
+	{
+		.key = "stop_timeout",
+		.type = OPT_DURATION,
+		.offset = MAIN(stop_timeout_ms),
+		.def = "30s",
+		.min = "10ms",
+		.max = "24h",
+		.flags = OPT_RELOAD,
+		.help = "How long a graceful stop waits for connections to end.",
+	},
+	{
+		.key = "stop_delay",
+		.type = OPT_DURATION,
+		.offset = MAIN(stop_delay_ms),
+		.def = "0s",
+		.min = "0s",
+		.max = "1h",
+		.flags = OPT_RELOAD,
+		.help = "How long a graceful stop goes on accepting first, with /healthz at 503.",
+	},
+	{
+		.key = "log.level",
+		.type = OPT_WORD,
+		.offset = MAIN(log.level),
+		.def = "notice",
+		.words = levels,
+		.flags = OPT_RELOAD,
+		.help = "The least important lines that are still written.",
+	},
+	{
+		.key = "log.format",
+		.type = OPT_WORD,
+		.offset = MAIN(log.format),
+		.def = "text",
+		.words = formats,
+		.flags = OPT_RELOAD,
+		.help = "What a log line looks like.",
+	},
+	{
+		.key = "log.to",
+		.type = OPT_FILE,
+		.offset = MAIN(log.to),
+		.def = "stderr",
+		.flags = OPT_RELOAD | OPT_STREAM,
+		.help = "Where log lines go: stderr, stdout or a file.",
+	},
+	{
+		.key = "access_log.format",
+		.type = OPT_WORD,
+		.offset = MAIN(access_log.format),
+		.def = "json",
+		.words = formats,
+		.flags = OPT_RELOAD,
+		.help = "What a line of the access log looks like.",
+	},
+	{
+		.key = "access_log.to",
+		.type = OPT_FILE,
+		.offset = MAIN(access_log.to),
+		.flags = OPT_RELOAD | OPT_STREAM | OPT_REQUIRED,
+		.help = "Where a line for every ended connection goes: stderr, stdout or a file.",
+	},
+	{
+		.key = "admin.socket",
+		.type = OPT_FILE,
+		.offset = MAIN(admin.socket),
+		.def = "/run/lb/admin.sock",
+		.max = "107", /* sun_path, without its NUL */
+		.help = "The unix socket that lbctl talks to.",
+	},
+	{
+		.key = "admin.mode",
+		.type = OPT_MODE,
+		.offset = MAIN(admin.mode),
+		.def = "0600",
+		.min = "0000",
+		.max = "0777",
+		.help = "The permission bits of that socket.",
+	},
+	{
+		.key = "admin.http",
+		.type = OPT_ADDRESS,
+		.offset = MAIN(admin.http),
+		.flags = OPT_PORT_0,
+		.help = "An address for GET /healthz, /metrics and /stats.",
+	},
+	{
+		.key = "limits.connections",
+		.type = OPT_COUNT,
+		.offset = MAIN(max_conns),
+		.def = "auto",
+		.min = "1",
+		.max = "100000000",
+		.flags = OPT_AUTO | OPT_RELOAD,
+		.help = "How many connections there may be at once; auto is what descriptors "
+			"allow.",
+	},
+	{
+		.key = "limits.per_source",
+		.flags = OPT_LATER,
+		.help = "How many connections one source address may have.",
+	},
+	{
+		.key = "limits.accept_rate",
+		.flags = OPT_LATER,
+		.help = "How many connections per second are accepted.",
+	},
+	{
+		.key = "trusted_proxies",
+		.flags = OPT_LATER,
+		.help = "Networks whose X-Forwarded-For is appended to.",
+	},
+	{
+		.key = "pools",
+		.type = OPT_CALL,
+		.read = pool_opts_read,
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "Groups of backends that do the same work.",
+	},
+	{
+		.key = "listeners",
+		.type = OPT_CALL,
+		.read = listener_opts_read,
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "Addresses at which connections come in.",
+	},
+	{ .key = NULL },
+};
+
+const struct opt_table conf_tables[] = {
+	{ "", main_opts },
+	{ "listeners", listener_opts },
+	{ "listeners.routes", route_opts },
+	{ "pools", pool_opts },
+	{ "pools.backends", backend_opts },
+	{ .name = NULL },
+};

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/nearest.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "util/parse.h"
+
+void nearest_init(struct nearest *n, struct slice to)
+{
+	*n = (struct nearest){ .to = to, .distance = SIZE_MAX };
+}
+
+void nearest_try(struct nearest *n, struct slice word)
+{
+	size_t d = parse_distance(n->to, word);
+
+	if (d < n->distance) {
+		n->distance = d;
+		n->best = word;
+	}
+}
+
+const char *nearest_hint(const struct nearest *n, char out[NEAREST_TEXT_MAX])
+{
+	size_t limit = 1 + n->to.n / 4; /* a guess: one slip, and one more for every four letters */
+
+	out[0] = '\0';
+	if (n->distance <= limit && n->distance < n->best.n)
+		(void)snprintf(out, NEAREST_TEXT_MAX, ", did you mean \"" SLICE_FMT "\"?",
+			       SLICE_ARG(n->best));
+	return out;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Options: the keys of lb.yaml as tables, one row per key.
+ *
+ * A row is the whole truth about its option: the parser, the hint at an unknown key, `lb check`,
+ * the reload and the test of the man page read it and nothing else. A dotted key is a key of a map:
+ * "timeouts.connect" is `timeouts: {connect: …}`. Rows of one map stand together.
+ *
+ * Thread: main. Layer: conf.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "conf/yaml.h"
+#include "util/err.h"
+#include "util/slice.h"
+#include "util/sockaddr.h"
+
+struct conf;
+struct opt;
+
+/* What is read, and the type of the member it goes to. */
+enum opt_type {
+	OPT_UINT,     /* uint32_t */
+	OPT_COUNT,    /* uint64_t */
+	OPT_DURATION, /* uint32_t: milliseconds */
+	OPT_SIZE,     /* uint32_t: bytes */
+	OPT_FACTOR,   /* uint32_t: hundredths; off is 0 */
+	OPT_MODE,     /* uint32_t: permission bits */
+	OPT_WORD,     /* an enum: one of the row's words */
+	OPT_NAME,     /* char *: of something; see word_is_name() */
+	OPT_FILE,     /* char *: a path; a relative one starts at the file's folder */
+	OPT_ADDRESS,  /* struct addr: numeric, with a port */
+	OPT_CALL,     /* the row's read() knows */
+};
+
+enum {
+	OPT_RELOAD = 1u << 0,   /* a reload applies it; else it takes effect at restart */
+	OPT_REQUIRED = 1u << 1, /* must be there, if the map that holds it is; a list has items */
+	OPT_LATER = 1u << 2,    /* refused as not supported yet */
+	OPT_AUTO = 1u << 3,     /* a number may be `auto`, which is 0 */
+	OPT_OFF = 1u << 4,      /* `off` is allowed: CONF_OFF, of a factor 0 */
+	OPT_PORT_0 = 1u << 5,   /* the address' port may be 0 */
+	OPT_STREAM = 1u << 6,   /* the file may be `stderr` or `stdout`, which stay words */
+};
+
+struct opt_word {
+	const char *word; /* NULL ends the list */
+	int value;
+	bool is_later; /* refused as not supported yet */
+};
+
+/* What a table is read into; all mistakes go to `err`. */
+struct opt_ctx {
+	struct err *err;
+	struct conf *conf; /* as far as it is read: for names and the file's folder */
+	bool no_memory;    /* something could not be allocated: the result is not to be used */
+};
+
+/* Reads `node`, which is neither BAD nor null, into `object`. Reports its own mistakes. */
+typedef void (*opt_read_fn)(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			    void *object);
+
+struct opt {
+	const char *key; /* NULL ends the table */
+	enum opt_type type;
+	size_t offset;               /* of the member */
+	const char *def, *min, *max; /* as the user would write them; a FILE's max is its length */
+	const struct opt_word *words;
+	opt_read_fn read; /* of OPT_CALL */
+	unsigned flags;
+	const char *help; /* one sentence */
+};
+
+/* A table and the place in lb.yaml where its keys may stand: "", "pools", "pools.backends", … */
+struct opt_table {
+	const char *name;
+	const struct opt *opts;
+};
+
+/* Sets every member that has a default. `object` is zeroed before. */
+void opt_set_defaults(struct opt_ctx *ctx, const struct opt *table, void *object);
+
+/* Reads a map into `object`, whose defaults are set: unknown, refused and missing keys too. */
+void opt_read(struct opt_ctx *ctx, const struct opt *table, const struct yaml_node *map,
+	      void *object);
+
+/* Reads one value by its row. What is BAD is skipped. */
+void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		    void *object);
+
+/* The value of a dotted key below `map`, or NULL. */
+const struct yaml_node *opt_find(const struct yaml_node *map, const char *key);
+
+/* The row of a key, or NULL. */
+const struct opt *opt_row(const struct opt *table, const char *key);
+
+/* Whether two objects have the same value there. Not for OPT_CALL. */
+bool opt_is_same(const struct opt *o, const void *a, const void *b);
+
+/* ---- for the read() of OPT_CALL rows ---- */
+
+/* Reports `"KEY" is "VALUE": TEXT`. */
+void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+	     const char *fmt, ...) LB_PRINTF(4, 5);
+
+/* The scalar's text, or NULL after it was reported that there is none. */
+const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);
+
+/* How many items a list has; 0, too, after it was reported that it is none or must not be empty. */
+size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);
+
+/* An address with its port, as the row's flags allow it. False after a report. */
+bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		 struct addr *ret);
+
+/* Zeroed memory for `n` > 0 objects; NULL after ctx->no_memory was set. */
+void *opt_alloc(struct opt_ctx *ctx, size_t n, size_t size);
+
+/* Replaces the string *p, which is freed, by a copy. */
+void opt_set_string(struct opt_ctx *ctx, char **p, struct slice s);
+
+/* The word of a value, or "" */
+const char *opt_word_of(const struct opt_word *words, int value);

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How one value is read by its row. Maps and tables are in opt.c. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/nearest.h"
+#include "conf/opt.h"
+#include "conf/word.h"
+#include "util/parse.h"
+#include "util/text.h"
+
+/* ---- reports ---- */
+
+void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+	     const char *fmt, ...)
+{
+	char shown[WORD_SHOWN_MAX], what[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (node->kind == YAML_SCALAR)
+		(void)err_at(ctx->err, node->at, "\"%s\" is \"%s\": %s", o->key,
+			     word_show(node->text, shown), what);
+	else
+		(void)err_at(ctx->err, node->at, "\"%s\": %s", o->key, what);
+}
+
+const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
+{
+	if (node->kind == YAML_SCALAR && !node->is_null)
+		return node->text;
+	if (node->kind == YAML_SCALAR)
+		(void)err_at(ctx->err, node->at, "\"%s\" has no value", o->key);
+	else if (node->kind != YAML_BAD)
+		opt_bad(ctx, o, node, "must be a single value, not a %s",
+			node->kind == YAML_MAP ? "map" : "list");
+	return NULL;
+}
+
+size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
+{
+	if (node->kind != YAML_LIST) {
+		opt_bad(ctx, o, node, "must be a list");
+		return 0;
+	}
+	if (node->n == 0 && (o->flags & OPT_REQUIRED) != 0)
+		opt_bad(ctx, o, node, "must have at least one item");
+	return node->n;
+}
+
+/* ---- memory ---- */
+
+void *opt_alloc(struct opt_ctx *ctx, size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	if (p == NULL)
+		ctx->no_memory = true;
+	return p;
+}
+
+void opt_set_string(struct opt_ctx *ctx, char **p, struct slice s)
+{
+	free(*p);
+	*p = strndup(s.n == 0 ? "" : s.p, s.n);
+	if (*p == NULL)
+		ctx->no_memory = true;
+}
+
+/* ---- numbers ---- */
+
+static int number_parse(enum opt_type type, struct slice s, uint64_t *ret)
+{
+	uint32_t mode;
+	int r;
+
+	switch (type) {
+	case OPT_UINT:
+	case OPT_COUNT: return parse_uint(s, ret);
+	case OPT_DURATION: return parse_duration_ms(s, ret);
+	case OPT_SIZE: return parse_size(s, ret);
+	case OPT_FACTOR: return parse_decimal_percent(s, ret);
+	case OPT_MODE:
+		r = parse_octal_mode(s, &mode);
+		if (r == 0)
+			*ret = mode;
+		return r;
+	case OPT_WORD:
+	case OPT_NAME:
+	case OPT_FILE:
+	case OPT_ADDRESS:
+	case OPT_CALL: break;
+	}
+	return -EINVAL;
+}
+
+/* What a number of that type looks like. */
+static const char *number_form(enum opt_type type)
+{
+	switch (type) {
+	case OPT_DURATION: return "a duration with its unit (ms, s, m, h)";
+	case OPT_SIZE: return "a size in bytes or with its unit (KiB, MiB)";
+	case OPT_FACTOR: return "a number with at most two decimals";
+	case OPT_MODE: return "an octal mode with a leading 0";
+	case OPT_UINT:
+	case OPT_COUNT:
+	case OPT_WORD:
+	case OPT_NAME:
+	case OPT_FILE:
+	case OPT_ADDRESS:
+	case OPT_CALL: break;
+	}
+	return "a number";
+}
+
+/* Whether `v` is between the row's limits, which are written like values. */
+static bool is_in_range(const struct opt *o, uint64_t v)
+{
+	uint64_t min = 0, max = UINT64_MAX;
+
+	if (o->min != NULL) {
+		int r = number_parse(o->type, slice_of(o->min), &min);
+		LB_ASSERT(r == 0);
+	}
+	if (o->max != NULL) {
+		int r = number_parse(o->type, slice_of(o->max), &max);
+		LB_ASSERT(r == 0);
+	}
+	return v >= min && v <= max;
+}
+
+static void number_store(const struct opt *o, void *object, uint64_t v)
+{
+	char *at = (char *)object + o->offset;
+
+	if (o->type == OPT_COUNT) {
+		memcpy(at, &v, sizeof(v));
+		return;
+	}
+	LB_ASSERT(v <= UINT32_MAX);
+	uint32_t v32 = (uint32_t)v;
+	memcpy(at, &v32, sizeof(v32));
+}
+
+static void number_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			void *object)
+{
+	const char *text = opt_text(ctx, o, node);
+	uint64_t v;
+
+	if (text == NULL)
+		return;
+	struct slice s = slice_of(text);
+	if ((o->flags & OPT_AUTO) != 0 && slice_eq(s, SLICE("auto"))) {
+		number_store(o, object, 0);
+		return;
+	}
+	if ((o->flags & OPT_OFF) != 0 && slice_eq(s, SLICE("off"))) {
+		number_store(o, object, o->type == OPT_FACTOR ? 0 : CONF_OFF);
+		return;
+	}
+	if (number_parse(o->type, s, &v) < 0 || !is_in_range(o, v)) {
+		opt_bad(ctx, o, node, "must be %s%s from %s to %s",
+			(o->flags & OPT_AUTO) != 0  ? "auto or "
+			: (o->flags & OPT_OFF) != 0 ? "off or "
+						    : "",
+			number_form(o->type), o->min, o->max);
+		return;
+	}
+	number_store(o, object, v);
+}
+
+/* ---- words ---- */
+
+const char *opt_word_of(const struct opt_word *words, int value)
+{
+	for (const struct opt_word *w = words; w->word != NULL; w++) {
+		if (w->value == value && !w->is_later)
+			return w->word;
+	}
+	return "";
+}
+
+static void report_word(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
+{
+	char hint[NEAREST_TEXT_MAX];
+	_cleanup_(text_deinit) struct text known = TEXT_INIT;
+	struct nearest near;
+
+	nearest_init(&near, slice_of(node->text));
+	for (const struct opt_word *w = o->words; w->word != NULL; w++) {
+		if (w->is_later)
+			continue;
+		nearest_try(&near, slice_of(w->word));
+		text_addf(&known, "%s%s", known.n == 0 ? "" : ", ", w->word);
+	}
+	opt_bad(ctx, o, node, "must be one of %s%s", known.failed ? "" : known.p,
+		nearest_hint(&near, hint));
+}
+
+static void word_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		      void *object)
+{
+	const char *text = opt_text(ctx, o, node);
+
+	if (text == NULL)
+		return;
+	for (const struct opt_word *w = o->words; w->word != NULL; w++) {
+		if (strcmp(w->word, text) != 0)
+			continue;
+		if (w->is_later)
+			(void)err_at(ctx->err, node->at,
+				     "\"%s\" is \"%s\", which is not supported yet", o->key,
+				     w->word);
+		else
+			memcpy((char *)object + o->offset, &w->value, sizeof(w->value));
+		return;
+	}
+	report_word(ctx, o, node);
+}
+
+/* ---- texts ---- */
+
+static void name_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		      void *object)
+{
+	const char *text = opt_text(ctx, o, node);
+
+	if (text == NULL)
+		return;
+	if (!word_is_name(slice_of(text))) {
+		opt_bad(ctx, o, node,
+			"must be 1 to %d characters without spaces, control characters, / and |",
+			WORD_NAME_MAX);
+		return;
+	}
+	opt_set_string(ctx, (char **)(void *)((char *)object + o->offset), slice_of(text));
+}
+
+static void file_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		      void *object)
+{
+	const char *text = opt_text(ctx, o, node);
+	_cleanup_(text_deinit) struct text path = TEXT_INIT;
+	uint64_t max = UINT64_MAX;
+
+	if (text == NULL)
+		return;
+	if (*text == '\0') {
+		opt_bad(ctx, o, node, "must be a path");
+		return;
+	}
+	bool is_stream = strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0;
+	if (*text != '/' && !(is_stream && (o->flags & OPT_STREAM) != 0))
+		text_addf(&path, "%s/", ctx->conf->dir);
+	text_add(&path, slice_of(text));
+	if (path.failed) {
+		ctx->no_memory = true;
+		return;
+	}
+	if (o->max != NULL) {
+		int r = parse_uint(slice_of(o->max), &max);
+		LB_ASSERT(r == 0);
+	}
+	if (path.n > max) {
+		opt_bad(ctx, o, node, "the path, %zu bytes from the root, must have at most %s",
+			path.n, o->max);
+		return;
+	}
+	opt_set_string(ctx, (char **)(void *)((char *)object + o->offset), text_slice(&path));
+}
+
+bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		 struct addr *ret)
+{
+	const char *text = opt_text(ctx, o, node);
+	struct addr a;
+
+	if (text == NULL)
+		return false;
+	if (slice_starts_with(slice_of(text), SLICE("unix:"))) {
+		opt_bad(ctx, o, node, "unix sockets are not supported yet");
+		return false;
+	}
+	if (addr_parse(slice_of(text), true, &a) < 0) {
+		opt_bad(ctx, o, node,
+			"must be a numeric address and a port, like 127.0.0.1:9001 or "
+			"\"[::1]:9001\"");
+		return false;
+	}
+	if (a.port == 0 && (o->flags & OPT_PORT_0) == 0) {
+		opt_bad(ctx, o, node, "the port must be from 1 to 65535");
+		return false;
+	}
+	*ret = a;
+	return true;
+}
+
+/* ---- rows ---- */
+
+void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		    void *object)
+{
+	struct addr addr;
+
+	if (node->kind == YAML_BAD)
+		return;
+	switch (o->type) {
+	case OPT_UINT:
+	case OPT_COUNT:
+	case OPT_DURATION:
+	case OPT_SIZE:
+	case OPT_FACTOR:
+	case OPT_MODE: number_read(ctx, o, node, object); break;
+	case OPT_WORD: word_read(ctx, o, node, object); break;
+	case OPT_NAME: name_read(ctx, o, node, object); break;
+	case OPT_FILE: file_read(ctx, o, node, object); break;
+	case OPT_ADDRESS:
+		if (opt_address(ctx, o, node, &addr))
+			memcpy((char *)object + o->offset, &addr, sizeof(addr));
+		break;
+	case OPT_CALL:
+		if (node->is_null)
+			(void)err_at(ctx->err, node->at, "\"%s\" has no value", o->key);
+		else
+			o->read(ctx, o, node, object);
+		break;
+	}
+}
+
+static bool is_same_string(const void *a, const void *b)
+{
+	const char *sa, *sb;
+
+	memcpy(&sa, a, sizeof(sa));
+	memcpy(&sb, b, sizeof(sb));
+	if (sa == NULL || sb == NULL)
+		return sa == sb;
+	return strcmp(sa, sb) == 0;
+}
+
+bool opt_is_same(const struct opt *o, const void *a, const void *b)
+{
+	const char *at_a = (const char *)a + o->offset, *at_b = (const char *)b + o->offset;
+	struct addr addr_a, addr_b;
+
+	switch (o->type) {
+	case OPT_UINT:
+	case OPT_DURATION:
+	case OPT_SIZE:
+	case OPT_FACTOR:
+	case OPT_MODE: return memcmp(at_a, at_b, sizeof(uint32_t)) == 0;
+	case OPT_WORD: return memcmp(at_a, at_b, sizeof(int)) == 0;
+	case OPT_COUNT: return memcmp(at_a, at_b, sizeof(uint64_t)) == 0;
+	case OPT_NAME:
+	case OPT_FILE: return is_same_string(at_a, at_b);
+	case OPT_ADDRESS:
+		memcpy(&addr_a, at_a, sizeof(addr_a));
+		memcpy(&addr_b, at_b, sizeof(addr_b));
+		return addr_eq(&addr_a, &addr_b);
+	case OPT_CALL: break;
+	}
+	LB_ASSERT(o->type != OPT_CALL);
+	return false;
+}

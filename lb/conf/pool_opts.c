@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/nearest.h"
+#include "conf/tables.h"
+#include "conf/word.h"
+#include "util/parse.h"
+
+#define POOL(member) offsetof(struct conf_pool, member)
+
+static const struct opt_word balances[] = {
+	{ "least_connections", CONF_BALANCE_LEAST, false },
+	{ "round_robin", CONF_BALANCE_ROUND_ROBIN, false },
+	{ "random", CONF_BALANCE_RANDOM, false },
+	{ "hash", CONF_BALANCE_HASH, false },
+	{ "first", CONF_BALANCE_FIRST, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word checks[] = {
+	{ "tcp", CONF_CHECK_TCP, false },
+	{ "http", CONF_CHECK_HTTP, false },
+	{ "websocket", CONF_CHECK_WEBSOCKET, false },
+	{ "agent", 0, true },
+	{ .word = NULL },
+};
+
+static const struct opt_word splices[] = {
+	{ "auto", CONF_SPLICE_AUTO, false },
+	{ "always", CONF_SPLICE_ALWAYS, false },
+	{ "never", CONF_SPLICE_NEVER, false },
+	{ .word = NULL },
+};
+
+const char *conf_balance_name(enum conf_balance b)
+{
+	return opt_word_of(balances, (int)b);
+}
+
+const char *conf_check_name(enum conf_check c)
+{
+	return opt_word_of(checks, (int)c);
+}
+
+/* ---- hash.key: a word, or a word and a name behind a colon ---- */
+
+struct hash_word {
+	const char *word;
+	enum conf_hash_key key;
+	bool (*is_name)(struct slice s); /* NULL: no name follows */
+};
+
+static const struct hash_word hash_words[] = {
+	{ "source", CONF_HASH_SOURCE, NULL },
+	{ "header", CONF_HASH_HEADER, word_is_token },
+	{ "cookie", CONF_HASH_COOKIE, word_is_token },
+	{ "query", CONF_HASH_QUERY, word_is_parameter },
+	{ "path", CONF_HASH_PATH, NULL },
+	{ "host", CONF_HASH_HOST, NULL },
+};
+
+static const struct hash_word *hash_word_find(struct slice s, struct nearest *near)
+{
+	nearest_init(near, s);
+	for (size_t i = 0; i < ARRAY_SIZE(hash_words); i++) {
+		if (slice_eq(slice_of(hash_words[i].word), s))
+			return &hash_words[i];
+		nearest_try(near, slice_of(hash_words[i].word));
+	}
+	return NULL;
+}
+
+static void hash_key_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			  void *object)
+{
+	struct conf_hash *h = &((struct conf_pool *)object)->hash;
+	const char *text = opt_text(ctx, o, node);
+	char hint[NEAREST_TEXT_MAX];
+	struct nearest near;
+
+	if (text == NULL)
+		return;
+	struct slice word = { .p = text, .n = strcspn(text, ":") };
+	bool has_name = text[word.n] == ':';
+	struct slice name = slice_of(text + word.n + (has_name ? 1 : 0));
+	if (slice_eq(word, SLICE("sni"))) {
+		opt_bad(ctx, o, node, "sni is not supported yet");
+		return;
+	}
+	const struct hash_word *w = hash_word_find(word, &near);
+	if (w == NULL || has_name != (w->is_name != NULL)) {
+		opt_bad(ctx, o, node,
+			"must be one of source, header:NAME, cookie:NAME, query:NAME, path, host%s",
+			w == NULL ? nearest_hint(&near, hint) : "");
+		return;
+	}
+	if (has_name && !w->is_name(name)) {
+		opt_bad(ctx, o, node, "\"%s:\" must be followed by a name", w->word);
+		return;
+	}
+	h->key = w->key;
+	if (has_name)
+		opt_set_string(ctx, &h->name, name);
+}
+
+/* ---- health ---- */
+
+static void health_path_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			     void *object)
+{
+	struct conf_pool *p = object;
+	const char *text = opt_text(ctx, o, node);
+
+	if (text == NULL)
+		return;
+	if (!word_is_path(slice_of(text), true))
+		opt_bad(ctx, o, node, "must begin with / and have no spaces and #");
+	else
+		opt_set_string(ctx, &p->health.path, slice_of(text));
+}
+
+/* With or without a port: it goes into the Host field as it is. */
+static void health_host_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			     void *object)
+{
+	struct conf_pool *p = object;
+	const char *text = opt_text(ctx, o, node);
+	uint64_t port = 0;
+
+	if (text == NULL)
+		return;
+	struct slice host = slice_of(text);
+	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
+	bool has_port = colon != NULL && (bracket == NULL || bracket < colon);
+	if (has_port)
+		host.n = (size_t)(colon - text);
+	if (!word_is_host(host) ||
+	    (has_port && (parse_uint(slice_of(colon + 1), &port) < 0 || port > UINT16_MAX)))
+		opt_bad(ctx, o, node, "must be a host, or a host and a port");
+	else
+		opt_set_string(ctx, &p->health.host, slice_of(text));
+}
+
+static bool is_status(struct slice s, uint16_t *ret)
+{
+	uint64_t v;
+
+	if (s.n != 3 || parse_uint(s, &v) < 0 || v < 100 || v > 599)
+		return false;
+	*ret = (uint16_t)v;
+	return true;
+}
+
+/* "200", or "200-399". */
+static void status_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			void *object)
+{
+	struct conf_health *h = &((struct conf_pool *)object)->health;
+	const char *text = opt_text(ctx, o, node);
+	uint16_t min, max;
+
+	if (text == NULL)
+		return;
+	struct slice s = slice_of(text);
+	struct slice first = { .p = s.p, .n = strcspn(text, "-") };
+	struct slice last = first.n == s.n ? s : slice_of(text + first.n + 1);
+	if (!is_status(first, &min) || !is_status(last, &max) || min > max) {
+		opt_bad(ctx, o, node, "must be a status from 100 to 599, or a range like 200-399");
+		return;
+	}
+	h->status_min = min;
+	h->status_max = max;
+}
+
+/* ---- source ---- */
+
+static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			 void *object)
+{
+	struct conf_pool *p = object;
+	size_t n = opt_list(ctx, o, node);
+
+	p->sources = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(p->sources[0]));
+	if (p->sources == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+		struct addr *a = &p->sources[p->n_sources++];
+		const char *text = opt_text(ctx, o, item);
+		if (text != NULL && addr_parse(slice_of(text), false, a) < 0)
+			opt_bad(ctx, o, item, "must be a numeric address without a port");
+	}
+}
+
+/* Keys of a `pools:` entry, in the order of lb.yaml(5). */
+const struct opt pool_opts[] = {
+	{
+		.key = "name",
+		.type = OPT_NAME,
+		.offset = POOL(name),
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "What listeners, routes, commands and statistics call it.",
+	},
+	{
+		.key = "balance",
+		.type = OPT_WORD,
+		.offset = POOL(balance),
+		.def = "least_connections",
+		.words = balances,
+		.flags = OPT_RELOAD,
+		.help = "How a backend is picked.",
+	},
+	{
+		.key = "hash.key",
+		.type = OPT_CALL,
+		.def = "source",
+		.read = hash_key_read,
+		.flags = OPT_RELOAD,
+		.help = "What balance: hash looks at.",
+	},
+	{
+		.key = "hash.load_factor",
+		.type = OPT_FACTOR,
+		.offset = POOL(hash.load_percent),
+		.def = "off",
+		.min = "1.05",
+		.max = "10",
+		.flags = OPT_RELOAD | OPT_OFF,
+		.help = "Above this multiple of the mean load a backend passes its next keys on.",
+	},
+	{
+		.key = "backends",
+		.type = OPT_CALL,
+		.read = backend_opts_read,
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "The servers, each an address or a map.",
+	},
+	{
+		.key = "source",
+		.type = OPT_CALL,
+		.read = sources_read,
+		.flags = OPT_RELOAD,
+		.help = "Local addresses to connect from.",
+	},
+	{
+		.key = "health.type",
+		.type = OPT_WORD,
+		.offset = POOL(health.type),
+		.def = "tcp",
+		.words = checks,
+		.flags = OPT_RELOAD,
+		.help = "What a backend must do to be up.",
+	},
+	{
+		.key = "health.path",
+		.type = OPT_CALL,
+		.def = "/",
+		.read = health_path_read,
+		.flags = OPT_RELOAD,
+		.help = "The path that a check asks for.",
+	},
+	{
+		.key = "health.host",
+		.type = OPT_CALL,
+		.read = health_host_read,
+		.flags = OPT_RELOAD,
+		.help = "The host that a check asks for; without it, the backend's address.",
+	},
+	{
+		.key = "health.status",
+		.type = OPT_CALL,
+		.def = "200-399",
+		.read = status_read,
+		.flags = OPT_RELOAD,
+		.help = "Which statuses of an http check are good.",
+	},
+	{
+		.key = "health.interval",
+		.type = OPT_DURATION,
+		.offset = POOL(health.interval_ms),
+		.def = "2s",
+		.min = "10ms",
+		.max = "1h",
+		.flags = OPT_RELOAD,
+		.help = "The time between two checks of a backend.",
+	},
+	{
+		.key = "health.timeout",
+		.type = OPT_DURATION,
+		.offset = POOL(health.timeout_ms),
+		.def = "1s",
+		.min = "10ms",
+		.max = "5m",
+		.flags = OPT_RELOAD,
+		.help = "How long a check may take.",
+	},
+	{
+		.key = "health.rise",
+		.type = OPT_UINT,
+		.offset = POOL(health.rise),
+		.def = "2",
+		.min = "1",
+		.max = "100",
+		.flags = OPT_RELOAD,
+		.help = "How many good checks in a row bring a backend up.",
+	},
+	{
+		.key = "health.fall",
+		.type = OPT_UINT,
+		.offset = POOL(health.fall),
+		.def = "3",
+		.min = "1",
+		.max = "100",
+		.flags = OPT_RELOAD,
+		.help = "How many bad checks in a row bring a backend down.",
+	},
+	{
+		.key = "retries",
+		.type = OPT_UINT,
+		.offset = POOL(retries),
+		.def = "2",
+		.min = "0",
+		.max = "100",
+		.flags = OPT_RELOAD,
+		.help = "How many other backends are tried when a connect fails.",
+	},
+	{
+		.key = "timeouts.connect",
+		.type = OPT_DURATION,
+		.offset = POOL(connect_ms),
+		.def = "3s",
+		.min = "10ms",
+		.max = "5m",
+		.flags = OPT_RELOAD,
+		.help = "Give up on a backend that has not accepted by then and try the next one.",
+	},
+	{
+		.key = "timeouts.upgrade",
+		.type = OPT_DURATION,
+		.offset = POOL(upgrade_ms),
+		.def = "10s",
+		.min = "10ms",
+		.max = "10m",
+		.flags = OPT_RELOAD,
+		.help = "How long a backend may take to answer an Upgrade request.",
+	},
+	{
+		.key = "timeouts.response",
+		.type = OPT_DURATION,
+		.offset = POOL(response_ms),
+		.def = "60s",
+		.min = "10ms",
+		.max = "24h",
+		.flags = OPT_RELOAD,
+		.help = "How long a backend may take until the head of any other response.",
+	},
+	{
+		.key = "timeouts.body",
+		.type = OPT_DURATION,
+		.offset = POOL(body_ms),
+		.def = "60s",
+		.min = "10ms",
+		.max = "24h",
+		.flags = OPT_RELOAD,
+		.help = "How long a plain request or response may stand still.",
+	},
+	{
+		.key = "timeouts.idle",
+		.type = OPT_DURATION,
+		.offset = POOL(idle_ms),
+		.def = "off",
+		.min = "10ms",
+		.max = "168h",
+		.flags = OPT_RELOAD | OPT_OFF,
+		.help = "How long a tunnel may stand still.",
+	},
+	{
+		.key = "timeouts.half_closed",
+		.type = OPT_DURATION,
+		.offset = POOL(half_closed_ms),
+		.def = "30s",
+		.min = "10ms",
+		.max = "24h",
+		.flags = OPT_RELOAD,
+		.help = "How long a tunnel may stand still once one side has closed.",
+	},
+	{
+		.key = "timeouts.user",
+		.type = OPT_DURATION,
+		.offset = POOL(user_ms),
+		.def = "120s",
+		.min = "10ms",
+		.max = "24h",
+		.flags = OPT_RELOAD | OPT_OFF,
+		.help = "TCP_USER_TIMEOUT: how long a peer may leave sent bytes without an answer.",
+	},
+	{
+		.key = "relay.splice",
+		.type = OPT_WORD,
+		.offset = POOL(splice),
+		.def = "auto",
+		.words = splices,
+		.flags = OPT_RELOAD,
+		.help = "Whether bulk goes from socket to socket inside the kernel.",
+	},
+	{
+		.key = "relay.buffer",
+		.type = OPT_SIZE,
+		.offset = POOL(buffer_bytes),
+		.def = "64KiB",
+		.min = "4KiB",
+		.max = "1MiB",
+		.flags = OPT_RELOAD,
+		.help = "How many bytes may wait for a peer that does not read, per direction.",
+	},
+	{ .key = NULL },
+};
+
+static void pool_read(struct opt_ctx *ctx, const struct yaml_node *node, struct conf_pool *p)
+{
+	p->at = node->at;
+	opt_set_defaults(ctx, pool_opts, p);
+	opt_read(ctx, pool_opts, node, p);
+	if (lb_yaml_find(node, SLICE("health")) == NULL)
+		p->health.type = CONF_CHECK_NONE;
+}
+
+void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		    void *conf)
+{
+	struct conf *c = conf;
+	size_t n = opt_list(ctx, o, node);
+
+	c->pools = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(c->pools[0]));
+	if (c->pools == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
+		pool_read(ctx, item, &c->pools[c->n_pools++]);
+}

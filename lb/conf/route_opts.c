@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/tables.h"
+#include "conf/word.h"
+
+#define ROUTE(member) offsetof(struct conf_route, member)
+
+static const struct opt_word kinds[] = {
+	{ "true", CONF_YES, false },
+	{ "false", CONF_NO, false },
+	{ .word = NULL },
+};
+
+/* "*.x" is kept as ".x"; a trailing dot, which requests lose too, goes. */
+static void host_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		      void *object)
+{
+	struct conf_route *r = object;
+	const char *text = opt_text(ctx, o, node);
+
+	if (text == NULL)
+		return;
+	struct slice s = slice_of(text);
+	bool is_suffix = slice_starts_with(s, SLICE("*."));
+	size_t skip = is_suffix ? 2 : 0;
+	struct slice name = { .p = s.p + skip, .n = s.n - skip };
+	if (name.n > 1 && name.p[name.n - 1] == '.')
+		name.n--;
+	if (!word_is_host(name) || (is_suffix && name.p[0] == '[')) {
+		opt_bad(ctx, o, node,
+			"must be a host without a port; a * may only be its first label, as in "
+			"\"*.example.com\"");
+		return;
+	}
+	if (is_suffix)
+		name = (struct slice){ .p = name.p - 1, .n = name.n + 1 };
+	opt_set_string(ctx, &r->host, name);
+	r->host_is_suffix = is_suffix;
+	for (char *p = r->host; p != NULL && *p != '\0'; p++) {
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p - 'A' + 'a');
+	}
+}
+
+/* Of a prefix, what stands before its star is kept. */
+static void path_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		      void *object)
+{
+	struct conf_route *r = object;
+	const char *text = opt_text(ctx, o, node);
+
+	if (text == NULL)
+		return;
+	struct slice s = slice_of(text);
+	bool is_prefix = s.n >= 2 && memcmp(s.p + s.n - 2, "/*", 2) == 0;
+	if (is_prefix)
+		s.n--;
+	if (!word_is_path(s, false)) {
+		opt_bad(ctx, o, node, "must begin with / and have no spaces, ? and #");
+		return;
+	}
+	if (memchr(s.p, '*', s.n) != NULL) {
+		opt_bad(ctx, o, node, "a * may only stand at the end, behind a /, as in /ws/*");
+		return;
+	}
+	opt_set_string(ctx, &r->path, s);
+	r->path_is_prefix = is_prefix;
+}
+
+static void header_add(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		       struct conf_route *r)
+{
+	char shown[WORD_SHOWN_MAX];
+
+	if (!word_is_token(slice_of(node->key))) {
+		(void)err_at(ctx->err, node->key_at, "\"%s\" is not the name of a header",
+			     word_show(node->key, shown));
+		return;
+	}
+	const char *value = opt_text(ctx, o, node);
+	if (value == NULL)
+		return;
+	if (!word_is_field_value(slice_of(value))) {
+		opt_bad(ctx, o, node, "a header's value has no control characters");
+		return;
+	}
+	struct conf_header_cond *h = &r->headers[r->n_headers++];
+	opt_set_string(ctx, &h->name, slice_of(node->key));
+	opt_set_string(ctx, &h->value, slice_of(value));
+}
+
+static void headers_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			 void *object)
+{
+	struct conf_route *r = object;
+
+	if (node->kind != YAML_MAP) {
+		opt_bad(ctx, o, node, "must be a map, like {x-canary: \"1\"}");
+		return;
+	}
+	if (node->n == 0)
+		return;
+	r->headers = opt_alloc(ctx, node->n, sizeof(r->headers[0]));
+	if (r->headers == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
+		header_add(ctx, o, item, r);
+}
+
+/* Keys of a `routes:` entry, in the order of lb.yaml(5). */
+const struct opt route_opts[] = {
+	{
+		.key = "name",
+		.type = OPT_NAME,
+		.offset = ROUTE(name),
+		.flags = OPT_RELOAD,
+		.help = "What logs call it; without it routes are numbered from 1.",
+	},
+	{
+		.key = "host",
+		.type = OPT_CALL,
+		.read = host_read,
+		.flags = OPT_RELOAD,
+		.help = "The host that is asked for; *.x is any name below x.",
+	},
+	{
+		.key = "path",
+		.type = OPT_CALL,
+		.read = path_read,
+		.flags = OPT_RELOAD,
+		.help = "The path that is asked for; /x/* is /x/ and what is below.",
+	},
+	{
+		.key = "websocket",
+		.type = OPT_WORD,
+		.offset = ROUTE(websocket),
+		.words = kinds,
+		.flags = OPT_RELOAD,
+		.help = "Whether the request is an upgrade to a WebSocket.",
+	},
+	{
+		.key = "header",
+		.type = OPT_CALL,
+		.read = headers_read,
+		.flags = OPT_RELOAD,
+		.help = "Header fields that must be there with exactly these values.",
+	},
+	{
+		.key = "pool",
+		.type = OPT_CALL,
+		.offset = ROUTE(pool),
+		.read = pool_ref_read,
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "The pool that gets the request.",
+	},
+	{ .key = "method", .flags = OPT_LATER, .help = "The request's method." },
+	{ .key = "query", .flags = OPT_LATER, .help = "Parameters of the query." },
+	{ .key = "cookie", .flags = OPT_LATER, .help = "Cookies." },
+	{ .key = "subprotocol", .flags = OPT_LATER, .help = "A subprotocol that is offered." },
+	{ .key = "origin", .flags = OPT_LATER, .help = "The page that opens the WebSocket." },
+	{ .key = NULL },
+};
+
+void route_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		     void *listener)
+{
+	struct conf_listener *l = listener;
+	size_t n = opt_list(ctx, o, node);
+	char number[24];
+
+	l->routes = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(l->routes[0]));
+	if (l->routes == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+		struct conf_route *r = &l->routes[l->n_routes++];
+		r->at = item->at;
+		r->pool = CONF_NO_POOL;
+		opt_set_defaults(ctx, route_opts, r);
+		opt_read(ctx, route_opts, item, r);
+		if (r->name == NULL) {
+			(void)snprintf(number, sizeof(number), "%zu", l->n_routes);
+			opt_set_string(ctx, &r->name, slice_of(number));
+		}
+	}
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The tables of lb.yaml's keys, one for each kind of map, and what reads the lists between them.
+ *
+ * Each is in a file of its own, *_opts.c, together with the readers that only its rows use.
+ *
+ * Thread: main. Layer: conf.
+ */
+
+#include "conf/opt.h"
+
+extern const struct opt main_opts[];     /* into struct conf */
+extern const struct opt listener_opts[]; /* into struct conf_listener */
+extern const struct opt route_opts[];    /* into struct conf_route */
+extern const struct opt pool_opts[];     /* into struct conf_pool */
+extern const struct opt backend_opts[];  /* into struct conf_backend */
+
+/* All of them, with their place in the file; ended by a NULL name. */
+extern const struct opt_table conf_tables[];
+
+/*
+ * opt_read_fn of the lists. Each makes an array with one element for every item of the list, in its
+ * order, whatever is wrong with the item: what could not be read keeps its default or is zero.
+ */
+void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			void *conf);
+void route_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		     void *listener);
+void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		    void *conf);
+void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		       void *pool);
+
+/* A pool's name into a size_t, its index: the pools are read before what names them. */
+void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+		   void *object);

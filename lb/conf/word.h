@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Words: what the texts of lb.yaml may look like. Pure functions.
+ *
+ * Thread: any. Layer: conf.
+ */
+
+#include <stdbool.h>
+
+#include "util/slice.h"
+
+#define WORD_NAME_MAX 63 /* bytes; names stand in tables, log lines and commands */
+
+/*
+ * Of a listener, a route, a pool, a backend: 1 to 63 bytes without spaces, control characters, `/`
+ * and `|`, which separate names in commands.
+ */
+bool word_is_name(struct slice s);
+
+/* A token (RFC 9110, 5.6.2): a field's or a cookie's name. */
+bool word_is_token(struct slice s);
+
+/* Of a query parameter: visible ASCII without what ends one (`&`, `=`, `#`). */
+bool word_is_parameter(struct slice s);
+
+/* Without control characters, but for tabs: what a field's value can be. */
+bool word_is_field_value(struct slice s);
+
+/* A host as a route compares it: a name, or an IPv6 address in brackets; no port. */
+bool word_is_host(struct slice s);
+
+/* An absolute path: visible ASCII without `#`, and `?` only where `has_query`. */
+bool word_is_path(struct slice s, bool has_query);
+
+/* For messages: control characters become `?`, and a long text is cut. Returns `out`. */
+#define WORD_SHOWN_MAX 80
+const char *word_show(const char *text, char out[WORD_SHOWN_MAX]);

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A tree from libyaml's events. Called by conf_load(), on main.
+ *
+ * A text is parsed twice. The first pass looks for a syntax error that is easy to make and would
+ * hide all mistakes behind it, an unquoted `*.example.com`: it is reported and the star is
+ * overwritten. The second pass builds the tree and finds that place again among the repaired ones.
+ */
+#include "conf/yaml.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <yaml.h>
+
+#include "util/text.h"
+
+#define REPAIRS_MAX 32 /* each costs a pass over the file; the next one ends the reading */
+
+struct build {
+	yaml_parser_t parser;
+	const char *file; /* borrowed: for marks */
+	struct err *err;
+	struct text text; /* owns: a copy, repaired */
+
+	size_t n_repairs;
+	struct mark repair[REPAIRS_MAX];
+
+	struct yaml_node *root;                 /* owns */
+	struct yaml_node *open[YAML_DEPTH_MAX]; /* borrows: from the root inwards */
+	unsigned depth;
+	unsigned n_documents;
+
+	bool has_key;
+	char *key; /* owns: of the next value */
+	struct mark key_at;
+};
+
+static struct mark mark_of(const struct build *b, yaml_mark_t m)
+{
+	return (struct mark){ b->file, (uint32_t)m.line + 1, (uint32_t)m.column + 1 };
+}
+
+struct yaml_node *lb_yaml_free(struct yaml_node *n)
+{
+	if (n == NULL)
+		return NULL;
+	for (struct yaml_node *c = n->first, *next; c != NULL; c = next) {
+		next = c->next;
+		lb_yaml_free(c); /* no deeper than YAML_DEPTH_MAX */
+	}
+	free(n->text);
+	free(n->key);
+	free(n);
+	return NULL;
+}
+
+const struct yaml_node *lb_yaml_find(const struct yaml_node *n, struct slice key)
+{
+	if (n == NULL || n->kind != YAML_MAP)
+		return NULL;
+	for (const struct yaml_node *c = n->first; c != NULL; c = c->next) {
+		if (slice_eq(slice_of(c->key), key))
+			return c;
+	}
+	return NULL;
+}
+
+/* ---- the first pass ---- */
+
+/* The rest of the source from a mark on, or nothing where libyaml and we count lines differently.
+ */
+static struct slice source_at(const struct build *b, yaml_mark_t m)
+{
+	const char *p = b->text.p, *end = p + b->text.n;
+
+	for (size_t line = 0; line < m.line; line++) {
+		p = memchr(p, '\n', (size_t)(end - p));
+		if (p == NULL)
+			return SLICE("");
+		p++;
+	}
+	for (size_t col = 0; col < m.column && p < end; col++) {
+		do
+			p++;
+		while (p < end && ((unsigned char)*p & 0xc0) == 0x80); /* UTF-8's other bytes */
+	}
+	return (struct slice){ .p = p, .n = (size_t)(end - p) };
+}
+
+/* The word at the start of `s`, as a person would quote it. */
+static struct slice word_of(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.n && n < 100 && strchr(" \t\r\n,]}", s.p[n]) == NULL)
+		n++;
+	return (struct slice){ .p = s.p, .n = n };
+}
+
+/* Whether the parser stopped at a bad alias or anchor that could be overwritten. */
+static bool repair(struct build *b)
+{
+	const yaml_parser_t *y = &b->parser;
+
+	if (y->error != YAML_SCANNER_ERROR || y->context == NULL || b->n_repairs == REPAIRS_MAX)
+		return false;
+	bool is_alias = strcmp(y->context, "while scanning an alias") == 0;
+	if (!is_alias && strcmp(y->context, "while scanning an anchor") != 0)
+		return false;
+
+	struct slice word = word_of(source_at(b, y->context_mark));
+	if (word.n == 0 || word.p[0] != (is_alias ? '*' : '&'))
+		return false;
+
+	struct mark at = mark_of(b, y->context_mark);
+	(void)err_at(b->err, at, "%s are not supported; quote it: \"" SLICE_FMT "\"",
+		     is_alias ? "aliases" : "anchors", SLICE_ARG(word));
+	b->text.p[word.p - b->text.p] = '_';
+	b->repair[b->n_repairs++] = at;
+	return true;
+}
+
+static bool parser_start(struct build *b)
+{
+	if (yaml_parser_initialize(&b->parser) == 0)
+		return false;
+	yaml_parser_set_input_string(&b->parser, (const unsigned char *)b->text.p, b->text.n);
+	return true;
+}
+
+/* How an event changes the depth of nesting. */
+static int depth_step(yaml_event_type_t type)
+{
+	if (type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT)
+		return 1;
+	return type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT ? -1 : 0;
+}
+
+/*
+ * Reads to the end, to the first error or to where building will give up (libyaml's time grows with
+ * the square of the depth). True where another pass is worth it.
+ */
+static bool pass(struct build *b)
+{
+	bool is_repaired = false, at_end = false;
+	int depth = 0;
+
+	if (!parser_start(b))
+		return false; /* no memory: building will say so */
+	while (!at_end) {
+		yaml_event_t ev;
+		if (yaml_parser_parse(&b->parser, &ev) == 0) {
+			is_repaired = repair(b);
+			break;
+		}
+		depth += depth_step(ev.type);
+		at_end = ev.type == YAML_STREAM_END_EVENT || depth > YAML_DEPTH_MAX;
+		yaml_event_delete(&ev);
+	}
+	yaml_parser_delete(&b->parser);
+	return is_repaired;
+}
+
+/* ---- the second pass ---- */
+
+static bool is_repaired_at(const struct build *b, struct mark at)
+{
+	for (size_t i = 0; i < b->n_repairs; i++) {
+		if (b->repair[i].line == at.line && b->repair[i].col == at.col)
+			return true;
+	}
+	return false;
+}
+
+/* Adds a node to the innermost open container, with the key that waits if that is a map. */
+static void attach(struct build *b, struct yaml_node *n)
+{
+	if (b->depth == 0) {
+		b->root = n;
+		return;
+	}
+
+	struct yaml_node *parent = b->open[b->depth - 1];
+	if (parent->kind == YAML_MAP) {
+		LB_ASSERT(b->has_key);
+		n->key = take_ptr(b->key);
+		n->key_at = b->key_at;
+		b->has_key = false;
+	}
+	if (parent->last == NULL)
+		parent->first = n;
+	else
+		parent->last->next = n;
+	parent->last = n;
+	parent->n++;
+}
+
+/* Whether the next scalar is a key. */
+static bool wants_key(const struct build *b)
+{
+	return b->depth > 0 && b->open[b->depth - 1]->kind == YAML_MAP && !b->has_key;
+}
+
+/* Keeps a scalar as the key of what comes next. The node is used up. */
+static int keep_key(struct build *b, struct yaml_node *n)
+{
+	struct yaml_node *map = b->open[b->depth - 1];
+	const struct yaml_node *twin = lb_yaml_find(map, slice_of(n->text));
+	int r = 0;
+
+	if (twin != NULL)
+		(void)err_at(b->err, n->at, "key \"%.64s\" is given twice (first in line %u)",
+			     n->text, twin->key_at.line);
+	if (map->n == YAML_KEYS_MAX)
+		r = err_at(b->err, n->at, "more than %d keys in one map", YAML_KEYS_MAX);
+
+	b->key = take_ptr(n->text);
+	b->key_at = n->at;
+	b->has_key = true;
+	lb_yaml_free(n);
+	return r;
+}
+
+static struct yaml_node *node_new(enum yaml_kind kind, struct mark at)
+{
+	struct yaml_node *n = calloc(1, sizeof(*n));
+
+	if (n == NULL)
+		return NULL;
+	n->kind = kind;
+	n->at = at;
+	return n;
+}
+
+static int on_container(struct build *b, enum yaml_kind kind, struct mark at)
+{
+	if (wants_key(b))
+		return err_at(b->err, at, "a key must be a text");
+	if (b->depth == YAML_DEPTH_MAX)
+		return err_at(b->err, at, "nested more than %d deep", YAML_DEPTH_MAX);
+
+	struct yaml_node *n = node_new(kind, at);
+	if (n == NULL)
+		return -ENOMEM;
+	attach(b, n);
+	b->open[b->depth++] = n;
+	return 0;
+}
+
+static int on_scalar(struct build *b, const yaml_event_t *ev, struct mark at)
+{
+	const char *value = (const char *)ev->data.scalar.value;
+	size_t len = ev->data.scalar.length;
+	bool is_plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+
+	struct yaml_node *n = node_new(YAML_SCALAR, at);
+	if (n != NULL)
+		n->text = strndup(value, len);
+	if (n == NULL || n->text == NULL) {
+		lb_yaml_free(n);
+		return -ENOMEM;
+	}
+	n->is_null = is_plain && len == 0;
+
+	if (memchr(value, '\0', len) != NULL) {
+		(void)err_at(b->err, at, "a text must not contain a NUL");
+		n->kind = YAML_BAD;
+	}
+	if (ev->data.scalar.tag != NULL)
+		(void)err_at(b->err, at, "tags are not supported; quote a text that begins with !");
+	if (ev->data.scalar.anchor != NULL)
+		(void)err_at(b->err, at, "anchors are not supported; quote it: \"&%.100s\"",
+			     (const char *)ev->data.scalar.anchor);
+	bool is_marked = ev->data.scalar.tag != NULL || ev->data.scalar.anchor != NULL;
+	if ((is_marked && n->is_null) || is_repaired_at(b, at))
+		n->kind = YAML_BAD;
+	if (wants_key(b))
+		return keep_key(b, n);
+	attach(b, n);
+	return 0;
+}
+
+static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
+{
+	(void)err_at(b->err, at, "aliases are not supported; quote it: \"*%.100s\"",
+		     (const char *)ev->data.alias.anchor);
+	if (wants_key(b))
+		return -EINVAL;
+	struct yaml_node *n = node_new(YAML_BAD, at);
+	if (n == NULL)
+		return -ENOMEM;
+	attach(b, n);
+	return 0;
+}
+
+/* Containers keep what is in them; the mark at their start is the mistake. */
+static void judge_container(struct build *b, const void *anchor, const void *tag, struct mark at)
+{
+	if (anchor != NULL)
+		(void)err_at(b->err, at, "anchors are not supported");
+	if (tag != NULL)
+		(void)err_at(b->err, at, "tags are not supported");
+}
+
+static int on_event(struct build *b, const yaml_event_t *ev)
+{
+	struct mark at = mark_of(b, ev->start_mark);
+
+	switch (ev->type) {
+	case YAML_SCALAR_EVENT: return on_scalar(b, ev, at);
+	case YAML_ALIAS_EVENT: return on_alias(b, ev, at);
+	case YAML_SEQUENCE_START_EVENT:
+		judge_container(b, ev->data.sequence_start.anchor, ev->data.sequence_start.tag, at);
+		return on_container(b, YAML_LIST, at);
+	case YAML_MAPPING_START_EVENT:
+		judge_container(b, ev->data.mapping_start.anchor, ev->data.mapping_start.tag, at);
+		return on_container(b, YAML_MAP, at);
+	case YAML_SEQUENCE_END_EVENT:
+	case YAML_MAPPING_END_EVENT: b->depth--; return 0;
+	case YAML_DOCUMENT_START_EVENT:
+		if (b->n_documents++ == 0)
+			return 0;
+		return err_at(b->err, at, "a second document begins here; only one is read");
+	case YAML_NO_EVENT:
+	case YAML_STREAM_START_EVENT:
+	case YAML_STREAM_END_EVENT:
+	case YAML_DOCUMENT_END_EVENT: return 0;
+	}
+	return 0;
+}
+
+/* What libyaml says, at the place where it says so. */
+static int syntax_error(struct build *b)
+{
+	const yaml_parser_t *y = &b->parser;
+	const char *problem = y->problem != NULL ? y->problem : "malformed";
+
+	if (y->error == YAML_MEMORY_ERROR)
+		return -ENOMEM;
+	if (y->error == YAML_READER_ERROR) { /* no mark, but an offset */
+		struct mark at = { b->file, 1, 0 };
+		for (size_t i = 0; i < y->problem_offset && i < b->text.n; i++)
+			at.line += b->text.p[i] == '\n';
+		return err_at(b->err, at, "not a text in UTF-8: %s", problem);
+	}
+
+	struct slice here = source_at(b, y->problem_mark);
+	const char *hint = "";
+	if (here.n != 0 && here.p[0] == '\t')
+		hint = "; indent with spaces, not with tabs";
+	else if (here.n != 0 && here.p != b->text.p && here.p[0] == ':' &&
+		 strchr("[]", here.p[-1]) != NULL)
+		hint = "; quote an IPv6 address: \"[::1]:8080\"";
+	else if (here.n != 0 && strchr("@`%", here.p[0]) != NULL)
+		hint = "; quote the text";
+	return err_at(b->err, mark_of(b, y->problem_mark), "%s%s%s%s",
+		      y->context != NULL ? y->context : "", y->context != NULL ? ": " : "", problem,
+		      hint);
+}
+
+static int build(struct build *b)
+{
+	bool at_end = false;
+	int r = 0;
+
+	if (!parser_start(b))
+		return -ENOMEM;
+	while (r == 0 && !at_end) {
+		yaml_event_t ev;
+		if (yaml_parser_parse(&b->parser, &ev) == 0) {
+			r = syntax_error(b);
+			break;
+		}
+		at_end = ev.type == YAML_STREAM_END_EVENT;
+		r = on_event(b, &ev);
+		yaml_event_delete(&ev);
+	}
+	yaml_parser_delete(&b->parser);
+	if (r == 0 && (b->root == NULL || b->root->is_null))
+		r = err_at(b->err, (struct mark){ b->file, 0, 0 }, "the file is empty");
+	return r;
+}
+
+int lb_yaml_parse(struct slice text, const char *file, struct err *e, struct yaml_node **ret)
+{
+	struct build b = { .file = file, .err = e, .text = TEXT_INIT };
+	int r = -ENOMEM;
+
+	text_add(&b.text, text);
+	text_pad(&b.text, '\n', 1); /* never NULL, and a place behind the last byte */
+	if (!b.text.failed) {
+		while (pass(&b))
+			;
+		r = build(&b);
+	}
+	if (r == 0)
+		*ret = take_ptr(b.root);
+	else if (r == -ENOMEM)
+		(void)err_at(e, (struct mark){ file, 0, 0 }, "%s", strerror(ENOMEM));
+	lb_yaml_free(b.root);
+	free(b.key);
+	text_deinit(&b.text);
+	return r;
+}
+
+/* ---- the file ---- */
+
+static int read_all(int fd, struct text *ret)
+{
+	char chunk[16384];
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text_add(ret, (struct slice){ .p = chunk, .n = (size_t)n });
+		if (ret->failed)
+			return -ENOMEM;
+		if (ret->n > YAML_FILE_MAX)
+			return -EFBIG;
+	}
+	return 0;
+}
+
+int lb_yaml_read(const char *file, struct err *e, struct yaml_node **ret)
+{
+	_cleanup_(text_deinit) struct text text = TEXT_INIT;
+
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : read_all(fd, &text);
+	if (fd >= 0)
+		(void)close(fd);
+	if (r < 0) {
+		(void)err_at(e, (struct mark){ file, 0, 0 }, "cannot be read: %s", strerror(-r));
+		return r;
+	}
+	return lb_yaml_parse(text_slice(&text), file, e, ret);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/args.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define USAGE_STATUS 2
+
+static const char usage[] =
+	"usage: lb [-c FILE]          run in the foreground\n"
+	"       lb check [-c FILE]    check the configuration and exit\n"
+	"       lb --version | --help\n"
+	"\n"
+	"Without -c the file is ./lb.yaml, or /etc/lb/lb.yaml where there is none.\n";
+
+static const char *default_conf(void)
+{
+	return access("lb.yaml", F_OK) == 0 ? "lb.yaml" : "/etc/lb/lb.yaml";
+}
+
+static int wrong(const char *what, const char *word)
+{
+	(void)fprintf(stderr, "lb: %s%s%s%s\n%s", what, word != NULL ? " \"" : "",
+		      word != NULL ? word : "", word != NULL ? "\"" : "", usage);
+	return USAGE_STATUS;
+}
+
+static int done(const char *text, struct args *ret)
+{
+	(void)fputs(text, stdout);
+	ret->command = ARGS_DONE;
+	return 0;
+}
+
+int args_parse(int argc, char **argv, struct args *ret)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int opt;
+
+	*ret = (struct args){ .command = ARGS_RUN };
+	optind = 1;
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c': ret->conf = optarg; break;
+		case 'h': return done(usage, ret);
+		case 'v': return done("lb " LB_VERSION "\n", ret);
+		default:
+			return wrong(optopt == 'c' ? "-c needs a file" : "unknown option",
+				     optopt == 'c' ? NULL : argv[optind - 1]);
+		}
+	}
+	if (optind < argc && strcmp(argv[optind], "check") == 0) {
+		ret->command = ARGS_CHECK;
+		optind++;
+	} else if (optind < argc && strcmp(argv[optind], "doctor") == 0) {
+		return wrong("not supported yet:", argv[optind]);
+	}
+	if (optind < argc)
+		return wrong("unknown command", argv[optind]);
+	if (ret->conf == NULL)
+		ret->conf = default_conf();
+	return 0;
+}

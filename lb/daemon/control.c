@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process's life on the main thread: open, start, run, stop.
+ *
+ * A stop goes through the phases of enum control_phase: DELAYING (still accepting, /healthz says
+ * 503), DRAINING (the workers have closed their sockets; connections may end by themselves),
+ * QUITTING (the workers end what is left and are joined).
+ *
+ * Thread: main.
+ */
+#include "daemon/control.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "daemon/health.h"
+#include "daemon/logger.h"
+#include "daemon/notify.h"
+#include "daemon/privs.h"
+#include "daemon/report.h"
+#include "ev/signals.h"
+#include "net/sock.h"
+#include "proxy/order.h"
+
+/* How often a stop looks whether the connections have ended, and the fleet is tidied. */
+#define TICK_MS 20
+#define TIDY_MS 1000
+
+static void on_tick(struct timer *t, void *arg);
+static void on_signal(void *arg, int signo);
+
+void control_log_errors(struct control *c, const char *what, const struct err *e)
+{
+	char scratch[64];
+
+	for (size_t i = 0; i < err_n_lines(e); i++)
+		log_err(&c->log, "%s: %s", what, err_line(e, i, scratch, sizeof(scratch)));
+}
+
+bool control_is_accepting(const struct control *c)
+{
+	return c->phase == PHASE_RUNNING;
+}
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+static uint32_t n_workers_of(const struct conf *conf)
+{
+	cpu_set_t set;
+
+	if (conf->workers != 0)
+		return conf->workers;
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	int n = CPU_COUNT(&set);
+	return n < 1 ? 1 : n > 256 ? 256 : (uint32_t)n;
+}
+
+static enum loop_engine engine_of(enum conf_engine e)
+{
+	switch (e) {
+	case CONF_ENGINE_AUTO: return LOOP_AUTO;
+	case CONF_ENGINE_URING: return LOOP_URING;
+	case CONF_ENGINE_EPOLL: return LOOP_EPOLL;
+	}
+	return LOOP_AUTO;
+}
+
+/* Decides the engine once, for all threads, and says why where it is not the preferred one. */
+static int choose_engine(struct control *c, enum loop_engine *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	*ret = engine_of(c->conf->engine);
+	if (*ret == LOOP_EPOLL)
+		return 0;
+	if (loop_probe_uring(*ret == LOOP_URING ? e : &why) == 0) {
+		*ret = LOOP_URING;
+	} else if (*ret == LOOP_URING) {
+		return EXIT_BIND;
+	} else {
+		log_notice(&c->log, "engine falls back to epoll reason=\"%s\"",
+			   why.n_kept > 0 ? why.item[0].text : "");
+		*ret = LOOP_EPOLL;
+	}
+	err_deinit(&why);
+	return 0;
+}
+
+static int open_logger(struct control *c, struct err *e)
+{
+	if (logger_open(&c->conf->log, &c->conf->access_log, c->n_workers + 1, e, &c->logger) < 0)
+		return EXIT_BIND;
+	c->log = logger_handle(c->logger, 0);
+	return 0;
+}
+
+int control_open(struct control *c, const char *path, struct conf *conf, struct err *e)
+{
+	static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1 };
+	enum loop_engine engine;
+
+	*c = (struct control){ .path = path, .admin_fd = -1, .http_fd = -1 };
+	c->conf = conf_ref(conf);
+	c->n_workers = n_workers_of(conf);
+	c->max_fds = privs_raise_nofile();
+	int r = open_logger(c, e);
+	if (r == 0)
+		r = choose_engine(c, &engine, e);
+	if (r != 0)
+		return r;
+
+	if (loop_new(&(struct loop_opts){ .engine = engine }, e, &c->loop) < 0)
+		return EXIT_INTERNAL;
+	c->loop->timers.arg = c;
+	c->start_ns = loop_now_ns(c->loop);
+	timer_init(&c->tick, on_tick);
+	r = mailbox_open(&c->mail, c);
+	if (r == 0) {
+		mailbox_attach(&c->mail, c->loop);
+		r = fleet_init(&c->fleet, c->loop, c->n_workers);
+	}
+	if (r == 0)
+		r = signals_open(c->loop, CLASS_SIGNAL, signals, ARRAY_SIZE(signals), on_signal, c,
+				 &c->signals);
+	if (r < 0) {
+		(void)err_add(e, r, "starting: %s", strerror(-r));
+		return EXIT_INTERNAL;
+	}
+	r = threads_new(c->n_workers, engine, c->max_fds, &c->mail, c->logger, e, &c->threads);
+	return r == 0 ? 0 : EXIT_BIND;
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static int bind_admin(struct control *c, struct err *e)
+{
+	const struct conf *conf = c->conf;
+
+	c->admin_fd = sock_listen_unix(c->loop, conf->admin.socket, conf->admin.mode);
+	if (c->admin_fd < 0)
+		(void)err_at(e, conf->admin.at, "admin.socket %s: %s", conf->admin.socket,
+			     c->admin_fd == -EADDRINUSE ? "another program answers on it"
+							: strerror(-c->admin_fd));
+	if (conf->admin.has_http) {
+		c->http_fd = sock_bind_alone(c->loop, &conf->admin.http);
+		int r = c->http_fd < 0 ? c->http_fd : loop_listen(c->loop, c->http_fd, 128);
+		if (r < 0)
+			(void)err_at(e, conf->admin.at, "admin.http %s: %s", conf->admin.http_text,
+				     strerror(-r));
+	}
+	return e->n > 0 ? EXIT_BIND : 0;
+}
+
+/* Drops to `user`: logs and the admin socket are given to it first. */
+static int drop_user(struct control *c, struct err *e)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (c->conf->user == NULL)
+		return 0;
+	if (privs_resolve_user(c->conf->user, &uid, &gid, e) < 0)
+		return EXIT_BIND;
+	logger_chown(c->logger, uid, gid);
+	if (chown(c->conf->admin.socket, uid, gid) < 0)
+		log_warn(&c->log, "admin socket stays with its owner error=\"%s\"",
+			 strerror(errno));
+	if (privs_drop(c->conf->user, uid, gid, true, e) < 0)
+		return EXIT_BIND;
+	if (access(c->path, R_OK) < 0)
+		log_warn(&c->log, "reload will fail: user %s cannot read %s", c->conf->user,
+			 c->path);
+	return 0;
+}
+
+static const struct admin_ops admin_ops = {
+	.status = report_status,
+	.conns = report_conns,
+	.reload = report_reload,
+	.backend = report_backend,
+	.is_accepting = report_is_accepting,
+};
+
+static int open_admin(struct control *c)
+{
+	c->admin = admin_new(&(struct admin_opts){
+		.loop = c->loop,
+		.log = &c->log,
+		.ops = &admin_ops,
+		.arg = c,
+		.class = CLASS_ADMIN,
+	});
+	return c->admin == NULL ? -ENOMEM : 0;
+}
+
+/* All workers accept (or the start has failed): now the socket may answer. */
+static void on_started(void *ctx, int result, const struct err *why)
+{
+	struct control *c = ctx;
+
+	if (result < 0) {
+		control_log_errors(c, "cannot start", why);
+		c->phase = PHASE_QUITTING;
+		loop_stop(c->loop);
+		return;
+	}
+	c->phase = PHASE_RUNNING;
+	admin_serve_socket(c->admin, c->admin_fd);
+	c->admin_fd = -1;
+	if (c->http_fd >= 0)
+		admin_serve_http(c->admin, c->http_fd);
+	c->http_fd = -1;
+	loop_timer_start(c->loop, &c->tick, TIDY_MS);
+	log_notice(&c->log, "started version=%s pid=%d engine=%s workers=%u connections_limit=%llu",
+		   LB_VERSION, (int)getpid(), loop_engine_name(c->loop), c->n_workers,
+		   (unsigned long long)atomic_load(&c->threads->proxy.max_conns));
+	notify_ready();
+}
+
+static void set_limit(struct control *c)
+{
+	uint64_t most = (uint64_t)c->threads->max_sessions * c->n_workers;
+	uint64_t asked = c->conf->max_conns;
+
+	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
+}
+
+int control_start(struct control *c, struct err *e)
+{
+	int r = bind_admin(c, e);
+	struct delta *first = NULL;
+
+	/* Bound now, while lb may still be privileged; what fails is said with all other failures.
+	 */
+	if (fleet_prepare(&c->fleet, c->conf, e, &first) < 0)
+		r = EXIT_BIND;
+	if (r == 0)
+		r = drop_user(c, e);
+	if (r == 0 && (logger_start(c->logger) < 0 || open_admin(c) < 0 || health_open(c) < 0)) {
+		(void)err_add(e, -ENOMEM, "out of memory");
+		r = EXIT_INTERNAL;
+	}
+	if (r == 0 && threads_start(c->threads, e) < 0)
+		r = EXIT_INTERNAL;
+	if (r != 0) {
+		delta_free(&c->fleet, first);
+		return r;
+	}
+	set_limit(c); /* before anybody accepts */
+	reload_start(c, first, on_started, c);
+
+	while (c->phase == PHASE_STARTING)
+		(void)loop_turn(c->loop, 1000);
+	if (c->phase == PHASE_RUNNING)
+		return 0;
+	(void)err_add(e, -EINVAL, "could not start");
+	return EXIT_BIND;
+}
+
+void control_apply_conf(struct control *c)
+{
+	set_limit(c);
+	health_apply(c);
+}
+
+/* ---- stop ------------------------------------------------------------------------------------ */
+
+static uint64_t n_active(const struct control *c)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		n += counter_read(&c->threads->thread[i].worker->stats->active);
+	return n;
+}
+
+static void on_quit(struct order *o, void *arg)
+{
+	struct control *c = arg;
+
+	order_free(o);
+	if (++c->n_quit == c->n_workers)
+		loop_stop(c->loop);
+}
+
+static void on_stopped(struct order *o, void *arg)
+{
+	(void)arg;
+	order_free(o);
+}
+
+/* An order that a stop needs: without memory there is no way on. */
+static void order_every_worker(struct control *c, enum order_kind kind,
+			       void (*done)(struct order *o, void *arg))
+{
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		struct order *o = order_new(kind, i);
+		LB_ASSERT(o != NULL);
+		o->done = done;
+		threads_order(c->threads, i, &o->mail);
+	}
+}
+
+static void quit_now(struct control *c)
+{
+	if (c->phase == PHASE_QUITTING)
+		return;
+	c->phase = PHASE_QUITTING;
+	order_every_worker(c, ORDER_QUIT, on_quit);
+}
+
+static void begin_drain(struct control *c)
+{
+	c->phase = PHASE_DRAINING;
+	c->deadline_ms = loop_now_ms(c->loop) + c->conf->stop_timeout_ms;
+	order_every_worker(c, ORDER_STOP, on_stopped);
+	loop_timer_start(c->loop, &c->tick, TICK_MS);
+}
+
+void control_stop(struct control *c)
+{
+	switch (c->phase) {
+	case PHASE_STARTING: /* on_started() comes at once; the signal is seen again */
+	case PHASE_QUITTING: break;
+	case PHASE_RUNNING:
+		log_notice(&c->log, "stopping active=%llu stop_timeout_ms=%u",
+			   (unsigned long long)n_active(c), c->conf->stop_timeout_ms);
+		notify_stopping();
+		if (c->conf->stop_delay_ms > 0) {
+			c->phase = PHASE_DELAYING;
+			loop_timer_start(c->loop, &c->tick, c->conf->stop_delay_ms);
+		} else {
+			begin_drain(c);
+		}
+		break;
+	case PHASE_DELAYING:
+	case PHASE_DRAINING:
+		log_notice(&c->log, "stopping at once active=%llu",
+			   (unsigned long long)n_active(c));
+		quit_now(c);
+		break;
+	}
+}
+
+static void on_tick(struct timer *t, void *arg)
+{
+	struct control *c = arg;
+
+	(void)t;
+	switch (c->phase) {
+	case PHASE_STARTING:
+	case PHASE_QUITTING: break;
+	case PHASE_RUNNING:
+		fleet_tidy(&c->fleet);
+		loop_timer_start(c->loop, &c->tick, TIDY_MS);
+		break;
+	case PHASE_DELAYING: begin_drain(c); break;
+	case PHASE_DRAINING:
+		if (n_active(c) == 0 || loop_now_ms(c->loop) >= c->deadline_ms)
+			quit_now(c);
+		else
+			loop_timer_start(c->loop, &c->tick, TICK_MS);
+		break;
+	}
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct control *c = arg;
+
+	if (signo == SIGHUP)
+		reload_request(c, NULL, NULL);
+	else if (signo == SIGUSR1)
+		logger_reopen(c->logger);
+	else
+		control_stop(c);
+}
+
+int control_run(struct control *c)
+{
+	int r = loop_run(c->loop);
+
+	if (r < 0) {
+		log_err(&c->log, "the loop failed error=\"%s\"", strerror(-r));
+		return EXIT_INTERNAL;
+	}
+	log_notice(&c->log, "stopped");
+	return 0;
+}
+
+/* ---- close ----------------------------------------------------------------------------------- */
+
+static void close_fd(struct control *c, int *fd)
+{
+	if (*fd >= 0)
+		loop_close(c->loop, *fd);
+	*fd = -1;
+}
+
+/* Lets what is in flight on main's loop end. */
+static void close_services(struct control *c)
+{
+	while (c->admin != NULL && admin_close(c->admin))
+		(void)loop_turn(c->loop, 10);
+	while (health_close(c))
+		(void)loop_turn(c->loop, 10);
+	c->admin = admin_free(c->admin);
+}
+
+void control_close(struct control *c)
+{
+	if (c->loop != NULL) {
+		if (c->conf->admin.socket != NULL && (c->admin != NULL && c->generation > 0))
+			(void)unlink(c->conf->admin.socket);
+		close_services(c);
+		close_fd(c, &c->admin_fd);
+		close_fd(c, &c->http_fd);
+		loop_timer_stop(c->loop, &c->tick);
+		reload_deinit(c);
+		fleet_deinit(&c->fleet);
+		c->signals = signals_close(c->signals);
+		mailbox_close(&c->mail);
+		(void)loop_turn(c->loop, 0); /* closes what was asked to be closed */
+	}
+	if (c->threads != NULL)
+		threads_join(c->threads);
+	c->threads = threads_free(c->threads);
+	c->loop = loop_free(c->loop);
+	c->logger = logger_stop(c->logger);
+	c->conf = conf_unref(c->conf);
+}

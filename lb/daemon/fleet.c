@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/fleet.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "net/sock.h"
+#include "proxy/listener.h"
+#include "proxy/names.h"
+#include "proxy/plan.h"
+
+int fleet_init(struct fleet *f, struct loop *loop, uint32_t n_workers)
+{
+	f->loop = loop;
+	f->n_workers = n_workers;
+	list_init(&f->pools);
+	list_init(&f->listeners);
+	f->names = names_new();
+	return f->names == NULL ? -ENOMEM : 0;
+}
+
+static void backend_entry_free(struct fleet_backend *fb)
+{
+	list_del(&fb->link);
+	backend_unref(fb->backend);
+	free(fb);
+}
+
+static void pool_entry_free(struct fleet_pool *p)
+{
+	list_for_each(it, &p->backends)
+		backend_entry_free(list_entry(it, struct fleet_backend, link));
+	list_del(&p->link);
+	members_unref(p->members);
+	pool_unref(p->pool);
+	free(p);
+}
+
+static void listener_entry_free(struct fleet_listener *fl)
+{
+	list_del(&fl->link);
+	listener_unref(fl->listener);
+	free(fl);
+}
+
+void fleet_deinit(struct fleet *f)
+{
+	if (f->names == NULL)
+		return;
+	list_for_each(it, &f->pools) pool_entry_free(list_entry(it, struct fleet_pool, link));
+	list_for_each(it, &f->listeners)
+		listener_entry_free(list_entry(it, struct fleet_listener, link));
+	f->plan = plan_unref(f->plan);
+	f->names = names_free(f->names);
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+static struct fleet_pool *find_any_pool(struct fleet *f, const char *name)
+{
+	list_for_each(it, &f->pools)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		if (strcmp(pool_name(p->pool), name) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name)
+{
+	struct fleet_pool *p = find_any_pool(f, name);
+
+	return p != NULL && !p->is_removed ? p : NULL;
+}
+
+struct fleet_backend *fleet_find_backend(struct fleet_pool *p, const char *name)
+{
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		if (!fb->is_removed && strcmp(fb->backend->name, name) == 0)
+			return fb;
+	}
+	return NULL;
+}
+
+/* The same name and address, in the file or gone from it: then it comes back with its counters. */
+static struct fleet_backend *find_identity(struct fleet_pool *p, const struct conf_backend *c)
+{
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		if (strcmp(fb->backend->name, c->name) == 0 &&
+		    addr_eq(&fb->backend->addr, &c->addr))
+			return fb;
+	}
+	return NULL;
+}
+
+static struct listener *find_listener(struct fleet *f, const struct addr *a)
+{
+	list_for_each(it, &f->listeners)
+	{
+		struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		if (addr_eq(&l->addr, a))
+			return l;
+	}
+	return NULL;
+}
+
+/* ---- listeners of a delta -------------------------------------------------------------------- */
+
+/*
+ * An address with port 0 was given a real port when it was bound: it is kept by the place it has in
+ * the file, that is, by the listener's name.
+ */
+static struct listener *find_for_bind(struct fleet *f, const struct conf_bind *b, const char *name)
+{
+	if (b->addr.port != 0)
+		return find_listener(f, &b->addr);
+	list_for_each(it, &f->listeners)
+	{
+		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
+		struct addr any = fl->listener->addr;
+
+		any.port = 0;
+		if (fl->listener->is_any_port && addr_eq(&any, &b->addr) &&
+		    strcmp(atomic_load(&fl->listener->name), name) == 0)
+			return fl->listener;
+	}
+	return NULL;
+}
+
+/* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
+static int bind_all(struct fleet *f, struct delta_listener *dl, const struct addr *a)
+{
+	dl->fd = malloc(f->n_workers * sizeof(*dl->fd));
+	if (dl->fd == NULL)
+		return -ENOMEM;
+	for (uint32_t w = 0; w < f->n_workers; w++)
+		dl->fd[w] = -1;
+	for (uint32_t w = 0; w < f->n_workers; w++) {
+		dl->fd[w] = sock_bind_shared(f->loop, a);
+		if (dl->fd[w] < 0)
+			return dl->fd[w];
+	}
+	return 0;
+}
+
+static int prepare_bind(struct fleet *f, struct delta *d, size_t plan_index,
+			const struct conf_bind *b, struct err *e)
+{
+	const struct conf_listener *c = &d->conf->listeners[plan_index];
+	struct delta_listener *dl = &d->listeners[d->n_listeners];
+	struct listener *kept = find_for_bind(f, b, c->name);
+	struct addr a = b->addr;
+
+	*dl = (struct delta_listener){ .plan_index = plan_index };
+	if (kept != NULL) {
+		dl->listener = listener_ref(kept);
+		d->n_listeners++;
+		return 0;
+	}
+
+	const char *name = names_intern(f->names, c->name);
+	int r = sock_probe_free(f->loop, &a, &a.port);
+	if (r < 0)
+		return err_at(e, b->at, "cannot bind %s: %s", b->text, strerror(-r));
+	if (name != NULL)
+		dl->listener = listener_new(++f->next_number, &a, name, f->n_workers);
+	if (dl->listener == NULL)
+		return err_at(e, b->at, "out of memory");
+	dl->listener->is_any_port = b->addr.port == 0;
+	dl->is_new = true;
+	d->n_listeners++;
+	r = bind_all(f, dl, &a);
+	return r < 0 ? err_at(e, b->at, "cannot bind %s: %s", b->text, strerror(-r)) : 0;
+}
+
+static int prepare_listeners(struct fleet *f, struct delta *d, struct err *e)
+{
+	size_t n = 0;
+	int result = 0;
+
+	for (size_t i = 0; i < d->conf->n_listeners; i++)
+		n += d->conf->listeners[i].n_binds;
+	d->listeners = calloc(n, sizeof(*d->listeners));
+	if (d->listeners == NULL)
+		return err_add(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < d->conf->n_listeners; i++) {
+		const struct conf_listener *c = &d->conf->listeners[i];
+		for (size_t b = 0; b < c->n_binds; b++) {
+			int r = prepare_bind(f, d, i, &c->binds[b], e);
+			if (r < 0)
+				result =
+					r; /* the others are tried, so that all are named at once */
+		}
+	}
+	return result;
+}
+
+/* ---- pools of a delta ------------------------------------------------------------------------ */
+
+/* A weight set at run time holds until the file changes that backend's weight. */
+static uint32_t weight_of(const struct fleet_backend *old, const struct conf_backend *c)
+{
+	if (old != NULL && old->is_weight_set && old->file_weight == c->weight)
+		return backend_weight(old->backend);
+	return c->weight;
+}
+
+static int make_members(struct delta_pool *dp, const struct conf_pool *c)
+{
+	struct members_entry *entries = calloc(dp->n_backends, sizeof(*entries));
+
+	if (entries == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < dp->n_backends; i++)
+		entries[i] = (struct members_entry){
+			.backend = dp->backends[i].backend,
+			.weight = dp->backends[i].weight,
+		};
+	dp->members =
+		members_new(dp->pool, c->balance, c->hash.load_percent, entries, dp->n_backends);
+	free(entries);
+	return dp->members == NULL ? -ENOMEM : 0;
+}
+
+static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool *c)
+{
+	struct delta_pool *dp = &d->pools[d->n_pools++];
+
+	dp->old = find_any_pool(f, c->name);
+	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : pool_new(c, f->next_slot++);
+	dp->backends = calloc(c->n_backends, sizeof(*dp->backends));
+	if (dp->pool == NULL || dp->backends == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->n_backends; i++) {
+		struct delta_backend *db = &dp->backends[i];
+
+		db->old = dp->old != NULL ? find_identity(dp->old, &c->backends[i]) : NULL;
+		db->backend = db->old != NULL ? backend_ref(db->old->backend)
+					      : backend_new(c->name, &c->backends[i], f->n_workers,
+							    loop_now_ns(f->loop));
+		if (db->backend == NULL)
+			return -ENOMEM;
+		db->weight = weight_of(db->old, &c->backends[i]);
+		db->file_weight = c->backends[i].weight;
+		dp->n_backends++;
+	}
+	return make_members(dp, c);
+}
+
+static int prepare_pools(struct fleet *f, struct delta *d)
+{
+	const struct conf *conf = d->conf;
+
+	d->pools = calloc(conf->n_pools, sizeof(*d->pools));
+	struct pool **pools = calloc(conf->n_pools, sizeof(struct pool *));
+	int r = d->pools == NULL || pools == NULL ? -ENOMEM : 0;
+
+	for (size_t i = 0; i < conf->n_pools && r == 0; i++) {
+		r = prepare_pool(f, d, &conf->pools[i]);
+		pools[i] = d->pools[i].pool;
+	}
+	if (r == 0) {
+		d->plan = plan_new(d->conf, pools, f->names);
+		if (d->plan == NULL)
+			r = -ENOMEM;
+	}
+	free(pools);
+	return r;
+}
+
+int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delta **ret)
+{
+	struct delta *d = calloc(1, sizeof(*d));
+
+	if (d == NULL)
+		return err_add(e, -ENOMEM, "out of memory");
+	d->conf = conf_ref(conf);
+	int r = prepare_pools(f, d);
+	if (r < 0)
+		(void)err_add(e, r, "out of memory");
+	else
+		r = prepare_listeners(f, d, e);
+	if (r < 0) {
+		delta_free(f, d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+struct delta *delta_free(struct fleet *f, struct delta *d)
+{
+	if (d == NULL)
+		return NULL;
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct delta_listener *dl = &d->listeners[i];
+		for (uint32_t w = 0; dl->fd != NULL && w < f->n_workers; w++)
+			if (dl->fd[w] >= 0)
+				loop_close(f->loop, dl->fd[w]);
+		free(dl->fd);
+		listener_unref(dl->listener);
+	}
+	for (size_t i = 0; i < d->n_pools; i++) {
+		struct delta_pool *dp = &d->pools[i];
+		for (size_t b = 0; b < dp->n_backends; b++)
+			backend_unref(dp->backends[b].backend);
+		free(dp->backends);
+		members_unref(dp->members);
+		pool_unref(dp->pool);
+	}
+	plan_unref(d->plan);
+	conf_unref(d->conf);
+	free(d->listeners);
+	free(d->pools);
+	free(d);
+	return NULL;
+}
+
+/* ---- making it current ----------------------------------------------------------------------- */
+
+int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
+{
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct delta_listener *dl = &d->listeners[i];
+		for (uint32_t w = 0; dl->is_new && w < f->n_workers; w++) {
+			int r = loop_listen(f->loop, dl->fd[w], SOCK_BACKLOG);
+			if (r < 0)
+				return err_add(e, r, "cannot listen on %s: %s", dl->listener->text,
+					       strerror(-r));
+		}
+	}
+	return 0;
+}
+
+/* Everything below cannot fail half-way: without memory for a list entry there is no way on. */
+static void *must_calloc(size_t size)
+{
+	void *p = calloc(1, size);
+
+	LB_ASSERT(p != NULL);
+	return p;
+}
+
+static void commit_listeners(struct fleet *f, struct delta *d)
+{
+	list_for_each(it, &f->listeners)
+		listener_entry_free(list_entry(it, struct fleet_listener, link));
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct fleet_listener *fl = must_calloc(sizeof(*fl));
+		const char *name = d->conf->listeners[d->listeners[i].plan_index].name;
+
+		fl->listener = listener_ref(d->listeners[i].listener);
+		name = names_intern(f->names, name);
+		LB_ASSERT(name != NULL);
+		/* Release: a worker that reads the pointer sees the string. */
+		atomic_store_explicit(&fl->listener->name, name, memory_order_release);
+		list_add_tail(&f->listeners, &fl->link);
+	}
+}
+
+static void commit_backend(struct fleet_pool *p, const struct delta_backend *db,
+			   const struct conf_backend *c)
+{
+	struct fleet_backend *fb = db->old;
+
+	if (fb == NULL) {
+		fb = must_calloc(sizeof(*fb));
+		fb->backend = backend_ref(db->backend);
+		list_init(&fb->link);
+	}
+	if (db->file_weight != fb->file_weight)
+		fb->is_weight_set = false;
+	fb->file_weight = db->file_weight;
+	fb->is_removed = false;
+	backend_set_weight(fb->backend, db->weight);
+	backend_set_max_conns(fb->backend, c->max_conns);
+	backend_set_removed(fb->backend, false);
+	list_del(&fb->link);
+	list_add_tail(&p->backends, &fb->link); /* in the order of the file */
+}
+
+static void mark_all_removed(struct fleet_pool *p)
+{
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		fb->is_removed = true;
+		backend_set_removed(fb->backend, true);
+	}
+}
+
+static void commit_pool(struct fleet *f, struct delta_pool *dp, const struct conf_pool *c)
+{
+	struct fleet_pool *p = dp->old;
+	struct list removed = LIST_INIT(removed);
+
+	if (p == NULL) {
+		p = must_calloc(sizeof(*p));
+		p->pool = pool_ref(dp->pool);
+		list_init(&p->backends);
+		list_init(&p->link);
+	}
+	pool_configure(p->pool, c);
+	p->balance = c->balance;
+	p->check = c->health.type;
+	p->is_removed = false;
+	members_unref(p->members);
+	p->members = members_ref(dp->members);
+
+	/* Those of the file are taken out and appended again; what stays in front has left it. */
+	list_splice_tail(&removed, &p->backends);
+	for (size_t i = 0; i < dp->n_backends; i++)
+		commit_backend(p, &dp->backends[i], &c->backends[i]);
+	list_for_each(it, &removed)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		fb->is_removed = true;
+		backend_set_removed(fb->backend, true);
+	}
+	list_splice_tail(&p->backends, &removed);
+	list_del(&p->link);
+	list_add_tail(&f->pools, &p->link);
+}
+
+void fleet_commit(struct fleet *f, struct delta *d)
+{
+	struct list removed = LIST_INIT(removed);
+
+	commit_listeners(f, d);
+	list_splice_tail(&removed, &f->pools);
+	for (size_t i = 0; i < d->n_pools; i++)
+		commit_pool(f, &d->pools[i], &d->conf->pools[i]);
+	list_for_each(it, &removed)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		p->is_removed = true;
+		mark_all_removed(p);
+	}
+	list_splice_tail(&f->pools, &removed);
+
+	plan_unref(f->plan);
+	f->plan = plan_ref(d->plan);
+	fleet_tidy(f);
+}
+
+void fleet_tidy(struct fleet *f)
+{
+	list_for_each(it, &f->pools)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		list_for_each(ib, &p->backends)
+		{
+			struct fleet_backend *fb = list_entry(ib, struct fleet_backend, link);
+			if (fb->is_removed && backend_active(fb->backend) == 0)
+				backend_entry_free(fb);
+		}
+		if (p->is_removed && list_is_empty(&p->backends))
+			pool_entry_free(p);
+	}
+}
+
+int fleet_reweigh(struct fleet_pool *p)
+{
+	size_t n = 0, i = 0;
+
+	list_for_each(it, &p->backends) n +=
+		!list_entry(it, struct fleet_backend, link)->is_removed;
+	struct members_entry *entries = calloc(n + 1, sizeof(*entries));
+	if (entries == NULL)
+		return -ENOMEM;
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		if (!fb->is_removed)
+			entries[i++] = (struct members_entry){
+				.backend = fb->backend,
+				.weight = backend_weight(fb->backend),
+			};
+	}
+	struct members *m =
+		members_new(p->pool, p->balance, members_load_percent(p->members), entries, n);
+	free(entries);
+	if (m == NULL)
+		return -ENOMEM;
+	members_unref(p->members);
+	p->members = m;
+	return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The fleet: the run-time objects that outlive a configuration, and what changes between two.
+ *
+ * Listeners are known by their bound address, pools by their name, backends by (pool, name,
+ * address). A new configuration becomes a delta against them: what is kept, what is new. Preparing
+ * a delta changes nothing that runs (new addresses are bound, none listens); then it is committed,
+ * or dropped without a trace.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "ev/loop.h"
+#include "util/err.h"
+#include "util/list.h"
+
+struct backend;
+struct listener;
+struct members;
+struct names;
+struct plan;
+struct pool;
+
+/* A backend in the file, or one that left it and still has connections. */
+struct fleet_backend {
+	struct list link; /* fleet_pool.backends, in the order of the file, the removed last */
+	struct backend *backend; /* counted */
+	uint32_t file_weight;    /* as in the newest file */
+	bool is_weight_set;      /* `lbctl weight` has changed it since */
+	bool is_removed;
+};
+
+struct fleet_pool {
+	struct list link;
+	struct pool *pool;       /* counted */
+	struct members *members; /* counted: the newest version */
+	struct list backends;    /* of struct fleet_backend */
+	enum conf_balance balance;
+	enum conf_check check;
+	bool is_removed; /* not in the file any more, but has backends that still serve */
+};
+
+struct fleet_listener {
+	struct list link;
+	struct listener *listener; /* counted */
+};
+
+struct fleet {
+	struct loop *loop; /* borrows: makes sockets */
+	uint32_t n_workers;
+	struct names *names; /* owns */
+	struct list pools, listeners;
+	struct plan *plan;    /* counted: the current one; NULL before the first commit */
+	uint64_t next_number; /* of listeners */
+	uint32_t next_slot;   /* of pools */
+};
+
+/* One listener of a delta: the plan's listener and, where it is new, a bound socket per worker. */
+struct delta_listener {
+	struct listener *listener; /* counted */
+	size_t plan_index;
+	bool is_new;
+	int *fd; /* owns: n_workers of them, -1 once passed on; NULL where kept */
+};
+
+struct delta_backend {
+	struct backend *backend;   /* counted */
+	struct fleet_backend *old; /* borrows: NULL where new */
+	uint32_t weight;           /* to be used: the file's, or the one set at run time */
+	uint32_t file_weight;
+};
+
+struct delta_pool {
+	struct pool *pool;       /* counted */
+	struct fleet_pool *old;  /* borrows: NULL where new */
+	struct members *members; /* counted */
+	size_t n_backends;
+	struct delta_backend *backends; /* owns */
+};
+
+struct delta {
+	struct conf *conf; /* counted */
+	struct plan *plan; /* counted */
+	size_t n_listeners;
+	struct delta_listener *listeners; /* owns */
+	size_t n_pools;
+	struct delta_pool *pools; /* owns */
+};
+
+/* Returns 0 or -ENOMEM. */
+int fleet_init(struct fleet *f, struct loop *loop, uint32_t n_workers) LB_MUST_CHECK;
+void fleet_deinit(struct fleet *f);
+
+/*
+ * fleet_prepare() - what `conf` changes
+ *
+ * Binds all new addresses. Returns 0 and sets *ret, or a negative errno with every reason in `e`;
+ * nothing has changed then.
+ */
+int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e,
+		  struct delta **ret) LB_MUST_CHECK;
+
+/* Lets all new sockets listen (main's copies share them with the workers'). */
+int fleet_listen(struct fleet *f, struct delta *d, struct err *e) LB_MUST_CHECK;
+
+/* Makes the delta current: settings, weights, removed backends. The workers know of it already. */
+void fleet_commit(struct fleet *f, struct delta *d);
+
+/* Closes main's copies of the sockets; frees. NULL is fine. Returns NULL. */
+struct delta *delta_free(struct fleet *f, struct delta *d);
+
+/* Drops removed backends and pools whose last connection has ended. */
+void fleet_tidy(struct fleet *f);
+
+/* A pool, or a backend of one, that is in the file; NULL where there is none. */
+struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name);
+struct fleet_backend *fleet_find_backend(struct fleet_pool *p, const char *name);
+
+/*
+ * fleet_reweigh() - new members for a pool after a weight was set at run time
+ *
+ * Returns 0 with p->members replaced (to be mailed to the workers), or -ENOMEM.
+ */
+int fleet_reweigh(struct fleet_pool *p) LB_MUST_CHECK;

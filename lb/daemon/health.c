@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/health.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/control.h"
+#include "proxy/probe.h"
+
+static void on_result(void *arg, void *target, bool is_ok, const char *text)
+{
+	struct backend *b = target;
+
+	(void)arg;
+	(void)is_ok;
+	(void)snprintf(b->check_result, sizeof(b->check_result), "%s", text);
+}
+
+static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
+{
+	struct control *c = arg;
+	struct backend *b = target;
+
+	backend_set_health(b, is_up ? BACKEND_UP : BACKEND_DOWN, loop_now_ns(c->loop));
+	log_write(&c->log, is_up ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARN,
+		  "backend is %s pool=%s backend=%s first=%s result=\"%s\"", is_up ? "up" : "down",
+		  b->pool_name, b->name, is_first ? "true" : "false", text);
+}
+
+static const struct probe_ops ops = { .on_result = on_result, .on_verdict = on_verdict };
+
+int health_open(struct control *c)
+{
+	c->probes = probes_new(c->loop, CLASS_PROBE, &ops, c);
+	return c->probes == NULL ? -ENOMEM : 0;
+}
+
+static const struct conf_health *health_of(const struct control *c, const struct fleet_pool *p)
+{
+	for (size_t i = 0; i < c->conf->n_pools; i++)
+		if (strcmp(c->conf->pools[i].name, pool_name(p->pool)) == 0)
+			return &c->conf->pools[i].health;
+	return NULL;
+}
+
+/* Adds a pool's backends to the targets; those that are not checked are up by definition. */
+static size_t add_pool(struct control *c, struct fleet_pool *p, struct probe_target *targets)
+{
+	const struct conf_health *conf = health_of(c, p);
+	size_t n = 0;
+
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct backend *b = fb->backend;
+
+		if (fb->is_removed || conf == NULL)
+			continue;
+		if (conf->type == CONF_CHECK_NONE) {
+			backend_set_health(b, BACKEND_UP, loop_now_ns(c->loop));
+			b->check_result[0] = '\0';
+			continue;
+		}
+		targets[n++] = (struct probe_target){
+			.arg = b,
+			.addr = b->addr,
+			.conf = conf,
+			.is_paused = backend_admin(b) == BACKEND_MAINT,
+		};
+	}
+	return n;
+}
+
+void health_apply(struct control *c)
+{
+	size_t n = 0, most = 0;
+
+	list_for_each(it, &c->fleet.pools)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		list_for_each(ib, &p->backends) most++;
+	}
+	struct probe_target *targets = calloc(most + 1, sizeof(*targets));
+	if (targets == NULL) {
+		log_err(&c->log, "health checks stay as they were: out of memory");
+		return;
+	}
+	list_for_each(it, &c->fleet.pools) n +=
+		add_pool(c, list_entry(it, struct fleet_pool, link), targets + n);
+	if (probes_set(c->probes, targets, n) < 0)
+		log_err(&c->log, "some health checks could not be set up: out of memory");
+	free(targets);
+}
+
+bool health_close(struct control *c)
+{
+	if (c->probes == NULL)
+		return false;
+	if (probes_close(c->probes))
+		return true;
+	c->probes = probes_free(c->probes);
+	return false;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The logger: one thread that alone may block on a log.
+ *
+ * Every producer (0 is main, then the workers) has a ring of its own, into which it writes lines
+ * and access records; a full ring drops and counts. The thread formats and writes in batches.
+ * Before it is started, and after it has stopped, lines of main go to stderr.
+ *
+ * Layer: daemon.
+ */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "conf/conf.h"
+#include "proxy/worker.h"
+#include "util/assert.h"
+#include "util/err.h"
+#include "util/log.h"
+
+struct logger;
+
+/* Opens the files. Returns 0 and sets *ret, or a negative errno with the reason. Thread: main. */
+int logger_open(const struct conf_log *log, const struct conf_log *access, uint32_t n_producers,
+		struct err *e, struct logger **ret) LB_MUST_CHECK;
+
+/* Starts the thread, with all signals blocked. Returns 0 or a negative errno. Thread: main. */
+int logger_start(struct logger *l) LB_MUST_CHECK;
+
+/* Writes out what the rings hold, ends the thread, frees. NULL is fine. Returns NULL. Thread: main.
+ */
+struct logger *logger_stop(struct logger *l);
+
+/* The handle of a producer, to be used by its thread only. */
+struct log logger_handle(struct logger *l, uint32_t producer);
+
+/* What a worker calls for each ended connection, and with what. */
+access_fn logger_access_fn(struct logger *l);
+void *logger_access_arg(struct logger *l, uint32_t producer);
+
+/* Opens the files again by their names (USR1), on the thread. Thread: main. */
+void logger_reopen(struct logger *l);
+
+/* New settings from a reload; files with new names are opened on the thread. Thread: main. */
+void logger_reconfigure(struct logger *l, const struct conf_log *log,
+			const struct conf_log *access);
+
+/* Gives the log files to a user. Thread: main. */
+void logger_chown(struct logger *l, uid_t uid, gid_t gid);
+
+/* Lines and records that found their ring full. Thread: any. */
+uint64_t logger_n_dropped(const struct logger *l);

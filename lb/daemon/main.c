@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lb: the command line, and the phases of a run. Everything else is in control.c and below. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "conf/conf.h"
+#include "daemon/args.h"
+#include "daemon/control.h"
+#include "util/err.h"
+
+static void print_errors(const struct err *e)
+{
+	char scratch[64];
+
+	for (size_t i = 0; i < err_n_lines(e); i++)
+		(void)fprintf(stderr, "%s\n", err_line(e, i, scratch, sizeof(scratch)));
+}
+
+static int check(const char *path)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct conf *conf = NULL;
+
+	if (conf_load(path, &e, &conf) < 0) {
+		print_errors(&e);
+		return EXIT_CONF;
+	}
+	(void)printf("%s: ok\n", path);
+	conf_unref(conf);
+	return 0;
+}
+
+static int run(const char *path)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct conf *conf = NULL;
+	struct control c;
+
+	if (conf_load(path, &e, &conf) < 0) {
+		print_errors(&e);
+		return EXIT_CONF;
+	}
+	int status = control_open(&c, path, conf, &e);
+	conf_unref(conf);
+	if (status == 0)
+		status = control_start(&c, &e);
+	if (status == 0)
+		status = control_run(&c);
+	print_errors(&e);
+	control_close(&c);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct args a;
+	int status = args_parse(argc, argv, &a);
+
+	if (status != 0)
+		return status;
+	switch (a.command) {
+	case ARGS_RUN: return run(a.conf);
+	case ARGS_CHECK: return check(a.conf);
+	case ARGS_DONE: return 0;
+	}
+	return EXIT_INTERNAL;
+}

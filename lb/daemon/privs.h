@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Privileges and limits of the process. Thread: main, but for the last. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/assert.h"
+#include "util/err.h"
+
+/* Raises the soft limit of open files to the hard one; returns what holds then. */
+uint32_t privs_raise_nofile(void);
+
+/* Looks a user up. Returns 0, or -ENOENT with the reason in `e`. */
+int privs_resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
+		       struct err *e) LB_MUST_CHECK;
+
+/*
+ * privs_drop() - become that user
+ *
+ * Call before the first worker starts. With `keeps_bind` this thread keeps CAP_NET_BIND_SERVICE, to
+ * bind new addresses at a reload, and nothing else. Returns 0, or a negative errno with the reason.
+ */
+int privs_drop(const char *name, uid_t uid, gid_t gid, bool keeps_bind,
+	       struct err *e) LB_MUST_CHECK;
+
+/* A thread that binds nothing gives up all capabilities it has got from a dropped main. */
+void privs_drop_thread_caps(void);

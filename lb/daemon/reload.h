@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Reload: from a file to workers that run by it, all or nothing.
+ *
+ *   load, check -> prepare (bind) -> TAKE to all workers -> listen -> APPLY to all -> commit
+ *        | refused      | refused        | a full table: DROP   | refused: DROP
+ *
+ * The first start goes the same way. Reloads asked for meanwhile become one more afterwards.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/err.h"
+
+struct control;
+struct delta;
+
+/* `why` has the reasons where result is negative. */
+typedef void (*reload_fn)(void *ctx, int result, const struct err *why);
+
+struct reload_waiter {
+	reload_fn fn;
+	void *ctx;
+};
+
+struct reload {
+	/* private to reload.c */
+	struct delta *delta; /* owns: under way; NULL: none */
+	struct err err;
+	int result;
+	uint32_t n_waiting;               /* workers that have not answered */
+	bool is_again;                    /* asked for once more meanwhile */
+	size_t n_now, n_next;             /* who waits for this one, and for the one after */
+	struct reload_waiter *now, *next; /* own */
+};
+
+/* Reads the file again. `fn` (may be NULL) is called once, later or at once. */
+void reload_request(struct control *c, reload_fn fn, void *ctx);
+
+/* The first one, with a delta that is prepared already and owned from here on. */
+void reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx);
+
+void reload_deinit(struct control *c);

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/control.h"
+#include "daemon/health.h"
+#include "daemon/logger.h"
+#include "proxy/listener.h"
+#include "proxy/order.h"
+#include "proxy/worker.h"
+#include "util/parse.h"
+#include "util/text.h"
+
+static const struct worker_stats *stats_of(const struct control *c, uint32_t worker)
+{
+	return c->threads->thread[worker].worker->stats;
+}
+
+bool report_is_accepting(void *arg)
+{
+	return control_is_accepting(arg);
+}
+
+/* ---- the snapshot ---------------------------------------------------------------------------- */
+
+static int add_workers(struct control *c, struct status *st)
+{
+	st->workers = calloc(c->n_workers, sizeof(*st->workers));
+	if (st->workers == NULL)
+		return -ENOMEM;
+	st->n_workers = c->n_workers;
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		const struct worker_stats *ws = stats_of(c, i);
+		st->workers[i] = (struct status_worker){
+			.id = i,
+			.active = counter_read(&ws->active),
+			.accepted = counter_read(&ws->accepted),
+		};
+		st->connections.active += st->workers[i].active;
+		st->connections.total += st->workers[i].accepted;
+		st->connections.handshaking += counter_read(&ws->handshaking);
+		metric_hist_sum(&ws->handshake, &st->handshake);
+	}
+	st->connections.limit = atomic_load(&c->threads->proxy.max_conns);
+	return 0;
+}
+
+static int add_listeners(struct control *c, struct status *st)
+{
+	size_t n = 0;
+
+	list_for_each(it, &c->fleet.listeners) n++;
+	st->listeners = calloc(n, sizeof(*st->listeners));
+	if (st->listeners == NULL)
+		return -ENOMEM;
+	list_for_each(it, &c->fleet.listeners)
+	{
+		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		struct status_listener *sl = &st->listeners[st->n_listeners++];
+
+		sl->name = atomic_load(&l->name);
+		sl->bind = l->text;
+		for (uint32_t w = 0; w < l->n_workers; w++) {
+			sl->active += counter_read(&l->tally[w].active);
+			sl->accepted += counter_read(&l->tally[w].accepted);
+			sl->rejected += counter_read(&l->tally[w].rejected);
+		}
+	}
+	return 0;
+}
+
+static void describe_backend(struct control *c, const struct fleet_pool *p,
+			     const struct fleet_backend *fb, struct status_backend *sb)
+{
+	struct backend *b = fb->backend;
+
+	*sb = (struct status_backend){
+		.name = b->name,
+		.address = b->addr_text,
+		.state = backend_state_name(b),
+		.is_removed = fb->is_removed,
+		.weight = backend_weight(b),
+		.max_conns = backend_max_conns(b),
+		.active = backend_active(b),
+		.total = backend_total(b),
+		.failed = backend_failed(b),
+		.bytes_in = backend_bytes_in(b),
+		.bytes_out = backend_bytes_out(b),
+		.check_type = p->check == CONF_CHECK_NONE ? NULL : conf_check_name(p->check),
+		.check_result = b->check_result,
+		.since_s = (loop_now_ns(c->loop) - b->since_ns) / 1000000000u,
+	};
+}
+
+static int add_pools(struct control *c, struct status *st)
+{
+	size_t n = 0;
+
+	list_for_each(it, &c->fleet.pools) n++;
+	st->pools = calloc(n, sizeof(*st->pools));
+	if (st->pools == NULL)
+		return -ENOMEM;
+	list_for_each(it, &c->fleet.pools)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct status_pool *sp = &st->pools[st->n_pools++];
+		size_t n_backends = 0;
+
+		sp->name = pool_name(p->pool);
+		sp->balance = conf_balance_name(p->balance);
+		list_for_each(ib, &p->backends) n_backends++;
+		sp->backends = calloc(n_backends + 1, sizeof(*sp->backends));
+		if (sp->backends == NULL)
+			return -ENOMEM;
+		list_for_each(ib, &p->backends)
+		{
+			struct status_backend *sb = &sp->backends[sp->n_backends++];
+			describe_backend(c, p, list_entry(ib, struct fleet_backend, link), sb);
+			sp->active += sb->active;
+		}
+	}
+	return 0;
+}
+
+static int add_ends(struct control *c, struct status *st)
+{
+	st->ends = calloc(SESS_N_ENDS, sizeof(*st->ends));
+	if (st->ends == NULL)
+		return -ENOMEM;
+	for (enum sess_end e = SESS_END_NONE + 1; e < SESS_N_ENDS; e++) {
+		struct status_end *se = &st->ends[st->n_ends++];
+		se->word = sess_end_word(e);
+		for (uint32_t i = 0; i < c->n_workers; i++)
+			se->n += counter_read(&stats_of(c, i)->ends[e]);
+	}
+	return 0;
+}
+
+/* clang-format off */
+static const struct {
+	const char *name, *help;
+	size_t offset; /* of the counter in struct worker_stats */
+} counters[] = {
+	{ "frames_in", "WebSocket frames from clients", offsetof(struct worker_stats, frames_in) },
+	{ "frames_out", "WebSocket frames to clients", offsetof(struct worker_stats, frames_out) },
+	{ "messages_in", "WebSocket messages from clients", offsetof(struct worker_stats, messages_in) },
+	{ "messages_out", "WebSocket messages to clients", offsetof(struct worker_stats, messages_out) },
+	{ "protocol_errors", "Directions whose framing broke RFC 6455",
+	  offsetof(struct worker_stats, protocol_errors) },
+	{ "spliced_bytes", "Bytes that went from socket to socket in the kernel",
+	  offsetof(struct worker_stats, spliced_bytes) },
+	{ "accept_pauses", "Times accepting stopped at a limit", offsetof(struct worker_stats, pauses) },
+};
+/* clang-format on */
+
+static int add_counters(struct control *c, struct status *st)
+{
+	st->counters = calloc(ARRAY_SIZE(counters) + 1, sizeof(*st->counters));
+	if (st->counters == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+		struct status_counter *sc = &st->counters[st->n_counters++];
+		sc->name = counters[i].name;
+		sc->help = counters[i].help;
+		for (uint32_t w = 0; w < c->n_workers; w++) {
+			const char *base = (const char *)stats_of(c, w);
+			const void *counter = base + counters[i].offset;
+			sc->n += counter_read(counter);
+		}
+	}
+	st->counters[st->n_counters++] = (struct status_counter){
+		.name = "log_lines_dropped",
+		.help = "Log lines that found their ring full",
+		.n = logger_n_dropped(c->logger),
+	};
+	return 0;
+}
+
+int report_status(void *arg, struct status *ret)
+{
+	struct control *c = arg;
+
+	ret->version = LB_VERSION;
+	ret->engine = loop_engine_name(c->loop);
+	ret->pid = (int)getpid();
+	ret->uptime_s = (loop_now_ns(c->loop) - c->start_ns) / 1000000000u;
+	ret->generation = c->generation;
+	int r = add_workers(c, ret);
+	if (r == 0)
+		r = add_listeners(c, ret);
+	if (r == 0)
+		r = add_pools(c, ret);
+	if (r == 0)
+		r = add_ends(c, ret);
+	if (r == 0)
+		r = add_counters(c, ret);
+	return r;
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+/* One `conns` command: every worker lists its own, the last answer makes the whole. */
+struct conns_job {
+	admin_conns_fn done;
+	void *ctx;
+	struct order **answers; /* owns */
+	uint32_t n_workers, n_waiting;
+	uint32_t limit;
+	int result;
+};
+
+static size_t n_rows(const struct conns_job *j)
+{
+	size_t n = 0;
+
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		n += j->answers[w] != NULL ? j->answers[w]->n_rows : 0;
+	return n < j->limit ? n : j->limit;
+}
+
+static void conns_finish(struct conns_job *j)
+{
+	size_t n = n_rows(j), filled = 0;
+	struct admin_conn *rows = calloc(n + 1, sizeof(*rows));
+
+	if (rows == NULL)
+		j->result = -ENOMEM;
+	for (uint32_t w = 0; w < j->n_workers && j->result == 0; w++) {
+		for (size_t i = 0; i < j->answers[w]->n_rows && filled < n; i++) {
+			const struct conn_row *r = &j->answers[w]->rows[i];
+			rows[filled++] = (struct admin_conn){
+				.id = r->id,
+				.client = r->client,
+				.listener = r->listener,
+				.pool = r->pool,
+				.backend = r->backend != NULL ? r->backend->name : "",
+				.state = r->state,
+				.age_ms = r->age_ns / 1000000,
+				.bytes_in = r->bytes_in,
+				.bytes_out = r->bytes_out,
+			};
+		}
+	}
+	j->done(j->ctx, j->result, rows, filled);
+	free(rows);
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		order_free(j->answers[w]);
+	free(j->answers);
+	free(j);
+}
+
+static void on_conns(struct order *o, void *arg)
+{
+	struct conns_job *j = o->arg;
+
+	(void)arg;
+	if (o->result < 0)
+		j->result = o->result;
+	j->answers[o->worker] = o;
+	if (--j->n_waiting == 0)
+		conns_finish(j);
+}
+
+static void fill_filter(const struct admin_conn_query *q, struct conn_filter *f)
+{
+	_Static_assert(sizeof(f->pool) == sizeof(q->pool), "copied as they are");
+	memcpy(f->pool, q->pool, sizeof(f->pool));
+	memcpy(f->backend, q->backend, sizeof(f->backend));
+	f->has_client = q->has_client;
+	f->client = q->client;
+	f->min_age_ns = q->min_age_ms * 1000000;
+	f->limit = q->limit;
+}
+
+void report_conns(void *arg, const struct admin_conn_query *q, admin_conns_fn done, void *ctx)
+{
+	struct control *c = arg;
+	struct conns_job *j = calloc(1, sizeof(*j));
+	struct order **answers = calloc(c->n_workers, sizeof(struct order *));
+	struct order **orders = calloc(c->n_workers, sizeof(struct order *));
+	bool is_short = j == NULL || answers == NULL || orders == NULL;
+
+	for (uint32_t w = 0; w < c->n_workers && !is_short; w++) {
+		orders[w] = order_new(ORDER_CONNS, w);
+		is_short = orders[w] == NULL;
+	}
+	if (is_short || c->phase == PHASE_QUITTING) {
+		for (uint32_t w = 0; orders != NULL && w < c->n_workers; w++)
+			order_free(orders[w]);
+		free(orders);
+		free(answers);
+		free(j);
+		done(ctx, is_short ? -ENOMEM : -ESHUTDOWN, NULL, 0);
+		return;
+	}
+
+	*j = (struct conns_job){
+		.done = done,
+		.ctx = ctx,
+		.answers = answers,
+		.n_workers = c->n_workers,
+		.n_waiting = c->n_workers,
+		.limit = q->limit,
+	};
+	for (uint32_t w = 0; w < c->n_workers; w++) {
+		fill_filter(q, &orders[w]->filter);
+		orders[w]->done = on_conns;
+		orders[w]->arg = j;
+		threads_order(c->threads, w, &orders[w]->mail);
+	}
+	free(orders);
+}
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+struct reload_job {
+	admin_reload_fn done;
+	void *ctx;
+};
+
+static void on_reloaded(void *arg, int result, const struct err *why)
+{
+	struct reload_job *j = arg;
+	struct text t = TEXT_INIT;
+	char scratch[64];
+
+	for (size_t i = 0; i < err_n_lines(why); i++)
+		text_addf(&t, "%s%s", i > 0 ? "\n" : "",
+			  err_line(why, i, scratch, sizeof(scratch)));
+	j->done(j->ctx, result, t.n > 0 ? t.p : "");
+	text_deinit(&t);
+	free(j);
+}
+
+void report_reload(void *arg, admin_reload_fn done, void *ctx)
+{
+	struct reload_job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL) {
+		done(ctx, -ENOMEM, "out of memory");
+		return;
+	}
+	*j = (struct reload_job){ .done = done, .ctx = ctx };
+	reload_request(arg, on_reloaded, j);
+}
+
+/* ---- backends -------------------------------------------------------------------------------- */
+
+static void on_reweighed(struct order *o, void *arg)
+{
+	struct control *c = arg;
+
+	if (o->result < 0)
+		log_err(&c->log, "weight not applied worker=%u error=\"%s\"", o->worker,
+			strerror(-o->result));
+	order_free(o);
+}
+
+static int set_weight(struct control *c, struct fleet_pool *p, struct fleet_backend *fb,
+		      uint32_t weight)
+{
+	backend_set_weight(fb->backend, weight);
+	fb->is_weight_set = true;
+	int r = fleet_reweigh(p);
+
+	for (uint32_t w = 0; w < c->n_workers && r == 0; w++) {
+		struct order *o = order_new(ORDER_MEMBERS, w);
+		if (o != NULL)
+			o->members = calloc(1, sizeof(struct members *));
+		if (o == NULL || o->members == NULL) {
+			order_free(o);
+			return -ENOMEM;
+		}
+		o->members[o->n_members++] = members_ref(p->members);
+		o->done = on_reweighed;
+		threads_order(c->threads, w, &o->mail);
+	}
+	return r;
+}
+
+/* ` , did you mean "..."` for whichever known name is near enough. */
+static void unknown(char *why, size_t why_len, const char *what, const char *name,
+		    const char *nearest)
+{
+	if (nearest != NULL)
+		(void)snprintf(why, why_len, "unknown %s \"%s\", did you mean \"%s\"?", what, name,
+			       nearest);
+	else
+		(void)snprintf(why, why_len, "unknown %s \"%s\"", what, name);
+}
+
+static void consider(const char *name, const char *known, const char **nearest, size_t *best)
+{
+	size_t d = parse_distance(slice_of(name), slice_of(known));
+
+	if (d < *best) {
+		*best = d;
+		*nearest = known;
+	}
+}
+
+static struct fleet_pool *find_pool(struct control *c, const char *name, char *why, size_t why_len)
+{
+	struct fleet_pool *p = fleet_find_pool(&c->fleet, name);
+	const char *nearest = NULL;
+	size_t best = 4;
+
+	if (p != NULL)
+		return p;
+	list_for_each(it, &c->fleet.pools) consider(
+		name, pool_name(list_entry(it, struct fleet_pool, link)->pool), &nearest, &best);
+	unknown(why, why_len, "pool", name, nearest);
+	return NULL;
+}
+
+static struct fleet_backend *find_backend(struct fleet_pool *p, const char *name, char *why,
+					  size_t why_len)
+{
+	struct fleet_backend *fb = fleet_find_backend(p, name);
+	const char *nearest = NULL;
+	size_t best = 4;
+
+	if (fb != NULL)
+		return fb;
+	list_for_each(it, &p->backends) consider(
+		name, list_entry(it, struct fleet_backend, link)->backend->name, &nearest, &best);
+	unknown(why, why_len, "backend", name, nearest);
+	return NULL;
+}
+
+int report_backend(void *arg, enum admin_backend_op op, const char *pool, const char *backend,
+		   uint32_t weight, char *why, size_t why_len)
+{
+	struct control *c = arg;
+	struct fleet_pool *p = find_pool(c, pool, why, why_len);
+	struct fleet_backend *fb = p != NULL ? find_backend(p, backend, why, why_len) : NULL;
+
+	if (fb == NULL)
+		return -ENOENT;
+	switch (op) {
+	case ADMIN_DRAIN: backend_set_admin(fb->backend, BACKEND_DRAIN); break;
+	case ADMIN_READY: backend_set_admin(fb->backend, BACKEND_READY); break;
+	case ADMIN_MAINT: backend_set_admin(fb->backend, BACKEND_MAINT); break;
+	case ADMIN_WEIGHT:
+		if (set_weight(c, p, fb, weight) < 0) {
+			(void)snprintf(why, why_len, "out of memory");
+			return -ENOMEM;
+		}
+		break;
+	}
+	health_apply(c); /* maintenance stops checks */
+	log_notice(&c->log, "backend set by an operator pool=%s backend=%s state=%s weight=%u",
+		   pool, backend, backend_state_name(fb->backend), backend_weight(fb->backend));
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Threads: a worker on each, with a descriptor table of its own.
+ *
+ * All that crosses is made here before the first thread starts, so that its numbers hold in every
+ * table: each worker's mailbox and a socketpair on which it is passed its listening sockets.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "ev/loop.h"
+#include "ev/mailbox.h"
+#include "proxy/worker.h"
+#include "util/err.h"
+
+struct logger;
+struct threads;
+
+struct thread {
+	struct threads *all; /* borrows */
+	uint32_t id;
+	pthread_t handle;
+	bool is_started;
+	struct mailbox mail;
+	int channel[2]; /* [0] main's end, [1] the worker's */
+	struct worker
+		*worker; /* made and freed on the thread; main reads its stats while it runs */
+	int result;      /* of its start: 0 or a negative errno, then `why` */
+	struct err why;
+};
+
+struct threads {
+	uint32_t n;
+	struct thread *thread; /* owns */
+	enum loop_engine engine;
+	struct proxy proxy;               /* shared by the workers */
+	struct mailbox *main;             /* borrows */
+	struct logger *logger;            /* borrows */
+	uint32_t max_sessions, max_pipes; /* per worker, by its descriptors */
+	atomic_uint n_ready;
+};
+
+/*
+ * threads_new() - mailboxes and channels for `n` workers
+ *
+ * `max_fds` is the soft limit that holds for each worker's table. Returns 0 and sets *ret, or a
+ * negative errno with the reason in `e`.
+ */
+int threads_new(uint32_t n, enum loop_engine engine, uint32_t max_fds, struct mailbox *main,
+		struct logger *logger, struct err *e, struct threads **ret) LB_MUST_CHECK;
+
+/* Starts all and waits until each has its loop. On failure the reason is in `e`; then
+ * threads_free(). */
+int threads_start(struct threads *t, struct err *e) LB_MUST_CHECK;
+
+/* Waits for all to end (each has been ordered to quit). */
+void threads_join(struct threads *t);
+
+/* NULL is fine. Returns NULL. No thread may run. */
+struct threads *threads_free(struct threads *t);
+
+/* Gives an order to a worker. */
+void threads_order(struct threads *t, uint32_t id, struct mail *m);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Why a connection ended: one table, one row per reason.
+ *
+ * From it come the enum, the word in logs and statistics, the HTTP status that a client still
+ * waiting for an answer gets (0: none), the WebSocket close code a gentle end would carry, and the
+ * list in lb(8).
+ *
+ * Thread: any (constants). Layer: proxy.
+ */
+
+#include <stdint.h>
+
+/* clang-format off */
+#define SESS_ENDS(X) \
+	/* name            word                 status  close  meaning */ \
+	X(CLIENT_CLOSED,    "client_closed",     0,      1000,  "the client closed first") \
+	X(BACKEND_CLOSED,   "backend_closed",    0,      1001,  "the backend closed first") \
+	X(CLIENT_RESET,     "client_reset",      0,      1006,  "the client reset the connection") \
+	X(BACKEND_RESET,    "backend_reset",     502,    1006,  "the backend reset the connection") \
+	X(CLIENT_VANISHED,  "client_vanished",   0,      1006,  "the client stopped acknowledging") \
+	X(BACKEND_VANISHED, "backend_vanished",  502,    1006,  "the backend stopped acknowledging") \
+	X(CLIENT_STALLED,   "client_stalled",    0,      1008,  "the client is alive but took no byte for timeouts.user") \
+	X(BACKEND_STALLED,  "backend_stalled",   502,    1011,  "the backend is alive but took no byte for timeouts.user") \
+	X(COMPLETED,        "completed",         0,      1000,  "a plain request was answered to its end") \
+	X(IDLE,             "idle",              0,      1001,  "no byte moved for timeouts.idle (or timeouts.body)") \
+	X(HALF_CLOSED,      "half_closed",       0,      1001,  "one side had closed and no byte moved for timeouts.half_closed") \
+	X(HANDSHAKE_TIMEOUT,"handshake_timeout", 408,    1008,  "the request head was not complete within timeouts.handshake") \
+	X(BAD_REQUEST,      "bad_request",       400,    1002,  "the request was malformed or refused") \
+	X(NO_ROUTE,         "no_route",          404,    1008,  "no route matched") \
+	X(NO_BACKEND,       "no_backend",        503,    1013,  "no backend was usable, or all were full") \
+	X(NO_PORT,          "no_port",           503,    1013,  "no local port was left towards the backend") \
+	X(CONNECT_FAILED,   "connect_failed",    502,    1014,  "every backend tried refused") \
+	X(CONNECT_TIMEOUT,  "connect_timeout",   504,    1014,  "the last backend tried did not accept within timeouts.connect") \
+	X(RESPONSE_TIMEOUT, "response_timeout",  504,    1014,  "no response head within timeouts.upgrade or timeouts.response") \
+	X(BAD_RESPONSE,     "bad_response",      502,    1014,  "the backend's response head was malformed or cut short") \
+	X(BAD_ACCEPT,       "bad_accept",        502,    1014,  "the backend's 101 did not fit the request") \
+	X(STOP,             "stop",              0,      1001,  "lb stopped") \
+	X(ADMIN,            "admin",             0,      1001,  "an operator ended it")
+/* clang-format on */
+
+enum sess_end {
+	SESS_END_NONE, /* not ended yet */
+#define X(name, word, status, close, meaning) SESS_END_##name,
+	SESS_ENDS(X)
+#undef X
+		SESS_N_ENDS
+};
+
+/* "client_closed", …; "" for SESS_END_NONE. */
+const char *sess_end_word(enum sess_end e);
+
+/* The HTTP status a waiting client gets, or 0. */
+uint16_t sess_end_status(enum sess_end e);
+
+/* The close code of RFC 6455, 7.4.1 that tells the reason. */
+uint16_t sess_end_close_code(enum sess_end e);
+
+/* A sentence for lb(8). */
+const char *sess_end_meaning(enum sess_end e);

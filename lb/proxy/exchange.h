@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * An exchange: what a session needs from its first byte until its tunnel stands, or, for a plain
+ * request, until the response is over. It joins the client's side to a backend's.
+ *
+ * Lent by the worker from a slab; a relaying tunnel has none. Thread: owner worker. Layer: proxy.
+ */
+
+#include "balance/pool.h"
+#include "ev/buf.h"
+#include "net/queue.h"
+#include "proto/body.h"
+#include "proto/http1.h"
+#include "proto/upgrade.h"
+#include "proxy/end.h"
+#include "proxy/plan.h"
+
+struct session;
+
+struct exchange {
+	struct plan *plan;              /* counted */
+	const struct plan_listener *pl; /* borrows from the plan */
+	const struct conf_pool *conf;   /* borrows from the plan; NULL before the route is known */
+	struct buf *head[2];            /* counted: the request's and the response's bytes so far */
+	struct queue held;              /* the client's bytes that wait for the tunnel */
+	struct http1_head req, resp;
+	struct upgrade upgrade;
+	struct body body[2]; /* by the side that sends it */
+	struct pick pick;    /* the key, and the backends tried */
+	uint32_t n_tries;
+	enum sess_end failure; /* of the last try: decides the answer when none is left */
+	bool is_connect_late;  /* the connect in flight was cancelled: it took too long */
+	size_t source;         /* the local address in use, and how many were tried */
+	size_t n_sources_tried;
+};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/head.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct buf *head_new(struct buf_pool *pool, uint32_t n)
+{
+	enum buf_class class = n <= BUF_SMALL_BYTES ? BUF_SMALL : BUF_LARGE;
+
+	LB_ASSERT(n <= BUF_LARGE_BYTES);
+	/* A failed reservation leaves it to the get: something may be free. */
+	(void)buf_reserve(pool, class, 1);
+	return buf_get(pool, class);
+}
+
+int head_add(struct buf **head, struct buf_pool *pool, struct buf *b)
+{
+	struct buf *h = *head;
+
+	LB_ASSERT(b->off == 0);
+	if (h == NULL) {
+		*head = b;
+		return 0;
+	}
+	if (h->len + b->len > h->cap) {
+		struct buf *larger = head_new(pool, h->len + b->len);
+		if (larger == NULL) {
+			buf_put(pool, b);
+			return -ENOMEM;
+		}
+		memcpy(larger->data, h->data, h->len);
+		larger->len = h->len;
+		buf_put(pool, h);
+		*head = h = larger;
+	}
+	memcpy(h->data + h->len, b->data, b->len);
+	h->len += b->len;
+	buf_put(pool, b);
+	return 0;
+}
+
+int head_cut_rest(struct buf *head, struct buf_pool *pool, uint32_t n, struct buf **ret)
+{
+	LB_ASSERT(n <= head->len);
+	uint32_t rest = head->len - n;
+	struct buf *b = NULL;
+
+	if (rest > 0) {
+		b = head_new(pool, rest);
+		if (b == NULL)
+			return -ENOMEM;
+		memcpy(b->data, head->data + n, rest);
+		b->len = rest;
+		head->len = n;
+	}
+	*ret = b;
+	return 0;
+}

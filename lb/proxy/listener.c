@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker's listening socket moves PARKED -> OPEN -> CLOSING -> CLOSED, or PARKED -> CLOSED.
+ *
+ * Thread: owner worker; struct listener itself is made on main.
+ */
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/plan.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+#include "util/slab.h"
+
+/* ---- the shared object ----------------------------------------------------------------------- */
+
+struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
+			      uint32_t n_workers)
+{
+	char text[ADDR_TEXT_MAX];
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	atomic_init(&l->refs, 1);
+	atomic_init(&l->name, name);
+	l->number = number;
+	l->addr = *addr;
+	l->n_workers = n_workers;
+	l->text = strdup(addr_format(addr, text));
+	l->tally = aligned_alloc(_Alignof(struct listener_tally), n_workers * sizeof(*l->tally));
+	if (l->text == NULL || l->tally == NULL)
+		return listener_unref(l);
+	memset(l->tally, 0, n_workers * sizeof(*l->tally));
+	return l;
+}
+
+struct listener *listener_ref(struct listener *l)
+{
+	atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+	return l;
+}
+
+struct listener *listener_unref(struct listener *l)
+{
+	if (l == NULL || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	free(l->tally);
+	free(l->text);
+	free(l);
+	return NULL;
+}
+
+/* ---- a worker's socket ----------------------------------------------------------------------- */
+
+static struct listener_tally *tally_of(const struct listen_socket *ls)
+{
+	return &ls->listener->tally[ls->worker->id];
+}
+
+static op_tag tag_of(const struct listen_socket *ls)
+{
+	return tag_make(CLASS_LISTEN, 0, slab_handle_of(ls->worker->sockets, ls));
+}
+
+struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, int fd)
+{
+	struct listen_socket *ls = NULL;
+
+	if (slab_reserve(w->sockets, 1) == 0)
+		ls = slab_get(w->sockets);
+	if (ls == NULL) {
+		loop_close(w->loop, fd);
+		return NULL;
+	}
+	ls->worker = w;
+	ls->listener = listener_ref(l);
+	ls->fd = fd;
+	ls->state = LISTEN_PARKED;
+	list_add_tail(&w->listen, &ls->link);
+	return ls;
+}
+
+static void free_if_unused(struct listen_socket *ls)
+{
+	if (ls->state != LISTEN_CLOSED || ls->n_sessions > 0)
+		return;
+	list_del(&ls->link);
+	listener_unref(ls->listener);
+	slab_put(ls->worker->sockets, ls);
+}
+
+void listen_socket_session_ended(struct listen_socket *ls)
+{
+	LB_ASSERT(ls->n_sessions > 0);
+	ls->n_sessions--;
+	counter_sub(&tally_of(ls)->active, 1);
+	free_if_unused(ls);
+}
+
+void listen_socket_arm(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	if (ls->state != LISTEN_OPEN || ls->is_armed)
+		return;
+	bool is_many = worker_is_roomy(w);
+	if (!is_many) {
+		if (!worker_reserve(w)) {
+			worker_pause(w, "connection limit");
+			return;
+		}
+		ls->has_place = true;
+	}
+	ls->is_armed = true;
+	ls->is_cancelled = false;
+	loop_accept(w->loop, ls->fd, is_many, tag_of(ls));
+}
+
+void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struct plan_listener *pl)
+{
+	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN);
+	struct plan *old = ls->plan;
+	ls->plan = plan_ref(plan);
+	plan_unref(old);
+	ls->pl = pl;
+	ls->state = LISTEN_OPEN;
+	listen_socket_arm(ls);
+}
+
+/* A connection that holds a place from here on; the place goes with the session. */
+static void take_in(struct listen_socket *ls, int fd)
+{
+	struct worker *w = ls->worker;
+
+	/* Counted before the session runs: it may end at once. */
+	ls->n_sessions++;
+	counter_add(&tally_of(ls)->accepted, 1);
+	counter_add(&tally_of(ls)->active, 1);
+	if (session_new(w, ls, fd) != NULL)
+		return;
+	ls->n_sessions--;
+	counter_add(&tally_of(ls)->rejected, 1);
+	counter_sub(&tally_of(ls)->active, 1);
+	worker_release(w);
+}
+
+/* No accept is in flight any more: what has queued up is served, then the socket closes. */
+static void close_now(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	while (ls->plan != NULL && worker_reserve(w)) {
+		int fd = loop_accept_now(w->loop, ls->fd);
+		if (fd < 0) {
+			worker_release(w);
+			if (fd == -ECONNABORTED)
+				continue;
+			break;
+		}
+		take_in(ls, fd);
+	}
+	loop_close(w->loop, ls->fd);
+	ls->fd = -1;
+	ls->pl = NULL;
+	ls->plan = plan_unref(ls->plan);
+	ls->state = LISTEN_CLOSED;
+	free_if_unused(ls);
+}
+
+void listen_socket_close(struct listen_socket *ls)
+{
+	if (ls->state == LISTEN_CLOSING || ls->state == LISTEN_CLOSED)
+		return;
+	if (!ls->is_armed) {
+		close_now(ls);
+		return;
+	}
+	ls->state = LISTEN_CLOSING;
+	ls->is_cancelled = true;
+	loop_cancel(ls->worker->loop, ls->fd, tag_of(ls));
+}
+
+/* Whether the kernel, not a peer, is the reason that an accept failed. */
+static bool is_exhausted(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+void listen_socket_on_completion(void *arg, const struct completion *c)
+{
+	struct worker *w = arg;
+	struct listen_socket *ls = slab_find(w->sockets, tag_handle(c->tag));
+
+	LB_ASSERT(ls != NULL && ls->is_armed);
+	if (!c->more)
+		ls->is_armed = false;
+
+	bool has_place = ls->has_place;
+	ls->has_place = false;
+	if (c->res >= 0) {
+		/* A multishot accept is armed only while there are more places than can come at
+		 * once. */
+		if (!has_place && !worker_reserve(w))
+			loop_close(w->loop, c->res);
+		else
+			take_in(ls, c->res);
+	} else if (has_place) {
+		worker_release(w);
+	}
+
+	if (c->more) {
+		if (!worker_is_roomy(w) && !ls->is_cancelled) {
+			ls->is_cancelled = true;
+			loop_cancel(w->loop, ls->fd, tag_of(ls));
+		}
+		return;
+	}
+	if (ls->state == LISTEN_CLOSING) {
+		close_now(ls);
+	} else if (is_exhausted(c->res)) {
+		worker_pause(w, strerror(-c->res));
+	} else {
+		listen_socket_arm(ls);
+	}
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Listeners: the bound address (shared, counted, outlives configurations) and each worker's own
+ * listening socket on it.
+ *
+ * Main makes a struct listener and binds one SO_REUSEPORT socket per worker; each worker takes its
+ * socket over SCM_RIGHTS (worker_order.c), accepts from it, and at the end cancels its accept,
+ * takes what the kernel has queued, serves it and closes.
+ *
+ * Near a limit a worker accepts one connection at a time, each with a place reserved beforehand, so
+ * that limits are exact and a full table never spins; with no place left it does not accept at all
+ * until a session ends.
+ *
+ * Layer: proxy.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ev/loop.h"
+#include "util/list.h"
+#include "util/metric.h"
+#include "util/sockaddr.h"
+
+struct plan;
+struct plan_listener;
+struct worker;
+
+/* thread: the worker of its index writes, any reads */
+struct listener_tally {
+	struct counter accepted;
+	struct counter rejected; /* answered or closed by lb itself, before a backend was reached */
+	struct counter active;   /* a gauge */
+} LB_CACHE_ALIGNED;
+
+/* thread: any; but for the counters, written by main only before workers know of it */
+struct listener {
+	atomic_uint refs;
+	uint64_t number;            /* unique in this process; names it in transfers */
+	struct addr addr;           /* its identity; the real port */
+	bool is_any_port;           /* the file says port 0 */
+	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
+	_Atomic(const char *) name; /* interned; a reload may rename it */
+	uint32_t n_workers;
+	struct listener_tally *tally; /* owns: one per worker */
+};
+
+/* Returns one with one reference, or NULL when memory is short. Thread: main. */
+struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
+			      uint32_t n_workers);
+struct listener *listener_ref(struct listener *l);
+/* NULL is fine. Returns NULL. Thread: any. */
+struct listener *listener_unref(struct listener *l);
+
+enum listen_state {
+	LISTEN_PARKED,  /* taken, not accepting: a reload is being prepared */
+	LISTEN_OPEN,    /* accepting, or paused at a limit */
+	LISTEN_CLOSING, /* waits for the last completion of its accept */
+	LISTEN_CLOSED,  /* kept for the sessions that came in by it */
+};
+
+/* A worker's socket on a listener. thread: owner worker */
+struct listen_socket {
+	struct list link;               /* worker->sockets */
+	struct worker *worker;          /* borrows */
+	struct listener *listener;      /* counted */
+	struct plan *plan;              /* counted, while it is open or closing */
+	const struct plan_listener *pl; /* borrows from `plan` */
+	int fd;                         /* -1 once closed */
+	enum listen_state state;
+	bool is_armed;       /* an accept is in flight */
+	bool is_cancelled;   /* ... that was asked to end */
+	bool has_place;      /* a place is reserved for the accept in flight */
+	uint32_t n_sessions; /* living sessions that came in by it */
+};
+
+/* Takes over `fd`. Returns a parked socket, or NULL when memory is short (`fd` is closed then). */
+struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, int fd);
+
+/* Begins to accept, or goes on after a pause or a change of limits. */
+void listen_socket_open(struct listen_socket *ls, struct plan *plan,
+			const struct plan_listener *pl);
+
+/* Arms an accept if none is in flight and there is a place; else counts a pause. */
+void listen_socket_arm(struct listen_socket *ls);
+
+/* Stops accepting, takes in what the kernel has queued, closes; freed with its last session. */
+void listen_socket_close(struct listen_socket *ls);
+
+/* A session that came in by it has ended. */
+void listen_socket_session_ended(struct listen_socket *ls);
+
+/* Completions of class CLASS_LISTEN. `arg` is the worker. */
+void listen_socket_on_completion(void *arg, const struct completion *c);

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Orders on the worker's side. All but CONNS are done within one turn; CONNS, and the timers of old
+ * sessions after an APPLY, walk the sessions in slices, so that a worker with a million of them
+ * keeps serving meanwhile.
+ *
+ * Thread: order_new() and order_free() on main, the rest on the worker.
+ */
+#include "proxy/order.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "proxy/listener.h"
+#include "proxy/plan.h"
+#include "proxy/relay.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+#include "util/slab.h"
+
+/* Sessions looked at per turn: some tens of microseconds. */
+#define WALK_SLICE 256
+
+struct order *order_new(enum order_kind kind, uint32_t worker)
+{
+	struct order *o = calloc(1, sizeof(*o));
+
+	if (o != NULL) {
+		o->mail.run = order_run;
+		o->kind = kind;
+		o->worker = worker;
+	}
+	return o;
+}
+
+struct order *order_free(struct order *o)
+{
+	if (o == NULL)
+		return NULL;
+	for (size_t i = 0; i < o->n_listeners; i++)
+		listener_unref(o->listeners[i]);
+	for (size_t i = 0; i < o->n_members; i++)
+		members_unref(o->members[i]);
+	for (size_t i = 0; i < o->n_rows; i++)
+		backend_unref(o->rows[i].backend);
+	plan_unref(o->plan);
+	free(o->listeners);
+	free(o->plan_index);
+	free(o->members);
+	free(o->rows);
+	free(o);
+	return NULL;
+}
+
+static void run_done(struct mail *m, void *main_arg)
+{
+	struct order *o = (struct order *)m;
+
+	o->done(o, main_arg);
+}
+
+void order_answer(struct worker *w, struct order *o)
+{
+	o->mail.run = run_done;
+	mailbox_post(w->main, &o->mail);
+}
+
+/* ---- sockets --------------------------------------------------------------------------------- */
+
+/* The sockets were put into the channel before the order was posted. */
+static int take_sockets(struct worker *w, const struct order *o)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < o->n_listeners; i++) {
+		uint64_t number;
+		int fd = loop_take_fd(w->loop, w->channel, &number);
+
+		if (fd == -EMFILE) { /* the kernel dropped it: the table is full */
+			result = fd;
+			continue;
+		}
+		if (fd < 0)
+			return fd;
+		if (number != o->listeners[i]->number) {
+			loop_close(w->loop, fd);
+			return -EPROTO;
+		}
+		if (listen_socket_new(w, o->listeners[i], fd) == NULL)
+			result = -ENOMEM;
+	}
+	return result;
+}
+
+static void drop_parked(struct worker *w)
+{
+	list_for_each(it, &w->listen)
+	{
+		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (ls->state == LISTEN_PARKED)
+			listen_socket_close(ls);
+	}
+}
+
+/* ---- a new configuration --------------------------------------------------------------------- */
+
+static int set_members(struct worker *w, struct members *m)
+{
+	uint32_t slot = m->pool->slot;
+
+	if (slot >= w->n_members) {
+		struct members **grown = reallocarray(w->members, slot + 1, sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		memset(grown + w->n_members, 0, (slot + 1 - w->n_members) * sizeof(*grown));
+		w->members = grown;
+		w->n_members = slot + 1;
+	}
+	members_unref(w->members[slot]);
+	w->members[slot] = members_ref(m);
+	return 0;
+}
+
+/* Pools that left the configuration give their members up, so that removed backends can go. */
+static void forget_members(struct worker *w, const struct order *o)
+{
+	for (uint32_t slot = 0; slot < w->n_members; slot++) {
+		bool is_named = false;
+		for (size_t i = 0; i < o->n_members && !is_named; i++)
+			is_named = o->members[i]->pool->slot == slot;
+		if (!is_named)
+			w->members[slot] = members_unref(w->members[slot]);
+	}
+}
+
+static const struct plan_listener *listener_in_plan(const struct order *o, const struct listener *l)
+{
+	for (size_t i = 0; i < o->n_listeners; i++)
+		if (o->listeners[i] == l)
+			return &o->plan->listeners[o->plan_index[i]];
+	return NULL;
+}
+
+/* Main has seen to it that nothing in here can be refused; memory for the members is the exception.
+ */
+static int apply(struct worker *w, struct order *o)
+{
+	for (size_t i = 0; i < o->n_members; i++) {
+		int r = set_members(w, o->members[i]);
+		if (r < 0)
+			return r;
+	}
+	forget_members(w, o);
+
+	struct plan *old = w->plan;
+	w->plan = plan_ref(o->plan);
+	list_for_each(it, &w->listen)
+	{
+		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		const struct plan_listener *pl = listener_in_plan(o, ls->listener);
+
+		if (pl == NULL)
+			listen_socket_close(ls);
+		else if (ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN)
+			listen_socket_open(ls, w->plan, pl);
+	}
+	plan_unref(old);
+	worker_resume(w);
+	return 0;
+}
+
+/* ---- walks ----------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct conn_filter *f, const struct session *s, uint64_t age_ns)
+{
+	if (age_ns < f->min_age_ns)
+		return false;
+	if (f->pool[0] != '\0' && (s->pool == NULL || strcmp(pool_name(s->pool), f->pool) != 0))
+		return false;
+	if (f->backend[0] != '\0' &&
+	    (s->backend == NULL || strcmp(s->backend->name, f->backend) != 0))
+		return false;
+	return !f->has_client || cidr_contains(&f->client, &s->client);
+}
+
+static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
+{
+	if (o->n_rows == o->rows_cap) {
+		size_t cap = o->rows_cap ? 2 * o->rows_cap : 64;
+		struct conn_row *grown = reallocarray(o->rows, cap, sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		o->rows = grown;
+		o->rows_cap = cap;
+	}
+
+	struct conn_row *row = &o->rows[o->n_rows++];
+	*row = (struct conn_row){
+		.id = s->id,
+		.client = s->client,
+		.listener = atomic_load_explicit(&s->from->listener->name, memory_order_acquire),
+		.backend = s->backend != NULL ? backend_ref(s->backend) : NULL,
+		.state = session_state_name(s),
+		.age_ns = age_ns,
+		.bytes_in = s->flow[CLIENT].n_sent,
+		.bytes_out = s->flow[BACKEND].n_sent,
+	};
+	if (s->pool != NULL)
+		(void)strncpy(row->pool, pool_name(s->pool), sizeof(row->pool) - 1);
+	return 0;
+}
+
+/* Wakes the worker's next turn at once, for another slice. */
+static void wake_walk(struct worker *w)
+{
+	loop_timer_start(w->loop, &w->walk_timer, 0);
+}
+
+void order_walk(struct worker *w)
+{
+	struct order *o = w->walk;
+	uint64_t now_ns = loop_now_ns(w->loop);
+
+	for (int i = 0; i < WALK_SLICE; i++) {
+		struct session *s = slab_next(w->sessions, &w->walk_cursor);
+		if (s == NULL || (o->kind == ORDER_CONNS && o->n_rows >= o->filter.limit)) {
+			w->walk = o->next_walk;
+			w->walk_cursor = 0;
+			order_answer(w, o);
+			if (w->walk != NULL)
+				wake_walk(w);
+			return;
+		}
+		if (s->state == SESS_DEAD)
+			continue;
+		if (o->kind == ORDER_APPLY) {
+			/* Its pool's time-outs may have changed. */
+			if (s->state == SESS_RELAY)
+				relay_watch_time(s);
+			continue;
+		}
+		uint64_t age_ns = now_ns - s->start_ns;
+		if (is_wanted(&o->filter, s, age_ns) && add_row(o, s, age_ns) < 0)
+			o->result = -ENOMEM;
+	}
+	wake_walk(w);
+}
+
+void order_end_walks(struct worker *w)
+{
+	while (w->walk != NULL) {
+		struct order *o = w->walk;
+		w->walk = o->next_walk;
+		order_answer(w, o);
+	}
+	loop_timer_stop(w->loop, &w->walk_timer);
+}
+
+/* One walk at a time; the others wait in order. */
+static void begin_walk(struct worker *w, struct order *o)
+{
+	struct order **end = &w->walk;
+
+	while (*end != NULL)
+		end = &(*end)->next_walk;
+	*end = o;
+	if (w->walk == o) {
+		w->walk_cursor = 0;
+		wake_walk(w);
+	}
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void stop_accepting(struct worker *w)
+{
+	w->is_stopping = true;
+	list_for_each(it, &w->listen)
+		listen_socket_close(list_entry(it, struct listen_socket, link));
+}
+
+static void quit(struct worker *w, struct order *o)
+{
+	uint32_t cursor = 0;
+	struct session *s;
+
+	stop_accepting(w);
+	while ((s = slab_next(w->sessions, &cursor)) != NULL)
+		session_abort(s, SESS_END_STOP);
+	w->quit = o; /* answered at the end of a turn, when all are buried */
+}
+
+void order_run(struct mail *m, void *arg)
+{
+	struct worker *w = arg;
+	struct order *o = (struct order *)m;
+
+	switch (o->kind) {
+	case ORDER_TAKE: o->result = take_sockets(w, o); break;
+	case ORDER_DROP: drop_parked(w); break;
+	case ORDER_APPLY:
+		o->result = apply(w, o);
+		if (o->result == 0) {
+			begin_walk(w, o);
+			return;
+		}
+		break;
+	case ORDER_MEMBERS: o->result = set_members(w, o->members[0]); break;
+	case ORDER_CONNS: begin_walk(w, o); return;
+	case ORDER_STOP: stop_accepting(w); break;
+	case ORDER_QUIT: quit(w, o); return;
+	}
+	order_answer(w, o);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/plan.h"
+
+#include <stdlib.h>
+
+#include "proxy/names.h"
+
+static void plan_free(struct plan *p)
+{
+	for (size_t i = 0; i < p->n_listeners; i++) {
+		route_table_free(p->listeners[i].routes);
+		free(p->listeners[i].route_name);
+	}
+	for (size_t i = 0; i < p->n_pools; i++)
+		pool_unref(p->pools[i].pool);
+	free(p->listeners);
+	free(p->pools);
+	conf_unref(p->conf);
+	free(p);
+}
+
+static bool resolve_listener(struct plan *p, size_t i, struct names *names)
+{
+	struct plan_listener *pl = &p->listeners[i];
+	const struct conf_listener *c = &p->conf->listeners[i];
+
+	pl->conf = c;
+	pl->pool = c->pool == CONF_NO_POOL ? NULL : &p->pools[c->pool];
+	if (c->mode == CONF_MODE_TCP)
+		return true;
+
+	pl->routes = route_table_new(c);
+	pl->route_name = calloc(c->n_routes + 1, sizeof(*pl->route_name));
+	if (pl->routes == NULL || pl->route_name == NULL)
+		return false;
+	for (size_t r = 0; r < c->n_routes; r++) {
+		pl->route_name[r] = names_intern(names, c->routes[r].name);
+		if (pl->route_name[r] == NULL)
+			return false;
+	}
+	return true;
+}
+
+struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names *names)
+{
+	struct plan *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	atomic_init(&p->refs, 1);
+	p->conf = conf_ref(conf);
+	p->listeners = calloc(conf->n_listeners, sizeof(*p->listeners));
+	p->pools = calloc(conf->n_pools, sizeof(*p->pools));
+	if (p->listeners == NULL || p->pools == NULL) {
+		plan_free(p);
+		return NULL;
+	}
+
+	for (size_t i = 0; i < conf->n_pools; i++)
+		p->pools[p->n_pools++] =
+			(struct plan_pool){ .conf = &conf->pools[i], .pool = pool_ref(pools[i]) };
+	for (size_t i = 0; i < conf->n_listeners; i++) {
+		p->n_listeners++;
+		if (!resolve_listener(p, i, names)) {
+			plan_free(p);
+			return NULL;
+		}
+	}
+	return p;
+}
+
+struct plan *plan_ref(struct plan *p)
+{
+	/* Whoever counts has a reference already, so nothing needs to be ordered. */
+	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	return p;
+}
+
+struct plan *plan_unref(struct plan *p)
+{
+	/* The last to let go must see what all others did before. */
+	if (p != NULL && atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+		plan_free(p);
+	return NULL;
+}

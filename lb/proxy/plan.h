@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The plan: a frozen configuration with its names resolved to run-time objects.
+ *
+ * Each successful load makes one. Workers hold the newest; sessions that still shake hands hold the
+ * one they came in under; with the last of them an old one is freed. Backends are not in it: a
+ * pool's members reach the workers apart, by mail (struct members).
+ *
+ * Thread: made on main, read on any. Layer: proxy.
+ */
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "balance/pool.h"
+#include "balance/route.h"
+#include "conf/conf.h"
+#include "util/sockaddr.h"
+
+struct names;
+
+struct plan_listener {
+	const struct conf_listener *conf; /* borrows from the plan's configuration */
+	struct route_table *routes;       /* owns; NULL in mode tcp */
+	struct plan_pool *pool;           /* borrows: where no route matches; NULL: 404 */
+	const char **route_name;          /* owns the array; the names are interned */
+};
+
+struct plan_pool {
+	const struct conf_pool *conf; /* borrows */
+	struct pool *pool;            /* counted */
+};
+
+struct plan {
+	/* private to plan.c */
+	atomic_uint refs;
+
+	struct conf *conf; /* counted */
+	size_t n_listeners;
+	struct plan_listener *listeners; /* owns; in the order of conf->listeners */
+	size_t n_pools;
+	struct plan_pool *pools; /* owns; in the order of conf->pools */
+};
+
+/*
+ * plan_new() - resolve a configuration
+ *
+ * pools[i] is the run-time pool of conf->pools[i]; a reference is taken of each and of the
+ * configuration. Returns a plan with one reference, or NULL when memory is short. Thread: main.
+ */
+struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names *names);
+
+struct plan *plan_ref(struct plan *p);
+/* NULL is fine. Returns NULL. Thread: any. */
+struct plan *plan_unref(struct plan *p);

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The relay's rules, in the order of the design:
+ *
+ * - A flow holds at most its limit of bytes (64 KiB; 256 KiB where it proves bulk) and 16 buffers,
+ *   then its source is not read; a receive is armed with the room that is left.
+ * - One send is in flight per flow; what gathers behind it, or within a turn, goes out together.
+ * - A FIN is passed on once what came before it is out; a reset once that was acknowledged.
+ * - A failed send ends only that flow: the other is read to its end, for the peer's last words.
+ * - A side that is not read is polled for errors, so that its reset is noticed.
+ *
+ * Thread: owner worker. Hot: no allocation, no lock.
+ */
+#include "proxy/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "net/sock.h"
+#include "proxy/exchange.h"
+#include "proxy/reply.h"
+#include "proxy/splice.h"
+#include "proxy/worker.h"
+
+#define MAX_BUFS 16 /* design, section 4, rule 2 */
+#define BULK_BYTES (256u << 10)
+#define BULK_FULL_BUFS 8 /* full buffers in a row that prove bulk; a guess, never tuned */
+
+static enum side other(enum side s)
+{
+	return s == CLIENT ? BACKEND : CLIENT;
+}
+
+static enum sess_op op_recv(enum side from)
+{
+	return OP_RECV_CLIENT + from;
+}
+
+static enum sess_op op_send(enum side from)
+{
+	return OP_SEND_BACKEND + from;
+}
+
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+/* What a socket's error says of the peer on `side`. */
+static enum sess_end error_reason(struct session *s, enum side side, int error)
+{
+	bool is_client = side == CLIENT;
+
+	if (error == -ETIMEDOUT) {
+		uint32_t user_ms = pool_user_ms(s->pool);
+		uint32_t within_ms =
+			user_ms / 4 * 3; /* who vanished was last heard before user_ms */
+		if (user_ms != CONF_OFF && sock_is_alive(s->worker->loop, s->fd[side], within_ms))
+			return is_client ? SESS_END_CLIENT_STALLED : SESS_END_BACKEND_STALLED;
+		return is_client ? SESS_END_CLIENT_VANISHED : SESS_END_BACKEND_VANISHED;
+	}
+	if (error == -EHOSTUNREACH || error == -ENETUNREACH || error == -EHOSTDOWN)
+		return is_client ? SESS_END_CLIENT_VANISHED : SESS_END_BACKEND_VANISHED;
+	return is_client ? SESS_END_CLIENT_RESET : SESS_END_BACKEND_RESET;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static bool is_half_closed(const struct session *s)
+{
+	return s->flow[CLIENT].is_eof || s->flow[BACKEND].is_eof || s->flow[CLIENT].is_dead ||
+	       s->flow[BACKEND].is_dead;
+}
+
+static uint32_t quiet_limit_ms(const struct session *s)
+{
+	if (!s->is_tunnel)
+		return s->x->conf->body_ms;
+	return is_half_closed(s) ? pool_half_closed_ms(s->pool) : pool_idle_ms(s->pool);
+}
+
+void relay_watch_time(struct session *s)
+{
+	session_timeout(s, quiet_limit_ms(s));
+}
+
+void relay_on_timeout(struct session *s)
+{
+	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - s->active_ms;
+	uint32_t limit_ms = quiet_limit_ms(s);
+
+	if (quiet_ms < limit_ms) {
+		session_timeout(s, limit_ms - quiet_ms);
+		return;
+	}
+	session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED : SESS_END_IDLE);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static uint32_t flow_limit(const struct session *s, const struct flow *f)
+{
+	/* The pool is not known while a request head is read: its default then. */
+	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
+
+	return f->is_bulk && limit < BULK_BYTES ? BULK_BYTES : limit;
+}
+
+/*
+ * How many bytes may be received now. While much is queued there is none: arming for every few
+ * bytes that a slow reader takes would cost more than it gives.
+ */
+static uint32_t flow_room(const struct session *s, const struct flow *f)
+{
+	uint32_t limit = flow_limit(s, f);
+	const struct queue *q = f->kind == FLOW_HOLD ? &s->x->held : &f->queue;
+	uint32_t held = q->bytes + f->n_in_pipe;
+
+	if (held == 0)
+		return limit;
+	if (q->n_bufs >= MAX_BUFS || buf_is_tight(s->worker->loop->bufs) || held > limit / 2)
+		return 0;
+	return limit - held;
+}
+
+/* Nothing is received from `side` for now: its reset must be noticed all the same. */
+static void watch_errors(struct session *s, enum side side)
+{
+	enum sess_op op = OP_ERR_CLIENT + side;
+
+	if (s->flow[side].is_eof || s->flow[side].is_sick || session_is_in_flight(s, op))
+		return;
+	loop_poll(s->worker->loop, s->fd[side], 0, session_start_op(s, op));
+}
+
+void relay_read(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+
+	if (s->fd[from] < 0 || f->is_eof || session_is_in_flight(s, op_recv(from)))
+		return;
+	if (f->pipe != NULL || splice_wants(s, from))
+		splice_run(s, from);
+	else
+		relay_read_buffered(s, from);
+}
+
+void relay_read_buffered(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+
+	LB_ASSERT(!session_is_in_flight(s, op_recv(from)));
+	uint32_t room = f->is_dead ? 0 : flow_room(s, f);
+	if (room == 0) {
+		watch_errors(s, from);
+		return;
+	}
+	loop_recv(s->worker->loop, s->fd[from], room, f->is_bulk ? BUF_LARGE : BUF_SMALL,
+		  session_start_op(s, op_recv(from)));
+}
+
+/* Full buffers in a row make a flow bulk; as many small pieces in a row make it quiet again. */
+static void judge_bulk(struct flow *f, const struct buf *b)
+{
+	bool is_full = b->len == b->cap;
+	bool is_small = b->len < BUF_SMALL_BYTES;
+
+	if (f->is_bulk ? !is_small : !is_full) {
+		f->n_full = 0;
+		return;
+	}
+	if (++f->n_full == BULK_FULL_BUFS) {
+		f->is_bulk = !f->is_bulk;
+		f->n_full = 0;
+	}
+}
+
+/* Lets the bytes of a plain message's body pass, and nothing behind it. */
+static void take_body(struct session *s, enum side from, struct buf *b)
+{
+	struct flow *f = &s->flow[from];
+	size_t used = 0;
+	enum body_verdict v = body_feed(&s->x->body[from], b->data + b->off, b->len, &used);
+
+	b->len = (uint32_t)used;
+	if (v == BODY_MORE)
+		return;
+
+	f->is_eof = true;
+	session_cancel_op(s, op_recv(from));
+	if (v == BODY_BAD && from == CLIENT && s->state != SESS_RELAY)
+		reply_error(s, SESS_END_BAD_REQUEST, "malformed chunked body");
+	else if (v == BODY_BAD) /* an answer is on its way already: it can only be cut */
+		session_kill(s, from == CLIENT ? SESS_END_BAD_REQUEST : SESS_END_BAD_RESPONSE);
+	else if (from == BACKEND)
+		session_blame(s, SESS_END_COMPLETED);
+}
+
+void relay_take(struct session *s, enum side from, struct buf *b)
+{
+	struct flow *f = &s->flow[from];
+	struct buf_pool *pool = s->worker->loop->bufs;
+
+	if (f->is_dead || f->is_eof) {
+		buf_put(pool, b);
+		return;
+	}
+	if (f->kind == FLOW_WS)
+		worker_count_frames(s->worker, from,
+				    ws_track_feed(&f->ws, b->data + b->off, b->len));
+	else if (f->kind == FLOW_BODY)
+		take_body(s, from, b);
+
+	if (b->len == 0 || s->state == SESS_DEAD || s->state == SESS_DRAIN) {
+		buf_put(pool, b);
+		if (s->state == SESS_RELAY)
+			session_mark_dirty(s, from); /* for relay_check(): the body may be over */
+		return;
+	}
+	if (f->kind == FLOW_HOLD) {
+		queue_push(&s->x->held, pool, b);
+		return;
+	}
+	queue_push(&f->queue, pool, b);
+	session_mark_dirty(s, from);
+}
+
+void relay_on_recv(struct session *s, enum side from, const struct completion *c)
+{
+	if (c->res > 0) {
+		s->active_ms = loop_now_ms(s->worker->loop);
+		judge_bulk(&s->flow[from], c->buf);
+		relay_take(s, from, c->buf);
+	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
+		relay_source_ended(s, from, c->res);
+		return;
+	}
+	if (c->more || s->state == SESS_DEAD)
+		return;
+	relay_read(s, from);
+}
+
+/* Nothing more can be sent to `side`: what waits for it is dropped, its source is no longer read.
+ */
+static void stop_sending_to(struct session *s, enum side side)
+{
+	enum side from = other(side);
+	struct flow *f = &s->flow[from];
+
+	if (f->is_dead)
+		return;
+	f->is_dead = true;
+	/* While a send is in flight the kernel has its buffers: relay_on_send() clears then. */
+	if (!session_is_in_flight(s, op_send(from)))
+		queue_clear(&f->queue, s->worker->loop->bufs);
+	splice_drop(s, from);
+	session_cancel_op(s, op_recv(from));
+	if (!session_is_in_flight(s, op_recv(from)) && s->state == SESS_RELAY)
+		watch_errors(s, from);
+}
+
+void relay_on_error_poll(struct session *s, enum side side, const struct completion *c)
+{
+	struct flow *f = &s->flow[side];
+
+	if (c->res == -ECANCELED || f->is_eof || session_is_in_flight(s, op_recv(side)))
+		return;
+	/*
+	 * Its end, or its error, waits in the kernel behind our back-pressure: what came before is
+	 * read when there is room, and then the rest is found. Until then no poll would tell
+	 * anything new.
+	 */
+	f->is_sick = true;
+	enum side from = other(side);
+	bool is_gone =
+		c->res < 0 || c->res & POLLERR ||
+		(c->res & POLLHUP && !s->flow[from].is_shut); /* else: both ways have ended */
+	if (is_gone)
+		stop_sending_to(s, side);
+	relay_read(s, side);
+	relay_check(s);
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+void relay_source_ended(struct session *s, enum side from, int error)
+{
+	struct flow *f = &s->flow[from];
+
+	if (f->is_eof)
+		return;
+	f->is_eof = true;
+	s->active_ms = loop_now_ms(s->worker->loop);
+	if (error < 0) {
+		f->is_reset = true;
+		session_blame(s, error_reason(s, from, error));
+		stop_sending_to(s, from);
+	} else if (f->kind == FLOW_BODY && from == BACKEND &&
+		   body_is_until_close(&s->x->body[BACKEND])) {
+		session_blame(s, SESS_END_COMPLETED);
+	} else {
+		session_blame(s, from == CLIENT ? SESS_END_CLIENT_CLOSED : SESS_END_BACKEND_CLOSED);
+	}
+	if (s->state != SESS_RELAY)
+		return;
+	relay_check(s);
+	if (s->state == SESS_RELAY)
+		relay_watch_time(s);
+}
+
+/* Both flows are over. How the sides are closed depends on how they ended. */
+static void finish(struct session *s)
+{
+	bool client_was_reset = s->flow[CLIENT].is_reset;
+	bool backend_was_reset = s->flow[BACKEND].is_reset;
+
+	if (client_was_reset || backend_was_reset)
+		reply_reset(s, client_was_reset ? BACKEND : CLIENT);
+	else if (!s->flow[CLIENT].is_eof)
+		reply_linger(s); /* unread bytes would turn our close into a reset */
+	else
+		session_kill(s, SESS_END_BACKEND_CLOSED);
+}
+
+/* Whether all that came from `from` is out; passes its end on when it has one. */
+static bool flow_is_over(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+
+	if (f->is_dead || f->is_shut)
+		return true;
+	if (!f->is_eof || !queue_is_empty(&f->queue) || f->n_in_pipe > 0 ||
+	    session_is_in_flight(s, op_send(from)))
+		return false;
+	if (!f->is_reset && !f->keeps_open)
+		(void)loop_shutdown(s->worker->loop, s->fd[other(from)], SHUT_WR);
+	f->is_shut = true;
+	return true;
+}
+
+void relay_check(struct session *s)
+{
+	if (s->state != SESS_RELAY)
+		return;
+
+	bool is_request_over = flow_is_over(s, CLIENT);
+	bool is_response_over = flow_is_over(s, BACKEND);
+	/* A plain exchange ends with its response, whatever of the request was read. */
+	if (is_response_over && (is_request_over || !s->is_tunnel))
+		finish(s);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+void relay_send(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+	struct iovec iov[LOOP_IOV_MAX];
+
+	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)))
+		return;
+	/* After the destination's FIN io_uring cannot wait for room there: then the worker does. */
+	const struct flow *back = &s->flow[other(from)];
+	int n = queue_iov(&f->queue, iov);
+	loop_send(s->worker->loop, s->fd[other(from)], iov, n, back->is_eof || back->is_sick,
+		  session_start_op(s, op_send(from)));
+}
+
+void relay_count_sent(struct session *s, enum side from, uint32_t n)
+{
+	s->flow[from].n_sent += n;
+	s->active_ms = loop_now_ms(s->worker->loop);
+	if (s->backend != NULL)
+		backend_count_bytes(s->backend, s->worker->id, from == CLIENT ? n : 0,
+				    from == CLIENT ? 0 : n);
+}
+
+void relay_sending_failed(struct session *s, enum side from, int error)
+{
+	session_blame(s, error_reason(s, other(from), error));
+	stop_sending_to(s, other(from));
+	relay_check(s);
+}
+
+void relay_on_send(struct session *s, enum side from, const struct completion *c)
+{
+	struct flow *f = &s->flow[from];
+	struct buf_pool *pool = s->worker->loop->bufs;
+
+	if (c->res > 0) {
+		relay_count_sent(s, from, (uint32_t)c->res);
+		queue_consume(&f->queue, pool, (uint32_t)c->res);
+	} else if (c->res == -EAGAIN && !f->is_dead) {
+		worker_send_later(s->worker, s);
+		return;
+	} else if (c->res != -ECANCELED) {
+		relay_sending_failed(s, from, c->res);
+	}
+	if (f->is_dead)
+		queue_clear(&f->queue, pool);
+	if (s->state == SESS_DEAD)
+		return;
+
+	relay_send(s, from);
+	if (s->state == SESS_RELAY && !session_is_in_flight(s, op_recv(from)))
+		relay_read(s, from);
+	if (queue_is_empty(&f->queue))
+		relay_check(s);
+}
+
+/* ---- begin ----------------------------------------------------------------------------------- */
+
+void relay_start(struct session *s)
+{
+	LB_ASSERT(s->state == SESS_RELAY);
+	s->active_ms = loop_now_ms(s->worker->loop);
+	for (enum side from = CLIENT; from < N_SIDES; from++) {
+		relay_send(s, from);
+		relay_read(s, from);
+	}
+	relay_watch_time(s);
+	relay_check(s);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The relay: what comes from one side goes to the other, exactly, and no faster than it is taken.
+ *
+ * Thread: owner worker. Hot. Layer: proxy.
+ */
+
+#include "proxy/session.h"
+
+/* Both flows run: from the connect on in tcp mode, from the 101 on in http. State: RELAY. */
+void relay_start(struct session *s);
+
+/* Arms a receive from `from` if there is room for its bytes, else a poll for errors. */
+void relay_read(struct session *s, enum side from);
+
+/* The same through buffers, whatever the pool says of splicing; no receive is in flight. */
+void relay_read_buffered(struct session *s, enum side from);
+
+/* Queues bytes that came from `from`, as far as the flow's kind lets them pass. Owns `b`. */
+void relay_take(struct session *s, enum side from, struct buf *b);
+
+/* `from` has ended: by a FIN (error 0), or by a negative errno. */
+void relay_source_ended(struct session *s, enum side from, int error);
+
+/* A send (or splice) of what came from `from` failed: its destination takes no more. */
+void relay_sending_failed(struct session *s, enum side from, int error);
+
+/* Starts a send of what is queued from `from`, if none is in flight. */
+void relay_send(struct session *s, enum side from);
+
+/* Passes ends on and sees whether all is done. */
+void relay_check(struct session *s);
+
+/* (Re)starts the time-out that fits: idle, body or half_closed. */
+void relay_watch_time(struct session *s);
+
+void relay_on_recv(struct session *s, enum side from, const struct completion *c);
+void relay_on_send(struct session *s, enum side from, const struct completion *c);
+void relay_on_error_poll(struct session *s, enum side side, const struct completion *c);
+void relay_on_timeout(struct session *s);
+
+/* Counts bytes that a kernel took, live: for the session and its backend. */
+void relay_count_sent(struct session *s, enum side from, uint32_t n);

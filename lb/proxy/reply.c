@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DRAIN: what is done for a session whose relay is over, or was never reached.
+ *
+ *   answer    send lb's response --> FIN --> read and drop, at most 2 s or 64 KiB --> close
+ *   linger                           (FIN passed on) read and drop ...
+ *   reset     wait until the peer's kernel has acknowledged all --> RST to both sides
+ *
+ * Thread: owner worker.
+ */
+#include "proxy/reply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "net/sock.h"
+#include "proto/forward.h"
+#include "proxy/exchange.h"
+#include "proxy/listener.h"
+#include "proxy/relay.h"
+#include "proxy/worker.h"
+
+/* RFC 9112, 9.6 asks for a while; these are the design's numbers (section 7). */
+#define LINGER_MS 2000
+#define LINGER_BYTES (64u << 10)
+
+/* How often delivery is looked at before a reset, and for how long. */
+#define RESET_LOOK_MS 5
+#define RESET_WAIT_MS 30000
+
+/* Reads on, only to drop it. */
+static void drop_more(struct session *s)
+{
+	if (s->flow[CLIENT].is_eof || session_is_in_flight(s, OP_RECV_CLIENT))
+		return;
+	loop_recv(s->worker->loop, s->fd[CLIENT], LINGER_BYTES - s->drain_bytes + 1, BUF_SMALL,
+		  session_start_op(s, OP_RECV_CLIENT));
+}
+
+/* The answer is out and its end passed on: only the client's own close is missing. */
+static void linger(struct session *s)
+{
+	if (s->flow[CLIENT].is_eof && !s->flow[CLIENT].keeps_open) {
+		session_kill(s, SESS_END_CLIENT_CLOSED);
+		return;
+	}
+	s->flow[CLIENT].is_eof =
+		false; /* a plain request's body was over; the client's side is not */
+	session_timeout(s, LINGER_MS);
+	drop_more(s);
+}
+
+/* Leaves the relay or the handshake behind: of the backend nothing more is wanted. */
+static void begin(struct session *s, enum sess_end end)
+{
+	session_blame(s, end);
+	session_set_state(s, SESS_DRAIN);
+	session_cancel_side(s, BACKEND);
+	session_cancel_op(s, OP_ERR_CLIENT);
+	session_cancel_op(s, OP_FILL_CLIENT);
+}
+
+void reply_linger(struct session *s)
+{
+	begin(s, SESS_END_BACKEND_CLOSED);
+	linger(s);
+}
+
+void reply_status(struct session *s, enum sess_end end, int status, const char *why,
+		  const char *extra)
+{
+	struct worker *w = s->worker;
+
+	if (s->state == SESS_DEAD || s->state == SESS_DRAIN)
+		return;
+	if (!s->is_refused && s->state <= SESS_PICK) {
+		s->is_refused = true;
+		counter_add(&s->from->listener->tally[w->id].rejected, 1);
+	}
+	struct buf *b = NULL;
+	if (s->is_http && buf_reserve(w->loop->bufs, BUF_SMALL, 1) == 0)
+		b = buf_get(w->loop->bufs, BUF_SMALL);
+	if (b == NULL) {
+		s->must_reset = true; /* mode tcp, or no memory for an answer */
+		session_kill(s, end);
+		return;
+	}
+
+	bool is_head = s->x->req.method == HTTP1_HEAD;
+	int n = forward_error(status, why, extra, is_head, b->data, b->cap);
+	LB_ASSERT(n > 0);
+	b->len = (uint32_t)n;
+	s->status = (uint16_t)status;
+	begin(s, end);
+	queue_push(&s->flow[BACKEND].queue, w->loop->bufs, b);
+	s->flow[BACKEND].kind = FLOW_RAW;
+	s->flow[BACKEND].is_eof = true;
+	session_timeout(s, LINGER_MS);
+	relay_send(s, BACKEND);
+}
+
+void reply_error(struct session *s, enum sess_end end, const char *why)
+{
+	char extra[40] = "";
+	int status = sess_end_status(end);
+
+	if (status == 503) {
+		/* Spread out, so that those who were refused together do not come back together. */
+		uint8_t r;
+		loop_random(s->worker->loop, &r, 1);
+		(void)snprintf(extra, sizeof(extra), "Retry-After: %d\r\n", 1 + r % 5);
+	}
+	reply_status(s, end, status, why != NULL ? why : sess_end_meaning(end), extra);
+}
+
+void reply_reset(struct session *s, enum side side)
+{
+	s->must_reset = true;
+	if (s->fd[side] < 0 || s->flow[side].is_reset ||
+	    sock_is_delivered(s->worker->loop, s->fd[side])) {
+		session_kill(s, SESS_END_BACKEND_RESET);
+		return;
+	}
+	session_blame(s, SESS_END_BACKEND_RESET);
+	session_set_state(s, SESS_DRAIN);
+	s->active_ms = loop_now_ms(s->worker->loop);
+	session_timeout(s, RESET_LOOK_MS);
+}
+
+bool reply_needs_backend(const struct session *s)
+{
+	return s->must_reset; /* perhaps it is the backend that is to be reset */
+}
+
+void reply_on_timeout(struct session *s)
+{
+	struct loop *l = s->worker->loop;
+
+	if (!s->must_reset) {
+		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
+		return;
+	}
+	bool is_delivered = true;
+	for (enum side side = CLIENT; side < N_SIDES; side++)
+		if (!s->flow[side].is_reset && !sock_is_delivered(l, s->fd[side]))
+			is_delivered = false;
+
+	uint64_t waited_ms = loop_now_ms(l) - s->active_ms;
+	if (is_delivered || waited_ms > RESET_WAIT_MS)
+		session_kill(s, SESS_END_BACKEND_RESET);
+	else
+		session_timeout(s, waited_ms < 100 ? RESET_LOOK_MS : waited_ms / 10);
+}
+
+void reply_on_recv(struct session *s, enum side side, const struct completion *c)
+{
+	if (c->buf != NULL)
+		buf_put(s->worker->loop->bufs, c->buf);
+	if (side == BACKEND || s->must_reset)
+		return;
+	if (c->res == -ECANCELED || c->res == -ENOBUFS) { /* one of the relay's, or no buffer */
+		drop_more(s);
+		return;
+	}
+	if (c->res > 0)
+		s->drain_bytes += (uint32_t)c->res;
+	else if (c->res == 0)
+		s->flow[CLIENT].is_eof = true;
+
+	bool is_answered = s->flow[BACKEND].is_shut || s->flow[BACKEND].is_dead;
+	if (s->drain_bytes > LINGER_BYTES || c->res < 0 || (s->flow[CLIENT].is_eof && is_answered))
+		session_kill(s, SESS_END_CLIENT_CLOSED);
+	else if (!c->more)
+		drop_more(s);
+}
+
+void reply_on_send(struct session *s, enum side from, const struct completion *c)
+{
+	struct flow *f = &s->flow[from];
+
+	if (from == CLIENT || s->must_reset) { /* what was on its way to the backend */
+		queue_clear(&f->queue, s->worker->loop->bufs);
+		return;
+	}
+	if (c->res < 0) {
+		session_kill(s, SESS_END_CLIENT_RESET);
+		return;
+	}
+	relay_count_sent(s, BACKEND, (uint32_t)c->res);
+	queue_consume(&f->queue, s->worker->loop->bufs, (uint32_t)c->res);
+	if (!queue_is_empty(&f->queue)) {
+		relay_send(s, BACKEND);
+		return;
+	}
+	(void)loop_shutdown(s->worker->loop, s->fd[CLIENT], SHUT_WR);
+	f->is_shut = true;
+	linger(s);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HELLO in mode http.
+ *
+ *   bytes -> http1_parse() -> upgrade_judge() -> forward_check() -> route_match() -> PICK
+ *               | 400 431 501 505   | 400 426        | 400             | 404
+ *
+ * Thread: owner worker.
+ */
+#include "proxy/request.h"
+
+#include <errno.h>
+
+#include "balance/pool.h"
+#include "balance/route.h"
+#include "proto/forward.h"
+#include "proto/http1.h"
+#include "proto/upgrade.h"
+#include "proxy/exchange.h"
+#include "proxy/head.h"
+#include "proxy/relay.h"
+#include "proxy/reply.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+static void read_more(struct session *s)
+{
+	const struct buf *head = s->x->head[CLIENT];
+	uint32_t have = head != NULL ? head->len : 0;
+
+	loop_recv(s->worker->loop, s->fd[CLIENT], HEAD_RECV_BYTES - have, BUF_SMALL,
+		  session_start_op(s, OP_RECV_CLIENT));
+}
+
+void request_start(struct session *s)
+{
+	http1_init_request(&s->x->req);
+	session_timeout(s, s->x->pl->conf->handshake_ms);
+	read_more(s);
+}
+
+/* ---- routing --------------------------------------------------------------------------------- */
+
+struct header_query {
+	const struct http1_head *head;
+	const uint8_t *bytes;
+};
+
+/* Whether any line of the header `name` has exactly this value. */
+static bool has_header(void *arg, struct slice name, struct slice value)
+{
+	const struct header_query *q = arg;
+	struct slice found;
+	size_t iter = 0;
+
+	while (http1_field(q->head, q->bytes, name, &iter, &found))
+		if (slice_eq(found, value))
+			return true;
+	return false;
+}
+
+/* The pool that the request goes to, or NULL; notes the route's name. */
+static const struct plan_pool *match_route(struct session *s)
+{
+	struct exchange *x = s->x;
+	const uint8_t *bytes = x->head[CLIENT]->data;
+	struct header_query query = { .head = &x->req, .bytes = bytes };
+	struct route_req req = {
+		.host = http1_slice(bytes, x->req.host),
+		.path = http1_path(&x->req, bytes),
+		.is_websocket = x->upgrade.kind == UPGRADE_WEBSOCKET,
+		.has_header = has_header,
+		.arg = &query,
+	};
+	int i = route_match(x->pl->routes, &req);
+
+	if (i < 0)
+		return x->pl->pool;
+	s->route = x->pl->route_name[i];
+	return &x->plan->pools[x->pl->conf->routes[i].pool];
+}
+
+/* What the pool's policy hashes: what its key names, or the source address where it is missing. */
+static uint64_t hash_key(const struct session *s)
+{
+	const struct exchange *x = s->x;
+	const struct conf_hash *h = &x->conf->hash;
+	const uint8_t *bytes = x->head[CLIENT]->data;
+	struct slice name = h->name != NULL ? slice_of(h->name) : (struct slice){ 0 };
+	struct slice key = { 0 };
+	size_t iter = 0;
+	bool is_there = false;
+
+	switch (h->key) {
+	case CONF_HASH_SOURCE: break;
+	case CONF_HASH_HEADER: is_there = http1_field(&x->req, bytes, name, &iter, &key); break;
+	case CONF_HASH_COOKIE: is_there = http1_cookie(&x->req, bytes, name, &key); break;
+	case CONF_HASH_QUERY: is_there = http1_query(&x->req, bytes, name, &key); break;
+	case CONF_HASH_PATH:
+		key = http1_path(&x->req, bytes);
+		is_there = true;
+		break;
+	case CONF_HASH_HOST:
+		key = http1_slice(bytes, x->req.host);
+		is_there = key.n > 0;
+		break;
+	}
+	if (is_there && h->key == CONF_HASH_HOST)
+		return pool_key_of_host(key);
+	return is_there ? pool_key_of_bytes(key) : pool_key_of_addr(&s->client);
+}
+
+/* ---- the head is whole ----------------------------------------------------------------------- */
+
+/* What stands behind the head: a body begins, or bytes of the tunnel come early. */
+static bool take_rest(struct session *s)
+{
+	struct exchange *x = s->x;
+	struct buf *rest;
+
+	if (head_cut_rest(x->head[CLIENT], s->worker->loop->bufs, x->req.head_len, &rest) < 0) {
+		s->must_reset = true;
+		session_kill(s, SESS_END_CLIENT_RESET);
+		return false;
+	}
+	struct flow *f = &s->flow[CLIENT];
+	if (x->upgrade.kind == UPGRADE_NONE) {
+		f->kind = FLOW_BODY;
+		f->keeps_open = true;
+		body_init_request(&x->body[CLIENT], &x->req);
+		f->is_eof = body_is_done(&x->body[CLIENT]);
+	}
+	if (rest != NULL)
+		relay_take(s, CLIENT, rest);
+	return s->state == SESS_HELLO;
+}
+
+static void accept_head(struct session *s)
+{
+	struct exchange *x = s->x;
+	const uint8_t *bytes = x->head[CLIENT]->data;
+
+	upgrade_judge(&x->upgrade, &x->req, bytes);
+	if (x->upgrade.kind == UPGRADE_BAD) {
+		reply_status(s, SESS_END_BAD_REQUEST, x->upgrade.status, x->upgrade.why, "");
+		return;
+	}
+	const char *why = forward_check(&x->req, bytes);
+	if (why != NULL) {
+		reply_error(s, SESS_END_BAD_REQUEST, why);
+		return;
+	}
+
+	const struct plan_pool *pp = match_route(s);
+	if (pp == NULL) {
+		reply_error(s, SESS_END_NO_ROUTE, NULL);
+		return;
+	}
+	x->conf = pp->conf;
+	s->pool = pool_ref(pp->pool);
+	x->pick.key = hash_key(s);
+	if (!take_rest(s))
+		return;
+	session_set_state(s, SESS_PICK);
+	upstream_run(s);
+}
+
+static void judge(struct session *s)
+{
+	struct exchange *x = s->x;
+	const struct buf *head = x->head[CLIENT];
+
+	switch (http1_parse(&x->req, head->data, head->len)) {
+	case HTTP1_MORE: return;
+	case HTTP1_OK: accept_head(s); return;
+	case HTTP1_BAD: reply_status(s, SESS_END_BAD_REQUEST, 400, x->req.why, ""); return;
+	case HTTP1_TOO_LARGE: reply_status(s, SESS_END_BAD_REQUEST, 431, x->req.why, ""); return;
+	case HTTP1_NOT_IMPLEMENTED:
+		reply_status(s, SESS_END_BAD_REQUEST, 501, x->req.why, "");
+		return;
+	case HTTP1_BAD_VERSION: reply_status(s, SESS_END_BAD_REQUEST, 505, x->req.why, ""); return;
+	}
+}
+
+void request_on_recv(struct session *s, const struct completion *c)
+{
+	struct exchange *x = s->x;
+
+	if (c->res == -ENOBUFS) {
+		read_more(s);
+		return;
+	}
+	if (c->res <= 0) {
+		/* Gone before it has asked for anything: nobody waits for an answer. */
+		s->flow[CLIENT].is_eof = true;
+		session_kill(s, c->res == 0 ? SESS_END_CLIENT_CLOSED : SESS_END_CLIENT_RESET);
+		return;
+	}
+	if (head_add(&x->head[CLIENT], s->worker->loop->bufs, c->buf) < 0) {
+		s->must_reset = true;
+		session_kill(s, SESS_END_CLIENT_RESET);
+		return;
+	}
+	judge(s);
+	if (s->state == SESS_HELLO && !session_is_in_flight(s, OP_RECV_CLIENT))
+		read_more(s);
+}

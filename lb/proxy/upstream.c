@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PICK -> CONNECT -> (RELAY | UPGRADE -> RELAY), with retries.
+ *
+ * A place at the backend is reserved by the pick, before the connect (so that two workers do not
+ * stampede the same one), and given back when the connect fails or the session ends.
+ *
+ * While a handshake runs the client's bytes are received, bounded as ever: early bytes of a tunnel
+ * are held until it stands (sent sooner, a backend that refuses the upgrade would read them as its
+ * next request), the body of a plain request follows its head.
+ *
+ * Thread: owner worker.
+ */
+#include "proxy/upstream.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "net/sock.h"
+#include "proto/forward.h"
+#include "proto/http1.h"
+#include "proto/upgrade.h"
+#include "proxy/exchange.h"
+#include "proxy/head.h"
+#include "proxy/listener.h"
+#include "proxy/relay.h"
+#include "proxy/reply.h"
+#include "proxy/worker.h"
+
+/* ---- picking --------------------------------------------------------------------------------- */
+
+/* No backend is left to try: the last try says what the client gets. */
+static void give_up(struct session *s)
+{
+	reply_error(s, s->x->failure != SESS_END_NONE ? s->x->failure : SESS_END_NO_BACKEND, NULL);
+}
+
+/* The backend in hand has failed: back to PICK. */
+static void try_another(struct session *s, enum sess_end failure)
+{
+	s->x->failure = failure;
+	if (failure != SESS_END_NO_PORT)
+		backend_count_failure(s->backend, s->worker->id);
+	session_close_backend(s);
+	session_set_state(s, SESS_PICK);
+	upstream_run(s);
+}
+
+static bool pick(struct session *s)
+{
+	struct exchange *x = s->x;
+	const struct members *m = worker_members(s->worker, s->pool);
+
+	if (x->n_tries > x->conf->retries || m == NULL)
+		return false;
+	loop_random(s->worker->loop, &x->pick.random, sizeof(x->pick.random));
+	struct backend *b = pool_pick(m, &x->pick);
+	if (b == NULL)
+		return false;
+
+	backend_unref(s->backend);
+	s->backend = b;
+	s->has_place = true;
+	x->n_tries++;
+	x->n_sources_tried = 0;
+	return true;
+}
+
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+/* The local address to connect from, or NULL where the pool names none of that family. */
+static const struct addr *next_source(struct session *s)
+{
+	struct exchange *x = s->x;
+	const struct conf_pool *c = x->conf;
+
+	if (c->n_sources == 0)
+		return NULL;
+	if (x->n_sources_tried == 0)
+		x->source = pool_next_source(s->pool);
+	for (size_t i = 0; i < c->n_sources; i++) {
+		const struct addr *a = &c->sources[x->source++ % c->n_sources];
+		x->n_sources_tried++;
+		if (a->family == s->backend->addr.family)
+			return a;
+	}
+	return NULL;
+}
+
+/* Starts one connect. Returns 0, or a negative errno: nothing is in flight then. */
+static int start_connect(struct session *s)
+{
+	struct loop *l = s->worker->loop;
+	uint32_t user_ms = pool_user_ms(s->pool);
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&s->backend->addr, &sa);
+	int fd = sock_for_connect(l, &s->backend->addr, next_source(s),
+				  user_ms == CONF_OFF ? 0 : user_ms);
+	if (fd < 0)
+		return fd;
+
+	s->fd[BACKEND] = fd;
+	s->x->is_connect_late = false;
+	loop_connect(l, fd, (struct sockaddr *)&sa, len, session_start_op(s, OP_CONNECT));
+	session_timeout(s, s->x->conf->connect_ms);
+	return 0;
+}
+
+static bool is_port_exhaustion(int error)
+{
+	return error == -EADDRNOTAVAIL;
+}
+
+/* A connect failed at once or later. Another source may have ports where this one has none. */
+static void connect_failed(struct session *s, int error)
+{
+	struct exchange *x = s->x;
+
+	if (is_port_exhaustion(error) && x->n_sources_tried < x->conf->n_sources) {
+		if (s->fd[BACKEND] >= 0) {
+			loop_close(s->worker->loop, s->fd[BACKEND]);
+			s->fd[BACKEND] = -1;
+		}
+		int r = start_connect(s);
+		if (r == 0)
+			return;
+		error = r;
+	}
+	if (x->is_connect_late || error == -ETIMEDOUT)
+		try_another(s, SESS_END_CONNECT_TIMEOUT);
+	else
+		try_another(s,
+			    is_port_exhaustion(error) ? SESS_END_NO_PORT : SESS_END_CONNECT_FAILED);
+}
+
+void upstream_run(struct session *s)
+{
+	LB_ASSERT(s->state == SESS_PICK);
+	if (!pick(s)) {
+		give_up(s);
+		return;
+	}
+	session_set_state(s, SESS_CONNECT);
+	int r = start_connect(s);
+	if (r < 0) {
+		connect_failed(s, r);
+		return;
+	}
+	/* The client's early bytes, and its leaving. */
+	if (!session_is_in_flight(s, OP_RECV_CLIENT))
+		relay_read(s, CLIENT);
+}
+
+void upstream_start_tcp(struct session *s)
+{
+	const struct plan_pool *pp = s->x->pl->pool;
+
+	s->x->conf = pp->conf;
+	s->pool = pool_ref(pp->pool);
+	s->x->pick.key = pool_key_of_addr(&s->client);
+	session_set_state(s, SESS_PICK);
+	upstream_run(s);
+}
+
+/* ---- the tunnel stands ------------------------------------------------------------------------
+ */
+
+/* Early bytes of the client go first; a WebSocket's are counted as if they came now. */
+static void release_held(struct session *s)
+{
+	struct queue held = s->x->held;
+	struct flow *f = &s->flow[CLIENT];
+
+	s->x->held = (struct queue){ 0 };
+	while (held.head != NULL) {
+		struct buf *b = held.head;
+		held.head = b->next;
+		if (f->kind == FLOW_WS)
+			worker_count_frames(s->worker, CLIENT,
+					    ws_track_feed(&f->ws, b->data + b->off, b->len));
+		queue_push(&f->queue, s->worker->loop->bufs, b);
+	}
+}
+
+static void note_handshake(struct session *s)
+{
+	uint64_t ns = loop_now_ns(s->worker->loop) - s->start_ns;
+
+	s->handshake_ms = (uint32_t)(ns / 1000000);
+	metric_hist_observe_ns(&s->worker->stats->handshake, ns);
+}
+
+static void begin_tunnel(struct session *s, enum flow_kind kind)
+{
+	uint32_t user_ms = pool_user_ms(s->pool);
+
+	s->is_tunnel = true;
+	s->flow[CLIENT].kind = (uint8_t)kind;
+	s->flow[BACKEND].kind = (uint8_t)kind;
+	if (kind == FLOW_WS) {
+		ws_track_init(&s->flow[CLIENT].ws, true);
+		ws_track_init(&s->flow[BACKEND].ws, false);
+	}
+	release_held(s);
+	if (user_ms != SOCK_USER_MS) /* else inherited from the listening socket */
+		sock_set_user_timeout(s->worker->loop, s->fd[CLIENT],
+				      user_ms == CONF_OFF ? 0 : user_ms);
+	note_handshake(s);
+}
+
+/* The exchange is over. Its plan goes with it: only the counted backend and pool stay. */
+static void relay_tunnel(struct session *s)
+{
+	worker_return_exchange(s->worker, s->x);
+	s->x = NULL;
+	session_set_state(s, SESS_RELAY);
+	relay_start(s);
+}
+
+/* ---- the request's head ---------------------------------------------------------------------- */
+
+/* Builds the head that goes to the backend and puts it before what of the body has come already. */
+static bool queue_head(struct session *s)
+{
+	struct exchange *x = s->x;
+	struct buf_pool *pool = s->worker->loop->bufs;
+	struct forward f = { .client = &s->client, .upgrade = &x->upgrade };
+	const uint8_t *bytes = x->head[CLIENT]->data;
+	uint32_t most = x->req.head_len + FORWARD_GROWTH + 2u * x->req.authority.len;
+	struct buf *b = head_new(pool, most);
+
+	if (b == NULL)
+		return false;
+	int n = forward_request(&x->req, bytes, &f, b->data, b->cap);
+	LB_ASSERT(n > 0);
+	b->len = (uint32_t)n;
+	queue_push_front(&s->flow[CLIENT].queue, b);
+	return true;
+}
+
+static void read_response(struct session *s)
+{
+	const struct buf *head = s->x->head[BACKEND];
+	uint32_t have = head != NULL ? head->len : 0;
+
+	loop_recv(s->worker->loop, s->fd[BACKEND], HEAD_RECV_BYTES - have, BUF_SMALL,
+		  session_start_op(s, OP_RECV_BACKEND));
+}
+
+static uint32_t response_limit_ms(const struct session *s)
+{
+	return s->x->upgrade.kind == UPGRADE_NONE ? s->x->conf->response_ms
+						  : s->x->conf->upgrade_ms;
+}
+
+static void connected(struct session *s)
+{
+	counter_add(&s->backend->tally[s->worker->id].total, 1);
+	if (!s->is_http) {
+		begin_tunnel(s, FLOW_RAW);
+		relay_tunnel(s);
+		return;
+	}
+	if (!queue_head(s)) {
+		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+		return;
+	}
+	session_set_state(s, SESS_UPGRADE);
+	http1_init_response(&s->x->resp);
+	s->active_ms = loop_now_ms(s->worker->loop);
+	session_timeout(s, response_limit_ms(s));
+	relay_send(s, CLIENT);
+	read_response(s);
+}
+
+void upstream_on_connect(struct session *s, const struct completion *c)
+{
+	if (s->state == SESS_DEAD || s->state == SESS_DRAIN)
+		return;
+	LB_ASSERT(s->state == SESS_CONNECT);
+	if (c->res == 0)
+		connected(s);
+	else
+		connect_failed(s, c->res);
+}
+
+/* ---- the client meanwhile -------------------------------------------------------------------- */
+
+void upstream_on_client_recv(struct session *s, const struct completion *c)
+{
+	struct flow *f = &s->flow[CLIENT];
+
+	if (c->res > 0) {
+		s->active_ms = loop_now_ms(s->worker->loop);
+		relay_take(s, CLIENT, c->buf);
+	} else if (c->res == 0) {
+		/* Nobody half-closes while waiting for an upgrade: the client has left. */
+		if (s->is_http && s->x->upgrade.kind != UPGRADE_NONE) {
+			session_kill(s, SESS_END_CLIENT_CLOSED);
+			return;
+		}
+		/* In the middle of its body it will never be whole. */
+		if (f->kind == FLOW_BODY && !f->is_eof) {
+			session_kill(s, SESS_END_CLIENT_CLOSED);
+			return;
+		}
+		f->is_eof = true;
+		session_blame(s, SESS_END_CLIENT_CLOSED);
+	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
+		session_kill(s, SESS_END_CLIENT_RESET);
+		return;
+	}
+	if (!c->more && s->state != SESS_DEAD && s->state != SESS_DRAIN)
+		relay_read(s, CLIENT);
+}
+
+void upstream_on_error_poll(struct session *s, enum side side)
+{
+	if (side == CLIENT)
+		session_kill(s, SESS_END_CLIENT_RESET);
+	/* A backend's error is found by the receive that is armed on it. */
+}
+
+/* ---- the response's head --------------------------------------------------------------------- */
+
+static void fail_response(struct session *s, enum sess_end end, const char *why)
+{
+	backend_count_failure(s->backend, s->worker->id);
+	reply_error(s, end, why);
+}
+
+/* An interim response other than 101 (RFC 9110, 15.2): passed on to whoever can read it. */
+static bool pass_interim(struct session *s)
+{
+	struct exchange *x = s->x;
+	struct buf *rest;
+
+	if (head_cut_rest(x->head[BACKEND], s->worker->loop->bufs, x->resp.head_len, &rest) < 0) {
+		session_kill(s, SESS_END_BACKEND_CLOSED);
+		return false;
+	}
+	if (x->req.minor == 0) {
+		buf_put(s->worker->loop->bufs, x->head[BACKEND]);
+	} else {
+		queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, x->head[BACKEND]);
+		relay_send(s, BACKEND);
+	}
+	x->head[BACKEND] = rest;
+	http1_init_response(&x->resp);
+	return true;
+}
+
+static void accept_upgrade(struct session *s)
+{
+	struct exchange *x = s->x;
+	struct buf *head = take_ptr(x->head[BACKEND]);
+	bool is_ws = x->upgrade.kind == UPGRADE_WEBSOCKET;
+
+	s->status = 101;
+	begin_tunnel(s, is_ws ? FLOW_WS : FLOW_RAW);
+	/* The 101 passes as it is, and with it the first bytes that were glued to it. */
+	if (is_ws)
+		worker_count_frames(s->worker, BACKEND,
+				    ws_track_feed(&s->flow[BACKEND].ws,
+						  head->data + x->resp.head_len,
+						  head->len - x->resp.head_len));
+	queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, head);
+	relay_tunnel(s);
+}
+
+/* A final response: rewritten head, then exactly its body. The exchange stays to its end. */
+static void accept_response(struct session *s)
+{
+	struct exchange *x = s->x;
+	struct worker *w = s->worker;
+	struct flow *f = &s->flow[BACKEND];
+	struct buf *rest;
+	struct buf *head = head_new(w->loop->bufs, x->resp.head_len + FORWARD_GROWTH);
+
+	if (head == NULL ||
+	    head_cut_rest(x->head[BACKEND], w->loop->bufs, x->resp.head_len, &rest) < 0) {
+		if (head != NULL)
+			buf_put(w->loop->bufs, head);
+		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+		return;
+	}
+	int n = forward_response(&x->resp, x->head[BACKEND]->data, head->data, head->cap);
+	LB_ASSERT(n > 0);
+	head->len = (uint32_t)n;
+	s->status = x->resp.status;
+	queue_push(&f->queue, w->loop->bufs, head);
+
+	f->kind = FLOW_BODY;
+	body_init_response(&x->body[BACKEND], &x->resp, x->req.method);
+	note_handshake(s);
+	if (x->upgrade.kind != UPGRADE_NONE) {
+		/* Refused: what the client sent for the tunnel has nowhere to go. */
+		queue_clear(&x->held, w->loop->bufs);
+		s->flow[CLIENT].kind = FLOW_BODY;
+		s->flow[CLIENT].keeps_open = true;
+		s->flow[CLIENT].is_eof = true;
+		session_cancel_op(s, OP_RECV_CLIENT);
+	}
+	session_set_state(s, SESS_RELAY);
+	if (body_is_done(&x->body[BACKEND])) {
+		f->is_eof = true;
+		session_blame(s, SESS_END_COMPLETED);
+		if (rest != NULL)
+			buf_put(w->loop->bufs, rest);
+	} else if (rest != NULL) {
+		relay_take(s, BACKEND, rest);
+	}
+	if (s->state == SESS_RELAY)
+		relay_start(s);
+}
+
+static void judge_101(struct session *s)
+{
+	struct exchange *x = s->x;
+	const char *why = upgrade_judge_101(&x->upgrade, &x->resp, x->head[BACKEND]->data);
+
+	if (why == NULL)
+		accept_upgrade(s);
+	else
+		fail_response(s, SESS_END_BAD_ACCEPT, why);
+}
+
+static void judge_final(struct session *s)
+{
+	struct exchange *x = s->x;
+	const char *why = forward_check(&x->resp, x->head[BACKEND]->data);
+
+	if (why == NULL && x->req.minor == 0 && x->resp.is_chunked)
+		why = "chunked response to HTTP/1.0";
+	if (why == NULL)
+		accept_response(s);
+	else
+		fail_response(s, SESS_END_BAD_RESPONSE, why);
+}
+
+static void judge_response(struct session *s)
+{
+	struct exchange *x = s->x;
+
+	while (x->head[BACKEND] != NULL) {
+		const struct buf *head = x->head[BACKEND];
+		enum http1_verdict v = http1_parse(&x->resp, head->data, head->len);
+
+		if (v == HTTP1_MORE)
+			return;
+		if (v != HTTP1_OK) {
+			fail_response(s, SESS_END_BAD_RESPONSE,
+				      "malformed response from the backend");
+			return;
+		}
+		if (x->resp.status == 101) {
+			judge_101(s);
+			return;
+		}
+		if (x->resp.status >= 200) {
+			judge_final(s);
+			return;
+		}
+		if (!pass_interim(s))
+			return;
+	}
+}
+
+void upstream_on_recv(struct session *s, const struct completion *c)
+{
+	struct exchange *x = s->x;
+
+	if (c->res <= 0 && c->res != -ENOBUFS) {
+		fail_response(s, SESS_END_BAD_RESPONSE,
+			      c->res == 0 ? "the backend closed before its response was whole"
+					  : "the backend reset before its response was whole");
+		return;
+	}
+	if (c->res > 0) {
+		if (head_add(&x->head[BACKEND], s->worker->loop->bufs, c->buf) < 0) {
+			reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+			return;
+		}
+		judge_response(s);
+	}
+	if (s->state == SESS_UPGRADE && !session_is_in_flight(s, OP_RECV_BACKEND))
+		read_response(s);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+void upstream_on_timeout(struct session *s)
+{
+	if (s->state == SESS_CONNECT) {
+		/* Its last completion, now or cancelled, decides (upstream_on_connect). */
+		s->x->is_connect_late = true;
+		session_cancel_op(s, OP_CONNECT);
+		return;
+	}
+
+	/* While a plain request's body is on its way the response is not late. */
+	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - s->active_ms;
+	bool is_sending = s->x->upgrade.kind == UPGRADE_NONE &&
+			  (!s->flow[CLIENT].is_eof || !queue_is_empty(&s->flow[CLIENT].queue));
+	if (is_sending && quiet_ms < s->x->conf->body_ms) {
+		session_timeout(s, s->x->conf->body_ms - quiet_ms);
+		return;
+	}
+	fail_response(s, SESS_END_RESPONSE_TIMEOUT, NULL);
+}

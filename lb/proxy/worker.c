@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker: what its sessions and sockets share, its limits, and the end of its turn.
+ *
+ * Thread: its own.
+ */
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/pool.h"
+#include "net/pipe.h"
+#include "net/sock.h"
+#include "proxy/exchange.h"
+#include "proxy/listener.h"
+#include "proxy/order.h"
+#include "proxy/plan.h"
+#include "util/slab.h"
+
+/* Ids are taken from the shared counter by this many, so that it is seldom touched. */
+#define ID_BATCH 1024
+
+/*
+ * While it does not accept, a worker looks this often whether another worker's session has left a
+ * place, or the kernel has descriptors again; its own sessions' ends wake it at once.
+ */
+#define PAUSE_MS 50
+#define PAUSE_LOG_MS 60000 /* a full lb says so once a minute, not at every attempt */
+
+/* How soon a refused send is tried again; a guess, never tuned. */
+#define SEND_AGAIN_MS 5
+
+#define MAX_SESSIONS (1u << 26)
+
+static void on_turn_end(void *arg);
+static void on_retry(struct timer *t, void *arg);
+static void on_walk(struct timer *t, void *arg);
+static void on_send_again(struct timer *t, void *arg);
+
+int worker_new(const struct worker_opts *o, struct worker **ret)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return -ENOMEM;
+
+	w->id = o->id;
+	w->proxy = o->proxy;
+	w->loop = o->loop;
+	w->mail = o->mail;
+	w->main = o->main;
+	w->channel = o->channel;
+	w->log = o->log;
+	w->access = o->access;
+	w->access_arg = o->access_arg;
+	w->max_sessions = o->max_sessions;
+	list_init(&w->listen);
+	list_init(&w->dead);
+	list_init(&w->waiting);
+	timer_init(&w->send_timer, on_send_again);
+	timer_init(&w->retry, on_retry);
+	timer_init(&w->walk_timer, on_walk);
+	w->loop->timers.arg = w;
+
+	w->sessions = slab_new("session", sizeof(struct session), MAX_SESSIONS);
+	w->exchanges = slab_new("exchange", sizeof(struct exchange), MAX_SESSIONS);
+	w->sockets = slab_new("listen_socket", sizeof(struct listen_socket), 1u << 16);
+	w->pipes = pipe_pool_new(w->loop, o->max_pipes);
+	w->stats = aligned_alloc(_Alignof(struct worker_stats), sizeof(*w->stats));
+	if (w->sessions == NULL || w->exchanges == NULL || w->sockets == NULL || w->pipes == NULL ||
+	    w->stats == NULL) {
+		worker_free(w);
+		return -ENOMEM;
+	}
+	memset(w->stats, 0, sizeof(*w->stats));
+
+	loop_set_handler(w->loop, CLASS_SESSION, session_on_completion, w);
+	loop_set_handler(w->loop, CLASS_LISTEN, listen_socket_on_completion, w);
+	loop_set_turn_end(w->loop, on_turn_end, w);
+	*ret = w;
+	return 0;
+}
+
+struct worker *worker_free(struct worker *w)
+{
+	if (w == NULL)
+		return NULL;
+	LB_ASSERT(w->n_sessions == 0 && w->n_places == 0);
+	for (uint32_t i = 0; i < w->n_members; i++)
+		members_unref(w->members[i]);
+	free(w->members);
+	plan_unref(w->plan);
+	slab_free(w->sessions);
+	slab_free(w->exchanges);
+	slab_free(w->sockets);
+	pipe_pool_free(w->pipes);
+	free(w->stats);
+	free(w);
+	return NULL;
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+bool worker_reserve(struct worker *w)
+{
+	struct proxy *p = w->proxy;
+
+	if (w->n_places >= w->max_sessions)
+		return false;
+
+	/* Compare-and-swap, so that the limit is not exceeded for a moment; relaxed: only a number.
+	 */
+	uint64_t n = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
+	do {
+		if (n >= atomic_load_explicit(&p->max_conns, memory_order_relaxed))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&p->n_conns, &n, n + 1, memory_order_relaxed, memory_order_relaxed));
+	w->n_places++;
+	return true;
+}
+
+void worker_release(struct worker *w)
+{
+	LB_ASSERT(w->n_places > 0);
+	w->n_places--;
+	atomic_fetch_sub_explicit(&w->proxy->n_conns, 1, memory_order_relaxed);
+	if (w->is_paused)
+		loop_timer_start(w->loop, &w->retry, 0);
+}
+
+bool worker_is_roomy(const struct worker *w)
+{
+	struct proxy *p = w->proxy;
+	uint64_t taken = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
+	uint64_t max = atomic_load_explicit(&p->max_conns, memory_order_relaxed);
+	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
+	uint64_t burst = 2 * SOCK_BACKLOG;
+
+	return w->n_places + burst < w->max_sessions && taken + burst * p->n_workers < max;
+}
+
+void worker_pause(struct worker *w, const char *why)
+{
+	uint64_t now_ms = loop_now_ms(w->loop);
+
+	if (!w->is_paused)
+		counter_add(&w->stats->pauses, 1);
+	w->is_paused = true;
+	loop_timer_start(w->loop, &w->retry, PAUSE_MS);
+	if (w->pause_logged_ms != 0 && now_ms - w->pause_logged_ms < PAUSE_LOG_MS)
+		return;
+	w->pause_logged_ms = now_ms;
+	log_warn(&w->log,
+		 "not accepting, connections wait in the kernel reason=\"%s\" worker=%u active=%u",
+		 why, w->id, w->n_sessions);
+}
+
+void worker_resume(struct worker *w)
+{
+	w->is_paused = false;
+	list_for_each(it, &w->listen) listen_socket_arm(list_entry(it, struct listen_socket, link));
+}
+
+static void on_retry(struct timer *t, void *arg)
+{
+	(void)t;
+	worker_resume(arg);
+}
+
+static void on_walk(struct timer *t, void *arg)
+{
+	(void)t;
+	order_walk(arg);
+}
+
+/* ---- what sessions ask for ------------------------------------------------------------------- */
+
+struct exchange *worker_lend_exchange(struct worker *w)
+{
+	if (slab_reserve(w->exchanges, 1) < 0)
+		return NULL;
+	return slab_get(w->exchanges);
+}
+
+void worker_return_exchange(struct worker *w, struct exchange *x)
+{
+	for (enum side side = CLIENT; side < N_SIDES; side++)
+		if (x->head[side] != NULL)
+			buf_put(w->loop->bufs, x->head[side]);
+	queue_clear(&x->held, w->loop->bufs);
+	plan_unref(x->plan);
+	slab_put(w->exchanges, x);
+}
+
+const struct members *worker_members(const struct worker *w, const struct pool *pool)
+{
+	return pool->slot < w->n_members ? w->members[pool->slot] : NULL;
+}
+
+void worker_count_frames(struct worker *w, enum side from, struct ws_count n)
+{
+	if (n.frames == 0)
+		return;
+	counter_add(from == CLIENT ? &w->stats->frames_in : &w->stats->frames_out, n.frames);
+	counter_add(from == CLIENT ? &w->stats->messages_in : &w->stats->messages_out, n.messages);
+}
+
+void worker_send_later(struct worker *w, struct session *s)
+{
+	if (!list_is_linked(&s->link))
+		list_add_tail(&w->waiting, &s->link);
+	if (!timer_is_running(&w->send_timer))
+		loop_timer_start(w->loop, &w->send_timer, SEND_AGAIN_MS);
+}
+
+static void on_send_again(struct timer *t, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)t;
+	while (!list_is_empty(&w->waiting)) {
+		struct session *s = list_entry(w->waiting.next, struct session, link);
+		list_del(&s->link);
+		session_mark_dirty(s, CLIENT);
+		session_mark_dirty(s, BACKEND);
+	}
+}
+
+uint64_t worker_next_id(struct worker *w)
+{
+	if (w->next_id == w->last_id) {
+		w->next_id = atomic_fetch_add_explicit(&w->proxy->last_id, ID_BATCH,
+						       memory_order_relaxed);
+		w->last_id = w->next_id + ID_BATCH;
+	}
+	return ++w->next_id;
+}
+
+/* ---- the end of a turn ----------------------------------------------------------------------- */
+
+static void on_turn_end(void *arg)
+{
+	struct worker *w = arg;
+
+	while (w->dirty != NULL) {
+		struct session *s = w->dirty;
+		w->dirty = s->next_dirty;
+		session_flush_turn(s);
+	}
+	while (!list_is_empty(&w->dead))
+		session_bury(list_entry(w->dead.next, struct session, link));
+
+	if (w->quit != NULL && w->n_sessions == 0 && list_is_empty(&w->listen)) {
+		order_end_walks(w);
+		struct order *o = take_ptr(w->quit);
+		order_answer(w, o);
+		loop_stop(w->loop);
+	}
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A worker: one loop with its own sockets, sessions, buffers and counters.
+ *
+ * It is an object, not a thread: daemon/threads makes a thread around each, tests run several in
+ * one. Main talks to it by orders (proxy/order.h) through its mailbox, and reads its counters.
+ *
+ * Layer: proxy.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ev/loop.h"
+#include "ev/mailbox.h"
+#include "proto/ws_frame.h"
+#include "proxy/end.h"
+#include "proxy/session.h"
+#include "util/list.h"
+#include "util/log.h"
+#include "util/metric.h"
+
+struct members;
+struct order;
+struct pipe_pool;
+struct plan;
+struct pool;
+struct slab;
+
+/* Classes of tags in a worker's loop. */
+enum { CLASS_SESSION = 2, CLASS_LISTEN = 3, CLASS_ORDER = 4 };
+
+/* What all workers share. thread: any */
+struct proxy {
+	uint32_t n_workers;
+	_Atomic uint64_t n_conns;   /* places taken: sessions, and accepts that have one reserved */
+	_Atomic uint64_t max_conns; /* limits.connections, or what the descriptors allow */
+	_Atomic uint64_t last_id;   /* of sessions; a worker takes them by the thousand */
+};
+
+/* thread: the worker writes, any reads */
+struct worker_stats {
+	struct counter accepted;
+	struct counter active;                    /* gauge: sessions */
+	struct counter handshaking;               /* gauge: those without a tunnel yet */
+	struct counter frames_in, frames_out;     /* WebSocket frames from clients and to them */
+	struct counter messages_in, messages_out; /* data messages */
+	struct counter protocol_errors;           /* streams whose framing broke RFC 6455 */
+	struct counter pauses; /* times a listener stopped accepting at a limit */
+	struct counter spliced_bytes;
+	struct counter ends[SESS_N_ENDS];
+	struct metric_hist handshake; /* accept to tunnel */
+} LB_CACHE_ALIGNED;
+
+/* What is known of a session when it has ended. Strings are borrowed for the call. */
+struct access_record {
+	uint64_t wall_ns; /* when it ended */
+	uint64_t id;
+	struct addr client;
+	const char *listener, *route, *pool, *backend; /* NULL: none */
+	uint16_t status;
+	uint64_t bytes_in, bytes_out;
+	uint64_t duration_ns;
+	uint32_t handshake_ms;
+	enum sess_end end;
+};
+
+/* Takes a copy; may drop it; must not block. Thread: the worker. */
+typedef void (*access_fn)(void *arg, const struct access_record *r);
+
+struct worker_opts {
+	uint32_t id;
+	struct proxy *proxy;   /* borrows */
+	struct loop *loop;     /* borrows */
+	struct mailbox *mail;  /* borrows: its own */
+	struct mailbox *main;  /* borrows: where answers go */
+	int channel;           /* Unix socket on which descriptors arrive */
+	uint32_t max_sessions; /* what its descriptor table has room for */
+	uint32_t max_pipes;
+	struct log log;
+	access_fn access; /* NULL: none */
+	void *access_arg;
+};
+
+/* thread: its own, but for `stats` */
+struct worker {
+	uint32_t id;
+	struct proxy *proxy;
+	struct loop *loop;
+	struct mailbox *mail, *main;
+	int channel;
+	struct log log;
+	access_fn access;
+	void *access_arg;
+
+	struct slab *sessions;   /* owns */
+	struct slab *exchanges;  /* owns */
+	struct slab *sockets;    /* owns: struct listen_socket */
+	struct pipe_pool *pipes; /* owns */
+
+	struct plan *plan;        /* counted; NULL before the first */
+	struct members **members; /* owns the array, counts each; by pool slot */
+	uint32_t n_members;
+	struct list listen; /* of struct listen_socket */
+
+	struct session *dirty; /* have something to send at the turn's end */
+	struct list dead;      /* wait to be buried */
+	struct list waiting;   /* sessions whose send was refused: tried again soon */
+	struct timer send_timer;
+	uint32_t n_sessions;
+	uint32_t n_places;         /* taken: by sessions, and by accepts that reserved one */
+	uint32_t max_sessions;     /* by its descriptors, two each */
+	uint64_t next_id, last_id; /* session ids it may still give */
+
+	struct order *walk; /* owns: an order that walks all sessions, in slices */
+	uint32_t walk_cursor;
+	struct timer walk_timer; /* 0 ms: the next slice comes in the next turn */
+	bool is_paused;          /* a listening socket wants to accept and may not */
+	uint64_t pause_logged_ms;
+	bool is_stopping;   /* accepts no more */
+	struct order *quit; /* owns: answered when the last session is buried */
+	struct timer retry; /* accepts again after a pause */
+
+	struct worker_stats *stats; /* owns */
+};
+
+/* Returns 0 and sets *ret, or a negative errno. Thread: the one it will run on. */
+int worker_new(const struct worker_opts *o, struct worker **ret) LB_MUST_CHECK;
+
+/* No session may be left. NULL is fine. Returns NULL. */
+struct worker *worker_free(struct worker *w);
+
+/*
+ * worker_reserve() - a place for one more connection
+ *
+ * Within its own descriptors and the limit over all workers; given back by worker_release(). False
+ * when there is none.
+ */
+bool worker_reserve(struct worker *w) LB_MUST_CHECK;
+void worker_release(struct worker *w);
+
+/* Whether so many places are free that accepts need not be counted one by one. */
+bool worker_is_roomy(const struct worker *w);
+
+/* There is no place: listening sockets rest until there is one. `why` goes to the log. */
+void worker_pause(struct worker *w, const char *why);
+
+/* A place came free or a limit was raised: paused listeners try again. */
+void worker_resume(struct worker *w);
+
+/* An exchange, zeroed, or NULL when memory is short. */
+struct exchange *worker_lend_exchange(struct worker *w);
+void worker_return_exchange(struct worker *w, struct exchange *x);
+
+/* The newest members of a pool, or NULL if the pool has none here. Borrowed until the next mail. */
+const struct members *worker_members(const struct worker *w, const struct pool *pool);
+
+void worker_count_frames(struct worker *w, enum side from, struct ws_count n);
+
+/* A send was refused for want of room: the session is flushed again in a moment. */
+void worker_send_later(struct worker *w, struct session *s);
+
+/* A unique connection id. */
+uint64_t worker_next_id(struct worker *w);

@@ -1,0 +1,191 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# scripts/ci.sh fast: format, layers, headers alone, shell scripts, hot files: a minute.
+# scripts/ci.sh full: all of that, other compilers, sanitizers, valgrind, analyzers, man pages,
+#                     coverage: before an issue ends.
+#
+# Every step runs; the status is 0 if all of them passed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+PY=/usr/bin/python3
+failed=()
+
+step() {
+	local name=$1
+	shift
+	echo "== $name"
+	"$@" || { failed+=("$name"); echo "== $name: FAILED"; }
+}
+
+sources() {
+	git ls-files -co --exclude-standard -- 'lb/*.c' 'backends/*.c'
+}
+
+headers() {
+	git ls-files -co --exclude-standard -- 'lb/*.h' 'backends/*.h'
+}
+
+# setup DIR OPTION...: configures a build directory, anew where the options may have changed
+setup() {
+	local dir=$1
+	shift
+	if [ -f "$dir/build.ninja" ]; then
+		meson setup --reconfigure "$dir" "$@" >/dev/null
+	else
+		meson setup "$dir" "$@" >/dev/null
+	fi && ninja -C "$dir" --quiet
+}
+
+unit() {
+	meson test -C "$1" --print-errorlogs --quiet
+}
+
+# integration DIR [PYTEST-ARGUMENT...]
+integration() {
+	local dir=$1
+	shift
+	[ -d tests/ws/node_modules ] || (cd tests/ws && npm ci --no-audit --no-fund) || return 1
+	LB_BUILD=$dir $PY -m pytest -q -p no:cacheprovider "$@"
+}
+
+# ---- fast ----------------------------------------------------------------------------------------
+
+check_format() {
+	git ls-files -co --exclude-standard -- 'lb/*.[ch]' 'backends/*.[ch]' 'tests/*.[ch]' |
+		xargs clang-format --dry-run --Werror
+}
+
+check_headers() {
+	local h status=0
+	while read -r h; do
+		printf '#include "%s"\n' "${h#lb/}" |
+			gcc -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -I. -Ilb -fsyntax-only -x c - ||
+			status=1
+	done < <(headers)
+	return $status
+}
+
+check_shell() {
+	shellcheck scripts/deps scripts/test scripts/demo scripts/ci.sh scripts/check-layers \
+		scripts/check-hot .ci/run
+}
+
+check_hot() {
+	setup build && scripts/check-hot build
+}
+
+fast() {
+	step deps scripts/deps fast
+	step format check_format
+	step layers scripts/check-layers
+	step 'headers alone' check_headers
+	step shellcheck check_shell
+	step 'hot files' check_hot
+}
+
+# ---- full ----------------------------------------------------------------------------------------
+
+with_clang() {
+	CC=clang setup build-clang && unit build-clang
+}
+
+with_asan() {
+	local options=detect_leaks=1:abort_on_error=0
+	setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dslab_malloc=true || return 1
+	ASAN_OPTIONS=$options unit build-asan &&
+		ASAN_OPTIONS=$options LB_SLOW=4 integration build-asan tests/integration
+}
+
+with_tsan() {
+	# Each worker has a descriptor table of its own, which TSan does not know of: equal numbers are
+	# not the same descriptor. io_sync=0 silences just that.
+	setup build-tsan -Db_sanitize=thread -Db_lundef=false || return 1
+	TSAN_OPTIONS=io_sync=0 unit build-tsan &&
+		TSAN_OPTIONS=io_sync=0 LB_SLOW=6 integration build-tsan tests/integration
+}
+
+without_uring() {
+	setup build-nouring -During=disabled && unit build-nouring &&
+		integration build-nouring -k 'epoll' tests/integration/test_tcp.py \
+			tests/integration/test_websocket.py
+}
+
+# valgrind does not see the kernel fill a ring of buffers: the epoll engine only.
+with_valgrind() {
+	setup build-valgrind -Dslab_malloc=true || return 1
+	CK_FORK=no meson test -C build-valgrind --quiet --print-errorlogs --timeout-multiplier 10 \
+		--wrap='valgrind -q --error-exitcode=99 --leak-check=full' &&
+		LB_SLOW=10 LB_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
+			integration build-valgrind -k 'epoll and not 64_mb' \
+			tests/integration/test_tcp.py tests/integration/test_plain_http.py \
+			tests/integration/test_admin.py
+}
+
+# The one check that is off wants memcpy_s, which no C library here has.
+with_clang_tidy() {
+	setup build-clang || return 1
+	sources | grep -v loop_uring_none | xargs clang-tidy --quiet -p build-clang \
+		--warnings-as-errors='*' \
+		--checks='-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
+}
+
+with_cppcheck() {
+	sources | xargs cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr \
+		--suppress=missingInclude --error-exitcode=1 -D_GNU_SOURCE -I. -Ilb
+}
+
+with_analyzer() {
+	local c status=0
+	while read -r c; do
+		gcc -std=gnu17 -D_GNU_SOURCE -DLB_VERSION='"0"' -O2 -fanalyzer -Werror -I. -Ilb -c "$c" \
+			-o /dev/null || status=1
+	done < <(sources)
+	return $status
+}
+
+check_man() {
+	local page out status=0
+	for page in man/*.[1-8]; do
+		out=$(groff -man -ww -Tutf8 -z "$page" 2>&1)
+		[ -z "$out" ] || { echo "$out"; status=1; }
+	done
+	return $status
+}
+
+coverage() {
+	setup build-cov -Db_coverage=true && unit build-cov &&
+		integration build-cov tests/integration &&
+		gcovr -r . --object-directory build-cov -f 'lb/' --print-summary | tail -n 40
+}
+
+full() {
+	step deps scripts/deps full
+	fast
+	step clang with_clang
+	step 'ASan, UBSan' with_asan
+	step TSan with_tsan
+	step 'no io_uring' without_uring
+	step valgrind with_valgrind
+	step clang-tidy with_clang_tidy
+	step cppcheck with_cppcheck
+	step 'gcc -fanalyzer' with_analyzer
+	step 'man pages' check_man
+	step coverage coverage
+}
+
+case ${1-} in
+fast | full) "$1" ;;
+*)
+	echo 'usage: scripts/ci.sh fast|full' >&2
+	exit 2
+	;;
+esac
+if [ ${#failed[@]} -gt 0 ]; then
+	printf 'ci: failed:'
+	printf ' "%s"' "${failed[@]}"
+	printf '\n'
+	exit 1
+fi
+echo 'ci: all passed'

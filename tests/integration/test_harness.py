@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checks that every other test relies on must themselves be able to fail."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import lbtest
+
+# Opens a socket per line read, answers with a line; a second thread with a table of its own as lb's
+# workers have is not needed: the counts are per thread anyway.
+LEAKER = """
+import socket, sys
+kept = []
+print("ready", flush=True)
+for line in sys.stdin:
+    kept.append(socket.socket())
+    print("ok", flush=True)
+"""
+
+
+@pytest.fixture
+def leaker():
+    p = subprocess.Popen(
+        [sys.executable, "-c", LEAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert p.stdout.readline() == "ready\n"
+    yield p
+    p.kill()
+    p.wait()
+    p.stdin.close()
+    p.stdout.close()
+
+
+def plant(p):
+    p.stdin.write("\n")
+    p.stdin.flush()
+    assert p.stdout.readline() == "ok\n"
+
+
+def test_a_planted_leak_is_found(leaker):
+    before = lbtest.fds_by_task(leaker.pid)
+    assert lbtest.fd_leaks(before, lbtest.fds_by_task(leaker.pid)) == {}
+    plant(leaker)
+    n = before[leaker.pid]
+    assert lbtest.fd_leaks(before, lbtest.fds_by_task(leaker.pid)) == {leaker.pid: (n, n + 1)}
+
+
+def test_a_new_listener_is_no_leak(leaker):
+    before = lbtest.fds_by_task(leaker.pid)
+    plant(leaker)
+    after = lbtest.fds_by_task(leaker.pid)
+    assert lbtest.fd_leaks(before, after, n_listeners_more=1) == {}
+    plant(leaker)
+    assert lbtest.fd_leaks(before, lbtest.fds_by_task(leaker.pid), n_listeners_more=1) != {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "==12==ERROR: AddressSanitizer: heap-use-after-free on address",
+        "relay.c:10:3: runtime error: signed integer overflow",
+        "WARNING: ThreadSanitizer: data race (pid=1)",
+        "lb: BUG at proxy/session.c:12: s->n_ops == 0",
+    ],
+)
+def test_bad_lines_are_found(line):
+    assert lbtest.bad_lines(f"fine\n{line}\n") == [line]
+    assert lbtest.bad_lines("lb: notice: started\n") == []
+
+
+def test_ports_are_free_and_below_10000():
+    for _ in range(20):
+        port = lbtest.free_port()
+        assert 1024 < port < 10000
+        with socket.socket() as s:
+            s.bind((lbtest.HOST, port))
+
+
+def test_frames_are_masked_right():
+    frame = lbtest.ws_frame(b"Hello", opcode=1, mask=bytes.fromhex("37fa213d"))
+    assert frame == bytes.fromhex("818537fa213d7f9f4d5158")  # RFC 6455, 5.7

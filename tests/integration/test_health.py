@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Health checks: who is down is not picked, who comes back is."""
+
+import time
+
+import pytest
+
+from lbtest import (
+    GOOD_101,
+    Echo,
+    ask,
+    connect,
+    fields_of,
+    free_port,
+    http_conf,
+    in_thread,
+    recv_exact,
+    recv_head,
+    run,
+    status_of,
+    upgrade_request,
+    wait_for,
+    ws_ask,
+    ws_open,
+)
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+QUICK = {"interval": "100ms", "timeout": "500ms", "rise": 2, "fall": 2}
+CHECKS = [
+    {"type": "tcp"},
+    {"type": "http", "path": "/health"},
+    {"type": "websocket", "path": "/ws"},
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[c["type"] for c in CHECKS])
+def test_down_and_up_again(lb, echo, port, tmp_path, check):
+    e1, e2 = echo(2)
+    proxy = lb(http_conf(port, [e1, e2], balance="round_robin", health={**check, **QUICK}))
+    proxy.wait_state("e1", "up")
+    proxy.wait_state("e2", "up")
+    row = proxy.backends()["e1"]["check"]
+    assert row["type"] == check["type"]
+    assert row["result"]
+
+    e1.stop()
+    proxy.wait_state("e1", "down")
+    for _ in range(6):
+        assert dict(fields_of(ask(port, GET)))["x-backend"] == "e2"
+    assert proxy.backends()["e1"]["failed"] == 0, "one that is down was tried"
+
+    again = Echo("e1", tmp_path, port=e1.port)
+    try:
+        proxy.wait_state("e1", "up")
+        names = {dict(fields_of(ask(port, GET)))["x-backend"] for _ in range(4)}
+        assert names == {"e1", "e2"}
+        proxy.stop()
+        again.stop()
+    finally:
+        again.kill()
+
+
+def test_all_down_is_503(lb, port):
+    proxy = lb(http_conf(port, [("b", free_port())], health={"type": "tcp", **QUICK}))
+    proxy.wait_state("b", "down")
+    answer = ask(port, upgrade_request())
+    assert status_of(answer) == 503
+    assert 1 <= int(dict(fields_of(answer))["retry-after"]) <= 5
+    proxy.wait_end("no_backend")
+
+
+def test_without_checks_a_backend_is_up(lb, port):
+    proxy = lb(http_conf(port, [("b", free_port())]))
+    assert proxy.backends()["b"]["state"] == "up"
+
+
+def test_the_first_result_decides_at_once(lb, port):
+    health = {"type": "tcp", "interval": "100ms", "timeout": "1s", "rise": 100, "fall": 100}
+    proxy = lb(http_conf(port, [("b", free_port())], health=health))
+    proxy.wait_state("b", "down", timeout=3)
+
+
+def test_http_checks_judge_the_status_and_say_who_they_are(lb, fake, port):
+    heads = []
+    status = ["200 OK"]
+
+    def serve(s):
+        heads.append(recv_head(s)[0])
+        s.sendall(f"HTTP/1.1 {status[0]}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    b = fake(serve)
+    health = {"type": "http", "path": "/live?x", "host": "app.test", "status": "200-299", **QUICK}
+    proxy = lb(http_conf(port, [b.row()], health=health))
+    proxy.wait_state("f", "up")
+    fields = dict(fields_of(heads[0]))
+    assert heads[0].startswith(b"GET /live?x HTTP/1.1\r\n")
+    assert fields["host"] == "app.test"
+    assert fields["user-agent"] == f"lb-health/{proxy.stats()['version']}"
+    status[0] = "302 Found"
+    proxy.wait_state("f", "down")
+    status[0] = "204 No Content"
+    proxy.wait_state("f", "up")
+
+
+def test_a_backend_that_never_answers_is_down(lb, fake, port):
+    b = fake(lambda s: s.recv(1) and s.recv(65536) and s.recv(65536))
+    proxy = lb(http_conf(port, [b.row()], health={"type": "http", "path": "/", **QUICK}))
+    proxy.wait_state("f", "down")
+    b.close()
+
+
+def test_tunnels_stay_when_a_backend_goes_down(lb, fake, port):
+    """A verdict is about new connections."""
+    good = [True]
+
+    def serve(s):
+        head, _ = recv_head(s)
+        if b"websocket" not in head.lower():
+            s.sendall(b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % (b"200" if good[0] else b"500"))
+            return
+        s.sendall(GOOD_101)
+        while data := s.recv(65536):
+            s.sendall(data)
+
+    b = fake(serve)
+    proxy = lb(http_conf(port, [b.row()], health={"type": "http", "path": "/", **QUICK}))
+    proxy.wait_state("f", "up")
+    with connect(port) as s:
+        s.sendall(upgrade_request())
+        assert status_of(recv_head(s)[0]) == 101
+        good[0] = False
+        proxy.wait_state("f", "down")
+        s.sendall(b"raw bytes")
+        assert recv_exact(s, 9) == b"raw bytes"
+        assert proxy.backends()["f"]["active"] == 1
+
+
+def test_health_keeps_its_state_across_a_reload(lb, echo, port):
+    (e,) = echo(1)
+    dead = ("dead", free_port())
+    # The next check is a minute away: what is known after the reload was known before it.
+    health = {"type": "tcp", "interval": "60s", "timeout": "1s"}
+    proxy = lb(http_conf(port, [e, dead], health=health))
+    proxy.wait_state("dead", "down")
+    proxy.wait_state("e1", "up")
+    proxy.reload_ok(http_conf(port, [e, dead], health=health, retries=5))
+    states = {name: b["state"] for name, b in proxy.backends().items()}
+    assert states == {"e1": "up", "dead": "down"}
+
+
+def test_checks_go_on_while_draining_and_stop_in_maint(lb, fake, port):
+    seen = []
+    b = fake(lambda s: seen.append(1))
+    proxy = lb(http_conf(port, [b.row()], health={"type": "tcp", **QUICK}))
+    proxy.wait_state("f", "up")
+    proxy.command("drain p/f")
+    n = len(seen)
+    wait_for("more checks", lambda: len(seen) > n + 2)
+    proxy.command("maint p/f")
+    assert proxy.backends()["f"]["state"] == "maint"
+    time.sleep(0.3)
+    n = len(seen)
+    time.sleep(0.5)
+    assert len(seen) == n
+    proxy.command("ready p/f")
+    proxy.wait_state("f", "up")
+
+
+def test_checks_are_no_connections(lb, echo, port):
+    proxy = lb(http_conf(port, echo(1), health={"type": "websocket", "path": "/", **QUICK}))
+    proxy.wait_state("e1", "up")
+
+    async def body():
+        ws = await ws_open(port)
+        assert await ws_ask(ws, "x") == "x"
+        stats = await in_thread(proxy.stats)
+        assert stats["connections"]["total"] == 1
+        assert (await in_thread(proxy.backends))["e1"]["total"] == 1
+        await ws.close()
+
+    run(body())

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logs: a line for each ended connection, the access log, and USR1."""
+
+import json
+import re
+import signal
+
+from lbtest import (
+    HOST,
+    ask,
+    connect,
+    free_port,
+    http_conf,
+    reset,
+    run,
+    status_of,
+    upgrade_request,
+    wait_for,
+    ws_ask,
+    ws_open,
+)
+
+GET = b"GET /secret-path?token=hunter2 HTTP/1.1\r\nHost: x\r\nCookie: sid=hunter2\r\n\r\n"
+KEYS = {
+    "time",
+    "client",
+    "listener",
+    "route",
+    "pool",
+    "backend",
+    "status",
+    "bytes_in",
+    "bytes_out",
+    "duration_ms",
+    "handshake_ms",
+    "end",
+}
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_rows(path, n):
+    wait_for(f"{n} lines in {path.name}", lambda: len(rows(path)) >= n)
+    got = rows(path)
+    assert len(got) == n
+    return got
+
+
+def test_the_access_log(lb, echo, port, tmp_path):
+    path = tmp_path / "access.log"
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"format": "json", "to": str(path)}
+    conf["listeners"][0]["routes"] = [{"name": "socket", "websocket": True, "pool": "p"}]
+    lb(conf)
+
+    assert status_of(ask(port, GET)) == 200
+    (plain,) = wait_rows(path, 1)
+    assert set(plain) >= KEYS
+    assert plain["client"].startswith(f"{HOST}:")
+    assert (plain["listener"], plain["pool"], plain["backend"]) == ("l", "p", "e1")
+    assert plain["status"] == 200
+    assert plain["bytes_in"] > 0 and plain["bytes_out"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", plain["time"])
+
+    async def body():
+        ws = await ws_open(port)
+        await ws_ask(ws, "x" * 1000)
+        await ws.close()
+
+    run(body())
+    tunnel = wait_rows(path, 2)[1]
+    assert (tunnel["status"], tunnel["route"]) == (101, "socket")
+    assert tunnel["bytes_in"] > 1000 and tunnel["bytes_out"] > 1000
+    assert tunnel["end"] in ("client_closed", "backend_closed")
+    assert 0 <= tunnel["handshake_ms"] <= tunnel["duration_ms"]
+
+    assert status_of(ask(port, b"BAD\r\n\r\n")) == 400
+    bad = wait_rows(path, 3)[2]
+    assert (bad["status"], bad["end"]) == (400, "bad_request")
+    assert "hunter2" not in path.read_text(), "a secret was logged"
+
+
+def test_usr1_reopens(lb, echo, port, tmp_path):
+    path = tmp_path / "access.log"
+    log = tmp_path / "lb.log"
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"format": "json", "to": str(path)}
+    conf["log"] = {"level": "info", "to": str(log)}
+    proxy = lb(conf)
+    ask(port, GET)
+    wait_rows(path, 1)
+    old, old_log = tmp_path / "access.log.1", tmp_path / "lb.log.1"
+    path.rename(old)
+    log.rename(old_log)
+    proxy.signal(signal.SIGUSR1)
+    wait_for("both files to be there again", lambda: path.exists() and log.exists())
+    ask(port, GET)
+    wait_rows(path, 1)
+    assert len(rows(old)) == 1
+
+
+def test_log_lines_in_json(lb, echo, port, tmp_path):
+    log = tmp_path / "lb.log"
+    conf = http_conf(port, echo(1))
+    conf["log"] = {"level": "info", "format": "json", "to": str(log)}
+    lb(conf)
+    ask(port, GET)
+    wait_for("a line of the end", lambda: any("e1" in json.dumps(r) for r in rows(log)))
+    assert "hunter2" not in log.read_text()
+
+
+def test_the_level_holds_back(lb, echo, port, tmp_path):
+    log = tmp_path / "lb.log"
+    conf = http_conf(port, echo(1))
+    conf["log"] = {"level": "err", "to": str(log)}
+    proxy = lb(conf)
+    ask(port, GET)
+    ask(port, b"BAD\r\n\r\n")
+    proxy.stop()
+    assert log.read_text() == ""
+
+
+def test_a_client_can_not_write_lines_of_its_own(lb, echo, port, tmp_path):
+    """What a peer says is logged, if at all, without control characters."""
+    path = tmp_path / "access.log"
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"format": "json", "to": str(path)}
+    proxy = lb(conf)
+    ask(port, b"GET /\x1b[2Jred\x07 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_rows(path, 1)
+    assert "\x1b" not in path.read_text() + proxy.stderr()
+
+
+def test_reasons(lb, echo, port, tmp_path):
+    path = tmp_path / "access.log"
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"format": "json", "to": str(path)}
+    conf["pools"].append({"name": "dead", "backends": [f"{HOST}:{free_port()}"], "retries": 0})
+    conf["listeners"][0]["routes"] = [{"path": "/dead", "pool": "dead"}]
+    proxy = lb(conf)
+
+    assert status_of(ask(port, upgrade_request("/dead"))) == 502
+    assert wait_rows(path, 1)[0]["end"] == "connect_failed"
+
+    with connect(port) as s:
+        s.sendall(upgrade_request())
+        assert status_of(s.recv(4096)) == 101
+    end = wait_rows(path, 2)[1]["end"]
+    assert end == "client_closed"
+
+    s = connect(port)
+    s.sendall(upgrade_request())
+    assert status_of(s.recv(4096)) == 101
+    reset(s)
+    assert wait_rows(path, 3)[2]["end"] == "client_reset"
+
+    async def body(text):
+        ws = await ws_open(port)
+        await ws.send(text)
+        await ws.wait_closed()
+
+    run(body("lb:reset"))
+    assert wait_rows(path, 4)[3]["end"] == "backend_reset"
+
+    s = connect(port)
+    s.close()
+    wait_for("all ends", lambda: sum(proxy.ends().values()) == 5)
+    assert recv_nothing(path, 5)
+
+
+def recv_nothing(path, at_most):
+    return len(rows(path)) <= at_most

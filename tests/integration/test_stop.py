@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stop: what is open may end by itself, what was queued is served, and time is bounded."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+import websockets
+
+from lbtest import (
+    HOST,
+    ask,
+    connect,
+    free_port,
+    http_conf,
+    in_thread,
+    recv_all,
+    run,
+    status_of,
+    wait_for,
+    ws_ask,
+    ws_open,
+    ws_open_many,
+)
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_without_connections_it_ends_at_once(lb, echo, port, signo):
+    conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "30s"
+    proxy = lb(conf)
+    began = time.monotonic()
+    proxy.stop(signo)
+    assert time.monotonic() - began < 3
+    assert not proxy.socket.exists()
+
+
+def test_it_waits_for_connections_to_end(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "20s"
+    proxy = lb(conf)
+
+    async def body():
+        ws = await ws_open(port)
+        proxy.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            await in_thread(connect, port)
+        assert await ws_ask(ws, "still served") == "still served"
+        assert proxy.is_running()
+        began = time.monotonic()
+        await ws.close()
+        await in_thread(proxy.stop, 0)
+        assert time.monotonic() - began < 3
+
+    run(body())
+
+
+def test_stop_timeout_ends_the_rest(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "500ms"
+    proxy = lb(conf)
+
+    async def body():
+        conns = await ws_open_many(port, 20)
+        began = time.monotonic()
+        await in_thread(proxy.stop)
+        assert 0.4 < time.monotonic() - began < 5
+        for ws in conns:
+            with pytest.raises(websockets.ConnectionClosed):
+                await ws.recv()
+
+    run(body())
+
+
+def test_a_second_signal_ends_it_at_once(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "60s"
+    proxy = lb(conf)
+
+    async def body():
+        await ws_open_many(port, 3)
+        proxy.signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        assert proxy.is_running()
+        began = time.monotonic()
+        await in_thread(proxy.stop, signal.SIGINT)
+        assert time.monotonic() - began < 3
+
+    run(body())
+
+
+def test_stop_delay_goes_on_accepting_with_healthz_at_503(lb, echo, port):
+    admin = free_port()
+    conf = http_conf(port, echo(1))
+    conf["admin"] = {"http": f"{HOST}:{admin}"}
+    conf["stop_delay"] = "1s"
+    proxy = lb(conf)
+    healthz = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert status_of(ask(admin, healthz)) == 200
+    began = time.monotonic()
+    proxy.signal(signal.SIGTERM)
+    wait_for("503", lambda: status_of(ask(admin, healthz)) == 503, timeout=0.8)
+    assert status_of(ask(port, GET)) == 200
+    proxy.was_stopped = True
+    assert proxy.wait() == 0
+    assert 0.9 < time.monotonic() - began < 5
+
+
+def test_what_the_kernel_has_queued_is_served(lb, echo, port):
+    """Clients that connected before the stop, but were not yet accepted, are not reset."""
+    conf = http_conf(port, echo(1))
+    conf["workers"] = 1
+    conf["stop_timeout"] = "20s"
+    conf["limits"] = {"connections": 3}
+    proxy = lb(conf)
+    held = [connect(port) for _ in range(3)]
+    proxy.wait_active(3)
+    queued = [connect(port) for _ in range(5)]
+    for s in queued:
+        s.sendall(GET)
+    time.sleep(0.2)
+    proxy.signal(signal.SIGTERM)
+    for s in held:
+        s.sendall(GET)
+        assert status_of(recv_all(s)) == 200
+        s.close()
+    for s in queued:
+        assert status_of(recv_all(s)) == 200
+        s.close()
+    proxy.stop(0)
+
+
+def test_a_plain_request_under_way_is_finished(lb, fake, port):
+    def serve(s):
+        s.recv(65536)
+        time.sleep(0.7)
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+
+    conf = http_conf(port, [fake(serve).row()])
+    conf["stop_timeout"] = "10s"
+    proxy = lb(conf)
+    with connect(port) as s:
+        s.sendall(GET)
+        time.sleep(0.2)
+        proxy.signal(signal.SIGTERM)
+        assert recv_all(s).endswith(b"\r\n\r\nslow")
+    proxy.stop(0)

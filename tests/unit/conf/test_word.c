@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <string.h>
+
+#include "conf/word.h"
+#include "util/assert.h"
+
+static bool is_path(struct slice s)
+{
+	return word_is_path(s, false);
+}
+
+static bool is_path_or_query(struct slice s)
+{
+	return word_is_path(s, true);
+}
+
+#define FORTY "0123456789012345678901234567890123456789"
+
+static const struct {
+	const char *name;
+	bool (*fn)(struct slice s);
+	struct slice text;
+	bool want;
+} rows[] = {
+	{ "name", word_is_name, { "b2", 2 }, true },
+	{ "name: an address", word_is_name, { "[::1]:80", 8 }, true },
+	{ "name: UTF-8", word_is_name, { "caf\xc3\xa9", 5 }, true },
+	{ "name: 63 bytes", word_is_name, { FORTY FORTY, 63 }, true },
+	{ "name: 64 bytes", word_is_name, { FORTY FORTY, 64 }, false },
+	{ "name: empty", word_is_name, { "", 0 }, false },
+	{ "name: space", word_is_name, { "a b", 3 }, false },
+	{ "name: slash", word_is_name, { "a/b", 3 }, false },
+	{ "name: bar", word_is_name, { "a|b", 3 }, false },
+	{ "name: tab", word_is_name, { "a\tb", 3 }, false },
+	{ "name: DEL", word_is_name, { "a\x7f", 2 }, false },
+	{ "name: NUL", word_is_name, { "a\0b", 3 }, false },
+	{ "token", word_is_token, { "X-Canary_1!", 11 }, true },
+	{ "token: empty", word_is_token, { "", 0 }, false },
+	{ "token: colon", word_is_token, { "a:", 2 }, false },
+	{ "token: NUL", word_is_token, { "a\0", 2 }, false },
+	{ "token: high byte", word_is_token, { "\xe9", 1 }, false },
+	{ "parameter", word_is_parameter, { "room[id]", 8 }, true },
+	{ "parameter: =", word_is_parameter, { "a=", 2 }, false },
+	{ "parameter: &", word_is_parameter, { "a&b", 3 }, false },
+	{ "parameter: space", word_is_parameter, { "a b", 3 }, false },
+	{ "parameter: empty", word_is_parameter, { "", 0 }, false },
+	{ "field value", word_is_field_value, { "a b\t\xe9", 5 }, true },
+	{ "field value: empty", word_is_field_value, { "", 0 }, true },
+	{ "field value: CR", word_is_field_value, { "a\r", 2 }, false },
+	{ "field value: NUL", word_is_field_value, { "\0", 1 }, false },
+	{ "host", word_is_host, { "chat_1.Example.com", 18 }, true },
+	{ "host: v4", word_is_host, { "127.0.0.1", 9 }, true },
+	{ "host: v6", word_is_host, { "[::1]", 5 }, true },
+	{ "host: bare v6", word_is_host, { "::1", 3 }, false },
+	{ "host: v4 in brackets", word_is_host, { "[1.2.3.4]", 9 }, false },
+	{ "host: nothing in brackets", word_is_host, { "[]", 2 }, false },
+	{ "host: port", word_is_host, { "a:80", 4 }, false },
+	{ "host: star", word_is_host, { "*.a", 3 }, false },
+	{ "host: leading dot", word_is_host, { ".a", 2 }, false },
+	{ "host: empty label", word_is_host, { "a..b", 4 }, false },
+	{ "host: NUL", word_is_host, { "a\0", 2 }, false },
+	{ "host: empty", word_is_host, { "", 0 }, false },
+	{ "path", is_path, { "/a/b;c=%20", 10 }, true },
+	{ "path: relative", is_path, { "a", 1 }, false },
+	{ "path: empty", is_path, { "", 0 }, false },
+	{ "path: space", is_path, { "/a b", 4 }, false },
+	{ "path: fragment", is_path, { "/a#b", 4 }, false },
+	{ "path: high byte", is_path, { "/\xc3\xa9", 3 }, false },
+	{ "path: query", is_path, { "/a?b", 4 }, false },
+	{ "path with a query", is_path_or_query, { "/a?b=c", 6 }, true },
+	{ "query alone", is_path_or_query, { "?b", 2 }, false },
+};
+
+START_TEST(word_is_judged_right)
+{
+	ck_assert_msg(rows[_i].fn(rows[_i].text) == rows[_i].want, "%s", rows[_i].name);
+}
+END_TEST
+
+START_TEST(shown_text_is_tame)
+{
+	char out[WORD_SHOWN_MAX], longer[2 * WORD_SHOWN_MAX];
+
+	ck_assert_str_eq(word_show("a\x1b[1m\nb", out), "a?[1m?b");
+	memset(longer, 'x', sizeof(longer));
+	longer[WORD_SHOWN_MAX - 1] = '\0';
+	ck_assert_str_eq(word_show(longer, out), longer);
+	longer[WORD_SHOWN_MAX - 1] = 'x';
+	longer[sizeof(longer) - 1] = '\0';
+	ck_assert_uint_eq(strlen(word_show(longer, out)), WORD_SHOWN_MAX - 1);
+	ck_assert_str_eq(out + WORD_SHOWN_MAX - 5, "x...");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("conf/word");
+	TCase *t = tcase_create("word");
+
+	tcase_add_loop_test(t, word_is_judged_right, 0, ARRAY_SIZE(rows));
+	tcase_add_test(t, shown_text_is_tame);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
