@@ -76,8 +76,10 @@ static bool end_step(struct end *e)
 	}
 
 	ssize_t r = sim_recv(e->w, e->fd, chunk, 1 + sim_rand(e->w, sizeof(chunk)));
-	for (ssize_t i = 0; i < r; i++)
-		ck_assert_uint_eq(chunk[i], byte_at(e->gets_salt, e->n_got + (size_t)i));
+	ssize_t right = 0; /* one assertion per chunk: each costs a system call of libcheck's */
+	while (right < r && chunk[right] == byte_at(e->gets_salt, e->n_got + (size_t)right))
+		right++;
+	ck_assert_msg(r < 0 || right == r, "byte %zu is wrong", e->n_got + (size_t)right);
 	if (r > 0) {
 		e->n_got += (size_t)r;
 		has_acted = true;
