@@ -147,12 +147,19 @@ static void run_posted(struct loop *l)
 	}
 }
 
+/* Buffers that are laid out for the kernel count: at the ceiling they may be all there are. */
+static bool has_buf(const struct loop *l, enum buf_class class)
+{
+	return l->ops->has_buf != NULL ? l->ops->has_buf(l, class)
+				       : buf_is_available(l->bufs, class);
+}
+
 /* Arms the receives that waited for a buffer, in order, as far as there are some. */
 static void run_waits(struct loop *l)
 {
 	size_t n = 0;
 
-	while (n < l->n_waits && buf_is_available(l->bufs, l->waits[n].class)) {
+	while (n < l->n_waits && has_buf(l, l->waits[n].class)) {
 		struct recv_wait *w = &l->waits[n++];
 		l->ops->recv(l, w->fd, w->cap, w->class, w->tag);
 	}
@@ -219,7 +226,7 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_ta
 	LB_ASSERT(cap > 0);
 	if (class != BUF_SMALL)
 		(void)buf_reserve(l->bufs, class, 1);
-	if (l->n_waits == 0 && buf_is_available(l->bufs, class)) {
+	if (l->n_waits == 0 && has_buf(l, class)) {
 		l->ops->recv(l, fd, cap, class, tag);
 		return;
 	}

@@ -19,6 +19,9 @@ struct loop_ops {
 	/* Lays free buffers out for the kernel (a no-op where the engine takes them itself). */
 	void (*refill)(struct loop *l);
 
+	/* Whether a receive armed now would find a buffer. NULL: whether the pool has one. */
+	bool (*has_buf)(const struct loop *l, enum buf_class class);
+
 	/*
 	 * Submits, waits for at most `wait_ms` (0: not at all, UINT64_MAX: for ever), calls
 	 * loop_tick() once and dispatches what came. Returns 0 or a negative errno.

@@ -293,6 +293,13 @@ static void uring_refill(struct loop *l)
 			buf_ring_refill(u, class);
 }
 
+static bool uring_has_buf(const struct loop *l, enum buf_class class)
+{
+	const struct buf_ring *b = &((const struct uring *)l)->bufs[class];
+
+	return (b->ring != NULL && b->n_vacant < b->n_entries) || buf_is_available(l->bufs, class);
+}
+
 /* ---- completion ------------------------------------------------------------------------------ */
 
 static void dispatch_cqe(struct uring *u, const struct io_uring_cqe *cqe)
@@ -368,6 +375,7 @@ static const struct loop_ops uring_ops = {
 	.name = "io_uring",
 	.free = uring_free,
 	.refill = uring_refill,
+	.has_buf = uring_has_buf,
 	.wait = uring_wait,
 	.clock_ns = sys_clock_ns,
 	.wall_ns = sys_wall_ns,

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all policies promise, and what each promises of its own (but for hash: test_policy_hash.c).
+ */
+#include <pthread.h>
+
+#include "fixture.h"
+
+static const uint32_t equal[] = { 1 };
+static const uint32_t weighted[] = { 1, 2, 1 };
+
+static const struct {
+	const char *name;
+	enum conf_balance balance;
+} policies[] = {
+	{ "least_connections", CONF_BALANCE_LEAST },
+	{ "round_robin", CONF_BALANCE_ROUND_ROBIN },
+	{ "random", CONF_BALANCE_RANDOM },
+	{ "hash", CONF_BALANCE_HASH },
+	{ "first", CONF_BALANCE_FIRST },
+};
+
+/* Each way of not being usable, and what undoes it. */
+enum unusable { DOWN, DRAINING, MAINT, REMOVED, FULL, N_UNUSABLE };
+
+static void make(struct backend *b, enum unusable how)
+{
+	switch (how) {
+	case DOWN: backend_set_health(b, BACKEND_DOWN, 1); break;
+	case DRAINING: backend_set_admin(b, BACKEND_DRAIN); break;
+	case MAINT: backend_set_admin(b, BACKEND_MAINT); break;
+	case REMOVED: backend_set_removed(b, true); break;
+	case FULL: {
+		backend_set_max_conns(b, 1);
+		bool had_room = backend_reserve(b);
+		ck_assert(had_room);
+		break;
+	}
+	case N_UNUSABLE: ck_abort();
+	}
+}
+
+START_TEST(the_unusable_are_passed_over)
+{
+	for (enum unusable how = DOWN; how < N_UNUSABLE; how++) {
+		struct fixture f = fixture_new(3, equal, 1, policies[_i].balance, 0);
+
+		make(f.b[1], how);
+		for (uint64_t k = 0; k < 300; k++)
+			ck_assert_msg(fixture_pick(&f, f.m, hash_mix(k, 1), hash_mix(k, 2)) != 1,
+				      "%s, state %d", policies[_i].name, how);
+		make(f.b[0], DOWN);
+		make(f.b[2], DOWN);
+		ck_assert_uint_eq(fixture_pick(&f, f.m, 1, 2), SIZE_MAX);
+		fixture_free(&f);
+	}
+}
+END_TEST
+
+START_TEST(weight_0_takes_nothing)
+{
+	static const uint32_t weights[] = { 1, 0, 3 };
+	static const uint32_t none[] = { 0 };
+	struct fixture f = fixture_new(3, weights, 3, policies[_i].balance, 0);
+
+	for (uint64_t k = 0; k < 300; k++)
+		ck_assert_uint_ne(fixture_pick(&f, f.m, hash_mix(k, 1), hash_mix(k, 2)), 1);
+	fixture_free(&f);
+	f = fixture_new(3, none, 1, policies[_i].balance, 0);
+	ck_assert_uint_eq(fixture_pick(&f, f.m, 1, 2), SIZE_MAX);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(retries_try_each_once)
+{
+	struct fixture f = fixture_new(5, weighted, 3, policies[_i].balance, 0);
+	struct pick k = { .key = 77 };
+	bool seen[5] = { false };
+
+	for (int i = 0; i < 5; i++) {
+		k.random = hash_mix(5, (uint64_t)i);
+		struct backend *b = pool_pick(f.m, &k);
+		ck_assert_ptr_nonnull(b);
+		size_t at = fixture_index(&f, b);
+		ck_assert_msg(!seen[at], "%s tried b%zu twice", policies[_i].name, at);
+		seen[at] = true;
+		backend_unref(b);
+	}
+	ck_assert_ptr_null(pool_pick(f.m, &k));
+	fixture_free(&f);
+}
+END_TEST
+
+/* ---- max_connections under contention ---------------------------------------------------------
+ */
+
+#define MAX 7u
+#define ROUNDS 20000
+
+struct hammer {
+	const struct members *m;
+	struct backend **b;
+	uint64_t seed;
+	_Atomic uint32_t *over;
+	uint32_t n_picked;
+};
+
+static void *hammer(void *arg)
+{
+	struct hammer *h = arg;
+
+	for (uint64_t i = 0; i < ROUNDS; i++) {
+		struct pick k = { .key = hash_mix(h->seed, i), .random = hash_mix(i, h->seed) };
+		struct backend *b = pool_pick(h->m, &k);
+		if (b == NULL)
+			continue;
+		h->n_picked++;
+		if (backend_active(b) > MAX)
+			atomic_fetch_add(h->over, 1);
+		if (i % 3 != 0) /* some are kept, so that all fill up */
+			backend_release(b);
+		backend_unref(b);
+	}
+	return NULL;
+}
+
+START_TEST(max_connections_is_never_exceeded)
+{
+	struct fixture f = fixture_new(3, equal, 1, policies[_i].balance, 0);
+	_Atomic uint32_t over = 0;
+	struct hammer h[4];
+	pthread_t t[4];
+
+	for (size_t i = 0; i < f.n; i++)
+		backend_set_max_conns(f.b[i], MAX);
+	for (size_t i = 0; i < 4; i++) {
+		h[i] = (struct hammer){ .m = f.m, .b = f.b, .seed = i, .over = &over };
+		ck_assert_int_eq(pthread_create(&t[i], NULL, hammer, &h[i]), 0);
+	}
+	uint32_t n_picked = 0;
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
+		n_picked += h[i].n_picked;
+	}
+	ck_assert_uint_eq(over, 0);
+	ck_assert_uint_ge(n_picked, 3 * MAX);
+	for (size_t i = 0; i < f.n; i++)
+		ck_assert_uint_eq(backend_active(f.b[i]), MAX);
+	fixture_free(&f);
+}
+END_TEST
+
+/* ---- least_connections ------------------------------------------------------------------------
+ */
+
+START_TEST(least_is_within_one_of_exact)
+{
+	struct fixture f = fixture_new(3, weighted, 3, CONF_BALANCE_LEAST, 0);
+
+	for (uint64_t n = 1; n <= 400; n++) {
+		ck_assert_uint_ne(fixture_pick(&f, f.m, 0, hash_mix(n, 9)), SIZE_MAX);
+		for (size_t i = 0; i < 3; i++) {
+			double exact = (double)n * weighted[i] / 4;
+			double off = (double)backend_active(f.b[i]) - exact;
+			ck_assert_msg(off <= 1 && off >= -1, "n=%d: b%zu is off by %f", (int)n, i,
+				      off);
+		}
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+/* The living count: 100 and 100 there, an empty third one gets the next 90. */
+START_TEST(least_counts_the_living)
+{
+	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_LEAST, 0);
+	size_t got[3] = { 0 };
+
+	for (int i = 0; i < 100; i++)
+		ck_assert(backend_reserve(f.b[0]) && backend_reserve(f.b[1]));
+	for (uint64_t i = 0; i < 90; i++)
+		got[fixture_pick(&f, f.m, 0, hash_mix(i, 3))]++;
+	ck_assert_uint_eq(got[0], 0);
+	ck_assert_uint_eq(got[1], 0);
+	ck_assert_uint_eq(got[2], 90);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(least_breaks_ties_fairly)
+{
+	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
+	size_t first[4] = { 0 };
+
+	for (uint64_t i = 0; i < 4000; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 4));
+		first[at]++;
+		backend_release(f.b[at]);
+	}
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_msg(first[i] > 800 && first[i] < 1200, "b%zu: %zu", i, first[i]);
+	fixture_free(&f);
+}
+END_TEST
+
+/* ---- round_robin ------------------------------------------------------------------------------
+ */
+
+static const struct {
+	const char *name;
+	size_t n;
+	uint32_t weights[4];
+	size_t cycle;
+} cycles[] = {
+	{ "equal", 3, { 1, 1, 1 }, 3 },
+	{ "1/2/1", 3, { 1, 2, 1 }, 4 },
+	{ "a common divisor", 2, { 100, 50 }, 3 },
+	{ "5/1/1", 3, { 5, 1, 1 }, 7 },
+	{ "with a 0", 3, { 2, 0, 1 }, 3 },
+};
+
+START_TEST(rr_is_exact_in_each_cycle)
+{
+	struct fixture f = fixture_new(cycles[_i].n, cycles[_i].weights, cycles[_i].n,
+				       CONF_BALANCE_ROUND_ROBIN, 0);
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < cycles[_i].n; i++)
+		sum += cycles[_i].weights[i];
+	for (int round = 0; round < 10; round++) {
+		size_t got[4] = { 0 };
+		for (size_t i = 0; i < cycles[_i].cycle; i++)
+			got[fixture_pick(&f, f.m, 0, 0)]++;
+		for (size_t i = 0; i < cycles[_i].n; i++)
+			ck_assert_msg(got[i] * sum == cycles[_i].weights[i] * cycles[_i].cycle,
+				      "%s: b%zu got %zu", cycles[_i].name, i, got[i]);
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+/* A heavy one is not taken over and over while others wait. */
+START_TEST(rr_is_smooth)
+{
+	static const uint32_t weights[] = { 4, 1 };
+	struct fixture f = fixture_new(2, weights, 2, CONF_BALANCE_ROUND_ROBIN, 0);
+	size_t in_a_row = 0, longest = 0;
+
+	for (int i = 0; i < 100; i++) {
+		in_a_row = fixture_pick(&f, f.m, 0, 0) == 0 ? in_a_row + 1 : 0;
+		longest = in_a_row > longest ? in_a_row : longest;
+	}
+	ck_assert_uint_le(longest, 4);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(rr_spreads_the_turns_of_the_unusable)
+{
+	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_ROUND_ROBIN, 0);
+	size_t got[3] = { 0 };
+
+	backend_set_health(f.b[1], BACKEND_DOWN, 1);
+	for (int i = 0; i < 300; i++)
+		got[fixture_pick(&f, f.m, 0, 0)]++;
+	ck_assert_uint_eq(got[0], 150);
+	ck_assert_uint_eq(got[2], 150);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Weights whose cycle would be too long are rounded, within a part in a hundred. */
+START_TEST(rr_shortens_long_cycles)
+{
+	static const uint32_t weights[] = { 255, 256, 251, 241 };
+	struct fixture f = fixture_new(40, weights, 4, CONF_BALANCE_ROUND_ROBIN, 0);
+	size_t got[40] = { 0 };
+
+	for (int i = 0; i < 100000; i++)
+		got[fixture_pick(&f, f.m, 0, 0)]++;
+	for (size_t i = 0; i < 40; i++) {
+		double share = 100000.0 * weights[i % 4] / (10.0 * (255 + 256 + 251 + 241));
+		ck_assert_msg((double)got[i] > share * 0.97 && (double)got[i] < share * 1.03,
+			      "b%zu: %zu of %f", i, got[i], share);
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+/* ---- random and first -------------------------------------------------------------------------
+ */
+
+START_TEST(random_follows_the_weights)
+{
+	struct fixture f = fixture_new(3, weighted, 3, CONF_BALANCE_RANDOM, 0);
+
+	for (uint64_t i = 0; i < 4000; i++)
+		ck_assert_uint_ne(fixture_pick(&f, f.m, 0, hash_mix(i, 8)), SIZE_MAX);
+	for (size_t i = 0; i < 3; i++) {
+		uint32_t share = 1000 * weighted[i];
+		ck_assert_msg(backend_active(f.b[i]) > share * 95 / 100 &&
+				      backend_active(f.b[i]) < share * 105 / 100,
+			      "b%zu: %u", i, backend_active(f.b[i]));
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(random_finds_the_only_one_left)
+{
+	struct fixture f = fixture_new(300, equal, 1, CONF_BALANCE_RANDOM, 0);
+
+	for (size_t i = 0; i < f.n; i++)
+		if (i != 123)
+			backend_set_health(f.b[i], BACKEND_DOWN, 1);
+	for (uint64_t i = 0; i < 50; i++)
+		ck_assert_uint_eq(fixture_pick(&f, f.m, 0, hash_mix(i, 6)), 123);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(first_fills_in_order)
+{
+	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_FIRST, 0);
+	static const size_t want[] = { 0, 0, 1, 1, 2, 2 };
+
+	for (size_t i = 0; i < 3; i++)
+		backend_set_max_conns(f.b[i], 2);
+	for (size_t i = 0; i < 6; i++)
+		ck_assert_uint_eq(fixture_pick(&f, f.m, 0, i), want[i]);
+	ck_assert_uint_eq(fixture_pick(&f, f.m, 0, 0), SIZE_MAX);
+	backend_release(f.b[1]);
+	ck_assert_uint_eq(fixture_pick(&f, f.m, 0, 0), 1);
+	fixture_free(&f);
+}
+END_TEST
+
+int main(void)
+{
+	const int n = sizeof(policies) / sizeof(policies[0]);
+	Suite *s = suite_create("balance/policy");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 30);
+	tcase_add_loop_test(t, the_unusable_are_passed_over, 0, n);
+	tcase_add_loop_test(t, weight_0_takes_nothing, 0, n);
+	tcase_add_loop_test(t, retries_try_each_once, 0, n);
+	tcase_add_loop_test(t, max_connections_is_never_exceeded, 0, n);
+	tcase_add_test(t, least_is_within_one_of_exact);
+	tcase_add_test(t, least_counts_the_living);
+	tcase_add_test(t, least_breaks_ties_fairly);
+	tcase_add_loop_test(t, rr_is_exact_in_each_cycle, 0, sizeof(cycles) / sizeof(cycles[0]));
+	tcase_add_test(t, rr_is_smooth);
+	tcase_add_test(t, rr_spreads_the_turns_of_the_unusable);
+	tcase_add_test(t, rr_shortens_long_cycles);
+	tcase_add_test(t, random_follows_the_weights);
+	tcase_add_test(t, random_finds_the_only_one_left);
+	tcase_add_test(t, first_fills_in_order);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

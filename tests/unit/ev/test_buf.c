@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+
+#include "ev/buf.h"
+
+static const uint32_t bytes_of[BUF_N_CLASSES] = {
+	[BUF_SMALL] = BUF_SMALL_BYTES,
+	[BUF_LARGE] = BUF_LARGE_BYTES,
+};
+
+START_TEST(nothing_without_a_reserve)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+
+	ck_assert(!buf_is_available(p, _i));
+	ck_assert_ptr_null(buf_get(p, _i));
+	ck_assert_uint_eq(buf_bytes_held(p), 0);
+	ck_assert_ptr_null(buf_pool_free(p));
+}
+END_TEST
+
+START_TEST(buffers_are_apart_and_whole)
+{
+	enum { N = 20 };
+	struct buf_pool *p = buf_pool_new(4 << 20);
+	struct buf *b[N];
+
+	ck_assert_int_eq(buf_reserve(p, _i, N), 0);
+	for (unsigned i = 0; i < N; i++) {
+		b[i] = buf_get(p, _i);
+		ck_assert_ptr_nonnull(b[i]);
+		ck_assert_uint_eq(b[i]->cap, bytes_of[_i]);
+		ck_assert_uint_eq(b[i]->class, (unsigned)_i);
+		ck_assert(b[i]->off == 0 && b[i]->len == 0 && b[i]->next == NULL);
+		memset(b[i]->data, (int)i, b[i]->cap);
+		ck_assert_uint_eq(buf_bytes_used(p), (i + 1) * bytes_of[_i]);
+	}
+	for (unsigned i = 0; i < N; i++) {
+		ck_assert_uint_eq(b[i]->data[0], i);
+		ck_assert_uint_eq(b[i]->data[bytes_of[_i] - 1], i);
+		buf_put(p, b[i]);
+	}
+	ck_assert_uint_eq(buf_bytes_used(p), 0);
+	buf_pool_free(p);
+}
+END_TEST
+
+START_TEST(last_reference_gives_it_back)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 1), 0);
+	struct buf *b = buf_get(p, BUF_SMALL);
+	ck_assert_ptr_eq(buf_ref(b), b);
+	buf_put(p, b);
+	ck_assert_uint_eq(buf_bytes_used(p), BUF_SMALL_BYTES);
+	buf_put(p, b);
+	ck_assert_uint_eq(buf_bytes_used(p), 0);
+	buf_pool_free(p);
+}
+END_TEST
+
+/* What was put last is in the cache: it is the next one got, and empty again. */
+START_TEST(hot_ones_are_used_again)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 100), 0);
+	struct buf *a = buf_get(p, BUF_SMALL);
+	struct buf *b = buf_get(p, BUF_SMALL);
+	a->off = 3;
+	a->len = 4;
+	buf_put(p, b);
+	buf_put(p, a);
+	struct buf *c = buf_get(p, BUF_SMALL);
+	ck_assert_ptr_eq(c, a);
+	ck_assert(c->off == 0 && c->len == 0);
+	buf_put(p, c);
+	buf_pool_free(p);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	size_t soft_bytes;
+	enum buf_class class;
+	uint32_t n_soft, n_hard; /* how many may be lent without being tight, and in all */
+} ceilings[] = {
+	{ "one small buffer",        4096,      BUF_SMALL, 1,  2 },
+	{ "less than a small one",   1000,      BUF_SMALL, 0,  0 },
+	{ "two and a half",          10240,     BUF_SMALL, 2,  5 },
+	{ "more than a chunk",       100 * 4096, BUF_SMALL, 100, 200 },
+	{ "small pool, large class", 32768,     BUF_LARGE, 0,  1 },
+	{ "large",                   5 * 65536, BUF_LARGE, 5,  10 },
+};
+/* clang-format on */
+
+START_TEST(ceilings_are_kept)
+{
+	struct buf_pool *p = buf_pool_new(ceilings[_i].soft_bytes);
+	enum buf_class class = ceilings[_i].class;
+	uint32_t n_hard = ceilings[_i].n_hard;
+	struct buf *b[256];
+
+	ck_assert_int_eq(buf_reserve(p, class, n_hard), 0);
+	ck_assert_int_eq(buf_reserve(p, class, n_hard + 1), -ENOBUFS);
+	for (uint32_t i = 0; i < n_hard; i++) {
+		ck_assert_msg(buf_is_available(p, class), "%s", ceilings[_i].name);
+		b[i] = buf_get(p, class);
+		ck_assert_ptr_nonnull(b[i]);
+		ck_assert_int_eq(buf_is_tight(p), i + 1 > ceilings[_i].n_soft);
+	}
+	ck_assert_msg(!buf_is_available(p, class), "%s", ceilings[_i].name);
+	ck_assert_ptr_null(buf_get(p, class));
+	ck_assert_int_eq(buf_reserve(p, class, 1), -ENOBUFS);
+	while (n_hard > 0) {
+		buf_put(p, b[--n_hard]);
+		ck_assert(buf_is_available(p, class));
+	}
+	buf_pool_free(p);
+}
+END_TEST
+
+/* Reserves once for each turn that passes. */
+static void turns(struct buf_pool *p, int n)
+{
+	for (int i = 0; i < n; i++)
+		ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 64), 0);
+}
+
+START_TEST(memory_comes_back_after_a_peak)
+{
+	enum { N = 1000 };
+	struct buf_pool *p = buf_pool_new(16 << 20);
+	struct buf *b[N];
+
+	turns(p, 1);
+	size_t before = buf_bytes_held(p);
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, N), 0);
+	for (int i = 0; i < N; i++)
+		b[i] = buf_get(p, BUF_SMALL);
+	size_t peak = buf_bytes_held(p);
+	ck_assert_uint_ge(peak, N * (size_t)BUF_SMALL_BYTES);
+
+	/* Every second one: no chunk is empty, nothing may go. */
+	for (int i = 0; i < N; i += 2)
+		buf_put(p, b[i]);
+	turns(p, 2000);
+	ck_assert_uint_eq(buf_bytes_held(p), peak);
+	for (int i = 1; i < N; i += 2) {
+		b[i]->data[BUF_SMALL_BYTES - 1] = 1;
+		buf_put(p, b[i]);
+	}
+	turns(p, 2000);
+	/* One chunk for the reserve, one spare at most beside it. */
+	ck_assert_uint_le(buf_bytes_held(p), 2 * before);
+	buf_pool_free(p);
+}
+END_TEST
+
+/* A load that swings from turn to turn makes no system call. */
+START_TEST(swings_keep_their_memory)
+{
+	enum { N = 300 };
+	struct buf_pool *p = buf_pool_new(16 << 20);
+	struct buf *b[N];
+	size_t held = 0;
+
+	for (int turn = 0; turn < 50; turn++) {
+		turns(p, 1);
+		ck_assert_int_eq(buf_reserve(p, BUF_SMALL, turn % 2 == 0 ? N : 1), 0);
+		if (turn == 1)
+			held = buf_bytes_held(p);
+		if (turn > 1)
+			ck_assert_uint_eq(buf_bytes_held(p), held);
+		for (int i = 0; i < N && turn % 2 == 0; i++)
+			b[i] = buf_get(p, BUF_SMALL);
+		for (int i = 0; i < N && turn % 2 == 0; i++)
+			buf_put(p, b[i]);
+	}
+	buf_pool_free(p);
+}
+END_TEST
+
+START_TEST(nth_get_fails_on_demand)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+	struct buf *b[4];
+
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 4), 0);
+	buf_fail_after(p, 3);
+	for (int i = 0; i < 4; i++) {
+		b[i] = buf_get(p, BUF_SMALL);
+		ck_assert_int_eq(b[i] == NULL, i == 2);
+	}
+	for (int i = 0; i < 4; i++)
+		if (b[i] != NULL)
+			buf_put(p, b[i]);
+	buf_pool_free(p);
+}
+END_TEST
+
+START_TEST(null_may_be_freed)
+{
+	ck_assert_ptr_null(buf_pool_free(NULL));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("ev/buf");
+	TCase *t = tcase_create("buf");
+
+	tcase_set_timeout(t, 10);
+	tcase_add_loop_test(t, nothing_without_a_reserve, 0, BUF_N_CLASSES);
+	tcase_add_loop_test(t, buffers_are_apart_and_whole, 0, BUF_N_CLASSES);
+	tcase_add_test(t, last_reference_gives_it_back);
+	tcase_add_test(t, hot_ones_are_used_again);
+	tcase_add_loop_test(t, ceilings_are_kept, 0, ARRAY_SIZE(ceilings));
+	tcase_add_test(t, memory_comes_back_after_a_peak);
+	tcase_add_test(t, swings_keep_their_memory);
+	tcase_add_test(t, nth_get_fails_on_demand);
+	tcase_add_test(t, null_may_be_freed);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
