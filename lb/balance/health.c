@@ -33,5 +33,9 @@ bool health_result(struct health *h, bool is_ok)
 
 uint64_t health_first_delay_ms(size_t i, size_t n, uint32_t interval_ms)
 {
-	return n == 0 ? 0 : (uint64_t)interval_ms * i / n;
+	uint64_t window_ms = n > 1000 ? n : 1000;
+
+	if (window_ms > interval_ms)
+		window_ms = interval_ms;
+	return n == 0 ? 0 : window_ms * i / n;
 }

@@ -29,5 +29,8 @@ void health_configure(struct health *h, uint32_t rise, uint32_t fall);
 /* One check's result. Returns whether the verdict is new. */
 bool health_result(struct health *h, bool is_ok);
 
-/* When the i-th of n backends is first checked, in ms: spread over one interval. */
+/*
+ * When the i-th of n backends is first checked, in ms: spread over a second (or over as many ms as
+ * there are backends), within one interval.
+ */
 uint64_t health_first_delay_ms(size_t i, size_t n, uint32_t interval_ms);

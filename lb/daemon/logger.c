@@ -152,6 +152,11 @@ static void take_access(void *arg, const struct access_record *r)
 	wake(l);
 }
 
+int logger_wake_fd(const struct logger *l)
+{
+	return l->wake_fd;
+}
+
 struct log logger_handle(struct logger *l, uint32_t producer)
 {
 	/* The level is looked at in the sink, where a reload can change it. */

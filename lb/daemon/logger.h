@@ -33,6 +33,9 @@ int logger_start(struct logger *l) LB_MUST_CHECK;
  */
 struct logger *logger_stop(struct logger *l);
 
+/* What producers write to; a worker keeps it in its table. */
+int logger_wake_fd(const struct logger *l);
+
 /* The handle of a producer, to be used by its thread only. */
 struct log logger_handle(struct logger *l, uint32_t producer);
 

@@ -51,7 +51,6 @@ static void commit(struct control *c)
 	struct reload *r = &c->reload;
 	struct conf *old = c->conf;
 
-	fleet_commit(&c->fleet, r->delta);
 	c->conf = conf_ref(r->delta->conf);
 	c->generation++;
 	logger_reconfigure(c->logger, &c->conf->log, &c->conf->access_log);
@@ -165,6 +164,9 @@ static void apply(struct control *c)
 	int result = fleet_listen(&c->fleet, r->delta, &r->err);
 
 	if (result == 0) {
+		/* From here on nothing is refused; workers find the pools' new settings in place.
+		 */
+		fleet_commit(&c->fleet, r->delta);
 		result = order_all(c, ORDER_APPLY, on_applied);
 		if (result == 0)
 			return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker's birth: unshare the descriptor table, close what was inherited but for 0 to 2, the
- * mailboxes' eventfds and its own end of its channel, then make the loop and the worker.
+ * mailboxes' and the logger's eventfds and its own end of its channel, then make the loop and the
+ * worker.
  *
  * Thread: main, but for run().
  */
@@ -54,7 +55,7 @@ static int take_own_table(struct thread *t)
 {
 	struct threads *all = t->all;
 	size_t n = 0;
-	int *keep = calloc(all->n + 5, sizeof(*keep));
+	int *keep = calloc(all->n + 6, sizeof(*keep));
 
 	if (keep == NULL)
 		return -ENOMEM;
@@ -65,6 +66,7 @@ static int take_own_table(struct thread *t)
 	for (int fd = 0; fd <= 2; fd++)
 		keep[n++] = fd;
 	keep[n++] = all->main->wake_fd;
+	keep[n++] = logger_wake_fd(all->logger);
 	keep[n++] = t->channel[1];
 	for (uint32_t i = 0; i < all->n; i++)
 		keep[n++] = all->thread[i].mail.wake_fd;
@@ -134,7 +136,8 @@ static void *run(void *arg)
 /* How many sessions fit a table of `max_fds`, and how many pipes are worth having beside them. */
 static int share_out(struct threads *t, uint32_t max_fds, struct err *e)
 {
-	uint32_t fixed = 3 + (t->n + 1) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS;
+	/* 0 to 2, the eventfds (workers', main's, the logger's), the channel. */
+	uint32_t fixed = 3 + (t->n + 2) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS;
 
 	t->max_pipes = max_fds / 64 < MAX_PIPES ? max_fds / 64 : MAX_PIPES;
 	fixed += t->max_pipes * FDS_PER_PIPE;

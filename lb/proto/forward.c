@@ -256,19 +256,17 @@ static const char *status_text(int status)
 int forward_error(int status, const char *why, const char *extra, bool is_head, uint8_t *out,
 		  size_t cap)
 {
-	const char *upgrade = status == 426 ? "Sec-WebSocket-Version: 13\r\n"
-					      "Upgrade: websocket\r\n"
-					      "Connection: Upgrade\r\n"
-					    : "";
+	bool is_426 = status == 426;
+	const char *upgrade = is_426 ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" : "";
 	int n = snprintf((char *)out, cap,
 			 "HTTP/1.1 %d %s\r\n"
 			 "%s%s"
 			 "Content-Type: text/plain\r\n"
 			 "Content-Length: %zu\r\n"
-			 "Connection: close\r\n\r\n"
+			 "Connection: %s\r\n\r\n"
 			 "%s%s",
 			 status, status_text(status), upgrade, extra, strlen(why) + 1,
-			 is_head ? "" : why, is_head ? "" : "\n");
+			 is_426 ? "Upgrade" : "close", is_head ? "" : why, is_head ? "" : "\n");
 
 	return n < 0 || (size_t)n >= cap ? -ENOSPC : n;
 }

@@ -7,6 +7,7 @@
 #include "proxy/listener.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 #include "proxy/session.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
+
+/* Connections taken in one turn while they are counted one by one; then sessions have theirs. */
+#define TURN_ACCEPTS 64
 
 /* ---- the shared object ----------------------------------------------------------------------- */
 
@@ -102,36 +106,6 @@ void listen_socket_session_ended(struct listen_socket *ls)
 	free_if_unused(ls);
 }
 
-void listen_socket_arm(struct listen_socket *ls)
-{
-	struct worker *w = ls->worker;
-
-	if (ls->state != LISTEN_OPEN || ls->is_armed)
-		return;
-	bool is_many = worker_is_roomy(w);
-	if (!is_many) {
-		if (!worker_reserve(w)) {
-			worker_pause(w, "connection limit");
-			return;
-		}
-		ls->has_place = true;
-	}
-	ls->is_armed = true;
-	ls->is_cancelled = false;
-	loop_accept(w->loop, ls->fd, is_many, tag_of(ls));
-}
-
-void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struct plan_listener *pl)
-{
-	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN);
-	struct plan *old = ls->plan;
-	ls->plan = plan_ref(plan);
-	plan_unref(old);
-	ls->pl = pl;
-	ls->state = LISTEN_OPEN;
-	listen_socket_arm(ls);
-}
-
 /* A connection that holds a place from here on; the place goes with the session. */
 static void take_in(struct listen_socket *ls, int fd)
 {
@@ -149,22 +123,25 @@ static void take_in(struct listen_socket *ls, int fd)
 	worker_release(w);
 }
 
-/* No accept is in flight any more: what has queued up is served, then the socket closes. */
-static void close_now(struct listen_socket *ls)
+/* Takes one connection out of the kernel's queue, if there is a place. Returns 0, or why not. */
+static int take_one(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 
-	while (ls->plan != NULL && worker_reserve(w)) {
-		int fd = loop_accept_now(w->loop, ls->fd);
-		if (fd < 0) {
-			worker_release(w);
-			if (fd == -ECONNABORTED)
-				continue;
-			break;
-		}
-		take_in(ls, fd);
+	if (!worker_reserve(w))
+		return -EUSERS;
+	int fd = loop_accept_now(w->loop, ls->fd);
+	if (fd < 0) {
+		worker_release(w);
+		return fd;
 	}
-	loop_close(w->loop, ls->fd);
+	take_in(ls, fd);
+	return 0;
+}
+
+static void close_now(struct listen_socket *ls)
+{
+	loop_close(ls->worker->loop, ls->fd);
 	ls->fd = -1;
 	ls->pl = NULL;
 	ls->plan = plan_unref(ls->plan);
@@ -172,15 +149,60 @@ static void close_now(struct listen_socket *ls)
 	free_if_unused(ls);
 }
 
+/*
+ * No accept is in flight any more: what has queued up is served, then the socket closes. At a limit
+ * the rest waits until a session ends, or the worker quits.
+ */
+static void close_when_empty(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+	int r = 0;
+
+	while (ls->plan != NULL && !worker_is_quitting(w) && r == 0)
+		r = take_one(ls);
+	if (r == -EUSERS)
+		worker_pause(w, "connection limit");
+	else
+		close_now(ls);
+}
+
+void listen_socket_arm(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	if (ls->state == LISTEN_CLOSING && !ls->is_armed)
+		close_when_empty(ls);
+	if (ls->state != LISTEN_OPEN || ls->is_armed)
+		return;
+	ls->is_armed = true;
+	ls->is_cancelled = false;
+	ls->is_polling = !worker_is_roomy(w);
+	if (ls->is_polling)
+		loop_poll(w->loop, ls->fd, POLLIN, tag_of(ls));
+	else
+		loop_accept(w->loop, ls->fd, true, tag_of(ls));
+}
+
+void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struct plan_listener *pl)
+{
+	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN);
+	struct plan *old = ls->plan;
+	ls->plan = plan_ref(plan);
+	plan_unref(old);
+	ls->pl = pl;
+	ls->state = LISTEN_OPEN;
+	listen_socket_arm(ls);
+}
+
 void listen_socket_close(struct listen_socket *ls)
 {
-	if (ls->state == LISTEN_CLOSING || ls->state == LISTEN_CLOSED)
+	if (ls->state == LISTEN_CLOSED || (ls->state == LISTEN_CLOSING && ls->is_armed))
 		return;
+	ls->state = LISTEN_CLOSING;
 	if (!ls->is_armed) {
-		close_now(ls);
+		close_when_empty(ls);
 		return;
 	}
-	ls->state = LISTEN_CLOSING;
 	ls->is_cancelled = true;
 	loop_cancel(ls->worker->loop, ls->fd, tag_of(ls));
 }
@@ -191,6 +213,34 @@ static bool is_exhausted(int error)
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
 }
 
+/* Connections are there; each is taken when there is a place for it. */
+static void on_readable(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+	int r = 0;
+
+	for (int i = 0; i < TURN_ACCEPTS && r == 0; i++)
+		r = take_one(ls);
+	if (r == -EUSERS)
+		worker_pause(w, "connection limit");
+	else if (is_exhausted(r))
+		worker_pause(w, strerror(-r));
+	else
+		listen_socket_arm(ls);
+}
+
+/* A connection out of a multishot accept: armed only while there are places for all that can come.
+ */
+static void on_accepted(struct listen_socket *ls, int fd)
+{
+	struct worker *w = ls->worker;
+
+	if (worker_reserve(w))
+		take_in(ls, fd);
+	else
+		loop_close(w->loop, fd);
+}
+
 void listen_socket_on_completion(void *arg, const struct completion *c)
 {
 	struct worker *w = arg;
@@ -199,20 +249,8 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 	LB_ASSERT(ls != NULL && ls->is_armed);
 	if (!c->more)
 		ls->is_armed = false;
-
-	bool has_place = ls->has_place;
-	ls->has_place = false;
-	if (c->res >= 0) {
-		/* A multishot accept is armed only while there are more places than can come at
-		 * once. */
-		if (!has_place && !worker_reserve(w))
-			loop_close(w->loop, c->res);
-		else
-			take_in(ls, c->res);
-	} else if (has_place) {
-		worker_release(w);
-	}
-
+	if (c->res >= 0 && !ls->is_polling)
+		on_accepted(ls, c->res);
 	if (c->more) {
 		if (!worker_is_roomy(w) && !ls->is_cancelled) {
 			ls->is_cancelled = true;
@@ -220,11 +258,12 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 		}
 		return;
 	}
-	if (ls->state == LISTEN_CLOSING) {
-		close_now(ls);
-	} else if (is_exhausted(c->res)) {
+	if (ls->state == LISTEN_CLOSING)
+		close_when_empty(ls);
+	else if (is_exhausted(c->res))
 		worker_pause(w, strerror(-c->res));
-	} else {
+	else if (ls->is_polling && c->res > 0)
+		on_readable(ls);
+	else
 		listen_socket_arm(ls);
-	}
 }

@@ -9,9 +9,10 @@
  * socket over SCM_RIGHTS (worker_order.c), accepts from it, and at the end cancels its accept,
  * takes what the kernel has queued, serves it and closes.
  *
- * Near a limit a worker accepts one connection at a time, each with a place reserved beforehand, so
- * that limits are exact and a full table never spins; with no place left it does not accept at all
- * until a session ends.
+ * Far from its limits a worker accepts with one multishot operation. Near them it waits until there
+ * are connections and takes each when it has a place for it, so that limits are exact, a full table
+ * never spins, and no worker holds a place that another one needs; with no place left it does not
+ * accept at all until a session ends.
  *
  * Layer: proxy.
  */
@@ -58,7 +59,7 @@ struct listener *listener_unref(struct listener *l);
 enum listen_state {
 	LISTEN_PARKED,  /* taken, not accepting: a reload is being prepared */
 	LISTEN_OPEN,    /* accepting, or paused at a limit */
-	LISTEN_CLOSING, /* waits for the last completion of its accept */
+	LISTEN_CLOSING, /* waits for its accept's last completion, or a place for who has queued */
 	LISTEN_CLOSED,  /* kept for the sessions that came in by it */
 };
 
@@ -73,7 +74,7 @@ struct listen_socket {
 	enum listen_state state;
 	bool is_armed;       /* an accept is in flight */
 	bool is_cancelled;   /* ... that was asked to end */
-	bool has_place;      /* a place is reserved for the accept in flight */
+	bool is_polling;     /* ... it is a poll, not an accept */
 	uint32_t n_sessions; /* living sessions that came in by it */
 };
 

@@ -287,10 +287,10 @@ static void quit(struct worker *w, struct order *o)
 	uint32_t cursor = 0;
 	struct session *s;
 
+	w->quit = o; /* answered at the end of a turn, when all are buried */
 	stop_accepting(w);
 	while ((s = slab_next(w->sessions, &cursor)) != NULL)
 		session_abort(s, SESS_END_STOP);
-	w->quit = o; /* answered at the end of a turn, when all are buried */
 }
 
 void order_run(struct mail *m, void *arg)

@@ -92,7 +92,14 @@ void relay_on_timeout(struct session *s)
 		session_timeout(s, limit_ms - quiet_ms);
 		return;
 	}
-	session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED : SESS_END_IDLE);
+	if (!s->is_tunnel || !is_half_closed(s)) {
+		session_kill(s, SESS_END_IDLE);
+		return;
+	}
+	/* A FIN alone is no cause yet: what ends the connection is that nothing came after it. */
+	if (s->end == SESS_END_CLIENT_CLOSED || s->end == SESS_END_BACKEND_CLOSED)
+		s->end = SESS_END_NONE;
+	session_kill(s, SESS_END_HALF_CLOSED);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

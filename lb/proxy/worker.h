@@ -145,6 +145,12 @@ void worker_release(struct worker *w);
 /* Whether so many places are free that accepts need not be counted one by one. */
 bool worker_is_roomy(const struct worker *w);
 
+/* Every session is being ended: nobody is taken in any more. */
+static inline bool worker_is_quitting(const struct worker *w)
+{
+	return w->quit != NULL;
+}
+
 /* There is no place: listening sockets rest until there is one. `why` goes to the log. */
 void worker_pause(struct worker *w, const char *why);
 

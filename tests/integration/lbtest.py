@@ -102,12 +102,12 @@ def fds_by_task(pid):
 
 
 def fd_leaks(before, after, n_listeners_more=0):
-    """The threads that have more or fewer descriptors than before, but for listeners that a reload
-    added (a negative number: removed)."""
+    """The threads that have more descriptors than before, but for listeners that a reload added (a
+    negative number: removed). They may have fewer: a health check was under way at the start."""
     return {
         tid: (before[tid], n)
         for tid, n in after.items()
-        if tid in before and n not in (before[tid], before[tid] + n_listeners_more)
+        if tid in before and n > before[tid] + max(n_listeners_more, 0)
     }
 
 

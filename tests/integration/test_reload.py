@@ -289,9 +289,9 @@ def test_what_takes_effect_at_restart(lb, echo, port, change):
 def test_hup_with_a_broken_file_is_logged(lb, echo, port):
     conf = http_conf(port, echo(1))
     proxy = lb(conf)
-    proxy.rewrite("listeners: [")
+    proxy.rewrite("listeners: [\n")
     proxy.signal(1)
-    wait_for("the reason in the log", lambda: "lb.yaml:1:" in proxy.stderr())
+    wait_for("the reason in the log", lambda: "lb.yaml:2:1: " in proxy.stderr())
     assert status_of(ask(port, GET)) == 200
 
 

@@ -267,7 +267,7 @@ static const struct {
 	  "Content-Length: 2\r\n" CLOSE "x\n" },
 	{ "426", 426, "v13", "", false,
 	  "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-	  "Connection: Upgrade\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n" CLOSE
+	  "Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: Upgrade\r\n\r\n"
 	  "v13\n" },
 };
 
