@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A line is cut into words; the first one names a row of the table at the end of this file. A last
+ * word "json" asks for JSON.
+ */
 #include "admin/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,15 +16,14 @@
 
 #define MAX_WORDS 16
 #define DEFAULT_LIMIT 1000
+#define WEIGHT_MAX 256
 
 struct words {
 	size_t n;
 	char *word[MAX_WORDS];
 };
 
-typedef enum command_result (*command_fn)(struct command_ctx *ctx, const struct words *w,
-					  admin_conns_fn on_conns, admin_reload_fn on_reload,
-					  void *waiter);
+typedef enum command_result (*command_fn)(struct command_ctx *ctx, const struct words *w);
 
 void command_error(struct text *out, const char *fmt, ...)
 {
@@ -32,14 +36,9 @@ void command_error(struct text *out, const char *fmt, ...)
 	text_addf(out, "\n\n");
 }
 
-static void end_answer(struct text *out)
+static enum command_result unknown_word(struct command_ctx *ctx, const char *word)
 {
-	text_addf(out, "\n");
-}
-
-static enum command_result wrong(struct command_ctx *ctx, const char *what, const char *word)
-{
-	command_error(ctx->out, "%s \"%s\", try help", what, word);
+	command_error(ctx->out, "unknown word \"%s\", try help", word);
 	return COMMAND_DONE;
 }
 
@@ -47,10 +46,12 @@ static enum command_result wrong(struct command_ctx *ctx, const char *what, cons
 
 static void put_json(struct command_ctx *ctx, struct json *j)
 {
-	if (json_is_ok(j))
-		text_addf(ctx->out, "%s\n\n", j->out.p);
-	else
+	if (json_is_ok(j)) {
+		text_add(ctx->out, text_slice(&j->out));
+		text_addf(ctx->out, "\n\n");
+	} else {
 		command_error(ctx->out, "out of memory");
+	}
 	json_deinit(j);
 }
 
@@ -64,17 +65,12 @@ static bool take_status(struct command_ctx *ctx, struct status *st)
 	return false;
 }
 
-static enum command_result run_stats(struct command_ctx *ctx, const struct words *w,
-				     admin_conns_fn on_conns, admin_reload_fn on_reload,
-				     void *waiter)
+static enum command_result run_stats(struct command_ctx *ctx, const struct words *w)
 {
 	struct status st;
 
-	(void)on_conns;
-	(void)on_reload;
-	(void)waiter;
 	if (w->n > 1)
-		return wrong(ctx, "unknown word", w->word[1]);
+		return unknown_word(ctx, w->word[1]);
 	if (!take_status(ctx, &st))
 		return COMMAND_DONE;
 	if (ctx->is_json) {
@@ -83,7 +79,7 @@ static enum command_result run_stats(struct command_ctx *ctx, const struct words
 		put_json(ctx, &j);
 	} else {
 		format_status_text(&st, ctx->out);
-		end_answer(ctx->out);
+		text_addf(ctx->out, "\n");
 	}
 	status_deinit(&st);
 	return COMMAND_DONE;
@@ -105,21 +101,17 @@ static const char *value_of(const char *word, const char *key)
 	return strncmp(word, key, n) == 0 && word[n] == '=' ? word + n + 1 : NULL;
 }
 
-static enum command_result run_backends(struct command_ctx *ctx, const struct words *w,
-					admin_conns_fn on_conns, admin_reload_fn on_reload,
-					void *waiter)
+static enum command_result run_backends(struct command_ctx *ctx, const struct words *w)
 {
 	struct status st;
 	const char *pool = "";
 
-	(void)on_conns;
-	(void)on_reload;
-	(void)waiter;
 	if (w->n > 2)
-		return wrong(ctx, "unknown word", w->word[2]);
-	if (w->n == 2)
-		pool = value_of(w->word[1], "pool") != NULL ? value_of(w->word[1], "pool")
-							    : w->word[1];
+		return unknown_word(ctx, w->word[2]);
+	if (w->n == 2) {
+		const char *value = value_of(w->word[1], "pool");
+		pool = value != NULL ? value : w->word[1];
+	}
 	if (!take_status(ctx, &st))
 		return COMMAND_DONE;
 	if (!has_pool(&st, pool)) {
@@ -130,7 +122,7 @@ static enum command_result run_backends(struct command_ctx *ctx, const struct wo
 		put_json(ctx, &j);
 	} else {
 		format_backends_text(&st, pool, ctx->out);
-		end_answer(ctx->out);
+		text_addf(ctx->out, "\n");
 	}
 	status_deinit(&st);
 	return COMMAND_DONE;
@@ -142,7 +134,7 @@ static bool copy_name(char out[64], const char *value)
 {
 	int n = snprintf(out, 64, "%s", value);
 
-	return n >= 0 && n < 64;
+	return n > 0 && n < 64;
 }
 
 /* One filter; false where it is none, or its value is wrong. */
@@ -168,22 +160,20 @@ static bool add_filter(struct admin_conn_query *q, const char *word)
 	return true;
 }
 
-static enum command_result run_conns(struct command_ctx *ctx, const struct words *w,
-				     admin_conns_fn on_conns, admin_reload_fn on_reload,
-				     void *waiter)
+static enum command_result run_conns(struct command_ctx *ctx, const struct words *w)
 {
 	struct admin_conn_query q = { .limit = DEFAULT_LIMIT };
 
-	(void)on_reload;
-	for (size_t i = 1; i < w->n; i++)
-		if (!add_filter(&q, w->word[i])) {
-			command_error(ctx->out,
-				      "expected pool=P, backend=B, client=CIDR, min-age=5m or "
-				      "limit=N, found \"%s\"",
-				      w->word[i]);
-			return COMMAND_DONE;
-		}
-	ctx->ops->conns(ctx->arg, &q, on_conns, waiter);
+	for (size_t i = 1; i < w->n; i++) {
+		if (add_filter(&q, w->word[i]))
+			continue;
+		command_error(ctx->out,
+			      "expected pool=P, backend=B, client=CIDR, min-age=5m or limit=N, "
+			      "found \"%s\"",
+			      w->word[i]);
+		return COMMAND_DONE;
+	}
+	ctx->ops->conns(ctx->arg, &q, ctx->on_conns, ctx->waiter);
 	return COMMAND_WAITS;
 }
 
@@ -197,136 +187,143 @@ void command_conns(struct command_ctx *ctx, int result, const struct admin_conn 
 		put_json(ctx, &j);
 	} else {
 		format_conns_text(rows, n, ctx->out);
-		end_answer(ctx->out);
+		text_addf(ctx->out, "\n");
 	}
 }
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
-static enum command_result run_reload(struct command_ctx *ctx, const struct words *w,
-				      admin_conns_fn on_conns, admin_reload_fn on_reload,
-				      void *waiter)
+static enum command_result run_reload(struct command_ctx *ctx, const struct words *w)
 {
-	(void)on_conns;
 	if (w->n > 1)
-		return wrong(ctx, "unknown word", w->word[1]);
-	ctx->ops->reload(ctx->arg, on_reload, waiter);
+		return unknown_word(ctx, w->word[1]);
+	ctx->ops->reload(ctx->arg, ctx->on_reload, ctx->waiter);
 	return COMMAND_WAITS;
+}
+
+/* One line, however many reasons. */
+static void put_reasons(struct text *out, const char *why)
+{
+	text_addf(out, "error: ");
+	for (const char *p = why; *p != '\0'; p++)
+		text_add(out, *p == '\n' ? SLICE("; ") : (struct slice){ .p = p, .n = 1 });
+	text_addf(out, "\n\n");
 }
 
 void command_reload(struct command_ctx *ctx, int result, const char *why)
 {
 	struct status st;
 
-	if (result < 0) { /* one line, however many reasons */
-		text_addf(ctx->out, "error: ");
-		for (const char *p = why; *p != '\0'; p++)
-			text_add(ctx->out, *p == '\n' ? SLICE("; ") : (struct slice){ p, 1 });
-		text_addf(ctx->out, "\n\n");
+	if (result < 0) {
+		put_reasons(ctx->out, why[0] != '\0' ? why : strerror(-result));
 		return;
 	}
 	if (!take_status(ctx, &st))
 		return;
-	if (ctx->is_json)
-		text_addf(ctx->out, "{\"generation\":%llu}\n\n", (unsigned long long)st.generation);
-	else
-		text_addf(ctx->out, "ok: generation %llu\n\n", (unsigned long long)st.generation);
+	text_addf(ctx->out,
+		  ctx->is_json ? "{\"generation\":%" PRIu64 "}\n\n"
+			       : "ok: generation %" PRIu64 "\n\n",
+		  st.generation);
 	status_deinit(&st);
 }
 
 /* ---- backends' states ------------------------------------------------------------------------ */
 
-static enum command_result set_backend(struct command_ctx *ctx, enum admin_backend_op op,
-				       const char *target, uint32_t weight, const char *now)
+/* False: an error was answered. The backend's name is all behind the first '/'. */
+static bool set_backend(struct command_ctx *ctx, enum admin_backend_op op, char *target,
+			uint32_t weight)
 {
-	char pool[128], why[320] = "";
-	const char *slash = strchr(target, '/');
+	char why[320] = "";
+	char *slash = strchr(target, '/');
 
-	if (slash == NULL || slash == target || slash[1] == '\0' ||
-	    (size_t)(slash - target) >= sizeof(pool)) {
+	if (slash == NULL || slash == target || slash[1] == '\0') {
 		command_error(ctx->out, "expected POOL/BACKEND, found \"%s\"", target);
-		return COMMAND_DONE;
+		return false;
 	}
-	(void)snprintf(pool, sizeof(pool), "%.*s", (int)(slash - target), target);
-	if (ctx->ops->backend(ctx->arg, op, pool, slash + 1, weight, why, sizeof(why)) < 0)
-		command_error(ctx->out, "%s", why);
-	else if (ctx->is_json)
+	*slash = '\0';
+	int r = ctx->ops->backend(ctx->arg, op, target, slash + 1, weight, why, sizeof(why));
+	*slash = '/';
+	if (r < 0)
+		command_error(ctx->out, "%s", why[0] != '\0' ? why : strerror(-r));
+	return r >= 0;
+}
+
+static void put_ok(struct command_ctx *ctx, const char *target, const char *now)
+{
+	if (ctx->is_json)
 		text_addf(ctx->out, "{\"ok\":true}\n\n");
 	else
 		text_addf(ctx->out, "ok: %s %s\n\n", target, now);
-	return COMMAND_DONE;
 }
 
 static enum command_result run_state(struct command_ctx *ctx, const struct words *w,
-				     admin_conns_fn on_conns, admin_reload_fn on_reload,
-				     void *waiter)
+				     enum admin_backend_op op, const char *now)
 {
-	enum admin_backend_op op = ADMIN_READY;
-	const char *now = "takes connections again";
-
-	(void)on_conns;
-	(void)on_reload;
-	(void)waiter;
-	if (w->n != 2) {
+	if (w->n != 2)
 		command_error(ctx->out, "expected %s POOL/BACKEND", w->word[0]);
-		return COMMAND_DONE;
-	}
-	if (strcmp(w->word[0], "drain") == 0) {
-		op = ADMIN_DRAIN;
-		now = "gets no new connections";
-	} else if (strcmp(w->word[0], "maint") == 0) {
-		op = ADMIN_MAINT;
-		now = "gets no new connections and no checks";
-	}
-	return set_backend(ctx, op, w->word[1], 0, now);
+	else if (set_backend(ctx, op, w->word[1], 0))
+		put_ok(ctx, w->word[1], now);
+	return COMMAND_DONE;
 }
 
-static enum command_result run_weight(struct command_ctx *ctx, const struct words *w,
-				      admin_conns_fn on_conns, admin_reload_fn on_reload,
-				      void *waiter)
+static enum command_result run_drain(struct command_ctx *ctx, const struct words *w)
 {
+	return run_state(ctx, w, ADMIN_DRAIN, "is draining");
+}
+
+static enum command_result run_ready(struct command_ctx *ctx, const struct words *w)
+{
+	return run_state(ctx, w, ADMIN_READY, "is ready");
+}
+
+static enum command_result run_maint(struct command_ctx *ctx, const struct words *w)
+{
+	return run_state(ctx, w, ADMIN_MAINT, "is in maintenance");
+}
+
+static enum command_result run_weight(struct command_ctx *ctx, const struct words *w)
+{
+	char now[32];
 	uint64_t weight;
 
-	(void)on_conns;
-	(void)on_reload;
-	(void)waiter;
-	if (w->n != 3 || parse_uint(slice_of(w->word[2]), &weight) < 0 || weight > 256) {
-		command_error(ctx->out, "expected weight POOL/BACKEND N, N from 0 to 256");
+	if (w->n != 3 || parse_uint(slice_of(w->word[2]), &weight) < 0 || weight > WEIGHT_MAX) {
+		command_error(ctx->out, "expected weight POOL/BACKEND N, N from 0 to %d",
+			      WEIGHT_MAX);
 		return COMMAND_DONE;
 	}
-	return set_backend(ctx, ADMIN_WEIGHT, w->word[1], (uint32_t)weight, "has its new weight");
+	(void)snprintf(now, sizeof(now), "has weight %u", (unsigned)weight);
+	if (set_backend(ctx, ADMIN_WEIGHT, w->word[1], (uint32_t)weight))
+		put_ok(ctx, w->word[1], now);
+	return COMMAND_DONE;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static enum command_result run_help(struct command_ctx *ctx, const struct words *w,
-				    admin_conns_fn on_conns, admin_reload_fn on_reload,
-				    void *waiter);
+static enum command_result run_help(struct command_ctx *ctx, const struct words *w);
 
+/* clang-format off */
 static const struct {
 	const char *name, *args, *help;
 	command_fn fn;
 } commands[] = {
-	{ "stats", "", "all figures", run_stats },
-	{ "backends", "[POOL]", "backends, their states and connections", run_backends },
-	{ "conns", "[pool=P] [backend=B] [client=CIDR] [min-age=5m] [limit=N]", "open connections",
-	  run_conns },
-	{ "drain", "POOL/BACKEND", "no new connections, checks go on", run_state },
-	{ "ready", "POOL/BACKEND", "takes connections again", run_state },
-	{ "maint", "POOL/BACKEND", "no new connections, no checks", run_state },
-	{ "weight", "POOL/BACKEND N", "changes a weight, 0 to 256", run_weight },
-	{ "reload", "", "reads the configuration again", run_reload },
-	{ "help", "", "this list", run_help },
+	{ "stats",    "",               "all figures",                              run_stats },
+	{ "backends", "[POOL]",         "backends, their states and connections",   run_backends },
+	{ "conns",    "[pool=P] [backend=B] [client=CIDR] [min-age=5m] [limit=N]",
+					"open connections, 1000 of them at most without a limit",
+										    run_conns },
+	{ "drain",    "POOL/BACKEND",   "no new connections, checks go on",         run_drain },
+	{ "ready",    "POOL/BACKEND",   "undoes drain and maint",                   run_ready },
+	{ "maint",    "POOL/BACKEND",   "no new connections, no checks",            run_maint },
+	{ "weight",   "POOL/BACKEND N", "changes a weight, 0 to 256",               run_weight },
+	{ "reload",   "",               "reads the configuration again",            run_reload },
+	{ "help",     "",               "this list",                                run_help },
 };
+/* clang-format on */
 
-static enum command_result run_help(struct command_ctx *ctx, const struct words *w,
-				    admin_conns_fn on_conns, admin_reload_fn on_reload,
-				    void *waiter)
+static enum command_result run_help(struct command_ctx *ctx, const struct words *w)
 {
-	(void)w;
-	(void)on_conns;
-	(void)on_reload;
-	(void)waiter;
+	if (w->n > 1)
+		return unknown_word(ctx, w->word[1]);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		text_addf(ctx->out, "%s%s%s: %s\n", commands[i].name,
 			  commands[i].args[0] != '\0' ? " " : "", commands[i].args,
@@ -335,7 +332,7 @@ static enum command_result run_help(struct command_ctx *ctx, const struct words 
 	return COMMAND_DONE;
 }
 
-static enum command_result unknown(struct command_ctx *ctx, const char *name)
+static enum command_result unknown_command(struct command_ctx *ctx, const char *name)
 {
 	const char *nearest = NULL;
 	size_t best = 3;
@@ -348,11 +345,22 @@ static enum command_result unknown(struct command_ctx *ctx, const char *name)
 		}
 	}
 	if (nearest != NULL)
-		command_error(ctx->out, "unknown command \"%s\", did you mean \"%s\"?", name,
-			      nearest);
+		command_error(ctx->out, "unknown command \"%s\", did you mean \"%s\"? try help",
+			      name, nearest);
 	else
 		command_error(ctx->out, "unknown command \"%s\", try help", name);
 	return COMMAND_DONE;
+}
+
+/* Words go back into answers: nothing in them may break a line or drive a terminal. */
+static bool has_control(struct slice line)
+{
+	for (size_t i = 0; i < line.n; i++) {
+		unsigned char c = (unsigned char)line.p[i];
+		if ((c < ' ' && c != '\t' && c != '\r') || c == 0x7f)
+			return true;
+	}
+	return false;
 }
 
 /* Cuts `line` into words, in place. False: too many. */
@@ -369,15 +377,15 @@ static bool split(char *line, struct words *w)
 	return true;
 }
 
-enum command_result command_run(struct command_ctx *ctx, struct slice line, admin_conns_fn on_conns,
-				admin_reload_fn on_reload, void *waiter)
+enum command_result command_run(struct command_ctx *ctx, struct slice line)
 {
-	char copy[1024];
+	char copy[COMMAND_LINE_MAX];
 	struct words w = { 0 };
 
 	ctx->is_json = false;
-	if (line.n >= sizeof(copy)) {
-		command_error(ctx->out, "the line is too long");
+	if (line.n >= sizeof(copy) || has_control(line)) {
+		command_error(ctx->out, line.n >= sizeof(copy) ? "the line is too long"
+							       : "the line has control characters");
 		return COMMAND_DONE;
 	}
 	if (line.n > 0)
@@ -395,6 +403,6 @@ enum command_result command_run(struct command_ctx *ctx, struct slice line, admi
 		return COMMAND_NONE;
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(commands[i].name, w.word[0]) == 0)
-			return commands[i].fn(ctx, &w, on_conns, on_reload, waiter);
-	return unknown(ctx, w.word[0]);
+			return commands[i].fn(ctx, &w);
+	return unknown_command(ctx, w.word[0]);
 }

@@ -13,32 +13,35 @@
 #include "admin/admin.h"
 #include "util/text.h"
 
-/* What a command that takes a while needs for its answer; kept by who has asked. */
+#define COMMAND_LINE_MAX 4096 /* bytes of a line, with its newline */
+
+/* Who asks, and where the answer goes. */
 struct command_ctx {
 	const struct admin_ops *ops; /* borrows */
 	void *arg;                   /* of ops */
-	struct text *out;            /* borrows: where the answer goes */
+	struct text *out;            /* borrows: where answers are added */
+
+	/* What ops calls with the answers of `conns` and `reload`, and the ctx of those calls. */
+	admin_conns_fn on_conns;
+	admin_reload_fn on_reload;
+	void *waiter;
+
+	/* private to command.c: of the last line */
 	bool is_json;
 };
 
 enum command_result {
 	COMMAND_DONE,  /* the answer is in ctx->out */
-	COMMAND_WAITS, /* `done` of the operation brings it: see command_conns(), command_reload()
-			*/
+	COMMAND_WAITS, /* on_conns or on_reload was called, or will be */
 	COMMAND_NONE,  /* an empty line: no answer */
 };
 
-/*
- * command_run() - carry out one line
- *
- * `conns` and `reload` are started with the callbacks given, and `waiter` as their ctx.
- */
-enum command_result command_run(struct command_ctx *ctx, struct slice line, admin_conns_fn on_conns,
-				admin_reload_fn on_reload, void *waiter);
+/* Carries out one line, without its newline. */
+enum command_result command_run(struct command_ctx *ctx, struct slice line);
 
-/* Write the answers of what took a while, with its empty line. */
+/* What on_conns and on_reload call to add the answer. */
 void command_conns(struct command_ctx *ctx, int result, const struct admin_conn *rows, size_t n);
 void command_reload(struct command_ctx *ctx, int result, const char *why);
 
-/* An error's answer, whole. */
+/* Adds an error's answer, whole. */
 void command_error(struct text *out, const char *fmt, ...) LB_PRINTF(2, 3);

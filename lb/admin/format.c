@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/format.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "util/parse.h"
@@ -45,21 +46,21 @@ static void add_backend(const struct status_backend *b, struct json *j)
 	json_kv_string(j, "name", b->name);
 	json_kv_string(j, "address", b->address);
 	json_kv_string(j, "state", b->state);
-	if (b->is_removed)
-		json_kv_bool(j, "removed", true);
 	json_kv_uint(j, "weight", b->weight);
 	json_kv_uint(j, "active", b->active);
 	json_kv_uint(j, "total", b->total);
 	json_kv_uint(j, "failed", b->failed);
 	json_kv_uint(j, "bytes_in", b->bytes_in);
 	json_kv_uint(j, "bytes_out", b->bytes_out);
-	json_kv_uint(j, "max_connections", b->max_conns);
 	json_key(j, "check");
 	json_object_begin(j);
 	json_kv_string(j, "type", b->check_type != NULL ? b->check_type : "none");
 	json_kv_string(j, "result", b->check_result);
 	json_kv_uint(j, "since_s", b->since_s);
 	json_object_end(j);
+	json_kv_uint(j, "max_connections", b->max_conns);
+	if (b->is_removed)
+		json_kv_bool(j, "removed", true);
 	json_object_end(j);
 }
 
@@ -187,38 +188,47 @@ static void finish(struct table *t, struct text *out)
 	table_free(t);
 }
 
+static void print_ends(const struct status *s, struct text *out)
+{
+	bool has_any = false;
+
+	text_addf(out, "ends:");
+	for (size_t i = 0; i < s->n_ends; i++) {
+		if (s->ends[i].n == 0)
+			continue;
+		text_addf(out, " %s=%" PRIu64, s->ends[i].word, s->ends[i].n);
+		has_any = true;
+	}
+	text_addf(out, "%s\n", has_any ? "" : " none");
+}
+
 void format_status_text(const struct status *s, struct text *out)
 {
 	static const char *const header[] = { "LISTENER", "BIND", "ACTIVE", "ACCEPTED",
 					      "REJECTED" };
 	char uptime[PARSE_TEXT_MAX];
 
-	text_addf(out, "lb %s, pid %d, up %s, generation %llu, engine %s, %zu workers\n",
+	text_addf(out, "lb %s, pid %d, up %s, generation %" PRIu64 ", engine %s, %zu workers\n",
 		  s->version, s->pid, parse_format_duration(s->uptime_s * 1000, uptime),
-		  (unsigned long long)s->generation, s->engine, s->n_workers);
-	text_addf(out, "connections: %llu active (%llu shaking hands), %llu in all, limit %llu\n",
-		  (unsigned long long)s->connections.active,
-		  (unsigned long long)s->connections.handshaking,
-		  (unsigned long long)s->connections.total,
-		  (unsigned long long)s->connections.limit);
+		  s->generation, s->engine, s->n_workers);
+	text_addf(out,
+		  "connections: %" PRIu64 " active (%" PRIu64 " shaking hands), %" PRIu64
+		  " in all, limit %" PRIu64 "\n",
+		  s->connections.active, s->connections.handshaking, s->connections.total,
+		  s->connections.limit);
 
 	struct table *t = new_table(header, ARRAY_SIZE(header), 2);
 	for (size_t i = 0; i < s->n_listeners && t != NULL; i++) {
 		const struct status_listener *l = &s->listeners[i];
 		table_cell(t, "%s", l->name);
 		table_cell(t, "%s", l->bind);
-		table_cell(t, "%llu", (unsigned long long)l->active);
-		table_cell(t, "%llu", (unsigned long long)l->accepted);
-		table_cell(t, "%llu", (unsigned long long)l->rejected);
+		table_cell(t, "%" PRIu64, l->active);
+		table_cell(t, "%" PRIu64, l->accepted);
+		table_cell(t, "%" PRIu64, l->rejected);
 	}
 	finish(t, out);
 	format_backends_text(s, "", out);
-	text_addf(out, "ends:");
-	for (size_t i = 0; i < s->n_ends; i++)
-		if (s->ends[i].n > 0)
-			text_addf(out, " %s=%llu", s->ends[i].word,
-				  (unsigned long long)s->ends[i].n);
-	text_addf(out, "\n");
+	print_ends(s, out);
 }
 
 void format_backends_text(const struct status *s, const char *pool, struct text *out)
@@ -240,9 +250,9 @@ void format_backends_text(const struct status *s, const char *pool, struct text 
 			table_cell(t, "%s%s", b->state, b->is_removed ? " (removed)" : "");
 			table_cell(t, "%s", b->check_result[0] != '\0' ? b->check_result : "-");
 			table_cell(t, "%u", b->weight);
-			table_cell(t, "%llu", (unsigned long long)b->active);
-			table_cell(t, "%llu", (unsigned long long)b->total);
-			table_cell(t, "%llu", (unsigned long long)b->failed);
+			table_cell(t, "%" PRIu64, b->active);
+			table_cell(t, "%" PRIu64, b->total);
+			table_cell(t, "%" PRIu64, b->failed);
 			table_cell(t, "%s", parse_format_bytes(b->bytes_in, in));
 			table_cell(t, "%s", parse_format_bytes(b->bytes_out, bytes_out));
 		}
@@ -260,7 +270,7 @@ void format_conns_text(const struct admin_conn *rows, size_t n, struct text *out
 		char client[ADDR_TEXT_MAX], age[PARSE_TEXT_MAX], in[PARSE_TEXT_MAX],
 			bytes_out[PARSE_TEXT_MAX];
 
-		table_cell(t, "%llu", (unsigned long long)rows[i].id);
+		table_cell(t, "%" PRIu64, rows[i].id);
 		table_cell(t, "%s", addr_format(&rows[i].client, client));
 		table_cell(t, "%s", rows[i].listener);
 		table_cell(t, "%s", rows[i].pool[0] != '\0' ? rows[i].pool : "-");
@@ -271,166 +281,4 @@ void format_conns_text(const struct admin_conn *rows, size_t n, struct text *out
 		table_cell(t, "%s", parse_format_bytes(rows[i].bytes_out, bytes_out));
 	}
 	finish(t, out);
-}
-
-/* ---- Prometheus ------------------------------------------------------------------------------ */
-
-static void help(struct text *out, const char *name, const char *type, const char *text)
-{
-	text_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, text, name, type);
-}
-
-/* A label's value, escaped as the format asks. */
-static void label(struct text *out, const char *name, const char *value)
-{
-	text_addf(out, "%s=\"", name);
-	for (const char *p = value; *p != '\0'; p++) {
-		if (*p == '\n')
-			text_addf(out, "\\n");
-		else if (*p == '"' || *p == '\\')
-			text_addf(out, "\\%c", *p);
-		else
-			text_add(out, (struct slice){ .p = p, .n = 1 });
-	}
-	text_addf(out, "\"");
-}
-
-static void single(struct text *out, const char *name, const char *type, const char *text,
-		   uint64_t v)
-{
-	help(out, name, type, text);
-	text_addf(out, "%s %llu\n", name, (unsigned long long)v);
-}
-
-static void backend_sample(struct text *out, const char *name, const struct status_pool *p,
-			   const struct status_backend *b, const char *direction, uint64_t v)
-{
-	text_addf(out, "%s{", name);
-	label(out, "pool", p->name);
-	text_addf(out, ",");
-	label(out, "backend", b->name);
-	if (direction != NULL)
-		text_addf(out, ",direction=\"%s\"", direction);
-	text_addf(out, "} %llu\n", (unsigned long long)v);
-}
-
-enum backend_figure { ACTIVE, UP, WEIGHT, TOTAL, FAILED, BYTES };
-
-static void backend_figure(struct text *out, const struct status *s, enum backend_figure f,
-			   const char *name, const char *type, const char *text)
-{
-	help(out, name, type, text);
-	for (size_t i = 0; i < s->n_pools; i++) {
-		const struct status_pool *p = &s->pools[i];
-		for (size_t k = 0; k < p->n_backends; k++) {
-			const struct status_backend *b = &p->backends[k];
-			switch (f) {
-			case ACTIVE: backend_sample(out, name, p, b, NULL, b->active); break;
-			case UP:
-				backend_sample(out, name, p, b, NULL, strcmp(b->state, "up") == 0);
-				break;
-			case WEIGHT: backend_sample(out, name, p, b, NULL, b->weight); break;
-			case TOTAL: backend_sample(out, name, p, b, NULL, b->total); break;
-			case FAILED: backend_sample(out, name, p, b, NULL, b->failed); break;
-			case BYTES:
-				backend_sample(out, name, p, b, "in", b->bytes_in);
-				backend_sample(out, name, p, b, "out", b->bytes_out);
-				break;
-			}
-		}
-	}
-}
-
-static void backend_figures(struct text *out, const struct status *s)
-{
-	backend_figure(out, s, ACTIVE, "lb_backend_connections_active", "gauge",
-		       "Connections a backend has, from the pick on.");
-	backend_figure(out, s, UP, "lb_backend_up", "gauge", "Whether a backend is up.");
-	backend_figure(out, s, WEIGHT, "lb_backend_weight", "gauge", "A backend's weight.");
-	backend_figure(out, s, TOTAL, "lb_backend_connections_total", "counter",
-		       "Connections made to a backend.");
-	backend_figure(out, s, FAILED, "lb_backend_failed_total", "counter",
-		       "Failed connects and bad handshakes.");
-	backend_figure(out, s, BYTES, "lb_backend_bytes_total", "counter",
-		       "Bytes from clients (in) and to clients (out).");
-}
-
-enum listener_figure { L_ACTIVE, L_ACCEPTED, L_REJECTED };
-
-static void listener_figure(struct text *out, const struct status *s, enum listener_figure f,
-			    const char *name, const char *type, const char *text)
-{
-	help(out, name, type, text);
-	for (size_t i = 0; i < s->n_listeners; i++) {
-		const struct status_listener *l = &s->listeners[i];
-		uint64_t v = f == L_ACTIVE     ? l->active
-			     : f == L_ACCEPTED ? l->accepted
-					       : l->rejected;
-		text_addf(out, "%s{", name);
-		label(out, "listener", l->name);
-		text_addf(out, ",");
-		label(out, "bind", l->bind);
-		text_addf(out, "} %llu\n", (unsigned long long)v);
-	}
-}
-
-static void worker_figures(struct text *out, const struct status *s)
-{
-	help(out, "lb_worker_connections_active", "gauge", "Connections of a worker.");
-	for (size_t i = 0; i < s->n_workers; i++)
-		text_addf(out, "lb_worker_connections_active{worker=\"%u\"} %llu\n",
-			  s->workers[i].id, (unsigned long long)s->workers[i].active);
-	help(out, "lb_worker_accepted_total", "counter", "Connections a worker has accepted.");
-	for (size_t i = 0; i < s->n_workers; i++)
-		text_addf(out, "lb_worker_accepted_total{worker=\"%u\"} %llu\n", s->workers[i].id,
-			  (unsigned long long)s->workers[i].accepted);
-}
-
-static void handshake_figures(struct text *out, const struct status *s)
-{
-	const char *name = "lb_handshake_seconds";
-
-	help(out, name, "histogram", "From the accept until the tunnel stood or the answer began.");
-	for (size_t i = 0; i < METRIC_HIST_N; i++)
-		text_addf(out, "%s_bucket{le=\"%s\"} %llu\n", name, metric_hist_le[i],
-			  (unsigned long long)s->handshake.le[i]);
-	text_addf(out, "%s_sum %.9f\n", name, (double)s->handshake.sum_ns / 1e9);
-	text_addf(out, "%s_count %llu\n", name,
-		  (unsigned long long)s->handshake.le[METRIC_HIST_N - 1]);
-}
-
-void format_prometheus(const struct status *s, struct text *out)
-{
-	help(out, "lb_info", "gauge", "What runs.");
-	text_addf(out, "lb_info{version=\"%s\",engine=\"%s\"} 1\n", s->version, s->engine);
-	single(out, "lb_uptime_seconds", "gauge", "Since the start.", s->uptime_s);
-	single(out, "lb_generation", "gauge", "Successful loads of the configuration.",
-	       s->generation);
-	single(out, "lb_connections_active", "gauge", "Connections, shaking hands or relaying.",
-	       s->connections.active);
-	single(out, "lb_connections_handshaking", "gauge", "Connections without a tunnel yet.",
-	       s->connections.handshaking);
-	single(out, "lb_connections_total", "counter", "Connections accepted.",
-	       s->connections.total);
-	single(out, "lb_connections_limit", "gauge", "Connections taken at most.",
-	       s->connections.limit);
-	listener_figure(out, s, L_ACTIVE, "lb_listener_connections_active", "gauge",
-			"Connections that came in by a listener.");
-	listener_figure(out, s, L_ACCEPTED, "lb_listener_accepted_total", "counter",
-			"Connections accepted by a listener.");
-	listener_figure(out, s, L_REJECTED, "lb_listener_rejected_total", "counter",
-			"Connections that lb itself answered before a backend was reached.");
-	worker_figures(out, s);
-	backend_figures(out, s);
-	help(out, "lb_ends_total", "counter", "Connections ended, by reason.");
-	for (size_t i = 0; i < s->n_ends; i++)
-		text_addf(out, "lb_ends_total{reason=\"%s\"} %llu\n", s->ends[i].word,
-			  (unsigned long long)s->ends[i].n);
-	for (size_t i = 0; i < s->n_counters; i++) {
-		const struct status_counter *c = &s->counters[i];
-		text_addf(out,
-			  "# HELP lb_%s_total %s.\n# TYPE lb_%s_total counter\nlb_%s_total %llu\n",
-			  c->name, c->help, c->name, c->name, (unsigned long long)c->n);
-	}
-	handshake_figures(out, s);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Formats: a snapshot or a list of connections as JSON (for programs), as tables (for people), or
- * as Prometheus text (format 0.0.4).
+ * Formats: a snapshot or a list of connections as JSON (for programs) or as tables (for people). No
+ * line of a table is empty.
  *
  * Thread: main. Layer: admin.
  */
@@ -23,5 +23,3 @@ void format_conns_json(const struct admin_conn *rows, size_t n, struct json *j);
 void format_status_text(const struct status *s, struct text *out);
 void format_backends_text(const struct status *s, const char *pool, struct text *out);
 void format_conns_text(const struct admin_conn *rows, size_t n, struct text *out);
-
-void format_prometheus(const struct status *s, struct text *out);

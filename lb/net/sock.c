@@ -2,6 +2,7 @@
 #include "net/sock.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -99,6 +100,22 @@ int sock_bind_shared(struct loop *l, const struct addr *addr)
 int sock_bind_alone(struct loop *l, const struct addr *addr)
 {
 	return bound(l, addr, false);
+}
+
+void sock_drop_new(struct loop *l, int fd)
+{
+	/* A socket filter sees a segment from its TCP header on; byte 13 has the flags. */
+	enum { SYN = 0x02, ACK = 0x10, FLAGS_AT = 13 };
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+
+	(void)loop_setsockopt(l, fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
 /* Whether a connect to the Unix socket is accepted. */

@@ -35,6 +35,14 @@ int sock_bind_shared(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
 int sock_bind_alone(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
 
 /*
+ * sock_drop_new() - let a listening TCP socket ignore new connections
+ *
+ * Their SYNs are dropped, while handshakes under way still complete. So its queue can be emptied
+ * before it closes: a connection that came in between the last accept and the close would be reset.
+ */
+void sock_drop_new(struct loop *l, int fd);
+
+/*
  * sock_listen_unix() - a listening Unix socket at `path` with permission bits `mode`
  *
  * A socket file that nobody answers on is replaced; one that somebody answers on is -EADDRINUSE.

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/sock.h"
 #include "proxy/plan.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
@@ -198,6 +199,8 @@ void listen_socket_close(struct listen_socket *ls)
 {
 	if (ls->state == LISTEN_CLOSED || (ls->state == LISTEN_CLOSING && ls->is_armed))
 		return;
+	if (ls->state == LISTEN_OPEN)
+		sock_drop_new(ls->worker->loop, ls->fd);
 	ls->state = LISTEN_CLOSING;
 	if (!ls->is_armed) {
 		close_when_empty(ls);

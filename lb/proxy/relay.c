@@ -130,7 +130,7 @@ static uint32_t flow_room(const struct session *s, const struct flow *f)
 }
 
 /* Nothing is received from `side` for now: its reset must be noticed all the same. */
-static void watch_errors(struct session *s, enum side side)
+void relay_watch_errors(struct session *s, enum side side)
 {
 	enum sess_op op = OP_ERR_CLIENT + side;
 
@@ -158,7 +158,7 @@ void relay_read_buffered(struct session *s, enum side from)
 	LB_ASSERT(!session_is_in_flight(s, op_recv(from)));
 	uint32_t room = f->is_dead ? 0 : flow_room(s, f);
 	if (room == 0) {
-		watch_errors(s, from);
+		relay_watch_errors(s, from);
 		return;
 	}
 	loop_recv(s->worker->loop, s->fd[from], room, f->is_bulk ? BUF_LARGE : BUF_SMALL,
@@ -262,7 +262,7 @@ static void stop_sending_to(struct session *s, enum side side)
 	splice_drop(s, from);
 	session_cancel_op(s, op_recv(from));
 	if (!session_is_in_flight(s, op_recv(from)) && s->state == SESS_RELAY)
-		watch_errors(s, from);
+		relay_watch_errors(s, from);
 }
 
 void relay_on_error_poll(struct session *s, enum side side, const struct completion *c)
@@ -322,7 +322,7 @@ static void finish(struct session *s)
 
 	if (client_was_reset || backend_was_reset)
 		reply_reset(s, client_was_reset ? BACKEND : CLIENT);
-	else if (!s->flow[CLIENT].is_eof)
+	else if (!s->flow[CLIENT].is_eof || s->flow[CLIENT].keeps_open)
 		reply_linger(s); /* unread bytes would turn our close into a reset */
 	else
 		session_kill(s, SESS_END_BACKEND_CLOSED);

@@ -18,6 +18,9 @@ void relay_read(struct session *s, enum side from);
 /* The same through buffers, whatever the pool says of splicing; no receive is in flight. */
 void relay_read_buffered(struct session *s, enum side from);
 
+/* Nothing is received from `side` for now: its end or error is noticed all the same. */
+void relay_watch_errors(struct session *s, enum side side);
+
 /* Queues bytes that came from `from`, as far as the flow's kind lets them pass. Owns `b`. */
 void relay_take(struct session *s, enum side from, struct buf *b);
 

@@ -78,6 +78,7 @@ static void on_timeout(struct timer *t, void *arg)
 	case SESS_DEAD:
 	case SESS_N_STATES: LB_ASSERT(false);
 	}
+	session_settle(s);
 }
 
 void session_mark_dirty(struct session *s, enum side from)
@@ -105,6 +106,7 @@ void session_flush_turn(struct session *s)
 			relay_send(s, from);
 	}
 	relay_check(s);
+	session_settle(s);
 }
 
 /* ---- operations in flight -------------------------------------------------------------------- */
@@ -208,7 +210,7 @@ void session_close_backend(struct session *s)
 }
 
 /* After a completion: the dead go to the worker's list, a backend that nobody needs is closed. */
-static void settle(struct session *s)
+void session_settle(struct session *s)
 {
 	if (s->state == SESS_DEAD) {
 		if (s->in_flight == 0 && !list_is_linked(&s->link))
@@ -317,7 +319,7 @@ struct session *session_new(struct worker *w, struct listen_socket *from, int fd
 		request_start(s);
 	else
 		upstream_start_tcp(s);
-	settle(s);
+	session_settle(s);
 	return s;
 }
 
@@ -387,5 +389,5 @@ void session_on_completion(void *arg, const struct completion *c)
 	case OP_CONNECT: upstream_on_connect(s, c); break;
 	case SESS_N_OPS: LB_ASSERT(false);
 	}
-	settle(s);
+	session_settle(s);
 }

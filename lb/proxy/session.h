@@ -176,6 +176,9 @@ static inline bool session_is_in_flight(const struct session *s, enum sess_op op
 	return s->in_flight & 1u << op;
 }
 
+/* After anything that may have ended it: lists the dead, closes a backend that nobody needs. */
+void session_settle(struct session *s);
+
 /* Marks an operation as started and gives its tag. */
 op_tag session_start_op(struct session *s, enum sess_op op);
 

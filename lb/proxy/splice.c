@@ -86,6 +86,7 @@ static void wait_spill(struct session *s, enum side from)
 	enum sess_op op = OP_SPILL_BACKEND + from;
 	const struct flow *back = &s->flow[other(from)];
 
+	relay_watch_errors(s, from);
 	if (back->is_eof || back->is_sick) {
 		worker_send_later(s->worker, s);
 		return;

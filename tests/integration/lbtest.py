@@ -265,7 +265,7 @@ class Lb(Process):
 
     def conns(self, **what):
         args = "".join(f" {k}={v}" for k, v in what.items())
-        return json.loads(self.command(f"conns json{args}"))["conns"]
+        return json.loads(self.command(f"conns{args} json"))["conns"]
 
     def backends(self, pool="p"):
         """name -> row of stats"""

@@ -48,6 +48,12 @@ def test_a_planted_leak_is_found(leaker):
     assert lbtest.fd_leaks(before, lbtest.fds_by_task(leaker.pid)) == {leaker.pid: (n, n + 1)}
 
 
+def test_fewer_descriptors_are_no_leak(leaker):
+    plant(leaker)
+    before = lbtest.fds_by_task(leaker.pid)
+    assert lbtest.fd_leaks(before, {tid: n - 1 for tid, n in before.items()}) == {}
+
+
 def test_a_new_listener_is_no_leak(leaker):
     before = lbtest.fds_by_task(leaker.pid)
     plant(leaker)

@@ -138,8 +138,8 @@ def test_tunnels_stay_when_a_backend_goes_down(lb, fake, port):
 def test_health_keeps_its_state_across_a_reload(lb, echo, port):
     (e,) = echo(1)
     dead = ("dead", free_port())
-    # The next check is a minute away: what is known after the reload was known before it.
-    health = {"type": "tcp", "interval": "60s", "timeout": "1s"}
+    # The next check is seconds away: what is known after the reload was known before it.
+    health = {"type": "tcp", "interval": "3s", "timeout": "1s"}
     proxy = lb(http_conf(port, [e, dead], health=health))
     proxy.wait_state("dead", "down")
     proxy.wait_state("e1", "up")

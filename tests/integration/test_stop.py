@@ -113,6 +113,23 @@ def test_stop_delay_goes_on_accepting_with_healthz_at_503(lb, echo, port):
 def test_what_the_kernel_has_queued_is_served(lb, echo, port):
     """Clients that connected before the stop, but were not yet accepted, are not reset."""
     conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "20s"
+    proxy = lb(conf)
+    proxy.signal(signal.SIGSTOP)
+    queued = [connect(port) for _ in range(50)]
+    proxy.signal(signal.SIGTERM)
+    proxy.signal(signal.SIGCONT)
+    for s in queued:
+        s.sendall(GET)
+    for s in queued:
+        assert status_of(recv_all(s)) == 200
+        s.close()
+    proxy.stop(0)
+
+
+def test_whom_a_limit_held_back_is_served(lb, echo, port):
+    """They wait in the kernel's queue when the stop begins."""
+    conf = http_conf(port, echo(1))
     conf["workers"] = 1
     conf["stop_timeout"] = "20s"
     conf["limits"] = {"connections": 3}

@@ -108,6 +108,8 @@ static uint32_t poll_events(struct sim *w, int fd)
 	struct sim_sock *s = sim_sock(w, fd);
 	uint32_t events = 0;
 
+	if (s->kind == SIM_LISTEN)
+		return s->n_queue > 0 ? POLLIN : 0;
 	if (s->error != 0 || s->is_broken)
 		events |= POLLERR | POLLIN | POLLOUT;
 	if (s->n_rx > 0)

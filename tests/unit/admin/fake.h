@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the tests of admin/ share: an lb that is not there. Its figures are fixed, and it notes what
+ * it was asked.
+ */
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/admin.h"
+#include "util/text.h"
+
+struct fake {
+	bool is_short;     /* no memory for a snapshot */
+	bool is_stopping;  /* not accepting */
+	bool answers_late; /* conns and reload answer when the test says so */
+	const char *reload_error;
+
+	/* what was asked */
+	int n_status, n_conns, n_reload, n_backend;
+	struct admin_conn_query query;
+	enum admin_backend_op op;
+	char pool[64], backend[64];
+	uint32_t weight;
+
+	/* answers that are owed */
+	admin_conns_fn conns_done;
+	admin_reload_fn reload_done;
+	void *ctx;
+};
+
+static struct fake fake;
+
+static inline void *copy_of(const void *rows, size_t n)
+{
+	void *p = malloc(n);
+
+	ck_assert_ptr_nonnull(p);
+	memcpy(p, rows, n);
+	return p;
+}
+
+#define COPY(rows) copy_of(rows, sizeof(rows))
+
+static inline int fake_status(void *arg, struct status *ret)
+{
+	static const struct status_worker workers[] = { { 0, 3, 10 }, { 1, 4, 20 } };
+	static const struct status_listener listeners[] = {
+		{ "public", "0.0.0.0:8080", 7, 30, 2 },
+	};
+	static const struct status_backend chat[] = {
+		{ .name = "127.0.0.1:9001", .address = "127.0.0.1:9001", .state = "up", .weight = 1,
+		  .active = 4, .total = 11, .failed = 1, .bytes_in = 1000, .bytes_out = 2048,
+		  .check_type = "websocket", .check_result = "101 in 1.2ms", .since_s = 9 },
+		{ .name = "b2", .address = "127.0.0.1:9002", .state = "down", .weight = 2,
+		  .max_conns = 20000, .active = 2, .total = 12, .check_type = "tcp",
+		  .check_result = "refused", .since_s = 8 },
+		{ .name = "b2", .address = "127.0.0.1:9009", .state = "draining",
+		  .is_removed = true, .weight = 5, .active = 1, .total = 100, .check_result = "" },
+	};
+	static const struct status_backend web[] = {
+		{ .name = "w", .address = "127.0.0.1:80", .state = "up", .weight = 1,
+		  .check_result = "" },
+	};
+	static const struct status_end ends[] = { { "client_closed", 5 }, { "idle", 0 } };
+	static const struct status_counter counters[] = {
+		{ "frames_in", "WebSocket frames from clients", 77 },
+	};
+	struct fake *f = arg;
+
+	f->n_status++;
+	ck_assert_ptr_null(ret->pools);
+	if (f->is_short)
+		return -ENOMEM;
+	*ret = (struct status){
+		.version = "1.2.3", .engine = "epoll", .pid = 42, .uptime_s = 61, .generation = 3,
+		.connections = { .active = 7, .handshaking = 1, .total = 30, .limit = 1000 },
+		.n_workers = 2, .workers = COPY(workers),
+		.n_listeners = 1, .listeners = COPY(listeners),
+		.n_pools = 2, .pools = calloc(2, sizeof(struct status_pool)),
+		.n_ends = 2, .ends = COPY(ends),
+		.n_counters = 1, .counters = COPY(counters),
+	};
+	ck_assert_ptr_nonnull(ret->pools);
+	ret->pools[0] = (struct status_pool){
+		.name = "chat", .balance = "hash", .active = 7, .n_backends = 3,
+		.backends = COPY(chat),
+	};
+	ret->pools[1] = (struct status_pool){
+		.name = "web", .balance = "first", .n_backends = 1, .backends = COPY(web),
+	};
+	for (int i = 0; i < METRIC_HIST_N; i++)
+		ret->handshake.le[i] = i < 2 ? 3 : 4;
+	ret->handshake.sum_ns = 1500000000;
+	return 0;
+}
+
+static const struct admin_conn fake_conns[] = {
+	{ .id = 7, .client = { .family = AF_INET, .port = 5555, .v4 = { 10, 0, 0, 1 } },
+	  .listener = "public", .pool = "chat", .backend = "b2", .state = "relay",
+	  .age_ms = 61999, .bytes_in = 10, .bytes_out = 2048 },
+	{ .id = 8, .client = { .family = AF_INET, .port = 5556, .v4 = { 10, 0, 0, 2 } },
+	  .listener = "public", .pool = "", .backend = "", .state = "hello" },
+};
+
+static inline void fake_list(void *arg, const struct admin_conn_query *q, admin_conns_fn done,
+			     void *ctx)
+{
+	struct fake *f = arg;
+
+	f->n_conns++;
+	f->query = *q;
+	f->conns_done = done;
+	f->ctx = ctx;
+	if (!f->answers_late)
+		done(ctx, 0, fake_conns, ARRAY_SIZE(fake_conns));
+}
+
+static inline void fake_reload(void *arg, admin_reload_fn done, void *ctx)
+{
+	struct fake *f = arg;
+
+	f->n_reload++;
+	f->reload_done = done;
+	f->ctx = ctx;
+	if (!f->answers_late)
+		done(ctx, f->reload_error != NULL ? -EINVAL : 0,
+		     f->reload_error != NULL ? f->reload_error : "");
+}
+
+static inline int fake_backend(void *arg, enum admin_backend_op op, const char *pool,
+			       const char *backend, uint32_t weight, char *why, size_t why_len)
+{
+	struct fake *f = arg;
+
+	f->n_backend++;
+	if (strcmp(backend, "none") == 0) {
+		snprintf(why, why_len, "unknown backend \"%s\"", backend);
+		return -ENOENT;
+	}
+	f->op = op;
+	snprintf(f->pool, sizeof(f->pool), "%s", pool);
+	snprintf(f->backend, sizeof(f->backend), "%s", backend);
+	f->weight = weight;
+	return 0;
+}
+
+static inline bool fake_is_accepting(void *arg)
+{
+	return !((struct fake *)arg)->is_stopping;
+}
+
+static const struct admin_ops fake_ops = {
+	.status = fake_status,
+	.conns = fake_list,
+	.reload = fake_reload,
+	.backend = fake_backend,
+	.is_accepting = fake_is_accepting,
+};

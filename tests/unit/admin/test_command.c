@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake.h"
+
+#include "admin/command.h"
+
+static struct text out;
+static struct command_ctx ctx;
+
+static void on_conns(void *waiter, int result, const struct admin_conn *rows, size_t n)
+{
+	ck_assert_ptr_eq(waiter, &ctx);
+	command_conns(&ctx, result, rows, n);
+}
+
+static void on_reload(void *waiter, int result, const char *why)
+{
+	ck_assert_ptr_eq(waiter, &ctx);
+	command_reload(&ctx, result, why);
+}
+
+static void setup(void)
+{
+	fake = (struct fake){ 0 };
+	ctx = (struct command_ctx){
+		.ops = &fake_ops,
+		.arg = &fake,
+		.out = &out,
+		.on_conns = on_conns,
+		.on_reload = on_reload,
+		.waiter = &ctx,
+	};
+}
+
+static void teardown(void)
+{
+	text_deinit(&out);
+}
+
+static enum command_result run(const char *line)
+{
+	text_clear(&out);
+	return command_run(&ctx, slice_of(line));
+}
+
+/* ---- every answer ---------------------------------------------------------------------------- */
+
+static const struct {
+	const char *line, *answer; /* the answer's beginning, or its whole where it ends in \n\n */
+} answers[] = {
+	{ "stats", "lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n" },
+	{ "stats json", "{\"version\":\"1.2.3\",\"pid\":42," },
+	{ "\tstats \t json\r", "{\"version\":\"1.2.3\",\"pid\":42," },
+	{ "backends", "POOL  BACKEND         ADDRESS         STATE" },
+	{ "backends chat json", "{\"pools\":[{\"name\":\"chat\"," },
+	{ "backends web json", "{\"pools\":[{\"name\":\"web\"," },
+	{ "backends pool=web json", "{\"pools\":[{\"name\":\"web\"," },
+	{ "conns", "ID  CLIENT" },
+	{ "conns json", "{\"conns\":[{\"id\":7," },
+	{ "drain chat/b2", "ok: chat/b2 is draining\n\n" },
+	{ "ready chat/b2", "ok: chat/b2 is ready\n\n" },
+	{ "maint chat/b2", "ok: chat/b2 is in maintenance\n\n" },
+	{ "maint chat/b2 json", "{\"ok\":true}\n\n" },
+	{ "weight chat/b2 0", "ok: chat/b2 has weight 0\n\n" },
+	{ "reload", "ok: generation 3\n\n" },
+	{ "reload json", "{\"generation\":3}\n\n" },
+	{ "help", "stats: all figures\nbackends [POOL]: " },
+};
+
+START_TEST(answers_begin_right)
+{
+	const char *want = answers[_i].answer;
+	size_t n = strlen(want);
+
+	ck_assert_int_ne(run(answers[_i].line), COMMAND_NONE);
+	ck_assert_msg(out.n > n - 1 && memcmp(out.p, want, n) == 0, "%s: %s", answers[_i].line,
+		      out.p);
+	if (memcmp(want + n - 2, "\n\n", 2) == 0)
+		ck_assert_str_eq(out.p, want);
+}
+END_TEST
+
+/* One empty line, at the end: clients find an answer's end by it. */
+START_TEST(answers_end_with_the_only_empty_line)
+{
+	run(answers[_i].line);
+	ck_assert_ptr_eq(strstr(out.p, "\n\n"), out.p + out.n - 2);
+}
+END_TEST
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static const char *const wrong[][2] = {
+	{ "statz", "unknown command \"statz\", did you mean \"stats\"? try help" },
+	{ "xyzzy", "unknown command \"xyzzy\", try help" },
+	{ "json", "unknown command \"json\", try help" },
+	{ "STATS", "unknown command \"STATS\", try help" },
+	{ "stats x", "unknown word \"x\", try help" },
+	{ "reload now", "unknown word \"now\", try help" },
+	{ "help me", "unknown word \"me\", try help" },
+	{ "backends none", "unknown pool \"none\"" },
+	{ "backends chat web", "unknown word \"web\", try help" },
+	{ "drain", "expected drain POOL/BACKEND" },
+	{ "drain chat/b2 x", "expected drain POOL/BACKEND" },
+	{ "drain chat", "expected POOL/BACKEND, found \"chat\"" },
+	{ "drain /b2", "expected POOL/BACKEND, found \"/b2\"" },
+	{ "drain chat/", "expected POOL/BACKEND, found \"chat/\"" },
+	{ "drain chat/none", "unknown backend \"none\"" },
+	{ "weight chat/b2", "expected weight POOL/BACKEND N, N from 0 to 256" },
+	{ "weight chat/b2 257", "expected weight POOL/BACKEND N, N from 0 to 256" },
+	{ "weight chat/b2 -1", "expected weight POOL/BACKEND N, N from 0 to 256" },
+	{ "weight chat/b2 1x", "expected weight POOL/BACKEND N, N from 0 to 256" },
+	{ "weight b2 1", "expected POOL/BACKEND, found \"b2\"" },
+	{ "stats\x1b[2J", "the line has control characters" },
+	{ "a b c d e f g h i j k l m n o p q", "too many words" },
+};
+
+START_TEST(errors_are_one_line)
+{
+	char want[200];
+
+	snprintf(want, sizeof(want), "error: %s\n\n", wrong[_i][1]);
+	ck_assert_int_eq(run(wrong[_i][0]), COMMAND_DONE);
+	ck_assert_str_eq(out.p, want);
+}
+END_TEST
+
+START_TEST(a_line_may_be_empty)
+{
+	static const char *const lines[] = { "", " ", "\r", " \t \r" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		ck_assert_int_eq(run(lines[i]), COMMAND_NONE);
+		ck_assert_uint_eq(out.n, 0);
+	}
+}
+END_TEST
+
+START_TEST(a_line_may_be_too_long)
+{
+	char line[COMMAND_LINE_MAX + 1];
+
+	memset(line, 'x', sizeof(line));
+	line[COMMAND_LINE_MAX] = '\0';
+	run(line);
+	ck_assert_str_eq(out.p, "error: the line is too long\n\n");
+	line[COMMAND_LINE_MAX - 1] = '\0';
+	run(line);
+	ck_assert_ptr_nonnull(strstr(out.p, "error: unknown command \"xxx"));
+}
+END_TEST
+
+START_TEST(a_nul_does_not_end_a_line)
+{
+	ck_assert_int_eq(command_run(&ctx, SLICE("reload\0x")), COMMAND_DONE);
+	ck_assert_str_eq(out.p, "error: the line has control characters\n\n");
+	ck_assert_int_eq(fake.n_reload, 0);
+}
+END_TEST
+
+START_TEST(memory_may_be_short)
+{
+	static const char *const lines[] = { "stats", "stats json", "backends", "backends json",
+					     "reload" };
+
+	fake.is_short = true;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		run(lines[i]);
+		ck_assert_str_eq(out.p, "error: out of memory\n\n");
+	}
+}
+END_TEST
+
+/* ---- what is asked of lb --------------------------------------------------------------------- */
+
+static const struct {
+	const char *line;
+	enum admin_backend_op op;
+	const char *pool, *backend;
+	uint32_t weight;
+} changes[] = {
+	{ "drain chat/b2", ADMIN_DRAIN, "chat", "b2", 0 },
+	{ "ready chat/127.0.0.1:9001", ADMIN_READY, "chat", "127.0.0.1:9001", 0 },
+	{ "maint chat/[::1]:9001", ADMIN_MAINT, "chat", "[::1]:9001", 0 },
+	{ "drain chat/a/b", ADMIN_DRAIN, "chat", "a/b", 0 },
+	{ "weight chat/b2 256", ADMIN_WEIGHT, "chat", "b2", 256 },
+};
+
+START_TEST(a_backend_is_changed)
+{
+	run(changes[_i].line);
+	ck_assert_int_eq(fake.n_backend, 1);
+	ck_assert_int_eq(fake.op, changes[_i].op);
+	ck_assert_str_eq(fake.pool, changes[_i].pool);
+	ck_assert_str_eq(fake.backend, changes[_i].backend);
+	ck_assert_uint_eq(fake.weight, changes[_i].weight);
+}
+END_TEST
+
+START_TEST(conns_has_no_filter)
+{
+	ck_assert_int_eq(run("conns"), COMMAND_WAITS);
+	ck_assert_str_eq(fake.query.pool, "");
+	ck_assert_str_eq(fake.query.backend, "");
+	ck_assert(!fake.query.has_client);
+	ck_assert_uint_eq(fake.query.min_age_ms, 0);
+	ck_assert_uint_eq(fake.query.limit, 1000);
+}
+END_TEST
+
+START_TEST(conns_has_all_filters)
+{
+	struct addr inside = { .family = AF_INET, .v4 = { 10, 9, 8, 7 } };
+	struct addr outside = { .family = AF_INET, .v4 = { 11, 9, 8, 7 } };
+
+	run("conns limit=5 min-age=5m client=10.0.0.0/8 backend=[::1]:9001 pool=chat");
+	ck_assert_str_eq(fake.query.pool, "chat");
+	ck_assert_str_eq(fake.query.backend, "[::1]:9001");
+	ck_assert(fake.query.has_client);
+	ck_assert(cidr_contains(&fake.query.client, &inside));
+	ck_assert(!cidr_contains(&fake.query.client, &outside));
+	ck_assert_uint_eq(fake.query.min_age_ms, 300000);
+	ck_assert_uint_eq(fake.query.limit, 5);
+}
+END_TEST
+
+static const char *const bad_filters[] = {
+	"x",	       "pool",		"pool=",	   "backend=",	     "client=",
+	"client=10",   "client=1.2.3.4/33", "min-age=",   "min-age=5",	     "min-age=5y",
+	"limit=",      "limit=0",	"limit=-1",	   "limit=4294967296", "limits=1",
+	"pool=0123456789012345678901234567890123456789012345678901234567890123",
+};
+
+START_TEST(filters_may_be_wrong)
+{
+	char line[128], want[200];
+
+	snprintf(line, sizeof(line), "conns %s json", bad_filters[_i]);
+	snprintf(want, sizeof(want), "found \"%s\"\n\n", bad_filters[_i]);
+	ck_assert_int_eq(run(line), COMMAND_DONE);
+	ck_assert_msg(strstr(out.p, want) != NULL, "%s: %s", line, out.p);
+	ck_assert_int_eq(fake.n_conns, 0);
+}
+END_TEST
+
+START_TEST(conns_may_fail)
+{
+	fake.answers_late = true;
+	ck_assert_int_eq(run("conns json"), COMMAND_WAITS);
+	ck_assert_uint_eq(out.n, 0);
+	fake.conns_done(fake.ctx, -ENOMEM, NULL, 0);
+	ck_assert_str_eq(out.p, "error: Cannot allocate memory\n\n");
+}
+END_TEST
+
+START_TEST(reload_tells_all_reasons_on_one_line)
+{
+	fake.reload_error = "lb.yaml:1:1: a\nlb.yaml:2:1: b";
+	run("reload json");
+	ck_assert_str_eq(out.p, "error: lb.yaml:1:1: a; lb.yaml:2:1: b\n\n");
+	fake.reload_error = "";
+	run("reload");
+	ck_assert_str_eq(out.p, "error: Invalid argument\n\n");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("admin/command");
+	TCase *t = tcase_create("command");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, answers_begin_right, 0, ARRAY_SIZE(answers));
+	tcase_add_loop_test(t, answers_end_with_the_only_empty_line, 0, ARRAY_SIZE(answers));
+	tcase_add_loop_test(t, errors_are_one_line, 0, ARRAY_SIZE(wrong));
+	tcase_add_test(t, a_line_may_be_empty);
+	tcase_add_test(t, a_line_may_be_too_long);
+	tcase_add_test(t, a_nul_does_not_end_a_line);
+	tcase_add_test(t, memory_may_be_short);
+	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
+	tcase_add_test(t, conns_has_no_filter);
+	tcase_add_test(t, conns_has_all_filters);
+	tcase_add_loop_test(t, filters_may_be_wrong, 0, ARRAY_SIZE(bad_filters));
+	tcase_add_test(t, conns_may_fail);
+	tcase_add_test(t, reload_tells_all_reasons_on_one_line);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

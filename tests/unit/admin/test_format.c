@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake.h"
+
+#include "admin/format.h"
+
+static struct status st;
+static struct json j;
+static struct text out;
+
+static void setup(void)
+{
+	st = (struct status){ 0 };
+	ck_assert_int_eq(fake_status(&fake, &st), 0);
+}
+
+static void teardown(void)
+{
+	status_deinit(&st);
+	json_deinit(&j);
+	text_deinit(&out);
+}
+
+#define CHAT \
+	"{\"name\":\"chat\",\"balance\":\"hash\",\"active\":7,\"backends\":[" \
+	"{\"name\":\"127.0.0.1:9001\",\"address\":\"127.0.0.1:9001\",\"state\":\"up\"," \
+	"\"weight\":1,\"active\":4,\"total\":11,\"failed\":1,\"bytes_in\":1000," \
+	"\"bytes_out\":2048,\"check\":{\"type\":\"websocket\",\"result\":\"101 in 1.2ms\"," \
+	"\"since_s\":9},\"max_connections\":0}," \
+	"{\"name\":\"b2\",\"address\":\"127.0.0.1:9002\",\"state\":\"down\",\"weight\":2," \
+	"\"active\":2,\"total\":12,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
+	"\"check\":{\"type\":\"tcp\",\"result\":\"refused\",\"since_s\":8}," \
+	"\"max_connections\":20000}," \
+	"{\"name\":\"b2\",\"address\":\"127.0.0.1:9009\",\"state\":\"draining\",\"weight\":5," \
+	"\"active\":1,\"total\":100,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
+	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0," \
+	"\"removed\":true}]}"
+#define WEB \
+	"{\"name\":\"web\",\"balance\":\"first\",\"active\":0,\"backends\":[" \
+	"{\"name\":\"w\",\"address\":\"127.0.0.1:80\",\"state\":\"up\",\"weight\":1," \
+	"\"active\":0,\"total\":0,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
+	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0}]}"
+
+START_TEST(stats_as_json)
+{
+	format_status_json(&st, &j);
+	ck_assert(json_is_ok(&j));
+	ck_assert_str_eq(
+		j.out.p,
+		"{\"version\":\"1.2.3\",\"pid\":42,\"uptime_s\":61,\"generation\":3,"
+		"\"engine\":\"epoll\",\"workers\":[{\"id\":0,\"active\":3,\"accepted\":10},"
+		"{\"id\":1,\"active\":4,\"accepted\":20}],\"connections\":{\"active\":7,"
+		"\"handshaking\":1,\"total\":30,\"limit\":1000},\"listeners\":[{\"name\":\"public\","
+		"\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
+		"\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
+		"\"counters\":{\"frames_in\":77},\"handshake_seconds\":{\"count\":4,"
+		"\"sum\":1.500000}}");
+}
+END_TEST
+
+START_TEST(backends_as_json)
+{
+	static const char *const rows[][2] = {
+		{ "", "{\"pools\":[" CHAT "," WEB "]}" },
+		{ "chat", "{\"pools\":[" CHAT "]}" },
+		{ "web", "{\"pools\":[" WEB "]}" },
+		{ "none", "{\"pools\":[]}" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		format_backends_json(&st, rows[i][0], &j);
+		ck_assert(json_is_ok(&j));
+		ck_assert_str_eq(j.out.p, rows[i][1]);
+		json_deinit(&j);
+	}
+}
+END_TEST
+
+START_TEST(conns_as_json)
+{
+	format_conns_json(fake_conns, ARRAY_SIZE(fake_conns), &j);
+	ck_assert(json_is_ok(&j));
+	ck_assert_str_eq(j.out.p,
+			 "{\"conns\":[{\"id\":7,\"client\":\"10.0.0.1:5555\","
+			 "\"listener\":\"public\",\"pool\":\"chat\",\"backend\":\"b2\","
+			 "\"state\":\"relay\",\"age_s\":61,\"bytes_in\":10,\"bytes_out\":2048},"
+			 "{\"id\":8,\"client\":\"10.0.0.2:5556\",\"listener\":\"public\","
+			 "\"pool\":\"\",\"backend\":\"\",\"state\":\"hello\",\"age_s\":0,"
+			 "\"bytes_in\":0,\"bytes_out\":0}]}");
+	json_deinit(&j);
+	format_conns_json(NULL, 0, &j);
+	ck_assert_str_eq(j.out.p, "{\"conns\":[]}");
+}
+END_TEST
+
+#define TABLE_CHAT \
+	"POOL  BACKEND         ADDRESS         STATE               CHECK         WEIGHT  " \
+	"ACTIVE  TOTAL  FAILED      IN      OUT\n" \
+	"chat  127.0.0.1:9001  127.0.0.1:9001  up                  101 in 1.2ms       1  " \
+	"     4     11       1  1000 B  2.0 KiB\n" \
+	"chat  b2              127.0.0.1:9002  down                refused            2  " \
+	"     2     12       0     0 B      0 B\n" \
+	"chat  b2              127.0.0.1:9009  draining (removed)  -                  5  " \
+	"     1    100       0     0 B      0 B\n"
+#define ROW_WEB \
+	"web   w               127.0.0.1:80    up                  -                  1  " \
+	"     0      0       0     0 B      0 B\n"
+
+START_TEST(stats_as_tables)
+{
+	format_status_text(&st, &out);
+	ck_assert_str_eq(out.p,
+			 "lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n"
+			 "connections: 7 active (1 shaking hands), 30 in all, limit 1000\n"
+			 "LISTENER  BIND          ACTIVE  ACCEPTED  REJECTED\n"
+			 "public    0.0.0.0:8080       7        30         2\n" TABLE_CHAT ROW_WEB
+			 "ends: client_closed=5\n");
+}
+END_TEST
+
+START_TEST(nothing_has_ended)
+{
+	st.ends[0].n = 0;
+	format_status_text(&st, &out);
+	ck_assert_ptr_nonnull(strstr(out.p, "\nends: none\n"));
+}
+END_TEST
+
+START_TEST(backends_as_a_table)
+{
+	format_backends_text(&st, "chat", &out);
+	ck_assert_str_eq(out.p, TABLE_CHAT);
+}
+END_TEST
+
+START_TEST(conns_as_a_table)
+{
+	format_conns_text(fake_conns, ARRAY_SIZE(fake_conns), &out);
+	ck_assert_str_eq(out.p,
+			 "ID  CLIENT         LISTENER  POOL  BACKEND  STATE   AGE    IN      OUT\n"
+			 "7   10.0.0.1:5555  public    chat  b2       relay  1m1s  10 B  2.0 KiB\n"
+			 "8   10.0.0.2:5556  public    -     -        hello    0s   0 B      0 B\n");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("admin/format");
+	TCase *t = tcase_create("format");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, stats_as_json);
+	tcase_add_test(t, backends_as_json);
+	tcase_add_test(t, conns_as_json);
+	tcase_add_test(t, stats_as_tables);
+	tcase_add_test(t, nothing_has_ended);
+	tcase_add_test(t, backends_as_a_table);
+	tcase_add_test(t, conns_as_a_table);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

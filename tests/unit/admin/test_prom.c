@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake.h"
+
+#include "admin/prom.h"
+
+static struct status st;
+static struct text out;
+
+static void setup(void)
+{
+	st = (struct status){ 0 };
+	ck_assert_int_eq(fake_status(&fake, &st), 0);
+}
+
+static void teardown(void)
+{
+	status_deinit(&st);
+	text_deinit(&out);
+}
+
+/* Whether `line` is one of the lines of `out`. */
+static bool has_line(const char *line)
+{
+	size_t n = strlen(line);
+
+	for (const char *p = out.p; (p = strstr(p, line)) != NULL; p++)
+		if ((p == out.p || p[-1] == '\n') && p[n] == '\n')
+			return true;
+	return false;
+}
+
+static const char *const lines[] = {
+	"lb_info{version=\"1.2.3\",engine=\"epoll\"} 1",
+	"lb_uptime_seconds 61",
+	"lb_generation 3",
+	"# TYPE lb_connections_active gauge",
+	"lb_connections_active 7",
+	"lb_connections_handshaking 1",
+	"# TYPE lb_connections_total counter",
+	"lb_connections_total 30",
+	"lb_connections_limit 1000",
+	"lb_listener_connections_active{listener=\"public\",bind=\"0.0.0.0:8080\"} 7",
+	"lb_listener_accepted_total{listener=\"public\",bind=\"0.0.0.0:8080\"} 30",
+	"lb_listener_rejected_total{listener=\"public\",bind=\"0.0.0.0:8080\"} 2",
+	"lb_worker_connections_active{worker=\"0\"} 3",
+	"lb_worker_accepted_total{worker=\"1\"} 20",
+	"lb_backend_up{pool=\"chat\",backend=\"127.0.0.1:9001\"} 1",
+	"lb_backend_failed_total{pool=\"chat\",backend=\"127.0.0.1:9001\"} 1",
+	"lb_backend_bytes_total{pool=\"chat\",backend=\"127.0.0.1:9001\",direction=\"in\"} 1000",
+	"lb_backend_bytes_total{pool=\"chat\",backend=\"127.0.0.1:9001\",direction=\"out\"} 2048",
+	/* two of one name, the second one removed: one sample for both */
+	"lb_backend_connections_active{pool=\"chat\",backend=\"b2\"} 3",
+	"lb_backend_connections_total{pool=\"chat\",backend=\"b2\"} 112",
+	"lb_backend_connections_limit{pool=\"chat\",backend=\"b2\"} 20000",
+	"lb_backend_up{pool=\"chat\",backend=\"b2\"} 0",
+	"lb_backend_weight{pool=\"chat\",backend=\"b2\"} 2",
+	"lb_backend_up{pool=\"web\",backend=\"w\"} 1",
+	"lb_ends_total{reason=\"client_closed\"} 5",
+	"lb_ends_total{reason=\"idle\"} 0",
+	"# HELP lb_frames_in_total WebSocket frames from clients.",
+	"# TYPE lb_frames_in_total counter",
+	"lb_frames_in_total 77",
+	"# TYPE lb_handshake_seconds histogram",
+	"lb_handshake_seconds_bucket{le=\"0.001\"} 3",
+	"lb_handshake_seconds_bucket{le=\"+Inf\"} 4",
+	"lb_handshake_seconds_sum 1.500000000",
+	"lb_handshake_seconds_count 4",
+};
+
+START_TEST(figures_are_there)
+{
+	prom_print(&st, &out);
+	ck_assert_msg(has_line(lines[_i]), "%s is not in\n%s", lines[_i], out.p);
+}
+END_TEST
+
+/* The name that a sample belongs to: without what a histogram adds. */
+static size_t family_len(const char *line)
+{
+	static const char *const ends[] = { "_bucket", "_sum", "_count" };
+	size_t n = strcspn(line, "{ ");
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		size_t k = strlen(ends[i]);
+		if (n > k && memcmp(line + n - k, ends[i], k) == 0)
+			return n - k;
+	}
+	return n;
+}
+
+/* HELP, TYPE, samples: a family's lines stand together and it comes once. */
+START_TEST(families_are_whole)
+{
+	char seen[64][64];
+	size_t n_seen = 0, n_samples = 0;
+	char *save = NULL;
+
+	prom_print(&st, &out);
+	ck_assert_int_eq(out.p[out.n - 1], '\n');
+	for (char *line = strtok_r(out.p, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (strncmp(line, "# HELP ", 7) == 0) {
+			size_t n = strcspn(line + 7, " ");
+			ck_assert(n < 64 && n_seen < 64);
+			snprintf(seen[n_seen], 64, "%.*s", (int)n, line + 7);
+			for (size_t i = 0; i < n_seen; i++)
+				ck_assert_str_ne(seen[i], seen[n_seen]);
+			n_seen++;
+			line = strtok_r(NULL, "\n", &save);
+			ck_assert(strncmp(line, "# TYPE ", 7) == 0);
+			ck_assert(strncmp(line + 7, seen[n_seen - 1], n) == 0);
+			continue;
+		}
+		ck_assert(n_seen > 0);
+		ck_assert_uint_eq(family_len(line), strlen(seen[n_seen - 1]));
+		ck_assert(strncmp(line, seen[n_seen - 1], family_len(line)) == 0);
+		n_samples++;
+	}
+	ck_assert_uint_eq(n_seen, 22);
+	ck_assert_uint_gt(n_samples, 50);
+}
+END_TEST
+
+START_TEST(no_sample_comes_twice)
+{
+	prom_print(&st, &out);
+	for (char *line = out.p, *next; *line != '\0'; line = next) {
+		char key[160];
+
+		next = strchr(line, '\n') + 1;
+		int n = (int)strcspn(line, "}\n");
+		snprintf(key, sizeof(key), "\n%.*s", n, line);
+		if (line[0] != '#' && strchr(key, '{') != NULL)
+			ck_assert_msg(strstr(next - 1, key) == NULL, "twice: %s", key + 1);
+	}
+}
+END_TEST
+
+START_TEST(labels_are_escaped)
+{
+	st.pools[1].backends[0].name = "a\"b\\c\nd";
+	prom_print(&st, &out);
+	ck_assert(has_line("lb_backend_up{pool=\"web\",backend=\"a\\\"b\\\\c\\nd\"} 1"));
+}
+END_TEST
+
+START_TEST(there_may_be_nothing)
+{
+	struct status none = { .version = "", .engine = "" };
+
+	prom_print(&none, &out);
+	ck_assert(!out.failed);
+	ck_assert(has_line("lb_connections_active 0"));
+	ck_assert(has_line("# TYPE lb_backend_up gauge"));
+	ck_assert_ptr_null(strstr(out.p, "\nlb_backend_up"));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("admin/prom");
+	TCase *t = tcase_create("prom");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, figures_are_there, 0, ARRAY_SIZE(lines));
+	tcase_add_test(t, families_are_whole);
+	tcase_add_test(t, no_sample_comes_twice);
+	tcase_add_test(t, labels_are_escaped);
+	tcase_add_test(t, there_may_be_nothing);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
