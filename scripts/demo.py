@@ -144,7 +144,10 @@ class Demo:
             opened = await asyncio.gather(
                 *(
                     websockets.connect(
-                        f"ws://{HOST}:{PORT}/demo", compression=None, ping_interval=None
+                        f"ws://{HOST}:{PORT}/demo",
+                        compression=None,
+                        ping_interval=None,
+                        close_timeout=1,
                     )
                     for _ in range(min(N_AT_ONCE, n - first))
                 )
@@ -232,9 +235,12 @@ async def run(demo, is_once):
     task = asyncio.current_task()
     for signo in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signo, task.cancel)
-    await demo.play()
-    if not is_once:
-        await demo.stay()
+    try:
+        await demo.play()
+        if not is_once:
+            await demo.stay()
+    finally:
+        demo.stop_all()  # first: the clients then see their end, and need not be waited for
 
 
 def main():

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,8 +62,9 @@ struct producer {
 
 /* One destination. */
 struct sink {
-	char *to; /* owns: as in struct conf_log */
-	int fd;   /* -1: none, or it could not be opened */
+	char *to;     /* owns: as in struct conf_log */
+	int fd;       /* -1: none, or it could not be opened */
+	bool is_file; /* a regular file: writing waits for no reader */
 	enum conf_log_format format;
 	struct text batch;
 	uint64_t n_lost; /* bytes that could not be written */
@@ -340,6 +343,14 @@ static int open_destination(const char *to)
 	return fd < 0 ? -errno : fd;
 }
 
+static void set_destination(struct sink *s, int fd)
+{
+	struct stat st;
+
+	s->fd = fd;
+	s->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static void close_destination(struct sink *s)
 {
 	if (s->fd > STDERR_FILENO)
@@ -347,21 +358,38 @@ static void close_destination(struct sink *s)
 	s->fd = -1;
 }
 
-/* Writes the batch; what cannot be written is lost and counted, but for a moment's refusal. */
-static void flush(struct sink *s)
+/*
+ * Waits until a pipe, a terminal or a socket takes bytes: for as long as it needs, but at the end
+ * of the process no longer than a moment. False: given up.
+ */
+static bool wait_writable(struct logger *l, const struct sink *s)
+{
+	struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
+
+	while (poll(&pfd, 1, RETRY_MS) == 0)
+		if (atomic_load_explicit(&l->should_stop, memory_order_acquire))
+			return false;
+	return true;
+}
+
+/* Writes the batch; what cannot be written is lost and counted. */
+static void flush(struct logger *l, struct sink *s)
 {
 	size_t done = 0;
 
 	while (s->fd >= 0 && done < s->batch.n) {
-		ssize_t n = write(s->fd, s->batch.p + done, s->batch.n - done);
-		if (n > 0) {
-			done += (size_t)n;
-		} else if (n < 0 && errno == EAGAIN) {
-			struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
-			(void)poll(&pfd, 1, RETRY_MS);
-		} else if (n < 0 && errno != EINTR) {
+		size_t most = s->batch.n - done;
+
+		if (!s->is_file && !wait_writable(l, s))
 			break;
-		}
+		if (!s->is_file &&
+		    most > PIPE_BUF) /* so much a writable pipe takes without blocking */
+			most = PIPE_BUF;
+		ssize_t n = write(s->fd, s->batch.p + done, most);
+		if (n > 0)
+			done += (size_t)n;
+		else if (n < 0 && errno != EINTR && errno != EAGAIN)
+			break;
 	}
 	s->n_lost += s->batch.n - done;
 	text_clear(&s->batch);
@@ -373,7 +401,7 @@ static void reopen(struct logger *l, struct sink *s)
 
 	if (s->to == NULL)
 		return;
-	flush(s);
+	flush(l, s);
 	int fd = open_destination(s->to);
 	if (fd < 0) {
 		(void)snprintf(line, sizeof(line),
@@ -384,7 +412,7 @@ static void reopen(struct logger *l, struct sink *s)
 		return;
 	}
 	close_destination(s);
-	s->fd = fd;
+	set_destination(s, fd);
 }
 
 /* A new destination, or the old one. */
@@ -392,7 +420,7 @@ static void move_to(struct logger *l, struct sink *s, char *to, enum conf_log_fo
 {
 	bool is_same = s->to != NULL && to != NULL && strcmp(s->to, to) == 0;
 
-	flush(s);
+	flush(l, s);
 	s->format = format;
 	if (is_same || (s->to == NULL && to == NULL)) {
 		free(to);
@@ -442,14 +470,14 @@ static void drain(struct logger *l)
 			else
 				format_access(l, &r.access);
 			if (l->log.batch.n + l->access.batch.n > FLUSH_BYTES) {
-				flush(&l->log);
-				flush(&l->access);
+				flush(l, &l->log);
+				flush(l, &l->access);
 			}
 		}
 		say_dropped(l, p);
 	}
-	flush(&l->log);
-	flush(&l->access);
+	flush(l, &l->log);
+	flush(l, &l->access);
 }
 
 static void *run(void *arg)
@@ -473,7 +501,7 @@ static void *run(void *arg)
 	}
 	for (uint32_t i = 0; i < l->n_producers; i++)
 		say_repeated(l, &l->producer[i], wall_ns());
-	flush(&l->log);
+	flush(l, &l->log);
 	return NULL;
 }
 
@@ -488,8 +516,11 @@ static int open_sink(struct sink *s, const struct conf_log *c, struct err *e)
 	s->to = strdup(c->to);
 	if (s->to == NULL)
 		return err_add(e, -ENOMEM, "out of memory");
-	s->fd = open_destination(s->to);
-	return s->fd < 0 ? err_add(e, s->fd, "cannot open log %s: %s", s->to, strerror(-s->fd)) : 0;
+	int fd = open_destination(s->to);
+	if (fd < 0)
+		return err_add(e, fd, "cannot open log %s: %s", s->to, strerror(-fd));
+	set_destination(s, fd);
+	return 0;
 }
 
 int logger_open(const struct conf_log *log, const struct conf_log *access, uint32_t n_producers,

@@ -212,8 +212,7 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 		return;
 	}
 	if (f->kind == FLOW_WS)
-		worker_count_frames(s->worker, from,
-				    ws_track_feed(&f->ws, b->data + b->off, b->len));
+		worker_track(s->worker, from, &f->ws, b->data + b->off, b->len);
 	else if (f->kind == FLOW_BODY)
 		take_body(s, from, b);
 

@@ -199,6 +199,15 @@ const struct members *worker_members(const struct worker *w, const struct pool *
 	return pool->slot < w->n_members ? w->members[pool->slot] : NULL;
 }
 
+void worker_track(struct worker *w, enum side from, struct ws_track *t, const uint8_t *p, size_t n)
+{
+	bool was_broken = ws_track_is_broken(t);
+
+	worker_count_frames(w, from, ws_track_feed(t, p, n));
+	if (!was_broken && ws_track_is_broken(t))
+		counter_add(&w->stats->protocol_errors, 1);
+}
+
 void worker_count_frames(struct worker *w, enum side from, struct ws_count n)
 {
 	if (n.frames == 0)

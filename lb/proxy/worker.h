@@ -164,6 +164,10 @@ void worker_return_exchange(struct worker *w, struct exchange *x);
 /* The newest members of a pool, or NULL if the pool has none here. Borrowed until the next mail. */
 const struct members *worker_members(const struct worker *w, const struct pool *pool);
 
+/* Follows the frames in bytes that came from a side, and counts them. Hot. */
+void worker_track(struct worker *w, enum side from, struct ws_track *t, const uint8_t *p, size_t n);
+
+/* Counts frames that were followed otherwise. */
 void worker_count_frames(struct worker *w, enum side from, struct ws_count n);
 
 /* A send was refused for want of room: the session is flushed again in a moment. */

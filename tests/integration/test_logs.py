@@ -2,6 +2,7 @@
 """Logs: a line for each ended connection, the access log, and USR1."""
 
 import json
+import os
 import re
 import signal
 
@@ -172,3 +173,30 @@ def test_reasons(lb, echo, port, tmp_path):
 
 def recv_nothing(path, at_most):
     return len(rows(path)) <= at_most
+
+
+def test_a_stuck_reader_of_the_log_stalls_nobody(lb, echo, port, tmp_path):
+    """The log is a pipe whose reader does not read: lines are dropped and counted, traffic goes on."""
+    path = tmp_path / "stuck"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        conf = http_conf(port, echo(1))
+        conf["access_log"] = {"format": "json", "to": str(path)}
+        proxy = lb(conf)
+        for _ in range(3000):
+            assert status_of(ask(port, GET)) == 200
+            if proxy.stats()["counters"]["log_lines_dropped"] > 0:
+                break
+        assert status_of(ask(port, GET)) == 200
+        proxy.stop()
+    finally:
+        os.close(reader)
+
+
+def test_a_full_disk_stalls_nobody(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"format": "text", "to": "/dev/full"}
+    lb(conf)
+    for _ in range(50):
+        assert status_of(ask(port, GET)) == 200

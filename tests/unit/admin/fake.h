@@ -20,6 +20,7 @@ struct fake {
 	bool is_stopping;  /* not accepting */
 	bool answers_late; /* conns and reload answer when the test says so */
 	const char *reload_error;
+	const char *version; /* NULL: "1.2.3" */
 
 	/* what was asked */
 	int n_status, n_conns, n_reload, n_backend;
@@ -54,17 +55,42 @@ static inline int fake_status(void *arg, struct status *ret)
 		{ "public", "0.0.0.0:8080", 7, 30, 2 },
 	};
 	static const struct status_backend chat[] = {
-		{ .name = "127.0.0.1:9001", .address = "127.0.0.1:9001", .state = "up", .weight = 1,
-		  .active = 4, .total = 11, .failed = 1, .bytes_in = 1000, .bytes_out = 2048,
-		  .check_type = "websocket", .check_result = "101 in 1.2ms", .since_s = 9 },
-		{ .name = "b2", .address = "127.0.0.1:9002", .state = "down", .weight = 2,
-		  .max_conns = 20000, .active = 2, .total = 12, .check_type = "tcp",
-		  .check_result = "refused", .since_s = 8 },
-		{ .name = "b2", .address = "127.0.0.1:9009", .state = "draining",
-		  .is_removed = true, .weight = 5, .active = 1, .total = 100, .check_result = "" },
+		{ .name = "127.0.0.1:9001",
+		  .address = "127.0.0.1:9001",
+		  .state = "up",
+		  .weight = 1,
+		  .active = 4,
+		  .total = 11,
+		  .failed = 1,
+		  .bytes_in = 1000,
+		  .bytes_out = 2048,
+		  .check_type = "websocket",
+		  .check_result = "101 in 1.2ms",
+		  .since_s = 9 },
+		{ .name = "b2",
+		  .address = "127.0.0.1:9002",
+		  .state = "down",
+		  .weight = 2,
+		  .max_conns = 20000,
+		  .active = 2,
+		  .total = 12,
+		  .check_type = "tcp",
+		  .check_result = "refused",
+		  .since_s = 8 },
+		{ .name = "b2",
+		  .address = "127.0.0.1:9009",
+		  .state = "draining",
+		  .is_removed = true,
+		  .weight = 5,
+		  .active = 1,
+		  .total = 100,
+		  .check_result = "" },
 	};
 	static const struct status_backend web[] = {
-		{ .name = "w", .address = "127.0.0.1:80", .state = "up", .weight = 1,
+		{ .name = "w",
+		  .address = "127.0.0.1:80",
+		  .state = "up",
+		  .weight = 1,
 		  .check_result = "" },
 	};
 	static const struct status_end ends[] = { { "client_closed", 5 }, { "idle", 0 } };
@@ -78,21 +104,36 @@ static inline int fake_status(void *arg, struct status *ret)
 	if (f->is_short)
 		return -ENOMEM;
 	*ret = (struct status){
-		.version = "1.2.3", .engine = "epoll", .pid = 42, .uptime_s = 61, .generation = 3,
+		.version = f->version != NULL ? f->version : "1.2.3",
+		.engine = "epoll",
+		.pid = 42,
+		.uptime_s = 61,
+		.generation = 3,
 		.connections = { .active = 7, .handshaking = 1, .total = 30, .limit = 1000 },
-		.n_workers = 2, .workers = COPY(workers),
-		.n_listeners = 1, .listeners = COPY(listeners),
-		.n_pools = 2, .pools = calloc(2, sizeof(struct status_pool)),
-		.n_ends = 2, .ends = COPY(ends),
-		.n_counters = 1, .counters = COPY(counters),
+		.n_workers = 2,
+		.workers = COPY(workers),
+		.n_listeners = 1,
+		.listeners = COPY(listeners),
+		.n_pools = 2,
+		.pools = calloc(2, sizeof(struct status_pool)),
+		.n_ends = 2,
+		.ends = COPY(ends),
+		.n_counters = 1,
+		.counters = COPY(counters),
 	};
 	ck_assert_ptr_nonnull(ret->pools);
 	ret->pools[0] = (struct status_pool){
-		.name = "chat", .balance = "hash", .active = 7, .n_backends = 3,
+		.name = "chat",
+		.balance = "hash",
+		.active = 7,
+		.n_backends = 3,
 		.backends = COPY(chat),
 	};
 	ret->pools[1] = (struct status_pool){
-		.name = "web", .balance = "first", .n_backends = 1, .backends = COPY(web),
+		.name = "web",
+		.balance = "first",
+		.n_backends = 1,
+		.backends = COPY(web),
 	};
 	for (int i = 0; i < METRIC_HIST_N; i++)
 		ret->handshake.le[i] = i < 2 ? 3 : 4;
@@ -101,11 +142,21 @@ static inline int fake_status(void *arg, struct status *ret)
 }
 
 static const struct admin_conn fake_conns[] = {
-	{ .id = 7, .client = { .family = AF_INET, .port = 5555, .v4 = { 10, 0, 0, 1 } },
-	  .listener = "public", .pool = "chat", .backend = "b2", .state = "relay",
-	  .age_ms = 61999, .bytes_in = 10, .bytes_out = 2048 },
-	{ .id = 8, .client = { .family = AF_INET, .port = 5556, .v4 = { 10, 0, 0, 2 } },
-	  .listener = "public", .pool = "", .backend = "", .state = "hello" },
+	{ .id = 7,
+	  .client = { .family = AF_INET, .port = 5555, .v4 = { 10, 0, 0, 1 } },
+	  .listener = "public",
+	  .pool = "chat",
+	  .backend = "b2",
+	  .state = "relay",
+	  .age_ms = 61999,
+	  .bytes_in = 10,
+	  .bytes_out = 2048 },
+	{ .id = 8,
+	  .client = { .family = AF_INET, .port = 5556, .v4 = { 10, 0, 0, 2 } },
+	  .listener = "public",
+	  .pool = "",
+	  .backend = "",
+	  .state = "hello" },
 };
 
 static inline void fake_list(void *arg, const struct admin_conn_query *q, admin_conns_fn done,

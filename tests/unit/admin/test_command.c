@@ -224,9 +224,21 @@ START_TEST(conns_has_all_filters)
 END_TEST
 
 static const char *const bad_filters[] = {
-	"x",	       "pool",		"pool=",	   "backend=",	     "client=",
-	"client=10",   "client=1.2.3.4/33", "min-age=",   "min-age=5",	     "min-age=5y",
-	"limit=",      "limit=0",	"limit=-1",	   "limit=4294967296", "limits=1",
+	"x",
+	"pool",
+	"pool=",
+	"backend=",
+	"client=",
+	"client=10",
+	"client=1.2.3.4/33",
+	"min-age=",
+	"min-age=5",
+	"min-age=5y",
+	"limit=",
+	"limit=0",
+	"limit=-1",
+	"limit=4294967296",
+	"limits=1",
 	"pool=0123456789012345678901234567890123456789012345678901234567890123",
 };
 

@@ -49,7 +49,8 @@ START_TEST(stats_as_json)
 		"{\"version\":\"1.2.3\",\"pid\":42,\"uptime_s\":61,\"generation\":3,"
 		"\"engine\":\"epoll\",\"workers\":[{\"id\":0,\"active\":3,\"accepted\":10},"
 		"{\"id\":1,\"active\":4,\"accepted\":20}],\"connections\":{\"active\":7,"
-		"\"handshaking\":1,\"total\":30,\"limit\":1000},\"listeners\":[{\"name\":\"public\","
+		"\"handshaking\":1,\"total\":30,\"limit\":1000},\"listeners\":[{\"name\":"
+		"\"public\","
 		"\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
 		"\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
 		"\"counters\":{\"frames_in\":77},\"handshake_seconds\":{\"count\":4,"
@@ -135,10 +136,10 @@ END_TEST
 START_TEST(conns_as_a_table)
 {
 	format_conns_text(fake_conns, ARRAY_SIZE(fake_conns), &out);
-	ck_assert_str_eq(out.p,
-			 "ID  CLIENT         LISTENER  POOL  BACKEND  STATE   AGE    IN      OUT\n"
-			 "7   10.0.0.1:5555  public    chat  b2       relay  1m1s  10 B  2.0 KiB\n"
-			 "8   10.0.0.2:5556  public    -     -        hello    0s   0 B      0 B\n");
+	ck_assert_str_eq(
+		out.p, "ID  CLIENT         LISTENER  POOL  BACKEND  STATE   AGE    IN      OUT\n"
+		       "7   10.0.0.1:5555  public    chat  b2       relay  1m1s  10 B  2.0 KiB\n"
+		       "8   10.0.0.2:5556  public    -     -        hello    0s   0 B      0 B\n");
 }
 END_TEST
 

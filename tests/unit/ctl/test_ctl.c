@@ -73,7 +73,8 @@ static const struct {
 	{ { "weight", "chat/b2", "3" }, "weight chat/b2 3\n", NULL },
 	{ { "conns", "--pool", "p", "--backend=b", "--client", "10.0.0.0/8", "--min-age", "5m",
 	    "--limit", "10", "--json" },
-	  "conns pool=p backend=b client=10.0.0.0/8 min-age=5m limit=10 json\n", NULL },
+	  "conns pool=p backend=b client=10.0.0.0/8 min-age=5m limit=10 json\n",
+	  NULL },
 };
 
 START_TEST(a_line_comes_of_it)
@@ -151,8 +152,7 @@ static const struct {
 
 START_TEST(answers_are_printed)
 {
-	ck_assert_int_eq(ctl_print(slice_of(prints[_i].answer), stdout, stderr),
-			 prints[_i].status);
+	ck_assert_int_eq(ctl_print(slice_of(prints[_i].answer), stdout, stderr), prints[_i].status);
 	ck_assert_str_eq(written(stdout), prints[_i].out);
 	ck_assert_str_eq(written(stderr), prints[_i].err);
 }
