@@ -211,11 +211,19 @@ bool sock_is_delivered(struct loop *l, int fd)
 	       (ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes == 0);
 }
 
-bool sock_is_alive(struct loop *l, int fd, uint32_t within_ms)
+bool sock_is_alive(struct loop *l, int fd, uint32_t user_ms)
 {
 	struct tcp_info ti;
 
-	return tcp_info(l, fd, &ti) && ti.tcpi_last_ack_recv < within_ms;
+	if (!tcp_info(l, fd, &ti))
+		return false;
+	/*
+	 * Who vanished with an open window was last heard when the bytes were sent, user_ms ago. A
+	 * closed window is probed ever more seldom: the last answer may be almost as old.
+	 */
+	bool is_closed = ti.tcpi_snd_wnd < ti.tcpi_snd_mss;
+	uint32_t limit_ms = is_closed ? user_ms + user_ms / 8 : user_ms - user_ms / 16;
+	return ti.tcpi_last_ack_recv < limit_ms;
 }
 
 int sock_error(struct loop *l, int fd)

@@ -68,11 +68,11 @@ void sock_reset_on_close(struct loop *l, int fd);
 bool sock_is_delivered(struct loop *l, int fd);
 
 /*
- * sock_is_alive() - after ETIMEDOUT: whether the peer acknowledged something within `within_ms`
+ * sock_is_alive() - after ETIMEDOUT: whether the peer was heard of within TCP_USER_TIMEOUT
  *
  * Tells a peer that is there but takes no bytes (a closed window) from one that has vanished.
  */
-bool sock_is_alive(struct loop *l, int fd, uint32_t within_ms);
+bool sock_is_alive(struct loop *l, int fd, uint32_t user_ms);
 
 /* The pending error, or 0. */
 int sock_error(struct loop *l, int fd);

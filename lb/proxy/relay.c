@@ -52,9 +52,7 @@ static enum sess_end error_reason(struct session *s, enum side side, int error)
 
 	if (error == -ETIMEDOUT) {
 		uint32_t user_ms = pool_user_ms(s->pool);
-		uint32_t within_ms =
-			user_ms / 4 * 3; /* who vanished was last heard before user_ms */
-		if (user_ms != CONF_OFF && sock_is_alive(s->worker->loop, s->fd[side], within_ms))
+		if (user_ms != CONF_OFF && sock_is_alive(s->worker->loop, s->fd[side], user_ms))
 			return is_client ? SESS_END_CLIENT_STALLED : SESS_END_BACKEND_STALLED;
 		return is_client ? SESS_END_CLIENT_VANISHED : SESS_END_BACKEND_VANISHED;
 	}
