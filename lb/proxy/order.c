@@ -219,6 +219,32 @@ static void wake_walk(struct worker *w)
 	loop_timer_start(w->loop, &w->walk_timer, 0);
 }
 
+/* Whether a removed listening socket still waits for its accept's last completion. */
+static bool is_any_closing(const struct worker *w)
+{
+	list_for_each(it, &w->listen)
+	{
+		const struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (ls->state == LISTEN_CLOSING && ls->is_armed)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a new configuration is in force to the last: the addresses it gave up are free for the
+ * next one. A descriptor is gone a turn after it was closed.
+ */
+static bool is_in_force(const struct worker *w, struct order *o)
+{
+	bool was_settled = o->is_settled;
+
+	if (o->kind != ORDER_APPLY)
+		return true;
+	o->is_settled = !is_any_closing(w);
+	return was_settled;
+}
+
 void order_walk(struct worker *w)
 {
 	struct order *o = w->walk;
@@ -226,6 +252,10 @@ void order_walk(struct worker *w)
 
 	for (int i = 0; i < WALK_SLICE; i++) {
 		struct session *s = slab_next(w->sessions, &w->walk_cursor);
+		if (s == NULL && !is_in_force(w, o)) {
+			wake_walk(w);
+			return;
+		}
 		if (s == NULL || (o->kind == ORDER_CONNS && o->n_rows >= o->filter.limit)) {
 			w->walk = o->next_walk;
 			w->walk_cursor = 0;

@@ -74,6 +74,7 @@ struct order {
 	size_t n_members;         /* APPLY, MEMBERS */
 	struct members **members; /* owns the array, counts each */
 
+	bool is_settled;           /* APPLY, the worker's: removed sockets were closed a turn ago */
 	struct order *next_walk;   /* the worker's: waits behind another walk */
 	struct conn_filter filter; /* CONNS */
 	size_t n_rows, rows_cap;
