@@ -53,12 +53,17 @@ struct backend *backend_unref(struct backend *b)
 
 bool backend_reserve(struct backend *b)
 {
+	return backend_reserve_within(b, UINT32_MAX);
+}
+
+bool backend_reserve_within(struct backend *b, uint32_t bound)
+{
 	/* Relaxed throughout: the number guards nothing but itself. */
 	uint32_t n = atomic_load_explicit(&b->active, memory_order_relaxed);
 
 	do {
 		uint32_t max = atomic_load_explicit(&b->max_conns, memory_order_relaxed);
-		if (max != 0 && n >= max)
+		if (n >= bound || (max != 0 && n >= max))
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&b->active, &n, n + 1, memory_order_relaxed,
 							memory_order_relaxed));
@@ -73,6 +78,12 @@ void backend_release(struct backend *b)
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
+
+/*
+ * All of these are relaxed: each is a value of its own that publishes no other memory (what a pick
+ * needs besides is constant, or came with the members by mail, which orders), and a worker may act
+ * on one that is a moment old. Main alone writes them.
+ */
 
 bool backend_is_usable(const struct backend *b)
 {

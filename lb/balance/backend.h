@@ -31,8 +31,9 @@ struct backend_tally {
 } LB_CACHE_ALIGNED;
 
 struct backend {
-	/* written by workers at every pick and end, so in a cache line of its own */
+	/* written by workers at every pick and end, so in a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint32_t active; /* places taken: from the pick on */
+	atomic_uint refs;
 
 	/* read at every pick, written by main now and then */
 	LB_CACHE_ALIGNED _Atomic uint32_t max_conns; /* 0: no limit */
@@ -40,7 +41,6 @@ struct backend {
 	_Atomic uint8_t health; /* enum backend_health */
 	_Atomic uint8_t admin;  /* enum backend_admin */
 	_Atomic bool is_removed;
-	atomic_uint refs;
 
 	/* constant */
 	char *name;      /* owns */
@@ -69,6 +69,8 @@ struct backend *backend_unref(struct backend *b);
  * is the only function that does. Hot.
  */
 bool backend_reserve(struct backend *b) LB_MUST_CHECK;
+/* The same, unless it has `bound` connections already, whatever max_conns says. Hot. */
+bool backend_reserve_within(struct backend *b, uint32_t bound) LB_MUST_CHECK;
 void backend_release(struct backend *b);
 
 /* Whether new connections may go there: up or not yet checked, ready, in the file. Hot. */

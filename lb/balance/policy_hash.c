@@ -7,8 +7,8 @@
  * removing a backend moves just the keys it had, and its share is its weight's exactly. All in
  * integers, so that every machine agrees.
  *
- * A pick looks at each backend once. With load_factor, whoever has reached its bound is passed
- * over.
+ * A pick looks at each backend once. With load_factor it first sums their loads, and whoever has
+ * reached its bound is passed over.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -91,12 +91,21 @@ struct load {
 	uint64_t active, weight;
 };
 
+static bool has_room(const struct members_entry *e, const struct pick *k)
+{
+	return policy_is_candidate(e, k) && !policy_is_full(e->backend);
+}
+
+/*
+ * Without the full ones: they take nothing, so all others would sooner or later be above a mean
+ * that counts them, and refuse what they have room for.
+ */
 static struct load load_of(const struct members *m, const struct pick *k)
 {
 	struct load l = { 0 };
 
 	for (size_t i = 0; i < m->n; i++) {
-		if (!policy_is_candidate(&m->entry[i], k))
+		if (!has_room(&m->entry[i], k))
 			continue;
 		l.active += backend_active(m->entry[i].backend);
 		l.weight += m->entry[i].weight;
@@ -104,60 +113,96 @@ static struct load load_of(const struct members *m, const struct pick *k)
 	return l;
 }
 
-/* Whether one more would lift it above load_factor times the mean, the new one counted, rounded up.
- */
-static bool is_at_bound(const struct members *m, const struct members_entry *e,
-			const struct load *l)
+/* load_factor times the mean for its weight, the new one counted, rounded up. l->weight > 0. */
+static uint32_t bound_of(const struct members *m, const struct members_entry *e,
+			 const struct load *l)
 {
 	uint64_t bound = ((l->active + 1) * m->load_percent * e->weight + 100 * l->weight - 1) /
 			 (100 * l->weight);
 
-	return backend_active(e->backend) + 1 > bound;
+	return bound < UINT32_MAX ? (uint32_t)bound : UINT32_MAX;
 }
 
-static const struct members_entry *scan(const struct members *m, const struct pick *k)
+/* Where an entry stands in a key's order. */
+struct rank {
+	const struct members_entry *entry;
+	uint64_t lot, cost, name_hash;
+};
+
+static struct rank rank_of(const struct members *m, size_t i, uint64_t key)
 {
 	const struct hash_order *h = m->hash;
-	const struct members_entry *best = NULL;
-	uint64_t best_lot = 0, best_cost = 0, best_name = 0;
-	struct load l = { 0 };
+	uint64_t lot = hash_mix(key, h->name_hash[i]);
 
-	if (m->load_percent != 0)
-		l = load_of(m, k);
-	for (size_t i = 0; i < m->n; i++) {
-		const struct members_entry *e = &m->entry[i];
-		if (!policy_is_candidate(e, k) || policy_is_full(e->backend) ||
-		    (m->load_percent != 0 && is_at_bound(m, e, &l)))
-			continue;
-
-		uint64_t lot = hash_mix(k->key, h->name_hash[i]);
-		uint64_t cost = h->is_weighted ? cost_of_lot(h, lot) : 0;
-		bool is_better;
-		if (best == NULL)
-			is_better = true;
-		else if (h->is_weighted && (unsigned __int128)cost * best->weight !=
-						   (unsigned __int128)best_cost * e->weight)
-			is_better = (unsigned __int128)cost * best->weight <
-				    (unsigned __int128)best_cost * e->weight;
-		else /* equal: the lots, and last the names' hashes, decide alike everywhere */
-			is_better = lot != best_lot ? lot > best_lot : h->name_hash[i] > best_name;
-		if (!is_better)
-			continue;
-		best = e;
-		best_lot = lot;
-		best_cost = cost;
-		best_name = h->name_hash[i];
-	}
-	return best;
+	return (struct rank){
+		.entry = &m->entry[i],
+		.lot = lot,
+		.cost = h->is_weighted ? cost_of_lot(h, lot) : 0,
+		.name_hash = h->name_hash[i],
+	};
 }
 
-const struct members_entry *policy_hash(const struct members *m, struct pick *k)
+static bool is_before(const struct rank *a, const struct rank *b)
 {
-	/* Somebody else may take the last place between the scan and the reservation. */
+	/* cost / weight, without dividing */
+	unsigned __int128 a_cost = (unsigned __int128)a->cost * b->entry->weight;
+	unsigned __int128 b_cost = (unsigned __int128)b->cost * a->entry->weight;
+
+	if (a_cost != b_cost)
+		return a_cost < b_cost;
+	/* equal: the lots, and last the names' hashes, decide alike everywhere */
+	return a->lot != b->lot ? a->lot > b->lot : a->name_hash > b->name_hash;
+}
+
+/* The first in the key's order that has room; with `l`, that is below its bound too. */
+static const struct members_entry *scan(const struct members *m, const struct pick *k,
+					const struct load *l)
+{
+	struct rank best = { .entry = NULL };
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct members_entry *e = &m->entry[i];
+		if (!has_room(e, k) ||
+		    (l != NULL && backend_active(e->backend) >= bound_of(m, e, l)))
+			continue;
+
+		struct rank r = rank_of(m, i, k->key);
+		if (best.entry == NULL || is_before(&r, &best))
+			best = r;
+	}
+	return best.entry;
+}
+
+/* Somebody else may take the last place between a scan and the reservation, so both repeat. */
+
+static const struct members_entry *take_bounded(const struct members *m, const struct pick *k)
+{
 	for (size_t tries = 0; tries <= m->n; tries++) {
-		const struct members_entry *e = scan(m, k);
+		struct load l = load_of(m, k);
+		const struct members_entry *e = l.weight > 0 ? scan(m, k, &l) : NULL;
+		if (e == NULL || backend_reserve_within(e->backend, bound_of(m, e, &l)))
+			return e;
+	}
+	return NULL;
+}
+
+static const struct members_entry *take(const struct members *m, const struct pick *k)
+{
+	for (size_t tries = 0; tries <= m->n; tries++) {
+		const struct members_entry *e = scan(m, k, NULL);
 		if (e == NULL || backend_reserve(e->backend))
 			return e;
 	}
 	return NULL;
+}
+
+const struct members_entry *policy_hash(const struct members *m, struct pick *k)
+{
+	const struct members_entry *e = m->load_percent != 0 ? take_bounded(m, k) : NULL;
+
+	/*
+	 * Somebody is always below the bound, but loads move while they are summed: when a pick
+	 * comes away with nothing, a connection is worth more than the bound.
+	 */
+	return e != NULL ? e : take(m, k);
 }

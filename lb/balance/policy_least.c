@@ -4,33 +4,40 @@
  * one.
  *
  * Exact for picks that do not overlap in time; the place is reserved at once, so that overlapping
- * ones see each other's. Ties go round: the scan begins at a random place.
+ * ones see each other's. Of several that are least, each is as likely as any other: were the
+ * first from some place on taken, the neighbour of one that is down would get its share too.
  */
 #include "balance/policy.h"
 
-/* Whether `a` would be less loaded than `b`: (active + 1) / weight, without dividing. */
-static bool is_less(uint32_t a_active, uint32_t a_weight, uint32_t b_active, uint32_t b_weight)
+/* True once in `n` calls; a step of a linear congruential generator, whose high bits are good. */
+static bool is_one_in(uint32_t n, uint64_t *random)
 {
-	return (uint64_t)(a_active + 1) * b_weight < (uint64_t)(b_active + 1) * a_weight;
+	*random = *random * 6364136223846793005u + 1442695040888963407u;
+	return ((*random >> 32) * n) >> 32 == 0;
 }
 
 static const struct members_entry *scan(const struct members *m, const struct pick *k)
 {
 	const struct members_entry *best = NULL;
-	uint32_t best_active = 0;
-	size_t start = (size_t)(k->random % m->n);
+	uint64_t random = k->random;
+	uint64_t best_next = 0; /* connections, with this one */
+	uint32_t n_ties = 0;
 
 	for (size_t i = 0; i < m->n; i++) {
-		size_t at = start + i < m->n ? start + i : start + i - m->n;
-		const struct members_entry *e = &m->entry[at];
+		const struct members_entry *e = &m->entry[i];
 
 		if (!policy_is_candidate(e, k) || policy_is_full(e->backend))
 			continue;
-		uint32_t active = backend_active(e->backend);
-		if (best == NULL || is_less(active, e->weight, best_active, best->weight)) {
-			best = e;
-			best_active = active;
-		}
+		/* (active + 1) / weight, without dividing. */
+		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
+		uint64_t load = best != NULL ? next * best->weight : 0;
+		uint64_t best_load = best_next * e->weight;
+		if (best == NULL || load < best_load)
+			n_ties = 1;
+		else if (load > best_load || !is_one_in(++n_ties, &random))
+			continue;
+		best = e;
+		best_next = next;
 	}
 	return best;
 }

@@ -2,8 +2,9 @@
 /*
  * round_robin: one cycle over the weights, through which all workers move with one shared ticket.
  *
- * The cycle is smooth: weights 4 and 1 give A A B A A, not A A A A B (each step, every backend
- * gains its weight, the one ahead is taken and pays the total). Whoever cannot be picked costs a
+ * The cycle is smooth: a backend's turns lie at equal distances, weights 4 and 1 give A A A B A
+ * and not A A A A B. Where its first turn lies is spread by the golden ratio, so that many light
+ * ones do not come all at once between two turns of a heavy one. Whoever cannot be picked costs a
  * ticket, so that its turns spread over all others instead of falling to its neighbour.
  */
 #include <errno.h>
@@ -13,6 +14,12 @@
 
 /* The longest cycle; weights that need more are rounded to it. */
 #define MAX_CYCLE 4096u
+
+/* Tickets that one pick takes before it looks at all: by then few can be left. */
+#define MAX_TURNS 256u
+
+/* 2^32 / the golden ratio: of its multiples modulo 2^32, any number lie evenly spread. */
+#define GOLDEN 2654435769u
 
 static uint32_t gcd(uint32_t a, uint32_t b)
 {
@@ -55,7 +62,7 @@ static bool are_equal(const struct members *m)
 	return true;
 }
 
-/* Equal weights need no search for who is ahead, which is quadratic. */
+/* Equal weights: in the order of the file. */
 static int build_plain(struct members *m)
 {
 	m->schedule = calloc(m->n, sizeof(*m->schedule));
@@ -66,17 +73,26 @@ static int build_plain(struct members *m)
 	return 0;
 }
 
-static size_t step(int64_t *credit, const uint32_t *weight, size_t n, int64_t total)
+/* The place in a cycle of `total` where the j-th turn of `weight` belongs, 0 <= j < weight. */
+static uint64_t place_of_turn(size_t i, uint32_t j, uint32_t weight, uint64_t total)
 {
-	size_t best = 0;
+	uint64_t phase = (uint32_t)i * GOLDEN; /* 32 bits behind the point */
 
-	for (size_t i = 0; i < n; i++) {
-		credit[i] += weight[i];
-		if (credit[i] > credit[best])
-			best = i;
-	}
-	credit[best] -= total;
-	return best;
+	return ((((uint64_t)j << 32) + phase) * total / weight) >> 32;
+}
+
+/* Sorts all turns by their places, counting; `next` has total + 1 zeros. */
+static void place_turns(struct members *m, const uint32_t *weight, uint64_t total, uint32_t *next)
+{
+	for (size_t i = 0; i < m->n; i++)
+		for (uint32_t j = 0; j < weight[i]; j++)
+			next[place_of_turn(i, j, weight[i], total) + 1]++;
+	for (uint64_t p = 1; p <= total; p++)
+		next[p] += next[p - 1];
+	for (size_t i = 0; i < m->n; i++)
+		for (uint32_t j = 0; j < weight[i]; j++)
+			m->schedule[next[place_of_turn(i, j, weight[i], total)]++] = (uint32_t)i;
+	m->n_schedule = (uint32_t)total;
 }
 
 int policy_rr_build(struct members *m)
@@ -87,21 +103,25 @@ int policy_rr_build(struct members *m)
 		return build_plain(m);
 
 	uint32_t *weight = calloc(m->n, sizeof(*weight));
-	int64_t *credit = calloc(m->n, sizeof(*credit));
-	uint64_t total = weight != NULL ? shrink(m, weight) : 0;
-	m->schedule = total > 0 ? calloc(total, sizeof(*m->schedule)) : NULL;
-	int r = credit == NULL || m->schedule == NULL ? -ENOMEM : 0;
+	if (weight == NULL)
+		return -ENOMEM;
+	uint64_t total = shrink(m, weight);
+	uint32_t *next = calloc(total + 1, sizeof(*next));
+	m->schedule = calloc(total, sizeof(*m->schedule));
+	int r = next == NULL || m->schedule == NULL ? -ENOMEM : 0;
 
-	for (uint64_t i = 0; i < total && r == 0; i++)
-		m->schedule[m->n_schedule++] = (uint32_t)step(credit, weight, m->n, (int64_t)total);
+	if (r == 0)
+		place_turns(m, weight, total, next);
 	free(weight);
-	free(credit);
+	free(next);
 	return r;
 }
 
 const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 {
-	for (uint32_t i = 0; i < m->n_schedule; i++) {
+	uint32_t n_turns = m->n_schedule < MAX_TURNS ? m->n_schedule : MAX_TURNS;
+
+	for (uint32_t i = 0; i < n_turns; i++) {
 		/* Relaxed: only the numbers must differ. */
 		uint64_t t = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 		const struct members_entry *e = &m->entry[m->schedule[t % m->n_schedule]];
@@ -109,5 +129,6 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 		if (policy_is_candidate(e, k) && backend_reserve(e->backend))
 			return e;
 	}
-	return NULL;
+	/* Other workers may have drawn every ticket of those that are left. */
+	return policy_least(m, k);
 }

@@ -188,7 +188,7 @@ bool policy_is_candidate(const struct members_entry *e, const struct pick *k)
 
 struct backend *pool_pick(const struct members *m, struct pick *k)
 {
-	if (k->n_tried == PICK_MAX_TRIED)
+	if (m->n == 0 || k->n_tried == PICK_MAX_TRIED)
 		return NULL;
 
 	const struct members_entry *e = policies[m->balance](m, k);

@@ -30,11 +30,13 @@ struct pool {
 
 	/* private to pool.c, but for the policies */
 	char *name; /* owns */
-	atomic_uint refs;
+	/* read by relaying sessions, written by a reload */
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
-	_Atomic uint8_t splice;                   /* enum conf_splice */
-	_Atomic uint32_t next_source;             /* turns through the local addresses */
+	_Atomic uint8_t splice; /* enum conf_splice */
+	/* written by workers for every connection, so in a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint64_t ticket; /* round_robin's, shared by all workers */
+	_Atomic uint32_t next_source;             /* turns through the local addresses */
+	atomic_uint refs;
 };
 
 /* One reference, or NULL when memory is short. Thread: main. */

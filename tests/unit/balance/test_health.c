@@ -59,6 +59,9 @@ START_TEST(first_checks_are_spread)
 		last = d;
 	}
 	ck_assert_uint_eq(health_first_delay_ms(0, 0, 2000), 0);
+	/* Within a short interval; and at most one a millisecond where there are many. */
+	ck_assert_uint_lt(health_first_delay_ms(9, 10, 100), 100);
+	ck_assert_uint_eq(health_first_delay_ms(4999, 5000, 60000), 4999);
 }
 END_TEST
 

@@ -150,6 +150,63 @@ START_TEST(max_connections_is_never_exceeded)
 }
 END_TEST
 
+/* ---- one is always found ----------------------------------------------------------------------
+ */
+
+#define SEEKS 200000 /* enough for the workers' tickets to fall into step now and then */
+
+struct seeker {
+	const struct members *m;
+	uint64_t seed;
+	uint32_t n_missed;
+};
+
+static void *seek(void *arg)
+{
+	struct seeker *s = arg;
+
+	for (uint64_t i = 0; i < SEEKS; i++) {
+		struct pick k = { .key = hash_mix(s->seed, i), .random = hash_mix(i, s->seed) };
+		struct backend *b = pool_pick(s->m, &k);
+		if (b == NULL) {
+			s->n_missed++;
+			continue;
+		}
+		backend_release(b);
+		backend_unref(b);
+	}
+	return NULL;
+}
+
+/* With one of two down no pick may come away empty, whatever others draw meanwhile. */
+START_TEST(the_last_one_is_found_by_all)
+{
+	struct fixture f = fixture_new(2, equal, 1, policies[_i].balance, 105);
+	struct seeker s[4];
+	pthread_t t[4];
+
+	backend_set_health(f.b[0], BACKEND_DOWN, 1);
+	for (size_t i = 0; i < 4; i++) {
+		s[i] = (struct seeker){ .m = f.m, .seed = i };
+		ck_assert_int_eq(pthread_create(&t[i], NULL, seek, &s[i]), 0);
+	}
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
+		ck_assert_msg(s[i].n_missed == 0, "%s: %u picks", policies[_i].name, s[i].n_missed);
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(no_members_no_pick)
+{
+	struct fixture f = fixture_new(0, equal, 1, policies[_i].balance, 0);
+
+	ck_assert_uint_eq(fixture_pick(&f, f.m, 1, 2), SIZE_MAX);
+	fixture_free(&f);
+}
+END_TEST
+
 /* ---- least_connections ------------------------------------------------------------------------
  */
 
@@ -203,6 +260,25 @@ START_TEST(least_breaks_ties_fairly)
 }
 END_TEST
 
+/* One that is down leaves its share to all others, not to its neighbour. */
+START_TEST(least_breaks_ties_fairly_around_a_gap)
+{
+	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
+	size_t first[4] = { 0 };
+
+	backend_set_health(f.b[1], BACKEND_DOWN, 1);
+	for (uint64_t i = 0; i < 3000; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 4));
+		first[at]++;
+		backend_release(f.b[at]);
+	}
+	for (size_t i = 0; i < 4; i++)
+		if (i != 1)
+			ck_assert_msg(first[i] > 850 && first[i] < 1150, "b%zu: %zu", i, first[i]);
+	fixture_free(&f);
+}
+END_TEST
+
 /* ---- round_robin ------------------------------------------------------------------------------
  */
 
@@ -251,6 +327,28 @@ START_TEST(rr_is_smooth)
 		longest = in_a_row > longest ? in_a_row : longest;
 	}
 	ck_assert_uint_le(longest, 4);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Many light ones are not all served between two turns of a heavy one. */
+START_TEST(rr_spreads_the_light_ones)
+{
+	static uint32_t weights[101] = { 100 };
+	size_t light_in_a_row = 0, heavy_in_a_row = 0, longest = 0;
+
+	for (size_t i = 1; i < 101; i++)
+		weights[i] = 1;
+	struct fixture f = fixture_new(101, weights, 101, CONF_BALANCE_ROUND_ROBIN, 0);
+	for (int i = 0; i < 400; i++) { /* two cycles */
+		bool is_heavy = fixture_pick(&f, f.m, 0, 0) == 0;
+		heavy_in_a_row = is_heavy ? heavy_in_a_row + 1 : 0;
+		light_in_a_row = is_heavy ? 0 : light_in_a_row + 1;
+		longest = heavy_in_a_row > longest ? heavy_in_a_row : longest;
+		longest = light_in_a_row > longest ? light_in_a_row : longest;
+	}
+	ck_assert_uint_eq(backend_active(f.b[0]), 200);
+	ck_assert_msg(longest <= 3, "%zu in a row", longest);
 	fixture_free(&f);
 }
 END_TEST
@@ -348,9 +446,13 @@ int main(void)
 	tcase_add_loop_test(t, max_connections_is_never_exceeded, 0, n);
 	tcase_add_test(t, least_is_within_one_of_exact);
 	tcase_add_test(t, least_counts_the_living);
+	tcase_add_loop_test(t, the_last_one_is_found_by_all, 0, n);
+	tcase_add_loop_test(t, no_members_no_pick, 0, n);
 	tcase_add_test(t, least_breaks_ties_fairly);
+	tcase_add_test(t, least_breaks_ties_fairly_around_a_gap);
 	tcase_add_loop_test(t, rr_is_exact_in_each_cycle, 0, sizeof(cycles) / sizeof(cycles[0]));
 	tcase_add_test(t, rr_is_smooth);
+	tcase_add_test(t, rr_spreads_the_light_ones);
 	tcase_add_test(t, rr_spreads_the_turns_of_the_unusable);
 	tcase_add_test(t, rr_shortens_long_cycles);
 	tcase_add_test(t, random_follows_the_weights);

@@ -122,6 +122,19 @@ START_TEST(load_factor_bounds_every_backend)
 }
 END_TEST
 
+/* A full backend must not hold the mean down until all others refuse what they have room for. */
+START_TEST(a_full_backend_bounds_nobody_else)
+{
+	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_HASH, factors[_i]);
+
+	backend_set_max_conns(f.b[0], 10);
+	for (uint32_t k = 0; k < 1000; k++)
+		ck_assert_msg(fixture_pick(&f, f.m, key_of(k), 0) != SIZE_MAX, "key %u refused", k);
+	ck_assert_uint_le(backend_active(f.b[0]), 10);
+	fixture_free(&f);
+}
+END_TEST
+
 START_TEST(without_pressure_the_bound_changes_nothing)
 {
 	struct fixture f = fixture_new(20, equal, 1, CONF_BALANCE_HASH, 0);
@@ -202,6 +215,7 @@ int main(void)
 	tcase_add_test(t, the_order_in_the_file_does_not_matter);
 	tcase_add_loop_test(t, shares_follow_the_weights, 0, sizeof(shares) / sizeof(shares[0]));
 	tcase_add_loop_test(t, load_factor_bounds_every_backend, 0, 4);
+	tcase_add_loop_test(t, a_full_backend_bounds_nobody_else, 0, 4);
 	tcase_add_test(t, without_pressure_the_bound_changes_nothing);
 	tcase_add_loop_test(t, vectors_hold, 0, sizeof(vectors) / sizeof(vectors[0]));
 	tcase_add_test(t, keys_are_taken_right);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pool's live settings, and who keeps whom. The pick itself: test_policy.c. */
+#include "fixture.h"
+
+static const uint32_t equal[] = { 1 };
+
+START_TEST(settings_change_live)
+{
+	char name[] = "chat";
+	struct conf_pool c = {
+		.name = name,
+		.idle_ms = CONF_OFF,
+		.half_closed_ms = 30000,
+		.user_ms = 120000,
+		.splice = CONF_SPLICE_AUTO,
+		.buffer_bytes = 65536,
+	};
+	struct pool *p = pool_new(&c, 7);
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_str_eq(pool_name(p), "chat");
+	ck_assert_uint_eq(p->slot, 7);
+	ck_assert_uint_eq(pool_idle_ms(p), CONF_OFF);
+	ck_assert_uint_eq(pool_half_closed_ms(p), 30000);
+	ck_assert_uint_eq(pool_user_ms(p), 120000);
+	ck_assert_uint_eq(pool_buffer_bytes(p), 65536);
+	ck_assert_int_eq(pool_splice(p), CONF_SPLICE_AUTO);
+
+	c.idle_ms = 1;
+	c.half_closed_ms = 2;
+	c.user_ms = 3;
+	c.buffer_bytes = 4;
+	c.splice = CONF_SPLICE_NEVER;
+	pool_configure(p, &c);
+	ck_assert_uint_eq(pool_idle_ms(p), 1);
+	ck_assert_uint_eq(pool_half_closed_ms(p), 2);
+	ck_assert_uint_eq(pool_user_ms(p), 3);
+	ck_assert_uint_eq(pool_buffer_bytes(p), 4);
+	ck_assert_int_eq(pool_splice(p), CONF_SPLICE_NEVER);
+	pool_unref(p);
+}
+END_TEST
+
+START_TEST(sources_take_turns)
+{
+	struct fixture f = fixture_new(1, equal, 1, CONF_BALANCE_FIRST, 0);
+	uint32_t first = pool_next_source(f.pool);
+
+	ck_assert_uint_eq(pool_next_source(f.pool), first + 1);
+	ck_assert_uint_eq(pool_next_source(f.pool), first + 2);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Members keep their pool and backends; a pick keeps its backend when the members go. */
+START_TEST(references_keep_what_they_name)
+{
+	struct fixture f = fixture_new(2, equal, 1, CONF_BALANCE_FIRST, 0);
+	struct members *m = members_ref(f.m);
+	struct pick k = { .key = 1 };
+
+	fixture_free(&f);
+	ck_assert_str_eq(pool_name(m->pool), "pool");
+	struct backend *b = pool_pick(m, &k);
+	ck_assert_ptr_nonnull(b);
+	ck_assert_ptr_null(members_unref(m));
+	ck_assert_str_eq(b->name, "b0");
+	ck_assert_uint_eq(backend_active(b), 1);
+	backend_release(b);
+	ck_assert_ptr_null(backend_unref(b));
+}
+END_TEST
+
+START_TEST(a_failed_pick_takes_nothing)
+{
+	struct fixture f = fixture_new(2, equal, 1, CONF_BALANCE_FIRST, 0);
+	struct pick k = { .key = 1 };
+
+	backend_set_health(f.b[0], BACKEND_DOWN, 1);
+	backend_set_admin(f.b[1], BACKEND_MAINT);
+	ck_assert_ptr_null(pool_pick(f.m, &k));
+	ck_assert_uint_eq(k.n_tried, 0);
+	ck_assert_uint_eq(backend_active(f.b[0]) + backend_active(f.b[1]), 0);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(tries_end_where_they_cannot_be_noted)
+{
+	struct fixture f = fixture_new(1, equal, 1, CONF_BALANCE_FIRST, 0);
+	struct pick k = { .n_tried = PICK_MAX_TRIED };
+
+	ck_assert_ptr_null(pool_pick(f.m, &k));
+	ck_assert_uint_eq(k.n_tried, PICK_MAX_TRIED);
+	fixture_free(&f);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("balance/pool");
+	TCase *t = tcase_create("pool");
+
+	tcase_add_test(t, settings_change_live);
+	tcase_add_test(t, sources_take_turns);
+	tcase_add_test(t, references_keep_what_they_name);
+	tcase_add_test(t, a_failed_pick_takes_nothing);
+	tcase_add_test(t, tries_end_where_they_cannot_be_noted);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
