@@ -320,7 +320,7 @@ static void quit(struct worker *w, struct order *o)
 	w->quit = o; /* answered at the end of a turn, when all are buried */
 	stop_accepting(w);
 	while ((s = slab_next(w->sessions, &cursor)) != NULL)
-		session_abort(s, SESS_END_STOP);
+		session_kill(s, SESS_END_STOP);
 }
 
 void order_run(struct mail *m, void *arg)

@@ -28,11 +28,6 @@
 #define BULK_BYTES (256u << 10)
 #define BULK_FULL_BUFS 8 /* full buffers in a row that prove bulk; a guess, never tuned */
 
-static enum side other(enum side s)
-{
-	return s == CLIENT ? BACKEND : CLIENT;
-}
-
 static enum sess_op op_recv(enum side from)
 {
 	return OP_RECV_CLIENT + from;
@@ -247,7 +242,7 @@ void relay_on_recv(struct session *s, enum side from, const struct completion *c
  */
 static void stop_sending_to(struct session *s, enum side side)
 {
-	enum side from = other(side);
+	enum side from = side_other(side);
 	struct flow *f = &s->flow[from];
 
 	if (f->is_dead)
@@ -274,7 +269,7 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 	 * anything new.
 	 */
 	f->is_sick = true;
-	enum side from = other(side);
+	enum side from = side_other(side);
 	bool is_gone =
 		c->res < 0 || c->res & POLLERR ||
 		(c->res & POLLHUP && !s->flow[from].is_shut); /* else: both ways have ended */
@@ -336,7 +331,7 @@ static bool flow_is_over(struct session *s, enum side from)
 	    session_is_in_flight(s, op_send(from)))
 		return false;
 	if (!f->is_reset && !f->keeps_open)
-		(void)loop_shutdown(s->worker->loop, s->fd[other(from)], SHUT_WR);
+		(void)loop_shutdown(s->worker->loop, s->fd[side_other(from)], SHUT_WR);
 	f->is_shut = true;
 	return true;
 }
@@ -363,9 +358,9 @@ void relay_send(struct session *s, enum side from)
 	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)))
 		return;
 	/* After the destination's FIN io_uring cannot wait for room there: then the worker does. */
-	const struct flow *back = &s->flow[other(from)];
+	const struct flow *back = &s->flow[side_other(from)];
 	int n = queue_iov(&f->queue, iov);
-	loop_send(s->worker->loop, s->fd[other(from)], iov, n, back->is_eof || back->is_sick,
+	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n, back->is_eof || back->is_sick,
 		  session_start_op(s, op_send(from)));
 }
 
@@ -380,8 +375,8 @@ void relay_count_sent(struct session *s, enum side from, uint32_t n)
 
 void relay_sending_failed(struct session *s, enum side from, int error)
 {
-	session_blame(s, error_reason(s, other(from), error));
-	stop_sending_to(s, other(from));
+	session_blame(s, error_reason(s, side_other(from), error));
+	stop_sending_to(s, side_other(from));
 	relay_check(s);
 }
 

@@ -186,14 +186,6 @@ void session_kill(struct session *s, enum sess_end why)
 		list_add_tail(&s->worker->dead, &s->link);
 }
 
-void session_abort(struct session *s, enum sess_end why)
-{
-	if (s->state == SESS_DRAIN)
-		session_kill(s, why); /* keeps the reason it is draining for */
-	else if (s->state != SESS_DEAD)
-		session_kill(s, why);
-}
-
 void session_close_backend(struct session *s)
 {
 	if (s->fd[BACKEND] >= 0) {

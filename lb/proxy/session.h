@@ -42,6 +42,11 @@ struct worker;
 
 enum side { CLIENT, BACKEND, N_SIDES };
 
+static inline enum side side_other(enum side s)
+{
+	return s == CLIENT ? BACKEND : CLIENT;
+}
+
 /* clang-format off */
 #define SESS_STATES(X)      /* may be followed by */ \
 	X(HELLO,   "hello",   TO(PICK) | TO(DRAIN) | TO(DEAD))    /* reading the request head */ \
@@ -151,9 +156,6 @@ void session_flush_turn(struct session *s);
 
 /* Frees everything; nothing is in flight. Called by the worker at the turn's end. */
 void session_bury(struct session *s);
-
-/* Ends it now, for a reason from outside (SESS_END_STOP, SESS_END_ADMIN). */
-void session_abort(struct session *s, enum sess_end why);
 
 const char *session_state_name(const struct session *s);
 

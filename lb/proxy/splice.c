@@ -33,11 +33,6 @@
 /* ... if it happens so many times in a row. */
 #define QUIET_TIMES 8
 
-static enum side other(enum side s)
-{
-	return s == CLIENT ? BACKEND : CLIENT;
-}
-
 /* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
 static uint64_t spliceable(const struct session *s, const struct flow *f)
 {
@@ -84,7 +79,7 @@ static void wait_fill(struct session *s, enum side from)
 static void wait_spill(struct session *s, enum side from)
 {
 	enum sess_op op = OP_SPILL_BACKEND + from;
-	const struct flow *back = &s->flow[other(from)];
+	const struct flow *back = &s->flow[side_other(from)];
 
 	relay_watch_errors(s, from);
 	if (back->is_eof || back->is_sick) {
@@ -92,7 +87,8 @@ static void wait_spill(struct session *s, enum side from)
 		return;
 	}
 	if (!session_is_in_flight(s, op))
-		loop_poll(s->worker->loop, s->fd[other(from)], POLLOUT, session_start_op(s, op));
+		loop_poll(s->worker->loop, s->fd[side_other(from)], POLLOUT,
+			  session_start_op(s, op));
 }
 
 /* A stream that brings little per call is cheaper through buffers again. */
@@ -144,7 +140,7 @@ static bool spill(struct session *s, enum side from)
 	struct flow *f = &s->flow[from];
 
 	while (f->n_in_pipe > 0) {
-		ssize_t n = loop_splice(s->worker->loop, f->pipe->read_fd, s->fd[other(from)],
+		ssize_t n = loop_splice(s->worker->loop, f->pipe->read_fd, s->fd[side_other(from)],
 					f->n_in_pipe);
 		if (n == -EINTR)
 			continue;

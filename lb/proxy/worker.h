@@ -31,7 +31,7 @@ struct pool;
 struct slab;
 
 /* Classes of tags in a worker's loop. */
-enum { CLASS_SESSION = 2, CLASS_LISTEN = 3, CLASS_ORDER = 4 };
+enum { CLASS_SESSION = 2, CLASS_LISTEN = 3 };
 
 /* What all workers share. thread: any */
 struct proxy {
