@@ -27,6 +27,16 @@ static int wrong(const char *what, const char *word)
 	return USAGE_STATUS;
 }
 
+/* getopt_long() has refused an option: `last` is the word it had read to its end by then. */
+static int wrong_option(const char *last)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+
+	if (optopt == 'c')
+		return wrong("-c needs a file", NULL);
+	return wrong("unknown option", strncmp(last, "--", 2) == 0 || optopt == 0 ? last : letter);
+}
+
 static int done(const char *text, struct args *ret)
 {
 	(void)fputs(text, stdout);
@@ -44,16 +54,14 @@ int args_parse(int argc, char **argv, struct args *ret)
 	int opt;
 
 	*ret = (struct args){ .command = ARGS_RUN };
-	optind = 1;
+	optind = 0; /* glibc: forget an earlier scan */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c': ret->conf = optarg; break;
 		case 'h': return done(usage, ret);
 		case 'v': return done("lb " LB_VERSION "\n", ret);
-		default:
-			return wrong(optopt == 'c' ? "-c needs a file" : "unknown option",
-				     optopt == 'c' ? NULL : argv[optind - 1]);
+		default: return wrong_option(argv[optind - 1]);
 		}
 	}
 	if (optind < argc && strcmp(argv[optind], "check") == 0) {

@@ -31,7 +31,7 @@
 
 #define RING_BYTES (256u << 10)
 #define FLUSH_BYTES (256u << 10) /* a batch is written when it is this large */
-#define RETRY_MS 1000            /* a log that cannot be written is tried again */
+#define WAIT_MS 1000             /* for a reader, before looking whether to stop */
 #define REPEAT_NS 1000000000u    /* equal lines within a second are counted, not written */
 #define FIELD_MAX 64
 
@@ -65,9 +65,11 @@ struct sink {
 	char *to;     /* owns: as in struct conf_log */
 	int fd;       /* -1: none, or it could not be opened */
 	bool is_file; /* a regular file: writing waits for no reader */
+	bool is_torn; /* the last thing written was not a whole line */
+	bool is_well; /* the last batch was written */
 	enum conf_log_format format;
 	struct text batch;
-	uint64_t n_lost; /* bytes that could not be written */
+	uint64_t n_lost, n_lost_said; /* bytes that could not be written */
 };
 
 struct logger {
@@ -215,10 +217,16 @@ static void add_json(struct text *batch, struct json *j)
 static void format_line(struct sink *s, enum log_level level, uint64_t ns, const char *line)
 {
 	char time[32];
+	size_t start = s->batch.n;
 
 	format_time(ns, time);
 	if (s->format == CONF_LOG_TEXT) {
-		text_addf(&s->batch, "%s %s %s\n", time, log_level_name(level), line);
+		text_addf(&s->batch, "%s %s %s", time, log_level_name(level), line);
+		/* One event, one line, whatever words of others it quotes. */
+		for (size_t i = start; i < s->batch.n; i++)
+			if ((unsigned char)s->batch.p[i] < ' ')
+				s->batch.p[i] = ' ';
+		text_add(&s->batch, SLICE("\n"));
 		return;
 	}
 	struct json j = JSON_INIT;
@@ -348,6 +356,7 @@ static void set_destination(struct sink *s, int fd)
 	struct stat st;
 
 	s->fd = fd;
+	s->is_torn = false;
 	s->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
@@ -366,10 +375,32 @@ static bool wait_writable(struct logger *l, const struct sink *s)
 {
 	struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
 
-	while (poll(&pfd, 1, RETRY_MS) == 0)
+	while (poll(&pfd, 1, WAIT_MS) == 0)
 		if (atomic_load_explicit(&l->should_stop, memory_order_acquire))
 			return false;
 	return true;
+}
+
+/* Writes as much as can be written; returns how much that was. */
+static size_t write_out(struct logger *l, const struct sink *s, const char *p, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		size_t most = n - done;
+
+		if (!s->is_file && !wait_writable(l, s))
+			break;
+		if (!s->is_file &&
+		    most > PIPE_BUF) /* so much a writable pipe takes without blocking */
+			most = PIPE_BUF;
+		ssize_t r = write(s->fd, p + done, most);
+		if (r > 0)
+			done += (size_t)r;
+		else if (r < 0 && errno != EINTR && errno != EAGAIN)
+			break;
+	}
+	return done;
 }
 
 /* Writes the batch; what cannot be written is lost and counted. */
@@ -377,22 +408,29 @@ static void flush(struct logger *l, struct sink *s)
 {
 	size_t done = 0;
 
-	while (s->fd >= 0 && done < s->batch.n) {
-		size_t most = s->batch.n - done;
-
-		if (!s->is_file && !wait_writable(l, s))
-			break;
-		if (!s->is_file &&
-		    most > PIPE_BUF) /* so much a writable pipe takes without blocking */
-			most = PIPE_BUF;
-		ssize_t n = write(s->fd, s->batch.p + done, most);
-		if (n > 0)
-			done += (size_t)n;
-		else if (n < 0 && errno != EINTR && errno != EAGAIN)
-			break;
+	if (s->batch.n == 0)
+		return;
+	if (s->fd >= 0 && s->is_torn)
+		s->is_torn = write_out(l, s, "\n", 1) == 0;
+	if (s->fd >= 0 && !s->is_torn) {
+		done = write_out(l, s, s->batch.p, s->batch.n);
+		s->is_torn = done > 0 && s->batch.p[done - 1] != '\n';
 	}
+	s->is_well = done == s->batch.n;
 	s->n_lost += s->batch.n - done;
 	text_clear(&s->batch);
+}
+
+static void say_lost(struct logger *l, struct sink *s)
+{
+	char line[LOG_LINE_MAX];
+
+	if (s->to == NULL || !s->is_well || s->n_lost == s->n_lost_said)
+		return;
+	(void)snprintf(line, sizeof(line), "log bytes lost path=%.200s n=%llu", s->to,
+		       (unsigned long long)(s->n_lost - s->n_lost_said));
+	s->n_lost_said = s->n_lost;
+	format_line(&l->log, LOG_LEVEL_WARN, wall_ns(), line);
 }
 
 static void reopen(struct logger *l, struct sink *s)
@@ -474,10 +512,24 @@ static void drain(struct logger *l)
 				flush(l, &l->access);
 			}
 		}
+		if (wall_ns() - p->last_ns >= REPEAT_NS)
+			say_repeated(l, p, wall_ns());
 		say_dropped(l, p);
 	}
 	flush(l, &l->log);
 	flush(l, &l->access);
+	say_lost(l, &l->log);
+	say_lost(l, &l->access);
+	flush(l, &l->log);
+}
+
+/* Whether a count of repetitions waits to be told. */
+static bool has_repeated(const struct logger *l)
+{
+	for (uint32_t i = 0; i < l->n_producers; i++)
+		if (l->producer[i].n_repeated > 0)
+			return true;
+	return false;
 }
 
 static void *run(void *arg)
@@ -489,11 +541,14 @@ static void *run(void *arg)
 		struct pollfd pfd = { .fd = l->wake_fd, .events = POLLIN };
 		uint64_t n;
 
-		(void)poll(&pfd, 1, -1);
+		(void)poll(&pfd, 1, has_repeated(l) ? (int)(REPEAT_NS / 1000000) : -1);
 		(void)!read(l->wake_fd, &n, sizeof(n));
-		/* Cleared before draining: who writes behind our back wakes us again. */
+		/*
+		 * Cleared before draining: who writes behind our back wakes us again, and what was
+		 * written by those who found it set is seen (an exchange, to acquire it).
+		 */
 		bool should_stop = atomic_load_explicit(&l->should_stop, memory_order_acquire);
-		atomic_store_explicit(&l->is_woken, false, memory_order_seq_cst);
+		(void)atomic_exchange_explicit(&l->is_woken, false, memory_order_acq_rel);
 		take_settings(l);
 		drain(l);
 		if (should_stop)

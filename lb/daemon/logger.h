@@ -6,7 +6,9 @@
  *
  * Every producer (0 is main, then the workers) has a ring of its own, into which it writes lines
  * and access records; a full ring drops and counts. The thread formats and writes in batches.
- * Before it is started, and after it has stopped, lines of main go to stderr.
+ * Before it is started, lines of main go to stderr. A log that cannot be written loses what is
+ * meant for it, whole or from the middle of a line on; that is counted, told in the log when it can
+ * be written again, and never fatal.
  *
  * Layer: daemon.
  */
@@ -29,7 +31,9 @@ int logger_open(const struct conf_log *log, const struct conf_log *access, uint3
 /* Starts the thread, with all signals blocked. Returns 0 or a negative errno. Thread: main. */
 int logger_start(struct logger *l) LB_MUST_CHECK;
 
-/* Writes out what the rings hold, ends the thread, frees. NULL is fine. Returns NULL. Thread: main.
+/*
+ * Writes out what the rings hold, ends the thread, frees; the handles end with it, so the workers
+ * must have ended before. NULL is fine. Returns NULL. Thread: main.
  */
 struct logger *logger_stop(struct logger *l);
 

@@ -5,8 +5,7 @@
  *   connect -> (tcp) done
  *           -> send request -> receive head -> status is right (http)         -> done
  *                                           -> 101 with the right key (websocket)
- *                                              -> send a Close frame, wait a moment for theirs ->
- * done
+ *                                              -> send a Close frame, await theirs -> done
  *
  * One timer covers it all. The descriptor is closed when each operation's last completion was seen.
  *
@@ -51,9 +50,11 @@ struct probe {
 	enum probe_phase phase;
 	int fd;
 	uint8_t in_flight; /* 1u << OP_ */
+	bool said_close;   /* the request is our Close frame */
 	uint64_t start_ns;
 	struct timer next, timeout;
 	struct upgrade upgrade;
+	struct ws_track frames; /* of theirs, behind the 101 */
 	struct http1_head head;
 	size_t n_request, n_sent;
 	char request[REQUEST_MAX];
@@ -68,7 +69,6 @@ struct probes {
 	void *ops_arg;
 	struct slab *slab; /* owns */
 	struct list all;
-	bool is_closing;
 };
 
 static void start(struct probe *p);
@@ -162,7 +162,8 @@ static void succeed(struct probe *p)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-static void build_request(struct probe *p)
+/* False: path and host are too long. */
+static bool build_request(struct probe *p)
 {
 	char host[ADDR_TEXT_MAX];
 	const char *name = p->conf.host != NULL ? p->conf.host : addr_format(&p->addr, host);
@@ -184,9 +185,11 @@ static void build_request(struct probe *p)
 			     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
 			     p->conf.path, name, LB_VERSION, p->upgrade.key);
 	}
-	p->n_request = n > 0 && (size_t)n < sizeof(p->request) ? (size_t)n : 0;
+	p->n_request = (size_t)n;
 	p->n_sent = 0;
 	p->n_answer = 0;
+	p->said_close = false;
+	return n > 0 && p->n_request < sizeof(p->request);
 }
 
 static void send_more(struct probe *p)
@@ -216,6 +219,7 @@ static void send_close(struct probe *p)
 	ws_mask((uint8_t *)p->request + n, 2, h.mask, 0);
 	p->n_request = n + 2;
 	p->n_sent = 0;
+	p->said_close = true;
 	send_more(p);
 }
 
@@ -250,10 +254,23 @@ static void judge_websocket(struct probe *p)
 		return;
 	}
 	succeed(p);
+	if (p->phase == ENDING) /* removed by whom we told */
+		return;
 	p->phase = CLOSING;
 	loop_timer_start(p->all->loop, &p->timeout, CLOSE_WAIT_MS);
+	ws_track_init(&p->frames, false);
 	if (!(p->in_flight & 1u << OP_SEND))
 		send_close(p);
+}
+
+/* Behind the 101: a greeting may come before their Close frame. */
+static void take_frames(struct probe *p, const uint8_t *bytes, size_t n)
+{
+	(void)ws_track_feed(&p->frames, bytes, n);
+	if (ws_track_saw_close(&p->frames) || ws_track_is_broken(&p->frames))
+		end_check(p);
+	else if (!(p->in_flight & 1u << OP_RECV))
+		receive(p);
 }
 
 static void take_answer(struct probe *p, const struct completion *c)
@@ -277,7 +294,10 @@ static void take_answer(struct probe *p, const struct completion *c)
 	} else if (p->conf.type == CONF_CHECK_HTTP) {
 		judge_http(p);
 	} else {
+		size_t rest = p->head.head_len - (p->n_answer - n);
 		judge_websocket(p);
+		if (p->phase == CLOSING)
+			take_frames(p, c->buf->data + rest, (size_t)c->res - rest);
 	}
 }
 
@@ -291,7 +311,10 @@ static void on_connected(struct probe *p, int res)
 		succeed(p);
 		end_check(p);
 	} else {
-		build_request(p);
+		if (!build_request(p)) {
+			fail(p, "request", "path and host are too long");
+			return;
+		}
 		p->phase = ASKING;
 		http1_init_response(&p->head);
 		send_more(p);
@@ -311,8 +334,8 @@ static void on_sent(struct probe *p, int res)
 	p->n_sent += (size_t)res;
 	if (p->n_sent < p->n_request)
 		send_more(p);
-	else if (p->phase == CLOSING && !(p->in_flight & 1u << OP_RECV))
-		receive(p);
+	else if (p->phase == CLOSING && !p->said_close)
+		send_close(p);
 }
 
 static void on_received(struct probe *p, const struct completion *c)
@@ -321,8 +344,10 @@ static void on_received(struct probe *p, const struct completion *c)
 		receive(p);
 	else if (p->phase == ASKING)
 		take_answer(p, c);
+	else if (c->res > 0)
+		take_frames(p, c->buf->data, (size_t)c->res);
 	else
-		end_check(p); /* their Close frame, or their end */
+		end_check(p);
 }
 
 static void on_completion(void *arg, const struct completion *c)
@@ -369,7 +394,8 @@ static void on_next(struct timer *t, void *arg)
 	struct probe *p = container_of(t, struct probe, next);
 
 	(void)arg;
-	loop_timer_start(p->all->loop, &p->next, p->conf.interval_ms);
+	/* One that was given up is gone in a turn or two. */
+	loop_timer_start(p->all->loop, &p->next, p->phase == ENDING ? 1 : p->conf.interval_ms);
 	/* A check that still runs is longer than its interval: the next one waits for a turn. */
 	if (!p->is_paused && p->phase == IDLE)
 		start(p);
@@ -384,7 +410,9 @@ static void start(struct probe *p)
 	p->start_ns = loop_now_ns(l);
 	p->fd = sock_for_connect(l, &p->addr, NULL, p->conf.timeout_ms);
 	if (p->fd < 0) {
-		report(p, false, strerror(-p->fd));
+		p->phase = ENDING;
+		fail(p, "socket", strerror(-p->fd));
+		settle(p);
 		return;
 	}
 	p->phase = CONNECTING;
@@ -453,6 +481,35 @@ static void remove_probe(struct probe *p)
 		free_probe(p);
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Whether a check that runs under one is a check of the other. */
+static bool is_same_check(const struct conf_health *a, const struct conf_health *b)
+{
+	return a->type == b->type && a->interval_ms == b->interval_ms &&
+	       a->timeout_ms == b->timeout_ms && a->status_min == b->status_min &&
+	       a->status_max == b->status_max && is_same_text(a->path, b->path) &&
+	       is_same_text(a->host, b->host);
+}
+
+/* A target that was there before. One that is checked otherwise from now on begins anew, soon. */
+static bool update(struct probe *p, const struct probe_target *t, uint64_t delay_ms)
+{
+	bool is_same = is_same_check(&p->conf, t->conf);
+
+	if (!copy_conf(&p->conf, t->conf))
+		return false;
+	health_configure(&p->health, p->conf.rise, p->conf.fall);
+	if (!is_same)
+		loop_timer_start(p->all->loop, &p->next, delay_ms);
+	if (!is_same || t->is_paused)
+		end_check(p);
+	return true;
+}
+
 static struct probe *add(struct probes *all, const struct probe_target *t)
 {
 	struct probe *p = NULL;
@@ -484,6 +541,7 @@ int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct probe_target *t = &targets[i];
 		struct probe *p = find(all, t->arg);
+		uint64_t delay_ms = health_first_delay_ms(i, n, t->conf->interval_ms);
 
 		if (p == NULL) {
 			p = add(all, t);
@@ -491,11 +549,8 @@ int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 				result = -ENOMEM;
 				continue;
 			}
-			loop_timer_start(all->loop, &p->next,
-					 health_first_delay_ms(i, n, p->conf.interval_ms));
-		} else if (copy_conf(&p->conf, t->conf)) {
-			health_configure(&p->health, p->conf.rise, p->conf.fall);
-		} else {
+			loop_timer_start(all->loop, &p->next, delay_ms);
+		} else if (!update(p, t, delay_ms)) {
 			result = -ENOMEM;
 		}
 		p->is_paused = t->is_paused;

@@ -44,8 +44,9 @@ struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_
 /*
  * probes_set() - check these, and no others
  *
- * Targets that were there before keep their verdict and go on; with another kind of check they keep
- * the verdict, too. New ones are first checked within their interval, spread out. Returns 0 or
+ * Targets that were there before keep their verdict and go on; a check that runs under settings
+ * that have changed, or on a target now paused, is given up without a result. New targets, and
+ * those with new settings, are first checked within their interval, spread out. Returns 0 or
  * -ENOMEM (those that could be added are).
  */
 int probes_set(struct probes *p, const struct probe_target *targets, size_t n);

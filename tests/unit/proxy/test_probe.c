@@ -1,0 +1,797 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A probe on the loop under test, against a backend that the test plays by hand on plain sockets in
+ * the same thread: nothing moves but in UNTIL() and idle().
+ */
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "../ev/looped.h"
+#include "proto/accept_key.h"
+#include "proto/ws_frame.h"
+#include "proxy/probe.h"
+
+#define CLASS_PROBE 5u
+#define LONG_MS 3600000u /* the next check does not come within the test */
+
+static struct probes *probes;
+static int backend = -1; /* its listening socket */
+static uint16_t port;
+
+/* What was reported. */
+static struct {
+	int n_ok, n_bad, n_up, n_down, n_first;
+	char text[128];
+	void *target;
+	bool removes; /* a result takes all targets away */
+} seen;
+
+static void on_result(void *arg, void *target, bool is_ok, const char *text)
+{
+	ck_assert_ptr_eq(arg, &seen);
+	seen.n_ok += is_ok;
+	seen.n_bad += !is_ok;
+	seen.target = target;
+	snprintf(seen.text, sizeof(seen.text), "%s", text);
+	if (seen.removes)
+		ck_assert_int_eq(probes_set(probes, NULL, 0), 0);
+}
+
+/* Comes right behind its result. */
+static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
+{
+	ck_assert_ptr_eq(arg, &seen);
+	ck_assert_ptr_eq(target, seen.target);
+	ck_assert_str_eq(text, seen.text);
+	seen.n_up += is_up;
+	seen.n_down += !is_up;
+	seen.n_first += is_first;
+}
+
+static const struct probe_ops notes = { .on_result = on_result, .on_verdict = on_verdict };
+
+static void begin_probes(int engine)
+{
+	begin(engine);
+	memset(&seen, 0, sizeof(seen));
+	backend = listening(16, &port);
+	probes = probes_new(loop, CLASS_PROBE, &notes, &seen);
+	ck_assert_ptr_nonnull(probes);
+}
+
+/* Whatever is under way ends in a few turns, and says nothing more. */
+static void end_probes(void)
+{
+	int n = seen.n_ok + seen.n_bad;
+
+	UNTIL(!probes_close(probes));
+	ck_assert_int_eq(seen.n_ok + seen.n_bad, n);
+	ck_assert_ptr_null(probes_free(probes));
+	if (backend >= 0)
+		close(backend);
+	end();
+}
+
+/* ---- targets --------------------------------------------------------------------------------- */
+
+static char root_path[] = "/health";
+
+static struct conf_health conf_of(enum conf_check type)
+{
+	return (struct conf_health){
+		.type = type,
+		.path = root_path,
+		.status_min = 200,
+		.status_max = 399,
+		.interval_ms = LONG_MS,
+		.timeout_ms = 5000,
+		.rise = 2,
+		.fall = 3,
+	};
+}
+
+static struct probe_target target_of(const struct conf_health *conf)
+{
+	static int who;
+
+	return (struct probe_target){
+		.arg = &who,
+		.addr = { .family = AF_INET, .port = port, .v4 = { 127, 0, 0, 1 } },
+		.conf = conf,
+	};
+}
+
+static void check_by(const struct conf_health *conf)
+{
+	struct probe_target t = target_of(conf);
+
+	ck_assert_int_eq(probes_set(probes, &t, 1), 0);
+}
+
+/* ---- the backend's part ---------------------------------------------------------------------- */
+
+static bool is_readable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+static bool is_asked(void)
+{
+	return is_readable(backend);
+}
+
+static int take_conn(void)
+{
+	UNTIL(is_asked());
+	int fd = accept4(backend, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+/* A whole request head. */
+static const char *hear(int fd)
+{
+	static char text[2048];
+	size_t n = 0;
+
+	for (int i = 0; i < 1000 && (n < 4 || strcmp(text + n - 4, "\r\n\r\n") != 0); i++) {
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+		ssize_t r = recv(fd, text + n, sizeof(text) - 1 - n, 0);
+		ck_assert_int_ne(r, 0);
+		n += r > 0 ? (size_t)r : 0;
+		text[n] = '\0';
+	}
+	ck_assert_uint_ge(n, 4);
+	return text;
+}
+
+static void say(int fd, const char *text)
+{
+	ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* The probe closes: a clean end, not a reset. */
+static void await_fin(int fd)
+{
+	char rest[64];
+	ssize_t n;
+
+	do {
+		UNTIL(is_readable(fd));
+		n = recv(fd, rest, sizeof(rest), 0);
+	} while (n > 0);
+	ck_assert_msg(n == 0, "%s", strerror(errno));
+	close(fd);
+}
+
+/* The answer to a handshake request. */
+static const char *answer_of(const char *request)
+{
+	static char out[256];
+	char accept[ACCEPT_KEY_TEXT];
+	const char *key = strstr(request, "\r\nSec-WebSocket-Key: ");
+
+	ck_assert_ptr_nonnull(key);
+	ck_assert_int_eq(accept_key(key + 21, accept), 0);
+	snprintf(out, sizeof(out),
+		 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+		 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		 accept);
+	return out;
+}
+
+/* The probe's goodbye: a masked Close frame, status 1000. */
+static void hear_close(int fd)
+{
+	uint8_t frame[8];
+
+	UNTIL(recv(fd, frame, sizeof(frame), MSG_PEEK) == sizeof(frame));
+	ck_assert_int_eq(recv(fd, frame, sizeof(frame), 0), sizeof(frame));
+	ck_assert_uint_eq(frame[0], 0x88);
+	ck_assert_uint_eq(frame[1], 0x82);
+	ws_mask(frame + 6, 2, frame + 2, 0);
+	ck_assert_uint_eq(frame[6] << 8 | frame[7], 1000);
+}
+
+#define CLOSE_FRAME "\x88\x02\x03\xe8"
+
+/* ---- single checks --------------------------------------------------------------------------- */
+
+START_TEST(tcp_is_up_when_it_accepts)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_TCP);
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	await_fin(fd);
+	ck_assert_int_eq(seen.n_ok, 1);
+	ck_assert_int_eq(strncmp(seen.text, "connected in ", 13), 0);
+	ck_assert(seen.n_up == 1 && seen.n_first == 1 && seen.n_bad == 0);
+	ck_assert_ptr_eq(seen.target, target_of(&conf).arg);
+	end_probes();
+}
+END_TEST
+
+/* The first result decides at once, whatever `fall` says. */
+START_TEST(a_refusal_is_down)
+{
+	static const enum conf_check types[] = { CONF_CHECK_TCP, CONF_CHECK_HTTP,
+						 CONF_CHECK_WEBSOCKET };
+
+	for (int i = 0; i < 3; i++) {
+		struct conf_health conf = conf_of(types[i]);
+
+		begin_probes(_i);
+		close(backend);
+		backend = -1;
+		check_by(&conf);
+		UNTIL(seen.n_bad == 1);
+		ck_assert_str_eq(seen.text, "connect: Connection refused");
+		ck_assert(seen.n_down == 1 && seen.n_first == 1 && seen.n_ok == 0);
+		end_probes();
+	}
+}
+END_TEST
+
+START_TEST(an_http_request_is_exact)
+{
+	static char host[] = "chat.example.com";
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+	char want[256];
+
+	for (int i = 0; i < 2; i++) {
+		begin_probes(_i);
+		conf.host = i != 0 ? host : NULL;
+		check_by(&conf);
+		int fd = take_conn();
+		snprintf(want, sizeof(want), "127.0.0.1:%u", port);
+		char *name = strdup(i != 0 ? host : want);
+		snprintf(want, sizeof(want),
+			 "GET /health HTTP/1.1\r\nHost: %s\r\nUser-Agent: lb-health/%s\r\n"
+			 "Connection: close\r\n\r\n",
+			 name, LB_VERSION);
+		ck_assert_str_eq(hear(fd), want);
+		free(name);
+		close(fd);
+		end_probes();
+	}
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	const char *answer;
+	uint16_t min, max;
+	bool is_ok;
+	const char *text; /* what the result begins with */
+} answers[] = {
+	{ "plain", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, 399, true, "200 in " },
+	{ "the last good one", "HTTP/1.1 399 x\r\n\r\n", 200, 399, true, "399 in " },
+	{ "above", "HTTP/1.1 400 x\r\n\r\n", 200, 399, false, "status 400 in " },
+	{ "below", "HTTP/1.1 200 OK\r\n\r\n", 204, 204, false, "status 200 in " },
+	{ "just that one", "HTTP/1.0 204 x\r\n\r\n", 204, 204, true, "204 in " },
+	{ "an error that is asked for", "HTTP/1.1 503 x\r\n\r\n", 503, 503, true, "503 in " },
+	{ "no HTTP", "SSH-2.0-OpenSSH_9.2\r\n", 200, 399, false, "response: " },
+	{ "nothing", "", 200, 399, false, "response: closed" },
+	{ "half a head", "HTTP/1.1 200 OK\r\nServ", 200, 399, false, "response: closed" },
+};
+#define N_ANSWERS ((int)(sizeof(answers) / sizeof(answers[0])))
+
+/* All at once, and a byte at a time. */
+START_TEST(http_answers_are_judged)
+{
+	int row = _i / n_engines;
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+
+	conf.status_min = answers[row].min;
+	conf.status_max = answers[row].max;
+	for (int is_slow = 0; is_slow < 2; is_slow++) {
+		begin_probes(_i % n_engines);
+		check_by(&conf);
+		int fd = take_conn();
+		(void)hear(fd);
+		for (const char *p = answers[row].answer; is_slow && *p != '\0'; p++) {
+			/* What is decided may be closed at once. */
+			(void)send(fd, p, 1, MSG_NOSIGNAL);
+			ck_assert_int_eq(loop_turn(loop, 0), 0);
+		}
+		if (!is_slow)
+			say(fd, answers[row].answer);
+		shutdown(fd, SHUT_WR);
+		UNTIL(seen.n_ok + seen.n_bad == 1);
+		ck_assert_msg(seen.n_ok == answers[row].is_ok, "%s", answers[row].name);
+		ck_assert_msg(strncmp(seen.text, answers[row].text, strlen(answers[row].text)) == 0,
+			      "%s: %s", answers[row].name, seen.text);
+		ck_assert_int_eq(seen.n_up, answers[row].is_ok);
+		ck_assert_int_eq(seen.n_down, !answers[row].is_ok);
+		close(fd);
+		end_probes();
+	}
+}
+END_TEST
+
+/* A head larger than a probe remembers is no answer. */
+START_TEST(an_endless_head_is_down)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	say(fd, "HTTP/1.1 200 OK\r\n");
+	for (int i = 0; i < 200 && seen.n_bad == 0; i++) {
+		(void)send(fd, "X-Filler: 0123456789012345678901234567890123456789\r\n", 52,
+			   MSG_NOSIGNAL);
+		ck_assert_int_eq(loop_turn(loop, 0), 0);
+	}
+	UNTIL(seen.n_bad == 1);
+	ck_assert_int_eq(strncmp(seen.text, "response: ", 10), 0);
+	close(fd);
+	end_probes();
+}
+END_TEST
+
+START_TEST(a_path_that_is_too_long_is_told)
+{
+	static char path[2000];
+	struct conf_health conf = conf_of(_i % 2 != 0 ? CONF_CHECK_HTTP : CONF_CHECK_WEBSOCKET);
+
+	memset(path, 'a', sizeof(path) - 1);
+	path[0] = '/';
+	conf.path = path;
+	begin_probes(_i / 2);
+	check_by(&conf);
+	int fd = take_conn();
+	UNTIL(seen.n_bad == 1);
+	ck_assert_str_eq(seen.text, "request: path and host are too long");
+	await_fin(fd);
+	end_probes();
+}
+END_TEST
+
+START_TEST(a_websocket_is_opened_and_closed)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+	char want[400], key[ACCEPT_KEY_NONCE_TEXT];
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	const char *request = hear(fd);
+	snprintf(key, sizeof(key), "%s", strstr(request, "-Key: ") + 6);
+	snprintf(want, sizeof(want),
+		 "GET /health HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: lb-health/%s\r\n"
+		 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+		 "Sec-WebSocket-Key: %s\r\n\r\n",
+		 port, LB_VERSION, key);
+	ck_assert_str_eq(request, want);
+	say(fd, answer_of(request));
+	hear_close(fd);
+	ck_assert(seen.n_ok == 1 && seen.n_up == 1 && seen.n_first == 1);
+	ck_assert_int_eq(strncmp(seen.text, "101 in ", 7), 0);
+	say(fd, CLOSE_FRAME);
+	await_fin(fd);
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
+	end_probes();
+}
+END_TEST
+
+/* Keys are chance. */
+START_TEST(no_two_keys_are_the_same)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+	char key[2][ACCEPT_KEY_NONCE_TEXT];
+
+	conf.interval_ms = 20;
+	begin_probes(_i);
+	check_by(&conf);
+	for (int i = 0; i < 2; i++) {
+		int fd = take_conn();
+		snprintf(key[i], sizeof(key[i]), "%s", strstr(hear(fd), "-Key: ") + 6);
+		close(fd);
+	}
+	ck_assert_str_ne(key[0], key[1]);
+	end_probes();
+}
+END_TEST
+
+/*
+ * A backend that greets, in the packet of its 101 and later, has its greeting read: it is not reset
+ * in the middle of its own goodbye.
+ */
+START_TEST(a_greeting_is_let_pass)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+	char answer[512];
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	snprintf(answer, sizeof(answer), "%s\x81\x05hello\x81\x05wo", answer_of(hear(fd)));
+	say(fd, answer);
+	hear_close(fd);
+	say(fd, "rld\x81\x01!");
+	idle();
+	char c;
+	ck_assert_int_lt(recv(fd, &c, 1, 0), 0); /* open */
+	ck_assert_int_eq(errno, EAGAIN);
+	say(fd, CLOSE_FRAME);
+	await_fin(fd);
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
+	end_probes();
+}
+END_TEST
+
+/* Who is up but never says goodbye is waited for no longer than a moment, and is up. */
+START_TEST(a_missing_goodbye_is_forgiven)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	say(fd, answer_of(hear(fd)));
+	hear_close(fd);
+	await_fin(fd); /* after a second */
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0 && seen.n_up == 1);
+	end_probes();
+}
+END_TEST
+
+static const struct {
+	const char *name, *answer, *text;
+} refusals[] = {
+	{ "a plain answer", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "status 200 in " },
+	{ "another key's accept",
+	  "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+	  "handshake: " },
+	{ "no accept", "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+	  "handshake: " },
+};
+#define N_REFUSALS ((int)(sizeof(refusals) / sizeof(refusals[0])))
+
+START_TEST(a_wrong_handshake_is_down)
+{
+	int row = _i / n_engines;
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	begin_probes(_i % n_engines);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	say(fd, refusals[row].answer);
+	await_fin(fd);
+	ck_assert_msg(seen.n_bad == 1 && seen.n_down == 1, "%s", refusals[row].name);
+	ck_assert_msg(strncmp(seen.text, refusals[row].text, strlen(refusals[row].text)) == 0,
+		      "%s: %s", refusals[row].name, seen.text);
+	end_probes();
+}
+END_TEST
+
+/* The time covers the whole check, however often a byte comes. */
+START_TEST(a_silent_backend_is_down)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+
+	conf.timeout_ms = 60;
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	for (const char *p = "HTTP/1.1 200 OK\r\nA-long-name-of-a-field: and its"; *p != '\0';
+	     p++) {
+		(void)send(fd, p, 1, MSG_NOSIGNAL);
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	}
+	UNTIL(seen.n_bad == 1);
+	ck_assert_str_eq(seen.text, "timeout after 60ms");
+	ck_assert_int_eq(seen.n_down, 1);
+	close(fd);
+	end_probes();
+}
+END_TEST
+
+/* No descriptor for a check: told as what it is. */
+START_TEST(no_socket_is_told)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_TCP);
+	struct rlimit old, low;
+
+	begin_probes(_i / 2);
+	seen.removes = _i % 2 != 0;
+	check_by(&conf);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = 0;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (int i = 0; i < 100 && seen.n_bad == 0; i++)
+		(void)loop_turn(loop, 2);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert_str_eq(seen.text, "socket: Too many open files");
+	end_probes();
+}
+END_TEST
+
+/* ---- one check after another ----------------------------------------------------------------- */
+
+START_TEST(verdicts_follow_rise_and_fall)
+{
+	static const struct {
+		bool is_good;
+		int n_up, n_down; /* verdicts so far */
+	} steps[] = {
+		{ true, 1, 0 },  { false, 1, 0 }, { false, 1, 0 }, { true, 1, 0 },
+		{ false, 1, 0 }, { false, 1, 0 }, { false, 1, 1 }, { true, 1, 1 },
+		{ false, 1, 1 }, { true, 1, 1 },  { true, 2, 1 },
+	};
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+
+	conf.interval_ms = 10;
+	begin_probes(_i);
+	check_by(&conf);
+	for (int i = 0; i < (int)(sizeof(steps) / sizeof(steps[0])); i++) {
+		int fd = take_conn();
+		(void)hear(fd);
+		say(fd, steps[i].is_good ? "HTTP/1.1 200 x\r\n\r\n" : "HTTP/1.1 500 x\r\n\r\n");
+		UNTIL(seen.n_ok + seen.n_bad == i + 1);
+		ck_assert_msg(seen.n_up == steps[i].n_up && seen.n_down == steps[i].n_down,
+			      "step %d: %d up, %d down", i, seen.n_up, seen.n_down);
+		close(fd);
+	}
+	ck_assert_int_eq(seen.n_first, 1);
+	end_probes();
+}
+END_TEST
+
+/* Checks of one target never overlap, and none comes before its interval is over. */
+START_TEST(checks_keep_their_distance)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+	struct timespec from, to;
+
+	conf.interval_ms = 40;
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	for (int i = 0; i < 60; i++) /* some intervals long */
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	ck_assert(!is_asked());
+	say(fd, "HTTP/1.1 200 x\r\n\r\n");
+	UNTIL(seen.n_ok == 1);
+	close(fd);
+	close(take_conn());
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	close(take_conn());
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	int64_t ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
+	ck_assert_int_ge(ms, 30); /* the first of the two may have been taken late */
+	end_probes();
+}
+END_TEST
+
+/* ---- the set --------------------------------------------------------------------------------- */
+
+/* A reload that says nothing new leaves even a check that is under way alone. */
+START_TEST(the_same_target_goes_on)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+	char path[] = "/health"; /* equal, elsewhere, and gone after the call */
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	conf.path = path;
+	conf.rise = 9;
+	check_by(&conf);
+	memset(path, 'x', sizeof(path) - 1);
+	(void)hear(fd);
+	say(fd, "HTTP/1.1 200 x\r\n\r\n");
+	UNTIL(seen.n_ok == 1);
+	idle();
+	ck_assert(!is_asked());
+	close(fd);
+	end_probes();
+}
+END_TEST
+
+static char other_path[] = "/other";
+
+/* What was begun under old settings has no result; the new ones count at once. */
+START_TEST(a_changed_check_begins_anew)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	say(fd, "HTTP/1.1 500 x\r\n\r\n"); /* on its way when the settings change */
+	conf.path = other_path;
+	check_by(&conf);
+	int next = take_conn();
+	const char *request = hear(next);
+	ck_assert_int_eq(strncmp(request, "GET /other HTTP/1.1\r\n", 21), 0);
+	ck_assert_int_eq(seen.n_bad, 0);
+	say(next, "HTTP/1.1 200 x\r\n\r\n");
+	UNTIL(seen.n_ok == 1);
+	close(fd);
+
+	/* Another kind of check: the verdict stays what it was. */
+	conf.type = CONF_CHECK_TCP;
+	check_by(&conf);
+	close(next);
+	close(take_conn());
+	UNTIL(seen.n_ok == 2);
+	ck_assert_int_eq(seen.n_up, 1);
+
+	/* A shorter interval does not wait for the end of the longer one. */
+	conf.interval_ms = 10;
+	check_by(&conf);
+	for (int i = 0; i < 3; i++)
+		close(take_conn());
+	end_probes();
+}
+END_TEST
+
+/* In every phase of a check: the connection ends, and nothing is heard of it. */
+START_TEST(a_removed_target_is_silent)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	for (int phase = 0; phase < 4; phase++) {
+		begin_probes(_i);
+		check_by(&conf);
+		int fd = -1, n = phase == 3 ? 1 : 0;
+		if (phase >= 1)
+			fd = take_conn();
+		if (phase >= 2) {
+			const char *request = hear(fd);
+			if (phase == 3) {
+				say(fd, answer_of(request));
+				hear_close(fd);
+			}
+		}
+		ck_assert_int_eq(probes_set(probes, NULL, 0), 0);
+		idle();
+		ck_assert_int_eq(seen.n_ok, n);
+		ck_assert_int_eq(seen.n_bad, 0);
+		if (phase >= 2)
+			await_fin(fd);
+		else if (phase == 1)
+			close(fd);
+		else
+			ck_assert(!is_asked());
+		end_probes();
+	}
+}
+END_TEST
+
+/* Who hears a result may take the target away there and then. */
+START_TEST(a_result_may_remove_its_target)
+{
+	static const enum conf_check types[] = { CONF_CHECK_TCP, CONF_CHECK_HTTP,
+						 CONF_CHECK_WEBSOCKET };
+
+	for (int i = 0; i < 6; i++) {
+		struct conf_health conf = conf_of(types[i / 2]);
+
+		begin_probes(_i);
+		seen.removes = true;
+		check_by(&conf);
+		int fd = take_conn();
+		if (conf.type == CONF_CHECK_WEBSOCKET)
+			say(fd, i % 2 != 0 ? answer_of(hear(fd)) : "HTTP/1.1 500 x\r\n\r\n");
+		else if (conf.type == CONF_CHECK_HTTP)
+			say(fd, i % 2 != 0 ? "HTTP/1.1 200 x\r\n\r\n" : "nonsense\r\n\r\n");
+		UNTIL(seen.n_ok + seen.n_bad == 1);
+		idle();
+		ck_assert_int_eq(seen.n_ok + seen.n_bad, 1);
+		close(fd);
+		end_probes();
+	}
+}
+END_TEST
+
+/* Maintenance: a check under way is dropped, none comes, then they come again. */
+START_TEST(a_paused_target_is_left_alone)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+	struct probe_target t;
+
+	conf.interval_ms = 10;
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	t = target_of(&conf);
+	t.is_paused = true;
+	ck_assert_int_eq(probes_set(probes, &t, 1), 0);
+	await_fin(fd);
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	ck_assert(!is_asked());
+	ck_assert_int_eq(seen.n_ok + seen.n_bad, 0);
+
+	check_by(&conf);
+	fd = take_conn();
+	(void)hear(fd);
+	say(fd, "HTTP/1.1 200 x\r\n\r\n");
+	UNTIL(seen.n_ok == 1);
+	close(fd);
+	end_probes();
+}
+END_TEST
+
+/* Many at once: every one is checked, those taken out are not, and the others do not notice. */
+START_TEST(many_targets_are_checked)
+{
+	enum { N = 100 };
+	static struct probe_target t[N];
+	static int who[N];
+	struct conf_health conf = conf_of(CONF_CHECK_TCP);
+
+	conf.interval_ms = 100; /* the first checks are spread over it */
+	begin_probes(_i);
+	for (int i = 0; i < N; i++) {
+		t[i] = target_of(&conf);
+		t[i].arg = &who[i];
+	}
+	ck_assert_int_eq(probes_set(probes, t, N), 0);
+	for (int n = 0; n < N; n++)
+		close(take_conn());
+	UNTIL(seen.n_first == N);
+	ck_assert_int_eq(seen.n_up, N);
+	ck_assert_int_eq(probes_set(probes, t + N - 1, 1), 0);
+	for (int i = 0; i < 30 || is_asked(); i++) {
+		while (is_asked())
+			close(take_conn());
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	}
+	seen.target = NULL;
+	for (int n = 0; n < 2; n++) {
+		int before = seen.n_ok;
+		close(take_conn());
+		UNTIL(seen.n_ok > before);
+		ck_assert_ptr_eq(seen.target, &who[N - 1]);
+	}
+	end_probes();
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	tcase_set_timeout(t, 20);
+	tcase_add_loop_test(t, tcp_is_up_when_it_accepts, 0, n_engines);
+	tcase_add_loop_test(t, a_refusal_is_down, 0, n_engines);
+	tcase_add_loop_test(t, an_http_request_is_exact, 0, n_engines);
+	tcase_add_loop_test(t, http_answers_are_judged, 0, n_engines * N_ANSWERS);
+	tcase_add_loop_test(t, an_endless_head_is_down, 0, n_engines);
+	tcase_add_loop_test(t, a_path_that_is_too_long_is_told, 0, n_engines * 2);
+	tcase_add_loop_test(t, a_websocket_is_opened_and_closed, 0, n_engines);
+	tcase_add_loop_test(t, no_two_keys_are_the_same, 0, n_engines);
+	tcase_add_loop_test(t, a_greeting_is_let_pass, 0, n_engines);
+	tcase_add_loop_test(t, a_missing_goodbye_is_forgiven, 0, n_engines);
+	tcase_add_loop_test(t, a_wrong_handshake_is_down, 0, n_engines * N_REFUSALS);
+	tcase_add_loop_test(t, a_silent_backend_is_down, 0, n_engines);
+	tcase_add_loop_test(t, no_socket_is_told, 0, n_engines * 2);
+	tcase_add_loop_test(t, verdicts_follow_rise_and_fall, 0, n_engines);
+	tcase_add_loop_test(t, checks_keep_their_distance, 0, n_engines);
+	tcase_add_loop_test(t, the_same_target_goes_on, 0, n_engines);
+	tcase_add_loop_test(t, a_changed_check_begins_anew, 0, n_engines);
+	tcase_add_loop_test(t, a_removed_target_is_silent, 0, n_engines);
+	tcase_add_loop_test(t, a_result_may_remove_its_target, 0, n_engines);
+	tcase_add_loop_test(t, a_paused_target_is_left_alone, 0, n_engines);
+	tcase_add_loop_test(t, many_targets_are_checked, 0, n_engines);
+}
+
+int main(void)
+{
+	return run_suite("proxy/probe", add);
+}
