@@ -100,10 +100,11 @@ with_asan() {
 
 with_tsan() {
 	# Each worker has a descriptor table of its own, which TSan does not know of: equal numbers are
-	# not the same descriptor. io_sync=0 silences just that.
+	# not the same descriptor. io_sync=0 silences the most of that; the tests drop what is left, a
+	# close of an equal number, and judge all other reports (lbtest.py), so the status is left alone.
 	setup build-tsan -Db_sanitize=thread -Db_lundef=false || return 1
 	TSAN_OPTIONS=io_sync=0 unit build-tsan &&
-		TSAN_OPTIONS=io_sync=0 LB_SLOW=6 integration build-tsan tests/integration
+		TSAN_OPTIONS=io_sync=0:exitcode=0 LB_SLOW=6 integration build-tsan tests/integration
 }
 
 without_uring() {

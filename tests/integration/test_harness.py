@@ -77,6 +77,22 @@ def test_bad_lines_are_found(line):
     assert lbtest.bad_lines("lb: notice: started\n") == []
 
 
+def test_races_on_descriptor_numbers_are_told_from_races_on_memory():
+    def report(location):
+        return (
+            "==================\nWARNING: ThreadSanitizer: data race (pid=1)\n  Write of size 8\n"
+            f"  Location is {location}\nSUMMARY: ThreadSanitizer: data race f.c\n"
+            "==================\n"
+        )
+
+    on_fd = report("file descriptor 4 created by thread T2 at:")
+    on_memory = report("heap block of size 64")
+    end = "ThreadSanitizer: reported 2 warnings\n"
+    assert lbtest.bad_lines(f"a\n{on_fd}b\n{on_fd}{end}") == []
+    assert len(lbtest.bad_lines(f"{on_fd}a\n{on_memory}{on_fd}")) == 2
+    assert len(lbtest.bad_lines(on_memory)) == 2
+
+
 def test_ports_are_free_and_below_10000():
     for _ in range(20):
         port = lbtest.free_port()
