@@ -744,9 +744,13 @@ START_TEST(many_targets_are_checked)
 		t[i].arg = &who[i];
 	}
 	ck_assert_int_eq(probes_set(probes, t, N), 0);
-	for (int n = 0; n < N; n++)
-		close(take_conn());
-	UNTIL(seen.n_first == N);
+	/* On a busy machine second checks come before the last first ones: all are answered. */
+	for (int i = 0; i < 5000 && seen.n_first < N; i++) {
+		while (is_asked())
+			close(take_conn());
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	}
+	ck_assert_int_eq(seen.n_first, N);
 	ck_assert_int_eq(seen.n_up, N);
 	ck_assert_int_eq(probes_set(probes, t + N - 1, 1), 0);
 	for (int i = 0; i < 30 || is_asked(); i++) {
