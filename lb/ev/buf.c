@@ -143,14 +143,18 @@ static void trim(struct buf_pool *p, enum buf_class class, uint32_t n)
 	}
 }
 
-/* How many more gets of this class the hard ceiling allows. */
+/*
+ * How many more gets of this class are allowed. Large ones go to bulk only while the pool is not
+ * tight; what is left beyond that is for heads.
+ */
 static uint32_t room(const struct buf_pool *p, enum buf_class class)
 {
-	size_t hard_bytes = 2 * p->soft_bytes;
-	size_t bytes = hard_bytes > p->used_bytes ? hard_bytes - p->used_bytes : 0;
-	size_t n = bytes / classes[class].bytes;
+	size_t most = 2 * p->soft_bytes / classes[class].bytes;
+	uint32_t n_lent = p->class[class].n_lent;
 
-	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+	if (class == BUF_SMALL || most > UINT32_MAX)
+		return UINT32_MAX;
+	return most > n_lent ? (uint32_t)most - n_lent : 0;
 }
 
 int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n)
@@ -217,8 +221,7 @@ void buf_put(struct buf_pool *p, struct buf *b)
 
 bool buf_is_available(const struct buf_pool *p, enum buf_class class)
 {
-	return p->class[class].n_free > 0 &&
-	       p->used_bytes + classes[class].bytes <= 2 * p->soft_bytes;
+	return p->class[class].n_free > 0 && room(p, class) > 0;
 }
 
 bool buf_is_tight(const struct buf_pool *p)

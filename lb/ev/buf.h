@@ -8,8 +8,10 @@
  * chunks, net/queue.h) or puts it at once. A struct buf is also the first chunk onto itself: `off`
  * and `len` say which of its bytes somebody still wants.
  *
- * The pool has a ceiling for what is lent. From the soft ceiling on buf_is_tight() tells whoever
- * already holds buffers to stop reading; at the hard one (twice that) buf_get() gives none.
+ * The pool has a ceiling. From there on buf_is_tight() tells whoever already holds buffers to stop
+ * reading, and bulk to do without large ones (of which there are never more than twice the
+ * ceiling). A small one is always to be had: those who do not read must not starve a connection
+ * that holds nothing.
  *
  * Thread: the loop's. Layer: ev.
  */
@@ -44,14 +46,14 @@ struct buf {
 
 struct buf_pool;
 
-/* `soft_bytes`: the soft ceiling of what is lent at a time. NULL when memory is short. */
+/* `soft_bytes`: the ceiling of what is lent at a time. NULL when memory is short. */
 struct buf_pool *buf_pool_new(size_t soft_bytes);
 
 /* Asserts that nothing is lent. NULL is fine. Returns NULL. */
 struct buf_pool *buf_pool_free(struct buf_pool *p);
 
 /*
- * buf_reserve() - see to it that the next `n` gets of this class succeed, up to the hard ceiling
+ * buf_reserve() - see to it that the next `n` gets of this class succeed, up to its ceiling
  *
  * May map memory: called by the loop between turns, never on the path of a byte. Returns 0, -ENOMEM
  * or -ENOBUFS (the ceiling).
@@ -75,7 +77,7 @@ void buf_put(struct buf_pool *p, struct buf *b);
 /* Whether a get of this class would succeed now. */
 bool buf_is_available(const struct buf_pool *p, enum buf_class class);
 
-/* Whether more than the soft ceiling is lent. */
+/* Whether more than the ceiling is lent. */
 bool buf_is_tight(const struct buf_pool *p);
 
 /* Bytes of buffers taken by get and not yet put. */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
+#define OVERSLEPT_MS 100                   /* a guess, never tuned */
 #define TURN_BUFS 64                       /* small buffers kept free for the next turn */
 
 /* A receive to be armed when a buffer of its class is free. */
@@ -154,19 +155,26 @@ static bool has_buf(const struct loop *l, enum buf_class class)
 				       : buf_is_available(l->bufs, class);
 }
 
-/* Arms the receives that waited for a buffer, in order, as far as there are some. */
+/* Arms the receives that waited for a buffer, in the order of each class, as far as there are some.
+ */
 static void run_waits(struct loop *l)
 {
-	size_t n = 0;
+	bool is_out[BUF_N_CLASSES] = { false };
+	size_t n_kept = 0;
 
-	while (n < l->n_waits && has_buf(l, l->waits[n].class)) {
-		struct recv_wait *w = &l->waits[n++];
-		l->ops->recv(l, w->fd, w->cap, w->class, w->tag);
+	for (size_t i = 0; i < l->n_waits; i++) {
+		struct recv_wait w = l->waits[i];
+
+		if (!is_out[w.class]) {
+			(void)buf_reserve(l->bufs, w.class, 1);
+			is_out[w.class] = !has_buf(l, w.class);
+		}
+		if (is_out[w.class])
+			l->waits[n_kept++] = w;
+		else
+			l->ops->recv(l, w.fd, w.cap, w.class, w.tag);
 	}
-	if (n > 0) {
-		l->n_waits -= n;
-		memmove(l->waits, l->waits + n, l->n_waits * sizeof(*l->waits));
-	}
+	l->n_waits = n_kept;
 }
 
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
@@ -184,7 +192,11 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 		wait_ms = 0;
 
 	size_t n_posted = l->n_posted;
+	uint64_t start_ms = loop_now_ms(l);
 	int r = l->ops->wait(l, wait_ms);
+	/* What has arrived while the machine, or this process, slept comes before its time-outs. */
+	if (r == 0 && wait_ms != UINT64_MAX && loop_now_ms(l) - start_ms > wait_ms + OVERSLEPT_MS)
+		r = l->ops->wait(l, 0);
 	if (n_posted > 0)
 		run_posted(l);
 	timer_wheel_advance(&l->timers, loop_now_ms(l));

@@ -32,6 +32,8 @@
 /* What struct io_uring_sqe calls optlen since Linux 6.17: a cap over all a multishot receives. */
 #define SQE_OPTLEN(sqe) ((sqe)->file_index)
 
+#define SUBMIT_TRIES 1000 /* a kernel that takes nothing after so many has failed */
+
 /* Copies that must live until the next submission: msghdr, iovec, addresses. */
 #define SCRATCH_BYTES (64u << 10)
 
@@ -58,37 +60,57 @@ static struct uring *uring_of(struct loop *l)
 
 /* ---- submission ------------------------------------------------------------------------------ */
 
+/* The copies are the kernel's until every entry that may name one has been taken. */
+static void scratch_reset(struct uring *u)
+{
+	if (io_uring_sq_ready(&u->ring) == 0)
+		u->scratch_used = 0;
+}
+
 static void submit_early(struct uring *u)
 {
-	int r = io_uring_submit(&u->ring);
+	/* It may take a part, or say that it is busy: then again, with what has completed moved on.
+	 */
+	for (int i = 0; i < SUBMIT_TRIES && io_uring_sq_ready(&u->ring) > 0; i++) {
+		int r = i == 0 ? io_uring_submit(&u->ring)
+			       : io_uring_submit_and_get_events(&u->ring);
+		LB_ASSERT(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -EINTR);
+	}
+	LB_ASSERT(io_uring_sq_ready(&u->ring) == 0);
+	scratch_reset(u);
+}
 
-	/* -EBUSY: completions wait to be reaped; the next enter takes the rest. */
-	LB_ASSERT(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -EINTR);
-	u->scratch_used = 0;
+static size_t scratch_size(size_t n)
+{
+	return (n + 15) & ~(size_t)15;
+}
+
+/*
+ * Makes room for one more entry and for `n` bytes of copies. Nothing is submitted between the two,
+ * or what the copy is for would be submitted after its memory was given to another.
+ */
+static void make_room(struct uring *u, size_t n)
+{
+	if (io_uring_sq_space_left(&u->ring) == 0 ||
+	    u->scratch_used + scratch_size(n) > SCRATCH_BYTES)
+		submit_early(u);
 }
 
 static struct io_uring_sqe *get_sqe(struct uring *u)
 {
+	make_room(u, 0);
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-
-	if (sqe == NULL) {
-		submit_early(u);
-		sqe = io_uring_get_sqe(&u->ring);
-		LB_ASSERT(sqe != NULL);
-	}
+	LB_ASSERT(sqe != NULL);
 	return sqe;
 }
 
-/* Memory that stays as it is until the next submission. */
+/* Memory that stays as it is until the entry got next is submitted. Call make_room() before. */
 static void *scratch(struct uring *u, size_t n)
 {
-	n = (n + 15) & ~(size_t)15;
-	LB_ASSERT(n <= SCRATCH_BYTES);
-	if (u->scratch_used + n > SCRATCH_BYTES)
-		submit_early(u);
-
 	void *p = u->scratch + u->scratch_used;
-	u->scratch_used += (uint32_t)n;
+
+	u->scratch_used += (uint32_t)scratch_size(n);
+	LB_ASSERT(u->scratch_used <= SCRATCH_BYTES);
 	return p;
 }
 
@@ -107,8 +129,9 @@ static void uring_connect(struct loop *l, int fd, const struct sockaddr *sa, soc
 			  op_tag tag)
 {
 	struct uring *u = uring_of(l);
-	struct sockaddr *copy = scratch(u, len);
 
+	make_room(u, len);
+	struct sockaddr *copy = scratch(u, len);
 	memcpy(copy, sa, len);
 	struct io_uring_sqe *sqe = get_sqe(u);
 	io_uring_prep_connect(sqe, fd, copy, len);
@@ -164,7 +187,9 @@ static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, b
 	struct {
 		struct msghdr msg;
 		struct iovec iov[LOOP_IOV_MAX];
-	} *copy = scratch(u, sizeof(*copy));
+	} * copy;
+	make_room(u, sizeof(*copy));
+	copy = scratch(u, sizeof(*copy));
 	copy->msg = (struct msghdr){ .msg_iov = copy->iov, .msg_iovlen = (size_t)n };
 	memcpy(copy->iov, iov, (size_t)n * sizeof(*iov));
 
@@ -339,7 +364,7 @@ static int uring_wait(struct loop *l, uint64_t wait_ms)
 		};
 		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
 	}
-	u->scratch_used = 0;
+	scratch_reset(u);
 	loop_tick(l);
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 		return r;

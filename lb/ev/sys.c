@@ -116,7 +116,12 @@ int sys_pipe(struct loop *l, int fds[2], size_t bytes)
 	int got = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
 	if (got < 0) /* beyond what one user may have: a smaller one does, too */
 		got = fcntl(fds[1], F_GETPIPE_SZ);
-	return got < 0 ? -errno : got;
+	if (got >= 0)
+		return got;
+	int error = errno;
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	return -error;
 }
 
 ssize_t sys_splice(struct loop *l, int from, int to, size_t n)

@@ -223,17 +223,17 @@ static void serve_in_order(const struct completion *c)
 	ck_assert(!c->more);
 	if (ops[op].n == 1)
 		refused[n_refused++] = (int)op;
-	loop_recv(loop, hungry[op], 100, BUF_SMALL, tag(op));
+	loop_recv(loop, hungry[op], 100, BUF_LARGE, tag(op));
 }
 
-/* Four buffers, eight who want one. Who gets none is told, asks again, and waits in order. */
+/* Four large buffers, eight who want one. Who gets none is told, asks again, and waits in order. */
 START_TEST(receives_wait_for_buffers_in_order)
 {
 	int fds[N_HUNGRY][2];
 
 	begin_with(&(struct loop_opts){
 		.engine = engines[_i],
-		.buf_soft_bytes = N_BUFS / 2 * BUF_SMALL_BYTES,
+		.buf_soft_bytes = N_BUFS / 2 * BUF_LARGE_BYTES,
 		.n_ring_bufs = N_BUFS,
 	});
 	for (unsigned i = 0; i < N_HUNGRY; i++) {
@@ -241,7 +241,7 @@ START_TEST(receives_wait_for_buffers_in_order)
 		hungry[i] = fds[i][0];
 		ops[i].is_kept = true;
 		ops[i].fn = serve_in_order;
-		loop_recv(loop, hungry[i], 100, BUF_SMALL, tag(i));
+		loop_recv(loop, hungry[i], 100, BUF_LARGE, tag(i));
 	}
 	for (unsigned i = 0; i < N_HUNGRY; i++)
 		feed(fds[i][1], 0, 100);
