@@ -2,8 +2,9 @@
 /*
  * Buffers come in chunks of 256 KiB of mapped memory with their headers apart. Each chunk has its
  * own free list, and chunks with free buffers are in a list, the one last given to first: what is
- * hot is used again. Maps and unmaps buf_reserve() alone, between turns: it gives back chunks that
- * are empty once the peak that needed them is forgotten (one spare is kept per class).
+ * hot is used again. Chunks are mapped and unmapped between turns only: buf_reserve() gives back
+ * those that are empty once the peak that needed them is forgotten, buf_trim() all of them when the
+ * loop has nothing to do (one spare is kept per class).
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
@@ -30,6 +31,9 @@ static const struct {
 	[BUF_SMALL] = { BUF_SMALL_BYTES, 64 },
 	[BUF_LARGE] = { BUF_LARGE_BYTES, 4 },
 };
+
+/* Given back at a time while a loop is idle: 8 MiB of small ones. */
+#define TRIM_CHUNKS 32
 
 struct buf_chunk {
 	struct list link; /* in buf_class_pool.partial while some are free */
@@ -139,6 +143,34 @@ static void trim(struct buf_pool *p, enum buf_class class, uint32_t n)
 		if (c->n_free == c->n) {
 			chunk_unmap(p, class, c);
 			return;
+		}
+	}
+}
+
+bool buf_has_spare(const struct buf_pool *p)
+{
+	for (int class = 0; class < BUF_N_CLASSES; class ++)
+		if (p->class[class].n_empty > 1)
+			return true;
+	return false;
+}
+
+void buf_trim(struct buf_pool *p)
+{
+	for (int class = 0; class < BUF_N_CLASSES; class ++) {
+		struct buf_class_pool *cp = &p->class[class];
+		int n = 0;
+
+		cp->peak = cp->n_lent;
+		list_for_each(it, &cp->partial)
+		{
+			struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
+			if (cp->n_empty < 2 || n == TRIM_CHUNKS)
+				break;
+			if (c->n_free < c->n)
+				continue;
+			chunk_unmap(p, class, c);
+			n++;
 		}
 	}
 }

@@ -60,6 +60,12 @@ struct buf_pool *buf_pool_free(struct buf_pool *p);
  */
 int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n);
 
+/* Whether more chunks are empty than are kept. */
+bool buf_has_spare(const struct buf_pool *p);
+
+/* Gives some of them back: for a loop that is idle, between turns. */
+void buf_trim(struct buf_pool *p);
+
 /* An empty buffer with one reference, or NULL when none is reserved. Hot. */
 struct buf *buf_get(struct buf_pool *p, enum buf_class class);
 

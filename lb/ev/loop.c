@@ -13,8 +13,10 @@
 #include <string.h>
 
 #define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
-#define OVERSLEPT_MS 100                   /* a guess, never tuned */
-#define TURN_BUFS 64                       /* small buffers kept free for the next turn */
+#define TRIM_IDLE_MS 1000                  /* a guess, never tuned */
+#define TRIM_AGAIN_MS 1
+#define OVERSLEPT_MS 100 /* a guess, never tuned */
+#define TURN_BUFS 64     /* small buffers kept free for the next turn */
 
 /* A receive to be armed when a buffer of its class is free. */
 struct recv_wait {
@@ -106,6 +108,7 @@ void loop_dispatch(struct loop *l, const struct completion *c)
 	if (class == LOOP_CLASS_OWN)
 		return;
 	LB_ASSERT(class < LOOP_N_CLASSES && l->handler[class].fn != NULL);
+	l->n_dispatched++;
 	l->handler[class].fn(l->handler[class].arg, c);
 }
 
@@ -177,6 +180,13 @@ static void run_waits(struct loop *l)
 	l->n_waits = n_kept;
 }
 
+/* After a peak: how long nothing may happen until its buffers go back, and then between two parts.
+ */
+static uint64_t trim_wait_ms(const struct loop *l)
+{
+	return l->is_idle ? TRIM_AGAIN_MS : TRIM_IDLE_MS;
+}
+
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
 {
 	/* Fewer than asked for is no error here: receives then wait (above). */
@@ -188,10 +198,13 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 	uint64_t wait_ms = timer_wheel_wait_ms(&l->timers);
 	if (wait_ms > max_wait_ms)
 		wait_ms = max_wait_ms;
+	if (buf_has_spare(l->bufs) && wait_ms > trim_wait_ms(l))
+		wait_ms = trim_wait_ms(l);
 	if (l->n_posted > 0 || l->should_stop)
 		wait_ms = 0;
 
 	size_t n_posted = l->n_posted;
+	uint64_t n_before = l->n_dispatched;
 	uint64_t start_ms = loop_now_ms(l);
 	int r = l->ops->wait(l, wait_ms);
 	/* What has arrived while the machine, or this process, slept comes before its time-outs. */
@@ -199,6 +212,9 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 		r = l->ops->wait(l, 0);
 	if (n_posted > 0)
 		run_posted(l);
+	l->is_idle = l->n_dispatched == n_before;
+	if (l->is_idle && buf_has_spare(l->bufs))
+		buf_trim(l->bufs);
 	timer_wheel_advance(&l->timers, loop_now_ms(l));
 	if (l->on_turn_end != NULL)
 		l->on_turn_end(l->turn_arg);

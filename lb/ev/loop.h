@@ -104,6 +104,8 @@ struct loop {
 	struct timer_wheel timers;
 	struct buf_pool *bufs; /* owns */
 	bool should_stop;
+	bool is_idle;          /* the last turn had nothing to do */
+	uint64_t n_dispatched; /* completions given to handlers */
 
 	struct {
 		loop_fn fn;

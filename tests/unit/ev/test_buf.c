@@ -162,6 +162,35 @@ START_TEST(memory_comes_back_after_a_peak)
 }
 END_TEST
 
+/* A loop that is idle gives back all but a spare, without turns that would have to go by. */
+START_TEST(an_idle_loop_gives_memory_back)
+{
+	enum { N = 5000 };
+	struct buf_pool *p = buf_pool_new(1 << 20);
+	static struct buf *b[N];
+	int n = 0;
+
+	ck_assert(!buf_has_spare(p));
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, N), 0);
+	for (int i = 0; i < N; i++)
+		b[i] = buf_get(p, BUF_SMALL);
+	size_t peak = buf_bytes_held(p);
+	buf_trim(p);
+	ck_assert_uint_eq(buf_bytes_held(p), peak); /* all of it is lent */
+	for (int i = 1; i < N; i++)
+		buf_put(p, b[i]);
+	ck_assert(buf_has_spare(p));
+	for (; buf_has_spare(p); n++)
+		buf_trim(p);
+	ck_assert_int_gt(n, 1); /* some at a time */
+	ck_assert_uint_le(buf_bytes_held(p), 2 * 64 * BUF_SMALL_BYTES);
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 64), 0);
+	ck_assert(!buf_has_spare(p)); /* what the next turn reserves is no reason to begin again */
+	buf_put(p, b[0]);
+	buf_pool_free(p);
+}
+END_TEST
+
 /* A load that swings from turn to turn makes no system call. */
 START_TEST(swings_keep_their_memory)
 {
@@ -223,6 +252,7 @@ int main(void)
 	tcase_add_loop_test(t, ceilings_are_kept, 0, ARRAY_SIZE(ceilings));
 	tcase_add_test(t, memory_comes_back_after_a_peak);
 	tcase_add_test(t, swings_keep_their_memory);
+	tcase_add_test(t, an_idle_loop_gives_memory_back);
 	tcase_add_test(t, nth_get_fails_on_demand);
 	tcase_add_test(t, null_may_be_freed);
 	suite_add_tcase(s, t);
