@@ -71,6 +71,7 @@ void queue_consume(struct queue *q, struct buf_pool *pool, uint32_t n)
 	q->bytes -= n;
 	while (n > 0) {
 		struct buf *b = q->head;
+		LB_ASSERT(b != NULL);
 		uint32_t part = n < b->len ? n : b->len;
 
 		b->off += part;

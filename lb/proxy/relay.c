@@ -40,8 +40,7 @@ static enum sess_op op_send(enum side from)
 
 /* ---- reasons --------------------------------------------------------------------------------- */
 
-/* What a socket's error says of the peer on `side`. */
-static enum sess_end error_reason(struct session *s, enum side side, int error)
+enum sess_end relay_error_reason(const struct session *s, enum side side, int error)
 {
 	bool is_client = side == CLIENT;
 
@@ -85,14 +84,7 @@ void relay_on_timeout(struct session *s)
 		session_timeout(s, limit_ms - quiet_ms);
 		return;
 	}
-	if (!s->is_tunnel || !is_half_closed(s)) {
-		session_kill(s, SESS_END_IDLE);
-		return;
-	}
-	/* A FIN alone is no cause yet: what ends the connection is that nothing came after it. */
-	if (s->end == SESS_END_CLIENT_CLOSED || s->end == SESS_END_BACKEND_CLOSED)
-		s->end = SESS_END_NONE;
-	session_kill(s, SESS_END_HALF_CLOSED);
+	session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED : SESS_END_IDLE);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -114,12 +106,19 @@ static uint32_t flow_room(const struct session *s, const struct flow *f)
 	uint32_t limit = flow_limit(s, f);
 	const struct queue *q = f->kind == FLOW_HOLD ? &s->x->held : &f->queue;
 	uint32_t held = q->bytes + f->n_in_pipe;
+	bool is_tight = buf_is_tight(s->worker->loop->bufs);
 
 	if (held == 0)
-		return limit;
-	if (q->n_bufs >= MAX_BUFS || buf_is_tight(s->worker->loop->bufs) || held > limit / 2)
+		return is_tight ? BUF_SMALL_BYTES : limit;
+	if (q->n_bufs >= MAX_BUFS || is_tight || held > limit / 2)
 		return 0;
 	return limit - held;
+}
+
+/* A plain request that is over leaves its flow at an end, and its client there. */
+static bool has_ended(const struct flow *f)
+{
+	return f->is_eof && !f->keeps_open;
 }
 
 /* Nothing is received from `side` for now: its reset must be noticed all the same. */
@@ -127,7 +126,9 @@ void relay_watch_errors(struct session *s, enum side side)
 {
 	enum sess_op op = OP_ERR_CLIENT + side;
 
-	if (s->flow[side].is_eof || s->flow[side].is_sick || session_is_in_flight(s, op))
+	const struct flow *f = &s->flow[side];
+
+	if (has_ended(f) || f->is_sick || session_is_in_flight(s, op))
 		return;
 	loop_poll(s->worker->loop, s->fd[side], 0, session_start_op(s, op));
 }
@@ -136,8 +137,12 @@ void relay_read(struct session *s, enum side from)
 {
 	struct flow *f = &s->flow[from];
 
-	if (s->fd[from] < 0 || f->is_eof || session_is_in_flight(s, op_recv(from)))
+	if (s->fd[from] < 0 || session_is_in_flight(s, op_recv(from)))
 		return;
+	if (f->is_eof) {
+		relay_watch_errors(s, from);
+		return;
+	}
 	if (f->pipe != NULL || splice_wants(s, from))
 		splice_run(s, from);
 	else
@@ -154,7 +159,8 @@ void relay_read_buffered(struct session *s, enum side from)
 		relay_watch_errors(s, from);
 		return;
 	}
-	loop_recv(s->worker->loop, s->fd[from], room, f->is_bulk ? BUF_LARGE : BUF_SMALL,
+	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
+	loop_recv(s->worker->loop, s->fd[from], room, is_large ? BUF_LARGE : BUF_SMALL,
 		  session_start_op(s, op_recv(from)));
 }
 
@@ -174,6 +180,31 @@ static void judge_bulk(struct flow *f, const struct buf *b)
 	}
 }
 
+/* A body is malformed: that is answered, unless an answer is on its way already and can only be
+ * cut. */
+static void refuse_body(struct session *s, enum side from)
+{
+	struct flow *response = &s->flow[BACKEND];
+
+	if (from == CLIENT && s->state != SESS_RELAY) {
+		reply_error(s, SESS_END_BAD_REQUEST, "malformed chunked body");
+		return;
+	}
+	if (from == CLIENT) {
+		session_kill(s, SESS_END_BAD_REQUEST);
+		return;
+	}
+	backend_count_failure(s->backend, s->worker->id);
+	if (response->n_sent == 0 && !session_is_in_flight(s, op_send(BACKEND))) {
+		queue_clear(&response->queue, s->worker->loop->bufs);
+		reply_error(s, SESS_END_BAD_RESPONSE, "malformed chunked body from the backend");
+		return;
+	}
+	/* What came before is delivered, then the client is reset (finish()). */
+	session_blame(s, SESS_END_BAD_RESPONSE);
+	response->is_reset = true;
+}
+
 /* Lets the bytes of a plain message's body pass, and nothing behind it. */
 static void take_body(struct session *s, enum side from, struct buf *b)
 {
@@ -187,12 +218,8 @@ static void take_body(struct session *s, enum side from, struct buf *b)
 
 	f->is_eof = true;
 	session_cancel_op(s, op_recv(from));
-	if (v == BODY_BAD && from == CLIENT && s->state != SESS_RELAY)
-		reply_error(s, SESS_END_BAD_REQUEST, "malformed chunked body");
-	else if (v == BODY_BAD) /* an answer is on its way already: it can only be cut */
-		session_kill(s, from == CLIENT ? SESS_END_BAD_REQUEST : SESS_END_BAD_RESPONSE);
-	else if (from == BACKEND)
-		session_blame(s, SESS_END_COMPLETED);
+	if (v == BODY_BAD)
+		refuse_body(s, from);
 }
 
 void relay_take(struct session *s, enum side from, struct buf *b)
@@ -233,6 +260,8 @@ void relay_on_recv(struct session *s, enum side from, const struct completion *c
 		relay_source_ended(s, from, c->res);
 		return;
 	}
+	if (c->more && buf_is_tight(s->worker->loop->bufs))
+		session_cancel_op(s, op_recv(from)); /* it was armed when there was room for more */
 	if (c->more || s->state == SESS_DEAD)
 		return;
 	relay_read(s, from);
@@ -253,8 +282,11 @@ static void stop_sending_to(struct session *s, enum side side)
 		queue_clear(&f->queue, s->worker->loop->bufs);
 	splice_drop(s, from);
 	session_cancel_op(s, op_recv(from));
-	if (!session_is_in_flight(s, op_recv(from)) && s->state == SESS_RELAY)
+	if (s->state != SESS_RELAY)
+		return;
+	if (!session_is_in_flight(s, op_recv(from)))
 		relay_watch_errors(s, from);
+	relay_watch_time(s); /* half closed from here on */
 }
 
 void relay_on_error_poll(struct session *s, enum side side, const struct completion *c)
@@ -289,14 +321,12 @@ void relay_source_ended(struct session *s, enum side from, int error)
 		return;
 	f->is_eof = true;
 	s->active_ms = loop_now_ms(s->worker->loop);
-	if (error < 0) {
+	if (error < 0 || f->is_broken) {
 		f->is_reset = true;
-		session_blame(s, error_reason(s, from, error));
+		session_blame(s, relay_error_reason(s, from, error));
 		stop_sending_to(s, from);
-	} else if (f->kind == FLOW_BODY && from == BACKEND &&
-		   body_is_until_close(&s->x->body[BACKEND])) {
-		session_blame(s, SESS_END_COMPLETED);
-	} else {
+	} else if (!(f->kind == FLOW_BODY && from == BACKEND &&
+		     body_is_until_close(&s->x->body[BACKEND]))) {
 		session_blame(s, from == CLIENT ? SESS_END_CLIENT_CLOSED : SESS_END_BACKEND_CLOSED);
 	}
 	if (s->state != SESS_RELAY)
@@ -314,6 +344,8 @@ static void finish(struct session *s)
 
 	if (client_was_reset || backend_was_reset)
 		reply_reset(s, client_was_reset ? BACKEND : CLIENT);
+	else if (s->is_tunnel && !s->flow[BACKEND].is_eof)
+		reply_reset(s, BACKEND); /* nobody is there for what it sends: as without lb */
 	else if (!s->flow[CLIENT].is_eof || s->flow[CLIENT].keeps_open)
 		reply_linger(s); /* unread bytes would turn our close into a reset */
 	else
@@ -344,6 +376,8 @@ void relay_check(struct session *s)
 	bool is_request_over = flow_is_over(s, CLIENT);
 	bool is_response_over = flow_is_over(s, BACKEND);
 	/* A plain exchange ends with its response, whatever of the request was read. */
+	if (!s->is_tunnel && s->flow[BACKEND].is_shut)
+		session_blame(s, SESS_END_COMPLETED);
 	if (is_response_over && (is_request_over || !s->is_tunnel))
 		finish(s);
 }
@@ -357,10 +391,14 @@ void relay_send(struct session *s, enum side from)
 
 	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)))
 		return;
-	/* After the destination's FIN io_uring cannot wait for room there: then the worker does. */
+	/*
+	 * After the destination's FIN io_uring cannot wait for room there: then the worker does. (A
+	 * plain request that is over is no FIN.)
+	 */
 	const struct flow *back = &s->flow[side_other(from)];
+	bool has_fin = has_ended(back) || back->is_sick;
 	int n = queue_iov(&f->queue, iov);
-	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n, back->is_eof || back->is_sick,
+	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n, has_fin,
 		  session_start_op(s, op_send(from)));
 }
 
@@ -375,8 +413,21 @@ void relay_count_sent(struct session *s, enum side from, uint32_t n)
 
 void relay_sending_failed(struct session *s, enum side from, int error)
 {
-	session_blame(s, error_reason(s, side_other(from), error));
-	stop_sending_to(s, side_other(from));
+	enum side to = side_other(from);
+
+	/* A backend may answer a plain request and close without reading its body to the end. */
+	bool may_be_answered = !s->is_tunnel && to == BACKEND && error != -ETIMEDOUT;
+
+	/*
+	 * The kernel tells an error once. A broken pipe says that it was told before: then a
+	 * tunnel's receive has it, and the reason. After any other, reading on will end as if there
+	 * had been a FIN.
+	 */
+	bool is_told_elsewhere = error == -EPIPE && s->is_tunnel && !s->flow[to].is_eof;
+	if (!may_be_answered && !is_told_elsewhere)
+		session_blame(s, relay_error_reason(s, to, error));
+	s->flow[to].is_broken = error != -EPIPE;
+	stop_sending_to(s, to);
 	relay_check(s);
 }
 
@@ -400,7 +451,9 @@ void relay_on_send(struct session *s, enum side from, const struct completion *c
 		return;
 
 	relay_send(s, from);
-	if (s->state == SESS_RELAY && !session_is_in_flight(s, op_recv(from)))
+	/* A body goes on while its response is awaited. */
+	bool may_read = s->state == SESS_RELAY || (s->state == SESS_UPGRADE && from == CLIENT);
+	if (may_read && !session_is_in_flight(s, op_recv(from)))
 		relay_read(s, from);
 	if (queue_is_empty(&f->queue))
 		relay_check(s);

@@ -30,6 +30,9 @@ void relay_source_ended(struct session *s, enum side from, int error);
 /* A send (or splice) of what came from `from` failed: its destination takes no more. */
 void relay_sending_failed(struct session *s, enum side from, int error);
 
+/* What a negative errno of the socket on `side` says of the peer there. */
+enum sess_end relay_error_reason(const struct session *s, enum side side, int error);
+
 /* Starts a send of what is queued from `from`, if none is in flight. */
 void relay_send(struct session *s, enum side from);
 

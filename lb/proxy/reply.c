@@ -4,6 +4,7 @@
  *
  *   answer    send lb's response --> FIN --> read and drop, at most 2 s or 64 KiB --> close
  *   linger                           (FIN passed on) read and drop ...
+ *             (but not before the client's kernel has all that was sent, for 30 s at most)
  *   reset     wait until the peer's kernel has acknowledged all --> RST to both sides
  *
  * Thread: owner worker.
@@ -21,23 +22,39 @@
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/relay.h"
+#include "proxy/splice.h"
 #include "proxy/worker.h"
 
 /* RFC 9112, 9.6 asks for a while; these are the design's numbers (section 7). */
 #define LINGER_MS 2000
 #define LINGER_BYTES (64u << 10)
 
-/* How often delivery is looked at before a reset, and for how long. */
-#define RESET_LOOK_MS 5
-#define RESET_WAIT_MS 30000
+/* How often delivery is looked at before a close that may reset, and for how long. */
+#define DELIVERY_LOOK_MS 5
+#define DELIVERY_WAIT_MS 30000
 
-/* Reads on, only to drop it. */
-static void drop_more(struct session *s)
+/* Looks again soon at first, then ever more seldom. */
+static void look_again(struct session *s, uint64_t waited_ms)
 {
-	if (s->flow[CLIENT].is_eof || session_is_in_flight(s, OP_RECV_CLIENT))
+	session_timeout(s, waited_ms < 100 ? DELIVERY_LOOK_MS : waited_ms / 10);
+}
+
+static uint64_t waited_ms(const struct session *s)
+{
+	return loop_now_ms(s->worker->loop) - s->active_ms;
+}
+
+/*
+ * Reads on, only to drop it: a peer that is stuck in writing would never read its last words, and
+ * unread bytes make a close a reset.
+ */
+static void drop_more(struct session *s, enum side side)
+{
+	enum sess_op op = OP_RECV_CLIENT + side;
+
+	if (s->flow[side].is_eof || session_is_in_flight(s, op))
 		return;
-	loop_recv(s->worker->loop, s->fd[CLIENT], LINGER_BYTES - s->drain_bytes + 1, BUF_SMALL,
-		  session_start_op(s, OP_RECV_CLIENT));
+	loop_recv(s->worker->loop, s->fd[side], LINGER_BYTES, BUF_SMALL, session_start_op(s, op));
 }
 
 /* The answer is out and its end passed on: only the client's own close is missing. */
@@ -49,8 +66,9 @@ static void linger(struct session *s)
 	}
 	s->flow[CLIENT].is_eof =
 		false; /* a plain request's body was over; the client's side is not */
+	s->active_ms = loop_now_ms(s->worker->loop);
 	session_timeout(s, LINGER_MS);
-	drop_more(s);
+	drop_more(s, CLIENT);
 }
 
 /* Leaves the relay or the handshake behind: of the backend nothing more is wanted. */
@@ -61,6 +79,11 @@ static void begin(struct session *s, enum sess_end end)
 	session_cancel_side(s, BACKEND);
 	session_cancel_op(s, OP_ERR_CLIENT);
 	session_cancel_op(s, OP_FILL_CLIENT);
+	/* What waits for the backend, a body that came with its head say, has nowhere to go. */
+	s->flow[CLIENT].is_dead = true;
+	splice_drop(s, CLIENT);
+	if (!session_is_in_flight(s, OP_SEND_BACKEND))
+		queue_clear(&s->flow[CLIENT].queue, s->worker->loop->bufs);
 }
 
 void reply_linger(struct session *s)
@@ -94,6 +117,7 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	LB_ASSERT(n > 0);
 	b->len = (uint32_t)n;
 	s->status = (uint16_t)status;
+	s->active_ms = loop_now_ms(w->loop);
 	begin(s, end);
 	queue_push(&s->flow[BACKEND].queue, w->loop->bufs, b);
 	s->flow[BACKEND].kind = FLOW_RAW;
@@ -127,7 +151,8 @@ void reply_reset(struct session *s, enum side side)
 	session_blame(s, SESS_END_BACKEND_RESET);
 	session_set_state(s, SESS_DRAIN);
 	s->active_ms = loop_now_ms(s->worker->loop);
-	session_timeout(s, RESET_LOOK_MS);
+	session_timeout(s, DELIVERY_LOOK_MS);
+	drop_more(s, side);
 }
 
 bool reply_needs_backend(const struct session *s)
@@ -135,46 +160,73 @@ bool reply_needs_backend(const struct session *s)
 	return s->must_reset; /* perhaps it is the backend that is to be reset */
 }
 
-void reply_on_timeout(struct session *s)
+/*
+ * Whether the peers' kernels have all that is meant for them: from then on a reset (lb's own, or
+ * that of a close with bytes unread) takes nothing away.
+ */
+static bool are_last_words_out(const struct session *s)
 {
 	struct loop *l = s->worker->loop;
 
-	if (!s->must_reset) {
-		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
-		return;
-	}
-	bool is_delivered = true;
+	if (!s->must_reset)
+		return queue_is_empty(&s->flow[BACKEND].queue) &&
+		       sock_is_delivered(l, s->fd[CLIENT]);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
 		if (!s->flow[side].is_reset && !sock_is_delivered(l, s->fd[side]))
-			is_delivered = false;
+			return false;
+	return true;
+}
 
-	uint64_t waited_ms = loop_now_ms(l) - s->active_ms;
-	if (is_delivered || waited_ms > RESET_WAIT_MS)
-		session_kill(s, SESS_END_BACKEND_RESET);
+void reply_on_timeout(struct session *s)
+{
+	uint64_t waited = waited_ms(s);
+
+	if (are_last_words_out(s) || waited > DELIVERY_WAIT_MS)
+		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
-		session_timeout(s, waited_ms < 100 ? RESET_LOOK_MS : waited_ms / 10);
+		look_again(s, waited);
+}
+
+/* Waiting to reset: the timer looks whether what was sent is delivered (reply_on_timeout). */
+static void drop_before_reset(struct session *s, enum side side, const struct completion *c)
+{
+	struct flow *f = &s->flow[side];
+
+	if (c->res <= 0 && c->res != -ECANCELED && c->res != -ENOBUFS) {
+		f->is_eof = true;
+		f->is_reset = c->res < 0;
+	}
+	if (!c->more)
+		drop_more(s, side);
 }
 
 void reply_on_recv(struct session *s, enum side side, const struct completion *c)
 {
+	struct flow *f = &s->flow[side];
+
 	if (c->buf != NULL)
 		buf_put(s->worker->loop->bufs, c->buf);
-	if (side == BACKEND || s->must_reset)
+	if (s->must_reset) {
+		drop_before_reset(s, side, c);
+		return;
+	}
+	if (side == BACKEND)
 		return;
 	if (c->res == -ECANCELED || c->res == -ENOBUFS) { /* one of the relay's, or no buffer */
-		drop_more(s);
+		drop_more(s, side);
 		return;
 	}
 	if (c->res > 0)
 		s->drain_bytes += (uint32_t)c->res;
 	else if (c->res == 0)
-		s->flow[CLIENT].is_eof = true;
+		f->is_eof = true;
 
 	bool is_answered = s->flow[BACKEND].is_shut || s->flow[BACKEND].is_dead;
-	if (s->drain_bytes > LINGER_BYTES || c->res < 0 || (s->flow[CLIENT].is_eof && is_answered))
+	bool is_enough = s->drain_bytes > LINGER_BYTES && are_last_words_out(s);
+	if (is_enough || c->res < 0 || (f->is_eof && is_answered))
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 	else if (!c->more)
-		drop_more(s);
+		drop_more(s, side);
 }
 
 void reply_on_send(struct session *s, enum side from, const struct completion *c)

@@ -9,6 +9,7 @@
 #include "proxy/session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "balance/backend.h"
@@ -167,10 +168,36 @@ void session_cancel_side(struct session *s, enum side side)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* Causes that cut a tunnel short, one of whose sides may have ended properly before. */
+static bool is_cutting(enum sess_end why)
+{
+	return why == SESS_END_STOP || why == SESS_END_ADMIN || why == SESS_END_HALF_CLOSED ||
+	       why == SESS_END_CLIENT_VANISHED || why == SESS_END_BACKEND_VANISHED ||
+	       why == SESS_END_CLIENT_STALLED || why == SESS_END_BACKEND_STALLED;
+}
+
 void session_blame(struct session *s, enum sess_end why)
 {
-	if (s->end == SESS_END_NONE)
+	/* A FIN alone is no end: the other direction may flow on for as long as it likes. */
+	bool is_fin_only = s->state == SESS_RELAY &&
+			   (s->end == SESS_END_CLIENT_CLOSED || s->end == SESS_END_BACKEND_CLOSED);
+
+	if (s->end == SESS_END_NONE || (is_fin_only && is_cutting(why)))
 		s->end = (uint8_t)why;
+}
+
+/*
+ * Whether the stream towards `side` ends in the middle. Closed, that would look whole: a body until
+ * close is told from half of one by how its connection ends, and so is any stream of mode tcp.
+ */
+static bool is_cut_short(const struct session *s, enum side side)
+{
+	const struct flow *f = &s->flow[side_other(side)];
+
+	if (s->state != SESS_RELAY || f->is_shut || f->is_dead)
+		return false;
+	return f->is_reset || !queue_is_empty(&f->queue) || f->n_in_pipe > 0 ||
+	       (!s->is_tunnel && side == CLIENT);
 }
 
 void session_kill(struct session *s, enum sess_end why)
@@ -178,6 +205,9 @@ void session_kill(struct session *s, enum sess_end why)
 	if (s->state == SESS_DEAD)
 		return;
 	session_blame(s, why);
+	for (enum side side = CLIENT; side < N_SIDES; side++)
+		if (is_cut_short(s, side))
+			s->is_cut |= (uint8_t)(1u << side);
 	for (enum sess_op op = 0; op < SESS_N_OPS; op++)
 		session_cancel_op(s, op);
 	session_set_state(s, SESS_DEAD);
@@ -190,7 +220,7 @@ void session_close_backend(struct session *s)
 {
 	if (s->fd[BACKEND] >= 0) {
 		LB_ASSERT(!is_side_in_flight(s, BACKEND));
-		if (s->must_reset)
+		if (s->must_reset || s->is_cut & 1u << BACKEND)
 			sock_reset_on_close(s->worker->loop, s->fd[BACKEND]);
 		loop_close(s->worker->loop, s->fd[BACKEND]);
 		s->fd[BACKEND] = -1;
@@ -246,7 +276,7 @@ void session_bury(struct session *s)
 		report(s);
 
 	session_close_backend(s);
-	if (s->must_reset)
+	if (s->must_reset || s->is_cut & 1u << CLIENT)
 		sock_reset_on_close(w->loop, s->fd[CLIENT]);
 	loop_close(w->loop, s->fd[CLIENT]);
 	for (enum side from = CLIENT; from < N_SIDES; from++) {
@@ -276,10 +306,7 @@ struct session *session_new(struct worker *w, struct listen_socket *from, int fd
 
 	if (x != NULL && slab_reserve(w->sessions, 1) == 0)
 		s = slab_get(w->sessions);
-	if (s == NULL || loop_peername(w->loop, fd, &sa) < 0) {
-		/* Out of memory, or gone before it was looked at. */
-		if (s != NULL)
-			slab_put(w->sessions, s);
+	if (s == NULL) { /* out of memory */
 		if (x != NULL)
 			worker_return_exchange(w, x);
 		loop_close(w->loop, fd);
@@ -296,7 +323,10 @@ struct session *session_new(struct worker *w, struct listen_socket *from, int fd
 	s->start_ns = loop_now_ns(w->loop);
 	s->active_ms = loop_now_ms(w->loop);
 	s->is_http = from->pl->conf->mode == CONF_MODE_HTTP;
-	addr_from_sockaddr((struct sockaddr *)&sa, &s->client);
+	bool is_there = loop_peername(w->loop, fd, &sa) == 0;
+	s->client = (struct addr){ .family = AF_INET }; /* 0.0.0.0: not known any more */
+	if (is_there)
+		addr_from_sockaddr((struct sockaddr *)&sa, &s->client);
 	list_init(&s->link);
 	timer_init(&s->timer, on_timeout);
 	s->flow[CLIENT].kind = FLOW_HOLD;
@@ -307,7 +337,9 @@ struct session *session_new(struct worker *w, struct listen_socket *from, int fd
 	counter_add(&w->stats->accepted, 1);
 	counter_add(&w->stats->active, 1);
 	counter_add(&w->stats->handshaking, 1);
-	if (s->is_http)
+	if (!is_there) /* reset before it was looked at */
+		session_kill(s, SESS_END_CLIENT_RESET);
+	else if (s->is_http)
 		request_start(s);
 	else
 		upstream_start_tcp(s);
@@ -342,18 +374,25 @@ static void on_recv(struct session *s, enum side side, const struct completion *
 
 static void on_send(struct session *s, enum side from, const struct completion *c)
 {
-	if (s->state == SESS_DRAIN)
+	if (s->state == SESS_DRAIN) {
 		reply_on_send(s, from, c);
-	else
-		relay_on_send(s, from, c);
+		return;
+	}
+	relay_on_send(s, from, c);
+	if (s->state == SESS_UPGRADE && from == CLIENT)
+		upstream_on_sent(s);
 }
 
 static void on_error_poll(struct session *s, enum side side, const struct completion *c)
 {
+	if (s->state == SESS_DEAD || s->state == SESS_DRAIN || c->res == -ECANCELED)
+		return;
 	if (s->state == SESS_RELAY && s->is_tunnel)
 		relay_on_error_poll(s, side, c);
-	else if (s->state != SESS_DEAD && s->state != SESS_DRAIN && c->res != -ECANCELED)
+	else if (c->res < 0 || c->res & (POLLERR | POLLHUP))
 		upstream_on_error_poll(s, side);
+	else /* its FIN: it may still wait for a response */
+		s->flow[side].is_sick = true;
 }
 
 void session_on_completion(void *arg, const struct completion *c)

@@ -103,6 +103,7 @@ struct flow {
 	bool is_dead : 1;    /* the destination takes no more; what comes is dropped */
 	bool keeps_open : 1; /* the end of this flow is not passed on (a plain request) */
 	bool is_sick : 1;    /* a poll told of the source's end or error: reading will find it */
+	bool is_broken : 1;  /* a send found that the source has reset: its end is no FIN */
 	bool is_dirty : 1;   /* something to send at the end of the turn */
 };
 
@@ -110,16 +111,17 @@ struct flow {
 struct session {
 	/* the first cache line: what every completion looks at */
 	uint8_t state;      /* enum sess_state; written by session_set_state() only */
-	uint8_t end;        /* enum sess_end: the first cause, kept */
+	uint8_t end;        /* enum sess_end: the first cause (session_blame()) */
 	uint16_t status;    /* the HTTP status the client got; 0: none */
 	uint16_t in_flight; /* 1u << enum sess_op */
 	bool is_http : 1;
-	bool is_tunnel : 1;    /* relaying after an upgrade, or in tcp mode */
-	bool is_dirty : 1;     /* in the worker's list */
-	bool must_reset : 1;   /* the sides are reset, not closed, at the burial */
-	bool is_refused : 1;   /* lb itself answered */
-	bool has_place : 1;    /* the backend's place is held: to be given back */
-	int fd[N_SIDES];       /* -1: none */
+	bool is_tunnel : 1;  /* relaying after an upgrade, or in tcp mode */
+	bool is_dirty : 1;   /* in the worker's list */
+	bool must_reset : 1; /* the sides are reset, not closed, at the burial */
+	uint8_t is_cut : 2;  /* 1u << side: what was under way to it is cut short, so it is reset */
+	bool is_refused : 1; /* lb itself answered */
+	bool has_place : 1;  /* the backend's place is held: to be given back */
+	int fd[N_SIDES];     /* -1: none */
 	struct worker *worker; /* borrows */
 	struct session *next_dirty;
 	struct backend *backend; /* counted */
@@ -165,7 +167,10 @@ const char *session_state_name(const struct session *s);
 /* Moves to `to`; asserts that the table allows it, and stops the old state's timer. */
 void session_set_state(struct session *s, enum sess_state to);
 
-/* Remembers why it ends, unless a reason is known already. */
+/*
+ * Remembers why it ends, unless a reason is known already. That a side of a tunnel has closed its
+ * direction gives way to what cuts the other one short.
+ */
 void session_blame(struct session *s, enum sess_end why);
 
 /* Closes both sides as soon as nothing is in flight. */

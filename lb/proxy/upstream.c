@@ -30,6 +30,9 @@
 #include "proxy/reply.h"
 #include "proxy/worker.h"
 
+/* Interim responses that a client does not take: what goes beyond is no use to anybody. */
+#define MAX_INTERIM_BYTES (64u << 10)
+
 /* ---- picking --------------------------------------------------------------------------------- */
 
 /* No backend is left to try: the last try says what the client gets. */
@@ -249,10 +252,22 @@ static void read_response(struct session *s)
 		  session_start_op(s, OP_RECV_BACKEND));
 }
 
-static uint32_t response_limit_ms(const struct session *s)
+/* Whether a plain request's body is still on its way: then nobody can expect a response. */
+static bool is_sending(const struct session *s)
 {
-	return s->x->upgrade.kind == UPGRADE_NONE ? s->x->conf->response_ms
-						  : s->x->conf->upgrade_ms;
+	return s->x->upgrade.kind == UPGRADE_NONE &&
+	       (!s->flow[CLIENT].is_eof || !queue_is_empty(&s->flow[CLIENT].queue)) &&
+	       !s->flow[CLIENT].is_dead;
+}
+
+/* How long it may be quiet: while the request is on its way, or until the response begins. */
+static uint32_t wait_limit_ms(const struct session *s)
+{
+	const struct conf_pool *c = s->x->conf;
+
+	if (is_sending(s))
+		return c->body_ms;
+	return s->x->upgrade.kind == UPGRADE_NONE ? c->response_ms : c->upgrade_ms;
 }
 
 static void connected(struct session *s)
@@ -270,7 +285,7 @@ static void connected(struct session *s)
 	session_set_state(s, SESS_UPGRADE);
 	http1_init_response(&s->x->resp);
 	s->active_ms = loop_now_ms(s->worker->loop);
-	session_timeout(s, response_limit_ms(s));
+	session_timeout(s, wait_limit_ms(s));
 	relay_send(s, CLIENT);
 	read_response(s);
 }
@@ -307,7 +322,9 @@ void upstream_on_client_recv(struct session *s, const struct completion *c)
 			return;
 		}
 		f->is_eof = true;
-		session_blame(s, SESS_END_CLIENT_CLOSED);
+		if (!s->is_http) /* a plain request is over with its body: who half-closes still
+				    waits */
+			session_blame(s, SESS_END_CLIENT_CLOSED);
 	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
 		session_kill(s, SESS_END_CLIENT_RESET);
 		return;
@@ -337,6 +354,10 @@ static bool pass_interim(struct session *s)
 	struct exchange *x = s->x;
 	struct buf *rest;
 
+	if (s->flow[BACKEND].queue.bytes > MAX_INTERIM_BYTES) {
+		fail_response(s, SESS_END_BAD_RESPONSE, "too many interim responses");
+		return false;
+	}
 	if (head_cut_rest(x->head[BACKEND], s->worker->loop->bufs, x->resp.head_len, &rest) < 0) {
 		session_kill(s, SESS_END_BACKEND_CLOSED);
 		return false;
@@ -404,7 +425,6 @@ static void accept_response(struct session *s)
 	session_set_state(s, SESS_RELAY);
 	if (body_is_done(&x->body[BACKEND])) {
 		f->is_eof = true;
-		session_blame(s, SESS_END_COMPLETED);
 		if (rest != NULL)
 			buf_put(w->loop->bufs, rest);
 	} else if (rest != NULL) {
@@ -470,10 +490,13 @@ void upstream_on_recv(struct session *s, const struct completion *c)
 {
 	struct exchange *x = s->x;
 
-	if (c->res <= 0 && c->res != -ENOBUFS) {
+	if (c->res == 0) {
 		fail_response(s, SESS_END_BAD_RESPONSE,
-			      c->res == 0 ? "the backend closed before its response was whole"
-					  : "the backend reset before its response was whole");
+			      "the backend closed before its response was whole");
+		return;
+	}
+	if (c->res < 0 && c->res != -ENOBUFS) {
+		fail_response(s, relay_error_reason(s, BACKEND, c->res), NULL);
 		return;
 	}
 	if (c->res > 0) {
@@ -498,13 +521,20 @@ void upstream_on_timeout(struct session *s)
 		return;
 	}
 
-	/* While a plain request's body is on its way the response is not late. */
 	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - s->active_ms;
-	bool is_sending = s->x->upgrade.kind == UPGRADE_NONE &&
-			  (!s->flow[CLIENT].is_eof || !queue_is_empty(&s->flow[CLIENT].queue));
-	if (is_sending && quiet_ms < s->x->conf->body_ms) {
-		session_timeout(s, s->x->conf->body_ms - quiet_ms);
-		return;
-	}
-	fail_response(s, SESS_END_RESPONSE_TIMEOUT, NULL);
+	uint32_t limit_ms = wait_limit_ms(s);
+
+	if (quiet_ms < limit_ms)
+		session_timeout(s, limit_ms - quiet_ms);
+	else if (is_sending(s) && queue_is_empty(&s->flow[CLIENT].queue))
+		/* It is the client that stalls, its body is not whole. */
+		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
+	else
+		fail_response(s, SESS_END_RESPONSE_TIMEOUT, NULL);
+}
+
+void upstream_on_sent(struct session *s)
+{
+	if (s->x->upgrade.kind == UPGRADE_NONE && !is_sending(s))
+		session_timeout(s, wait_limit_ms(s));
 }

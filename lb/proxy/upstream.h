@@ -29,3 +29,6 @@ void upstream_on_recv(struct session *s, const struct completion *c);
 void upstream_on_error_poll(struct session *s, enum side side);
 
 void upstream_on_timeout(struct session *s);
+
+/* Some of the request was sent: when it is the last of it, the wait for the response begins. */
+void upstream_on_sent(struct session *s);

@@ -32,8 +32,6 @@
 /* How soon a refused send is tried again; a guess, never tuned. */
 #define SEND_AGAIN_MS 5
 
-#define MAX_SESSIONS (1u << 26)
-
 static void on_turn_end(void *arg);
 static void on_retry(struct timer *t, void *arg);
 static void on_walk(struct timer *t, void *arg);
@@ -63,8 +61,9 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	timer_init(&w->walk_timer, on_walk);
 	w->loop->timers.arg = w;
 
-	w->sessions = slab_new("session", sizeof(struct session), MAX_SESSIONS);
-	w->exchanges = slab_new("exchange", sizeof(struct exchange), MAX_SESSIONS);
+	/* A session has a place first, and no more exchanges than sessions are lent. */
+	w->sessions = slab_new("session", sizeof(struct session), o->max_sessions);
+	w->exchanges = slab_new("exchange", sizeof(struct exchange), o->max_sessions);
 	w->sockets = slab_new("listen_socket", sizeof(struct listen_socket), 1u << 16);
 	w->pipes = pipe_pool_new(w->loop, o->max_pipes);
 	w->stats = aligned_alloc(_Alignof(struct worker_stats), sizeof(*w->stats));

@@ -315,6 +315,7 @@ struct slab *slab_free(struct slab *s)
 	if (s->n_used != 0)
 		objects_left(s);
 
+	LB_ASSERT(s->n_seen == 0 || s->place != NULL);
 	for (uint32_t i = 0; i < s->n_seen; i++) {
 		struct place *pl = &s->place[i];
 		if (pl->chunk != NULL)
