@@ -29,6 +29,7 @@ static const struct {
 	uint32_t bytes, n_per_chunk;
 } classes[BUF_N_CLASSES] = {
 	[BUF_SMALL] = { BUF_SMALL_BYTES, 64 },
+	[BUF_HEAD] = { BUF_HEAD_BYTES, 12 },
 	[BUF_LARGE] = { BUF_LARGE_BYTES, 4 },
 };
 
@@ -175,16 +176,13 @@ void buf_trim(struct buf_pool *p)
 	}
 }
 
-/*
- * How many more gets of this class are allowed. Large ones go to bulk only while the pool is not
- * tight; what is left beyond that is for heads.
- */
+/* How many more gets of this class are allowed. */
 static uint32_t room(const struct buf_pool *p, enum buf_class class)
 {
 	size_t most = 2 * p->soft_bytes / classes[class].bytes;
 	uint32_t n_lent = p->class[class].n_lent;
 
-	if (class == BUF_SMALL || most > UINT32_MAX)
+	if (class != BUF_LARGE || most > UINT32_MAX)
 		return UINT32_MAX;
 	return most > n_lent ? (uint32_t)most - n_lent : 0;
 }

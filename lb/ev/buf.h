@@ -10,8 +10,9 @@
  *
  * The pool has a ceiling. From there on buf_is_tight() tells whoever already holds buffers to stop
  * reading, and bulk to do without large ones (of which there are never more than twice the
- * ceiling). A small one is always to be had: those who do not read must not starve a connection
- * that holds nothing.
+ * ceiling). The others are always to be had: those who do not read, and those who do not finish
+ * their heads, must not starve a connection that holds nothing. They are bounded by the number of
+ * sessions.
  *
  * Thread: the loop's. Layer: ev.
  */
@@ -24,13 +25,16 @@
 
 enum buf_class {
 	BUF_SMALL, /* BUF_SMALL_BYTES: what a quiet connection receives into */
-	BUF_LARGE, /* BUF_LARGE_BYTES: for directions that prove to be bulk, and for large heads */
+	BUF_HEAD,  /* BUF_HEAD_BYTES: a head that a small one cannot hold */
+	BUF_LARGE, /* BUF_LARGE_BYTES: for directions that prove to be bulk */
 	BUF_N_CLASSES,
 };
 
 /* Measured: 4 KiB buffers cost a 1 MB message three times the CPU of large ones (design, 3). */
 #define BUF_SMALL_BYTES 4096u
 #define BUF_LARGE_BYTES 65536u
+/* 16 KiB of a head, a receive, and what lb adds to it (proto/forward.h). */
+#define BUF_HEAD_BYTES 21504u
 
 struct buf_chunk;
 

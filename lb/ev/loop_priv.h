@@ -84,7 +84,6 @@ int sys_listen(struct loop *l, int fd, int backlog);
 int sys_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret);
 int sys_accept_now(struct loop *l, int fd);
 int sys_shutdown(struct loop *l, int fd, int how);
-void sys_close(struct loop *l, int fd);
 int sys_pipe(struct loop *l, int fds[2], size_t bytes);
 ssize_t sys_splice(struct loop *l, int from, int to, size_t n);
 int sys_pass_fd(struct loop *l, int chan, int fd, uint64_t number);

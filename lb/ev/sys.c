@@ -102,12 +102,6 @@ int sys_shutdown(struct loop *l, int fd, int how)
 	return shutdown(fd, how) < 0 ? -errno : 0;
 }
 
-void sys_close(struct loop *l, int fd)
-{
-	(void)l;
-	(void)close(fd);
-}
-
 int sys_pipe(struct loop *l, int fds[2], size_t bytes)
 {
 	(void)l;

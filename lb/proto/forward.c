@@ -153,7 +153,7 @@ static void out_upgrade_tokens(struct out *o, const struct http1_head *h, const 
 
 	for (size_t i = 0; http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &i, &list);) {
 		while (http1_next_token(&list, &token)) {
-			if (upgrade_is_http2(token))
+			if (!upgrade_is_passed(token))
 				continue;
 			out_add(o, separator);
 			out_add(o, token);

@@ -6,9 +6,11 @@
  */
 #include "proto/upgrade.h"
 
+#include "proto/octet.h"
+
 #define VERSION SLICE("13")
 
-bool upgrade_is_http2(struct slice token)
+static bool is_http2(struct slice token)
 {
 	static const struct slice names[] = {
 		{ .p = "h2c", .n = 3 },
@@ -21,6 +23,28 @@ bool upgrade_is_http2(struct slice token)
 		if (slice_eq_nocase(token, names[i]))
 			return true;
 	return false;
+}
+
+static bool is_token(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!octet_is((uint8_t)s.p[i], OCTET_TOKEN))
+			return false;
+	return s.n > 0;
+}
+
+bool upgrade_is_passed(struct slice element)
+{
+	const char *slash = element.n > 0 ? memchr(element.p, '/', element.n) : NULL;
+	struct slice name = element;
+
+	if (slash != NULL) {
+		name.n = (size_t)(slash - element.p);
+		struct slice version = { .p = slash + 1, .n = element.n - name.n - 1 };
+		if (!is_token(version))
+			return false;
+	}
+	return is_token(name) && !is_http2(element);
 }
 
 static void refuse(struct upgrade *u, uint16_t status, const char *why)
@@ -89,7 +113,7 @@ void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t 
 				judge_websocket(u, h, buf);
 				return;
 			}
-			is_other |= !upgrade_is_http2(token);
+			is_other |= upgrade_is_passed(token);
 		}
 	}
 	/* A server may always ignore an Upgrade; with a body it has to, or two protocols overlap.
@@ -123,6 +147,10 @@ const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *
 		return "a 101 that nobody asked for";
 	if (h->minor == 0)
 		return "a 101 in HTTP/1.0";
+	/* RFC 9110, 8.6 and RFC 9112, 6.1: it has no body, and one that says so means another
+	 * thing. */
+	if (h->content_length >= 0 || h->is_chunked)
+		return "a 101 with a body";
 	if (!http1_has_token(h, buf, HTTP1_FIELD_CONNECTION, SLICE("upgrade")))
 		return "a 101 whose Connection does not name upgrade";
 	if (u->kind == UPGRADE_WEBSOCKET) {
@@ -130,8 +158,13 @@ const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *
 			return "a 101 whose Upgrade is not websocket";
 		return judge_accept(u, h, buf);
 	}
-	if (!http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &iter, &list) ||
-	    !http1_next_token(&list, &token) || upgrade_is_http2(token))
-		return "a 101 without Upgrade";
-	return NULL;
+	bool has_any = false;
+	while (http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &iter, &list)) {
+		while (http1_next_token(&list, &token)) {
+			if (!upgrade_is_passed(token))
+				return "a 101 to a protocol that was not asked for";
+			has_any = true;
+		}
+	}
+	return has_any ? NULL : "a 101 without Upgrade";
 }

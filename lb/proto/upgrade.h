@@ -44,5 +44,8 @@ void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t 
 const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
 			      const uint8_t *buf) LB_MUST_CHECK;
 
-/* Whether a token of Upgrade is one that lb never passes on: HTTP/2's. */
-bool upgrade_is_http2(struct slice token);
+/*
+ * Whether an element of Upgrade is passed on: a protocol as RFC 9110, 7.8 has it (a token, perhaps
+ * with a version behind a slash), and not HTTP/2's, which no relay could follow.
+ */
+bool upgrade_is_passed(struct slice element);

@@ -31,6 +31,7 @@ struct exchange {
 	struct pick pick;    /* the key, and the backends tried */
 	uint32_t n_tries;
 	enum sess_end failure; /* of the last try: decides the answer when none is left */
+	uint64_t asked_ms;     /* by the loop's clock, when the request was out; 0: not yet */
 	bool is_connect_late;  /* the connect in flight was cancelled: it took too long */
 	size_t source;         /* the local address in use, and how many were tried */
 	size_t n_sources_tried;

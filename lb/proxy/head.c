@@ -6,7 +6,10 @@
 
 struct buf *head_new(struct buf_pool *pool, uint32_t n)
 {
-	enum buf_class class = n <= BUF_SMALL_BYTES ? BUF_SMALL : BUF_LARGE;
+	enum buf_class class = n <= BUF_SMALL_BYTES ? BUF_SMALL
+			       : n <= BUF_HEAD_BYTES
+				       ? BUF_HEAD
+				       : BUF_LARGE; /* an authority that is sent twice more */
 
 	LB_ASSERT(n <= BUF_LARGE_BYTES);
 	/* A failed reservation leaves it to the get: something may be free. */

@@ -4,9 +4,9 @@
 /*
  * A head being gathered: the bytes of a request's or response's head, contiguous for the parser.
  *
- * The first buffer that is received becomes the gathering one; more is copied behind it, and into a
- * large one when it overflows. So a client that sends nothing holds nothing, and one that sends a
- * little holds 4 KiB. Thread: owner worker. Layer: proxy.
+ * The first buffer that is received becomes the gathering one; more is copied behind it, and into
+ * one for whole heads when it overflows. So a client that sends nothing holds nothing, and one that
+ * sends a little holds 4 KiB. Thread: owner worker. Layer: proxy.
  */
 
 #include "ev/buf.h"

@@ -119,8 +119,7 @@ static bool take_rest(struct session *s)
 	struct buf *rest;
 
 	if (head_cut_rest(x->head[CLIENT], s->worker->loop->bufs, x->req.head_len, &rest) < 0) {
-		s->must_reset = true;
-		session_kill(s, SESS_END_CLIENT_RESET);
+		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
 		return false;
 	}
 	struct flow *f = &s->flow[CLIENT];
@@ -197,8 +196,7 @@ void request_on_recv(struct session *s, const struct completion *c)
 		return;
 	}
 	if (head_add(&x->head[CLIENT], s->worker->loop->bufs, c->buf) < 0) {
-		s->must_reset = true;
-		session_kill(s, SESS_END_CLIENT_RESET);
+		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
 		return;
 	}
 	judge(s);

@@ -285,6 +285,7 @@ static void connected(struct session *s)
 	session_set_state(s, SESS_UPGRADE);
 	http1_init_response(&s->x->resp);
 	s->active_ms = loop_now_ms(s->worker->loop);
+	s->x->asked_ms = is_sending(s) ? 0 : s->active_ms;
 	session_timeout(s, wait_limit_ms(s));
 	relay_send(s, CLIENT);
 	read_response(s);
@@ -521,11 +522,14 @@ void upstream_on_timeout(struct session *s)
 		return;
 	}
 
-	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - s->active_ms;
+	/* A request is on its way while its bytes move; then neither early bytes nor interims
+	 * count. */
+	uint64_t since_ms = s->x->asked_ms != 0 ? s->x->asked_ms : s->active_ms;
+	uint64_t waited_ms = loop_now_ms(s->worker->loop) - since_ms;
 	uint32_t limit_ms = wait_limit_ms(s);
 
-	if (quiet_ms < limit_ms)
-		session_timeout(s, limit_ms - quiet_ms);
+	if (waited_ms < limit_ms)
+		session_timeout(s, limit_ms - waited_ms);
 	else if (is_sending(s) && queue_is_empty(&s->flow[CLIENT].queue))
 		/* It is the client that stalls, its body is not whole. */
 		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
@@ -535,6 +539,8 @@ void upstream_on_timeout(struct session *s)
 
 void upstream_on_sent(struct session *s)
 {
-	if (s->x->upgrade.kind == UPGRADE_NONE && !is_sending(s))
-		session_timeout(s, wait_limit_ms(s));
+	if (s->x->asked_ms != 0 || is_sending(s))
+		return;
+	s->x->asked_ms = loop_now_ms(s->worker->loop);
+	session_timeout(s, wait_limit_ms(s));
 }

@@ -7,6 +7,7 @@
 
 static const uint32_t bytes_of[BUF_N_CLASSES] = {
 	[BUF_SMALL] = BUF_SMALL_BYTES,
+	[BUF_HEAD] = BUF_HEAD_BYTES,
 	[BUF_LARGE] = BUF_LARGE_BYTES,
 };
 

@@ -27,7 +27,7 @@ static struct buf *filled(uint8_t with, uint32_t n)
 	return b;
 }
 
-/* Pieces that do not fit a small buffer move to a large one, whole and in order. */
+/* Pieces that do not fit a small buffer move to one for heads, whole and in order. */
 START_TEST(gathers_beyond_a_small_buffer)
 {
 	struct buf *head = NULL;
@@ -35,7 +35,7 @@ START_TEST(gathers_beyond_a_small_buffer)
 	for (uint8_t i = 0; i < 5; i++)
 		ck_assert_int_eq(head_add(&head, pool, filled(i, 3000)), 0);
 	ck_assert_uint_eq(head->len, 15000);
-	ck_assert_uint_eq(head->cap, BUF_LARGE_BYTES);
+	ck_assert_uint_eq(head->cap, BUF_HEAD_BYTES);
 	for (uint32_t i = 0; i < 15000; i++)
 		if (head->data[i] != i / 3000)
 			ck_abort_msg("byte %u is %u", i, head->data[i]);
