@@ -6,6 +6,9 @@
  * text, which is sent piece by piece. The next line is looked at when that text is out: so answers
  * come in order, and a client that does not read holds one answer and one buffer at most.
  *
+ * A door keeps its last place free: whoever takes it is served, and in return the client that has
+ * been idle longest is closed. So clients that stay and say nothing lock nobody out.
+ *
  *   recv -> in[] -> line -> command_run() -> out -> send
  *                                 \-> pending ... on_conns(), on_reload() -> out -> send
  *
@@ -30,10 +33,12 @@
 
 /* Guesses, never tuned. */
 #define HEAD_MS 5000        /* for a whole HTTP head */
-#define TAKE_MS 30000       /* for a client of HTTP to take its answer */
+#define TAKE_MS 30000       /* for a client to take its answer */
 #define LINGER_MS 2000      /* after a last answer, for a client to close */
 #define SEND_AGAIN_MS 5     /* after a send that was refused */
 #define ACCEPT_AGAIN_MS 100 /* after an accept that failed */
+#define IDLE_MS 1000        /* idle for so long, a client may be closed for another */
+#define CROWDED_MS 100      /* between two looks for one, while all places are taken */
 
 enum { OP_RECV, OP_SEND, OP_ACCEPT };
 enum { DOOR_SOCKET, DOOR_HTTP, N_DOORS };
@@ -57,6 +62,7 @@ struct client {
 	bool is_shut;      /* that one is out: what still comes is dropped */
 	bool is_closing;   /* freed when nothing is in flight */
 	size_t n_in, n_sent;
+	uint64_t idle_since_ms; /* it came, or had its last answer; while it is idle */
 	struct text out;
 	struct command_ctx command;
 	struct pending *pending; /* borrows: the answer that is awaited, or NULL */
@@ -83,7 +89,7 @@ struct admin {
 	struct slab *slab;   /* owns */
 	struct list clients; /* owns */
 	struct door door[N_DOORS];
-	struct timer accept_again;
+	struct timer accept_again, crowded;
 	bool is_closing;
 };
 
@@ -114,6 +120,12 @@ static void arm(struct admin *a)
 		d->is_armed = true;
 		loop_accept(a->loop, d->fd, false, door_tag(a, d));
 	}
+}
+
+/* Nothing is awaited for it, and nothing is to be sent to it. */
+static bool is_idle(const struct client *c)
+{
+	return !c->is_closing && c->pending == NULL && c->out.n == 0;
 }
 
 /* Frees a client that is closing, once nothing names it any more. */
@@ -156,6 +168,50 @@ static void on_deadline(struct timer *t, void *arg)
 	settle(c);
 }
 
+/* ---- a crowd --------------------------------------------------------------------------------- */
+
+/* Closes the one of the door's clients that has been idle longest, and for long enough. */
+static void make_room(struct admin *a, const struct door *d)
+{
+	uint64_t now_ms = loop_now_ms(a->loop);
+	struct client *longest = NULL;
+
+	list_for_each(it, &a->clients)
+	{
+		struct client *c = list_entry(it, struct client, link);
+		if (c->door == d && is_idle(c) &&
+		    (longest == NULL || c->idle_since_ms < longest->idle_since_ms))
+			longest = c;
+	}
+	if (longest == NULL || now_ms - longest->idle_since_ms < IDLE_MS)
+		return;
+	close_client(longest);
+	settle(longest);
+}
+
+/* Looks again as long as a door has no place left. */
+static void relieve(struct admin *a)
+{
+	bool is_crowded = false;
+
+	for (struct door *d = a->door; d < a->door + N_DOORS; d++) {
+		if (d->n_clients < MAX_CLIENTS)
+			continue;
+		make_room(a, d);
+		is_crowded = true;
+	}
+	if (is_crowded)
+		loop_timer_start(a->loop, &a->crowded, CROWDED_MS);
+}
+
+static void on_crowded(struct timer *t, void *arg)
+{
+	(void)arg;
+	relieve(container_of(t, struct admin, crowded));
+}
+
+/* ---- reading and sending --------------------------------------------------------------------- */
+
 static void read_more(struct client *c)
 {
 	if (c->in_flight & 1u << OP_RECV || c->is_eof)
@@ -173,6 +229,9 @@ static void send_more(struct client *c)
 	if (c->in_flight & 1u << OP_SEND)
 		return;
 	c->in_flight |= 1u << OP_SEND;
+	/* Whoever does not take what it asked for holds a place that others may want. */
+	if (!is_http(c))
+		loop_timer_start(c->admin->loop, &c->deadline, TAKE_MS);
 	loop_send(c->admin->loop, c->fd, &iov, 1, false, client_tag(c, OP_SEND));
 }
 
@@ -343,6 +402,9 @@ static void on_sent(struct client *c, int res)
 		return;
 	}
 	c->n_sent = 0;
+	if (!is_http(c))
+		loop_timer_stop(c->admin->loop, &c->deadline);
+	c->idle_since_ms = loop_now_ms(c->admin->loop);
 	if (c->out.cap > OUT_KEEP)
 		text_deinit(&c->out);
 	else
@@ -386,6 +448,7 @@ static void take_in(struct admin *a, struct door *d, int fd)
 	c->admin = a;
 	c->door = d;
 	c->fd = fd;
+	c->idle_since_ms = loop_now_ms(a->loop);
 	c->command = (struct command_ctx){ .ops = a->ops,
 					   .arg = a->arg,
 					   .out = &c->out,
@@ -400,6 +463,8 @@ static void take_in(struct admin *a, struct door *d, int fd)
 		loop_timer_start(a->loop, &c->deadline, HEAD_MS);
 	}
 	read_more(c);
+	if (!timer_is_running(&a->crowded))
+		relieve(a);
 }
 
 static void on_accept(struct admin *a, struct door *d, int res)
@@ -467,6 +532,7 @@ struct admin *admin_new(const struct admin_opts *o)
 	a->door[DOOR_SOCKET].fd = a->door[DOOR_HTTP].fd = -1;
 	list_init(&a->clients);
 	timer_init(&a->accept_again, on_accept_again);
+	timer_init(&a->crowded, on_crowded);
 	a->slab = slab_new("admin_client", sizeof(struct client), N_DOORS * MAX_CLIENTS);
 	if (a->slab == NULL)
 		return admin_free(a);
@@ -505,6 +571,7 @@ bool admin_close(struct admin *a)
 
 	a->is_closing = true;
 	loop_timer_stop(a->loop, &a->accept_again);
+	loop_timer_stop(a->loop, &a->crowded);
 	for (struct door *d = a->door; d < a->door + N_DOORS; d++)
 		is_busy = close_door(a, d) || is_busy;
 	list_for_each(it, &a->clients)

@@ -6,7 +6,8 @@
  *
  * The socket speaks lines, one command each, answered in order; every answer ends with an empty
  * line, an error is one line that begins with "error: ". It closes once the client has half-closed
- * and the last answer is out. HTTP serves GET (and HEAD) /healthz, /metrics and /stats.
+ * and the last answer is out. HTTP serves GET (and HEAD) /healthz, /metrics and /stats. Each serves
+ * a number of clients at a time; where more come, the one that has been idle longest is closed.
  *
  * What the commands do is behind struct admin_ops: this folder knows nothing of workers and
  * sessions. Thread: main. Layer: admin.
@@ -44,7 +45,8 @@ enum admin_backend_op { ADMIN_DRAIN, ADMIN_READY, ADMIN_MAINT, ADMIN_WEIGHT };
 /* Called with the answer of what takes a while; `rows` is borrowed for the call. `ctx` is the
  * asker's. */
 typedef void (*admin_conns_fn)(void *ctx, int result, const struct admin_conn *rows, size_t n);
-/* `why` is the reason (several lines, separated by '\n') where result is negative. */
+/* `why` is the reason (several lines, separated by '\n') where result is negative, else a line for
+ * each warning. */
 typedef void (*admin_reload_fn)(void *ctx, int result, const char *why);
 
 struct admin_ops {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "admin/format.h"
+#include "conf/nearest.h"
 #include "util/parse.h"
 
 #define MAX_WORDS 16
@@ -85,12 +86,47 @@ static enum command_result run_stats(struct command_ctx *ctx, const struct words
 	return COMMAND_DONE;
 }
 
-static bool has_pool(const struct status *st, const char *pool)
+/* Whether this pool ("": any) is listed; those that the file has lost are, as long as they serve.
+ */
+static bool knows_pool(struct command_ctx *ctx, const struct status *st, const char *pool)
 {
-	for (size_t i = 0; i < st->n_pools; i++)
+	char hint[NEAREST_TEXT_MAX];
+	struct nearest near;
+
+	nearest_init(&near, slice_of(pool));
+	for (size_t i = 0; i < st->n_pools; i++) {
 		if (strcmp(st->pools[i].name, pool) == 0)
 			return true;
-	return pool[0] == '\0';
+		nearest_try(&near, slice_of(st->pools[i].name));
+	}
+	if (pool[0] == '\0')
+		return true;
+	command_error(ctx->out, "unknown pool \"%s\"%s", pool, nearest_hint(&near, hint));
+	return false;
+}
+
+/* The same of a backend, in that pool. */
+static bool knows_backend(struct command_ctx *ctx, const struct status *st, const char *pool,
+			  const char *backend)
+{
+	char hint[NEAREST_TEXT_MAX];
+	struct nearest near;
+
+	nearest_init(&near, slice_of(backend));
+	for (size_t i = 0; i < st->n_pools; i++) {
+		const struct status_pool *p = &st->pools[i];
+		if (pool[0] != '\0' && strcmp(p->name, pool) != 0)
+			continue;
+		for (size_t k = 0; k < p->n_backends; k++) {
+			if (strcmp(p->backends[k].name, backend) == 0)
+				return true;
+			nearest_try(&near, slice_of(p->backends[k].name));
+		}
+	}
+	if (backend[0] == '\0')
+		return true;
+	command_error(ctx->out, "unknown backend \"%s\"%s", backend, nearest_hint(&near, hint));
+	return false;
 }
 
 /* The value of "key=value", or NULL. */
@@ -114,13 +150,12 @@ static enum command_result run_backends(struct command_ctx *ctx, const struct wo
 	}
 	if (!take_status(ctx, &st))
 		return COMMAND_DONE;
-	if (!has_pool(&st, pool)) {
-		command_error(ctx->out, "unknown pool \"%s\"", pool);
-	} else if (ctx->is_json) {
+	bool is_known = knows_pool(ctx, &st, pool);
+	if (is_known && ctx->is_json) {
 		struct json j = JSON_INIT;
 		format_backends_json(&st, pool, &j);
 		put_json(ctx, &j);
-	} else {
+	} else if (is_known) {
 		format_backends_text(&st, pool, ctx->out);
 		text_addf(ctx->out, "\n");
 	}
@@ -160,6 +195,20 @@ static bool add_filter(struct admin_conn_query *q, const char *word)
 	return true;
 }
 
+/* An empty answer to a name that does not exist would mislead. False: an error was answered. */
+static bool knows_names(struct command_ctx *ctx, const struct admin_conn_query *q)
+{
+	struct status st;
+
+	if (q->pool[0] == '\0' && q->backend[0] == '\0')
+		return true;
+	if (!take_status(ctx, &st))
+		return false;
+	bool knows = knows_pool(ctx, &st, q->pool) && knows_backend(ctx, &st, q->pool, q->backend);
+	status_deinit(&st);
+	return knows;
+}
+
 static enum command_result run_conns(struct command_ctx *ctx, const struct words *w)
 {
 	struct admin_conn_query q = { .limit = DEFAULT_LIMIT };
@@ -173,6 +222,8 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 			      w->word[i]);
 		return COMMAND_DONE;
 	}
+	if (!knows_names(ctx, &q))
+		return COMMAND_DONE;
 	ctx->ops->conns(ctx->arg, &q, ctx->on_conns, ctx->waiter);
 	return COMMAND_WAITS;
 }
@@ -210,9 +261,36 @@ static void put_reasons(struct text *out, const char *why)
 	text_addf(out, "\n\n");
 }
 
+/* The next of several lines; false behind the last. */
+static bool next_line(const char **text, struct slice *ret)
+{
+	if (**text == '\0')
+		return false;
+	*ret = (struct slice){ .p = *text, .n = strcspn(*text, "\n") };
+	*text += ret->n + ((*text)[ret->n] == '\n' ? 1 : 0);
+	return true;
+}
+
+static void put_reloaded_json(struct command_ctx *ctx, uint64_t generation, const char *warnings)
+{
+	struct json j = JSON_INIT;
+	struct slice line;
+
+	json_object_begin(&j);
+	json_kv_uint(&j, "generation", generation);
+	json_key(&j, "warnings");
+	json_array_begin(&j);
+	while (next_line(&warnings, &line))
+		json_string(&j, line);
+	json_array_end(&j);
+	json_object_end(&j);
+	put_json(ctx, &j);
+}
+
 void command_reload(struct command_ctx *ctx, int result, const char *why)
 {
 	struct status st;
+	struct slice line;
 
 	if (result < 0) {
 		put_reasons(ctx->out, why[0] != '\0' ? why : strerror(-result));
@@ -220,11 +298,16 @@ void command_reload(struct command_ctx *ctx, int result, const char *why)
 	}
 	if (!take_status(ctx, &st))
 		return;
-	text_addf(ctx->out,
-		  ctx->is_json ? "{\"generation\":%" PRIu64 "}\n\n"
-			       : "ok: generation %" PRIu64 "\n\n",
-		  st.generation);
+	uint64_t generation = st.generation;
 	status_deinit(&st);
+	if (ctx->is_json) {
+		put_reloaded_json(ctx, generation, why);
+		return;
+	}
+	text_addf(ctx->out, "ok: generation %" PRIu64 "\n", generation);
+	while (next_line(&why, &line))
+		text_addf(ctx->out, "warning: " SLICE_FMT "\n", SLICE_ARG(line));
+	text_addf(ctx->out, "\n");
 }
 
 /* ---- backends' states ------------------------------------------------------------------------ */

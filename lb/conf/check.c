@@ -5,11 +5,12 @@
  */
 #include "conf/check.h"
 
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf/conf.h"
-#include "conf/opt.h"
+#include "conf/tables.h"
 
 static const struct yaml_node *first_item(const struct yaml_node *map, struct slice key)
 {
@@ -21,9 +22,28 @@ static const struct yaml_node *first_item(const struct yaml_node *map, struct sl
 /* The mark of a key's value, or of the map where it is not given. */
 static struct mark mark_of(const struct yaml_node *map, const char *key)
 {
+	LB_ASSERT(map != NULL);
 	const struct yaml_node *n = opt_find(map, key);
 
 	return n != NULL ? n->at : map->at;
+}
+
+/* Whether a word was not understood, so that its default stands in for it. */
+static bool is_misread(const struct yaml_node *map, const char *key, const char *word)
+{
+	const struct yaml_node *n = opt_find(map, key);
+
+	return n != NULL && (n->kind != YAML_SCALAR || strcmp(n->text, word) != 0);
+}
+
+/* A setting that would do nothing, `why`. */
+static void report_idle(struct opt_ctx *ctx, const struct yaml_node *map, const char *key,
+			const char *why)
+{
+	const struct yaml_node *n = opt_find(map, key);
+
+	LB_ASSERT(n != NULL);
+	(void)err_at(ctx->err, n->key_at, "\"%s\" has no effect %s", key, why);
 }
 
 /* ---- nothing twice ---- */
@@ -207,6 +227,44 @@ static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
 	free(e);
 }
 
+/* What a check asks for, and which status it wants, is for checks that ask. */
+static void health_fits_type(struct opt_ctx *ctx, const struct conf_pool *p,
+			     const struct yaml_node *pool)
+{
+	const struct conf_health *h = &p->health;
+	struct conf_pool def = { 0 };
+
+	if (h->type == CONF_CHECK_NONE || h->type == CONF_CHECK_HTTP ||
+	    is_misread(pool, "health.type", conf_check_name(h->type)))
+		return;
+	const char *why = h->type == CONF_CHECK_TCP ? "on a check of type tcp"
+						    : "on a check of type websocket";
+	opt_set_defaults(ctx, pool_opts, &def);
+	if (ctx->no_memory)
+		return;
+	if (h->type == CONF_CHECK_TCP && strcmp(h->path, def.health.path) != 0)
+		report_idle(ctx, pool, "health.path", why);
+	if (h->type == CONF_CHECK_TCP && h->host != NULL)
+		report_idle(ctx, pool, "health.host", why);
+	if (h->status_min != def.health.status_min || h->status_max != def.health.status_max)
+		report_idle(ctx, pool, "health.status", why);
+	free(def.health.path);
+}
+
+static void hash_is_used(struct opt_ctx *ctx, const struct conf_pool *p,
+			 const struct yaml_node *pool)
+{
+	static const char why[] = "without \"balance: hash\"";
+
+	if (p->balance == CONF_BALANCE_HASH ||
+	    is_misread(pool, "balance", conf_balance_name(p->balance)))
+		return;
+	if (p->hash.key != CONF_HASH_SOURCE)
+		report_idle(ctx, pool, "hash.key", why);
+	if (p->hash.load_percent != 0)
+		report_idle(ctx, pool, "hash.load_factor", why);
+}
+
 /* ---- a listener ---- */
 
 /* Something must say where its connections go. */
@@ -241,21 +299,103 @@ static void tcp_reads_no_request(struct opt_ctx *ctx, const struct conf_listener
 		     c->pools[l->pool].name);
 }
 
+/* ... so there is no head to wait for. */
+static void tcp_awaits_no_head(struct opt_ctx *ctx, const struct conf_listener *l,
+			       const struct yaml_node *node)
+{
+	struct conf_listener def = { 0 };
+
+	opt_set_defaults(ctx, listener_opts, &def);
+	if (l->mode == CONF_MODE_TCP && l->handshake_ms != def.handshake_ms)
+		report_idle(ctx, node, "timeouts.handshake", "in mode tcp");
+}
+
+/* ---- a route ---- */
+
+/* "." or "..", where a dot may be written as %2e. */
+static bool is_dot_segment(struct slice s)
+{
+	size_t n_dots = 0;
+
+	for (size_t i = 0; i < s.n; n_dots++) {
+		struct slice three = { .p = s.p + i, .n = 3 };
+		if (s.p[i] == '.')
+			i++;
+		else if (s.n - i >= 3 && slice_eq_nocase(three, SLICE("%2e")))
+			i += 3;
+		else
+			return false;
+	}
+	return n_dots == 1 || n_dots == 2;
+}
+
+/* A request with a dot segment is refused before routes are looked at. */
+static void path_can_match(struct opt_ctx *ctx, const struct conf_route *r,
+			   const struct yaml_node *node)
+{
+	const char *p = r->path;
+
+	while (p != NULL && *p == '/') {
+		struct slice segment = { .p = p + 1, .n = strcspn(p + 1, "/") };
+		if (is_dot_segment(segment)) {
+			(void)err_at(ctx->err, mark_of(node, "path"),
+				     "\"path\" matches no request: one with a . or .. in its path "
+				     "is answered with 400");
+			return;
+		}
+		p = segment.p + segment.n;
+	}
+}
+
+static void header_asks_something(struct opt_ctx *ctx, const struct yaml_node *node)
+{
+	const struct yaml_node *header = lb_yaml_find(node, SLICE("header"));
+
+	if (header != NULL && header->kind == YAML_MAP && header->n == 0)
+		(void)err_at(ctx->err, header->at, "\"header\" names no header");
+}
+
+/* ---- the process ---- */
+
+static void user_exists(struct opt_ctx *ctx)
+{
+	const struct conf *c = ctx->conf;
+
+	if (c->user != NULL && getpwnam(c->user) == NULL)
+		(void)err_at(ctx->err, c->user_at, "\"user\" is \"%s\": no such user", c->user);
+}
+
+static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
+			 const struct yaml_node *listener)
+{
+	const struct yaml_node *node = first_item(listener, SLICE("routes"));
+
+	for (size_t i = 0; i < l->n_routes; i++, node = node->next) {
+		path_can_match(ctx, &l->routes[i], node);
+		header_asks_something(ctx, node);
+	}
+}
+
 void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = first_item(root, SLICE("listeners"));
 
+	user_exists(ctx);
 	listener_names_differ(ctx, root);
 	pool_names_differ(ctx, root);
 	binds_differ(ctx);
 	for (size_t i = 0; i < c->n_listeners; i++, node = node->next) {
 		listener_leads_somewhere(ctx, &c->listeners[i], node);
 		tcp_reads_no_request(ctx, &c->listeners[i], node);
+		tcp_awaits_no_head(ctx, &c->listeners[i], node);
+		check_routes(ctx, &c->listeners[i], node);
 	}
 	node = first_item(root, SLICE("pools"));
 	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
 		backends_differ(ctx, &c->pools[i], node);
 		sources_fit(ctx, &c->pools[i], node);
+		health_fits_type(ctx, &c->pools[i], node);
+		hash_is_used(ctx, &c->pools[i], node);
 	}
 }

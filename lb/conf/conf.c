@@ -21,6 +21,7 @@ static void pool_deinit(struct conf_pool *p)
 		free(p->backends[i].name);
 	free(p->backends);
 	free(p->sources);
+	free(p->sources_at);
 	free(p->hash.name);
 	free(p->health.path);
 	free(p->health.host);
@@ -95,6 +96,14 @@ static int set_dir(struct conf *c)
 	return r;
 }
 
+/* The place of a key's value, or the file where it is not given. */
+static struct mark mark_of(const struct conf *c, const struct yaml_node *root, const char *key)
+{
+	const struct yaml_node *n = opt_find(root, key);
+
+	return n != NULL ? n->at : (struct mark){ .file = c->file };
+}
+
 /* What follows from a key's being there. */
 static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
 {
@@ -102,6 +111,10 @@ static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
 	const struct yaml_node *http = opt_find(root, "admin.http");
 
 	c->log.is_on = true;
+	c->log.at = mark_of(c, root, "log.to");
+	c->access_log.at = mark_of(c, root, "access_log.to");
+	c->user_at = mark_of(c, root, "user");
+	c->admin.socket_at = mark_of(c, root, "admin.socket");
 	c->access_log.is_on = lb_yaml_find(root, SLICE("access_log")) != NULL;
 	if (c->admin.http.family != 0) {
 		c->admin.has_http = true;

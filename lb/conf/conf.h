@@ -52,6 +52,7 @@ struct conf_log {
 	int level;  /* enum log_level (util/log.h) */
 	enum conf_log_format format;
 	char *to; /* owns: "stderr", "stdout" or an absolute path */
+	struct mark at;
 };
 
 struct conf_backend {
@@ -83,7 +84,8 @@ struct conf_pool {
 	size_t n_backends;
 	struct conf_backend *backends; /* owns */
 	size_t n_sources;
-	struct addr *sources; /* owns: port 0 */
+	struct addr *sources;    /* owns: port 0 */
+	struct mark *sources_at; /* owns: one for each */
 	struct conf_health health;
 	uint32_t retries;
 	uint32_t connect_ms, upgrade_ms, response_ms, body_ms;
@@ -142,16 +144,18 @@ struct conf {
 	uint32_t workers; /* 0: auto */
 	enum conf_engine engine;
 	char *user; /* owns: NULL is none */
+	struct mark user_at;
 	uint32_t stop_timeout_ms, stop_delay_ms;
 	struct conf_log log;
 	struct conf_log access_log;
 	struct {
-		char *socket;  /* owns: absolute, or relative to the working directory */
+		char *socket; /* owns: absolute, or relative to the working directory */
+		struct mark socket_at;
 		uint32_t mode; /* permission bits */
 		bool has_http;
 		struct addr http;
 		char *http_text; /* owns */
-		struct mark at;
+		struct mark at;  /* of http */
 	} admin;
 	uint64_t max_conns; /* limits.connections; 0: auto */
 	size_t n_listeners;

@@ -152,7 +152,7 @@ static void number_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 			void *object)
 {
 	const char *text = opt_text(ctx, o, node);
-	uint64_t v;
+	uint64_t v = 0;
 
 	if (text == NULL)
 		return;

@@ -181,10 +181,14 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 	struct conf_pool *p = object;
 	size_t n = opt_list(ctx, o, node);
 
-	p->sources = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(p->sources[0]));
-	if (p->sources == NULL)
+	if (n == 0)
+		return;
+	p->sources = opt_alloc(ctx, n, sizeof(p->sources[0]));
+	p->sources_at = opt_alloc(ctx, n, sizeof(p->sources_at[0]));
+	if (p->sources == NULL || p->sources_at == NULL)
 		return;
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+		p->sources_at[p->n_sources] = item->at;
 		struct addr *a = &p->sources[p->n_sources++];
 		const char *text = opt_text(ctx, o, item);
 		if (text != NULL && addr_parse(slice_of(text), false, a) < 0)

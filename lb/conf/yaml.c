@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#include "conf/word.h"
 #include "util/text.h"
 
 #define REPAIRS_MAX 32 /* each costs a pass over the file; the next one ends the reading */
@@ -209,11 +210,12 @@ static int keep_key(struct build *b, struct yaml_node *n)
 {
 	struct yaml_node *map = b->open[b->depth - 1];
 	const struct yaml_node *twin = lb_yaml_find(map, slice_of(n->text));
+	char shown[WORD_SHOWN_MAX];
 	int r = 0;
 
 	if (twin != NULL)
-		(void)err_at(b->err, n->at, "key \"%.64s\" is given twice (first in line %u)",
-			     n->text, twin->key_at.line);
+		(void)err_at(b->err, n->at, "key \"%s\" is given twice (first in line %u)",
+			     word_show(n->text, shown), twin->key_at.line);
 	if (map->n == YAML_KEYS_MAX)
 		r = err_at(b->err, n->at, "more than %d keys in one map", YAML_KEYS_MAX);
 

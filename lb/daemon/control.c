@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -142,8 +143,10 @@ static int bind_admin(struct control *c, struct err *e)
 	const struct conf *conf = c->conf;
 
 	c->admin_fd = sock_listen_unix(c->loop, conf->admin.socket, conf->admin.mode);
-	if (c->admin_fd < 0)
-		(void)err_at(e, conf->admin.at, "admin.socket %s: %s", conf->admin.socket,
+	if (c->admin_fd >= 0)
+		c->socket_path = strdup(conf->admin.socket);
+	else
+		(void)err_at(e, conf->admin.socket_at, "admin.socket %s: %s", conf->admin.socket,
 			     c->admin_fd == -EADDRINUSE ? "another program answers on it"
 							: strerror(-c->admin_fd));
 	if (conf->admin.has_http) {
@@ -156,26 +159,50 @@ static int bind_admin(struct control *c, struct err *e)
 	return e->n > 0 ? EXIT_BIND : 0;
 }
 
-/* Drops to `user`: logs and the admin socket are given to it first. */
-static int drop_user(struct control *c, struct err *e)
+/* What the user may not open, a reload cannot. */
+static void warn_of_reload(struct control *c)
+{
+	_cleanup_(err_deinit) struct err why = ERR_INIT;
+	char scratch[64];
+
+	if (access(c->path, R_OK) < 0)
+		log_warn(&c->log, "reload will fail: user %s cannot read %s", c->conf->user,
+			 c->path);
+	(void)logger_check(&c->conf->log, &c->conf->access_log, &why);
+	for (size_t i = 0; i < err_n_lines(&why); i++)
+		log_warn(&c->log, "reload will fail: %s",
+			 err_line(&why, i, scratch, sizeof(scratch)));
+}
+
+static int become_user(struct control *c, struct err *e)
 {
 	uid_t uid;
 	gid_t gid;
 
-	if (c->conf->user == NULL)
-		return 0;
 	if (privs_resolve_user(c->conf->user, &uid, &gid, e) < 0)
 		return EXIT_BIND;
 	logger_chown(c->logger, uid, gid);
-	if (chown(c->conf->admin.socket, uid, gid) < 0)
+	if (lchown(c->conf->admin.socket, uid, gid) < 0)
 		log_warn(&c->log, "admin socket stays with its owner error=\"%s\"",
 			 strerror(errno));
-	if (privs_drop(c->conf->user, uid, gid, true, e) < 0)
-		return EXIT_BIND;
-	if (access(c->path, R_OK) < 0)
-		log_warn(&c->log, "reload will fail: user %s cannot read %s", c->conf->user,
-			 c->path);
-	return 0;
+	return privs_drop(c->conf->user, uid, gid, true, e) < 0 ? EXIT_BIND : 0;
+}
+
+/* Drops to `user`: logs and the admin socket are given to it first. */
+static int drop_user(struct control *c, struct err *e)
+{
+	_cleanup_(err_deinit) struct err why = ERR_INIT;
+	char scratch[64];
+
+	if (c->conf->user == NULL)
+		return 0;
+	int r = become_user(c, &why);
+	if (r == 0)
+		warn_of_reload(c);
+	else
+		(void)err_at(e, c->conf->user_at, "%s",
+			     err_line(&why, 0, scratch, sizeof(scratch)));
+	return r;
 }
 
 static const struct admin_ops admin_ops = {
@@ -205,8 +232,7 @@ static void on_started(void *ctx, int result, const struct err *why)
 
 	if (result < 0) {
 		control_log_errors(c, "cannot start", why);
-		c->phase = PHASE_QUITTING;
-		loop_stop(c->loop);
+		c->phase = PHASE_QUITTING; /* control_start() ends the workers */
 		return;
 	}
 	c->phase = PHASE_RUNNING;
@@ -230,6 +256,51 @@ static void set_limit(struct control *c)
 	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
 }
 
+/* ---- orders to the workers ------------------------------------------------------------------- */
+
+/* An order that a stop needs: without memory there is no way on. */
+static void order_worker(struct control *c, uint32_t id, enum order_kind kind,
+			 void (*done)(struct order *o, void *arg))
+{
+	struct order *o = order_new(kind, id);
+
+	LB_ASSERT(o != NULL);
+	o->done = done;
+	threads_order(c->threads, id, &o->mail);
+}
+
+static void order_every_worker(struct control *c, enum order_kind kind,
+			       void (*done)(struct order *o, void *arg))
+{
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		order_worker(c, i, kind, done);
+}
+
+static void on_quit(struct order *o, void *arg)
+{
+	struct control *c = arg;
+
+	order_free(o);
+	if (++c->n_quit == c->n_workers)
+		loop_stop(c->loop);
+}
+
+/* After a start that failed: those that run already are told to end. */
+static void end_workers(struct control *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		const struct thread *t = &c->threads->thread[i];
+		if (!t->is_started || t->result < 0)
+			continue;
+		order_worker(c, i, ORDER_QUIT, on_quit);
+		n++;
+	}
+	while (c->n_quit < n)
+		(void)loop_turn(c->loop, 1000);
+}
+
 int control_start(struct control *c, struct err *e)
 {
 	int r = bind_admin(c, e);
@@ -249,6 +320,7 @@ int control_start(struct control *c, struct err *e)
 		r = EXIT_INTERNAL;
 	if (r != 0) {
 		delta_free(&c->fleet, first);
+		end_workers(c);
 		return r;
 	}
 	set_limit(c); /* before anybody accepts */
@@ -258,6 +330,7 @@ int control_start(struct control *c, struct err *e)
 		(void)loop_turn(c->loop, 1000);
 	if (c->phase == PHASE_RUNNING)
 		return 0;
+	end_workers(c);
 	(void)err_add(e, -EINVAL, "could not start");
 	return EXIT_BIND;
 }
@@ -279,31 +352,10 @@ static uint64_t n_active(const struct control *c)
 	return n;
 }
 
-static void on_quit(struct order *o, void *arg)
-{
-	struct control *c = arg;
-
-	order_free(o);
-	if (++c->n_quit == c->n_workers)
-		loop_stop(c->loop);
-}
-
 static void on_stopped(struct order *o, void *arg)
 {
 	(void)arg;
 	order_free(o);
-}
-
-/* An order that a stop needs: without memory there is no way on. */
-static void order_every_worker(struct control *c, enum order_kind kind,
-			       void (*done)(struct order *o, void *arg))
-{
-	for (uint32_t i = 0; i < c->n_workers; i++) {
-		struct order *o = order_new(kind, i);
-		LB_ASSERT(o != NULL);
-		o->done = done;
-		threads_order(c->threads, i, &o->mail);
-	}
 }
 
 static void quit_now(struct control *c)
@@ -356,7 +408,8 @@ static void on_tick(struct timer *t, void *arg)
 	case PHASE_STARTING:
 	case PHASE_QUITTING: break;
 	case PHASE_RUNNING:
-		fleet_tidy(&c->fleet);
+		if (!reload_is_under_way(c))
+			fleet_tidy(&c->fleet);
 		loop_timer_start(c->loop, &c->tick, TIDY_MS);
 		break;
 	case PHASE_DELAYING: begin_drain(c); break;
@@ -415,8 +468,8 @@ static void close_services(struct control *c)
 void control_close(struct control *c)
 {
 	if (c->loop != NULL) {
-		if (c->conf->admin.socket != NULL && (c->admin != NULL && c->generation > 0))
-			(void)unlink(c->conf->admin.socket);
+		if (c->socket_path != NULL)
+			(void)unlink(c->socket_path);
 		close_services(c);
 		close_fd(c, &c->admin_fd);
 		close_fd(c, &c->http_fd);
@@ -433,4 +486,6 @@ void control_close(struct control *c)
 	c->loop = loop_free(c->loop);
 	c->logger = logger_stop(c->logger);
 	c->conf = conf_unref(c->conf);
+	free(c->socket_path);
+	c->socket_path = NULL;
 }

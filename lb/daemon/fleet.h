@@ -101,8 +101,8 @@ void fleet_deinit(struct fleet *f);
 /*
  * fleet_prepare() - what `conf` changes
  *
- * Binds all new addresses. Returns 0 and sets *ret, or a negative errno with every reason in `e`;
- * nothing has changed then.
+ * Binds all new addresses, and each source to see whether it is there. Returns 0 and sets *ret, or
+ * a negative errno with every reason in `e`; nothing has changed then.
  */
 int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e,
 		  struct delta **ret) LB_MUST_CHECK;
@@ -116,7 +116,10 @@ void fleet_commit(struct fleet *f, struct delta *d);
 /* Closes main's copies of the sockets; frees. NULL is fine. Returns NULL. */
 struct delta *delta_free(struct fleet *f, struct delta *d);
 
-/* Drops removed backends and pools whose last connection has ended. */
+/*
+ * Drops removed backends and pools whose last connection has ended. Not between fleet_commit() and
+ * the moment when the health checks follow it: they still name what was removed.
+ */
 void fleet_tidy(struct fleet *f);
 
 /* A pool, or a backend of one, that is in the file; NULL where there is none. */

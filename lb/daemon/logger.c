@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/privs.h"
 #include "util/json.h"
 #include "util/ring.h"
 #include "util/text.h"
@@ -341,14 +342,29 @@ static void say_dropped(struct logger *l, struct producer *p)
 	format_line(&l->log, LOG_LEVEL_WARN, wall_ns(), line);
 }
 
+/*
+ * A descriptor for `to`, as in struct conf_log, or a negative errno
+ *
+ * Never waits: a FIFO that nobody reads yet is opened all the same, behind a reader of our own that
+ * does not stay; what is written is lost until somebody reads.
+ */
 static int open_destination(const char *to)
 {
+	const int flags = O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
 	if (strcmp(to, "stderr") == 0)
 		return STDERR_FILENO;
 	if (strcmp(to, "stdout") == 0)
 		return STDOUT_FILENO;
-	int fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-	return fd < 0 ? -errno : fd;
+	int fd = open(to, O_WRONLY | flags, 0640);
+	if (fd >= 0 || errno != ENXIO)
+		return fd < 0 ? -errno : fd;
+	int reader = open(to, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = reader < 0 ? -1 : open(to, O_WRONLY | flags, 0640);
+	int r = fd < 0 ? -errno : fd;
+	if (reader >= 0)
+		(void)close(reader);
+	return r;
 }
 
 static void set_destination(struct sink *s, int fd)
@@ -537,6 +553,7 @@ static void *run(void *arg)
 	struct logger *l = arg;
 
 	(void)pthread_setname_np(pthread_self(), "lb-log");
+	privs_drop_thread_caps();
 	for (;;) {
 		struct pollfd pfd = { .fd = l->wake_fd, .events = POLLIN };
 		uint64_t n;
@@ -573,7 +590,9 @@ static int open_sink(struct sink *s, const struct conf_log *c, struct err *e)
 		return err_add(e, -ENOMEM, "out of memory");
 	int fd = open_destination(s->to);
 	if (fd < 0)
-		return err_add(e, fd, "cannot open log %s: %s", s->to, strerror(-fd));
+		(void)err_at(e, c->at, "cannot open log %s: %s", s->to, strerror(-fd));
+	if (fd < 0)
+		return fd;
 	set_destination(s, fd);
 	return 0;
 }
@@ -676,10 +695,48 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log, const stru
 	wake(l);
 }
 
+/*
+ * What else a path may lead to, by a symbolic link or a second name, was not made for lb: who owns
+ * the folder could have put it there to be given it.
+ */
+static void give(const struct sink *s, uid_t uid, gid_t gid)
+{
+	struct stat named, open;
+
+	if (s->fd <= STDERR_FILENO || lstat(s->to, &named) < 0 || fstat(s->fd, &open) < 0)
+		return;
+	if (S_ISREG(named.st_mode) && named.st_nlink == 1 && named.st_ino == open.st_ino &&
+	    named.st_dev == open.st_dev)
+		(void)!fchown(s->fd, uid, gid);
+}
+
 void logger_chown(struct logger *l, uid_t uid, gid_t gid)
 {
-	if (l->log.fd > STDERR_FILENO)
-		(void)!fchown(l->log.fd, uid, gid);
-	if (l->access.fd > STDERR_FILENO)
-		(void)!fchown(l->access.fd, uid, gid);
+	give(&l->log, uid, gid);
+	give(&l->access, uid, gid);
+}
+
+/* Whether one of them could be opened. A FIFO is only looked at: its reader would see an end. */
+static int check_file(const struct conf_log *c, struct err *e)
+{
+	struct stat st;
+	int r = 0;
+
+	if (!c->is_on)
+		return 0;
+	if (stat(c->to, &st) == 0 && S_ISFIFO(st.st_mode)) {
+		r = faccessat(AT_FDCWD, c->to, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+	} else {
+		r = open_destination(c->to);
+		if (r > STDERR_FILENO)
+			(void)close(r);
+	}
+	return r < 0 ? err_at(e, c->at, "cannot open log %s: %s", c->to, strerror(-r)) : 0;
+}
+
+int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e)
+{
+	int first = check_file(log, e), second = check_file(access, e);
+
+	return first < 0 ? first : second;
 }

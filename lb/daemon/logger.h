@@ -54,7 +54,14 @@ void logger_reopen(struct logger *l);
 void logger_reconfigure(struct logger *l, const struct conf_log *log,
 			const struct conf_log *access);
 
-/* Gives the log files to a user. Thread: main. */
+/*
+ * logger_check() - whether both logs can be opened now, for logger_reconfigure() to do
+ *
+ * Returns 0, or -EINVAL with all reasons in `e`. Makes files that are not there. Thread: main.
+ */
+int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e);
+
+/* Gives the log files to a user, as far as they are files of no other name. Thread: main. */
 void logger_chown(struct logger *l, uid_t uid, gid_t gid);
 
 /* Lines and records that found their ring full. Thread: any. */

@@ -12,6 +12,9 @@
 #include "proxy/order.h"
 #include "proxy/plan.h"
 
+/* Sockets passed to a worker before it takes them: its channel holds some hundreds. */
+#define TAKE_BATCH 64
+
 /* ---- the end of one -------------------------------------------------------------------------- */
 
 static void tell(struct control *c)
@@ -46,6 +49,18 @@ static void finish(struct control *c)
 	reload_request(c, NULL, NULL);
 }
 
+/* In the log, and for those who wait. */
+static void warn_of_restart(struct control *c, const struct conf *old)
+{
+	const char *keys[4];
+	size_t n = conf_restart_keys(old, c->conf, keys);
+
+	for (size_t i = 0; i < n; i++) {
+		log_warn(&c->log, "takes effect at restart key=%s", keys[i]);
+		(void)err_add(&c->reload.err, 0, "%s takes effect at restart", keys[i]);
+	}
+}
+
 static void commit(struct control *c)
 {
 	struct reload *r = &c->reload;
@@ -55,11 +70,9 @@ static void commit(struct control *c)
 	c->generation++;
 	logger_reconfigure(c->logger, &c->conf->log, &c->conf->access_log);
 	control_apply_conf(c);
+	fleet_tidy(&c->fleet);
 	if (c->generation > 1) {
-		const char *keys[4];
-		size_t n = conf_restart_keys(old, c->conf, keys);
-		for (size_t i = 0; i < n; i++)
-			log_warn(&c->log, "takes effect at restart key=%s", keys[i]);
+		warn_of_restart(c, old);
 		log_notice(&c->log, "reloaded generation=%llu file=%s",
 			   (unsigned long long)c->generation, c->path);
 	}
@@ -68,16 +81,19 @@ static void commit(struct control *c)
 
 /* ---- orders ---------------------------------------------------------------------------------- */
 
-/* Adds the delta's listeners to an order: all of them, or the new ones. */
-static int add_listeners(struct order *o, const struct delta *d, bool is_new_only)
+/* Adds the delta's listeners to an order: all of them, or the new ones of the batch under way. */
+static int add_listeners(struct order *o, const struct reload *r, bool is_batch)
 {
+	const struct delta *d = r->delta;
+	size_t from = is_batch ? r->batch_from : 0, to = is_batch ? r->batch_to : d->n_listeners;
+
 	o->listeners = calloc(d->n_listeners, sizeof(struct listener *));
 	o->plan_index = calloc(d->n_listeners, sizeof(*o->plan_index));
 	if (o->listeners == NULL || o->plan_index == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < d->n_listeners; i++) {
+	for (size_t i = from; i < to; i++) {
 		const struct delta_listener *dl = &d->listeners[i];
-		if (is_new_only && !dl->is_new)
+		if (is_batch && !dl->is_new)
 			continue;
 		o->plan_index[o->n_listeners] = dl->plan_index;
 		o->listeners[o->n_listeners++] = listener_ref(dl->listener);
@@ -85,21 +101,21 @@ static int add_listeners(struct order *o, const struct delta *d, bool is_new_onl
 	return 0;
 }
 
-static int fill_apply(struct order *o, const struct delta *d)
+static int fill_apply(struct order *o, const struct reload *r)
 {
+	const struct delta *d = r->delta;
+
 	o->plan = plan_ref(d->plan);
 	o->members = calloc(d->n_pools, sizeof(struct members *));
 	if (o->members == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < d->n_pools; i++)
 		o->members[o->n_members++] = members_ref(d->pools[i].members);
-	return add_listeners(o, d, false);
+	return add_listeners(o, r, false);
 }
 
-/* Posts one order to every worker; `done` hears of each. All are made before the first is posted.
- */
-static int order_all(struct control *c, enum order_kind kind,
-		     void (*done)(struct order *o, void *arg))
+/* One order for every worker, or NULL when memory is short: all are made before one is posted. */
+static struct order **make_orders(struct control *c, enum order_kind kind)
 {
 	struct order **orders = calloc(c->n_workers, sizeof(struct order *));
 	int r = orders == NULL ? -ENOMEM : 0;
@@ -109,21 +125,28 @@ static int order_all(struct control *c, enum order_kind kind,
 		if (orders[i] == NULL)
 			r = -ENOMEM;
 		else if (kind == ORDER_TAKE)
-			r = add_listeners(orders[i], c->reload.delta, true);
+			r = add_listeners(orders[i], &c->reload, true);
 		else if (kind == ORDER_APPLY)
-			r = fill_apply(orders[i], c->reload.delta);
+			r = fill_apply(orders[i], &c->reload);
 	}
-	for (uint32_t i = 0; orders != NULL && i < c->n_workers; i++) {
-		if (r < 0) {
-			order_free(orders[i]);
-			continue;
-		}
+	if (r == 0)
+		return orders;
+	for (uint32_t i = 0; orders != NULL && i < c->n_workers; i++)
+		order_free(orders[i]);
+	free(orders);
+	return NULL;
+}
+
+/* `done` hears of each. */
+static void post_orders(struct control *c, struct order **orders,
+			void (*done)(struct order *o, void *arg))
+{
+	for (uint32_t i = 0; i < c->n_workers; i++) {
 		orders[i]->done = done;
 		c->reload.n_waiting++;
 		threads_order(c->threads, i, &orders[i]->mail);
 	}
 	free(orders);
-	return r;
 }
 
 static void on_dropped(struct order *o, void *arg)
@@ -139,7 +162,10 @@ static void on_dropped(struct order *o, void *arg)
 static void drop(struct control *c, int result)
 {
 	c->reload.result = result;
-	if (order_all(c, ORDER_DROP, on_dropped) < 0)
+	struct order **orders = make_orders(c, ORDER_DROP);
+	if (orders != NULL)
+		post_orders(c, orders, on_dropped);
+	else
 		finish(c); /* the parked sockets stay parked: nothing was lost but memory */
 }
 
@@ -162,18 +188,20 @@ static void apply(struct control *c)
 {
 	struct reload *r = &c->reload;
 	int result = fleet_listen(&c->fleet, r->delta, &r->err);
+	struct order **orders = result == 0 ? make_orders(c, ORDER_APPLY) : NULL;
 
-	if (result == 0) {
-		/* From here on nothing is refused; workers find the pools' new settings in place.
-		 */
-		fleet_commit(&c->fleet, r->delta);
-		result = order_all(c, ORDER_APPLY, on_applied);
-		if (result == 0)
-			return;
-		(void)err_add(&r->err, result, "%s", strerror(-result));
+	if (result == 0 && orders == NULL)
+		result = err_add(&r->err, -ENOMEM, "out of memory");
+	if (result < 0) {
+		drop(c, result);
+		return;
 	}
-	drop(c, result);
+	/* From here on nothing is refused; workers find the pools' new settings in place. */
+	fleet_commit(&c->fleet, r->delta);
+	post_orders(c, orders, on_applied);
 }
+
+static void take_next(struct control *c);
 
 static void on_taken(struct order *o, void *arg)
 {
@@ -190,7 +218,7 @@ static void on_taken(struct order *o, void *arg)
 	if (r->result < 0)
 		drop(c, r->result);
 	else
-		apply(c);
+		take_next(c);
 }
 
 /* Puts each worker's new sockets into its channel, in the order in which TAKE names them. */
@@ -198,7 +226,7 @@ static int pass_sockets(struct control *c)
 {
 	struct delta *d = c->reload.delta;
 
-	for (size_t i = 0; i < d->n_listeners; i++) {
+	for (size_t i = c->reload.batch_from; i < c->reload.batch_to; i++) {
 		struct delta_listener *dl = &d->listeners[i];
 		for (uint32_t w = 0; dl->is_new && w < c->n_workers; w++) {
 			int r = loop_pass_fd(c->loop, c->threads->thread[w].channel[0], dl->fd[w],
@@ -211,27 +239,43 @@ static int pass_sockets(struct control *c)
 	return 0;
 }
 
-/* ---- the beginning of one -------------------------------------------------------------------- */
+/* The next batch: as many new listeners as a channel holds, wherever they are in the delta. */
+static bool find_batch(struct reload *r)
+{
+	size_t n_new = 0, i = r->batch_to;
 
-/* The delta is prepared: new sockets go to the workers first, if there are any. */
-static void hand_over(struct control *c)
+	r->batch_from = i;
+	for (; i < r->delta->n_listeners && n_new < TAKE_BATCH; i++)
+		n_new += r->delta->listeners[i].is_new;
+	r->batch_to = i;
+	return n_new > 0;
+}
+
+/* New sockets go to the workers first, some at a time; when all are there it can be applied. */
+static void take_next(struct control *c)
 {
 	struct reload *r = &c->reload;
-	bool has_new = false;
 
-	for (size_t i = 0; i < r->delta->n_listeners; i++)
-		has_new = has_new || r->delta->listeners[i].is_new;
-	if (!has_new) {
+	if (!find_batch(r)) {
 		apply(c);
 		return;
 	}
-	r->result = pass_sockets(c);
-	/* What was passed before a failure is taken all the same, to be dropped in order. */
-	int posted = order_all(c, ORDER_TAKE, on_taken);
-	if (posted < 0) {
-		r->result = err_add(&r->err, posted, "%s", strerror(-posted));
-		finish(c);
+	struct order **orders = make_orders(c, ORDER_TAKE);
+	if (orders == NULL) {
+		drop(c, err_add(&r->err, -ENOMEM, "out of memory"));
+		return;
 	}
+	/* What was passed before a failure is taken all the same, to be dropped in order. */
+	r->result = pass_sockets(c);
+	post_orders(c, orders, on_taken);
+}
+
+/* ---- the beginning of one -------------------------------------------------------------------- */
+
+static void hand_over(struct control *c)
+{
+	c->reload.batch_from = c->reload.batch_to = 0;
+	take_next(c);
 }
 
 /* Adds a waiter to one of the two lists; without memory the asker hears nothing but the log. */
@@ -256,12 +300,27 @@ void reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx)
 	hand_over(c);
 }
 
+bool reload_is_under_way(const struct control *c)
+{
+	return c->reload.delta != NULL || c->reload.n_waiting > 0;
+}
+
+/* All reasons against it are found, not the first. */
+static int prepare(struct control *c, struct conf *conf)
+{
+	struct reload *r = &c->reload;
+	int logs = logger_check(&conf->log, &conf->access_log, &r->err);
+	int fleet = fleet_prepare(&c->fleet, conf, &r->err, &r->delta);
+
+	return logs < 0 ? logs : fleet;
+}
+
 void reload_request(struct control *c, reload_fn fn, void *ctx)
 {
 	struct reload *r = &c->reload;
 	struct conf *conf = NULL;
 
-	if (r->delta != NULL || r->n_waiting > 0) {
+	if (reload_is_under_way(c)) {
 		add_waiter(&r->next, &r->n_next, fn, ctx);
 		r->is_again = true;
 		return;
@@ -275,7 +334,7 @@ void reload_request(struct control *c, reload_fn fn, void *ctx)
 	notify_reloading();
 	r->result = conf_load(c->path, &r->err, &conf);
 	if (r->result == 0)
-		r->result = fleet_prepare(&c->fleet, conf, &r->err, &r->delta);
+		r->result = prepare(c, conf);
 	conf_unref(conf);
 	if (r->result < 0)
 		finish(c);

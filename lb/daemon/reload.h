@@ -21,7 +21,7 @@
 struct control;
 struct delta;
 
-/* `why` has the reasons where result is negative. */
+/* `why` has the reasons where result is negative, else warnings, if any. */
 typedef void (*reload_fn)(void *ctx, int result, const struct err *why);
 
 struct reload_waiter {
@@ -35,6 +35,7 @@ struct reload {
 	struct err err;
 	int result;
 	uint32_t n_waiting;               /* workers that have not answered */
+	size_t batch_from, batch_to;      /* of the delta's listeners: those being handed over */
 	bool is_again;                    /* asked for once more meanwhile */
 	size_t n_now, n_next;             /* who waits for this one, and for the one after */
 	struct reload_waiter *now, *next; /* own */
@@ -45,5 +46,8 @@ void reload_request(struct control *c, reload_fn fn, void *ctx);
 
 /* The first one, with a delta that is prepared already and owned from here on. */
 void reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx);
+
+/* Whether one has begun and is not over. */
+bool reload_is_under_way(const struct control *c);
 
 void reload_deinit(struct control *c);

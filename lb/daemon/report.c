@@ -406,6 +406,11 @@ static void consider(const char *name, const char *known, const char **nearest, 
 	}
 }
 
+static void removed(char *why, size_t why_len, const char *what, const char *name)
+{
+	(void)snprintf(why, why_len, "%s \"%s\" was removed from the configuration", what, name);
+}
+
 static struct fleet_pool *find_pool(struct control *c, const char *name, char *why, size_t why_len)
 {
 	struct fleet_pool *p = fleet_find_pool(&c->fleet, name);
@@ -414,8 +419,16 @@ static struct fleet_pool *find_pool(struct control *c, const char *name, char *w
 
 	if (p != NULL)
 		return p;
-	list_for_each(it, &c->fleet.pools) consider(
-		name, pool_name(list_entry(it, struct fleet_pool, link)->pool), &nearest, &best);
+	list_for_each(it, &c->fleet.pools)
+	{
+		struct fleet_pool *other = list_entry(it, struct fleet_pool, link);
+		if (!other->is_removed) {
+			consider(name, pool_name(other->pool), &nearest, &best);
+		} else if (strcmp(pool_name(other->pool), name) == 0) {
+			removed(why, why_len, "pool", name);
+			return NULL;
+		}
+	}
 	unknown(why, why_len, "pool", name, nearest);
 	return NULL;
 }
@@ -429,8 +442,16 @@ static struct fleet_backend *find_backend(struct fleet_pool *p, const char *name
 
 	if (fb != NULL)
 		return fb;
-	list_for_each(it, &p->backends) consider(
-		name, list_entry(it, struct fleet_backend, link)->backend->name, &nearest, &best);
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *other = list_entry(it, struct fleet_backend, link);
+		if (!other->is_removed) {
+			consider(name, other->backend->name, &nearest, &best);
+		} else if (strcmp(other->backend->name, name) == 0) {
+			removed(why, why_len, "backend", name);
+			return NULL;
+		}
+	}
 	unknown(why, why_len, "backend", name, nearest);
 	return NULL;
 }

@@ -136,9 +136,10 @@ int sock_listen_unix(struct loop *l, const char *path, uint32_t mode)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
-	if (strlen(path) >= sizeof(sun.sun_path))
+	size_t len = strlen(path);
+	if (len >= sizeof(sun.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(sun.sun_path, path);
+	memcpy(sun.sun_path, path, len); /* the rest is zero */
 
 	int fd = loop_socket(l, AF_UNIX, SOCK_STREAM);
 	if (fd < 0)
@@ -178,6 +179,16 @@ int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *f
 		}
 	}
 	return fd;
+}
+
+int sock_try_source(struct loop *l, const struct addr *from)
+{
+	int fd = sock_for_connect(l, from, from, SOCK_USER_MS);
+
+	if (fd < 0)
+		return fd;
+	loop_close(l, fd);
+	return 0;
 }
 
 void sock_set_user_timeout(struct loop *l, int fd, uint32_t user_ms)

@@ -58,6 +58,9 @@ int sock_listen_unix(struct loop *l, const char *path, uint32_t mode) LB_MUST_CH
 int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *from,
 		     uint32_t user_ms) LB_MUST_CHECK;
 
+/* Whether a connection can come from this local address. */
+int sock_try_source(struct loop *l, const struct addr *from) LB_MUST_CHECK;
+
 /* Changes TCP_USER_TIMEOUT; 0 is none. */
 void sock_set_user_timeout(struct loop *l, int fd, uint32_t user_ms);
 

@@ -29,7 +29,8 @@
 #include "util/slab.h"
 
 #define REQUEST_MAX 1024
-#define CLOSE_WAIT_MS 1000 /* for the backend's own Close frame */
+#define ANSWER_MAX (HTTP1_HEAD_MAX + BUF_SMALL_BYTES) /* a head, and what came with its end */
+#define CLOSE_WAIT_MS 1000                            /* for the backend's own Close frame */
 
 enum { OP_CONNECT, OP_SEND, OP_RECV };
 
@@ -58,7 +59,7 @@ struct probe {
 	struct http1_head head;
 	size_t n_request, n_sent;
 	char request[REQUEST_MAX];
-	uint8_t answer[4096];
+	uint8_t *answer; /* owns: ANSWER_MAX bytes from the request to the end of the check */
 	size_t n_answer;
 };
 
@@ -106,6 +107,8 @@ static void settle(struct probe *p)
 	if (p->fd >= 0)
 		loop_close(p->all->loop, p->fd);
 	p->fd = -1;
+	free(p->answer);
+	p->answer = NULL;
 	p->phase = IDLE;
 	if (p->is_removed)
 		free_probe(p);
@@ -273,20 +276,32 @@ static void take_frames(struct probe *p, const uint8_t *bytes, size_t n)
 		receive(p);
 }
 
+/* Drops interim responses (RFC 9110, 15.2): only what follows them is an answer; but for 101. */
+static enum http1_verdict parse_answer(struct probe *p)
+{
+	for (;;) {
+		enum http1_verdict v = http1_parse(&p->head, p->answer, p->n_answer);
+		if (v != HTTP1_OK || p->head.status >= 200 || p->head.status == 101)
+			return v;
+		p->n_answer -= p->head.head_len;
+		memmove(p->answer, p->answer + p->head.head_len, p->n_answer);
+		http1_init_response(&p->head);
+	}
+}
+
 static void take_answer(struct probe *p, const struct completion *c)
 {
 	if (c->res <= 0) {
 		fail(p, "response", c->res == 0 ? "closed" : strerror(-c->res));
 		return;
 	}
-	size_t n = (size_t)c->res;
-	if (n > sizeof(p->answer) - p->n_answer)
-		n = sizeof(p->answer) - p->n_answer;
-	memcpy(p->answer + p->n_answer, c->buf->data, n);
-	p->n_answer += n;
+	/* A head that was not whole yet had at most HTTP1_HEAD_MAX bytes. */
+	LB_ASSERT((size_t)c->res <= ANSWER_MAX - p->n_answer);
+	memcpy(p->answer + p->n_answer, c->buf->data, (size_t)c->res);
+	p->n_answer += (size_t)c->res;
 
-	enum http1_verdict v = http1_parse(&p->head, p->answer, p->n_answer);
-	if (v == HTTP1_MORE && p->n_answer < sizeof(p->answer)) {
+	enum http1_verdict v = parse_answer(p);
+	if (v == HTTP1_MORE) {
 		if (!c->more)
 			receive(p);
 	} else if (v != HTTP1_OK) {
@@ -294,10 +309,10 @@ static void take_answer(struct probe *p, const struct completion *c)
 	} else if (p->conf.type == CONF_CHECK_HTTP) {
 		judge_http(p);
 	} else {
-		size_t rest = p->head.head_len - (p->n_answer - n);
 		judge_websocket(p);
 		if (p->phase == CLOSING)
-			take_frames(p, c->buf->data + rest, (size_t)c->res - rest);
+			take_frames(p, p->answer + p->head.head_len,
+				    p->n_answer - p->head.head_len);
 	}
 }
 
@@ -311,8 +326,10 @@ static void on_connected(struct probe *p, int res)
 		succeed(p);
 		end_check(p);
 	} else {
-		if (!build_request(p)) {
-			fail(p, "request", "path and host are too long");
+		p->answer = malloc(ANSWER_MAX);
+		if (p->answer == NULL || !build_request(p)) {
+			fail(p, "request",
+			     p->answer == NULL ? strerror(ENOMEM) : "path and host are too long");
 			return;
 		}
 		p->phase = ASKING;

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin socket, lbctl, the HTTP port, and lb's own commands."""
 
+import contextlib
 import json
 import os
+import pwd
 import re
 import socket
 import stat
@@ -14,6 +16,7 @@ import pytest
 from lbtest import (
     HOST,
     LB,
+    SLOW,
     Lb,
     ask,
     connect,
@@ -207,6 +210,73 @@ def test_weight_takes_effect(lb, echo, port):
     run(body())
 
 
+def test_names_must_be_known(lb, echo, port):
+    """Who was removed is told from who never was, and known to `conns` while it serves."""
+    echoes = echo(2)
+    proxy = lb(http_conf(port, echoes))
+    assert proxy.admin("conns backend=e3") == (
+        'error: unknown backend "e3", did you mean "e1"?\n'
+    )
+    p = proxy.ctl("conns", "--pool", "nope")
+    assert (p.returncode, p.stdout) == (1, "")
+    assert 'unknown pool "nope"' in p.stderr
+
+    async def body():
+        conns = await ws_open_many(port, 2, at_once=1)
+        await in_thread(proxy.reload_ok, http_conf(port, echoes[1:]))
+        for command in ("ready p/e1", "drain p/e1", "maint p/e1", "weight p/e1 2"):
+            answer = await in_thread(proxy.admin, command)
+            assert answer == 'error: backend "e1" was removed from the configuration\n'
+        assert len(await in_thread(lambda: proxy.conns(pool="p", backend="e1"))) == 1
+
+        other = http_conf(port, echoes[1:])
+        other["listeners"][0]["pool"] = other["pools"][0]["name"] = "q"
+        await in_thread(proxy.reload_ok, other)
+        answer = await in_thread(proxy.admin, "drain p/e2")
+        assert answer == 'error: pool "p" was removed from the configuration\n'
+        assert len(await in_thread(lambda: proxy.conns(pool="p"))) == 2
+        await ws_close_all(conns)
+
+    run(body())
+    wait_for("p to be forgotten", lambda: proxy.admin("conns pool=p").startswith("error: "))
+
+
+@pytest.mark.parametrize("door", ["socket", "http"])
+def test_the_idle_lock_nobody_out(lb, echo, port, door):
+    """All places are held by clients that say nothing: one of them, the first, makes room for each
+    that comes."""
+    admin = free_port()
+    conf = http_conf(port, echo(1))
+    conf["admin"] = {"http": f"{HOST}:{admin}"}
+    proxy = lb(conf)
+
+    def come():
+        if door == "http":
+            return connect(admin)
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(20 * SLOW)
+        s.connect(str(proxy.socket))
+        return s
+
+    def is_open(s):
+        s.setblocking(False)
+        try:
+            return s.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(come()) for _ in range(64)]
+        with come() as s:
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" if door == "http" else b"help\n")
+            assert s.recv(65536)
+            gone = [i for i, client in enumerate(idle) if not is_open(client)]
+        assert gone == list(range(len(gone))), "those that came first"
+        assert 1 <= len(gone) <= 3
+
+
 # ---- lbctl ---------------------------------------------------------------------------------------
 
 
@@ -358,6 +428,57 @@ def test_a_taken_address_is_3(engine, tmp_path, port):
             assert f"{HOST}:{port}" in proxy.stderr()
         finally:
             proxy.destroy()
+
+
+AT_START = [
+    ("log", {"log": {"to": "/nonexistent/lb.log"}}, "cannot open log /nonexistent/lb.log: "),
+    ("admin.socket", {"admin": {"socket": "/nonexistent/s"}}, "admin.socket /nonexistent/s: "),
+    ("admin.http", {"admin": {"http": "192.0.2.99:80"}}, "admin.http 192.0.2.99:80: "),
+    ("source", {"source": ["192.0.2.99"]}, "source 192.0.2.99: Cannot assign requested address"),
+]
+
+
+@pytest.mark.parametrize("what, why", [a[1:] for a in AT_START], ids=[a[0] for a in AT_START])
+def test_what_this_machine_refuses_is_3_with_its_place(engine, tmp_path, port, what, why):
+    """`lb check` judges the file alone."""
+    conf = http_conf(port, [("b", 1)])
+    (conf["pools"][0] if "source" in what else conf).update(what)
+    proxy = Lb(conf, engine, tmp_path, ready=False)
+    try:
+        assert proxy.wait() == 3
+        assert re.search(rf"^{proxy.path}:\d+:\d+: {re.escape(why)}", proxy.stderr(), re.M)
+        assert lb_run("check", "-c", str(proxy.path)).returncode == 0
+    finally:
+        proxy.destroy()
+
+
+def test_an_unknown_user_is_1_with_its_place(engine, tmp_path, port):
+    conf = {"user": "no-such-user-at-all", **http_conf(port, [("b", 1)])}
+    proxy = Lb(conf, engine, tmp_path, ready=False)
+    try:
+        assert proxy.wait() == 1
+        want = f'{proxy.path}:2:10: "user" is "no-such-user-at-all": no such user\n'
+        assert proxy.stderr() == want
+        p = lb_run("check", "-c", str(proxy.path))
+        assert (p.returncode, p.stderr) == (1, want)
+    finally:
+        proxy.destroy()
+
+
+def test_after_user_only_main_may_bind(lb, echo, port):
+    """CAP_NET_BIND_SERVICE is main's, for a reload; no other thread has any capability."""
+    is_root = os.geteuid() == 0
+    name = "nobody" if is_root else pwd.getpwuid(os.geteuid()).pw_name
+    proxy = lb({"user": name, **http_conf(port, echo(1))})
+    caps = {}
+    for task in os.listdir(f"/proc/{proxy.pid}/task"):
+        with open(f"/proc/{proxy.pid}/task/{task}/status") as f:
+            fields = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+        caps[fields["Name"]] = (int(fields["CapPrm"], 16), int(fields["CapEff"], 16))
+    main = caps.pop("lb")
+    assert main == ((1 << 10, 1 << 10) if is_root else (0, 0))
+    assert {"lb-log", "lb-worker-0", "lb-worker-1"} <= set(caps)
+    assert set(caps.values()) == {(0, 0)}, caps
 
 
 def test_a_second_lb_does_not_share_the_address(lb, engine, tmp_path, echo, port):

@@ -102,6 +102,23 @@ def test_http_checks_judge_the_status_and_say_who_they_are(lb, fake, port):
     proxy.wait_state("f", "up")
 
 
+def test_interim_responses_and_large_heads_are_read(lb, fake, port):
+    """The verdict falls on the final response, whose head may be as large as a client's."""
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        time.sleep(0.02)
+        s.sendall(b"HTTP/1.1 204 No Content\r\nX-Large: " + b"x" * 15000 + b"\r\n\r\n")
+
+    b = fake(serve)
+    proxy = lb(http_conf(port, [b.row()], health={"type": "http", "path": "/", **QUICK}))
+    wait_for("a verdict", lambda: proxy.backends()["f"]["state"] != "checking")
+    row = proxy.backends()["f"]
+    assert row["state"] == "up", row
+    assert row["check"]["result"].startswith("204 in ")
+
+
 def test_a_backend_that_never_answers_is_down(lb, fake, port):
     b = fake(lambda s: s.recv(1) and s.recv(65536) and s.recv(65536))
     proxy = lb(http_conf(port, [b.row()], health={"type": "http", "path": "/", **QUICK}))

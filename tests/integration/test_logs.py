@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logs: a line for each ended connection, the access log, and USR1."""
 
+import contextlib
 import json
 import os
 import re
@@ -189,6 +190,34 @@ def test_a_stuck_reader_of_the_log_stalls_nobody(lb, echo, port, tmp_path):
             if proxy.stats()["counters"]["log_lines_dropped"] > 0:
                 break
         assert status_of(ask(port, GET)) == 200
+        proxy.stop()
+    finally:
+        os.close(reader)
+
+
+def test_a_pipe_needs_no_reader_yet(lb, echo, port, tmp_path):
+    """Neither the start nor a reload waits for one; who comes later reads on from there."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    os.mkfifo(first)
+    os.mkfifo(second)
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"format": "json", "to": str(first)}
+    proxy = lb(conf)
+    assert status_of(ask(port, GET)) == 200
+    conf["access_log"]["to"] = str(second)
+    proxy.reload_ok(conf)
+    reader = os.open(second, os.O_RDONLY | os.O_NONBLOCK)
+    got = []
+
+    def is_told():
+        assert status_of(ask(port, GET)) == 200
+        with contextlib.suppress(BlockingIOError):
+            got.append(os.read(reader, 65536))
+        return any(got)
+
+    try:
+        wait_for("a line in the pipe", is_told)
+        assert json.loads(b"".join(got).splitlines()[0])["status"] == 200
         proxy.stop()
     finally:
         os.close(reader)

@@ -3,6 +3,7 @@
 
 import asyncio
 import copy
+import json
 import re
 import socket
 import threading
@@ -282,9 +283,53 @@ def test_a_handshake_outlives_a_reload(lb, echo, port):
 def test_what_takes_effect_at_restart(lb, echo, port, change):
     conf = http_conf(port, echo(1))
     proxy = lb(conf)
-    proxy.reload_ok({**conf, **change})
-    wait_for("the warning", lambda: "takes effect at restart" in proxy.stderr())
+    (key,) = change
+    warning = f"{key} takes effect at restart"
+    answer = proxy.reload({**conf, **change})
+    assert answer == f"ok: generation 2\nwarning: {warning}\n"
+    wait_for("the warning", lambda: f"takes effect at restart key={key}" in proxy.stderr())
     assert len(proxy.stats()["workers"]) == 2
+    proxy.rewrite(conf)
+    p = proxy.ctl("--json", "reload")
+    assert (p.returncode, p.stderr) == (0, "")
+    assert json.loads(p.stdout) == {"generation": 3, "warnings": [warning]}
+    assert proxy.reload() == "ok: generation 4\n", "nothing has changed"
+
+
+UNUSABLE = [
+    ("log", lambda c: c.update(log={"to": "/nonexistent/lb.log"}), "cannot open log"),
+    ("access_log", lambda c: c.update(access_log={"to": "/"}), "cannot open log /: Is a directory"),
+    (
+        "source",
+        lambda c: c["pools"][0].update(source=["127.0.0.2", "192.0.2.99"]),
+        "source 192.0.2.99: Cannot assign requested address",
+    ),
+]
+
+
+@pytest.mark.parametrize("change, why", [u[1:] for u in UNUSABLE], ids=[u[0] for u in UNUSABLE])
+def test_what_this_machine_refuses_changes_nothing(lb, echo, port, change, why):
+    """The file is right, but not here: refused with its place, and all is as before."""
+    echoes = echo(2)
+    conf = http_conf(port, echoes[:1])
+    proxy = lb(conf)
+    bad = http_conf(port, echoes)
+    change(bad)
+    answer = proxy.reload(bad)
+    assert re.fullmatch(rf"error: {proxy.path}:\d+:\d+: [^\n]+\n", answer), answer
+    assert why in answer
+    assert proxy.stats()["generation"] == 1
+    assert list(proxy.backends()) == ["e1"]
+    wait_for("the reason in the log", lambda: f"reload refused: {proxy.path}:" in proxy.stderr())
+    assert status_of(ask(port, GET)) == 200
+    proxy.reload_ok(conf)
+
+
+def test_a_source_that_is_here_is_used(lb, echo, port):
+    proxy = lb(http_conf(port, echo(1), source=["127.0.0.2"]))
+    assert status_of(ask(port, GET)) == 200
+    proxy.reload_ok(http_conf(port, echo(1, first=2), source=["127.0.0.3"]))
+    assert status_of(ask(port, GET)) == 200
 
 
 def test_hup_with_a_broken_file_is_logged(lb, echo, port):

@@ -19,7 +19,8 @@ struct fake {
 	bool is_short;     /* no memory for a snapshot */
 	bool is_stopping;  /* not accepting */
 	bool answers_late; /* conns and reload answer when the test says so */
-	const char *reload_error;
+	bool has_removed;  /* one more pool "old", with a backend "gone", both removed */
+	const char *reload_error, *reload_warnings;
 	const char *version; /* NULL: "1.2.3" */
 
 	/* what was asked */
@@ -93,6 +94,13 @@ static inline int fake_status(void *arg, struct status *ret)
 		  .weight = 1,
 		  .check_result = "" },
 	};
+	static const struct status_backend old[] = {
+		{ .name = "gone",
+		  .address = "127.0.0.1:81",
+		  .state = "draining",
+		  .is_removed = true,
+		  .check_result = "" },
+	};
 	static const struct status_end ends[] = { { "client_closed", 5 }, { "idle", 0 } };
 	static const struct status_counter counters[] = {
 		{ "frames_in", "WebSocket frames from clients", 77 },
@@ -115,7 +123,7 @@ static inline int fake_status(void *arg, struct status *ret)
 		.n_listeners = 1,
 		.listeners = COPY(listeners),
 		.n_pools = 2,
-		.pools = calloc(2, sizeof(struct status_pool)),
+		.pools = calloc(3, sizeof(struct status_pool)),
 		.n_ends = 2,
 		.ends = COPY(ends),
 		.n_counters = 1,
@@ -135,6 +143,13 @@ static inline int fake_status(void *arg, struct status *ret)
 		.n_backends = 1,
 		.backends = COPY(web),
 	};
+	if (f->has_removed)
+		ret->pools[ret->n_pools++] = (struct status_pool){
+			.name = "old",
+			.balance = "first",
+			.n_backends = 1,
+			.backends = COPY(old),
+		};
 	for (int i = 0; i < METRIC_HIST_N; i++)
 		ret->handshake.le[i] = i < 2 ? 3 : 4;
 	ret->handshake.sum_ns = 1500000000;
@@ -181,7 +196,9 @@ static inline void fake_reload(void *arg, admin_reload_fn done, void *ctx)
 	f->ctx = ctx;
 	if (!f->answers_late)
 		done(ctx, f->reload_error != NULL ? -EINVAL : 0,
-		     f->reload_error != NULL ? f->reload_error : "");
+		     f->reload_error != NULL      ? f->reload_error
+		     : f->reload_warnings != NULL ? f->reload_warnings
+						  : "");
 }
 
 static inline int fake_backend(void *arg, enum admin_backend_op op, const char *pool,

@@ -570,6 +570,69 @@ START_TEST(clients_have_a_limit)
 }
 END_TEST
 
+static void dial_many(uint16_t port, const char *line, int *fds, int n)
+{
+	for (int i = 0; i < n; i++) {
+		fds[i] = dial(port);
+		say(fds[i], line);
+	}
+}
+
+/* Who says nothing holds no place that another wants; the one that is silent longest leaves. */
+START_TEST(the_idle_make_room)
+{
+	enum { N = 64 };
+	int is_http = _i / n_engines, fds[N];
+	_cleanup_(text_deinit) struct text t = TEXT_INIT, first = TEXT_INIT, second = TEXT_INIT;
+
+	open_admin(_i % n_engines);
+	int n_before = n_fds();
+	dial_many(is_http ? http_port : socket_port, is_http ? "GET " : "reload\n", fds, N);
+	UNTIL(n_fds() == n_before + 2 * N);
+	idle();
+	ck_assert(listen_to(fds[0], &first)); /* all are there: it was not long enough yet */
+
+	usleep(1100000);
+	listen_to_end(fds[0], &first);
+	int fd = dial(is_http ? http_port : socket_port);
+	say(fd, is_http ? "GET /healthz" HOST : "drain chat/b2\n");
+	UNTIL((listen_to(fd, &t), t.n > 0));
+	ck_assert(listen_to(fds[1], &second));
+	ck_assert(listen_to(fds[N - 1], &second));
+	close(fd);
+	for (int i = 0; i < N; i++)
+		close(fds[i]);
+	close_admin();
+}
+END_TEST
+
+/* ... but nobody who awaits an answer does. */
+START_TEST(who_waits_keeps_its_place)
+{
+	enum { N = 64 };
+	int fds[N];
+	void *asker[N];
+
+	open_admin(_i);
+	fake.answers_late = true;
+	for (int i = 0; i < N; i++) {
+		dial_many(socket_port, "conns\n", &fds[i], 1);
+		UNTIL(fake.n_conns == i + 1);
+		asker[i] = fake.ctx;
+	}
+	usleep(1100000);
+	for (int i = 0; i < 200; i++) /* lb looks every 100 ms */
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	for (int i = 0; i < N; i++) {
+		_cleanup_(text_deinit) struct text t = TEXT_INIT;
+		fake.conns_done(asker[i], 0, fake_conns, ARRAY_SIZE(fake_conns));
+		hear(fds[i], &t, 1);
+		close(fds[i]);
+	}
+	close_admin();
+}
+END_TEST
+
 START_TEST(descriptors_may_run_out)
 {
 	struct rlimit old, none = { 0 };
@@ -627,6 +690,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, silence_ends_with_http_only, 0, n_engines);
 	tcase_add_loop_test(t, lingering_ends, 0, n_engines);
 	tcase_add_loop_test(t, clients_have_a_limit, 0, n_engines);
+	tcase_add_loop_test(t, the_idle_make_room, 0, 2 * n_engines);
+	tcase_add_loop_test(t, who_waits_keeps_its_place, 0, n_engines);
 	tcase_add_loop_test(t, descriptors_may_run_out, 0, n_engines);
 	tcase_add_loop_test(t, nothing_may_be_served, 0, n_engines);
 }

@@ -62,7 +62,7 @@ static const struct {
 	{ "maint chat/b2 json", "{\"ok\":true}\n\n" },
 	{ "weight chat/b2 0", "ok: chat/b2 has weight 0\n\n" },
 	{ "reload", "ok: generation 3\n\n" },
-	{ "reload json", "{\"generation\":3}\n\n" },
+	{ "reload json", "{\"generation\":3,\"warnings\":[]}\n\n" },
 	{ "help", "stats: all figures\nbackends [POOL]: " },
 };
 
@@ -98,6 +98,14 @@ static const char *const wrong[][2] = {
 	{ "reload now", "unknown word \"now\", try help" },
 	{ "help me", "unknown word \"me\", try help" },
 	{ "backends none", "unknown pool \"none\"" },
+	{ "backends chst", "unknown pool \"chst\", did you mean \"chat\"?" },
+	{ "conns pool=none", "unknown pool \"none\"" },
+	{ "conns pool=wed json", "unknown pool \"wed\", did you mean \"web\"?" },
+	{ "conns backend=none", "unknown backend \"none\"" },
+	{ "conns backend=127.0.0.1:901", "unknown backend \"127.0.0.1:901\", did you mean "
+					 "\"127.0.0.1:9001\"?" },
+	{ "conns pool=web backend=b2", "unknown backend \"b2\"" },
+	{ "conns pool=none backend=b2", "unknown pool \"none\"" },
 	{ "backends chat web", "unknown word \"web\", try help" },
 	{ "drain", "expected drain POOL/BACKEND" },
 	{ "drain chat/b2 x", "expected drain POOL/BACKEND" },
@@ -207,14 +215,30 @@ START_TEST(conns_has_no_filter)
 }
 END_TEST
 
+/* What the file has lost is known as long as it is listed. */
+START_TEST(conns_of_what_was_removed)
+{
+	static const char *const lines[] = { "conns pool=old", "conns backend=gone",
+					     "conns backend=gone pool=old" };
+
+	fake.has_removed = true;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		ck_assert_int_eq(run(lines[i]), COMMAND_WAITS);
+		ck_assert_int_eq(fake.n_conns, (int)i + 1);
+	}
+	ck_assert_str_eq(fake.query.pool, "old");
+	ck_assert_str_eq(fake.query.backend, "gone");
+}
+END_TEST
+
 START_TEST(conns_has_all_filters)
 {
 	struct addr inside = { .family = AF_INET, .v4 = { 10, 9, 8, 7 } };
 	struct addr outside = { .family = AF_INET, .v4 = { 11, 9, 8, 7 } };
 
-	run("conns limit=5 min-age=5m client=10.0.0.0/8 backend=[::1]:9001 pool=chat");
+	run("conns limit=5 min-age=5m client=10.0.0.0/8 backend=127.0.0.1:9001 pool=chat");
 	ck_assert_str_eq(fake.query.pool, "chat");
-	ck_assert_str_eq(fake.query.backend, "[::1]:9001");
+	ck_assert_str_eq(fake.query.backend, "127.0.0.1:9001");
 	ck_assert(fake.query.has_client);
 	ck_assert(cidr_contains(&fake.query.client, &inside));
 	ck_assert(!cidr_contains(&fake.query.client, &outside));
@@ -275,6 +299,19 @@ START_TEST(reload_tells_all_reasons_on_one_line)
 }
 END_TEST
 
+START_TEST(reload_tells_warnings_a_line_each)
+{
+	fake.reload_warnings = "workers takes effect at restart\nadmin takes effect at restart";
+	run("reload");
+	ck_assert_str_eq(out.p, "ok: generation 3\n"
+				"warning: workers takes effect at restart\n"
+				"warning: admin takes effect at restart\n\n");
+	run("reload json");
+	ck_assert_str_eq(out.p, "{\"generation\":3,\"warnings\":[\"workers takes effect at "
+				"restart\",\"admin takes effect at restart\"]}\n\n");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("admin/command");
@@ -290,10 +327,12 @@ int main(void)
 	tcase_add_test(t, memory_may_be_short);
 	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
 	tcase_add_test(t, conns_has_no_filter);
+	tcase_add_test(t, conns_of_what_was_removed);
 	tcase_add_test(t, conns_has_all_filters);
 	tcase_add_loop_test(t, filters_may_be_wrong, 0, ARRAY_SIZE(bad_filters));
 	tcase_add_test(t, conns_may_fail);
 	tcase_add_test(t, reload_tells_all_reasons_on_one_line);
+	tcase_add_test(t, reload_tells_warnings_a_line_each);
 	suite_add_tcase(s, t);
 
 	SRunner *r = srunner_create(s);

@@ -257,13 +257,13 @@ START_TEST(ends_of_ranges)
 
 	ck_assert_uint_eq(c->workers, 256);
 	ck_assert_int_eq(c->engine, CONF_ENGINE_EPOLL);
-	ck_assert_str_eq(c->user, "lb");
+	ck_assert_str_eq(c->user, "root");
 	ck_assert_uint_eq(c->admin.mode, 0777);
 	ck_assert_uint_eq(c->max_conns, 100000000);
 	ck_assert_str_eq(c->log.to, "stdout");
 	ck_assert_int_eq(c->log.level, LOG_LEVEL_DEBUG);
 	ck_assert_uint_eq(c->listeners[0].n_binds, 2);
-	ck_assert_int_eq(p->balance, CONF_BALANCE_FIRST);
+	ck_assert_int_eq(p->balance, CONF_BALANCE_HASH);
 	ck_assert_uint_eq(p->hash.load_percent, 1000);
 	ck_assert_uint_eq(p->idle_ms, 168 * 3600 * 1000);
 	ck_assert_uint_eq(p->user_ms, CONF_OFF);
@@ -303,6 +303,38 @@ START_TEST(file_in_the_working_directory)
 	ck_assert_str_eq(c->file, "limits_of_values.yaml");
 	ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
 	ck_assert_str_eq(c->dir, cwd);
+	conf_unref(c);
+}
+END_TEST
+
+static void is_at(struct mark m, const struct conf *c, uint32_t line, uint32_t col)
+{
+	ck_assert_ptr_eq(m.file, c->file);
+	ck_assert_uint_eq(m.line, line);
+	ck_assert_uint_eq(m.col, col);
+}
+
+/* What can only be judged later, by the process, is reported with its place. */
+START_TEST(places_are_kept)
+{
+	struct conf *c = load_good("limits_of_values");
+
+	is_at(c->user_at, c, 3, 7);
+	is_at(c->log.at, c, 6, 39);
+	is_at(c->access_log.at, c, 7, 18);
+	is_at(c->admin.socket_at, c, 8, 17);
+	conf_unref(c);
+
+	c = load_good("minimal"); /* of a default: the file */
+	is_at(c->admin.socket_at, c, 0, 0);
+	is_at(c->log.at, c, 0, 0);
+	conf_unref(c);
+
+	c = load_good("ipv6");
+	const struct conf_pool *p = &c->pools[0];
+	ck_assert_uint_eq(p->n_sources, 2);
+	is_at(p->sources_at[0], c, 8, 14);
+	is_at(p->sources_at[1], c, 8, 21);
 	conf_unref(c);
 }
 END_TEST
@@ -360,15 +392,15 @@ static const struct {
 	{ "reloadable", "stop_timeout: 1s", "log: {level: debug}", 0, { 0 } },
 	{ "workers", "workers: 2", "workers: 3", 1, { "workers" } },
 	{ "engine", "engine: epoll", "", 1, { "engine" } },
-	{ "user", "", "user: lb", 1, { "user" } },
-	{ "another user", "user: lc", "user: lb", 1, { "user" } },
+	{ "user", "", "user: root", 1, { "user" } },
+	{ "another user", "user: root", "user: nobody", 1, { "user" } },
 	{ "socket", "admin: {socket: /a}", "admin: {socket: /b}", 1, { "admin" } },
 	{ "mode", "admin: {mode: 0600}", "admin: {mode: 0660}", 1, { "admin" } },
 	{ "no http", "admin: {http: 127.0.0.1:1}", "", 1, { "admin" } },
 	{ "two of admin", "admin: {http: 127.0.0.1:1}", "admin: {mode: 0660}", 1, { "admin" } },
 	{ "all",
 	  "workers: 2",
-	  "engine: epoll\nuser: lb\nadmin: {mode: 0660}",
+	  "engine: epoll\nuser: root\nadmin: {mode: 0660}",
 	  4,
 	  { "workers", "engine", "user", "admin" } },
 };
@@ -438,6 +470,7 @@ int main(void)
 	tcase_add_test(t, ends_of_ranges);
 	tcase_add_test(t, paths_start_at_the_file);
 	tcase_add_test(t, file_in_the_working_directory);
+	tcase_add_test(t, places_are_kept);
 	tcase_add_loop_test(t, unreadable_file, 0, ARRAY_SIZE(unreadable));
 	tcase_add_test(t, many_mistakes);
 	tcase_add_loop_test(t, restart_keys, 0, ARRAY_SIZE(restarts));

@@ -531,6 +531,87 @@ static const char *read_until(int fd, const char *text)
 	return got;
 }
 
+/* Nothing waits for a fifo's reader; who comes later reads on from there. */
+START_TEST(a_fifo_needs_no_reader_yet)
+{
+	struct conf_log access = to(access_path, CONF_LOG_JSON, 0);
+
+	ck_assert_int_eq(mkfifo(log_path, 0600), 0);
+	open_logger(to(log_path, CONF_LOG_TEXT, LOG_LEVEL_NOTICE), &access, 1);
+	struct log l = logger_handle(logger, 0);
+	log_notice(&l, "early");
+	logger_reopen(logger);
+	access_of(0, &full_record); /* is written after the line */
+	wait_for(access_path, FULL_JSON);
+	int fd = open(log_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	log_notice(&l, "later");
+	const char *all = read_until(fd, "log bytes lost");
+	ck_assert_ptr_nonnull(strstr(all, " notice later\n"));
+	ck_assert_ptr_null(strstr(all, "early"));
+	logger = logger_stop(logger);
+	close(fd);
+}
+END_TEST
+
+/* ---- before a reload ------------------------------------------------------------------------- */
+
+static char missing_path[] = "/nonexistent/log", folder_path[] = "/", null_path[] = "/dev/null",
+	    stderr_word[] = "stderr";
+
+static const struct {
+	const char *name;
+	char *log, *access; /* access NULL: off */
+	size_t n;
+	const char *text; /* of the first reason */
+} checks[] = {
+	{ "both can be opened", null_path, stderr_word, 0, NULL },
+	{ "no access log", null_path, NULL, 0, NULL },
+	{ "no such folder", missing_path, null_path, 1,
+	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory" },
+	{ "a folder", null_path, folder_path, 1, "lb.yaml:4:9: cannot open log /: Is a directory" },
+	{ "both cannot", missing_path, folder_path, 2,
+	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory" },
+};
+
+START_TEST(destinations_are_checked)
+{
+	struct conf_log log = to(checks[_i].log, CONF_LOG_TEXT, LOG_LEVEL_NOTICE);
+	struct conf_log access = { 0 };
+	struct err e = ERR_INIT;
+	char scratch[64];
+
+	log.at = (struct mark){ .file = "lb.yaml", .line = 3, .col = 7 };
+	if (checks[_i].access != NULL)
+		access = to(checks[_i].access, CONF_LOG_JSON, 0);
+	access.at = (struct mark){ .file = "lb.yaml", .line = 4, .col = 9 };
+	ck_assert_msg(logger_check(&log, &access, &e) == (checks[_i].n > 0 ? -EINVAL : 0), "%s",
+		      checks[_i].name);
+	ck_assert_uint_eq(e.n, checks[_i].n);
+	if (checks[_i].n > 0)
+		ck_assert_str_eq(err_line(&e, 0, scratch, sizeof(scratch)), checks[_i].text);
+	err_deinit(&e);
+}
+END_TEST
+
+/* A check opens no fifo: who reads it would see an end that is none. */
+START_TEST(a_checked_fifo_sees_no_end)
+{
+	struct conf_log log = to(log_path, CONF_LOG_TEXT, LOG_LEVEL_NOTICE), none = { 0 };
+	struct err e = ERR_INIT;
+	char byte;
+
+	ck_assert_int_eq(mkfifo(log_path, 0600), 0);
+	ck_assert_int_eq(logger_check(&log, &none, &e), 0); /* nobody reads yet */
+	int fd = open(log_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	ck_assert_int_eq(logger_check(&log, &none, &e), 0);
+	ck_assert_int_eq(poll(&pfd, 1, 0), 0); /* POLLHUP once a writer has come and gone */
+	ck_assert_int_eq(read(fd, &byte, 1), 0);
+	close(fd);
+}
+END_TEST
+
 /* The log's reader sleeps: producers never wait, what is dropped is counted and told. */
 START_TEST(a_full_ring_drops_and_tells)
 {
@@ -704,6 +785,9 @@ int main(void)
 	tcase_add_test(t, a_log_that_cannot_be_opened_again_stays);
 	if (getuid() == 0)
 		tcase_add_test(t, files_are_given_to_a_user);
+	tcase_add_test(t, a_fifo_needs_no_reader_yet);
+	tcase_add_loop_test(t, destinations_are_checked, 0, ARRAY_SIZE(checks));
+	tcase_add_test(t, a_checked_fifo_sees_no_end);
 	tcase_add_test(t, a_full_ring_drops_and_tells);
 	tcase_add_test(t, a_stuck_reader_delays_no_end);
 	tcase_add_loop_test(t, lost_bytes_are_counted, 0, 2);

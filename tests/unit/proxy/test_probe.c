@@ -9,6 +9,7 @@
 
 #include "../ev/looped.h"
 #include "proto/accept_key.h"
+#include "proto/http1.h"
 #include "proto/ws_frame.h"
 #include "proxy/probe.h"
 
@@ -314,7 +315,86 @@ START_TEST(http_answers_are_judged)
 }
 END_TEST
 
-/* A head larger than a probe remembers is no answer. */
+/* As large a head as a client's response may have. */
+START_TEST(a_large_head_is_read)
+{
+	static char head[HTTP1_HEAD_MAX + 1];
+	struct conf_health conf = conf_of(_i % 2 != 0 ? CONF_CHECK_HTTP : CONF_CHECK_WEBSOCKET);
+
+	begin_probes(_i / 2);
+	check_by(&conf);
+	int fd = take_conn();
+	const char *request = hear(fd);
+	const char *start = _i % 2 != 0 ? "HTTP/1.1 200 OK\r\n\r\n" : answer_of(request);
+	size_t n = strlen(start) - 2;
+	memcpy(head, start, n);
+	memset(head + n, 'x', HTTP1_HEAD_MAX - n - 4);
+	memcpy(head + n, "X-Filler: ", 10);
+	strcpy(head + HTTP1_HEAD_MAX - 4, "\r\n\r\n");
+	for (size_t at = 0; at < HTTP1_HEAD_MAX; at += 1024) {
+		ck_assert_int_eq(send(fd, head + at, 1024, MSG_NOSIGNAL), 1024);
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	}
+	UNTIL(seen.n_ok + seen.n_bad == 1);
+	ck_assert_msg(seen.n_ok == 1, "%s", seen.text);
+	if (conf.type == CONF_CHECK_WEBSOCKET) {
+		hear_close(fd);
+		say(fd, CLOSE_FRAME);
+	}
+	await_fin(fd);
+	end_probes();
+}
+END_TEST
+
+/* Interim responses are no verdict (RFC 9110, 15.2), however many, and in whatever pieces. */
+START_TEST(interim_responses_are_skipped)
+{
+	static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n"
+				      "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+	struct conf_health conf = conf_of(_i % 2 != 0 ? CONF_CHECK_HTTP : CONF_CHECK_WEBSOCKET);
+	char all[512];
+
+	for (int is_slow = 0; is_slow < 2; is_slow++) {
+		begin_probes(_i / 2);
+		check_by(&conf);
+		int fd = take_conn();
+		const char *request = hear(fd);
+		snprintf(all, sizeof(all), "%s%s", interim,
+			 _i % 2 != 0 ? "HTTP/1.1 204 x\r\n\r\n" : answer_of(request));
+		for (const char *p = all; is_slow && *p != '\0'; p++) {
+			ck_assert_int_eq(send(fd, p, 1, MSG_NOSIGNAL), 1);
+			ck_assert_int_eq(loop_turn(loop, 0), 0);
+		}
+		if (!is_slow)
+			say(fd, all);
+		UNTIL(seen.n_ok + seen.n_bad == 1);
+		ck_assert_msg(seen.n_ok == 1, "%s", seen.text);
+		ck_assert_int_eq(strncmp(seen.text, _i % 2 != 0 ? "204 in " : "101 in ", 7), 0);
+		close(fd);
+		end_probes();
+	}
+}
+END_TEST
+
+START_TEST(interim_responses_alone_are_down)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+
+	begin_probes(_i);
+	check_by(&conf);
+	int fd = take_conn();
+	(void)hear(fd);
+	say(fd, "HTTP/1.1 100 Continue\r\n\r\n");
+	idle();
+	ck_assert_int_eq(seen.n_ok + seen.n_bad, 0);
+	close(fd);
+	UNTIL(seen.n_bad == 1);
+	ck_assert_str_eq(seen.text, "response: closed");
+	end_probes();
+}
+END_TEST
+
+/* A head larger than a client's response may have is no answer. */
 START_TEST(an_endless_head_is_down)
 {
 	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
@@ -324,7 +404,7 @@ START_TEST(an_endless_head_is_down)
 	int fd = take_conn();
 	(void)hear(fd);
 	say(fd, "HTTP/1.1 200 OK\r\n");
-	for (int i = 0; i < 200 && seen.n_bad == 0; i++) {
+	for (int i = 0; i < 400 && seen.n_bad == 0; i++) {
 		(void)send(fd, "X-Filler: 0123456789012345678901234567890123456789\r\n", 52,
 			   MSG_NOSIGNAL);
 		ck_assert_int_eq(loop_turn(loop, 0), 0);
@@ -777,6 +857,9 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, an_http_request_is_exact, 0, n_engines);
 	tcase_add_loop_test(t, http_answers_are_judged, 0, n_engines * N_ANSWERS);
 	tcase_add_loop_test(t, an_endless_head_is_down, 0, n_engines);
+	tcase_add_loop_test(t, a_large_head_is_read, 0, 2 * n_engines);
+	tcase_add_loop_test(t, interim_responses_are_skipped, 0, 2 * n_engines);
+	tcase_add_loop_test(t, interim_responses_alone_are_down, 0, n_engines);
 	tcase_add_loop_test(t, a_path_that_is_too_long_is_told, 0, n_engines * 2);
 	tcase_add_loop_test(t, a_websocket_is_opened_and_closed, 0, n_engines);
 	tcase_add_loop_test(t, no_two_keys_are_the_same, 0, n_engines);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A whole lb within the test's process: main is the test's thread and moves in RUN_UNTIL() only,
+ * the workers are threads of their own. Its files are in a directory of the test's.
+ */
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/control.h"
+#include "proxy/listener.h"
+
+#define N_WORKERS 2
+
+static struct control lb;
+static char dir[24];
+static char conf_path[64], log_path[64], socket_path[64];
+static int backend_fd = -1; /* accepts in the kernel, answers nothing */
+static uint16_t backend_port;
+static int n_fds_before;
+
+static int n_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* A listening socket of the test's own; its port. */
+static inline int listening(uint16_t *ret_port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	ck_assert_int_eq(listen(fd, 4096), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	*ret_port = ntohs(sin.sin_port);
+	return fd;
+}
+
+static inline void setup(void)
+{
+	n_fds_before = n_fds();
+	(void)strcpy(dir, "/tmp/test_lb.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(conf_path, sizeof(conf_path), "%s/lb.yaml", dir);
+	(void)snprintf(log_path, sizeof(log_path), "%s/log", dir);
+	(void)snprintf(socket_path, sizeof(socket_path), "%s/admin.sock", dir);
+	backend_fd = listening(&backend_port);
+}
+
+static inline void teardown(void)
+{
+	close(backend_fd);
+	(void)unlink(conf_path);
+	(void)unlink(log_path);
+	ck_assert_int_eq(rmdir(dir), 0); /* the admin socket is gone, too */
+	ck_assert_int_eq(n_fds(), n_fds_before);
+}
+
+/* Writes the configuration: what every test wants, and what is given. */
+static inline LB_PRINTF(1, 2) void write_conf(const char *fmt, ...)
+{
+	FILE *f = fopen(conf_path, "w");
+	va_list ap;
+
+	ck_assert_ptr_nonnull(f);
+	(void)fprintf(f, "workers: %d\nlog: {to: %s, level: info}\nadmin: {socket: %s}\n",
+		      N_WORKERS, log_path, socket_path);
+	va_start(ap, fmt);
+	(void)vfprintf(f, fmt, ap);
+	va_end(ap);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+/* A listener "l" on a port of the kernel's choice and a pool "p" with backends "b" and "c". */
+#define LISTENER "listeners: [{name: l, bind: '127.0.0.1:0', mode: tcp, pool: p}]\n"
+#define POOL \
+	"pools: [{name: p, balance: first, backends: [{name: b, address: '127.0.0.1:%u'}, {name: " \
+	"c, address: '127.0.0.1:1'}]}]\n"
+
+static inline void write_simple(void)
+{
+	write_conf(LISTENER POOL, backend_port);
+}
+
+/* Opens and starts by the file that was written; the status, with the reasons in `e`. */
+static inline int started(struct err *e)
+{
+	struct conf *conf = NULL;
+
+	ck_assert_int_eq(conf_load(conf_path, e, &conf), 0);
+	int status = control_open(&lb, conf_path, conf, e);
+	conf_unref(conf);
+	return status == 0 ? control_start(&lb, e) : status;
+}
+
+static inline void start(void)
+{
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(started(&e), 0);
+	ck_assert_uint_eq(e.n, 0);
+	ck_assert_int_eq(lb.phase, PHASE_RUNNING);
+}
+
+/* Turns main until `cond` holds, for some seconds at most. */
+#define RUN_UNTIL(cond) \
+	do { \
+		for (int turns_ = 0; turns_ < 2000 && !(cond); turns_++) \
+			ck_assert_int_eq(loop_turn(lb.loop, 5), 0); \
+		ck_assert_msg(cond, "%s", #cond); \
+	} while (0)
+
+/* At once, whatever is open. */
+static inline void stop(void)
+{
+	control_stop(&lb);
+	control_stop(&lb);
+	ck_assert_int_eq(control_run(&lb), 0);
+	control_close(&lb);
+}
+
+static inline uint16_t port_of(size_t i)
+{
+	list_for_each(it, &lb.fleet.listeners) if (i-- == 0) return list_entry(
+		it, struct fleet_listener, link)
+		->listener->addr.port;
+	ck_abort_msg("there is no such listener");
+}
+
+/* A client's connection, or -1 where it is refused. */
+static inline int dial(uint16_t port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+		return fd;
+	ck_assert_int_eq(errno, ECONNREFUSED);
+	close(fd);
+	return -1;
+}
+
+/* Ends a client's connection with a reset: lb then waits for nothing. */
+static inline void hang_up(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	close(fd);
+}
+
+static inline struct backend *backend_named(const char *name)
+{
+	struct fleet_pool *p = fleet_find_pool(&lb.fleet, "p");
+
+	ck_assert_ptr_nonnull(p);
+	struct fleet_backend *fb = fleet_find_backend(p, name);
+	ck_assert_msg(fb != NULL, "no backend %s", name);
+	return fb->backend;
+}
+
+static inline uint64_t n_active(void)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < lb.n_workers; i++)
+		n += counter_read(&lb.threads->thread[i].worker->stats->active);
+	return n;
+}
+
+/* Whether the log, once lb was closed or has written it, has a line with all of this. */
+static inline bool is_logged(const char *text)
+{
+	static char all[65536];
+	FILE *f = fopen(log_path, "r");
+
+	ck_assert_ptr_nonnull(f);
+	all[fread(all, 1, sizeof(all) - 1, f)] = '\0';
+	(void)fclose(f);
+	return strstr(all, text) != NULL;
+}
+
+static inline bool has_reason(const struct err *e, const char *text)
+{
+	for (size_t i = 0; i < e->n_kept; i++)
+		if (strstr(e->item[i].text, text) != NULL)
+			return true;
+	return false;
+}
+
+static inline int run_suite(const char *name, void (*add)(TCase *t))
+{
+	Suite *s = suite_create(name);
+	TCase *t = tcase_create("lb");
+
+	tcase_set_timeout(t, 60); /* workers start slowly under ThreadSanitizer */
+	tcase_add_checked_fixture(t, setup, teardown);
+	add(t);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fleet over two and more configurations, without a worker: main's side of a reload, socket by
+ * socket and backend by backend.
+ */
+#include <sys/resource.h>
+
+#include "../ev/looped.h"
+#include "../proxy/written.h"
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/fleet.h"
+#include "net/sock.h"
+#include "proxy/listener.h"
+#include "proxy/plan.h"
+
+#define N_WORKERS 3
+
+static struct fleet fleet;
+static int n_fds_idle; /* with the loop, without any listener */
+
+/* ---- what the tests share -------------------------------------------------------------------- */
+
+static void setup(void)
+{
+	begin(0);
+	ck_assert_int_eq(fleet_init(&fleet, loop, N_WORKERS), 0);
+	n_fds_idle = n_fds();
+}
+
+static void teardown(void)
+{
+	fleet_deinit(&fleet);
+	fleet_deinit(&fleet); /* of what is gone already */
+	end();
+}
+
+/* Open descriptors more than without any listener. */
+static int n_sockets(void)
+{
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	return n_fds() - n_fds_idle;
+}
+
+/* A port below 10000 that nobody listens on. */
+static uint16_t free_port(void)
+{
+	static uint16_t next;
+	struct addr a = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
+
+	if (next == 0)
+		next = (uint16_t)(3000 + getpid() % 6000);
+	for (int i = 0; i < 1000; i++) {
+		a.port = ++next;
+		if (sock_probe_free(loop, &a, &a.port) == 0)
+			return a.port;
+	}
+	ck_abort_msg("no free port");
+}
+
+static bool is_accepting(uint16_t port)
+{
+	struct sockaddr_in to = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r = connect(fd, (struct sockaddr *)&to, sizeof(to));
+
+	ck_assert(r == 0 || errno == ECONNREFUSED);
+	close(fd);
+	return r == 0;
+}
+
+/* Takes over the reference of `conf`. */
+static struct delta *prepared(struct conf *conf)
+{
+	struct err e = ERR_INIT;
+	struct delta *d = NULL;
+	int r = fleet_prepare(&fleet, conf, &e, &d);
+
+	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
+	ck_assert_uint_eq(e.n, 0);
+	conf_unref(conf);
+	return d;
+}
+
+static void committed(struct conf *conf)
+{
+	struct err e = ERR_INIT;
+	struct delta *d = prepared(conf);
+
+	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	fleet_commit(&fleet, d);
+	fleet_tidy(&fleet);
+	ck_assert_ptr_null(delta_free(&fleet, d));
+	err_deinit(&e);
+}
+
+/* One listener "l" on `port`, one pool "p" with what is given of it. */
+static struct conf *simple(uint16_t port, const char *pool)
+{
+	return written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: p}]\n"
+		       "pools: [{name: p, %s}]\n",
+		       port, pool);
+}
+
+static size_t n_of(const struct list *l)
+{
+	size_t n = 0;
+
+	list_for_each(it, l) n++;
+	return n;
+}
+
+static struct listener *listener_at(size_t i)
+{
+	list_for_each(it, &fleet.listeners) if (i-- == 0) return list_entry(
+		it, struct fleet_listener, link)
+		->listener;
+	ck_abort_msg("there is no such listener");
+}
+
+static struct fleet_pool *pool_named(const char *name)
+{
+	struct fleet_pool *p = fleet_find_pool(&fleet, name);
+
+	ck_assert_msg(p != NULL, "no pool %s", name);
+	return p;
+}
+
+static struct fleet_backend *backend_named(const char *name)
+{
+	struct fleet_backend *fb = fleet_find_backend(pool_named("p"), name);
+
+	ck_assert_msg(fb != NULL, "no backend %s", name);
+	return fb;
+}
+
+/* "a b -c": the names of a pool's backends in their order, the removed with a minus. */
+static const char *backends_of(const struct fleet_pool *p)
+{
+	static char out[256];
+	size_t n = 0;
+
+	out[0] = '\0';
+	list_for_each(it, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		ck_assert(fb->is_removed == atomic_load(&fb->backend->is_removed));
+		n += (size_t)snprintf(out + n, sizeof(out) - n, "%s%s%s", n > 0 ? " " : "",
+				      fb->is_removed ? "-" : "", fb->backend->name);
+	}
+	return out;
+}
+
+#define A "{name: a, address: '127.0.0.1:1'}"
+#define B "{name: b, address: '127.0.0.1:2'}"
+#define C "{name: c, address: '127.0.0.1:3'}"
+
+/* ---- listeners ------------------------------------------------------------------------------- */
+
+START_TEST(preparing_changes_nothing)
+{
+	uint16_t port = free_port();
+	struct err e = ERR_INIT;
+	struct delta *d = prepared(simple(port, "backends: [" A "]"));
+
+	ck_assert(list_is_empty(&fleet.listeners));
+	ck_assert(list_is_empty(&fleet.pools));
+	ck_assert_ptr_null(fleet.plan);
+	ck_assert_uint_eq(d->n_listeners, 1);
+	ck_assert(d->listeners[0].is_new);
+	/* A socket for every worker is bound, and none of them listens. */
+	ck_assert_int_eq(n_sockets(), N_WORKERS);
+	ck_assert(!is_accepting(port));
+
+	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	ck_assert(is_accepting(port));
+	ck_assert(list_is_empty(&fleet.listeners));
+	fleet_commit(&fleet, d);
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(n_of(&fleet.listeners), 1);
+	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	ck_assert_ptr_eq(fleet.plan, d->plan);
+	delta_free(&fleet, d);
+	ck_assert_int_eq(n_sockets(), 0); /* main's copies; the workers have theirs */
+	err_deinit(&e);
+}
+END_TEST
+
+START_TEST(dropping_leaves_no_trace)
+{
+	uint16_t port = free_port(), other = free_port();
+
+	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A ", " B "]"));
+	struct listener *l = listener_at(0);
+	struct plan *plan = fleet.plan;
+	struct members *members = pool_named("p")->members;
+	struct backend *a = backend_named("a")->backend;
+	unsigned refs = atomic_load(&a->refs);
+
+	struct delta *d = prepared(
+		written("listeners:\n"
+			"  - {name: l2, bind: ['127.0.0.1:%u', '127.0.0.1:%u'], pool: p}\n"
+			"pools:\n"
+			"  - {name: p, timeouts: {idle: 9s}, balance: first,\n"
+			"     backends: [" C ", {name: a, address: '127.0.0.1:1', weight: 9}]}\n"
+			"  - {name: q, backends: [" A "]}\n",
+			port, other));
+	ck_assert_int_eq(n_sockets(), N_WORKERS);
+	ck_assert_ptr_null(delta_free(&fleet, d));
+
+	ck_assert_int_eq(n_sockets(), 0);
+	ck_assert(!is_accepting(other));
+	ck_assert_uint_eq(n_of(&fleet.listeners), 1);
+	ck_assert_ptr_eq(listener_at(0), l);
+	ck_assert_str_eq(atomic_load(&l->name), "l");
+	ck_assert_uint_eq(atomic_load(&l->refs), 1);
+	ck_assert_ptr_eq(fleet.plan, plan);
+	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	ck_assert_ptr_eq(pool_named("p")->members, members);
+	ck_assert_int_eq(pool_named("p")->balance, CONF_BALANCE_LEAST);
+	ck_assert_uint_eq(pool_idle_ms(pool_named("p")->pool), 7000);
+	ck_assert_str_eq(backends_of(pool_named("p")), "a b");
+	ck_assert_ptr_eq(backend_named("a")->backend, a);
+	ck_assert_uint_eq(backend_weight(a), 1);
+	ck_assert_uint_eq(atomic_load(&a->refs), refs);
+	ck_assert_ptr_null(delta_free(&fleet, NULL));
+}
+END_TEST
+
+/* Whatever else of it changed: its sockets stay, so nobody who is queued is reset. */
+START_TEST(a_listener_is_its_address)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A "]"));
+	struct listener *l = listener_at(0);
+	struct delta *d = prepared(written("listeners: [{name: new, bind: '127.0.0.1:%u', mode: "
+					   "tcp, pool: q}]\n"
+					   "pools: [{name: q, backends: [" A "]}]\n",
+					   port));
+	ck_assert(!d->listeners[0].is_new);
+	ck_assert_ptr_null(d->listeners[0].fd);
+	ck_assert_ptr_eq(d->listeners[0].listener, l);
+	ck_assert_int_eq(n_sockets(), 0);
+	ck_assert_str_eq(atomic_load(&l->name), "l");
+	fleet_commit(&fleet, d);
+	fleet_tidy(&fleet);
+	ck_assert_str_eq(atomic_load(&l->name), "new");
+	ck_assert_ptr_eq(listener_at(0), l);
+	delta_free(&fleet, d);
+}
+END_TEST
+
+static struct conf *two_addresses(uint16_t one, uint16_t two)
+{
+	return written("listeners: [{name: l, bind: ['127.0.0.1:%u', '127.0.0.1:%u'], pool: p}]\n"
+		       "pools: [{name: p, backends: [" A "]}]\n",
+		       one, two);
+}
+
+START_TEST(addresses_come_and_go)
+{
+	uint16_t a = free_port(), b = free_port(), c = free_port();
+
+	committed(two_addresses(a, b));
+	ck_assert_uint_eq(n_of(&fleet.listeners), 2);
+	struct listener *kept = listener_at(1), *gone = listener_ref(listener_at(0));
+	uint64_t number = kept->number;
+
+	struct delta *d = prepared(two_addresses(c, b));
+	ck_assert(d->listeners[0].is_new && !d->listeners[1].is_new);
+	ck_assert_uint_ne(d->listeners[0].listener->number, number);
+	ck_assert_uint_ne(d->listeners[0].listener->number, gone->number);
+	fleet_commit(&fleet, d);
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(n_of(&fleet.listeners), 2);
+	ck_assert_uint_eq(listener_at(0)->addr.port, c);
+	ck_assert_ptr_eq(listener_at(1), kept);
+	/* Sessions that came in by it may hold the one that has left. */
+	ck_assert_uint_eq(atomic_load(&gone->refs), 1);
+	listener_unref(gone);
+	delta_free(&fleet, d);
+}
+END_TEST
+
+/* Nobody writes its real port: it is known by its name. */
+START_TEST(port_0_is_kept_by_its_name)
+{
+	committed(simple(0, "backends: [" A "]"));
+	struct listener *l = listener_at(0);
+	ck_assert_uint_ne(l->addr.port, 0);
+	ck_assert(l->is_any_port);
+	ck_assert_ptr_null(strstr(l->text, ":0"));
+
+	committed(simple(0, "backends: [" B "]"));
+	ck_assert_ptr_eq(listener_at(0), l);
+
+	struct delta *d = prepared(written("listeners: [{name: m, bind: '127.0.0.1:0', pool: p}]\n"
+					   "pools: [{name: p, backends: [" A "]}]\n"));
+	ck_assert(d->listeners[0].is_new);
+	ck_assert_uint_ne(d->listeners[0].listener->addr.port, l->addr.port);
+	delta_free(&fleet, d);
+}
+END_TEST
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static bool has_line(const struct err *e, const char *place, const char *text)
+{
+	for (size_t i = 0; i < e->n_kept; i++)
+		if (strstr(e->item[i].text, place) != NULL && strstr(e->item[i].text, text) != NULL)
+			return true;
+	return false;
+}
+
+/* Every address that cannot be had is named, with its place in the file; nothing has changed. */
+START_TEST(failed_binds_are_all_named_and_undone)
+{
+	uint16_t port = free_port(), vacant = free_port(), taken;
+	struct err e = ERR_INIT;
+	struct delta *d = NULL;
+	char address[32];
+	int squatter = listening(1, &taken);
+
+	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A "]"));
+	struct plan *plan = fleet.plan;
+	struct conf *bad = written("listeners:\n"
+				   "  - {name: l, bind: '127.0.0.1:%u', pool: p}\n"
+				   "  - {name: vacant, bind: '127.0.0.1:%u', pool: p}\n"
+				   "  - {name: taken, bind: '127.0.0.1:%u', pool: p}\n"
+				   "  - {name: strange, bind: '192.0.2.1:%u', pool: p}\n"
+				   "pools: [{name: p, timeouts: {idle: 9s}, backends: [" B "]}]\n",
+				   port, vacant, taken, vacant);
+	int before = n_sockets();
+	ck_assert_int_lt(fleet_prepare(&fleet, bad, &e, &d), 0);
+	ck_assert_ptr_null(d);
+
+	ck_assert_uint_eq(e.n, 2);
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", taken);
+	ck_assert(has_line(&e, ":4:", address));
+	ck_assert(has_line(&e, ":4:", strerror(EADDRINUSE)));
+	ck_assert(has_line(&e, ":5:", "192.0.2.1:"));
+	ck_assert(has_line(&e, ":5:", strerror(EADDRNOTAVAIL)));
+
+	ck_assert_int_eq(n_sockets(), before);
+	ck_assert(!is_accepting(vacant));
+	ck_assert_uint_eq(n_of(&fleet.listeners), 1);
+	ck_assert_ptr_eq(fleet.plan, plan);
+	ck_assert_str_eq(backends_of(pool_named("p")), "a");
+	ck_assert_uint_eq(pool_idle_ms(pool_named("p")->pool), 7000);
+	ck_assert_uint_eq(atomic_load(&bad->refs), 1);
+	conf_unref(bad);
+	err_deinit(&e);
+	close(squatter);
+}
+END_TEST
+
+/* Descriptors run out after so many sockets: those before it are closed again. */
+START_TEST(a_full_table_undoes_what_was_bound)
+{
+	struct rlimit all, few;
+	struct err e = ERR_INIT;
+	struct delta *d = NULL;
+	struct conf *conf = simple(free_port(), "backends: [" A "]");
+	int before = n_sockets();
+
+	/* One more than are open is for probing the address; _i of N_WORKERS sockets fit. */
+	int probe = dup(0);
+	close(probe);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = (struct rlimit){ .rlim_cur = (rlim_t)(probe + _i), .rlim_max = all.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	int r = fleet_prepare(&fleet, conf, &e, &d);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	ck_assert_int_lt(r, 0);
+	ck_assert_ptr_null(d);
+	ck_assert(has_line(&e, ":1:", strerror(EMFILE)));
+	ck_assert_int_eq(n_sockets(), before);
+	ck_assert(list_is_empty(&fleet.listeners));
+
+	/* And with room again, it works. */
+	d = prepared(conf);
+	ck_assert_int_eq(n_sockets(), before + N_WORKERS);
+	delta_free(&fleet, d);
+	err_deinit(&e);
+}
+END_TEST
+
+/* Between the bind and the listen somebody else may begin to listen: that is told, too. */
+START_TEST(a_failed_listen_is_told)
+{
+	uint16_t port = free_port();
+	struct err e = ERR_INIT;
+	struct delta *d = prepared(simple(port, "backends: [" A "]"));
+	char address[32];
+
+	loop_close(loop, d->listeners[0].fd[N_WORKERS - 1]);
+	d->listeners[0].fd[N_WORKERS - 1] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	ck_assert_int_lt(fleet_listen(&fleet, d, &e), 0);
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	ck_assert(has_line(&e, address, strerror(ENOTSOCK)));
+	delta_free(&fleet, d);
+	ck_assert(!is_accepting(port));
+	err_deinit(&e);
+}
+END_TEST
+
+/* ---- backends -------------------------------------------------------------------------------- */
+
+/* (pool, name, address) in the next file is the same one, with its counters. */
+static const struct {
+	const char *name;
+	const char *next; /* of the pool with A and B in it */
+	bool is_a_kept;
+	const char *want;
+} identities[] = {
+	{ "nothing changed", "{name: p, backends: [" A ", " B "]}", true, "a b" },
+	{ "another order", "{name: p, backends: [" B ", " A "]}", true, "b a" },
+	{ "another weight", "{name: p, backends: [{name: a, address: '127.0.0.1:1', weight: 5}]}",
+	  true, "a" },
+	{ "a third one first", "{name: p, backends: [" C ", " A "]}", true, "c a" },
+	{ "another address", "{name: p, backends: [{name: a, address: '127.0.0.1:9'}]}", false,
+	  "a" },
+	{ "another name", "{name: p, backends: [{name: z, address: '127.0.0.1:1'}]}", false, "z" },
+};
+
+START_TEST(a_backend_is_its_pool_name_and_address)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A ", " B "]"));
+	struct backend *a = backend_ref(backend_named("a")->backend);
+	committed(written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: p}]\npools: [%s]\n",
+			  port, identities[_i].next));
+	ck_assert_str_eq(backends_of(pool_named("p")), identities[_i].want);
+	bool is_kept = false;
+	list_for_each(it, &pool_named("p")->backends) is_kept =
+		is_kept || list_entry(it, struct fleet_backend, link)->backend == a;
+	ck_assert_msg(is_kept == identities[_i].is_a_kept, "%s", identities[_i].name);
+	ck_assert_msg(atomic_load(&a->is_removed) != is_kept, "%s", identities[_i].name);
+	/* Where it left, nobody but this test holds it: it had no connection. */
+	ck_assert_msg((atomic_load(&a->refs) == 1) != is_kept, "%s", identities[_i].name);
+	backend_unref(a);
+}
+END_TEST
+
+START_TEST(a_removed_backend_stays_until_its_last_connection)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A ", " B ", " C "]"));
+	struct backend *a = backend_ref(backend_named("a")->backend);
+	ck_assert(backend_reserve(a));
+	ck_assert(backend_reserve(a));
+
+	committed(simple(port, "backends: [" C "]"));
+	ck_assert_str_eq(backends_of(pool_named("p")), "c -a"); /* b had none and is gone */
+	ck_assert_ptr_null(fleet_find_backend(pool_named("p"), "a"));
+	ck_assert_str_eq(backend_state_name(a), "draining");
+	ck_assert(!backend_is_usable(a));
+
+	backend_release(a);
+	fleet_tidy(&fleet);
+	ck_assert_str_eq(backends_of(pool_named("p")), "c -a");
+	backend_release(a);
+	fleet_tidy(&fleet);
+	ck_assert_str_eq(backends_of(pool_named("p")), "c");
+	ck_assert_uint_eq(atomic_load(&a->refs), 1);
+	backend_unref(a);
+}
+END_TEST
+
+START_TEST(a_removed_backend_may_come_back)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A ", " B "]"));
+	struct backend *a = backend_named("a")->backend;
+	ck_assert(backend_reserve(a));
+	backend_count_bytes(a, 1, 100, 200);
+	committed(simple(port, "backends: [" B "]"));
+	committed(simple(port, "backends: [" B ", " A "]"));
+	ck_assert_ptr_eq(backend_named("a")->backend, a);
+	ck_assert_str_eq(backends_of(pool_named("p")), "b a");
+	ck_assert_uint_eq(backend_active(a), 1);
+	ck_assert_uint_eq(backend_bytes_out(a), 200);
+	ck_assert(backend_is_usable(a));
+	backend_release(a);
+}
+END_TEST
+
+/* A name may move to another address while the old one still serves. */
+START_TEST(an_old_and_a_new_one_of_a_name_live_side_by_side)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A "]"));
+	struct backend *old = backend_named("a")->backend;
+	ck_assert(backend_reserve(old));
+	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:9'}]"));
+	ck_assert_str_eq(backends_of(pool_named("p")), "a -a");
+	ck_assert_ptr_ne(backend_named("a")->backend, old);
+	ck_assert_uint_eq(backend_named("a")->backend->addr.port, 9);
+	backend_release(old);
+	fleet_tidy(&fleet);
+	ck_assert_str_eq(backends_of(pool_named("p")), "a");
+}
+END_TEST
+
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+/* The listener leads to `first`. */
+static struct conf *with_pools(uint16_t port, const char *first, const char *pools)
+{
+	return written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: %s}]\npools: [%s]\n",
+		       port, first, pools);
+}
+
+START_TEST(a_removed_pool_stays_with_its_last_connection)
+{
+	uint16_t port = free_port();
+
+	committed(with_pools(port, "p",
+			     "{name: p, backends: [" A "]}, "
+			     "{name: idle, backends: [" A "]}"));
+	struct fleet_pool *p = pool_named("p");
+	struct pool *pool = p->pool;
+	struct backend *a = backend_named("a")->backend;
+	/* One address in two pools is two backends. */
+	ck_assert_ptr_ne(a, fleet_find_backend(pool_named("idle"), "a")->backend);
+	ck_assert(backend_reserve(a));
+
+	committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
+	ck_assert_ptr_null(fleet_find_pool(&fleet, "p"));
+	ck_assert_ptr_null(fleet_find_pool(&fleet, "idle"));
+	ck_assert_uint_eq(n_of(&fleet.pools), 2); /* idle is gone */
+	ck_assert(p->is_removed);
+	ck_assert_str_eq(backends_of(p), "-a");
+	ck_assert_uint_ne(pool_named("q")->pool->slot, pool->slot);
+
+	committed(with_pools(port, "p", "{name: p, backends: [" A "]}"));
+	ck_assert_ptr_eq(pool_named("p")->pool, pool);
+	ck_assert_ptr_eq(backend_named("a")->backend, a);
+	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+
+	committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
+	backend_release(a);
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+}
+END_TEST
+
+/* Relaying sessions read them: they change at the commit, not before. */
+START_TEST(live_settings_change_at_the_commit)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "timeouts: {idle: 7s, user: 10s}, backends: [" A "]"));
+	struct pool *p = pool_named("p")->pool;
+	struct delta *d = prepared(
+		simple(port, "balance: random, health: {type: http}, timeouts: {idle: off, "
+			     "user: 20s, half_closed: 3s}, relay: {splice: never}, "
+			     "backends: [{name: a, address: '127.0.0.1:1', "
+			     "max_connections: 5}]"));
+	ck_assert_uint_eq(pool_idle_ms(p), 7000);
+	ck_assert_uint_eq(pool_user_ms(p), 10000);
+	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 0);
+	fleet_commit(&fleet, d);
+	fleet_tidy(&fleet);
+	ck_assert_ptr_eq(pool_named("p")->pool, p);
+	ck_assert_uint_eq(pool_idle_ms(p), CONF_OFF);
+	ck_assert_uint_eq(pool_user_ms(p), 20000);
+	ck_assert_uint_eq(pool_half_closed_ms(p), 3000);
+	ck_assert_int_eq(pool_splice(p), CONF_SPLICE_NEVER);
+	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 5);
+	ck_assert_int_eq(pool_named("p")->balance, CONF_BALANCE_RANDOM);
+	ck_assert_int_eq(pool_named("p")->check, CONF_CHECK_HTTP);
+	delta_free(&fleet, d);
+}
+END_TEST
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	bool is_set; /* to 9, at run time */
+	const char *next;
+	uint32_t want;
+} weights[] = {
+	{ "the file's", false, "weight: 2", 2 },
+	{ "the next file's", false, "weight: 3", 3 },
+	{ "set, and the file says the same again", true, "weight: 2", 9 },
+	{ "set, and the file has changed", true, "weight: 3", 3 },
+	{ "set, and the file leaves it out", true, "max_connections: 7", 1 },
+	{ "set, and the file turns it off", true, "weight: 0", 0 },
+};
+
+/* What was set at run time holds until the file changes that backend's weight. */
+START_TEST(a_weight_set_at_run_time_holds_until_the_file_changes_it)
+{
+	uint16_t port = free_port();
+	char pool[200];
+
+	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:1', weight: 2}, " B "]"));
+	struct fleet_backend *a = backend_named("a");
+	if (weights[_i].is_set) {
+		backend_set_weight(a->backend, 9);
+		a->is_weight_set = true;
+	}
+	(void)snprintf(pool, sizeof(pool),
+		       "backends: [{name: a, address: '127.0.0.1:1', %s}, " B "]",
+		       weights[_i].next);
+	committed(simple(port, pool));
+	ck_assert_msg(backend_weight(a->backend) == weights[_i].want, "%s", weights[_i].name);
+	ck_assert_uint_eq(pool_named("p")->members->entry[0].weight, weights[_i].want);
+	/* The same file once more changes nothing. */
+	committed(simple(port, pool));
+	ck_assert_msg(backend_weight(a->backend) == weights[_i].want, "%s", weights[_i].name);
+}
+END_TEST
+
+START_TEST(new_members_follow_a_new_weight)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " B
+			       ", " C "]"));
+	struct fleet_pool *p = pool_named("p");
+	ck_assert(backend_reserve(backend_named("b")->backend));
+	committed(
+		simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " C "]"));
+	struct members *old = members_ref(p->members);
+	backend_set_weight(backend_named("c")->backend, 42);
+	ck_assert_int_eq(fleet_reweigh(p), 0);
+	ck_assert_ptr_ne(p->members, old);
+	ck_assert_uint_eq(p->members->n, 2); /* the removed b is not among them */
+	ck_assert_ptr_eq(p->members->entry[0].backend, backend_named("a")->backend);
+	ck_assert_uint_eq(p->members->entry[0].weight, 1);
+	ck_assert_ptr_eq(p->members->entry[1].backend, backend_named("c")->backend);
+	ck_assert_uint_eq(p->members->entry[1].weight, 42);
+	ck_assert_int_eq(p->members->balance, CONF_BALANCE_HASH);
+	ck_assert_uint_eq(members_load_percent(p->members), 150);
+	ck_assert_uint_eq(old->entry[1].weight, 1); /* workers may still pick by it */
+	members_unref(old);
+	list_for_each(it, &p->backends)
+	{
+		struct backend *b = list_entry(it, struct fleet_backend, link)->backend;
+		while (backend_active(b) > 0)
+			backend_release(b);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("daemon/fleet");
+	TCase *t = tcase_create("fleet");
+
+	engines[n_engines++] = LOOP_EPOLL;
+	tcase_set_timeout(t, 10);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, preparing_changes_nothing);
+	tcase_add_test(t, dropping_leaves_no_trace);
+	tcase_add_test(t, a_listener_is_its_address);
+	tcase_add_test(t, addresses_come_and_go);
+	tcase_add_test(t, port_0_is_kept_by_its_name);
+	tcase_add_test(t, failed_binds_are_all_named_and_undone);
+	tcase_add_loop_test(t, a_full_table_undoes_what_was_bound, 0, N_WORKERS);
+	tcase_add_test(t, a_failed_listen_is_told);
+	tcase_add_loop_test(t, a_backend_is_its_pool_name_and_address, 0, ARRAY_SIZE(identities));
+	tcase_add_test(t, a_removed_backend_stays_until_its_last_connection);
+	tcase_add_test(t, a_removed_backend_may_come_back);
+	tcase_add_test(t, an_old_and_a_new_one_of_a_name_live_side_by_side);
+	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
+	tcase_add_test(t, live_settings_change_at_the_commit);
+	tcase_add_loop_test(t, a_weight_set_at_run_time_holds_until_the_file_changes_it, 0,
+			    ARRAY_SIZE(weights));
+	tcase_add_test(t, new_members_follow_a_new_weight);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "running.h"
+
+#include "daemon/report.h"
+#include "proxy/end.h"
+
+#define N_CLIENTS 40
+
+static int clients[N_CLIENTS];
+
+static void open_clients(void)
+{
+	for (int i = 0; i < N_CLIENTS; i++)
+		ck_assert_int_ge(clients[i] = dial(port_of(0)), 0);
+	RUN_UNTIL(n_active() == N_CLIENTS && backend_total(backend_named("b")) == N_CLIENTS);
+}
+
+static void close_clients(void)
+{
+	for (int i = 0; i < N_CLIENTS; i++)
+		hang_up(clients[i]);
+	RUN_UNTIL(n_active() == 0);
+}
+
+/* ---- the snapshot ---------------------------------------------------------------------------- */
+
+static uint64_t end_of(const struct status *st, const char *word)
+{
+	for (size_t i = 0; i < st->n_ends; i++)
+		if (strcmp(st->ends[i].word, word) == 0)
+			return st->ends[i].n;
+	ck_abort_msg("no end %s", word);
+}
+
+START_TEST(a_snapshot_has_everything)
+{
+	struct status st = { 0 };
+
+	write_simple();
+	start();
+	ck_assert_int_eq(report_status(&lb, &st), 0);
+	ck_assert_str_eq(st.version, LB_VERSION);
+	ck_assert_str_eq(st.engine, loop_engine_name(lb.loop));
+	ck_assert_int_eq(st.pid, getpid());
+	ck_assert_uint_le(st.uptime_s, 10);
+	ck_assert_uint_eq(st.generation, 1);
+	ck_assert_uint_eq(st.connections.limit, atomic_load(&lb.threads->proxy.max_conns));
+
+	ck_assert_uint_eq(st.n_workers, N_WORKERS);
+	for (uint32_t i = 0; i < N_WORKERS; i++)
+		ck_assert_uint_eq(st.workers[i].id, i);
+	ck_assert_uint_eq(st.n_listeners, 1);
+	ck_assert_str_eq(st.listeners[0].name, "l");
+	ck_assert_uint_eq((unsigned)atoi(strrchr(st.listeners[0].bind, ':') + 1), port_of(0));
+	ck_assert_uint_eq(st.n_pools, 1);
+	ck_assert_str_eq(st.pools[0].name, "p");
+	ck_assert_str_eq(st.pools[0].balance, "first");
+	ck_assert_uint_eq(st.pools[0].n_backends, 2);
+	ck_assert_str_eq(st.pools[0].backends[0].name, "b");
+	ck_assert_str_eq(st.pools[0].backends[1].name, "c");
+	ck_assert_str_eq(st.pools[0].backends[1].address, "127.0.0.1:1");
+	ck_assert_str_eq(st.pools[0].backends[1].state, "up");
+	ck_assert_ptr_null(st.pools[0].backends[1].check_type);
+
+	/* Every reason of the table, in its order, once. */
+	ck_assert_uint_eq(st.n_ends, SESS_N_ENDS - 1);
+	for (size_t i = 0; i < st.n_ends; i++) {
+		ck_assert_str_eq(st.ends[i].word, sess_end_word((enum sess_end)(i + 1)));
+		ck_assert_uint_eq(st.ends[i].n, 0);
+	}
+	ck_assert_uint_gt(st.n_counters, 0);
+	for (size_t i = 0; i < st.n_counters; i++) {
+		ck_assert_uint_eq(st.counters[i].n, 0);
+		ck_assert_uint_gt(strlen(st.counters[i].help), 0);
+		for (size_t k = 0; k < i; k++)
+			ck_assert_str_ne(st.counters[i].name, st.counters[k].name);
+	}
+	status_deinit(&st);
+	stop();
+}
+END_TEST
+
+START_TEST(figures_are_sums_over_workers)
+{
+	struct status st = { 0 };
+	uint64_t active = 0, accepted = 0;
+
+	write_simple();
+	start();
+	open_clients();
+	ck_assert_int_eq(report_status(&lb, &st), 0);
+	ck_assert_uint_eq(st.connections.active, N_CLIENTS);
+	ck_assert_uint_eq(st.connections.total, N_CLIENTS);
+	for (uint32_t i = 0; i < N_WORKERS; i++) {
+		active += st.workers[i].active;
+		accepted += st.workers[i].accepted;
+	}
+	ck_assert_uint_eq(active, N_CLIENTS);
+	ck_assert_uint_eq(accepted, N_CLIENTS);
+	ck_assert_uint_eq(st.listeners[0].active, N_CLIENTS);
+	ck_assert_uint_eq(st.listeners[0].accepted, N_CLIENTS);
+	ck_assert_uint_eq(st.listeners[0].rejected, 0);
+	ck_assert_uint_eq(st.pools[0].active, N_CLIENTS);
+	ck_assert_uint_eq(st.pools[0].backends[0].active, N_CLIENTS);
+	ck_assert_uint_eq(st.pools[0].backends[0].total, N_CLIENTS);
+	ck_assert_uint_eq(st.pools[0].backends[1].total, 0);
+	status_deinit(&st);
+
+	close_clients();
+	st = (struct status){ 0 };
+	ck_assert_int_eq(report_status(&lb, &st), 0);
+	ck_assert_uint_eq(st.connections.active, 0);
+	ck_assert_uint_eq(st.connections.total, N_CLIENTS);
+	ck_assert_uint_eq(end_of(&st, "client_reset"), N_CLIENTS);
+	ck_assert_uint_eq(st.pools[0].backends[0].active, 0);
+	status_deinit(&st);
+	stop();
+}
+END_TEST
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static struct {
+	int n, result;
+	size_t n_rows;
+	uint64_t ids[N_CLIENTS];
+} conns;
+
+static void on_conns(void *ctx, int result, const struct admin_conn *rows, size_t n)
+{
+	ck_assert_ptr_eq(ctx, &conns);
+	conns.n++;
+	conns.result = result;
+	conns.n_rows = n;
+	ck_assert_uint_le(n, N_CLIENTS);
+	for (size_t i = 0; i < n; i++) {
+		conns.ids[i] = rows[i].id;
+		ck_assert_str_eq(rows[i].listener, "l");
+		ck_assert_str_eq(rows[i].pool, "p");
+		ck_assert_str_eq(rows[i].backend, "b");
+		ck_assert_str_eq(rows[i].state, "relay");
+		ck_assert_int_eq(rows[i].client.family, AF_INET);
+		ck_assert_uint_le(rows[i].age_ms, 20000);
+	}
+}
+
+static size_t listed(const struct admin_conn_query *q)
+{
+	int want = conns.n + 1;
+
+	report_conns(&lb, q, on_conns, &conns);
+	RUN_UNTIL(conns.n == want);
+	ck_assert_int_eq(conns.result, 0);
+	return conns.n_rows;
+}
+
+static const struct {
+	const char *name;
+	struct admin_conn_query query;
+	size_t want;
+} queries[] = {
+	{ "all", { .limit = 1000 }, N_CLIENTS },
+	{ "as many as there are", { .limit = N_CLIENTS }, N_CLIENTS },
+	{ "one less, over all workers", { .limit = N_CLIENTS - 1 }, N_CLIENTS - 1 },
+	{ "one", { .limit = 1 }, 1 },
+	{ "of the pool", { .pool = "p", .limit = 1000 }, N_CLIENTS },
+	{ "of another pool", { .pool = "q", .limit = 1000 }, 0 },
+	{ "of the backend", { .backend = "b", .limit = 1000 }, N_CLIENTS },
+	{ "of another backend", { .backend = "c", .limit = 1000 }, 0 },
+	{ "older than a minute", { .min_age_ms = 60000, .limit = 1000 }, 0 },
+	{ "from another network",
+	  { .has_client = true,
+	    .client = { .net = { .family = AF_INET, .v4 = { 10 } }, .bits = 8 },
+	    .limit = 1000 },
+	  0 },
+};
+
+START_TEST(connections_of_all_workers_are_listed)
+{
+	write_simple();
+	start();
+	open_clients();
+	for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
+		ck_assert_msg(listed(&queries[i].query) == queries[i].want, "%s: %zu",
+			      queries[i].name, conns.n_rows);
+		for (size_t k = 1; k < conns.n_rows; k++)
+			for (size_t m = 0; m < k; m++)
+				if (conns.ids[k] == conns.ids[m])
+					ck_abort_msg("%s: an id twice", queries[i].name);
+	}
+	close_clients();
+	ck_assert_uint_eq(listed(&queries[0].query), 0);
+	stop();
+}
+END_TEST
+
+/* Workers that are at their end are asked no more. */
+START_TEST(a_quitting_lb_lists_nothing)
+{
+	write_simple();
+	start();
+	control_stop(&lb);
+	control_stop(&lb);
+	conns.n = 0;
+	report_conns(&lb, &queries[0].query, on_conns, &conns);
+	ck_assert_int_eq(conns.n, 1);
+	ck_assert_int_eq(conns.result, -ESHUTDOWN);
+	ck_assert_uint_eq(conns.n_rows, 0);
+	ck_assert_int_eq(control_run(&lb), 0);
+	control_close(&lb);
+}
+END_TEST
+
+/* ---- backends -------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	enum admin_backend_op op;
+	uint32_t weight;
+	const char *want_state;
+	uint32_t want_weight;
+} changes[] = {
+	{ "drain", ADMIN_DRAIN, 0, "draining", 1 }, { "maint", ADMIN_MAINT, 0, "maint", 1 },
+	{ "ready", ADMIN_READY, 0, "up", 1 },       { "a weight", ADMIN_WEIGHT, 77, "up", 77 },
+	{ "weight 0", ADMIN_WEIGHT, 0, "up", 0 },
+};
+
+START_TEST(a_backend_is_changed)
+{
+	char why[320] = "";
+
+	write_simple();
+	start();
+	struct members *before = members_ref(fleet_find_pool(&lb.fleet, "p")->members);
+	ck_assert_int_eq(
+		report_backend(&lb, changes[_i].op, "p", "b", changes[_i].weight, why, sizeof(why)),
+		0);
+	ck_assert_str_eq(why, "");
+	ck_assert_msg(strcmp(backend_state_name(backend_named("b")), changes[_i].want_state) == 0,
+		      "%s", changes[_i].name);
+	ck_assert_uint_eq(backend_weight(backend_named("b")), changes[_i].want_weight);
+	ck_assert_str_eq(backend_state_name(backend_named("c")), "up");
+	/* Every worker has the new members when it answers: only this test holds the old ones. */
+	if (changes[_i].op == ADMIN_WEIGHT)
+		RUN_UNTIL(atomic_load(&before->refs) == 1);
+	members_unref(before);
+
+	/* The next connection sees it. */
+	int fd = dial(port_of(0));
+	bool is_used = strcmp(changes[_i].want_state, "up") == 0 && changes[_i].want_weight > 0;
+	RUN_UNTIL(backend_total(backend_named("b")) + backend_failed(backend_named("c")) > 0);
+	ck_assert_msg(backend_total(backend_named("b")) == is_used, "%s", changes[_i].name);
+	hang_up(fd);
+	RUN_UNTIL(n_active() == 0);
+	stop();
+	ck_assert(is_logged("backend set by an operator pool=p backend=b state="));
+}
+END_TEST
+
+static const struct {
+	const char *name, *pool, *backend, *want;
+} unknown[] = {
+	{ "another pool", "zzzzzzz", "b", "unknown pool \"zzzzzzz\"" },
+	{ "a pool's name misspelt", "pp", "b", "unknown pool \"pp\", did you mean \"p\"?" },
+	{ "another backend", "p", "zzzzzzz", "unknown backend \"zzzzzzz\"" },
+	{ "a backend's name misspelt", "p", "bb", "unknown backend \"bb\", did you mean \"b\"?" },
+};
+
+START_TEST(an_unknown_backend_is_told)
+{
+	char why[320] = "";
+
+	write_simple();
+	start();
+	ck_assert_int_eq(report_backend(&lb, ADMIN_DRAIN, unknown[_i].pool, unknown[_i].backend, 0,
+					why, sizeof(why)),
+			 -ENOENT);
+	ck_assert_msg(strcmp(why, unknown[_i].want) == 0, "%s: %s", unknown[_i].name, why);
+	ck_assert_str_eq(backend_state_name(backend_named("b")), "up");
+	stop();
+}
+END_TEST
+
+/* ---- reload and health ----------------------------------------------------------------------- */
+
+static int reload_result;
+static char reload_why[1024];
+
+static void on_reloaded(void *ctx, int result, const char *why)
+{
+	++*(int *)ctx;
+	reload_result = result;
+	(void)snprintf(reload_why, sizeof(reload_why), "%s", why);
+}
+
+/* All reasons, a line each. */
+START_TEST(a_reload_is_answered)
+{
+	int n = 0;
+
+	write_simple();
+	start();
+	report_reload(&lb, on_reloaded, &n);
+	RUN_UNTIL(n == 1);
+	ck_assert_int_eq(reload_result, 0);
+	ck_assert_str_eq(reload_why, "");
+
+	write_conf("one: 1\ntwo: 2\n" LISTENER POOL, backend_port);
+	report_reload(&lb, on_reloaded, &n);
+	RUN_UNTIL(n == 2);
+	ck_assert_int_eq(reload_result, -EINVAL);
+	const char *second = strchr(reload_why, '\n');
+	ck_assert_ptr_nonnull(second);
+	ck_assert_ptr_nonnull(strstr(reload_why, "\"one\""));
+	ck_assert_ptr_nonnull(strstr(second, "\"two\""));
+	ck_assert_ptr_null(strchr(second + 1, '\n'));
+	stop();
+}
+END_TEST
+
+START_TEST(a_stopping_lb_is_not_healthy)
+{
+	write_simple();
+	start();
+	ck_assert(report_is_accepting(&lb));
+	control_stop(&lb);
+	ck_assert(!report_is_accepting(&lb));
+	ck_assert_int_eq(control_run(&lb), 0);
+	control_close(&lb);
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	tcase_add_test(t, a_snapshot_has_everything);
+	tcase_add_test(t, figures_are_sums_over_workers);
+	tcase_add_test(t, connections_of_all_workers_are_listed);
+	tcase_add_test(t, a_quitting_lb_lists_nothing);
+	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
+	tcase_add_loop_test(t, an_unknown_backend_is_told, 0, ARRAY_SIZE(unknown));
+	tcase_add_test(t, a_reload_is_answered);
+	tcase_add_test(t, a_stopping_lb_is_not_healthy);
+}
+
+int main(void)
+{
+	return run_suite("daemon/report", add);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/logger.h"
+#include "daemon/threads.h"
+#include "proxy/listener.h"
+#include "proxy/order.h"
+
+#define MAX_FDS 1024
+#define N 3
+
+static struct loop *loop; /* main's */
+static struct mailbox mail;
+static struct logger *logger;
+static int n_fds_before;
+
+/* Open descriptors of a thread's table. */
+static int n_fds_of(pid_t tid)
+{
+	char path[64];
+	int n = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/fd", (int)tid);
+	DIR *d = opendir(path);
+	ck_assert_ptr_nonnull(d);
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static void setup(void)
+{
+	static char to[] = "stderr";
+	const struct conf_log log = { .is_on = true, .level = LOG_LEVEL_ERR, .to = to };
+	const struct conf_log none = { 0 };
+	struct err e = ERR_INIT;
+
+	n_fds_before = n_fds_of(getpid());
+	ck_assert_int_eq(loop_new(&(struct loop_opts){ .engine = LOOP_EPOLL }, &e, &loop), 0);
+	ck_assert_int_eq(mailbox_open(&mail, NULL), 0);
+	mailbox_attach(&mail, loop);
+	ck_assert_int_eq(logger_open(&log, &none, 257, &e, &logger), 0);
+	ck_assert_int_eq(logger_start(logger), 0);
+	err_deinit(&e);
+}
+
+static void teardown(void)
+{
+	mailbox_close(&mail);
+	loop_free(loop);
+	logger_stop(logger);
+	ck_assert_int_eq(n_fds_of(getpid()), n_fds_before);
+}
+
+static struct threads *made(uint32_t n, enum loop_engine engine)
+{
+	struct err e = ERR_INIT;
+	struct threads *t = NULL;
+
+	ck_assert_int_eq(threads_new(n, engine, MAX_FDS, &mail, logger, &e, &t), 0);
+	ck_assert_uint_eq(e.n, 0);
+	ck_assert_uint_eq(t->n, n);
+	ck_assert_uint_eq(t->proxy.n_workers, n);
+	return t;
+}
+
+static int n_answers;
+
+static void on_done(struct order *o, void *arg)
+{
+	(void)arg;
+	n_answers++;
+	order_free(o);
+}
+
+/* Orders all to do something, and waits until all have done it. */
+static void order_all(struct threads *t, enum order_kind kind)
+{
+	n_answers = 0;
+	for (uint32_t i = 0; i < t->n; i++) {
+		struct order *o = order_new(kind, i);
+		ck_assert_ptr_nonnull(o);
+		o->done = on_done;
+		o->filter.limit = 1;
+		threads_order(t, i, &o->mail);
+	}
+	for (int turns = 0; turns < 2000 && n_answers < (int)t->n; turns++)
+		ck_assert_int_eq(loop_turn(loop, 5), 0);
+	ck_assert_int_eq(n_answers, (int)t->n);
+}
+
+/* ---- the share of a table -------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	uint32_t n_workers, max_fds;
+	bool is_enough;
+} tables[] = {
+	{ "usual", 2, 1024, true },          { "large", 2, 1000000, true },
+	{ "many workers", 256, 1024, true }, { "small", 1, 64, true },
+	{ "too small", 1, 32, false },       { "too small for so many workers", 256, 280, false },
+	{ "nothing", 1, 0, false },
+};
+
+/* Two descriptors for each session and each pipe fit into a table beside what a worker needs. */
+START_TEST(a_table_is_shared_out)
+{
+	struct err e = ERR_INIT;
+	struct threads *t = NULL;
+	int r = threads_new(tables[_i].n_workers, LOOP_EPOLL, tables[_i].max_fds, &mail, logger, &e,
+			    &t);
+
+	ck_assert_msg((r == 0) == tables[_i].is_enough, "%s", tables[_i].name);
+	if (r == 0) {
+		uint32_t used = 2 * (t->max_sessions + t->max_pipes);
+		ck_assert_uint_ge(t->max_sessions, 8);
+		ck_assert_uint_lt(used, tables[_i].max_fds);
+		/* The eventfd of each worker, 0 to 2, spare ones: all of that has room, too. */
+		ck_assert_uint_ge(tables[_i].max_fds - used, tables[_i].n_workers + 3 + 8);
+		ck_assert_uint_eq(e.n, 0);
+	} else {
+		char text[64];
+		(void)snprintf(text, sizeof(text), "limit of %u open files", tables[_i].max_fds);
+		ck_assert_int_eq(r, -EMFILE);
+		ck_assert_ptr_null(t);
+		ck_assert_uint_eq(e.n, 1);
+		ck_assert_ptr_nonnull(strstr(e.item[0].text, text));
+	}
+	threads_free(t);
+	err_deinit(&e);
+}
+END_TEST
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static const enum loop_engine engines[] = { LOOP_EPOLL, LOOP_URING };
+static int n_engines = 1;
+
+START_TEST(workers_start_answer_and_end)
+{
+	struct err e = ERR_INIT;
+	struct threads *t = made(N, engines[_i]);
+
+	ck_assert_int_eq(threads_start(t, &e), 0);
+	ck_assert_uint_eq(e.n, 0);
+	for (uint32_t i = 0; i < N; i++) {
+		const struct worker *w = t->thread[i].worker;
+		ck_assert_ptr_nonnull(w);
+		ck_assert_uint_eq(w->id, i);
+		ck_assert_ptr_eq(w->proxy, &t->proxy);
+		ck_assert_uint_eq(w->max_sessions, t->max_sessions);
+		ck_assert_uint_eq(counter_read(&w->stats->active), 0);
+	}
+	order_all(t, ORDER_CONNS);
+	order_all(t, ORDER_STOP);
+	order_all(t, ORDER_QUIT);
+	threads_join(t);
+	threads_join(t); /* once more is fine */
+	for (uint32_t i = 0; i < N; i++)
+		ck_assert_ptr_null(t->thread[i].worker);
+	ck_assert_ptr_null(threads_free(t));
+}
+END_TEST
+
+START_TEST(never_started_is_fine)
+{
+	struct threads *t = made(N, LOOP_EPOLL);
+	threads_join(t);
+	ck_assert_ptr_null(threads_free(t));
+	ck_assert_ptr_null(threads_free(NULL));
+}
+END_TEST
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+/* The threads of this process whose name says that they are workers. */
+static int find_workers(pid_t tids[N])
+{
+	int n = 0;
+	DIR *d = opendir("/proc/self/task");
+
+	for (struct dirent *e; (e = readdir(d)) != NULL;) {
+		char path[300], name[32] = "";
+		(void)snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+		FILE *f = e->d_name[0] != '.' ? fopen(path, "r") : NULL;
+		if (f == NULL)
+			continue;
+		if (fgets(name, sizeof(name), f) != NULL && strncmp(name, "lb-worker-", 10) == 0) {
+			ck_assert_int_lt(n, N);
+			tids[n++] = (pid_t)atoi(e->d_name);
+		}
+		(void)fclose(f);
+	}
+	closedir(d);
+	return n;
+}
+
+/* A worker keeps 0 to 2, the eventfds and its own end of its channel; it does not share a table. */
+START_TEST(tables_are_their_own)
+{
+	enum { N_EXTRA = 50 };
+	struct err e = ERR_INIT;
+	pid_t tids[N];
+	int extra[N_EXTRA], before[N];
+
+	for (int i = 0; i < N_EXTRA; i++) /* open at birth: closed there again */
+		ck_assert_int_ge(extra[i] = dup(0), 0);
+	struct threads *t = made(N, engines[_i]);
+	ck_assert_int_eq(threads_start(t, &e), 0);
+	ck_assert_int_eq(find_workers(tids), N);
+	for (int i = 0; i < N; i++) {
+		before[i] = n_fds_of(tids[i]);
+		/* 0 to 2, N + 2 eventfds, the channel, and the engine's: two at most. */
+		ck_assert_int_ge(before[i], 3 + N + 2 + 1 + 1);
+		ck_assert_int_le(before[i], 3 + N + 2 + 1 + 2);
+	}
+	for (int i = 0; i < N_EXTRA; i++) /* open later: not seen there */
+		close(extra[i]);
+	for (int i = 0; i < N_EXTRA; i++)
+		ck_assert_int_ge(extra[i] = dup(0), 0);
+	for (int i = 0; i < N; i++)
+		ck_assert_int_eq(n_fds_of(tids[i]), before[i]);
+	for (int i = 0; i < N_EXTRA; i++)
+		close(extra[i]);
+	order_all(t, ORDER_QUIT);
+	threads_join(t);
+	threads_free(t);
+}
+END_TEST
+
+/* A descriptor goes into a worker's table by its channel only. */
+START_TEST(sockets_are_passed_to_one_table)
+{
+	struct addr any = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
+	struct err e = ERR_INIT;
+	pid_t tids[N];
+	int before[N], fd = loop_socket(loop, AF_INET, SOCK_STREAM);
+
+	struct threads *t = made(N, engines[_i]);
+	ck_assert_int_eq(threads_start(t, &e), 0);
+	order_all(t, ORDER_DROP); /* all have turned once */
+	ck_assert_int_eq(find_workers(tids), N);
+	for (int i = 0; i < N; i++)
+		before[i] = n_fds_of(tids[i]);
+
+	struct listener *l = listener_new(7, &any, "l", N);
+	struct order *o = order_new(ORDER_TAKE, 1);
+	o->listeners = calloc(1, sizeof(struct listener *));
+	o->listeners[o->n_listeners++] = l;
+	o->done = on_done;
+	n_answers = 0;
+	ck_assert_int_eq(loop_pass_fd(loop, t->thread[1].channel[0], fd, 7), 0);
+	threads_order(t, 1, &o->mail);
+	for (int turns = 0; turns < 2000 && n_answers == 0; turns++)
+		ck_assert_int_eq(loop_turn(loop, 5), 0);
+	ck_assert_int_eq(n_answers, 1);
+	int more = 0;
+	for (int i = 0; i < N; i++)
+		more += n_fds_of(tids[i]) - before[i];
+	ck_assert_int_eq(more, 1);
+	order_all(t, ORDER_QUIT);
+	threads_join(t);
+	threads_free(t);
+	loop_close(loop, fd);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("daemon/threads");
+	TCase *t = tcase_create("threads");
+	struct err e = ERR_INIT;
+
+	if (loop_probe_uring(&e) == 0)
+		n_engines = 2;
+	err_deinit(&e);
+	tcase_set_timeout(t, 60); /* workers start slowly under ThreadSanitizer */
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, a_table_is_shared_out, 0, ARRAY_SIZE(tables));
+	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
+	tcase_add_test(t, never_started_is_fine);
+	tcase_add_loop_test(t, tables_are_their_own, 0, n_engines);
+	tcase_add_loop_test(t, sockets_are_passed_to_one_table, 0, n_engines);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

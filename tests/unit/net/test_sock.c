@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sockets on loopback: what they are set to, what they refuse, and what TCP tells of a peer. A peer
+ * that vanishes is one whose socket has a filter that drops all it gets.
+ */
+#include <linux/filter.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "../ev/looped.h"
+#include "net/sock.h"
+
+static struct addr local(uint16_t port)
+{
+	return (struct addr){ .family = AF_INET, .port = port, .v4 = { 127, 0, 0, 1 } };
+}
+
+static struct addr addr_of(int fd)
+{
+	struct sockaddr_storage sa;
+	struct addr a;
+
+	ck_assert_int_eq(loop_sockname(loop, fd, &sa), 0);
+	addr_from_sockaddr((struct sockaddr *)&sa, &a);
+	return a;
+}
+
+/* A listening socket of a shared group on a port of the kernel's choice, or on the given one. */
+static int listen_shared(uint16_t port)
+{
+	struct addr a = local(port);
+	int fd = sock_bind_shared(loop, &a);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(loop_listen(loop, fd, SOCK_BACKLOG), 0);
+	return fd;
+}
+
+/* What UNTIL() asks for. */
+static bool is_accepted(int listener, int *ret)
+{
+	if (*ret < 0)
+		*ret = loop_accept_now(loop, listener);
+	return *ret >= 0;
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	int level, option, want; /* want -1: the user timeout */
+} promised[] = {
+	{ "TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1 },
+	{ "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1 },
+	{ "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 60 },
+	{ "TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, 10 },
+	{ "TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 6 },
+	{ "TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, -1 },
+};
+
+static int int_option(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	ck_assert_int_eq(loop_getsockopt(loop, fd, level, option, &value, &len), 0);
+	return value;
+}
+
+static void check_options(int fd, int user_ms)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(promised); i++) {
+		int want = promised[i].want < 0 ? user_ms : promised[i].want;
+		int got = int_option(fd, promised[i].level, promised[i].option);
+		ck_assert_msg(got == want, "%s is %d", promised[i].name, got);
+	}
+}
+
+/* The 120 s of lb.yaml(5), and all the rest, come with the listening socket. */
+START_TEST(accepted_sockets_inherit_their_options)
+{
+	begin(_i);
+	int listener = listen_shared(0), fd = -1;
+	int peer = dial(addr_of(listener).port);
+	UNTIL(is_accepted(listener, &fd));
+	check_options(listener, 120000);
+	check_options(fd, 120000);
+	loop_close(loop, fd);
+	loop_close(loop, listener);
+	close(peer);
+	end();
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	uint32_t user_ms;
+} user_rows[] = {
+	{ "the default", SOCK_USER_MS },
+	{ "another", 2000 },
+	{ "none", 0 },
+};
+
+START_TEST(connecting_sockets_have_their_options)
+{
+	struct addr to = local(1);
+
+	begin(0);
+	int fd = sock_for_connect(loop, &to, NULL, user_rows[_i].user_ms);
+	ck_assert_msg(fd >= 0, "%s", user_rows[_i].name);
+	check_options(fd, (int)user_rows[_i].user_ms);
+	sock_set_user_timeout(loop, fd, 777);
+	check_options(fd, 777);
+	sock_set_user_timeout(loop, fd, 0);
+	check_options(fd, 0);
+	loop_close(loop, fd);
+	end();
+}
+END_TEST
+
+/* ---- binding --------------------------------------------------------------------------------- */
+
+START_TEST(a_free_address_gets_a_port)
+{
+	struct addr a = local(0);
+	uint16_t port = 0;
+
+	begin(_i);
+	ck_assert_int_eq(sock_probe_free(loop, &a, &port), 0);
+	ck_assert_uint_ne(port, 0);
+	/* It was only asked for: a whole group can be bound there at once. */
+	int one = listen_shared(port), two = listen_shared(port);
+	ck_assert_uint_eq(addr_of(one).port, port);
+	ck_assert_uint_eq(addr_of(two).port, port);
+	loop_close(loop, one);
+	loop_close(loop, two);
+	end();
+}
+END_TEST
+
+/* Another program's group would let one in without a word: that must be found out. */
+START_TEST(a_taken_address_is_refused)
+{
+	uint16_t port = 7;
+
+	begin(_i);
+	int taken = listen_shared(0);
+	struct addr a = addr_of(taken);
+	ck_assert_int_eq(sock_probe_free(loop, &a, &port), -EADDRINUSE);
+	ck_assert_uint_eq(port, 7);
+	ck_assert_int_eq(sock_bind_alone(loop, &a), -EADDRINUSE);
+	loop_close(loop, taken);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	ck_assert_int_eq(sock_probe_free(loop, &a, &port), 0);
+	ck_assert_uint_eq(port, a.port);
+	int alone = sock_bind_alone(loop, &a);
+	ck_assert_int_ge(alone, 0);
+	ck_assert_int_eq(loop_listen(loop, alone, 1), 0);
+	ck_assert_int_eq(sock_bind_shared(loop, &a), -EADDRINUSE);
+	loop_close(loop, alone);
+	end();
+}
+END_TEST
+
+START_TEST(a_strange_address_is_refused)
+{
+	struct addr elsewhere = { .family = AF_INET, .v4 = { 192, 0, 2, 1 } }, to = local(1);
+	uint16_t port;
+
+	begin(_i);
+	ck_assert_int_eq(sock_probe_free(loop, &elsewhere, &port), -EADDRNOTAVAIL);
+	ck_assert_int_eq(sock_bind_shared(loop, &elsewhere), -EADDRNOTAVAIL);
+	ck_assert_int_eq(sock_bind_alone(loop, &elsewhere), -EADDRNOTAVAIL);
+	ck_assert_int_eq(sock_for_connect(loop, &to, &elsewhere, 0), -EADDRNOTAVAIL);
+	end(); /* and no descriptor is left */
+}
+END_TEST
+
+START_TEST(a_full_table_is_told)
+{
+	struct addr a = local(0);
+	struct rlimit all, few;
+	uint16_t port;
+
+	begin(_i);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = (struct rlimit){ .rlim_cur = 0, .rlim_max = all.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	ck_assert_int_eq(sock_probe_free(loop, &a, &port), -EMFILE);
+	ck_assert_int_eq(sock_bind_shared(loop, &a), -EMFILE);
+	ck_assert_int_eq(sock_for_connect(loop, &a, NULL, 0), -EMFILE);
+	ck_assert_int_eq(sock_listen_unix(loop, "/tmp/not-made", 0600), -EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	end();
+}
+END_TEST
+
+/* An IPv6 socket takes no IPv4: each family is a listener of its own. */
+START_TEST(families_do_not_mix)
+{
+	struct addr six = { .family = AF_INET6 }, four = { .family = AF_INET };
+
+	begin(_i);
+	int a = sock_bind_shared(loop, &six);
+	ck_assert_int_ge(a, 0);
+	ck_assert_int_eq(int_option(a, IPPROTO_IPV6, IPV6_V6ONLY), 1);
+	ck_assert_int_eq(loop_listen(loop, a, 1), 0);
+	four.port = addr_of(a).port;
+	int b = sock_bind_alone(loop, &four);
+	ck_assert_int_ge(b, 0);
+	loop_close(loop, a);
+	loop_close(loop, b);
+	end();
+}
+END_TEST
+
+/* The local port is chosen at the connect, so that each (from, to) has a range of its own. */
+START_TEST(a_source_address_is_bound_without_a_port)
+{
+	struct addr from = { .family = AF_INET, .v4 = { 127, 0, 0, 9 } };
+
+	begin(_i);
+	int listener = listen_shared(0);
+	struct addr to = addr_of(listener);
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&to, &sa);
+	int fd = sock_for_connect(loop, &to, &from, 0);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_uint_eq(addr_of(fd).port, 0);
+	loop_connect(loop, fd, (struct sockaddr *)&sa, len, tag(0));
+	UNTIL(ops[0].n_last == 1);
+	ck_assert_int_eq(ops[0].res, 0);
+	ck_assert_uint_ne(addr_of(fd).port, 0);
+	struct addr got = addr_of(fd);
+	got.port = 0;
+	ck_assert(addr_eq(&got, &from));
+	loop_close(loop, fd);
+	loop_close(loop, listener);
+	end();
+}
+END_TEST
+
+/* Who is queued is served; who comes now meets silence, not a reset. */
+START_TEST(new_connections_are_ignored)
+{
+	begin(_i);
+	int listener = listen_shared(0), queued = -1;
+	struct addr to = addr_of(listener);
+	struct sockaddr_in sin = loopback(to.port);
+	int early = dial(to.port);
+	sock_drop_new(loop, listener);
+	int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ck_assert_int_eq(connect(late, (struct sockaddr *)&sin, sizeof(sin)), -1);
+	ck_assert_int_eq(errno, EINPROGRESS);
+	struct pollfd pfd = { .fd = late, .events = POLLOUT };
+	ck_assert_int_eq(poll(&pfd, 1, 100), 0);
+	UNTIL(is_accepted(listener, &queued));
+	ck_assert_int_eq(loop_accept_now(loop, listener), -EAGAIN);
+	ck_assert_int_eq(write(early, "x", 1), 1);
+	loop_close(loop, queued);
+	loop_close(loop, listener);
+	close(early);
+	close(late);
+	end();
+}
+END_TEST
+
+/* ---- the admin socket ------------------------------------------------------------------------ */
+
+static char dir[24];
+static char path[64];
+
+static void begin_unix(int engine)
+{
+	begin(engine);
+	(void)strcpy(dir, "/tmp/test_sock.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+}
+
+static void end_unix(void)
+{
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(rmdir(dir), 0);
+	end();
+}
+
+static bool is_answered(void)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	memcpy(sun.sun_path, path, sizeof(path));
+	int r = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
+	close(fd);
+	return r == 0;
+}
+
+START_TEST(a_unix_socket_has_its_mode)
+{
+	static const uint32_t modes[] = { 0600, 0660, 0666 };
+	struct stat st;
+
+	begin_unix(0);
+	int fd = sock_listen_unix(loop, path, modes[_i]);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, modes[_i]);
+	ck_assert(S_ISSOCK(st.st_mode));
+	ck_assert(is_answered());
+	loop_close(loop, fd);
+	end_unix();
+}
+END_TEST
+
+START_TEST(a_living_unix_socket_is_not_taken)
+{
+	begin_unix(_i);
+	int fd = sock_listen_unix(loop, path, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(sock_listen_unix(loop, path, 0666), -EADDRINUSE);
+	ck_assert(is_answered());
+	loop_close(loop, fd);
+	end_unix();
+}
+END_TEST
+
+START_TEST(a_dead_unix_socket_is_replaced)
+{
+	begin_unix(_i);
+	int fd = sock_listen_unix(loop, path, 0600);
+	ck_assert_int_ge(fd, 0);
+	loop_close(loop, fd);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	ck_assert(!is_answered());
+	fd = sock_listen_unix(loop, path, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert(is_answered());
+	loop_close(loop, fd);
+	end_unix();
+}
+END_TEST
+
+/* Only a socket is ever removed. */
+START_TEST(a_file_in_the_way_is_kept)
+{
+	begin_unix(_i);
+	int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	ck_assert_int_ge(file, 0);
+	close(file);
+	ck_assert_int_eq(sock_listen_unix(loop, path, 0600), -EADDRINUSE);
+	end_unix(); /* it is still there to be removed */
+}
+END_TEST
+
+START_TEST(a_path_must_fit)
+{
+	char longest[200];
+
+	begin(_i);
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[0] = '/';
+	longest[sizeof(longest) - 1] = '\0';
+	ck_assert_int_eq(sock_listen_unix(loop, longest, 0600), -ENAMETOOLONG);
+	ck_assert_int_eq(sock_listen_unix(loop, "/no/such/folder/s", 0600), -ENOENT);
+	end();
+}
+END_TEST
+
+/* ---- what TCP tells of a peer ---------------------------------------------------------------- */
+
+/* Writes until the kernel takes no more: the peer does not read, and its window is closed. */
+static void stuff(int fd)
+{
+	static const char zeros[65536];
+
+	for (int quiet = 0; quiet < 5; quiet++) {
+		while (send(fd, zeros, sizeof(zeros), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+			quiet = 0;
+		ck_assert_int_eq(errno, EAGAIN);
+		(void)usleep(2000);
+	}
+}
+
+static void drop_all(int fd)
+{
+	struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)),
+			 0);
+}
+
+START_TEST(bytes_are_delivered_once_acknowledged)
+{
+	int fds[2];
+	uint8_t skipped[65536];
+
+	begin(_i);
+	tcp_pair(fds);
+	ck_assert(sock_is_delivered(loop, fds[0]));
+	stuff(fds[0]);
+	ck_assert(!sock_is_delivered(loop, fds[0]));
+	for (int i = 0; i < 20000 && !sock_is_delivered(loop, fds[0]); i++)
+		if (recv(fds[1], skipped, sizeof(skipped), MSG_DONTWAIT) < 0)
+			(void)usleep(100);
+	ck_assert(sock_is_delivered(loop, fds[0]));
+	close_pair(fds);
+	end();
+}
+END_TEST
+
+/* Nothing will be delivered any more, so there is nothing to wait for. */
+START_TEST(a_reset_ends_the_waiting)
+{
+	int fds[2];
+
+	begin(_i);
+	tcp_pair(fds);
+	stuff(fds[0]);
+	ck_assert(!sock_is_delivered(loop, fds[0]));
+	close_peer(fds[1], true);
+	UNTIL(sock_is_delivered(loop, fds[0]));
+	ck_assert_int_eq(sock_error(loop, fds[0]), ECONNRESET);
+	ck_assert_int_eq(sock_error(loop, fds[0]), 0);
+	loop_close(loop, fds[0]);
+	end();
+}
+END_TEST
+
+START_TEST(a_close_can_be_a_reset)
+{
+	int fds[2];
+	char byte;
+
+	begin(_i);
+	tcp_pair(fds);
+	sock_reset_on_close(loop, fds[0]);
+	loop_close(loop, fds[0]);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	ck_assert_int_eq(recv(fds[1], &byte, 1, 0), -1);
+	ck_assert_int_eq(errno, ECONNRESET);
+	close(fds[1]);
+	end();
+}
+END_TEST
+
+/* Both end in ETIMEDOUT; only the last acknowledgement tells them apart. */
+static const struct {
+	const char *name;
+	bool vanishes;
+} peers[] = {
+	{ "alive, but takes no byte", false },
+	{ "vanished", true },
+};
+
+START_TEST(a_stalled_peer_is_told_from_a_vanished_one)
+{
+	enum { USER_MS = 400 };
+	int fds[2];
+
+	begin(_i % n_engines);
+	tcp_pair(fds);
+	sock_set_user_timeout(loop, fds[0], USER_MS);
+	if (peers[_i / n_engines].vanishes) {
+		drop_all(fds[1]);
+		ck_assert_int_eq(write(fds[0], "x", 1), 1);
+	} else {
+		stuff(fds[0]);
+	}
+	loop_poll(loop, fds[0], 0, tag(0));
+	UNTIL(ops[0].n_last == 1);
+	ck_assert_int_eq(sock_error(loop, fds[0]), ETIMEDOUT);
+	ck_assert_msg(sock_is_alive(loop, fds[0], USER_MS) != peers[_i / n_engines].vanishes, "%s",
+		      peers[_i / n_engines].name);
+	close_pair(fds);
+	end();
+}
+END_TEST
+
+/* What cannot be asked is neither alive nor waited for. */
+START_TEST(what_is_no_tcp_socket_knows_nothing)
+{
+	int fds[2];
+
+	begin(_i);
+	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert(sock_is_delivered(loop, fds[0]));
+	ck_assert(!sock_is_alive(loop, fds[0], 1000));
+	ck_assert_int_eq(sock_error(loop, fds[0]), 0);
+	close(fds[0]);
+	close(fds[1]);
+	end();
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	tcase_add_loop_test(t, accepted_sockets_inherit_their_options, 0, n_engines);
+	tcase_add_loop_test(t, connecting_sockets_have_their_options, 0, ARRAY_SIZE(user_rows));
+	tcase_add_loop_test(t, a_free_address_gets_a_port, 0, n_engines);
+	tcase_add_loop_test(t, a_taken_address_is_refused, 0, n_engines);
+	tcase_add_loop_test(t, a_strange_address_is_refused, 0, n_engines);
+	tcase_add_loop_test(t, a_full_table_is_told, 0, n_engines);
+	tcase_add_loop_test(t, families_do_not_mix, 0, n_engines);
+	tcase_add_loop_test(t, a_source_address_is_bound_without_a_port, 0, n_engines);
+	tcase_add_loop_test(t, new_connections_are_ignored, 0, n_engines);
+	tcase_add_loop_test(t, a_unix_socket_has_its_mode, 0, 3);
+	tcase_add_loop_test(t, a_living_unix_socket_is_not_taken, 0, n_engines);
+	tcase_add_loop_test(t, a_dead_unix_socket_is_replaced, 0, n_engines);
+	tcase_add_loop_test(t, a_file_in_the_way_is_kept, 0, n_engines);
+	tcase_add_loop_test(t, a_path_must_fit, 0, n_engines);
+	tcase_add_loop_test(t, bytes_are_delivered_once_acknowledged, 0, n_engines);
+	tcase_add_loop_test(t, a_reset_ends_the_waiting, 0, n_engines);
+	tcase_add_loop_test(t, a_close_can_be_a_reset, 0, n_engines);
+	tcase_add_loop_test(t, a_stalled_peer_is_told_from_a_vanished_one, 0,
+			    n_engines * (int)ARRAY_SIZE(peers));
+	tcase_add_loop_test(t, what_is_no_tcp_socket_knows_nothing, 0, n_engines);
+}
+
+int main(void)
+{
+	return run_suite("net/sock", add);
+}

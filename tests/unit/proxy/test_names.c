@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/names.h"
+
+START_TEST(a_name_is_kept_once)
+{
+	struct names *n = names_new();
+	char text[] = "chat";
+	const char *kept = names_intern(n, text);
+
+	ck_assert_str_eq(kept, "chat");
+	ck_assert_ptr_ne(kept, text);
+	text[0] = 'X'; /* the caller's is the caller's */
+	ck_assert_str_eq(kept, "chat");
+	ck_assert_ptr_eq(names_intern(n, "chat"), kept);
+	ck_assert_ptr_ne(names_intern(n, text), kept);
+	ck_assert_ptr_null(names_free(n));
+}
+END_TEST
+
+static const char *const distinct[] = { "", "a", "A", "a ", "aa", "b", "\xc3\xa4" };
+
+START_TEST(names_differ_in_every_byte)
+{
+	const int n_names = sizeof(distinct) / sizeof(distinct[0]);
+	struct names *n = names_new();
+
+	for (int i = 0; i < n_names; i++)
+		for (int j = 0; j < n_names; j++)
+			ck_assert_msg((names_intern(n, distinct[i]) ==
+				       names_intern(n, distinct[j])) == (i == j),
+				      "\"%s\" and \"%s\"", distinct[i], distinct[j]);
+	names_free(n);
+}
+END_TEST
+
+/* A pointer that a worker reads stays good, however many come after it. */
+START_TEST(names_stay_where_they_are)
+{
+	enum { N = 2000 };
+	struct names *n = names_new();
+	const char *kept[N];
+	char text[32];
+
+	for (int i = 0; i < N; i++) {
+		(void)snprintf(text, sizeof(text), "route-%d", i);
+		kept[i] = names_intern(n, text);
+	}
+	for (int i = 0; i < N; i++) {
+		(void)snprintf(text, sizeof(text), "route-%d", i);
+		if (strcmp(kept[i], text) != 0 || names_intern(n, text) != kept[i])
+			ck_abort_msg("%s has moved", text);
+	}
+	names_free(n);
+}
+END_TEST
+
+START_TEST(freeing_nothing_is_fine)
+{
+	ck_assert_ptr_null(names_free(NULL));
+	ck_assert_ptr_null(names_free(names_new()));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("proxy/names");
+	TCase *t = tcase_create("names");
+
+	tcase_add_test(t, a_name_is_kept_once);
+	tcase_add_test(t, names_differ_in_every_byte);
+	tcase_add_test(t, names_stay_where_they_are);
+	tcase_add_test(t, freeing_nothing_is_fine);
+	suite_add_tcase(s, t);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

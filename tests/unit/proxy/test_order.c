@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Orders from main to two workers in one thread: sockets are passed, taken, dropped, opened and
+ * closed; sessions are listed and ended. Clients and the backend are plain sockets.
+ */
+#include "workers.h"
+
+#include <sys/resource.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "net/sock.h"
+#include "proxy/listener.h"
+#include "proxy/names.h"
+#include "proxy/plan.h"
+
+/* ---- what the tests share -------------------------------------------------------------------- */
+
+/* A configuration in force, as the fleet would hold it: one pool with one backend. */
+static struct conf *conf;
+static struct names *names;
+static struct pool *pool;
+static struct backend *backend;
+static struct members *members;
+static struct plan *plan;
+static struct listener *listener;
+static int backend_fd; /* accepts in the kernel, answers nothing */
+
+static struct members *members_with(uint32_t weight)
+{
+	struct members_entry e = { .backend = backend, .weight = weight };
+	struct members *m = members_new(pool, CONF_BALANCE_FIRST, 0, &e, 1);
+
+	ck_assert_ptr_nonnull(m);
+	return m;
+}
+
+static void begin_orders(int engine)
+{
+	struct addr any = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
+	uint16_t port;
+
+	begin_workers(engine);
+	backend_fd = listening(4096, &port);
+	conf = written("listeners: [{name: l, bind: '127.0.0.1:1', mode: tcp, pool: p}]\n"
+		       "pools: [{name: p, backends: [{name: b, address: '127.0.0.1:%u'}]}]\n",
+		       port);
+	names = names_new();
+	pool = pool_new(&conf->pools[0], 0);
+	pool_configure(pool, &conf->pools[0]);
+	backend = backend_new("p", &conf->pools[0].backends[0], N_WORKERS, 0);
+	backend_set_health(backend, BACKEND_UP, 0);
+	members = members_with(1);
+	plan = plan_new(conf, &pool, names);
+	ck_assert_int_eq(sock_probe_free(loop, &any, &any.port), 0);
+	listener = listener_new(1, &any, names_intern(names, "l"), N_WORKERS);
+	ck_assert_ptr_nonnull(listener);
+	turn_all(); /* what was closed is gone */
+}
+
+/* Whatever the workers held of it has been given back: each object has one reference left. */
+static void end_orders(void)
+{
+	turn_all();
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert(list_is_empty(&rigs[i].w->listen));
+	close(backend_fd);
+	end_workers();
+	ck_assert_uint_eq(atomic_load(&listener->refs), 1);
+	listener_unref(listener);
+	ck_assert_uint_eq(atomic_load(&plan->refs), 1);
+	plan_unref(plan);
+	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	members_unref(members);
+	ck_assert_uint_eq(backend_active(backend), 0);
+	ck_assert_uint_eq(atomic_load(&backend->refs), 1);
+	backend_unref(backend);
+	pool_unref(pool);
+	names_free(names);
+	conf_unref(conf);
+}
+
+/* ---- orders ---------------------------------------------------------------------------------- */
+
+static struct order *answered; /* the latest, for the test to free */
+static int n_answers;
+
+static void on_done(struct order *o, void *arg)
+{
+	ck_assert_ptr_null(arg);
+	n_answers++;
+	order_free(answered);
+	answered = o;
+}
+
+/* Sends an order and waits for its answer; its result. */
+static int ordered(int worker, struct order *o)
+{
+	int want = n_answers + 1;
+
+	ck_assert_ptr_nonnull(o);
+	ck_assert_uint_eq(o->worker, (uint32_t)worker);
+	o->done = on_done;
+	mailbox_post(&rigs[worker].mail, &o->mail);
+	TURN_UNTIL(n_answers == want);
+	ck_assert_ptr_eq(answered, o);
+	return o->result;
+}
+
+static void forget_answer(void)
+{
+	answered = order_free(answered);
+}
+
+/* A socket for each worker, bound but not listening, in its channel. */
+static void pass_socket(int worker, uint64_t number, int *ret_copy)
+{
+	int fd = sock_bind_shared(loop, &listener->addr);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(loop_pass_fd(loop, rigs[worker].channel[0], fd, number), 0);
+	if (ret_copy != NULL)
+		*ret_copy = fd;
+	else
+		loop_close(loop, fd);
+}
+
+static struct order *order_take(int worker)
+{
+	struct order *o = order_new(ORDER_TAKE, (uint32_t)worker);
+
+	o->listeners = calloc(1, sizeof(struct listener *));
+	o->listeners[o->n_listeners++] = listener_ref(listener);
+	return o;
+}
+
+static struct order *order_apply(int worker, bool has_listener)
+{
+	struct order *o = order_new(ORDER_APPLY, (uint32_t)worker);
+
+	o->plan = plan_ref(plan);
+	o->members = calloc(1, sizeof(struct members *));
+	o->members[o->n_members++] = members_ref(members);
+	o->plan_index = calloc(1, sizeof(*o->plan_index));
+	o->listeners = calloc(1, sizeof(struct listener *));
+	if (has_listener)
+		o->listeners[o->n_listeners++] = listener_ref(listener);
+	return o;
+}
+
+/* Passes, takes, listens and applies on both workers, as a reload does. */
+static void put_in_force(void)
+{
+	int copies[N_WORKERS];
+
+	for (int i = 0; i < N_WORKERS; i++)
+		pass_socket(i, 1, &copies[i]);
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert_int_eq(ordered(i, order_take(i)), 0);
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert_int_eq(loop_listen(loop, copies[i], SOCK_BACKLOG), 0);
+	for (int i = 0; i < N_WORKERS; i++) {
+		ck_assert_int_eq(ordered(i, order_apply(i, true)), 0);
+		loop_close(loop, copies[i]);
+	}
+	forget_answer();
+}
+
+/* The listeners leave the configuration, and with them members and plan their last user here. */
+static void put_out_of_force(void)
+{
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert_int_eq(ordered(i, order_apply(i, false)), 0);
+	forget_answer();
+}
+
+/* ---- clients --------------------------------------------------------------------------------- */
+
+#define MAX_CLIENTS 700
+
+static int clients[MAX_CLIENTS];
+static int n_clients;
+
+static uint32_t n_relaying(void)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < N_WORKERS; i++)
+		n += rigs[i].w->n_sessions;
+	for (int i = 0; i < N_WORKERS; i++)
+		n -= (uint32_t)counter_read(&rigs[i].w->stats->handshaking);
+	return n;
+}
+
+static void open_clients(int n)
+{
+	for (int i = 0; i < n; i++)
+		clients[n_clients++] = dial(listener->addr.port);
+	TURN_UNTIL(n_relaying() == (uint32_t)n_clients);
+}
+
+static void close_clients(void)
+{
+	for (int i = 0; i < n_clients; i++)
+		close_peer(clients[i], true);
+	n_clients = 0;
+	TURN_UNTIL(rigs[0].w->n_sessions + rigs[1].w->n_sessions == 0);
+	for (int fd; (fd = loop_accept_now(loop, backend_fd)) >= 0;)
+		close(fd);
+}
+
+/* ---- sockets --------------------------------------------------------------------------------- */
+
+START_TEST(a_taken_socket_is_parked_until_it_is_applied)
+{
+	int copy, client;
+
+	begin_orders(_i);
+	pass_socket(0, 1, &copy);
+	ck_assert_int_eq(ordered(0, order_take(0)), 0);
+	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
+	ck_assert_int_eq(ls->state, LISTEN_PARKED);
+	ck_assert_ptr_eq(ls->listener, listener);
+	ck_assert_int_eq(loop_listen(loop, copy, 10), 0);
+	client = dial(listener->addr.port);
+	for (int i = 0; i < 10; i++)
+		turn_all();
+	ck_assert_uint_eq(rigs[0].w->n_sessions, 0); /* the kernel's queue holds it */
+
+	ck_assert_int_eq(ordered(0, order_apply(0, true)), 0);
+	ck_assert_int_eq(ls->state, LISTEN_OPEN);
+	TURN_UNTIL(n_relaying() == 1);
+	ck_assert_uint_eq(counter_read(&listener->tally[0].accepted), 1);
+	ck_assert_uint_eq(counter_read(&listener->tally[0].active), 1);
+	loop_close(loop, copy);
+	clients[n_clients++] = client;
+	close_clients();
+	ck_assert_uint_eq(counter_read(&listener->tally[0].active), 0);
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+START_TEST(a_dropped_socket_is_gone)
+{
+	begin_orders(_i);
+	int before = n_fds();
+	pass_socket(0, 1, NULL);
+	ck_assert_int_eq(ordered(0, order_take(0)), 0);
+	ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
+	ck_assert(list_is_empty(&rigs[0].w->listen));
+	turn_all();
+	ck_assert_int_eq(n_fds(), before);
+	forget_answer();
+	end_orders();
+}
+END_TEST
+
+/* A refused reload takes back what it brought, and nothing else. */
+START_TEST(dropping_spares_what_is_open)
+{
+	begin_orders(_i);
+	put_in_force();
+	open_clients(4);
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert_int_eq(ordered(i, order_new(ORDER_DROP, (uint32_t)i)), 0);
+	open_clients(4);
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	bool is_passed;
+	uint64_t number; /* the listener's is 1 */
+	int want;
+} takes[] = {
+	{ "nothing was passed", false, 0, -EAGAIN },
+	{ "another listener's socket was passed", true, 2, -EPROTO },
+};
+
+START_TEST(a_failed_take_is_answered)
+{
+	begin_orders(_i % n_engines);
+	int before = n_fds();
+	if (takes[_i / n_engines].is_passed)
+		pass_socket(0, takes[_i / n_engines].number, NULL);
+	ck_assert_msg(ordered(0, order_take(0)) == takes[_i / n_engines].want, "%s",
+		      takes[_i / n_engines].name);
+	ck_assert(list_is_empty(&rigs[0].w->listen));
+	turn_all();
+	ck_assert_int_eq(n_fds(), before);
+	forget_answer();
+	end_orders();
+}
+END_TEST
+
+/* The kernel drops a descriptor that finds no room: main hears of it. */
+START_TEST(a_full_table_is_answered)
+{
+	struct rlimit all, few;
+
+	begin_orders(_i);
+	pass_socket(0, 1, NULL);
+	turn_all();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = (struct rlimit){ .rlim_cur = 0, .rlim_max = all.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	int r = ordered(0, order_take(0));
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	ck_assert_int_eq(r, -EMFILE);
+	ck_assert(list_is_empty(&rigs[0].w->listen));
+
+	/* Nothing of it is left in the channel: the next one is whole. */
+	pass_socket(0, 1, NULL);
+	ck_assert_int_eq(ordered(0, order_take(0)), 0);
+	ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
+	forget_answer();
+	end_orders();
+}
+END_TEST
+
+/* ---- a new configuration --------------------------------------------------------------------- */
+
+START_TEST(a_removed_listener_keeps_its_sessions)
+{
+	begin_orders(_i);
+	put_in_force();
+	open_clients(10);
+	put_out_of_force();
+	struct sockaddr_in to = loopback(listener->addr.port);
+	int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(late, (struct sockaddr *)&to, sizeof(to)), -1);
+	ck_assert_int_eq(errno, ECONNREFUSED);
+	close(late);
+	for (int i = 0; i < 10; i++)
+		turn_all();
+	ck_assert_uint_eq(n_relaying(), 10);
+	close_clients();
+	end_orders();
+}
+END_TEST
+
+/* The socket is kept, and with it who waits in its queue. */
+START_TEST(applying_again_keeps_the_socket)
+{
+	begin_orders(_i);
+	put_in_force();
+	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
+	int fd = ls->fd;
+	for (int round = 0; round < 3; round++) {
+		open_clients(5);
+		for (int i = 0; i < N_WORKERS; i++)
+			ck_assert_int_eq(ordered(i, order_apply(i, true)), 0);
+		ck_assert_ptr_eq(list_entry(rigs[0].w->listen.next, struct listen_socket, link),
+				 ls);
+		ck_assert_int_eq(ls->fd, fd);
+		ck_assert_int_eq(ls->state, LISTEN_OPEN);
+	}
+	forget_answer();
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+START_TEST(members_are_replaced)
+{
+	begin_orders(_i);
+	put_in_force();
+	ck_assert_ptr_eq(worker_members(rigs[0].w, pool), members);
+	struct members *next = members_with(5);
+	for (int i = 0; i < N_WORKERS; i++) {
+		struct order *o = order_new(ORDER_MEMBERS, (uint32_t)i);
+		o->members = calloc(1, sizeof(struct members *));
+		o->members[o->n_members++] = members_ref(next);
+		ck_assert_int_eq(ordered(i, o), 0);
+		ck_assert_ptr_eq(worker_members(rigs[i].w, pool), next);
+	}
+	forget_answer();
+	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	open_clients(3);
+	close_clients();
+	put_out_of_force(); /* names `members` again */
+	ck_assert_uint_eq(atomic_load(&next->refs), 1);
+	members_unref(next);
+	end_orders();
+}
+END_TEST
+
+/* A pool that is named no more gives its members up, so that removed backends can go. */
+START_TEST(members_of_a_removed_pool_are_given_up)
+{
+	begin_orders(_i);
+	put_in_force();
+	for (int i = 0; i < N_WORKERS; i++) {
+		struct order *o = order_apply(i, false);
+		o->members[0] = members_unref(o->members[0]);
+		o->n_members = 0;
+		ck_assert_int_eq(ordered(i, o), 0);
+		ck_assert_ptr_null(worker_members(rigs[i].w, pool));
+	}
+	forget_answer();
+	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	end_orders();
+}
+END_TEST
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+/* What each filter leaves of N sessions, over both workers. */
+#define N_LISTED 600 /* more than one slice of a walk */
+
+static const struct {
+	const char *name;
+	struct conn_filter filter;
+	int want;
+} filters[] = {
+	{ "all", { .limit = 10000 }, N_LISTED },
+	{ "this pool", { .pool = "p", .limit = 10000 }, N_LISTED },
+	{ "another pool", { .pool = "pp", .limit = 10000 }, 0 },
+	{ "this backend", { .backend = "b", .limit = 10000 }, N_LISTED },
+	{ "another backend", { .backend = "a", .limit = 10000 }, 0 },
+	{ "older than an hour", { .min_age_ns = 3600000000000, .limit = 10000 }, 0 },
+	{ "clients of loopback",
+	  { .has_client = true,
+	    .client = { .net = { .family = AF_INET, .v4 = { 127 } }, .bits = 8 },
+	    .limit = 10000 },
+	  N_LISTED },
+	{ "clients from elsewhere",
+	  { .has_client = true,
+	    .client = { .net = { .family = AF_INET, .v4 = { 10 } }, .bits = 8 },
+	    .limit = 10000 },
+	  0 },
+};
+
+static void check_row(const struct conn_row *r)
+{
+	ck_assert_str_eq(r->listener, "l");
+	ck_assert_str_eq(r->pool, "p");
+	ck_assert_ptr_eq(r->backend, backend);
+	ck_assert_str_eq(r->state, "relay");
+	ck_assert_uint_ne(r->client.port, 0);
+	ck_assert_uint_gt(r->id, 0);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+START_TEST(connections_are_listed)
+{
+	static uint64_t ids[N_LISTED];
+
+	begin_orders(_i);
+	put_in_force();
+	open_clients(N_LISTED);
+	for (size_t f = 0; f < ARRAY_SIZE(filters); f++) {
+		size_t n = 0;
+		for (int i = 0; i < N_WORKERS; i++) {
+			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
+			o->filter = filters[f].filter;
+			ck_assert_int_eq(ordered(i, o), 0);
+			for (size_t r = 0; r < o->n_rows && n < N_LISTED; r++)
+				ids[n++] = o->rows[r].id;
+			if (o->n_rows > 0)
+				check_row(&o->rows[o->n_rows - 1]);
+		}
+		ck_assert_msg(n == (size_t)filters[f].want, "%s: %zu", filters[f].name, n);
+		qsort(ids, n, sizeof(ids[0]), by_id);
+		for (size_t k = 1; k < n; k++)
+			if (ids[k] == ids[k - 1])
+				ck_abort_msg("%s: an id twice", filters[f].name);
+	}
+	forget_answer();
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+START_TEST(a_list_has_its_limit)
+{
+	static const uint32_t limits[] = { 1, 7, 100 };
+
+	begin_orders(_i);
+	put_in_force();
+	open_clients(400);
+	for (size_t l = 0; l < ARRAY_SIZE(limits); l++) {
+		for (int i = 0; i < N_WORKERS; i++) {
+			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
+			o->filter.limit = limits[l];
+			ck_assert_int_eq(ordered(i, o), 0);
+			ck_assert_uint_eq(o->n_rows, limits[l]);
+		}
+	}
+	forget_answer();
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+/* Several lists asked for at once are answered in their order, each whole. */
+START_TEST(lists_wait_for_each_other)
+{
+	enum { N = 5 };
+
+	begin_orders(_i);
+	put_in_force();
+	open_clients(500);
+	int want = n_answers + N;
+	uint32_t there = rigs[0].w->n_sessions;
+	for (int i = 0; i < N; i++) {
+		struct order *o = order_new(ORDER_CONNS, 0);
+		o->filter.limit = 10000;
+		o->done = on_done;
+		mailbox_post(&rigs[0].mail, &o->mail);
+	}
+	TURN_UNTIL(n_answers == want);
+	ck_assert_uint_eq(answered->n_rows, there);
+	forget_answer();
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+START_TEST(a_stopped_worker_keeps_its_sessions)
+{
+	begin_orders(_i);
+	put_in_force();
+	open_clients(6);
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert_int_eq(ordered(i, order_new(ORDER_STOP, (uint32_t)i)), 0);
+	forget_answer();
+	TURN_UNTIL(n_relaying() == 6);
+	ck_assert(rigs[0].w->is_stopping);
+	close_clients();
+	end_orders();
+}
+END_TEST
+
+/* Answered when every session is buried and counted under its reason. */
+START_TEST(quitting_ends_every_session)
+{
+	begin_orders(_i);
+	put_in_force();
+	open_clients(300);
+	uint64_t n = 0;
+	for (int i = 0; i < N_WORKERS; i++) {
+		ck_assert_int_eq(ordered(i, order_new(ORDER_QUIT, (uint32_t)i)), 0);
+		ck_assert_uint_eq(rigs[i].w->n_sessions, 0);
+		ck_assert_uint_eq(counter_read(&rigs[i].w->stats->active), 0);
+		n += counter_read(&rigs[i].w->stats->ends[SESS_END_STOP]);
+		ck_assert(rigs[i].loop->should_stop);
+	}
+	ck_assert_uint_eq(n, 300);
+	forget_answer();
+	close_clients();
+	end_orders();
+}
+END_TEST
+
+/* A list under way is answered at the end all the same. */
+START_TEST(quitting_answers_what_waits)
+{
+	begin_orders(_i);
+	put_in_force();
+	open_clients(600);
+	int want = n_answers + 2;
+	struct order *list = order_new(ORDER_CONNS, 0), *quit = order_new(ORDER_QUIT, 0);
+	list->filter.limit = 10000;
+	list->done = quit->done = on_done;
+	mailbox_post(&rigs[0].mail, &list->mail);
+	mailbox_post(&rigs[0].mail, &quit->mail);
+	TURN_UNTIL(n_answers == want);
+	ck_assert_int_eq(answered->kind, ORDER_QUIT);
+	ck_assert_int_eq(ordered(1, order_new(ORDER_QUIT, 1)), 0);
+	forget_answer();
+	close_clients();
+	end_orders();
+}
+END_TEST
+
+START_TEST(freeing_nothing_is_fine)
+{
+	ck_assert_ptr_null(order_free(NULL));
+	ck_assert_ptr_null(order_free(order_new(ORDER_APPLY, 0)));
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
+	tcase_add_loop_test(t, a_taken_socket_is_parked_until_it_is_applied, 0, n_engines);
+	tcase_add_loop_test(t, a_dropped_socket_is_gone, 0, n_engines);
+	tcase_add_loop_test(t, dropping_spares_what_is_open, 0, n_engines);
+	tcase_add_loop_test(t, a_failed_take_is_answered, 0, n_engines * (int)ARRAY_SIZE(takes));
+	tcase_add_loop_test(t, a_full_table_is_answered, 0, n_engines);
+	tcase_add_loop_test(t, a_removed_listener_keeps_its_sessions, 0, n_engines);
+	tcase_add_loop_test(t, applying_again_keeps_the_socket, 0, n_engines);
+	tcase_add_loop_test(t, members_are_replaced, 0, n_engines);
+	tcase_add_loop_test(t, members_of_a_removed_pool_are_given_up, 0, n_engines);
+	tcase_add_loop_test(t, connections_are_listed, 0, n_engines);
+	tcase_add_loop_test(t, a_list_has_its_limit, 0, n_engines);
+	tcase_add_loop_test(t, lists_wait_for_each_other, 0, n_engines);
+	tcase_add_loop_test(t, a_stopped_worker_keeps_its_sessions, 0, n_engines);
+	tcase_add_loop_test(t, quitting_ends_every_session, 0, n_engines);
+	tcase_add_loop_test(t, quitting_answers_what_waits, 0, n_engines);
+	tcase_add_test(t, freeing_nothing_is_fine);
+}
+
+int main(void)
+{
+	return run_suite("proxy/order", add);
+}
