@@ -4,17 +4,21 @@
  *
  * Operations wait in a list. Each turn looks at them in a random order, leaves some alone though
  * they could complete, and completes the others, a receive in several pieces perhaps. A cancelled
- * operation ends with -ECANCELED, or with what came first.
+ * operation ends with -ECANCELED, or with what came first. What the kernel engines may do and what
+ * they may not is in ev/loop.h; where the two differ, a world's loops are of either kind.
  */
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ev/loop_priv.h"
 #include "sim_priv.h"
 
-#define MAX_OPS 4096
+#define MAX_OPS 512
+#define STATE_CLOSED 7 /* TCP_CLOSE */
+#define MSS 1448
 
 enum sim_op_kind { SIM_ACCEPT, SIM_CONNECT, SIM_RECV, SIM_SEND, SIM_POLL };
 
@@ -22,7 +26,7 @@ struct sim_op {
 	enum sim_op_kind kind;
 	int fd;
 	op_tag tag;
-	bool is_many, is_cancelled;
+	bool is_many, is_cancelled, may_refuse;
 	uint32_t cap;
 	enum buf_class class;
 	struct iovec iov[LOOP_IOV_MAX];
@@ -34,8 +38,16 @@ struct sim_op {
 struct sim_engine {
 	struct loop loop; /* first */
 	struct sim *world;
+	const char *name;
+	bool is_ring;   /* polls tell of a FIN unasked, sends cannot wait after one: as io_uring */
+	bool has_acted; /* in the last turn */
 	struct sim_op op[MAX_OPS];
 	size_t n_ops;
+	int *table; /* owns: sockets by descriptor; -1: free */
+	int max_fds, n_fds;
+	uint32_t fail_fd_after;
+	int *closing; /* owns: descriptors that go before the next wait */
+	size_t n_closing;
 };
 
 static struct sim_engine *engine_of(struct loop *l)
@@ -43,13 +55,69 @@ static struct sim_engine *engine_of(struct loop *l)
 	return (struct sim_engine *)l;
 }
 
+bool sim_loop_has_acted(const struct loop *l)
+{
+	return ((const struct sim_engine *)l)->has_acted;
+}
+
+void sim_fail_fd_after(struct loop *l, uint32_t n)
+{
+	engine_of(l)->fail_fd_after = n;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+/* The lowest free number, as the kernel gives. */
+static int table_add(struct sim_engine *e, int sock)
+{
+	for (int fd = SIM_FIRST_FD; fd < e->max_fds; fd++) {
+		if (e->table[fd] >= 0)
+			continue;
+		e->table[fd] = sock;
+		e->n_fds++;
+		return fd;
+	}
+	return -EMFILE;
+}
+
+static int sock_of(struct loop *l, int fd)
+{
+	struct sim_engine *e = engine_of(l);
+
+	SIM_CHECK(fd >= SIM_FIRST_FD && fd < e->max_fds && e->table[fd] >= 0,
+		  "%s: descriptor %d is not open", e->name, fd);
+	return e->table[fd];
+}
+
+static bool has_room(struct sim_engine *e)
+{
+	if (e->fail_fd_after > 0 && --e->fail_fd_after == 0)
+		return false;
+	return e->n_fds < e->max_fds - SIM_FIRST_FD;
+}
+
+static void close_now(struct sim_engine *e, int fd)
+{
+	int sock = sock_of(&e->loop, fd);
+
+	e->table[fd] = -1;
+	e->n_fds--;
+	sim_close(e->world, sock);
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
 static struct sim_op *add_op(struct loop *l, enum sim_op_kind kind, int fd, op_tag tag)
 {
 	struct sim_engine *e = engine_of(l);
 
+	(void)sock_of(l, fd);
 	LB_ASSERT(e->n_ops < MAX_OPS);
-	for (size_t i = 0; i < e->n_ops; i++)
-		LB_ASSERT(e->op[i].tag != tag); /* a tag names one operation in flight */
+	for (size_t i = 0; i < e->n_ops; i++) {
+		SIM_CHECK(e->op[i].tag != tag, "%s: a second operation with one tag", e->name);
+		SIM_CHECK(e->op[i].fd != fd || e->op[i].kind != kind || kind == SIM_POLL,
+			  "%s: a second operation of one kind on descriptor %d", e->name, fd);
+	}
 	struct sim_op *op = &e->op[e->n_ops++];
 	*op = (struct sim_op){ .kind = kind, .fd = fd, .tag = tag };
 	return op;
@@ -80,7 +148,7 @@ static void sim_op_send(struct loop *l, int fd, const struct iovec *iov, int n, 
 {
 	struct sim_op *op = add_op(l, SIM_SEND, fd, tag);
 
-	(void)may_refuse;
+	op->may_refuse = may_refuse;
 	memcpy(op->iov, iov, (size_t)n * sizeof(*iov));
 	op->n_iov = n;
 }
@@ -103,32 +171,24 @@ static void sim_op_cancel(struct loop *l, int fd, op_tag tag)
 
 /* ---- completing ------------------------------------------------------------------------------ */
 
-static uint32_t poll_events(struct sim *w, int fd)
+static int try_accept(struct sim_engine *e, struct sim_op *op)
 {
-	struct sim_sock *s = sim_sock(w, fd);
-	uint32_t events = 0;
-
-	if (s->kind == SIM_LISTEN)
-		return s->n_queue > 0 ? POLLIN : 0;
-	if (s->error != 0 || s->is_broken)
-		events |= POLLERR | POLLIN | POLLOUT;
-	if (s->n_rx > 0)
-		events |= POLLIN;
-	if (s->is_eof)
-		events |= POLLIN | POLLRDHUP;
-	if (s->is_eof && s->is_write_shut)
-		events |= POLLHUP;
-	if (s->peer >= 0 && w->sock[s->peer].n_rx < w->window)
-		events |= POLLOUT;
-	return events;
+	if (sim_sock(e->world, sock_of(&e->loop, op->fd))->n_queue == 0)
+		return -EAGAIN;
+	if (!has_room(e))
+		return -EMFILE;
+	int got = sim_accept(e->world, sock_of(&e->loop, op->fd));
+	return got < 0 ? got : table_add(e, got);
 }
 
-static int try_send(struct sim *w, struct sim_op *op)
+static int try_send(struct sim_engine *e, struct sim_op *op)
 {
+	struct sim *w = e->world;
+	int sock = sock_of(&e->loop, op->fd);
 	int sent = 0;
 
 	for (int i = 0; i < op->n_iov; i++) {
-		ssize_t n = sim_send(w, op->fd, op->iov[i].iov_base, op->iov[i].iov_len);
+		ssize_t n = sim_send(w, sock, op->iov[i].iov_base, op->iov[i].iov_len);
 		if (n < 0)
 			return sent > 0 ? sent : (int)n;
 		sent += (int)n;
@@ -138,68 +198,109 @@ static int try_send(struct sim *w, struct sim_op *op)
 	return sent;
 }
 
+/* Whether a send without room ends with -EAGAIN instead of waiting. */
+static bool is_refused(struct sim_engine *e, const struct sim_op *op)
+{
+	const struct sim_sock *s = sim_sock(e->world, sock_of(&e->loop, op->fd));
+
+	return e->is_ring && (op->may_refuse || s->is_eof);
+}
+
 /* Tries one receive; fills *c. False: nothing to be had now. */
 static bool try_recv(struct sim_engine *e, struct sim_op *op, struct completion *c)
 {
 	struct sim *w = e->world;
-	struct sim_sock *s = sim_sock(w, op->fd);
-	struct buf *b = NULL;
-	ssize_t n;
+	int sock = sock_of(&e->loop, op->fd);
 
-	if (s->n_rx == 0) {
+	if (sim_sock(w, sock)->rx.n == 0) {
 		uint8_t none;
-		n = sim_recv(w, op->fd, &none, 0);
-		if (n == -EAGAIN)
-			return false;
-		c->res = (int32_t)n;
-		return true;
+		c->res = (int32_t)sim_recv(w, sock, &none, 0);
+		return c->res != -EAGAIN;
 	}
-	b = buf_get(e->loop.bufs, op->class);
+	struct buf *b = buf_get(e->loop.bufs, op->class);
 	if (b == NULL) {
 		c->res = -ENOBUFS;
 		return true;
 	}
-	n = sim_recv(w, op->fd, b->data, op->cap < b->cap ? op->cap : b->cap);
+	ssize_t n = sim_recv(w, sock, b->data, op->cap < b->cap ? op->cap : b->cap);
 	LB_ASSERT(n > 0);
 	b->len = (uint32_t)n;
 	op->cap -= (uint32_t)n;
 	c->res = (int32_t)n;
 	c->buf = b;
 	/* A kernel may end a receive early: whoever wants more arms it again. */
-	c->more = op->cap > 0 && sim_rand(w, 8) != 0;
+	c->more = op->cap > 0 && !op->is_cancelled && !sim_chance(w, 8);
 	return true;
+}
+
+static int try_poll(struct sim_engine *e, const struct sim_op *op)
+{
+	uint32_t always = POLLERR | POLLHUP | (e->is_ring ? POLLRDHUP : 0);
+	uint32_t events = sim_poll_events(e->world, sock_of(&e->loop, op->fd));
+
+	events &= op->events | always;
+	return events != 0 ? (int)events : -EAGAIN;
 }
 
 /* Fills *c and returns true if the operation completes (or goes on with c->more). */
 static bool try_op(struct sim_engine *e, struct sim_op *op, struct completion *c)
 {
-	struct sim *w = e->world;
-	uint32_t events;
-
 	*c = (struct completion){ .tag = op->tag };
 	switch (op->kind) {
 	case SIM_ACCEPT:
-		c->res = sim_accept(w, op->fd);
-		c->more = op->is_many;
+		c->res = try_accept(e, op);
+		c->more = c->res >= 0 && op->is_many && !op->is_cancelled;
 		break;
-	case SIM_CONNECT: c->res = sim_join(w, op->fd, &op->to); break;
+	case SIM_CONNECT: c->res = sim_join(e->world, sock_of(&e->loop, op->fd), &op->to); break;
 	case SIM_RECV:
-		if (try_recv(e, op, c))
+		if (!try_recv(e, op, c))
+			c->res = -EAGAIN;
+		break;
+	case SIM_SEND:
+		c->res = try_send(e, op);
+		if (c->res == -EAGAIN && is_refused(e, op))
 			return true;
-		c->res = -EAGAIN;
 		break;
-	case SIM_SEND: c->res = try_send(w, op); break;
-	case SIM_POLL:
-		events = poll_events(w, op->fd) & (op->events | POLLERR | POLLHUP);
-		c->res = events != 0 ? (int32_t)events : -EAGAIN;
-		break;
+	case SIM_POLL: c->res = try_poll(e, op); break;
 	}
 	if (c->res != -EAGAIN)
 		return true;
 	if (!op->is_cancelled)
 		return false;
-	*c = (struct completion){ .tag = op->tag, .res = -ECANCELED };
+	c->res = -ECANCELED;
 	return true;
+}
+
+static void close_all(struct sim_engine *e)
+{
+	size_t n = e->n_closing;
+
+	e->n_closing = 0;
+	for (size_t i = 0; i < n; i++)
+		close_now(e, e->closing[i]);
+	e->has_acted = n > 0;
+}
+
+/* One look at an operation. */
+static void look(struct sim_engine *e, size_t i)
+{
+	struct sim *w = e->world;
+	struct sim_op op = e->op[i];
+	struct completion c;
+
+	if (op.is_cancelled && sim_chance(w, 2))
+		c = (struct completion){ .tag = op.tag, .res = -ECANCELED };
+	else if (!try_op(e, &op, &c))
+		return;
+	if (c.more)
+		e->op[i] = op;
+	else
+		e->op[i] = e->op[--e->n_ops];
+	w->n_done++;
+	sim_say(w, "%-7s class=%u kind=%u object=%llu fd=%d res=%d%s", e->name, tag_class(op.tag),
+		tag_kind(op.tag), (unsigned long long)(tag_handle(op.tag) & 0xffffffff), op.fd,
+		c.res, c.more ? " more" : "");
+	loop_dispatch(&e->loop, &c);
 }
 
 static int sim_wait(struct loop *l, uint64_t wait_ms)
@@ -208,25 +309,16 @@ static int sim_wait(struct loop *l, uint64_t wait_ms)
 	struct sim *w = e->world;
 
 	(void)wait_ms; /* the world decides about time */
+	close_all(e);
+	e->has_acted = e->has_acted || l->n_posted > 0;
 	loop_tick(l);
-	for (size_t tries = 2 * e->n_ops; tries > 0 && e->n_ops > 0; tries--) {
-		size_t i = sim_rand(w, e->n_ops);
-		struct sim_op op = e->op[i];
-		struct completion c;
-
-		if (sim_rand(w, 3) == 0)
-			continue; /* late */
-		if (op.is_cancelled && sim_rand(w, 2) == 0)
-			c = (struct completion){ .tag = op.tag, .res = -ECANCELED };
-		else if (!try_op(e, &op, &c))
-			continue;
-		if (c.more)
-			e->op[i] = op;
-		else
-			e->op[i] = e->op[--e->n_ops];
-		w->n_done++;
-		loop_dispatch(l, &c);
-	}
+	if (e->n_ops == 0)
+		return 0;
+	/* Once round from anywhere; operations that handlers start meanwhile may be looked at. */
+	size_t first = sim_rand(w, e->n_ops);
+	for (size_t k = 0, n = e->n_ops; k < n && e->n_ops > 0; k++)
+		if (w->is_strict || !sim_chance(w, 3))
+			look(e, (first + k) % e->n_ops);
 	return 0;
 }
 
@@ -245,113 +337,163 @@ static void sim_random(struct loop *l, void *out, size_t n)
 
 static int sim_call_socket(struct loop *l, int family, int type)
 {
+	struct sim_engine *e = engine_of(l);
+
 	(void)family;
 	(void)type;
-	return sim_open(engine_of(l)->world, SIM_STREAM);
+	return has_room(e) ? table_add(e, sim_open(e->world, SIM_STREAM)) : -EMFILE;
 }
 
 static int sim_call_setsockopt(struct loop *l, int fd, int level, int name, const void *value,
 			       socklen_t len)
 {
-	struct sim_sock *s = sim_sock(engine_of(l)->world, fd);
+	struct sim_sock *s = sim_sock(engine_of(l)->world, sock_of(l, fd));
 
 	(void)len;
 	if (level == SOL_SOCKET && name == SO_LINGER)
 		s->is_resetting = ((const struct linger *)value)->l_onoff != 0;
+	else if (level == SOL_SOCKET && name == SO_REUSEPORT)
+		s->is_shared = true;
+	else if (level == SOL_SOCKET && name == SO_ATTACH_FILTER)
+		s->is_deaf = true;
+	else if (level == SOL_SOCKET && name == SO_KEEPALIVE)
+		s->has_keepalive = true;
+	else if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT)
+		s->user_ms = *(const uint32_t *)value;
 	return 0;
+}
+
+static void fill_tcp_info(struct sim *w, int sock, struct tcp_info *ti)
+{
+	const struct sim_sock *s = sim_sock(w, sock);
+	const struct sim_sock *peer = s->peer >= 0 ? sim_sock(w, s->peer) : NULL;
+	uint64_t heard_ns = s->is_cut ? s->heard_ns : w->now_ns;
+
+	ti->tcpi_state = s->error != 0 || s->is_broken ? STATE_CLOSED : 1;
+	ti->tcpi_unacked = s->tx.n > 0;
+	ti->tcpi_snd_mss = MSS;
+	ti->tcpi_snd_wnd = peer != NULL && peer->rx_max > peer->rx.n
+				   ? (uint32_t)(peer->rx_max - peer->rx.n)
+				   : 0;
+	ti->tcpi_last_ack_recv = (uint32_t)((w->now_ns - heard_ns) / 1000000);
 }
 
 static int sim_call_getsockopt(struct loop *l, int fd, int level, int name, void *value,
 			       socklen_t *len)
 {
-	(void)l;
-	(void)fd;
-	(void)level;
-	(void)name;
-	memset(value, 0, *len); /* no error; nothing unacknowledged */
+	struct sim *w = engine_of(l)->world;
+
+	memset(value, 0, *len);
+	if (level == IPPROTO_TCP && name == TCP_INFO)
+		fill_tcp_info(w, sock_of(l, fd), value);
 	return 0;
 }
 
 static int sim_call_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len)
 {
+	struct addr a;
+
 	(void)len;
-	addr_from_sockaddr(sa, &sim_sock(engine_of(l)->world, fd)->local);
-	return 0;
+	addr_from_sockaddr(sa, &a);
+	return sim_bind(engine_of(l)->world, sock_of(l, fd), &a);
 }
 
 static int sim_call_listen(struct loop *l, int fd, int backlog)
 {
-	struct sim_sock *s = sim_sock(engine_of(l)->world, fd);
-
 	(void)backlog;
-	free(s->rx);
-	s->rx = NULL;
-	s->kind = SIM_LISTEN;
-	return 0;
+	return sim_start_listening(engine_of(l)->world, sock_of(l, fd));
 }
 
 static int sim_call_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret)
 {
-	struct sim_sock *s = sim_sock(engine_of(l)->world, fd);
+	struct sim_sock *s = sim_sock(engine_of(l)->world, sock_of(l, fd));
 
+	if (is_peer && s->peer < 0)
+		return -ENOTCONN;
 	(void)addr_to_sockaddr(is_peer ? &s->remote : &s->local, ret);
 	return 0;
 }
 
 static int sim_call_accept_now(struct loop *l, int fd)
 {
-	return sim_accept(engine_of(l)->world, fd);
+	struct sim_op op = { .fd = fd };
+
+	return try_accept(engine_of(l), &op);
 }
 
 static int sim_call_shutdown(struct loop *l, int fd, int how)
 {
 	if (how != SHUT_RD)
-		sim_shutdown_write(engine_of(l)->world, fd);
+		sim_shutdown_write(engine_of(l)->world, sock_of(l, fd));
 	return 0;
 }
 
+/* Gone when the next turn waits; until then the number is taken. */
 static void sim_call_close(struct loop *l, int fd)
 {
 	struct sim_engine *e = engine_of(l);
 
+	(void)sock_of(l, fd);
 	for (size_t i = 0; i < e->n_ops; i++)
-		LB_ASSERT(e->op[i].fd != fd); /* nothing may be in flight on it */
-	sim_close(e->world, fd);
+		SIM_CHECK(e->op[i].fd != fd, "%s: descriptor %d is closed under an operation",
+			  e->name, fd);
+	for (size_t i = 0; i < e->n_closing; i++)
+		SIM_CHECK(e->closing[i] != fd, "%s: descriptor %d is closed twice", e->name, fd);
+	if (e->is_ring)
+		e->closing[e->n_closing++] = fd;
+	else
+		close_now(e, fd);
 }
 
 static int sim_call_pipe(struct loop *l, int fds[2], size_t bytes)
 {
-	(void)l;
-	(void)fds;
-	(void)bytes;
-	return -EMFILE; /* no pipes yet: bytes go through buffers */
+	struct sim_engine *e = engine_of(l);
+	int socks[2];
+
+	if (e->n_fds + 2 > e->max_fds - SIM_FIRST_FD || sim_chance(e->world, 10))
+		return -EMFILE;
+	sim_pipe(e->world, socks, bytes);
+	fds[0] = table_add(e, socks[0]);
+	fds[1] = table_add(e, socks[1]);
+	return (int)bytes;
 }
 
 static ssize_t sim_call_splice(struct loop *l, int from, int to, size_t n)
 {
-	(void)l;
-	(void)from;
-	(void)to;
-	(void)n;
-	return -EINVAL;
+	struct sim *w = engine_of(l)->world;
+	ssize_t r = sim_splice(w, sock_of(l, from), sock_of(l, to), n);
+
+	sim_say(w, "%-7s splice fd=%d to fd=%d res=%zd", engine_of(l)->name, from, to, r);
+	return r;
 }
 
-/* One table for all: a number is its own passage. */
 static int sim_call_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 {
-	(void)l;
-	(void)chan;
-	(void)fd;
-	(void)number;
-	return -ENOSYS;
+	struct sim *w = engine_of(l)->world;
+	struct sim_channel *c = &w->channel[chan];
+
+	if (c->n == ARRAY_SIZE(c->item))
+		return -EAGAIN;
+	c->item[c->n].sock = sock_of(l, fd);
+	c->item[c->n++].number = number;
+	sim_ref(w, sock_of(l, fd));
+	return 0;
 }
 
 static int sim_call_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 {
-	(void)l;
-	(void)chan;
-	(void)ret_number;
-	return -ENOSYS;
+	struct sim *w = engine_of(l)->world;
+	struct sim_channel *c = &w->channel[chan];
+
+	if (c->n == 0)
+		return -EAGAIN;
+	int sock = c->item[0].sock;
+	*ret_number = c->item[0].number;
+	memmove(c->item, c->item + 1, --c->n * sizeof(c->item[0]));
+	int fd = table_add(engine_of(l), sock);
+	if (fd < 0)
+		sim_close(w, sock);
+	return fd;
 }
 
 static void sim_refill(struct loop *l)
@@ -359,16 +501,22 @@ static void sim_refill(struct loop *l)
 	(void)buf_reserve(l->bufs, BUF_LARGE, 2);
 }
 
+/* ---- life ------------------------------------------------------------------------------------ */
+
 static void sim_free_loop(struct loop *l)
 {
 	struct sim_engine *e = engine_of(l);
 	struct sim *w = e->world;
 
-	LB_ASSERT(e->n_ops == 0);
+	close_all(e);
+	SIM_CHECK(e->n_ops == 0, "%s: %zu operations are in flight at the end", e->name, e->n_ops);
+	SIM_CHECK(e->n_fds == 0, "%s: %d descriptors are left", e->name, e->n_fds);
 	for (size_t i = 0; i < w->n_loops; i++)
 		if (w->loop[i] == l)
 			w->loop[i] = w->loop[--w->n_loops];
 	loop_deinit(l);
+	free(e->table);
+	free(e->closing);
 	free(e);
 }
 
@@ -401,12 +549,19 @@ static const struct loop_ops sim_ops = {
 	.take_fd = sim_call_take_fd,
 };
 
-struct loop *sim_loop_new(struct sim *w, const struct loop_opts *o)
+struct loop *sim_loop_new(struct sim *w, const struct loop_opts *o, const char *name, int max_fds)
 {
 	struct sim_engine *e = calloc(1, sizeof(*e));
 
 	LB_ASSERT(e != NULL && w->n_loops < SIM_MAX_LOOPS);
 	e->world = w;
+	e->name = name;
+	e->max_fds = max_fds;
+	e->is_ring = sim_chance(w, 2);
+	e->table = malloc((size_t)max_fds * sizeof(*e->table));
+	e->closing = malloc((size_t)max_fds * sizeof(*e->closing));
+	LB_ASSERT(e->table != NULL && e->closing != NULL);
+	memset(e->table, 0xff, (size_t)max_fds * sizeof(*e->table)); /* -1 */
 	int r = loop_init(&e->loop, &sim_ops, o);
 	LB_ASSERT(r == 0);
 	w->loop[w->n_loops++] = &e->loop;

@@ -1,24 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The world: sockets, time, turns. What the loops' operations do with them is in engine.c.
+ * The world: chance, time, turns. Sockets are in net.c, the loops' operations in engine.c.
+ *
+ * A round gives a turn, in an order that the seed decides, to most loops and actors and to the
+ * network. When a round brings nothing, everybody gets one in a strict round, in which nobody is
+ * late; when that brings nothing either, time jumps to whatever is due next.
  */
 #include "sim.h"
 
-#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim_priv.h"
 
+void sim_fail(const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)fprintf(stderr, "%s:%d: ", file, line);
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fputc('\n', stderr);
+	abort();
+}
+
 /* splitmix64: a generator whose next state is a pure function of this one. */
-uint64_t sim_rand(struct sim *w, uint64_t n)
+static uint64_t next_random(struct sim *w)
 {
 	uint64_t z = (w->rng += 0x9e3779b97f4a7c15u);
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return (z ^ z >> 31) % n;
+	return z ^ z >> 31;
+}
+
+uint64_t sim_rand(struct sim *w, uint64_t n)
+{
+	if (w->n_choices == 0)
+		return next_random(w) % n;
+	w->n_choices--;
+	return *w->choices++ % n;
+}
+
+bool sim_chance(struct sim *w, uint64_t n)
+{
+	return sim_rand(w, n) == 0;
 }
 
 uint64_t sim_now_ns(const struct sim *w)
@@ -26,17 +55,40 @@ uint64_t sim_now_ns(const struct sim *w)
 	return w->now_ns;
 }
 
+uint64_t sim_now_ms(const struct sim *w)
+{
+	return w->now_ns / 1000000;
+}
+
+bool sim_is_traced(const struct sim *w)
+{
+	return w->is_traced;
+}
+
+void sim_say(struct sim *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!w->is_traced)
+		return;
+	(void)fprintf(stderr, "%10.3f ms  ", (double)w->now_ns / 1e6);
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fputc('\n', stderr);
+}
+
 struct sim *sim_new(const struct sim_opts *o)
 {
 	struct sim *w = calloc(1, sizeof(*w));
 
 	LB_ASSERT(w != NULL);
-	w->rng = o->seed;
-	w->seed = o->seed;
-	w->window = o->window ? o->window : 16384;
+	w->rng = w->seed = o->seed;
+	w->choices = o->choices;
+	w->n_choices = o->n_choices;
 	w->is_traced = o->is_traced;
 	w->now_ns = 1000000000;
-	w->next_port = 30000;
+	w->next_port = 20000;
 	return w;
 }
 
@@ -44,262 +96,138 @@ struct sim *sim_free(struct sim *w)
 {
 	if (w == NULL)
 		return NULL;
-	LB_ASSERT(sim_n_open(w) == 0);
 	LB_ASSERT(w->n_loops == 0);
+	sim_net_free(w);
+	free(w->actor);
 	free(w);
 	return NULL;
 }
 
-size_t sim_n_open(const struct sim *w)
+uint64_t sim_n_completions(const struct sim *w)
 {
-	size_t n = 0;
-
-	for (int fd = 0; fd < SIM_MAX_FDS; fd++)
-		n += w->sock[fd].kind != SIM_FREE;
-	return n;
+	return w->n_done;
 }
 
-void sim_trace(struct sim *w, const char *what, int fd, long n)
+int sim_channel(struct sim *w)
 {
-	if (w->is_traced)
-		(void)fprintf(stderr, "%10.3f ms  %-8s fd=%d n=%ld\n", (double)w->now_ns / 1e6,
-			      what, fd, n);
+	LB_ASSERT(w->n_channels < SIM_MAX_CHANNELS);
+	return (int)w->n_channels++;
 }
 
-/* ---- sockets --------------------------------------------------------------------------------- */
+/* ---- actors ---------------------------------------------------------------------------------- */
 
-struct sim_sock *sim_sock(struct sim *w, int fd)
+void sim_add_actor(struct sim *w, sim_actor_fn fn, void *arg)
 {
-	LB_ASSERT(fd >= SIM_FIRST_FD && fd < SIM_MAX_FDS && w->sock[fd].kind != SIM_FREE);
-	return &w->sock[fd];
-}
-
-int sim_open(struct sim *w, enum sim_kind kind)
-{
-	for (int fd = SIM_FIRST_FD; fd < SIM_MAX_FDS; fd++) {
-		if (w->sock[fd].kind != SIM_FREE)
-			continue;
-		w->sock[fd] = (struct sim_sock){ .kind = kind, .peer = -1 };
-		if (kind == SIM_STREAM)
-			w->sock[fd].rx = malloc(w->window);
-		return fd;
+	if (w->n_actors == w->actors_cap) {
+		w->actors_cap = w->actors_cap ? 2 * w->actors_cap : 64;
+		w->actor = reallocarray(w->actor, w->actors_cap, sizeof(*w->actor));
+		LB_ASSERT(w->actor != NULL);
 	}
-	return -EMFILE;
+	w->actor[w->n_actors++] = (struct sim_actor){ .fn = fn, .arg = arg };
 }
 
-int sim_find_listener(struct sim *w, const struct addr *a)
+void sim_sleep_ms(struct sim *w, uint64_t ms)
 {
-	for (int fd = SIM_FIRST_FD; fd < SIM_MAX_FDS; fd++)
-		if (w->sock[fd].kind == SIM_LISTEN && addr_eq(&w->sock[fd].local, a))
-			return fd;
-	return -ECONNREFUSED;
+	w->actor[w->running].wake_ns = w->now_ns + ms * 1000000;
 }
 
-int sim_listen(struct sim *w, const struct addr *a)
+void sim_wake_at_ms(struct sim *w, uint64_t at_ms)
 {
-	int fd = sim_open(w, SIM_LISTEN);
-
-	LB_ASSERT(fd >= 0);
-	w->sock[fd].local = *a;
-	return fd;
+	w->actor[w->running].alarm_ns = at_ms * 1000000;
 }
 
-/* Joins `fd` to a new socket in the listener's queue. Returns 0 or a negative errno. */
-int sim_join(struct sim *w, int fd, const struct addr *to)
+void sim_set_check(struct sim *w, void (*fn)(void *arg), void *arg)
 {
-	int l = sim_find_listener(w, to);
-	if (l < 0)
-		return l;
-	struct sim_sock *ls = &w->sock[l];
-	if (ls->n_queue == SIM_BACKLOG)
-		return -EAGAIN;
-
-	int other = sim_open(w, SIM_STREAM);
-	if (other < 0)
-		return other;
-	struct sim_sock *a = &w->sock[fd], *b = &w->sock[other];
-	a->peer = other;
-	b->peer = fd;
-	a->local = (struct addr){ .family = AF_INET, .port = w->next_port++ };
-	a->local.v4[0] = 127;
-	a->local.v4[3] = 1;
-	a->remote = *to;
-	b->local = *to;
-	b->remote = a->local;
-	ls->queue[ls->n_queue++] = other;
-	sim_trace(w, "connect", fd, other);
-	return 0;
-}
-
-int sim_connect(struct sim *w, const struct addr *to)
-{
-	int fd = sim_open(w, SIM_STREAM);
-
-	LB_ASSERT(fd >= 0);
-	int r = sim_join(w, fd, to);
-	if (r < 0) {
-		sim_close(w, fd);
-		return r;
-	}
-	return fd;
-}
-
-int sim_accept(struct sim *w, int fd)
-{
-	struct sim_sock *ls = sim_sock(w, fd);
-
-	LB_ASSERT(ls->kind == SIM_LISTEN);
-	if (ls->n_queue == 0)
-		return -EAGAIN;
-	int got = ls->queue[0];
-	memmove(ls->queue, ls->queue + 1, --ls->n_queue * sizeof(ls->queue[0]));
-	sim_trace(w, "accept", fd, got);
-	return got;
-}
-
-ssize_t sim_send(struct sim *w, int fd, const void *p, size_t n)
-{
-	struct sim_sock *s = sim_sock(w, fd);
-
-	if (s->error != 0) {
-		int error = s->error;
-		s->error = 0;
-		s->is_broken = true;
-		return error;
-	}
-	if (s->is_write_shut || s->peer < 0 || s->is_broken)
-		return -EPIPE;
-	struct sim_sock *peer = &w->sock[s->peer];
-	if (peer->is_closed_rx) { /* nobody reads there any more: the kernel answers with a reset */
-		s->error = -ECONNRESET;
-		return (ssize_t)n;
-	}
-	size_t room = w->window - peer->n_rx;
-	if (room == 0)
-		return -EAGAIN;
-	if (n > room)
-		n = room;
-	if (n > 1 && sim_rand(w, 4) == 0)
-		n = 1 + sim_rand(w, n);
-	memcpy(peer->rx + peer->n_rx, p, n);
-	peer->n_rx += n;
-	sim_trace(w, "send", fd, (long)n);
-	return (ssize_t)n;
-}
-
-ssize_t sim_recv(struct sim *w, int fd, void *p, size_t n)
-{
-	struct sim_sock *s = sim_sock(w, fd);
-
-	if (s->n_rx > 0) {
-		if (n > s->n_rx)
-			n = s->n_rx;
-		if (n > 1 && sim_rand(w, 4) == 0)
-			n = 1 + sim_rand(w, n);
-		memcpy(p, s->rx, n);
-		s->n_rx -= n;
-		memmove(s->rx, s->rx + n, s->n_rx);
-		sim_trace(w, "recv", fd, (long)n);
-		return (ssize_t)n;
-	}
-	if (s->error != 0) {
-		int error = s->error;
-		s->error = 0;
-		s->is_broken = true;
-		return error;
-	}
-	return s->is_eof || s->is_broken ? 0 : -EAGAIN;
-}
-
-void sim_shutdown_write(struct sim *w, int fd)
-{
-	struct sim_sock *s = sim_sock(w, fd);
-
-	s->is_write_shut = true;
-	if (s->peer >= 0)
-		w->sock[s->peer].is_eof = true;
-	sim_trace(w, "fin", fd, 0);
-}
-
-void sim_reset(struct sim *w, int fd)
-{
-	sim_sock(w, fd)->is_resetting = true;
-	sim_close(w, fd);
-}
-
-void sim_close(struct sim *w, int fd)
-{
-	struct sim_sock *s = sim_sock(w, fd);
-
-	sim_trace(w, s->is_resetting ? "reset" : "close", fd, 0);
-	for (size_t i = 0; i < s->n_queue; i++) {
-		w->sock[s->queue[i]].is_resetting = true;
-		sim_close(w, s->queue[i]);
-	}
-	if (s->peer >= 0) {
-		struct sim_sock *peer = &w->sock[s->peer];
-		/* Unread bytes turn a close into a reset, as in TCP. */
-		if (s->is_resetting || s->n_rx > 0)
-			peer->error = -ECONNRESET;
-		else
-			peer->is_eof = true;
-		peer->peer = -1;
-		peer->is_orphan = true;
-	}
-	free(s->rx);
-	*s = (struct sim_sock){ .kind = SIM_FREE, .generation = s->generation + 1 };
+	w->check = fn;
+	w->check_arg = arg;
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */
 
-void sim_add_actor(struct sim *w, sim_actor_fn fn, void *arg)
+static bool run_loop(struct sim *w, struct loop *l)
 {
-	LB_ASSERT(w->n_actors < SIM_MAX_ACTORS);
-	w->actor[w->n_actors].fn = fn;
-	w->actor[w->n_actors++].arg = arg;
+	uint64_t before = w->n_done;
+	uint64_t due_ms = timer_wheel_wait_ms(&l->timers);
+	int r = loop_turn(l, 0);
+
+	LB_ASSERT(r == 0);
+	bool has_acted = w->n_done != before || due_ms == 0 || sim_loop_has_acted(l);
+	if (has_acted && w->check != NULL)
+		w->check(w->check_arg);
+	return has_acted;
 }
 
-/* Nobody can act: time jumps to the earliest timer. False: there is none. */
+/* Actors that are over leave the list; the last one takes their place. */
+static bool run_actor(struct sim *w, size_t i)
+{
+	if (w->actor[i].wake_ns > w->now_ns)
+		return false;
+	w->running = i;
+	enum sim_step step = w->actor[i].fn(w->actor[i].arg);
+	if (step == SIM_DONE)
+		w->actor[i] = w->actor[--w->n_actors];
+	if (step != SIM_IDLE && w->check != NULL)
+		w->check(w->check_arg);
+	return step != SIM_IDLE;
+}
+
+/* A turn for most, or for all in a strict round. Who begins is by chance. */
+static bool run_round(struct sim *w)
+{
+	size_t n = w->n_loops + w->n_actors + 1;
+	size_t first = sim_rand(w, n);
+	bool has_acted = false;
+
+	for (size_t k = 0; k < n; k++) {
+		size_t i = (first + k) % n;
+		if (!w->is_strict && sim_chance(w, 4))
+			continue;
+		if (i < w->n_loops)
+			has_acted = run_loop(w, w->loop[i]) || has_acted;
+		else if (i == w->n_loops)
+			has_acted = sim_net_turn(w) || has_acted;
+		else if (i - w->n_loops - 1 < w->n_actors)
+			has_acted = run_actor(w, i - w->n_loops - 1) || has_acted;
+	}
+	return has_acted;
+}
+
+/* Nobody can act: time jumps to what is due first. False: nothing ever is. */
 static bool jump(struct sim *w)
 {
-	uint64_t wait_ms = UINT64_MAX;
+	uint64_t due = sim_net_due_ns(w);
 
 	for (size_t i = 0; i < w->n_loops; i++) {
 		uint64_t ms = timer_wheel_wait_ms(&w->loop[i]->timers);
-		if (ms < wait_ms)
-			wait_ms = ms;
+		if (ms != UINT64_MAX && w->now_ns + ms * 1000000 < due)
+			due = w->now_ns + ms * 1000000;
 	}
-	if (wait_ms == UINT64_MAX)
+	for (size_t i = 0; i < w->n_actors; i++) {
+		const struct sim_actor *a = &w->actor[i];
+		if (a->wake_ns > w->now_ns && a->wake_ns < due)
+			due = a->wake_ns;
+		if (a->alarm_ns > w->now_ns && a->alarm_ns < due)
+			due = a->alarm_ns;
+	}
+	if (due == UINT64_MAX)
 		return false;
-	w->now_ns += (wait_ms > 0 ? wait_ms : 1) * 1000000;
+	w->now_ns = due > w->now_ns ? due : w->now_ns + 1000000;
+	sim_net_expire(w);
 	return true;
 }
 
-uint64_t sim_run(struct sim *w, bool (*is_done)(void *arg), void *arg, uint64_t max_turns)
+bool sim_run(struct sim *w, bool (*is_done)(void *arg), void *arg, uint64_t max_rounds)
 {
-	size_t n_idle = 0;
-
-	for (uint64_t turn = 1; turn <= max_turns; turn++) {
-		size_t n = w->n_loops + w->n_actors;
-		size_t i = sim_rand(w, n);
-		bool has_acted;
-
+	for (uint64_t round = 0; round < max_rounds; round++) {
 		if (is_done(arg))
-			return turn;
-		w->n_done = 0;
-		if (i < w->n_loops) {
-			(void)loop_turn(w->loop[i], 0);
-			has_acted = w->n_done > 0;
-		} else {
-			has_acted = w->actor[i - w->n_loops].fn(w->actor[i - w->n_loops].arg);
-		}
-		/* Idle is: nobody did anything in so many turns that everyone had several. */
-		n_idle = has_acted ? 0 : n_idle + 1;
-		if (n_idle > 16 * n) {
-			n_idle = 0;
-			if (!jump(w))
-				return 0;
-		}
+			return true;
+		if (run_round(w))
+			continue;
+		w->is_strict = true;
+		bool has_acted = run_round(w);
+		w->is_strict = false;
+		if (!has_acted && !jump(w))
+			return is_done(arg);
 	}
-	return 0;
+	return false;
 }

@@ -1,54 +1,119 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What sim.c and engine.c share. */
+/* What sim.c (turns), net.c (sockets) and engine.c (loops) share. */
 
+#include "ev/loop_priv.h"
 #include "sim.h"
 
-#define SIM_MAX_FDS 1024
 #define SIM_FIRST_FD 3
 #define SIM_MAX_LOOPS 16
-#define SIM_MAX_ACTORS 256
 #define SIM_BACKLOG 64
+#define SIM_MAX_HOLES 8
+#define SIM_MAX_CHANNELS 16
 
-enum sim_kind { SIM_FREE, SIM_UNBOUND, SIM_STREAM, SIM_LISTEN };
+enum sim_kind { SIM_FREE, SIM_STREAM, SIM_LISTEN, SIM_PIPE_READ, SIM_PIPE_WRITE };
+
+/* Bytes in a line: what waits is data[head] to data[head + n - 1]. */
+struct sim_bytes {
+	uint8_t *data; /* owns */
+	size_t head, n, cap;
+};
 
 struct sim_sock {
 	enum sim_kind kind;
-	uint32_t generation;
-	int peer; /* -1: none (any more) */
+	uint32_t refs; /* descriptors, or the actor that holds it */
+	int peer;      /* -1: none (any more) */
+	bool is_bound;
 	struct addr local, remote;
-	uint8_t *rx; /* owns: `window` bytes */
-	size_t n_rx;
-	int error;   /* to be found by the next call */
-	bool is_eof; /* the peer has sent its FIN */
-	bool is_write_shut;
-	bool is_closed_rx;
-	bool is_broken;         /* the error was found */
-	bool is_resetting;      /* close(2) resets */
-	bool is_orphan;         /* the peer has closed */
-	int queue[SIM_BACKLOG]; /* SIM_LISTEN: accepted by the kernel */
+	struct sim_bytes tx; /* taken from the owner, not yet delivered */
+	struct sim_bytes rx; /* delivered, not yet read */
+	size_t tx_max, rx_max;
+	struct sim_fate own_fate;
+	struct sim_fate *fate; /* borrows, or &own_fate */
+
+	int error;          /* to be found by the next call */
+	bool is_broken;     /* it was found */
+	bool is_eof;        /* the peer's FIN is here */
+	bool is_write_shut; /* a FIN is behind tx ... */
+	bool is_fin_sent;   /* ... and has arrived */
+	bool is_closed;     /* the owner has closed it; what is in tx still goes out */
+	bool is_resetting;  /* SO_LINGER 0: close(2) resets */
+	bool is_cut;
+	bool has_keepalive;
+	uint32_t user_ms;  /* TCP_USER_TIMEOUT; 0: none */
+	uint64_t stuck_ns; /* since when tx has not moved */
+	uint64_t heard_ns; /* when the peer's kernel was last heard of */
+
+	/* SIM_LISTEN */
+	bool is_shared; /* SO_REUSEPORT */
+	bool is_deaf;   /* drops SYNs */
+	int queue[SIM_BACKLOG];
 	size_t n_queue;
+};
+
+struct sim_actor {
+	sim_actor_fn fn;
+	void *arg;
+	uint64_t wake_ns;  /* no turn before */
+	uint64_t alarm_ns; /* a turn then; 0: none */
+};
+
+struct sim_channel {
+	struct {
+		int sock;
+		uint64_t number;
+	} item[64];
+	size_t n;
 };
 
 struct sim {
 	uint64_t seed, rng, now_ns;
-	uint32_t window;
+	const uint8_t *choices;
+	size_t n_choices;
 	bool is_traced;
+	bool is_strict; /* nobody is late: to find out whether anybody can act */
 	uint16_t next_port;
-	struct sim_sock sock[SIM_MAX_FDS];
+	size_t n_socks;
+	struct sim_sock **sock; /* owns both; by number */
 	struct loop *loop[SIM_MAX_LOOPS];
 	size_t n_loops;
-	struct {
-		sim_actor_fn fn;
-		void *arg;
-	} actor[SIM_MAX_ACTORS];
-	size_t n_actors;
-	size_t n_done; /* completions made in this turn */
+	size_t n_actors, actors_cap;
+	struct sim_actor *actor; /* owns */
+	size_t running;          /* index of the actor whose turn it is */
+	struct addr hole[SIM_MAX_HOLES];
+	size_t n_holes;
+	struct sim_channel channel[SIM_MAX_CHANNELS];
+	size_t n_channels;
+	void (*check)(void *arg);
+	void *check_arg;
+	uint64_t n_done; /* completions of all loops */
 };
 
-struct sim_sock *sim_sock(struct sim *w, int fd);
+/* ---- net.c ----------------------------------------------------------------------------------- */
+
+struct sim_sock *sim_sock(struct sim *w, int sock);
 int sim_open(struct sim *w, enum sim_kind kind);
-int sim_join(struct sim *w, int fd, const struct addr *to);
-int sim_find_listener(struct sim *w, const struct addr *a);
-void sim_trace(struct sim *w, const char *what, int fd, long n);
+void sim_ref(struct sim *w, int sock);
+/* Joins `sock` to a new one in a listener's queue. 0, or a negative errno; -EAGAIN: no answer yet.
+ */
+int sim_join(struct sim *w, int sock, const struct addr *to);
+int sim_bind(struct sim *w, int sock, const struct addr *a);
+int sim_start_listening(struct sim *w, int sock);
+uint32_t sim_poll_events(struct sim *w, int sock);
+/* A pipe of `max` bytes: two sockets. */
+void sim_pipe(struct sim *w, int socks[2], size_t max);
+/* Moves what is there from a stream to a pipe, or the other way. */
+ssize_t sim_splice(struct sim *w, int from, int to, size_t n);
+/* One turn of the network. Returns whether anything moved. */
+bool sim_net_turn(struct sim *w);
+/* The next time at which a socket times out; UINT64_MAX: never. */
+uint64_t sim_net_due_ns(struct sim *w);
+/* Lets those time out whose time has come. */
+void sim_net_expire(struct sim *w);
+void sim_net_free(struct sim *w);
+
+/* ---- engine.c -------------------------------------------------------------------------------- */
+
+/* Whether the loop's last turn completed anything. */
+bool sim_loop_has_acted(const struct loop *l);

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold: between any two turns, at rest, and of each conversation when it is over.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "net/pipe.h"
+#include "proxy/exchange.h"
+#include "proxy/listener.h"
+#include "proxy/session.h"
+#include "town.h"
+#include "util/slab.h"
+
+#define MAX_BUFS 16 /* of a queue: design, section 4, rule 2 */
+#define BULK_BYTES (256u << 10)
+#define HEAD_BYTES 20000u /* a head of lb's making, or one that is passed on, comes on top */
+
+/* ---- between turns --------------------------------------------------------------------------- */
+
+static size_t queue_caps(const struct queue *q)
+{
+	size_t bytes = 0, caps = 0, n = 0;
+
+	for (const struct buf *b = q->head; b != NULL; b = b->next) {
+		bytes += b->len;
+		caps += b->cap;
+		n++;
+	}
+	SIM_CHECK(bytes == q->bytes && n == q->n_bufs, "a queue's figures are wrong");
+	return caps;
+}
+
+static void check_flow(const struct session *s, const struct flow *f)
+{
+	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
+
+	/* A reload may have lowered it while bytes were queued. */
+	if (limit < BULK_BYTES)
+		limit = BULK_BYTES;
+	SIM_CHECK(f->queue.bytes + f->n_in_pipe <= limit + HEAD_BYTES,
+		  "session %llu: %u bytes are queued and %u in its pipe", (unsigned long long)s->id,
+		  f->queue.bytes, f->n_in_pipe);
+	SIM_CHECK(f->pipe != NULL || f->n_in_pipe == 0, "bytes in no pipe");
+}
+
+/* A tunnel one of whose directions is over; the pools here all have a half_closed time-out. */
+static bool is_half_closed(const struct session *s)
+{
+	bool is_over = false;
+
+	for (enum side from = CLIENT; from < N_SIDES; from++)
+		is_over = is_over || s->flow[from].is_eof || s->flow[from].is_dead;
+	return s->state == SESS_RELAY && s->is_tunnel && is_over;
+}
+
+/* The bytes of all buffers a session holds. */
+static size_t held_by(const struct session *s)
+{
+	size_t caps = 0;
+
+	for (enum side from = CLIENT; from < N_SIDES; from++) {
+		check_flow(s, &s->flow[from]);
+		caps += queue_caps(&s->flow[from].queue);
+		if (s->x != NULL && s->x->head[from] != NULL)
+			caps += s->x->head[from]->cap;
+	}
+	if (s->x != NULL)
+		caps += queue_caps(&s->x->held);
+	return caps;
+}
+
+/* Places at backends, as the living sessions hold them. */
+struct places {
+	size_t n;
+	struct {
+		const struct backend *backend;
+		uint32_t n;
+	} at[64];
+};
+
+static void count_place(struct places *p, const struct backend *b)
+{
+	size_t i = 0;
+
+	while (i < p->n && p->at[i].backend != b)
+		i++;
+	if (i == p->n) {
+		LB_ASSERT(p->n < ARRAY_SIZE(p->at));
+		p->at[p->n++].backend = b;
+	}
+	p->at[i].n++;
+}
+
+static void check_worker(const struct worker *w, struct places *places)
+{
+	struct loop *l = w->loop;
+	uint64_t n = 0, n_handshaking = 0;
+	size_t caps = 0;
+	uint32_t cursor = 0;
+	const struct session *s;
+
+	while ((s = slab_next(w->sessions, &cursor)) != NULL) {
+		n++;
+		n_handshaking += s->state < SESS_RELAY;
+		caps += held_by(s);
+		if (s->has_place)
+			count_place(places, s->backend);
+		SIM_CHECK(s->state != SESS_DEAD || s->in_flight != 0 || list_is_linked(&s->link),
+			  "session %llu is dead and not buried", (unsigned long long)s->id);
+		SIM_CHECK(s->state != SESS_RELAY || s->is_tunnel || s->x != NULL,
+			  "a plain request without its exchange");
+		SIM_CHECK(!is_half_closed(s) || timer_is_running(&s->timer),
+			  "session %llu is half closed and may last for ever",
+			  (unsigned long long)s->id);
+		SIM_CHECK(s->in_flight != 0 || timer_is_running(&s->timer) ||
+				  list_is_linked(&s->link),
+			  "session %llu waits for nothing, in state %s", (unsigned long long)s->id,
+			  session_state_name(s));
+	}
+	SIM_CHECK(n == w->n_sessions && n == w->n_places && n == slab_n_used(w->sessions),
+		  "worker %u: %llu sessions, counted %u, places %u", w->id, (unsigned long long)n,
+		  w->n_sessions, w->n_places);
+	SIM_CHECK(n == counter_read(&w->stats->active) &&
+			  n_handshaking == counter_read(&w->stats->handshaking),
+		  "worker %u: the gauges are wrong", w->id);
+	SIM_CHECK(caps == buf_bytes_used(l->bufs), "worker %u: %zu bytes of buffers lent, %zu held",
+		  w->id, buf_bytes_used(l->bufs), caps);
+}
+
+static void check_backend(const struct places *places, const struct backend *b)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < places->n; i++)
+		if (places->at[i].backend == b)
+			n = places->at[i].n;
+	SIM_CHECK(n == backend_active(b), "backend %s has %u connections, counts %u", b->name, n,
+		  backend_active(b));
+}
+
+void check_turn(void *town)
+{
+	const struct town *t = town;
+	struct places places = { 0 };
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < t->n_workers; i++) {
+		check_worker(t->thread[i].worker, &places);
+		n += t->thread[i].worker->n_places;
+	}
+	SIM_CHECK(n == atomic_load(&t->threads.proxy.n_conns), "the places do not add up");
+	list_for_each(it, &t->control.fleet.pools)
+	{
+		const struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		list_for_each(ib, &p->backends)
+			check_backend(&places, list_entry(ib, struct fleet_backend, link)->backend);
+	}
+}
+
+/* ---- at rest --------------------------------------------------------------------------------- */
+
+void check_idle(struct town *t)
+{
+	for (uint32_t i = 0; i < t->n_workers; i++) {
+		const struct worker *w = t->thread[i].worker;
+
+		SIM_CHECK(buf_bytes_used(w->loop->bufs) == 0, "worker %u: buffers are left", i);
+		SIM_CHECK(slab_n_used(w->exchanges) == 0, "worker %u: exchanges are left", i);
+		SIM_CHECK(list_is_empty(&w->waiting) && list_is_empty(&w->dead),
+			  "worker %u: its lists are not empty", i);
+	}
+	SIM_CHECK(atomic_load(&t->threads.proxy.n_conns) == 0, "places are left");
+}
+
+/* ---- a conversation is over ------------------------------------------------------------------ */
+
+void check_record(struct town *t, const struct access_record *r)
+{
+	if (r->client.port == 0) { /* reset before lb has looked at it */
+		SIM_CHECK(r->end == SESS_END_CLIENT_RESET, "nobody's connection ends as %s",
+			  sess_end_word(r->end));
+		t->n_records++;
+		return;
+	}
+	struct talk *k = talk_of_port(t, r->client.port);
+
+	SIM_CHECK(k != NULL, "the end of a connection that nobody has made");
+	SIM_CHECK(k->n_ends++ == 0, "talk %u ends twice", k->id);
+	SIM_CHECK(r->end != SESS_END_NONE, "talk %u ends without a reason", k->id);
+	k->end = r->end;
+	k->end_status = r->status;
+	k->bytes_in = r->bytes_in;
+	k->bytes_out = r->bytes_out;
+	t->n_records++;
+	sim_say(t->w, "access  talk %u ends: %s, status %u, in %llu, out %llu", k->id,
+		sess_end_word(r->end), r->status, (unsigned long long)r->bytes_in,
+		(unsigned long long)r->bytes_out);
+}
+
+/* Ends that lb makes by itself: what is under way then may be cut. */
+static bool is_cut_by_lb(const struct talk *k)
+{
+	static const enum sess_end ends[] = {
+		SESS_END_IDLE,
+		SESS_END_HALF_CLOSED,
+		SESS_END_STOP,
+		SESS_END_CLIENT_STALLED,
+		SESS_END_CLIENT_VANISHED,
+		SESS_END_BACKEND_STALLED,
+		SESS_END_BACKEND_VANISHED,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (k->end == ends[i])
+			return true;
+	return false;
+}
+
+/* Whether its kernel answers what comes now, or did, with a reset. */
+static bool may_reset(const struct peer *p)
+{
+	return p->fate.has_reset || p->has_left;
+}
+
+/* One direction of a tunnel, from `src` to `dst`. */
+static void check_direction(const struct talk *k, const struct peer *src, const struct peer *dst)
+{
+	uint64_t n_came = src->fate.n_delivered; /* into lb's kernel */
+	uint64_t n_want = n_came > src->n_before ? n_came - src->n_before : 0;
+
+	if (!dst->has_eof || src->was_cut || dst->was_cut || is_cut_by_lb(k))
+		return;
+	if (dst->error == 0) {
+		/* Its end was a FIN: then so was the source's, and every byte before it is here. */
+		SIM_CHECK(src->fate.is_fin_delivered,
+			  "talk %u: the %s got an end that the %s did not send", k->id, dst->name,
+			  src->name);
+		n_want = src->n_sent;
+	} else {
+		SIM_CHECK(may_reset(src) || dst->fate.has_reset, "talk %u: a reset of lb's own",
+			  k->id);
+	}
+	/* Last words arrive all the same, if they are taken within lb's patience (proxy/reply.c).
+	 */
+	bool is_slow = dst->pause_ms > 1000 || dst->max_read < 100;
+	if (!dst->fate.has_reset && !(is_slow && dst->error != 0))
+		SIM_CHECK(dst->n_got == n_want, "talk %u: of %llu bytes the %s got %llu", k->id,
+			  (unsigned long long)n_want, dst->name, (unsigned long long)dst->n_got);
+}
+
+static bool has_stood(const struct talk *k)
+{
+	return k->kind == TALK_TCP ? k->is_met : k->end_status == 101 && k->status == 101;
+}
+
+static void check_tunnel(const struct talk *k)
+{
+	check_direction(k, &k->client, &k->server);
+	check_direction(k, &k->server, &k->client);
+}
+
+/* A plain response that is whole at the backend is whole at the client. */
+static void check_plain(const struct talk *k)
+{
+	const struct peer *c = &k->client, *b = &k->server;
+
+	if (!k->is_known || k->status != 200 || !c->has_eof || c->error != 0 || is_cut_by_lb(k))
+		return;
+	if (b->has_sent_all && !b->fate.has_reset && b->fate.is_fin_delivered)
+		SIM_CHECK(c->n_got == b->n_sent, "talk %u: of %llu bytes of the body came %llu",
+			  k->id, (unsigned long long)b->n_sent, (unsigned long long)c->n_got);
+}
+
+/* Whether it may fall silent for longer than lb's shortest time-outs. */
+static bool may_be_quiet(const struct peer *p)
+{
+	return p->pause_ms > 500 || p->was_cut || p->leaving != LEAVE_DONE ||
+	       p->reads_most != UINT64_MAX;
+}
+
+/* The reason fits what has happened. */
+static void check_reason(const struct talk *k)
+{
+	const struct peer *c = &k->client, *b = &k->server;
+	const char *word = sess_end_word(k->end);
+	bool is_right = true;
+
+	switch (k->end) {
+	case SESS_END_CLIENT_CLOSED: is_right = c->is_shut || c->has_left; break;
+	case SESS_END_CLIENT_RESET: is_right = may_reset(c); break;
+	case SESS_END_BACKEND_CLOSED: is_right = k->is_met && (b->is_shut || b->has_left); break;
+	case SESS_END_BACKEND_RESET: is_right = k->is_met && may_reset(b); break;
+	case SESS_END_CLIENT_VANISHED:
+	case SESS_END_CLIENT_STALLED: is_right = c->was_cut || !c->has_eof; break;
+	case SESS_END_BACKEND_VANISHED:
+	case SESS_END_BACKEND_STALLED: is_right = b->was_cut || !b->has_eof; break;
+	case SESS_END_COMPLETED: is_right = k->kind == TALK_PLAIN || k->mood == MOOD_REFUSE; break;
+	case SESS_END_BAD_REQUEST: is_right = k->kind == TALK_BAD; break;
+	case SESS_END_BAD_ACCEPT: is_right = k->mood == MOOD_BAD_ACCEPT; break;
+	case SESS_END_BAD_RESPONSE: is_right = k->is_met; break;
+	case SESS_END_STOP: is_right = operator_has_stopped(k->t); break;
+	case SESS_END_NO_ROUTE:
+	case SESS_END_NO_PORT:
+	case SESS_END_ADMIN:
+	case SESS_END_NONE: is_right = false; break;
+	case SESS_END_IDLE:
+	case SESS_END_HALF_CLOSED: is_right = may_be_quiet(c) || may_be_quiet(b); break;
+	case SESS_END_RESPONSE_TIMEOUT:
+		is_right = may_be_quiet(c) || may_be_quiet(b) || k->mood == MOOD_LATE ||
+			   k->mood == MOOD_NEVER;
+		break;
+	case SESS_END_HANDSHAKE_TIMEOUT:
+	case SESS_END_NO_BACKEND:
+	case SESS_END_CONNECT_FAILED:
+	case SESS_END_CONNECT_TIMEOUT:
+	case SESS_N_ENDS: break;
+	}
+	SIM_CHECK(is_right, "talk %u ends as %s, for no reason to be seen", k->id, word);
+	/* What lb has answered is what it has noted, and the other way round. */
+	bool is_fit = k->status == sess_end_status(k->end) || k->end == SESS_END_BAD_REQUEST ||
+		      (k->end == SESS_END_IDLE && k->status == 408);
+	if (k->is_answered && !k->is_known)
+		SIM_CHECK(k->status == k->end_status && is_fit,
+			  "talk %u was answered %d, noted are %s and %u", k->id, k->status, word,
+			  k->end_status);
+}
+
+static void check_talk(const struct talk *k)
+{
+	if (k->n_ends == 0)
+		return; /* lb has not taken it in */
+	if (k->t->is_faulty)
+		return; /* without memory it may end anyhow */
+	if (has_stood(k))
+		check_tunnel(k);
+	else if (k->kind == TALK_PLAIN)
+		check_plain(k);
+	check_reason(k);
+}
+
+void check_talks(struct town *t)
+{
+	uint64_t n_accepted = 0, n_ends = 0;
+
+	for (size_t i = 0; i < t->n_talks; i++)
+		check_talk(&t->talk[i]);
+	for (uint32_t i = 0; i < t->n_workers; i++) {
+		const struct worker_stats *st = t->thread[i].worker->stats;
+		n_accepted += counter_read(&st->accepted);
+		for (int e = 0; e < SESS_N_ENDS; e++)
+			n_ends += counter_read(&st->ends[e]);
+		SIM_CHECK(counter_read(&st->active) == 0, "worker %u: sessions are left", i);
+	}
+	SIM_CHECK(n_accepted == n_ends && n_ends == t->n_records,
+		  "%llu connections, %llu ends counted, %llu noted", (unsigned long long)n_accepted,
+		  (unsigned long long)n_ends, (unsigned long long)t->n_records);
+}

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operator: what main does in a process (daemon/control.c), with the real reload, fleet and
+ * health checks, on a simulated loop. It writes configurations, good and broken ones, sets weights,
+ * drains backends, lists connections, and in the end stops the workers as SIGTERM would.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/health.h"
+#include "daemon/logger.h"
+#include "daemon/notify.h"
+#include "proxy/order.h"
+#include "town.h"
+#include "util/slab.h"
+
+#define MAX_FDS 400
+#define SMALL_FDS 90
+#define MAX_PIPES 4
+#define SPARE_FDS 8
+#define LISTEN_FDS 8
+
+enum operator_phase {
+	OPERATOR_BEGINS,
+	OPERATOR_SERVES,
+	OPERATOR_STOPS,
+	OPERATOR_QUITS,
+	OPERATOR_ENDED
+};
+
+struct operator
+{
+	enum operator_phase phase;
+	uint32_t n_changes_left;
+	uint64_t stop_ms;     /* when to stop at the latest */
+	uint64_t deadline_ms; /* OPERATOR_STOPS */
+	uint32_t n_quit;
+	bool is_reloading, has_listed;
+	bool is_broken; /* the file on disk is */
+	uint32_t n_listings;
+};
+
+/* ---- what daemon/ wants of the rest of itself ------------------------------------------------ */
+
+static struct town *town_of(struct control *c)
+{
+	return container_of(c, struct town, control);
+}
+
+void threads_order(struct threads *t, uint32_t id, struct mail *m)
+{
+	mailbox_post(&t->thread[id].mail, m);
+}
+
+void control_apply_conf(struct control *c)
+{
+	struct town *t = town_of(c);
+	uint64_t most = (uint64_t)c->threads->max_sessions * t->n_workers;
+	uint64_t asked = c->conf->max_conns;
+
+	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
+	health_apply(c);
+}
+
+void control_log_errors(struct control *c, const char *what, const struct err *e)
+{
+	char scratch[64];
+
+	for (size_t i = 0; i < err_n_lines(e); i++)
+		sim_say(town_of(c)->w, "main    %s: %s", what,
+			err_line(e, i, scratch, sizeof(scratch)));
+}
+
+void logger_reconfigure(struct logger *l, const struct conf_log *log, const struct conf_log *access)
+{
+	(void)l;
+	(void)log;
+	(void)access;
+}
+
+int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e)
+{
+	(void)log;
+	(void)access;
+	(void)e;
+	return 0;
+}
+
+void notify_ready(void)
+{
+}
+
+void notify_reloading(void)
+{
+}
+
+static void on_line(void *arg, enum log_level level, const char *line, size_t n)
+{
+	struct town *t = arg;
+
+	sim_say(t->w, "log     %s: %.*s", log_level_name(level), (int)n, line);
+}
+
+static void on_record(void *arg, const struct access_record *r)
+{
+	check_record(arg, r);
+}
+
+/* ---- mailboxes ------------------------------------------------------------------------------- */
+
+static void wake(void *due)
+{
+	*(bool *)due = true;
+}
+
+/* Mailboxes have no descriptor here: whoever is woken drains in a turn of its own. */
+static enum sim_step mail_step(void *arg)
+{
+	struct town *t = arg;
+	bool has_acted = false;
+
+	for (uint32_t i = 0; i <= t->n_workers; i++) {
+		uint32_t k = i < t->n_workers ? i : MAX_WORKERS;
+		if (!t->is_due[k] || sim_chance(t->w, 4))
+			continue;
+		t->is_due[k] = false;
+		mailbox_drain(k == MAX_WORKERS ? &t->control.mail : &t->thread[k].mail);
+		has_acted = true;
+	}
+	for (uint32_t k = 0; k <= MAX_WORKERS && !has_acted; k++)
+		has_acted = t->is_due[k];
+	if (operator_is_over(t) && !has_acted)
+		return SIM_DONE;
+	return has_acted ? SIM_ACTED : SIM_IDLE;
+}
+
+/* ---- the configuration ----------------------------------------------------------------------- */
+
+static void put(struct town *t, const char *fmt, ...) LB_PRINTF(2, 3);
+static void put(struct town *t, const char *fmt, ...)
+{
+	size_t have = strlen(t->text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(t->text + have, sizeof(t->text) - have, fmt, ap);
+	va_end(ap);
+	LB_ASSERT(n >= 0 && (size_t)n < sizeof(t->text) - have);
+}
+
+static const char *one_of(struct town *t, const char *const *words, size_t n)
+{
+	return words[sim_rand(t->w, n)];
+}
+
+#define ONE_OF(t, ...) \
+	one_of(t, (const char *const[]){ __VA_ARGS__ }, \
+	       sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(const char *))
+
+static void put_timeouts(struct town *t)
+{
+	put(t, "    timeouts: {connect: %s, upgrade: %s, response: %s, body: %s, idle: %s,",
+	    ONE_OF(t, "1s", "3s"), ONE_OF(t, "2s", "10s"), ONE_OF(t, "4s", "60s"),
+	    ONE_OF(t, "5s", "60s"), ONE_OF(t, "off", "off", "40s"));
+	put(t, " half_closed: %s, user: %s}\n", ONE_OF(t, "30s", "60s"),
+	    ONE_OF(t, "off", "30s", "120s"));
+}
+
+/* A pool over half of the hosts; sometimes one is left out, so that reloads come and go. */
+static void put_pool(struct town *t, const char *name, int first)
+{
+	put(t, "  - name: %s\n    balance: %s\n", name,
+	    ONE_OF(t, "least_connections", "round_robin", "random", "hash", "first"));
+	put(t, "    retries: %d\n", (int)sim_rand(t->w, 3));
+	put_timeouts(t);
+	put(t, "    relay: {splice: %s, buffer: %s}\n", ONE_OF(t, "auto", "always", "never"),
+	    ONE_OF(t, "16KiB", "64KiB", "256KiB"));
+	if (sim_chance(t->w, 2))
+		put(t, "    health: {type: %s, interval: %s, timeout: 1s, rise: 1, fall: 2}\n",
+		    first == 0 ? ONE_OF(t, "tcp", "http", "websocket") : "tcp",
+		    ONE_OF(t, "5s", "15s"));
+	put(t, "    backends:\n");
+	int left_out = sim_chance(t->w, 3) ? (int)sim_rand(t->w, N_HOSTS / 2) : -1;
+	for (int i = 0; i < N_HOSTS / 2; i++) {
+		if (i == left_out)
+			continue;
+		put(t, "      - {name: b%d, address: \"127.0.0.1:%u\", weight: %d", first + i,
+		    t->host[first + i].addr.port, (int)(1 + sim_rand(t->w, 3)));
+		if (sim_chance(t->w, 5))
+			put(t, ", max_connections: %d", (int)(1 + sim_rand(t->w, 6)));
+		put(t, "}\n");
+	}
+}
+
+static void write_conf(struct town *t, bool is_broken)
+{
+	t->text[0] = '\0';
+	if (sim_chance(t->w, 6))
+		put(t, "limits: {connections: %d}\n", (int)(4 + sim_rand(t->w, 12)));
+	put(t,
+	    "listeners:\n  - {name: web, bind: \"127.0.0.1:8080\", mode: http, pool: web,"
+	    " timeouts: {handshake: %s}}\n",
+	    ONE_OF(t, "2s", "30s"));
+	put(t, "  - {name: raw, bind: \"127.0.0.1:8081\", mode: tcp, pool: raw}\n");
+	if (sim_chance(t->w, 3)) /* one that comes and goes */
+		put(t, "  - {name: more, bind: \"127.0.0.1:%d\", mode: tcp, pool: raw}\n",
+		    (int)(8090 + sim_rand(t->w, 2)));
+	if (is_broken)
+		put(t, "    nonsense: {\n");
+	put(t, "pools:\n");
+	put_pool(t, "web", 0);
+	put_pool(t, "raw", N_HOSTS / 2);
+	LB_ASSERT(ftruncate(t->file, 0) == 0);
+	LB_ASSERT(pwrite(t->file, t->text, strlen(t->text), 0) == (ssize_t)strlen(t->text));
+	if (sim_is_traced(t->w))
+		sim_say(t->w, "main    writes\n%s", t->text);
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static void open_worker(struct town *t, uint32_t id)
+{
+	static const char *const names[] = { "worker0", "worker1", "worker2" };
+	struct thread *th = &t->thread[id];
+	bool is_small = sim_chance(t->w, 4); /* its table may run full */
+	int max_fds = is_small ? SMALL_FDS : MAX_FDS;
+	struct loop_opts lo = { .buf_soft_bytes = t->is_faulty ? 300000 : 0 };
+
+	t->loop[id] = sim_loop_new(t->w, &lo, names[id], max_fds);
+	mailbox_open_with(&th->mail, NULL, wake, &t->is_due[id]);
+	th->channel[0] = th->channel[1] = sim_channel(t->w);
+	struct worker_opts o = {
+		.id = id,
+		.proxy = &t->threads.proxy,
+		.loop = t->loop[id],
+		.mail = &th->mail,
+		.main = &t->control.mail,
+		.channel = th->channel[1],
+		/* As daemon/threads shares them out, or more than there are. */
+		.max_sessions =
+			is_small && sim_chance(t->w, 2)
+				? MAX_FDS
+				: (uint32_t)(max_fds - 3 - SPARE_FDS - LISTEN_FDS - 2 * MAX_PIPES) /
+					  2,
+		.max_pipes = MAX_PIPES,
+		.log = { .max = LOG_LEVEL_DEBUG, .sink = on_line, .arg = t },
+		.access = on_record,
+		.access_arg = t,
+	};
+	LB_ASSERT(worker_new(&o, &th->worker) == 0);
+	th->mail.arg = th->worker;
+	if (t->threads.max_sessions == 0 || o.max_sessions < t->threads.max_sessions)
+		t->threads.max_sessions = o.max_sessions;
+}
+
+static void open_main(struct town *t)
+{
+	struct control *c = &t->control;
+
+	c->path = t->path;
+	c->threads = &t->threads;
+	c->n_workers = t->n_workers;
+	c->loop = sim_loop_new(t->w, &(struct loop_opts){ 0 }, "main", MAX_FDS);
+	c->loop->timers.arg = c;
+	c->log = (struct log){ .max = LOG_LEVEL_DEBUG, .sink = on_line, .arg = t };
+	mailbox_open_with(&c->mail, c, wake, &t->is_due[MAX_WORKERS]);
+	LB_ASSERT(fleet_init(&c->fleet, c->loop, t->n_workers) == 0);
+	LB_ASSERT(health_open(c) == 0);
+}
+
+static void on_started(void *ctx, int result, const struct err *why)
+{
+	struct town *t = ctx;
+	char scratch[64];
+
+	SIM_CHECK(result == 0, "could not start: %s", err_line(why, 0, scratch, sizeof(scratch)));
+	t->operator->phase = OPERATOR_SERVES;
+	t->control.phase = PHASE_RUNNING;
+}
+
+void operator_open(struct town *t)
+{
+	struct err e = ERR_INIT;
+	struct delta *first = NULL;
+
+	t->operator= calloc(1, sizeof(*t->operator));
+	LB_ASSERT(t->operator!= NULL);
+	t->operator->n_changes_left =(uint32_t) sim_rand(t->w, 8);
+	t->operator->stop_ms = sim_now_ms(t->w) + 10000 + sim_rand(t->w, 100000);
+	t->file = memfd_create("lb.yaml", MFD_CLOEXEC);
+	LB_ASSERT(t->file >= 0);
+	(void)snprintf(t->path, sizeof(t->path), "/proc/self/fd/%d", t->file);
+	write_conf(t, false);
+
+	t->threads.n = t->threads.proxy.n_workers = t->n_workers;
+	t->threads.thread = t->thread;
+	open_main(t);
+	for (uint32_t i = 0; i < t->n_workers; i++)
+		open_worker(t, i);
+	int r = conf_load(t->path, &e, &t->control.conf);
+	if (r == 0)
+		r = fleet_prepare(&t->control.fleet, t->control.conf, &e, &first);
+	if (r < 0)
+		control_log_errors(&t->control, "start", &e);
+	SIM_CHECK(r == 0, "the first configuration is refused: %s", strerror(-r));
+	t->control.phase = PHASE_STARTING;
+	sim_add_actor(t->w, mail_step, t);
+	reload_start(&t->control, first, on_started, t);
+	/* The limits hold before anybody accepts. */
+	atomic_store(&t->threads.proxy.max_conns, (uint64_t)t->threads.max_sessions * t->n_workers);
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+static void on_reloaded(void *ctx, int result, const struct err *why)
+{
+	struct town *t = ctx;
+	char scratch[64];
+
+	t->operator->is_reloading = false;
+	SIM_CHECK(result == 0 || t->operator->is_broken || t->is_faulty ||
+				 t->control.phase != PHASE_RUNNING,
+		  "a reload is refused: %s", err_line(why, 0, scratch, sizeof(scratch)));
+	SIM_CHECK(result < 0 || !t->operator->is_broken, "a broken file was accepted");
+	sim_say(t->w, "main    reload: %d", result);
+}
+
+static void reload(struct town *t)
+{
+	if (t->operator->is_reloading)
+		return;
+	t->operator->is_broken = sim_chance(t->w, 4);
+	write_conf(t, t->operator->is_broken);
+	t->operator->is_reloading = true;
+	reload_request(&t->control, on_reloaded, t);
+}
+
+static struct fleet_pool *any_pool(struct town *t)
+{
+	return fleet_find_pool(&t->control.fleet, sim_chance(t->w, 2) ? "web" : "raw");
+}
+
+static struct fleet_backend *any_backend(struct town *t, struct fleet_pool *p)
+{
+	struct fleet_backend *found = NULL;
+	size_t n = 0;
+
+	list_for_each(it, &p->backends) if (sim_rand(t->w, ++n) == 0) found =
+		list_entry(it, struct fleet_backend, link);
+	return found != NULL && !found->is_removed ? found : NULL;
+}
+
+static void administer(struct town *t)
+{
+	static const enum backend_admin admins[] = { BACKEND_READY, BACKEND_READY, BACKEND_DRAIN,
+						     BACKEND_MAINT };
+	struct fleet_pool *p = any_pool(t);
+	struct fleet_backend *fb = p != NULL ? any_backend(t, p) : NULL;
+
+	if (fb == NULL)
+		return;
+	enum backend_admin a = admins[sim_rand(t->w, ARRAY_SIZE(admins))];
+	sim_say(t->w, "main    %s is set to %d", fb->backend->name, (int)a);
+	backend_set_admin(fb->backend, a);
+	health_apply(&t->control);
+}
+
+static void on_order_done(struct order *o, void *arg)
+{
+	(void)arg;
+	order_free(o);
+}
+
+/* An order to each worker, or NULL where there is no memory for it. */
+static void order_all(struct town *t, enum order_kind kind, void (*done)(struct order *, void *),
+		      struct members *m)
+{
+	for (uint32_t i = 0; i < t->n_workers; i++) {
+		struct order *o = order_new(kind, i);
+		LB_ASSERT(o != NULL);
+		o->done = done;
+		o->filter.limit = 1 + (uint32_t)sim_rand(t->w, 100);
+		if (m != NULL) {
+			o->members = calloc(1, sizeof(struct members *));
+			LB_ASSERT(o->members != NULL);
+			o->members[o->n_members++] = members_ref(m);
+		}
+		threads_order(&t->threads, i, &o->mail);
+	}
+}
+
+static void reweigh(struct town *t)
+{
+	struct fleet_pool *p = any_pool(t);
+	struct fleet_backend *fb = p != NULL ? any_backend(t, p) : NULL;
+
+	if (fb == NULL || t->operator->is_reloading)
+		return;
+	backend_set_weight(fb->backend, (uint32_t)sim_rand(t->w, 4));
+	fb->is_weight_set = true;
+	LB_ASSERT(fleet_reweigh(p) == 0);
+	order_all(t, ORDER_MEMBERS, on_order_done, p->members);
+}
+
+static void on_listed(struct order *o, void *arg)
+{
+	struct town *t = town_of(arg);
+
+	t->operator->n_listings++;
+	for (size_t i = 0; i < o->n_rows; i++) {
+		uint16_t port = o->rows[i].client.port;
+		SIM_CHECK(port == 0 || talk_of_port(t, port) != NULL,
+			  "a listed connection that nobody has made");
+	}
+	order_free(o);
+}
+
+/* Memory and buffers fail, once each. */
+static void sabotage(struct town *t)
+{
+	struct worker *w = t->thread[sim_rand(t->w, t->n_workers)].worker;
+	uint32_t n = 1 + (uint32_t)sim_rand(t->w, 20);
+
+	switch (sim_rand(t->w, 3)) {
+	case 0: buf_fail_after(w->loop->bufs, n); break;
+	case 1: slab_fail_after(w->sessions, 1 + n % 4); break;
+	case 2: slab_fail_after(w->exchanges, 1 + n % 4); break;
+	}
+	sim_say(t->w, "main    something will fail on %u", w->id);
+}
+
+static void change(struct town *t)
+{
+	if (t->is_faulty && sim_chance(t->w, 2)) {
+		sabotage(t);
+		return;
+	}
+	if (!reload_is_under_way(&t->control)) /* as control.c does every second */
+		fleet_tidy(&t->control.fleet);
+	switch (sim_rand(t->w, 5)) {
+	case 0:
+	case 1: reload(t); break;
+	case 2: administer(t); break;
+	case 3: reweigh(t); break;
+	case 4: order_all(t, ORDER_CONNS, on_listed, NULL); break;
+	}
+}
+
+/* ---- stop ------------------------------------------------------------------------------------ */
+
+static uint64_t n_active(const struct town *t)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < t->n_workers; i++)
+		n += counter_read(&t->thread[i].worker->stats->active);
+	return n;
+}
+
+static void on_quit(struct order *o, void *arg)
+{
+	struct town *t = town_of(arg);
+
+	order_free(o);
+	t->operator->n_quit++;
+}
+
+static enum sim_step stop_step(struct town *t)
+{
+	struct operator* op = t->operator;
+
+	if (n_active(t) == 0 || sim_now_ms(t->w) >= op->deadline_ms) {
+		op->phase = OPERATOR_QUITS;
+		sim_say(t->w, "main    quits");
+		order_all(t, ORDER_QUIT, on_quit, NULL);
+		return SIM_ACTED;
+	}
+	sim_wake_at_ms(t->w, op->deadline_ms);
+	return SIM_IDLE;
+}
+
+/* Serving: a change now and then; a stop when all is said, or when it is time. */
+static enum sim_step serve_step(struct town *t)
+{
+	struct operator* op = t->operator;
+	uint64_t now_ms = sim_now_ms(t->w);
+
+	if (op->n_changes_left > 0 && sim_chance(t->w, 3)) {
+		op->n_changes_left--;
+		change(t);
+		sim_sleep_ms(t->w, sim_rand(t->w, 6000));
+		return SIM_ACTED;
+	}
+	if ((now_ms >= op->stop_ms || t->n_talking == 0) && !op->is_reloading) {
+		if (t->n_talking == 0 && n_active(t) == 0)
+			check_idle(t);
+		op->phase = OPERATOR_STOPS;
+		op->deadline_ms = now_ms + 5000;
+		t->control.phase = PHASE_DRAINING;
+		sim_say(t->w, "main    stops");
+		order_all(t, ORDER_STOP, on_order_done, NULL);
+		return SIM_ACTED;
+	}
+	sim_wake_at_ms(t->w, op->stop_ms > now_ms ? op->stop_ms : now_ms + 100);
+	return SIM_IDLE;
+}
+
+enum sim_step operator_step(void *town)
+{
+	struct town *t = town;
+
+	switch (t->operator->phase) {
+	case OPERATOR_BEGINS: return SIM_IDLE;
+	case OPERATOR_SERVES: return serve_step(t);
+	case OPERATOR_STOPS: return stop_step(t);
+	case OPERATOR_QUITS:
+		if (t->operator->n_quit<t->n_workers)
+			return SIM_IDLE;
+		if (health_close(&t->control))
+			return SIM_IDLE;
+		t->operator->phase = OPERATOR_ENDED;
+		return SIM_ACTED;
+	case OPERATOR_ENDED: return SIM_DONE;
+	}
+	return SIM_DONE;
+}
+
+bool operator_is_over(const struct town *t)
+{
+	return t->operator->phase == OPERATOR_ENDED;
+}
+
+bool operator_has_stopped(const struct town *t)
+{
+	return t->operator->phase >= OPERATOR_STOPS;
+}
+
+void operator_close(struct town *t)
+{
+	struct control *c = &t->control;
+
+	for (uint32_t i = 0; i < t->n_workers; i++) {
+		t->thread[i].worker = worker_free(t->thread[i].worker);
+		t->loop[i] = loop_free(t->loop[i]);
+		mailbox_close(&t->thread[i].mail);
+	}
+	reload_deinit(c);
+	fleet_deinit(&c->fleet);
+	mailbox_close(&c->mail);
+	c->conf = conf_unref(c->conf);
+	c->loop = loop_free(c->loop);
+	free(t->operator);
+	(void)close(t->file);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A town: lb's real workers, reload, health checks and fleet on simulated loops, with clients and
+ * backends around them that do what the seed says. One town is one seed.
+ *
+ *   talk.c     conversations: what each side means to do
+ *   peer.c     one side of a conversation, once it has begun
+ *   client.c   a client until its tunnel stands; server.c a backend until it has answered
+ *   operator.c main's part: configuration, reloads, drains, the stop
+ *   check.c    the invariants, after every turn, and the verdict on each conversation
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/control.h"
+#include "proxy/worker.h"
+#include "sim.h"
+#include "stream.h"
+
+#define N_HOSTS 4 /* backends: the first half speaks HTTP, the others anything */
+#define MAX_WORKERS 3
+#define MAX_TALKS 48
+#define PATIENCE_MS 240000 /* how long a client or backend waits for an end */
+
+struct town;
+struct talk;
+
+/* How a side leaves a conversation. */
+enum leaving {
+	LEAVE_DONE,  /* sends all, then its FIN; closes once the other side has ended */
+	LEAVE_LAST,  /* waits for the other side's end, then closes */
+	LEAVE_EARLY, /* closes in the middle */
+	LEAVE_RESET, /* resets in the middle */
+	LEAVE_CUT,   /* vanishes in the middle */
+	LEAVE_NEVER, /* goes on until somebody else ends it */
+};
+
+/* One side of a conversation: what it means to do, and what has become of it. */
+struct peer {
+	struct town *t;
+	struct talk *talk;
+	const char *name;
+	int sock; /* -1: none (any more) */
+	bool is_client;
+
+	/* the plan */
+	enum stream_form form;
+	uint64_t key, total;
+	enum leaving leaving;
+	uint64_t leaves_at;  /* bytes sent and got; LEAVE_EARLY, _RESET, _CUT */
+	uint64_t reads_most; /* then it stops reading */
+	uint32_t pause_ms;   /* between some of its steps; 0: none */
+	uint32_t max_read;
+
+	/* what happens */
+	struct stream sends, gets;
+	uint8_t made[2048]; /* of `sends`, not yet taken by the kernel */
+	size_t made_at, n_made;
+	uint64_t n_sent, n_got; /* of the streams */
+	size_t n_before;        /* bytes of a head, sent before its stream */
+	uint64_t deadline_ms;
+	bool has_sent_all, is_shut, has_eof, has_left, is_over, was_cut, is_deaf;
+	int error;
+	struct sim_fate fate; /* its bytes on their way to lb, heads included */
+};
+
+enum talk_kind { TALK_TCP, TALK_WS, TALK_PLAIN, TALK_BAD };
+
+/* What the backend does with the request. */
+enum mood {
+	MOOD_GOOD,
+	MOOD_INTERIM,    /* a 103 first */
+	MOOD_LATE,       /* good, after a while */
+	MOOD_AFTER,      /* good, when it has read the whole request */
+	MOOD_REFUSE,     /* 403 with a body */
+	MOOD_BAD_ACCEPT, /* a 101 that does not fit */
+	MOOD_RUBBISH,
+	MOOD_HALF,  /* half a head, then the end */
+	MOOD_CLOSE, /* at once */
+	MOOD_RESET,
+	MOOD_NEVER, /* no answer */
+	N_MOODS,
+};
+
+/* How the end of a plain body is told. */
+enum framing { BY_LENGTH, BY_CHUNKS, BY_CLOSE, NO_BODY };
+
+struct talk {
+	struct town *t;
+	uint32_t id;
+	enum talk_kind kind;
+	enum mood mood;
+	enum framing request, response; /* TALK_PLAIN */
+	uint64_t start_ms;
+	struct peer client, server;
+
+	/* the client's handshake */
+	char head[1400];
+	size_t n_head, head_sent;
+	char answer[20000];
+	size_t n_answer;
+	bool is_eager;              /* does not wait for the answer */
+	bool is_answered, is_known; /* has a final head; of the backend's making */
+	int status;
+	uint16_t port; /* its own */
+
+	/* the backend's */
+	bool is_met; /* a backend has seen it */
+	bool has_accepted;
+	int host;
+
+	/* lb's */
+	uint32_t n_ends;
+	enum sess_end end;
+	uint16_t end_status;
+	uint64_t bytes_in, bytes_out;
+};
+
+/* A backend, and a connection to it whose talk is not known yet. */
+struct host {
+	struct town *t;
+	int number;
+	struct addr addr;
+	int sock;     /* listening; -1 while it is down */
+	bool is_sick; /* answers health checks with an error */
+	bool is_hole; /* does not answer connects */
+	uint32_t n_visits;
+};
+
+struct town {
+	struct sim *w;
+	bool is_faulty; /* memory and buffers run out */
+	bool is_small;  /* a few conversations, one of each kind */
+	uint32_t n_workers;
+	struct control control; /* what of main is needed here */
+	struct threads threads;
+	struct thread thread[MAX_WORKERS];
+	struct loop *loop[MAX_WORKERS];
+	bool is_due[MAX_WORKERS + 1]; /* mailboxes; the last is main's */
+	struct host host[N_HOSTS];
+	size_t n_talks;
+	struct talk *talk;  /* owns */
+	uint32_t n_talking; /* clients that are not over */
+	uint64_t n_records;
+	char text[8192]; /* the configuration */
+	int file;        /* a memfd with it */
+	char path[40];
+	struct operator* operator;
+	uint64_t rejected_at_accept;
+};
+
+/* What of a worker's is made to fail, once: the n-th from the start on. */
+enum fault { FAULT_NONE, FAULT_BUFFER, FAULT_SESSION, FAULT_EXCHANGE, FAULT_DESCRIPTOR, N_FAULTS };
+
+/* Runs one seed; ends the process where a promise is broken. Returns the completions it took. */
+uint64_t town_run(const struct sim_opts *o);
+
+/* The same with few conversations, one worker and one fault. */
+uint64_t town_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t nth);
+
+/* ---- talk.c ---------------------------------------------------------------------------------- */
+
+void talk_plan(struct talk *k, struct town *t, uint32_t id);
+struct talk *talk_of_port(struct town *t, uint16_t port);
+
+/* ---- peer.c ---------------------------------------------------------------------------------- */
+
+/* The streams of both sides are known: begins. */
+void peer_begin(struct peer *p, const struct peer *other);
+/* What was received: has to be the next bytes of the stream. */
+void peer_take(struct peer *p, const uint8_t *bytes, size_t n);
+/* Sends a little. Returns whether it did anything. */
+bool peer_send(struct peer *p);
+/* Receives a little, the same. */
+bool peer_receive(struct peer *p);
+/* One turn, until it is over. */
+enum sim_step peer_step(struct peer *p);
+/* It closes, as it is. */
+void peer_leave(struct peer *p, bool with_reset);
+bool peer_is_late(const struct peer *p);
+
+/* ---- client.c, server.c ---------------------------------------------------------------------- */
+
+enum sim_step client_step(void *talk);
+/* A backend's listener: takes in who comes, dies and comes back. */
+enum sim_step host_step(void *host);
+void host_open(struct host *h);
+
+/* ---- operator.c ------------------------------------------------------------------------------ */
+
+void operator_open(struct town *t);
+enum sim_step operator_step(void *town);
+bool operator_is_over(const struct town *t);
+/* Whether the operator has ended connections by a stop. */
+bool operator_has_stopped(const struct town *t);
+void operator_close(struct town *t);
+
+/* ---- check.c --------------------------------------------------------------------------------- */
+
+/* The invariants that hold between any two turns. */
+void check_turn(void *town);
+void check_record(struct town *t, const struct access_record *r);
+/* Every conversation is over. */
+void check_talks(struct town *t);
+/* Nothing is left on a worker without sessions. */
+void check_idle(struct town *t);
