@@ -171,8 +171,10 @@ void listen_socket_arm(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 
-	if (ls->state == LISTEN_CLOSING && !ls->is_armed)
-		close_when_empty(ls);
+	if (ls->state == LISTEN_CLOSING && !ls->is_armed) {
+		close_when_empty(ls); /* and frees it, perhaps */
+		return;
+	}
 	if (ls->state != LISTEN_OPEN || ls->is_armed)
 		return;
 	ls->is_armed = true;

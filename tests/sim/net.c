@@ -19,7 +19,8 @@
 static void bytes_add(struct sim_bytes *b, const void *p, size_t n)
 {
 	if (b->head + b->n + n > b->cap) {
-		memmove(b->data, b->data + b->head, b->n);
+		if (b->head > 0)
+			memmove(b->data, b->data + b->head, b->n);
 		b->head = 0;
 		if (b->n + n > b->cap) {
 			b->cap = 2 * (b->n + n);
