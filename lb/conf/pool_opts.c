@@ -356,7 +356,8 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "24h",
 		.flags = OPT_RELOAD,
-		.help = "How long a backend may take until the head of any other response.",
+		.help = "How long a backend may take until the head of any other response, "
+			"from when it has the whole request.",
 	},
 	{
 		.key = "timeouts.body",

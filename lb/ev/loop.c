@@ -180,11 +180,12 @@ static void run_waits(struct loop *l)
 	l->n_waits = n_kept;
 }
 
-/* After a peak: how long nothing may happen until its buffers go back, and then between two parts.
- */
+/* After a peak: how long until its buffers go back if nothing happens, and between two parts. */
 static uint64_t trim_wait_ms(const struct loop *l)
 {
-	return l->is_idle ? TRIM_AGAIN_MS : TRIM_IDLE_MS;
+	uint64_t quiet_ms = loop_now_ms(l) - l->active_ms;
+
+	return quiet_ms < TRIM_IDLE_MS ? TRIM_IDLE_MS - quiet_ms : TRIM_AGAIN_MS;
 }
 
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
@@ -212,8 +213,9 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 		r = l->ops->wait(l, 0);
 	if (n_posted > 0)
 		run_posted(l);
-	l->is_idle = l->n_dispatched == n_before;
-	if (l->is_idle && buf_has_spare(l->bufs))
+	if (l->n_dispatched != n_before)
+		l->active_ms = loop_now_ms(l);
+	else if (buf_has_spare(l->bufs) && loop_now_ms(l) - l->active_ms >= TRIM_IDLE_MS)
 		buf_trim(l->bufs);
 	timer_wheel_advance(&l->timers, loop_now_ms(l));
 	if (l->on_turn_end != NULL)

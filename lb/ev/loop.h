@@ -104,7 +104,7 @@ struct loop {
 	struct timer_wheel timers;
 	struct buf_pool *bufs; /* owns */
 	bool should_stop;
-	bool is_idle;          /* the last turn had nothing to do */
+	uint64_t active_ms;    /* when a completion last came */
 	uint64_t n_dispatched; /* completions given to handlers */
 
 	struct {

@@ -23,7 +23,7 @@ struct stream {
 	uint64_t n_made;  /* bytes so far */
 	uint64_t left;    /* of `total`, or of the frames: the payload that is still to come */
 	uint64_t part;    /* of the frame or chunk under way */
-	uint8_t salt;     /* tells two streams apart */
+	uint64_t salt;    /* where in the pattern it begins */
 	uint8_t head[32]; /* of a frame or chunk, or what ends one */
 	uint32_t n_head, head_at;
 	bool is_last;
