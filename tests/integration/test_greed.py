@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that hold what others need, or go on for ever: nobody else notices, and they end."""
+
+import os
+import pwd
+import time
+
+import pytest
+
+from lbtest import (
+    SLOW,
+    connect,
+    http_conf,
+    recv_all,
+    recv_head,
+    status_of,
+    upgrade_request,
+    wait_for,
+)
+
+# ---- heads ---------------------------------------------------------------------------------------
+
+
+def answer(port, n_bytes):
+    """The status that an upgrade with a cookie of so many bytes gets."""
+    with connect(port) as s:
+        s.sendall(upgrade_request(extra="Cookie: a=" + "x" * n_bytes + "\r\n"))
+        return status_of(recv_head(s)[0])
+
+
+def test_unfinished_heads_take_nothing_from_others(lb, echo, port):
+    """600 clients of one worker stop in the middle of a head of more than 4 KiB."""
+    proxy = lb(http_conf(port, echo(1)) | {"workers": 1})
+    part = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 4300
+    held = []
+    try:
+        for _ in range(600):
+            held.append(connect(port))
+            held[-1].sendall(part[:2000])
+        for s in held:
+            s.sendall(part[2000:])
+        wait_for(
+            "all of them", lambda: proxy.stats()["connections"]["handshaking"] == 600, timeout=8
+        )
+        assert [answer(port, n) for n in (10, 3800, 6000, 12000)] == [101, 101, 101, 101]
+    finally:
+        for s in held:
+            s.close()
+
+
+# ---- time ----------------------------------------------------------------------------------------
+
+
+def silent(s):
+    while s.recv(1 << 16):
+        pass
+
+
+def test_early_bytes_do_not_prolong_the_wait_for_an_upgrade(lb, fake, port):
+    proxy = lb(http_conf(port, [fake(silent).row()], timeouts={"upgrade": "1s"}))
+    with connect(port) as s:
+        s.sendall(upgrade_request())
+        s.settimeout(0.3)
+        end = time.monotonic() + 8 * SLOW
+        while True:
+            assert time.monotonic() < end, "not answered although the time is long over"
+            s.sendall(b"\x82")
+            try:
+                assert status_of(s.recv(1 << 16)) == 504
+                break
+            except TimeoutError:
+                pass
+    proxy.wait_end("response_timeout")
+
+
+def test_interims_do_not_prolong_the_wait_for_a_response(lb, fake, port):
+    def drips(s):
+        s.recv(1 << 16)
+        for _ in range(int(20 * SLOW)):
+            time.sleep(0.4)
+            s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    proxy = lb(http_conf(port, [fake(drips).row()], timeouts={"response": "1s"}))
+    with connect(port) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        got = recv_all(s)
+    assert got.count(b"100 Continue") < 8 * SLOW
+    assert b"\r\n\r\nHTTP/1.1 504 " in got
+    proxy.wait_end("response_timeout")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard"])
+def test_what_a_log_is_linked_to_is_given_to_nobody(lb, echo, port, tmp_path, link):
+    """The folder of the logs is `user`'s: it must not get a file of root's by a name in there."""
+    nobody = pwd.getpwnam("nobody")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(folder, 0o755)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    os.chown(logs, nobody.pw_uid, nobody.pw_gid)
+    secret = tmp_path / "secret"
+    secret.write_text("root's\n")
+    os.chmod(secret, 0o600)
+    if link == "symbolic":
+        os.symlink(secret, logs / "access.log")
+    else:
+        os.link(secret, logs / "access.log")
+    conf = http_conf(port, echo(1))
+    conf["user"] = "nobody"
+    conf["access_log"] = {"to": str(logs / "access.log")}
+    conf["log"] = {"level": "info", "to": str(logs / "lb.log")}
+    lb(conf)
+    assert os.stat(secret).st_uid == 0
+    assert os.stat(logs / "lb.log").st_uid == nobody.pw_uid  # its own it is given
