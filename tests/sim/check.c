@@ -190,6 +190,7 @@ void check_record(struct town *t, const struct access_record *r)
 	SIM_CHECK(k != NULL, "the end of a connection that nobody has made");
 	SIM_CHECK(k->n_ends++ == 0, "talk %u ends twice", k->id);
 	SIM_CHECK(r->end != SESS_END_NONE, "talk %u ends without a reason", k->id);
+	k->is_quit = operator_is_quitting(t);
 	k->end = r->end;
 	k->end_status = r->status;
 	k->bytes_in = r->bytes_in;
@@ -216,7 +217,7 @@ static bool is_cut_by_lb(const struct talk *k)
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		if (k->end == ends[i])
 			return true;
-	return false;
+	return k->is_quit; /* it was over, and lb waited for its last words to arrive */
 }
 
 /* Whether its kernel answers what comes now, or did, with a reset. */

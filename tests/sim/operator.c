@@ -542,6 +542,11 @@ bool operator_has_stopped(const struct town *t)
 	return t->operator->phase >= OPERATOR_STOPS;
 }
 
+bool operator_is_quitting(const struct town *t)
+{
+	return t->operator->phase >= OPERATOR_QUITS;
+}
+
 void operator_close(struct town *t)
 {
 	struct control *c = &t->control;

@@ -115,6 +115,7 @@ struct talk {
 
 	/* lb's */
 	uint32_t n_ends;
+	bool is_quit; /* it ended when all were ended */
 	enum sess_end end;
 	uint16_t end_status;
 	uint64_t bytes_in, bytes_out;
@@ -195,8 +196,9 @@ void host_open(struct host *h);
 void operator_open(struct town *t);
 enum sim_step operator_step(void *town);
 bool operator_is_over(const struct town *t);
-/* Whether the operator has ended connections by a stop. */
+/* Whether the operator has ordered a stop, and whether what is left is being ended. */
 bool operator_has_stopped(const struct town *t);
+bool operator_is_quitting(const struct town *t);
 void operator_close(struct town *t);
 
 /* ---- check.c --------------------------------------------------------------------------------- */
