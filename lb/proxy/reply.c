@@ -237,6 +237,10 @@ void reply_on_send(struct session *s, enum side from, const struct completion *c
 		queue_clear(&f->queue, s->worker->loop->bufs);
 		return;
 	}
+	if (c->res == -EAGAIN) { /* half-closed, and without room: see loop_send() */
+		worker_send_later(s->worker, s);
+		return;
+	}
 	if (c->res < 0) {
 		session_kill(s, SESS_END_CLIENT_RESET);
 		return;
