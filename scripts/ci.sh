@@ -104,7 +104,7 @@ with_clang() {
 with_asan() {
 	local options=detect_leaks=1:abort_on_error=0
 	setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dslab_malloc=true || return 1
-	ASAN_OPTIONS=$options unit build-asan --no-suite sim --timeout-multiplier 5 &&
+	CK_TIMEOUT_MULTIPLIER=5 ASAN_OPTIONS=$options unit build-asan --no-suite sim --timeout-multiplier 5 &&
 		ASAN_OPTIONS=$options simulation build-asan 1000 &&
 		ASAN_OPTIONS=$options LB_SLOW=4 integration build-asan tests/integration
 }
@@ -115,7 +115,7 @@ with_tsan() {
 	# close of an equal number, and judge all other reports (lbtest.py), so the status is left alone.
 	setup build-tsan -Db_sanitize=thread -Db_lundef=false || return 1
 	# Of daemon/ the unit tests start whole workers, too: the same there, but nobody judges them.
-	TSAN_OPTIONS=io_sync=0 unit build-tsan --no-suite sim --no-suite daemon \
+	CK_TIMEOUT_MULTIPLIER=10 TSAN_OPTIONS=io_sync=0 unit build-tsan --no-suite sim --no-suite daemon \
 		--timeout-multiplier 10 &&
 		TSAN_OPTIONS=io_sync=0:exitcode=0 LB_SLOW=6 integration build-tsan tests/integration
 }
@@ -129,7 +129,7 @@ without_uring() {
 # valgrind does not see the kernel fill a ring of buffers: the epoll engine only.
 with_valgrind() {
 	setup build-valgrind -Dslab_malloc=true || return 1
-	meson test -C build-valgrind --quiet --print-errorlogs --timeout-multiplier 20 --no-suite sim \
+	CK_TIMEOUT_MULTIPLIER=10 meson test -C build-valgrind --quiet --print-errorlogs --timeout-multiplier 20 --no-suite sim \
 		--wrap='valgrind -q --error-exitcode=99 --leak-check=full' &&
 		LB_SLOW=10 LB_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
 			integration build-valgrind -k 'epoll and not 64_mb' \

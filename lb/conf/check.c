@@ -116,6 +116,7 @@ static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *r
 	size_t n = 0;
 
 	for (size_t i = 0; e != NULL && i < c->n_listeners; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
 		if (c->listeners[i].name != NULL)
 			e[n++] = (struct entry){ .name = c->listeners[i].name,
 						 .at = mark_of(node, "name") };
@@ -132,6 +133,7 @@ static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
 	size_t n = 0;
 
 	for (size_t i = 0; e != NULL && i < c->n_pools; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
 		if (c->pools[i].name != NULL)
 			e[n++] = (struct entry){ .name = c->pools[i].name,
 						 .at = mark_of(node, "name") };

@@ -141,7 +141,9 @@ static struct order **make_orders(struct control *c, enum order_kind kind)
 static void post_orders(struct control *c, struct order **orders,
 			void (*done)(struct order *o, void *arg))
 {
+	LB_ASSERT(orders != NULL);
 	for (uint32_t i = 0; i < c->n_workers; i++) {
+		LB_ASSERT(orders[i] != NULL);
 		orders[i]->done = done;
 		c->reload.n_waiting++;
 		threads_order(c->threads, i, &orders[i]->mail);

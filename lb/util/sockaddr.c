@@ -187,7 +187,7 @@ static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 
 int cidr_parse(struct slice text, struct cidr *ret)
 {
-	struct slice bits_text;
+	struct slice bits_text = { 0 };
 	struct cidr c;
 
 	bool has_bits = cut_last(&text, '/', &bits_text);

@@ -47,7 +47,7 @@ static void plan_peer(struct peer *p, struct talk *k, bool is_client)
 	p->reads_most = sim_chance(w, 12) ? sim_rand(w, 20000) : UINT64_MAX;
 	p->pause_ms =
 		sim_chance(w, 3) ? (uint32_t)(1 + sim_rand(w, sim_chance(w, 4) ? 20000 : 50)) : 0;
-	p->max_read = sim_chance(w, 4) ? 1 + (uint32_t)sim_rand(w, 500) : 16384;
+	p->max_read = sim_chance(w, 4) ? 40 + (uint32_t)sim_rand(w, 500) : 16384;
 	p->deadline_ms = UINT64_MAX;
 }
 
