@@ -147,6 +147,31 @@ def test_hash_spreads_keys_and_keeps_them(lb, echo, port, key, request_):
     assert all(a == b for a, b in zip(after, before) if b != "e4")
 
 
+def of_host(port, host):
+    """The backend of a request to a host; of one in HTTP/1.0 without Host where there is none."""
+    line = f"1.1\r\nHost: {host}" if host is not None else "1.0"
+    answer = ask(port, f"GET / HTTP/{line}\r\n\r\n".encode())
+    assert status_of(answer) == 200, answer
+    return dict(fields_of(answer))["x-backend"]
+
+
+def test_hash_of_the_host(lb, echo, port):
+    """However a host is spelled, its connections meet at one backend; many hosts are spread. Who
+    names none goes where its source leads."""
+    echoes = echo(4)
+    by_source = free_port()
+    lb(http_conf(port, echoes, balance="hash", hash={"key": "host"}))
+    lb(http_conf(by_source, echoes, balance="hash", hash={"key": "source"}))
+    seen = set()
+    for i in range(30):
+        spellings = [f"{name}{i}.example.com" for name in ("room", "Room", "ROOM")]
+        spellings += [f"room{i}.EXAMPLE.com.", f"room{i}.example.com:8080", f"Room{i}.example.com.:1"]
+        (one,) = {of_host(port, s) for s in spellings}
+        seen.add(one)
+    assert len(seen) == 4
+    assert {of_host(port, None) for _ in range(5)} == {backend(by_source)}
+
+
 def test_two_balancers_agree(lb, echo, port):
     """The order is a function of names and weights, not of places in the file or of the process."""
     echoes = echo(4)

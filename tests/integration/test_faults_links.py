@@ -27,17 +27,18 @@ from lbtest import (
     ws_frame,
 )
 
-HERE, THERE = "10.203.0.1", "10.203.0.2"  # as in tests/peers/link.py
 MIB = 1 << 20
 
 
 class Link:
+    """A running tests/peers/link.py: `here` is this side's address, `there` is lb's."""
+
     def __init__(self):
         argv = [sys.executable, lbtest.ROOT / "tests" / "peers" / "link.py", "1"]
         self.popen = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
-        word, _, self.namespace = self.popen.stdout.readline().split()
+        word, self.namespace, self.here, self.there = self.popen.stdout.readline().split()
         assert word == "ready"
 
     def __call__(self, *commands):
@@ -68,9 +69,8 @@ def link(monkeypatch):
 class Backend:
     """Echoes on this side of the link, a thread for each connection."""
 
-    def __init__(self, greeting=b""):
-        self.greeting = greeting
-        self.listener = socket.create_server((HERE, 0), backlog=100)
+    def __init__(self, link):
+        self.listener = socket.create_server((link.here, 0), backlog=100)
         self.port = self.listener.getsockname()[1]
         self.socks = []
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -89,7 +89,7 @@ class Backend:
     def _serve(self, s):
         try:
             _, rest = recv_head(s)
-            s.sendall(GOOD_101 + self.greeting + rest)
+            s.sendall(GOOD_101 + rest)
             while data := s.recv(1 << 16):
                 s.sendall(data)
             s.shutdown(socket.SHUT_WR)
@@ -107,19 +107,19 @@ class Backend:
 
 @pytest.fixture
 def backend(link):
-    b = Backend()
+    b = Backend(link)
     yield b
     b.close()
 
 
-def conf_of(port, backend, **pool):
-    conf = http_conf(port, [{"name": "b", "address": f"{HERE}:{backend.port}"}], **pool)
-    conf["listeners"][0]["bind"] = f"{THERE}:{port}"
+def conf_of(link, port, backend, **pool):
+    conf = http_conf(port, [{"name": "b", "address": f"{link.here}:{backend.port}"}], **pool)
+    conf["listeners"][0]["bind"] = f"{link.there}:{port}"
     return conf
 
 
-def open_tunnel(port):
-    s = socket.create_connection((THERE, port), timeout=30 * SLOW)
+def open_tunnel(link, port):
+    s = socket.create_connection((link.there, port), timeout=30 * SLOW)
     s.sendall(upgrade_request())
     head, rest = recv_head(s)
     assert status_of(head) == 101
@@ -164,9 +164,9 @@ WEATHER = {
 @pytest.mark.parametrize("splice", ["always", "never"])
 @pytest.mark.parametrize("weather", WEATHER.values(), ids=WEATHER.keys())
 def test_bytes_are_exact_over_a_bad_link(link, backend, lb, port, weather, splice):
-    proxy = lb(conf_of(port, backend, relay={"splice": splice}))
+    proxy = lb(conf_of(link, port, backend, relay={"splice": splice}))
     link(*weather)
-    conns = [open_tunnel(port) for _ in range(4)]
+    conns = [open_tunnel(link, port) for _ in range(4)]
     streams = [frames(MIB // 2) for _ in conns]
     same = [None] * len(conns)
 
@@ -188,9 +188,9 @@ def test_bytes_are_exact_over_a_bad_link(link, backend, lb, port, weather, splic
 def test_a_link_that_is_cut_and_mended(link, backend, lb, port):
     """For a second and a half no packet passes. Tunnels, a handshake that had begun and bytes on
     their way go on where they were."""
-    proxy = lb(conf_of(port, backend))
-    tunnel = open_tunnel(port)
-    begun = socket.create_connection((THERE, port), timeout=30 * SLOW)
+    proxy = lb(conf_of(link, port, backend))
+    tunnel = open_tunnel(link, port)
+    begun = socket.create_connection((link.there, port), timeout=30 * SLOW)
     begun.sendall(upgrade_request()[:30])
     proxy.wait_active(2)
     message = frames(2 * MIB)
@@ -218,9 +218,9 @@ def test_a_link_that_is_cut_and_mended(link, backend, lb, port):
 def test_a_backend_behind_a_cut_link_fails_its_checks_and_comes_back(link, backend, lb, port):
     """Its checks say so; a tunnel waits for it and goes on."""
     health = {"type": "tcp", "interval": "100ms", "timeout": "300ms", "rise": 1, "fall": 2}
-    proxy = lb(conf_of(port, backend, health=health))
+    proxy = lb(conf_of(link, port, backend, health=health))
     proxy.wait_state("b", "up")
-    tunnel = open_tunnel(port)
+    tunnel = open_tunnel(link, port)
     link("cut")
     proxy.wait_state("b", "down")
     link("mend")
@@ -228,6 +228,6 @@ def test_a_backend_behind_a_cut_link_fails_its_checks_and_comes_back(link, backe
     tunnel.sendall(b"still here")
     assert recv_exact(tunnel, 10) == b"still here"
     tunnel.close()
-    again = open_tunnel(port)
+    again = open_tunnel(link, port)
     again.close()
     proxy.wait_active(0)

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peers that vanish without a FIN or a RST, and peers that are alive but take no byte.
 
-lb runs in a network namespace of the test's own, with a second one behind a virtual wire. A
-namespace lives as long as somebody is in it, so that nothing is left even when a test is killed.
+lb runs in a network namespace of the test's own, with a second one behind a virtual wire.
 """
 
 import contextlib
-import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 
 import pytest
@@ -30,74 +27,11 @@ from lbtest import (
     wait_for,
     ws_frame,
 )
+from netns import Namespace
 
 NEAR = "10.77.0.1"  # where lb is
-FAR = "10.77.0.2"  # whom it loses
-
-# Who may not make a network namespace makes it in a user namespace.
-IN_USER = [] if os.geteuid() == 0 else ["--user"]
-
-# Makes sockets where it runs, and hands them over.
-AT_ONCE = 12
-GIVE_SOCKETS = f"""
-import socket, sys
-new = [socket.socket() for _ in range({AT_ONCE})]
-socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b"x"], [s.fileno() for s in new])
-"""
-
-
-class Namespace:
-    """A network namespace that a process of ours keeps alive until its stdin ends."""
-
-    def __init__(self, stack, above=None):
-        self.stack = stack
-        self.spare = []
-        enter = above.enter if above else []
-        new_user = ["--user", "--map-root-user"] if IN_USER and not above else []
-        self.keeper = subprocess.Popen(
-            [*enter, "unshare", *new_user, "--net", "sh", "-c", "echo; exec cat"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        stack.callback(self._close)
-        assert self.keeper.stdout.readline() == b"\n", "no namespace could be made"
-        self.pid = self.keeper.pid
-        keep = ["--preserve-credentials"] if IN_USER else []
-        self.enter = ["nsenter", "--target", str(self.pid), *IN_USER, *keep, "--net"]
-
-    def _close(self):
-        self.keeper.stdin.close()
-        self.keeper.wait(10)
-        self.keeper.stdout.close()
-
-    def ip(self, args):
-        subprocess.run([*self.enter, "ip", *args.split()], check=True)
-
-    def socket(self):
-        """A socket that is in here, whoever holds it."""
-        if not self.spare:
-            self._make_sockets()
-        return self.spare.pop()
-
-    def _make_sockets(self):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            subprocess.run(
-                [*self.enter, sys.executable, "-c", GIVE_SOCKETS, str(theirs.fileno())],
-                check=True,
-                pass_fds=[theirs.fileno()],
-            )
-            fds = socket.recv_fds(ours, 1, AT_ONCE)[1]
-        for fd in fds:
-            s = socket.socket(fileno=fd)
-            s.settimeout(20 * SLOW)
-            self.stack.callback(s.close)
-            self.spare.append(s)
-
-    def connect(self, address, port):
-        s = self.socket()
-        s.connect((address, port))
-        return s
+ROUTER = "10.77.0.2"  # the other end of the wire
+FAR = "10.78.0.1"  # whom lb loses, behind that
 
 
 class World:
@@ -110,12 +44,22 @@ class World:
         self.near.ip(f"link add near type veth peer name far netns {self.far.pid}")
         self.near.ip(f"addr add {NEAR}/24 dev near")
         self.near.ip("link set near up")
-        self.far.ip(f"addr add {FAR}/24 dev far")
+        self.far.ip(f"addr add {ROUTER}/24 dev far")
+        self.far.ip(f"addr add {FAR}/32 dev far")
         self.far.ip("link set far up")
+        self.far.sysctl("ipv4/ip_forward", 1)
+        self.far.sysctl("ipv4/icmp_ratelimit", 0)
+        self.near.ip(f"route add {FAR}/32 via {ROUTER}")
 
     def cut_link(self):
         """The wire is pulled: lb's machine sees that, too."""
         self.far.ip("link set far down")
+
+    def be_unreachable(self):
+        """The router says that nothing leads there any more: in the end that is the kernel's error,
+        and not a time-out."""
+        self.far.ip(f"addr del {FAR}/32 dev far")
+        self.far.ip(f"route add unreachable {FAR}/32")
 
     def fall_silent(self):
         """The far machine gets everything, but nothing that it says arrives any more."""
@@ -209,7 +153,7 @@ def ends_of(proxy, n):
     return dict(lines())
 
 
-@pytest.mark.parametrize("how", [World.cut_link, World.fall_silent])
+@pytest.mark.parametrize("how", [World.cut_link, World.fall_silent, World.be_unreachable])
 def test_who_vanishes_is_found_out(world, lb, how):
     """With bytes waiting, timeouts.user is how long it takes; each side, in each mode. The other
     side sees its end, whoever is idle stays, and a backend that vanishes before its answer is a
@@ -228,8 +172,8 @@ def test_who_vanishes_is_found_out(world, lb, how):
         pairs = {}
         for name, b in backends.items():
             mode, who = name.split("-")
-            where = (far, NEAR) if who in ("client", "idle") else (near, HOST)
-            client = where[0].connect(where[1], ports[name])
+            where = (far, FAR, NEAR) if who in ("client", "idle") else (near, HOST, HOST)
+            client = where[0].connect(*where[1:], ports[name])
             if who == "post":
                 client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nfirst")
                 backend = b.take(stack, "tcp")

@@ -2,15 +2,18 @@
 """python3 link.py SEED: a link between this network namespace and a new one, as good or as bad as
 its stdin says. Ends, and takes the namespace with it, when stdin does. Needs to be root.
 
-  here: device lblink0, 10.203.0.1  <-- this process, packet by packet -->  10.203.0.2: there
+  here: device lblinkN, 10.203.x.y  <-- this process, packet by packet -->  10.203.x.y+1: there
+
+Several may run at once: N is free, and names the addresses.
 
 Lines on stdin: "loss P" (of 100 packets), "double P", "delay MS JITTER_MS" (which reorders),
 "cut" (every packet is dropped), "mend". Each is answered with "ok". The first line of stdout is
-"ready PID NAMESPACE", where the latter is a path for nsenter --net=.
+"ready NAMESPACE HERE THERE": a path for nsenter --net=, and the addresses.
 
 Packets pass through user space, because not every kernel has the netem qdisc."""
 
 import ctypes
+import errno
 import fcntl
 import heapq
 import os
@@ -24,13 +27,32 @@ import time
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 1, 0x1000
 CLONE_NEWNET = 0x40000000
+MOST = 1 << 15  # pairs of addresses in 10.203.0.0/16
 
 
 def tun(name):
-    """A device for IP packets, which is gone when the descriptor is closed."""
+    """A device for IP packets, which is gone when the descriptor is closed; None where another one
+    has that name."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    try:
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    except OSError as e:
+        os.close(fd)
+        if e.errno not in (errno.EBUSY, errno.EEXIST):
+            raise
+        return None
     return fd
+
+
+def free_tun():
+    """A device whose number nobody has; its name is what reserves the number."""
+    first = random.SystemRandom().randrange(MOST)
+    for i in range(MOST):
+        n = (first + i) % MOST
+        fd = tun(f"lblink{n}")
+        if fd is not None:
+            return fd, n
+    raise OSError(errno.EBUSY, "no free device")
 
 
 def ip(*args):
@@ -38,10 +60,8 @@ def ip(*args):
 
 
 def set_up(name, own, other):
-    fd = tun(name)
     ip("address", "add", own, "peer", other, "dev", name)
     ip("link", "set", name, "up")
-    return fd
 
 
 class Link:
@@ -111,12 +131,15 @@ class Link:
 
 
 def main(seed):
-    here = set_up("lblink0", "10.203.0.1", "10.203.0.2")
+    here, n = free_tun()
+    own, other = (f"10.203.{i >> 8}.{i & 255}" for i in (2 * n, 2 * n + 1))
+    set_up(f"lblink{n}", own, other)
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) < 0:
         raise OSError(ctypes.get_errno(), "unshare")
-    there = set_up("lblink0", "10.203.0.2", "10.203.0.1")
+    there = tun("lblink")
+    set_up("lblink", other, own)
     ip("link", "set", "lo", "up")
-    print(f"ready {os.getpid()} /proc/{os.getpid()}/ns/net", flush=True)
+    print(f"ready /proc/{os.getpid()}/ns/net {own} {other}", flush=True)
     Link(seed, here, there).run()
 
 

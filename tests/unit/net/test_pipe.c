@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <sys/resource.h>
 
 #include "../ev/looped.h"
@@ -130,6 +131,77 @@ START_TEST(a_full_table_gives_none)
 }
 END_TEST
 
+/* ---- a user who has no more than others ------------------------------------------------------ */
+
+#define NOBODY_ELSE 61184 /* a user whom no system has: the kernel counts pipes by user */
+
+/* The test's process is its own, so it need not be root again. */
+static void become_a_user(void)
+{
+	struct rlimit all;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	all.rlim_cur = all.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	if (geteuid() == 0)
+		ck_assert_int_eq(setresuid(NOBODY_ELSE, NOBODY_ELSE, NOBODY_ELSE), 0);
+}
+
+/* Pages of pipes that a user may have before there are only small ones. */
+static long soft_pages(void)
+{
+	long n = 0;
+	FILE *f = fopen("/proc/sys/fs/pipe-user-pages-soft", "r");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%ld", &n), 1);
+	(void)fclose(f);
+	return n;
+}
+
+/* What fits in one goes through it, in order, as often as asked. */
+static void carry(const struct pipe *p)
+{
+	uint8_t in[1024], out[1024];
+
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i % 251);
+	for (int round = 0; round < 20; round++) {
+		ck_assert_int_eq(write(p->write_fd, in, sizeof(in)), sizeof(in));
+		ck_assert_int_eq(read(p->read_fd, out, sizeof(out)), sizeof(out));
+		ck_assert_mem_eq(in, out, sizeof(in));
+	}
+}
+
+/* Beyond what one user may have the kernel refuses the size, not the pipe. */
+START_TEST(a_smaller_pipe_does_too)
+{
+	enum { MOST = 600 };
+	static struct pipe *p[MOST];
+	const long page = sysconf(_SC_PAGESIZE);
+	const long soft = soft_pages();
+	int n = 0, size = PIPE_BYTES;
+
+	/* As many as fit are fewer than are asked for. */
+	ck_assert_int_gt(soft, 0);
+	ck_assert_int_lt(soft * page / PIPE_BYTES, MOST - 1);
+	begin(_i);
+	become_a_user();
+	struct pipe_pool *pool = pipe_pool_new(loop, MOST);
+	while (n < MOST && size == PIPE_BYTES) {
+		ck_assert_ptr_nonnull(p[n] = pipe_get(pool));
+		size = fcntl(p[n++]->write_fd, F_GETPIPE_SZ);
+	}
+	ck_assert_int_gt(size, 0);
+	ck_assert_int_lt(size, PIPE_BYTES);
+	carry(p[n - 1]);
+	while (n > 0)
+		pipe_put(pool, p[--n], true);
+	pipe_pool_free(pool);
+	end();
+}
+END_TEST
+
 START_TEST(freeing_nothing_is_fine)
 {
 	ck_assert_ptr_null(pipe_pool_free(NULL));
@@ -144,6 +216,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_pipe_that_holds_bytes_is_closed, 0, n_engines);
 	tcase_add_loop_test(t, few_are_kept_idle, 0, n_engines);
 	tcase_add_loop_test(t, a_full_table_gives_none, 0, n_engines);
+	tcase_add_loop_test(t, a_smaller_pipe_does_too, 0, n_engines);
 	tcase_add_test(t, freeing_nothing_is_fine);
 }
 

@@ -148,8 +148,8 @@ static struct order *order_apply(int worker, bool has_listener)
 	return o;
 }
 
-/* Passes, takes, listens and applies on both workers, as a reload does. */
-static void put_in_force(void)
+/* Passes, takes and listens on both workers: the kernel's queues are open, nobody accepts. */
+static void listen_parked(void)
 {
 	int copies[N_WORKERS];
 
@@ -157,13 +157,25 @@ static void put_in_force(void)
 		pass_socket(i, 1, &copies[i]);
 	for (int i = 0; i < N_WORKERS; i++)
 		ck_assert_int_eq(ordered(i, order_take(i)), 0);
-	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(loop_listen(loop, copies[i], SOCK_BACKLOG), 0);
 	for (int i = 0; i < N_WORKERS; i++) {
-		ck_assert_int_eq(ordered(i, order_apply(i, true)), 0);
+		ck_assert_int_eq(loop_listen(loop, copies[i], SOCK_BACKLOG), 0);
 		loop_close(loop, copies[i]);
 	}
+	turn_all(); /* the copies are gone */
+}
+
+static void apply_all(void)
+{
+	for (int i = 0; i < N_WORKERS; i++)
+		ck_assert_int_eq(ordered(i, order_apply(i, true)), 0);
 	forget_answer();
+}
+
+/* As a reload does. */
+static void put_in_force(void)
+{
+	listen_parked();
+	apply_all();
 }
 
 /* The listeners leave the configuration, and with them members and plan their last user here. */
@@ -318,6 +330,67 @@ START_TEST(a_full_table_is_answered)
 	ck_assert_int_eq(ordered(0, order_take(0)), 0);
 	ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
 	forget_answer();
+	end_orders();
+}
+END_TEST
+
+/* ---- a table that is full -------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	uint32_t max_sessions; /* far from it many are accepted at a time */
+} manners[] = {
+	{ "many at a time", 100000 },
+	{ "one by one", MAX_SESSIONS },
+};
+
+#define PAUSE_MS 50 /* as in worker.c */
+
+static uint64_t n_pauses(void)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < N_WORKERS; i++)
+		n += counter_read(&rigs[i].w->stats->pauses);
+	return n;
+}
+
+/*
+ * No descriptor is left to accept with: the kernel's queue holds who comes, the workers look again
+ * now and then, and say so once; then everybody is let in.
+ */
+START_TEST(a_full_table_is_waited_out)
+{
+	enum { N = 40 };
+	struct rlimit all, few;
+
+	begin_orders(_i % n_engines);
+	for (int i = 0; i < N_WORKERS; i++)
+		rigs[i].w->max_sessions = manners[_i / n_engines].max_sessions;
+	listen_parked();
+	for (int i = 0; i < N; i++)
+		clients[n_clients++] = dial(listener->addr.port);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = (struct rlimit){ .rlim_cur = 1, .rlim_max = all.rlim_max }; /* poll(2) needs one */
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	uint64_t start_ms = loop_now_ms(loop);
+	apply_all();
+	while (loop_now_ms(loop) - start_ms < 3 * PAUSE_MS)
+		turn_all();
+	uint64_t passed_ms = loop_now_ms(loop) - start_ms;
+	uint64_t n = n_pauses();
+	uint32_t n_in = rigs[0].w->n_sessions + rigs[1].w->n_sessions;
+	int n_lines = n_logged;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+
+	ck_assert_msg(n_in == 0, "%s: %u are in", manners[_i / n_engines].name, n_in);
+	ck_assert_uint_ge(n, 2);
+	ck_assert_uint_le(n, N_WORKERS * (passed_ms / PAUSE_MS + 1));
+	ck_assert_int_ge(n_lines, 1);
+	ck_assert_int_le(n_lines, N_WORKERS);
+	TURN_UNTIL(n_relaying() == N);
+	close_clients();
+	put_out_of_force();
 	end_orders();
 }
 END_TEST
@@ -569,20 +642,23 @@ START_TEST(quitting_ends_every_session)
 }
 END_TEST
 
-/* A list under way is answered at the end all the same. */
+/* Lists under way, and those that wait for them, are answered at the end all the same. */
 START_TEST(quitting_answers_what_waits)
 {
+	enum { N = 20 }; /* more than the turns that an end takes */
+
 	begin_orders(_i);
 	put_in_force();
 	open_clients(600);
-	int want = n_answers + 2;
-	struct order *list = order_new(ORDER_CONNS, 0), *quit = order_new(ORDER_QUIT, 0);
-	list->filter.limit = 10000;
-	list->done = quit->done = on_done;
-	mailbox_post(&rigs[0].mail, &list->mail);
-	mailbox_post(&rigs[0].mail, &quit->mail);
+	int want = n_answers + N + 1;
+	for (int i = 0; i <= N; i++) {
+		struct order *o = order_new(i < N ? ORDER_CONNS : ORDER_QUIT, 0);
+		o->filter.limit = 10000;
+		o->done = on_done;
+		mailbox_post(&rigs[0].mail, &o->mail);
+	}
 	TURN_UNTIL(n_answers == want);
-	ck_assert_int_eq(answered->kind, ORDER_QUIT);
+	ck_assert_int_eq(answered->kind, ORDER_QUIT); /* the last one */
 	ck_assert_int_eq(ordered(1, order_new(ORDER_QUIT, 1)), 0);
 	forget_answer();
 	close_clients();
@@ -605,6 +681,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, dropping_spares_what_is_open, 0, n_engines);
 	tcase_add_loop_test(t, a_failed_take_is_answered, 0, n_engines * (int)ARRAY_SIZE(takes));
 	tcase_add_loop_test(t, a_full_table_is_answered, 0, n_engines);
+	tcase_add_loop_test(t, a_full_table_is_waited_out, 0, n_engines * (int)ARRAY_SIZE(manners));
 	tcase_add_loop_test(t, a_removed_listener_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, applying_again_keeps_the_socket, 0, n_engines);
 	tcase_add_loop_test(t, members_are_replaced, 0, n_engines);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "../ev/looped.h"
+#include "ev/loop_priv.h"
 #include "proto/accept_key.h"
 #include "proto/http1.h"
 #include "proto/ws_frame.h"
@@ -598,6 +599,162 @@ START_TEST(no_socket_is_told)
 }
 END_TEST
 
+/* ---- an engine that is not at its best ------------------------------------------------------- */
+
+/* The engine's calls, but for what a test bends. */
+static struct loop_ops bent_ops;
+static const struct loop_ops *real_ops;
+static struct {
+	int n_sends;
+	int failing;       /* this send fails, counted from 1; 0: none */
+	size_t most;       /* no send takes more */
+	bool is_kept_back; /* the first send is done, and told later */
+	op_tag kept_tag;   /* of it, until then */
+	int kept_res;
+	int n_no_buf; /* so many receives find no buffer */
+} bent;
+
+static void bent_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+		      op_tag tag)
+{
+	struct iovec part = { .iov_base = iov[0].iov_base, .iov_len = iov[0].iov_len };
+
+	ck_assert_int_eq(n, 1);
+	if (part.iov_len > bent.most)
+		part.iov_len = bent.most;
+	if (++bent.n_sends == bent.failing) {
+		loop_post(l, &(struct completion){ .tag = tag, .res = -EPIPE });
+	} else if (bent.is_kept_back && bent.n_sends == 1) {
+		bent.kept_tag = tag;
+		bent.kept_res = (int)send(fd, part.iov_base, part.iov_len, MSG_NOSIGNAL);
+	} else {
+		real_ops->send(l, fd, &part, 1, may_refuse, tag);
+	}
+}
+
+static void bent_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+{
+	if (bent.n_no_buf > 0) {
+		bent.n_no_buf--;
+		loop_post(l, &(struct completion){ .tag = tag, .res = -ENOBUFS });
+	} else {
+		real_ops->recv(l, fd, cap, class, tag);
+	}
+}
+
+static void begin_bent(int engine)
+{
+	begin_probes(engine);
+	memset(&bent, 0, sizeof(bent));
+	bent.most = SIZE_MAX;
+	real_ops = loop->ops;
+	bent_ops = *real_ops;
+	bent_ops.send = bent_send;
+	bent_ops.recv = bent_recv;
+	loop->ops = &bent_ops;
+}
+
+START_TEST(a_failed_send_is_down)
+{
+	struct conf_health conf = conf_of(_i % 2 != 0 ? CONF_CHECK_HTTP : CONF_CHECK_WEBSOCKET);
+
+	begin_bent(_i / 2);
+	bent.failing = 1;
+	check_by(&conf);
+	int fd = take_conn();
+	UNTIL(seen.n_bad == 1);
+	ck_assert_str_eq(seen.text, "send: Broken pipe");
+	ck_assert(seen.n_down == 1 && seen.n_ok == 0);
+	await_fin(fd);
+	end_probes();
+}
+END_TEST
+
+/* Who is up, and gone before it is said goodbye to, is up. */
+START_TEST(a_failed_goodbye_is_forgiven)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	begin_bent(_i);
+	bent.failing = 2;
+	check_by(&conf);
+	int fd = take_conn();
+	say(fd, answer_of(hear(fd)));
+	await_fin(fd);
+	ck_assert_int_eq(bent.n_sends, 2);
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0 && seen.n_up == 1);
+	end_probes();
+}
+END_TEST
+
+/* The answer may be there before it is known that the request is out: one send at a time. */
+START_TEST(a_goodbye_waits_for_the_request)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+	char c;
+
+	begin_bent(_i);
+	bent.is_kept_back = true;
+	check_by(&conf);
+	int fd = take_conn();
+	say(fd, answer_of(hear(fd)));
+	UNTIL(seen.n_ok == 1);
+	idle();
+	ck_assert_int_eq(bent.n_sends, 1);
+	ck_assert_int_lt(recv(fd, &c, 1, 0), 0);
+	ck_assert_int_eq(errno, EAGAIN);
+	loop_post(loop, &(struct completion){ .tag = bent.kept_tag, .res = bent.kept_res });
+	hear_close(fd);
+	say(fd, CLOSE_FRAME);
+	await_fin(fd);
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
+	end_probes();
+}
+END_TEST
+
+/* Few bytes at a time are taken of the request and of the goodbye: each arrives whole. */
+START_TEST(sends_may_be_short)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	begin_bent(_i);
+	bent.most = 7;
+	check_by(&conf);
+	int fd = take_conn();
+	const char *request = hear(fd);
+	ck_assert_int_eq(strncmp(request, "GET /health HTTP/1.1\r\n", 22), 0);
+	ck_assert_int_gt(bent.n_sends, 20);
+	say(fd, answer_of(request));
+	hear_close(fd);
+	say(fd, CLOSE_FRAME);
+	await_fin(fd);
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
+	end_probes();
+}
+END_TEST
+
+/* A receive that finds no buffer is tried again, for the answer and for the goodbye. */
+START_TEST(buffers_may_be_short)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	begin_bent(_i);
+	bent.n_no_buf = 3;
+	check_by(&conf);
+	int fd = take_conn();
+	const char *request = hear(fd);
+	UNTIL(bent.n_no_buf == 0);
+	bent.n_no_buf = 3; /* behind the answer */
+	say(fd, answer_of(request));
+	hear_close(fd);
+	UNTIL(bent.n_no_buf == 0);
+	say(fd, CLOSE_FRAME);
+	await_fin(fd);
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
+	end_probes();
+}
+END_TEST
+
 /* ---- one check after another ----------------------------------------------------------------- */
 
 START_TEST(verdicts_follow_rise_and_fall)
@@ -868,6 +1025,11 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_wrong_handshake_is_down, 0, n_engines * N_REFUSALS);
 	tcase_add_loop_test(t, a_silent_backend_is_down, 0, n_engines);
 	tcase_add_loop_test(t, no_socket_is_told, 0, n_engines * 2);
+	tcase_add_loop_test(t, a_failed_send_is_down, 0, n_engines * 2);
+	tcase_add_loop_test(t, a_failed_goodbye_is_forgiven, 0, n_engines);
+	tcase_add_loop_test(t, a_goodbye_waits_for_the_request, 0, n_engines);
+	tcase_add_loop_test(t, sends_may_be_short, 0, n_engines);
+	tcase_add_loop_test(t, buffers_may_be_short, 0, n_engines);
 	tcase_add_loop_test(t, verdicts_follow_rise_and_fall, 0, n_engines);
 	tcase_add_loop_test(t, checks_keep_their_distance, 0, n_engines);
 	tcase_add_loop_test(t, the_same_target_goes_on, 0, n_engines);
