@@ -1,0 +1,207 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/bench, once everything is built: the rounds, and what is told of them."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import report
+from rows import ROWS
+
+ROOT = Path(__file__).resolve().parents[2]
+BUSY_PERCENT = 5
+MEASUREMENT_S = 400  # the longest that one may take
+MICRO = {  # the program, and the most that each of its lines may cost, in ns
+    "bench_pick": {"least_connections": 2000, "random": 2000, "hash": 2000},
+    "bench_route": {"": 2000},
+    "bench_ws_frame": {},
+    "bench_http1": {},
+}
+
+
+def told(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+    lines = (done.stdout or done.stderr).splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def commit():
+    if not told("git", "rev-parse", "--short", "HEAD"):
+        return "unknown"
+    is_changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "lb", "tests/bench"],
+                                cwd=ROOT, check=False).returncode != 0
+    return told("git", "rev-parse", "--short", "HEAD") + (", changed" if is_changed else "")
+
+
+def where(build):
+    cpu = next((line.split(":", 1)[1].strip() for line in
+                Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+               os.uname().machine)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    haproxy = told("haproxy", "-v").split(" ")[2]
+    nginx = told("nginx", "-v").rsplit("/", 1)[-1]
+    return {"machine": f"{len(os.sched_getaffinity(0))} CPUs ({cpu}), {memory:.0f} GiB",
+            "kernel": f"Linux {os.uname().release}",
+            "versions": f"HAProxy {haproxy}, nginx {nginx}, "
+                        f"{told(str(build / 'lb/daemon/lb'), '--version')}",
+            "commit": commit(), "date": date.today().isoformat()}
+
+
+def busy_percent():
+    """Of the machine's CPU time, while nothing of ours runs."""
+    def read():
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        return [int(field) for field in fields]
+    before = read()
+    time.sleep(2)
+    spent = [b - a for a, b in zip(before, read())]
+    return 100 * (1 - (spent[3] + spent[4]) / max(1, sum(spent)))
+
+
+def say(words):
+    print(words, file=sys.stderr, flush=True)
+
+
+# ---- rounds -------------------------------------------------------------------------------------
+
+def measure(row, name, args):
+    """One measurement, in namespaces of its own that end with it."""
+    argv = [] if os.geteuid() == 0 else ["sudo"]
+    argv += ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+             "/usr/bin/python3", "-B", str(ROOT / "tests/bench/measure.py"), row.key, name,
+             "--build", str(args.build)] + (["--quick"] if args.quick else [])
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=MEASUREMENT_S,
+                              check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no end within {MEASUREMENT_S} s"}
+    lines = done.stdout.splitlines()
+    return json.loads(lines[-1]) if lines else {"error": "died", "log": done.stderr[-2000:]}
+
+
+def less_direct(figures, direct):
+    """Slab of the proxy's own: without that of the clients' and the backends' sockets, which a
+    connection without a proxy shows."""
+    slab = figures["slab_b"] - direct["slab_b"]
+    return {**figures, "slab_b": slab, "both_b": slab + figures["user_b"]}
+
+
+def run_round(row, names, args, rounds):
+    """Every contestant once. Returns how many gave no result."""
+    direct, n_failed = None, 0
+    for name in names:
+        figures = measure(row, name, args)
+        if "error" not in figures and row.key == "idle":
+            if name == "direct":
+                direct = figures
+            elif direct is None:
+                figures = {"error": "the measurement without a proxy failed"}
+            else:
+                figures = less_direct(figures, direct)
+        if "error" in figures:
+            n_failed += 1
+            say(f"  {name:16} NO RESULT: {figures['error']}")
+            if figures.get("log"):
+                say("    " + figures["log"].strip().replace("\n", "\n    "))
+            continue
+        shown = [figure for figure in row.figures if figure.key in figures]
+        for figure in shown:
+            rounds.setdefault(name, {}).setdefault(figure.key, []).append(figures[figure.key])
+        say(f"  {name:16} " + ", ".join(
+            f"{figure.title} {figures[figure.key]:,.{figure.digits}f}" for figure in shown))
+    return n_failed
+
+
+def run_rows(rows, args, place):
+    """All rounds of all rows, round by round. Returns the results and how many are missing."""
+    results = {row.key: {"where": place, "command": args.command, "n_rounds": args.rounds,
+                         "rounds": {}} for row in rows}
+    n_failed = 0
+    for i in range(args.rounds):
+        for row in rows:
+            say(f"round {i + 1} of {args.rounds}, {row.key}: {row.title}")
+            turn = 0 if row.key == "idle" else i % len(row.contestants)
+            names = row.contestants[turn:] + row.contestants[:turn]
+            n_failed += run_round(row, names, args, results[row.key]["rounds"])
+    return results, n_failed
+
+
+# ---- microbenchmarks ----------------------------------------------------------------------------
+
+def run_micro(args, place):
+    """Each program prints lines of a name, a tab and ns."""
+    lines = []
+    for program, limits in MICRO.items():
+        argv = [str(args.build / "tests/bench" / program)] + (["--quick"] if args.quick else [])
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        for line in done.stdout.splitlines():
+            name, ns = line.split("\t")
+            limit = next((limits[key] for key in limits if name.startswith(key)), 0)
+            lines.append([name, float(ns), limit])
+    return {"where": place, "command": args.command, "lines": lines}
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+def parse():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="lb beside HAProxy, nginx and a bare relay.",
+        epilog="Rows: " + ", ".join(f"{row.key} ({row.title})" for row in ROWS) + ".")
+    parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--only", action="append", choices=[row.key for row in ROWS],
+                        metavar="ROW", help="this row (may be given again)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--micro", action="store_true", help="microbenchmarks only")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round that proves the tools and publishes nothing")
+    parser.add_argument("--dry", action="store_true", help="leave docs/performance.md alone")
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error("--rounds is at least 1")
+    if args.quick:
+        args.rounds = 1
+    args.build = args.build.resolve()
+    args.command = "./scripts/bench"
+    for key in args.only or []:
+        args.command += f" --only {key}"
+    if args.micro:
+        args.command += " --micro"
+    elif args.rounds != 5:
+        args.command += f" --rounds {args.rounds}"
+    return args
+
+
+def main():
+    args = parse()
+    place = where(args.build)
+    say(report.place(place))
+    busy = busy_percent()
+    if busy > BUSY_PERCENT:
+        say(f"warning: {busy:.0f} % of the CPUs are busy with something else; figures are noise")
+    if args.micro:
+        results, n_failed = {"micro": run_micro(args, place)}, 0
+        print(report.plain(report.micro_lines(results["micro"])))
+    else:
+        rows = [row for row in ROWS if not args.only or row.key in args.only]
+        results, n_failed = run_rows(rows, args, place)
+        for row in rows:
+            print(f"\n{row.key}: {row.title}")
+            print(report.plain(report.table(row, results[row.key])))
+        print("\n" + report.plain(report.summary(results)))
+    if n_failed:
+        say(f"{n_failed} measurements gave no result: nothing is published")
+        return 1
+    if not args.quick and not args.dry:
+        report.publish(ROOT / "docs", results)
+        say("written: docs/performance.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

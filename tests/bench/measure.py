@@ -1,0 +1,338 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""One measurement: one row, one proxy. bench.py runs it as the first process of PID and network
+namespaces of their own, so that nothing of it outlives it, and no port, TIME_WAIT or setting comes
+from elsewhere. Prints one line of JSON: the figures, or {"error": why there is no result}."""
+
+import argparse
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from contestants import CONTESTANTS, HOST, NOFILE, Setup
+from rows import ROWS
+
+PORT = 9000
+BACKENDS = [9001, 9002]
+START_S = 10      # a proxy may take to listen
+FORK_S = 0.3      # within which a proxy that listens has forked another worker
+ANSWER_S = 150    # lb-load may take to answer
+PERIOD_US = 100000
+PAGE = os.sysconf("SC_PAGE_SIZE")
+OTHER_SLABS = ("ext4_", "jbd2_", "btrfs_", "xfs_", "buffer_head", "extent_status", "radix_tree",
+               "inode_cache", "proc_inode", "shmem_inode", "kernfs_", "vm_area_struct", "anon_vma",
+               "maple_node", "task_", "mm_struct", "tw_sock_")
+
+
+class NoResult(Exception):
+    """A measurement that says nothing about the proxy, and why."""
+
+
+# ---- what the kernel has counted ----------------------------------------------------------------
+
+def family(pid):
+    """The process and its descendants; none if it has ended."""
+    found = [pid]
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return found
+
+
+def settled_family(pid):
+    """The same once it grows no more: nginx listens before its workers are there."""
+    found = []
+    while found != (found := family(pid)):
+        time.sleep(FORK_S)
+    return found
+
+
+def cpu(pids):
+    """(ns on a CPU, ticks in user mode, ticks in the kernel) of every thread of the processes."""
+    ns = user = system = 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            ns += int((task / "schedstat").read_text().split()[0])
+            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+            user += int(fields[11])
+            system += int(fields[12])
+    return ns, user, system
+
+
+def pss(pids):
+    """Bytes of user memory, shared pages by their share."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) << 10
+    return total
+
+
+def slab():
+    """Bytes of kernel slab, but for the caches that files and processes fill meanwhile."""
+    total = 0
+    for line in Path("/proc/slabinfo").read_text().splitlines()[2:]:
+        fields = line.split()
+        if not fields[0].startswith(OTHER_SLABS):
+            pages_per_slab, n_slabs = int(fields[5]), int(fields[14])
+            total += n_slabs * pages_per_slab * PAGE
+    return total
+
+
+def shrink_slabs():
+    """Gives free slabs back, so that growth is not hidden in what an earlier run left."""
+    for path in Path("/sys/kernel/slab").glob("*/shrink"):
+        try:
+            path.write_text("1")
+        except OSError:
+            pass  # a cache that cannot be shrunk
+
+
+# ---- a share of a CPU ---------------------------------------------------------------------------
+
+class Quota:
+    """A control group that holds processes to a part of one core; version 1 or 2."""
+
+    def __init__(self, part):
+        v1 = Path("/sys/fs/cgroup/cpu")
+        root = v1 if v1.is_dir() else Path("/sys/fs/cgroup")
+        for old in root.glob("lb-bench-*"):
+            try:
+                old.rmdir()  # left by a run that was killed
+            except OSError:
+                pass  # another run's
+        self.dir = root / f"lb-bench-{time.monotonic_ns()}"
+        if root != v1:
+            (root / "cgroup.subtree_control").write_text("+cpu")
+        self.dir.mkdir()
+        us = int(part * PERIOD_US)
+        if root == v1:
+            (self.dir / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (self.dir / "cpu.cfs_quota_us").write_text(str(us))
+        else:
+            (self.dir / "cpu.max").write_text(f"{us} {PERIOD_US}")
+
+    def add(self, pids):
+        for pid in pids:
+            (self.dir / "cgroup.procs").write_text(str(pid))
+
+    def remove(self):
+        """Its processes have ended."""
+        self.dir.rmdir()
+
+
+# ---- processes ----------------------------------------------------------------------------------
+
+class Processes:
+    """What was started, stopped in the end whatever happens. We are the first process of a PID
+    namespace, so descendants whose parents have ended are ours to wait for."""
+
+    def __init__(self, log):
+        self.log, self.all = log, []
+
+    def start(self, argv, **more):
+        more.setdefault("stdout", self.log)
+        process = subprocess.Popen([str(arg) for arg in argv], stderr=self.log, **more)
+        self.all.append(process)
+        return process
+
+    def stop(self):
+        for pid in [pid for process in self.all if process.poll() is None
+                    for pid in family(process.pid)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # has ended meanwhile
+        for process in self.all:
+            process.wait()
+        try:
+            while True:
+                os.waitpid(-1, 0)
+        except ChildProcessError:
+            self.all = []
+
+
+def wait_for(port, process):
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection((HOST, port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise NoResult(f"{process.args[0]} does not listen")
+
+
+class Load:
+    """A running lb-load."""
+
+    def __init__(self, processes, build, plan, port, options):
+        argv = [Path(build) / "tests/bench/lb-load", plan, "-t", f"{HOST}:{port}"]
+        for key, value in options.items():
+            argv += [key, value]
+        self.process = processes.start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       text=True)
+        self.hear("ready")
+
+    def hear(self, event):
+        if not select.select([self.process.stdout], [], [], ANSWER_S)[0]:
+            raise NoResult(f"lb-load is not {event} in {ANSWER_S} s")
+        line = self.process.stdout.readline()
+        told = json.loads(line) if line else {"event": "gone"}
+        bad = {key: told.get(key) for key in ("failed", "wrong", "lost", "overrun")
+               if told.get(key)}
+        if bad or told["event"] != event:
+            raise NoResult(f"lb-load {told['event']}: {bad or 'without a reason'}")
+        return told
+
+    def tell(self, command, event):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.hear(event)
+
+    def stop(self):
+        told = self.tell("stop", "stopped")
+        if self.process.wait() != 0:
+            raise NoResult(f"lb-load ended with {self.process.returncode}")
+        return told
+
+
+# ---- the measurement ----------------------------------------------------------------------------
+
+class Measurement:
+    def __init__(self, row, name, build, is_quick, processes, directory):
+        self.row, self.build, self.processes = row, build, processes
+        self.options = {**row.load, **(row.quick if is_quick else {})}
+        self.warm_s, self.run_s = (0.2, 0.5) if is_quick else (1.0, 3.0)
+        self.settle_s = 0.5 if is_quick else 2.0
+        for port in BACKENDS:
+            backend = processes.start([Path(build) / "backends/lb-echo", "-l", f"{HOST}:{port}"])
+            wait_for(port, backend)
+        self.port, self.pids = BACKENDS[0], []
+        if CONTESTANTS[name] is not None:
+            setup = Setup(directory, build, row.threads, PORT, BACKENDS)
+            proxy = processes.start(CONTESTANTS[name](setup))
+            wait_for(PORT, proxy)
+            self.port, self.pids = PORT, settled_family(proxy.pid)
+
+    def load(self, **more):
+        return Load(self.processes, self.build, more.pop("plan", self.row.plan), self.port,
+                    more.pop("options", self.options))
+
+    def run(self):
+        if self.row.key == "fair":
+            return self.fair()
+        return {"hold": self.hold, "echo": self.busy, "open": self.busy,
+                "churn": self.busy}[self.row.plan]()
+
+    def hold(self):
+        """Memory: before and after the connections were opened, and each has been used."""
+        time.sleep(self.settle_s)
+        shrink_slabs()
+        pss_0, slab_0 = pss(self.pids), slab()
+        load = self.load()
+        time.sleep(self.settle_s)
+        pss_1, slab_1 = pss(self.pids), slab()
+        time_0, cpu_0 = time.monotonic(), cpu(self.pids)[0]
+        time.sleep(self.run_s)
+        idle = (cpu(self.pids)[0] - cpu_0) / 1e6 / (time.monotonic() - time_0)
+        load.tell("start", "started")
+        load.stop()  # each echoes another message
+        n = self.options["-c"]
+        return {"user_b": (pss_1 - pss_0) / n, "slab_b": (slab_1 - slab_0) / n,
+                "start_mb": pss_0 / 1e6, "idle_ms": idle}
+
+    def interval(self, load):
+        """What happened in run_s seconds: lb-load's reports and the CPU of both ends."""
+        first, cpu_0 = load.tell("mark", "mark"), cpu(self.pids)
+        time.sleep(self.run_s)
+        last, cpu_1 = load.tell("mark", "mark"), cpu(self.pids)
+        return first, last, [b - a for a, b in zip(cpu_0, cpu_1)]
+
+    def busy(self):
+        """CPU for each message or connection, and the latency."""
+        load = self.load()
+        quota = Quota(self.row.quota) if self.row.quota else None
+        try:
+            if quota:
+                quota.add(self.pids)
+            load.tell("start", "started")
+            time.sleep(self.warm_s)
+            first, last, (ns, user, system) = self.interval(load)
+            load.stop()
+        finally:
+            if quota:
+                self.processes.stop()
+                quota.remove()
+        what = "opened" if self.row.plan == "churn" else "messages"
+        n, seconds = last[what] - first[what], (last["time_ns"] - first["time_ns"]) / 1e9
+        if n == 0:
+            raise NoResult(f"no {what} in {seconds:.1f} s")
+        size = self.options.get("-s", 0) / (1 << 20)
+        return {"cpu_us": ns / 1e3 / n, "user_percent": 100 * user / max(1, user + system),
+                "rate": n / seconds, "cpu_ms_mb": ns / 1e6 / n / size if size else 0,
+                "mb_s": n * size / seconds, "p50_us": last["p50_ns"] / 1e3,
+                "p99_us": last["p99_ns"] / 1e3}
+
+    def fair(self):
+        """The p99 of small messages, alone and then beside a connection in bulk."""
+        small = self.load()
+        small.tell("start", "started")
+        time.sleep(self.warm_s)
+        alone = self.interval(small)[1]["p99_ns"] / 1e3
+        bulk = self.load(plan="echo", options={"-c": 1, "-p": 1, "-s": 1 << 20})
+        bulk.tell("start", "started")
+        time.sleep(self.warm_s)
+        beside = self.interval(small)[1]["p99_ns"] / 1e3
+        echoed = bulk.stop()["messages"]
+        small.stop()
+        if echoed < 2:
+            raise NoResult("the bulk connection stood still")
+        return {"p99_alone_us": alone, "p99_us": beside, "times": beside / max(alone, 1)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("row")
+    parser.add_argument("contestant")
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if os.getpid() != 1:
+        sys.exit("measure.py is run by bench.py, in namespaces of its own")
+    row = next(row for row in ROWS if row.key == args.row)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = NOFILE if hard == resource.RLIM_INFINITY else min(hard, NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with tempfile.TemporaryDirectory(prefix="lb-bench-") as directory, \
+            tempfile.TemporaryFile("w+") as log:
+        os.chmod(directory, 0o755)  # nginx's workers are nobody
+        processes = Processes(log)
+        try:
+            figures = Measurement(row, args.contestant, args.build, args.quick, processes,
+                                  directory).run()
+        except NoResult as error:
+            log.flush()
+            log.seek(0)
+            figures = {"error": str(error), "log": log.read()[-2000:]}
+        finally:
+            processes.stop()
+    print(json.dumps(figures))
+    sys.exit("error" in figures)
+
+
+if __name__ == "__main__":
+    main()
