@@ -117,6 +117,12 @@ static bool is_port_exhaustion(int error)
 	return error == -EADDRNOTAVAIL;
 }
 
+/* It is lb, or its machine, that has run out. */
+static bool is_own_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
 /* A connect failed at once or later. Another source may have ports where this one has none. */
 static void connect_failed(struct session *s, int error)
 {
@@ -131,6 +137,11 @@ static void connect_failed(struct session *s, int error)
 		if (r == 0)
 			return;
 		error = r;
+	}
+	if (is_own_shortage(error)) { /* no other backend would fare better, and none is to blame */
+		session_close_backend(s);
+		reply_error(s, SESS_END_NO_BACKEND, "out of descriptors or memory");
+		return;
 	}
 	if (x->is_connect_late || error == -ETIMEDOUT)
 		try_another(s, SESS_END_CONNECT_TIMEOUT);

@@ -165,7 +165,8 @@ def test_hash_of_the_host(lb, echo, port):
     seen = set()
     for i in range(30):
         spellings = [f"{name}{i}.example.com" for name in ("room", "Room", "ROOM")]
-        spellings += [f"room{i}.EXAMPLE.com.", f"room{i}.example.com:8080", f"Room{i}.example.com.:1"]
+        for rest in ("EXAMPLE.com.", "example.com:8080", "Example.com.:1"):
+            spellings.append(f"room{i}.{rest}")
         (one,) = {of_host(port, s) for s in spellings}
         seen.add(one)
     assert len(seen) == 4

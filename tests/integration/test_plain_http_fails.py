@@ -47,6 +47,28 @@ def recv_until_reset(s):
 # ---- malformed chunks ----------------------------------------------------------------------------
 
 
+def test_a_malformed_chunk_while_the_response_is_awaited(lb, fake, port):
+    """The backend has a part of the request already: the client is answered, and that is not the
+    backend's failure."""
+    has_begun = threading.Event()
+
+    def serve(s):
+        _, rest = recv_head(s)
+        assert rest + recv_exact(s, 6 - len(rest)) == b"1\r\na\r\n"
+        has_begun.set()
+        assert b"smuggled" not in recv_all(s)
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        assert has_begun.wait(20 * SLOW)
+        s.sendall(b"zz\r\nGET /smuggled HTTP/1.1\r\n\r\n")
+        assert status_of(recv_all(s)) == 400
+    proxy.wait_active(0)
+    assert proxy.ends() == {"bad_request": 1}
+    assert proxy.backends()["f"]["failed"] == 0
+
+
 def test_a_malformed_chunk_after_the_response_began(lb, fake, port):
     """No second answer can be given: the client is reset. That is not the backend's failure."""
     got = []

@@ -524,6 +524,28 @@ START_TEST(a_missing_goodbye_is_forgiven)
 }
 END_TEST
 
+/* So is who closes, or resets, where it should say goodbye. */
+START_TEST(an_end_is_goodbye_enough)
+{
+	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
+
+	begin_probes(_i / 2);
+	check_by(&conf);
+	int fd = take_conn();
+	say(fd, answer_of(hear(fd)));
+	hear_close(fd);
+	if (_i % 2 != 0) {
+		close_peer(fd, true);
+	} else {
+		shutdown(fd, SHUT_WR);
+		await_fin(fd);
+	}
+	idle();
+	ck_assert(seen.n_ok == 1 && seen.n_bad == 0 && seen.n_up == 1);
+	end_probes();
+}
+END_TEST
+
 static const struct {
 	const char *name, *answer, *text;
 } refusals[] = {
@@ -1022,6 +1044,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, no_two_keys_are_the_same, 0, n_engines);
 	tcase_add_loop_test(t, a_greeting_is_let_pass, 0, n_engines);
 	tcase_add_loop_test(t, a_missing_goodbye_is_forgiven, 0, n_engines);
+	tcase_add_loop_test(t, an_end_is_goodbye_enough, 0, n_engines * 2);
 	tcase_add_loop_test(t, a_wrong_handshake_is_down, 0, n_engines * N_REFUSALS);
 	tcase_add_loop_test(t, a_silent_backend_is_down, 0, n_engines);
 	tcase_add_loop_test(t, no_socket_is_told, 0, n_engines * 2);
