@@ -94,7 +94,7 @@ def test_a_full_disk_under_the_logs(lb, echo, port, small_disk):
     assert rows_of(access)[1] <= 2, "lines were broken"
     log = small_disk / "lb.log"
     wait_for("a word about what was lost", lambda: "log bytes lost" in log.read_text())
-    assert proxy.ends() == {"completed": 220}
+    wait_for("every end", lambda: proxy.ends() == {"completed": 220})
 
 
 def test_a_slow_disk_under_the_access_log(lb, echo, port, tmp_path):
