@@ -17,7 +17,7 @@
  * A turn of the loop:
  *   1. free buffers go to the engine's ring; receives that waited for one are armed again, in order
  *   2. the engine submits everything started since, and waits (not beyond the next timer)
- *   3. the clock is read, once
+ *   3. the clock is read, once (where it has jumped, as after a sleep, the engine looks again)
  *   4. each completion is given to the handler of its tag's class
  *   5. timers that are due fire
  *   6. the turn-end hook runs (the dead are buried there)
