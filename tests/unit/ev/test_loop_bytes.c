@@ -2,6 +2,8 @@
 
 /* The loop's contract (ev/loop.h): receives, sends and buffers. Both engines keep it. */
 
+#include <stdio.h>
+
 #include "looped.h"
 
 /* ---- receive --------------------------------------------------------------------------------- */
@@ -525,6 +527,49 @@ START_TEST(echoes_message_by_message)
 }
 END_TEST
 
+/*
+ * More is started in one turn than a submission queue holds: it is handed over in between, and the
+ * pieces of two sends are not taken for each other's wherever that falls.
+ */
+START_TEST(sends_are_not_mixed_when_the_queue_is_full)
+{
+	enum { N = 4, QUEUE = 1024 };
+	static const char *const halves[N][2] = {
+		{ "aa", "AA" }, { "bb", "BB" }, { "cc", "CC" }, { "dd", "DD" }
+	};
+	int fds[N][2];
+
+	begin(_i);
+	for (int i = 0; i < N; i++)
+		tcp_pair(fds[i]);
+	for (int n_before = QUEUE - N - 1; n_before <= QUEUE + 1; n_before++) {
+		/* Cancelling what is not in flight does nothing, but takes an entry. */
+		for (int i = 0; i < n_before; i++)
+			loop_cancel(loop, fds[0][0], tag(N_OPS - 1));
+		for (unsigned i = 0; i < N; i++) {
+			struct iovec iov[2];
+			for (int k = 0; k < 2; k++)
+				iov[k] =
+					(struct iovec){ .iov_base = (void *)(uintptr_t)halves[i][k],
+							.iov_len = 2 };
+			ops[i].n = 0;
+			loop_send(loop, fds[i][0], iov, 2, false, tag(i));
+		}
+		UNTIL(ops[0].n == 1 && ops[1].n == 1 && ops[2].n == 1 && ops[3].n == 1);
+		for (int i = 0; i < N; i++) {
+			char got[5] = "", want[5];
+			ck_assert_int_eq(ops[i].res, 4);
+			ck_assert_int_eq(recv(fds[i][1], got, 4, MSG_WAITALL), 4);
+			(void)snprintf(want, sizeof(want), "%s%s", halves[i][0], halves[i][1]);
+			ck_assert_str_eq(got, want);
+		}
+	}
+	for (int i = 0; i < N; i++)
+		close_pair(fds[i]);
+	end();
+}
+END_TEST
+
 static void add(TCase *t)
 {
 	int n_caps = (int)ARRAY_SIZE(caps) * n_engines;
@@ -537,6 +582,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, bulk_leaves_others_their_turn, 0, n_engines);
 	tcase_add_loop_test(t, receives_wait_for_buffers_in_order, 0, n_engines);
 	tcase_add_loop_test(t, sends_to_a_slow_reader, 0, n_sends);
+	tcase_add_loop_test(t, sends_are_not_mixed_when_the_queue_is_full, 0, n_engines);
 	tcase_add_loop_test(t, waiting_send_is_cancelled, 0, n_engines);
 	tcase_add_loop_test(t, send_to_who_is_gone_is_an_error, 0, n_engines);
 	tcase_add_loop_test(t, waiting_send_hears_of_a_reset, 0, n_engines);
