@@ -38,6 +38,9 @@ WRAP = os.environ.get("LB_WRAP", "").split()
 # Sanitizer builds and valgrind are slower; every wait of a test is multiplied by this.
 SLOW = float(os.environ.get("LB_SLOW", "1"))
 
+# Each page of memory has several of ThreadSanitizer's own beside it.
+SHADOWED = b"__tsan_init" in LB.read_bytes() if LB.exists() else False
+
 BAD_WORDS = (
     "AddressSanitizer",
     "LeakSanitizer",
