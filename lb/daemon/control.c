@@ -25,6 +25,7 @@
 #include "daemon/report.h"
 #include "ev/signals.h"
 #include "net/sock.h"
+#include "proto/accept_key.h"
 #include "proxy/order.h"
 
 /* How often a stop looks whether the connections have ended, and the fleet is tidied. */
@@ -109,6 +110,11 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	c->conf = conf_ref(conf);
 	c->n_workers = n_workers_of(conf);
 	c->max_fds = privs_raise_nofile();
+	if (accept_key_check() < 0) {
+		(void)err_add(e, -ENOTSUP,
+			      "libcrypto gives no SHA-1, which WebSockets need (RFC 6455, 1.3)");
+		return EXIT_BIND;
+	}
 	int r = open_logger(c, e);
 	if (r == 0)
 		r = choose_engine(c, &engine, e);

@@ -4,7 +4,7 @@
  * own free list, and chunks with free buffers are in a list, the one last given to first: what is
  * hot is used again. Chunks are mapped and unmapped between turns only: buf_reserve() gives back
  * those that are empty once the peak that needed them is forgotten, buf_trim() all of them when the
- * loop has nothing to do (one spare is kept per class).
+ * loop has nothing to do (one spare is kept per class: the address space, not the pages).
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
@@ -41,6 +41,7 @@ struct buf_chunk {
 	uint8_t *mem;     /* mapped */
 	struct buf *free;
 	uint32_t n_free, n;
+	bool is_cold; /* empty, and without pages: nobody has written to it */
 	struct buf bufs[];
 };
 
@@ -48,6 +49,7 @@ struct buf_class_pool {
 	struct list partial;
 	uint32_t n_free;  /* over all chunks */
 	uint32_t n_empty; /* chunks with nothing lent */
+	uint32_t n_warm;  /* of those, with pages */
 	uint32_t n_lent;
 	uint32_t peak; /* of n_lent, forgotten by 1/64 a reserve: a guess, never tuned */
 };
@@ -77,6 +79,7 @@ static void chunk_unmap(struct buf_pool *p, enum buf_class class, struct buf_chu
 	list_del(&c->link);
 	p->class[class].n_free -= c->n;
 	p->class[class].n_empty--;
+	p->class[class].n_warm -= !c->is_cold;
 	p->held_bytes -= bytes;
 	ASAN_UNPOISON_MEMORY_REGION(c->mem, bytes);
 	(void)munmap(c->mem, bytes);
@@ -110,6 +113,7 @@ static int chunk_map(struct buf_pool *p, enum buf_class class)
 	}
 	c->mem = mem;
 	c->n = c->n_free = n;
+	c->is_cold = true;
 	for (uint32_t i = n; i-- > 0;) {
 		struct buf *b = &c->bufs[i];
 		b->data = c->mem + (size_t)i * classes[class].bytes;
@@ -151,9 +155,18 @@ static void trim(struct buf_pool *p, enum buf_class class, uint32_t n)
 bool buf_has_spare(const struct buf_pool *p)
 {
 	for (int class = 0; class < BUF_N_CLASSES; class ++)
-		if (p->class[class].n_empty > 1)
+		if (p->class[class].n_empty > 1 || p->class[class].n_warm > 0)
 			return true;
 	return false;
+}
+
+/* Gives the pages of an empty chunk back. */
+static void chunk_cool(struct buf_pool *p, enum buf_class class, struct buf_chunk *c)
+{
+	LB_ASSERT(c->n_free == c->n && !c->is_cold);
+	(void)madvise(c->mem, (size_t)classes[class].bytes * c->n, MADV_DONTNEED);
+	c->is_cold = true;
+	p->class[class].n_warm--;
 }
 
 void buf_trim(struct buf_pool *p)
@@ -166,12 +179,16 @@ void buf_trim(struct buf_pool *p)
 		list_for_each(it, &cp->partial)
 		{
 			struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
-			if (cp->n_empty < 2 || n == TRIM_CHUNKS)
+			if (n == TRIM_CHUNKS)
 				break;
 			if (c->n_free < c->n)
 				continue;
-			chunk_unmap(p, class, c);
-			n++;
+			if (cp->n_empty > 1) {
+				chunk_unmap(p, class, c);
+				n++;
+			} else if (!c->is_cold) {
+				chunk_cool(p, class, c);
+			}
 		}
 	}
 }
@@ -213,8 +230,11 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class class)
 	struct buf_chunk *c = list_entry(cp->partial.next, struct buf_chunk, link);
 	struct buf *b = c->free;
 	c->free = b->next;
-	if (c->n_free == c->n)
+	if (c->n_free == c->n) {
 		cp->n_empty--;
+		cp->n_warm -= !c->is_cold;
+		c->is_cold = false;
+	}
 	if (--c->n_free == 0)
 		list_del(&c->link);
 	cp->n_free--;
@@ -245,8 +265,16 @@ void buf_put(struct buf_pool *p, struct buf *b)
 	cp->n_lent--;
 	if (c->n_free++ == 0)
 		list_add_head(&cp->partial, &c->link);
-	if (c->n_free == c->n)
+	if (c->n_free == c->n) {
 		cp->n_empty++;
+		cp->n_warm++;
+	}
+}
+
+void buf_cool(struct buf *b)
+{
+	LB_ASSERT(b->class != BUF_HEAD); /* these share pages */
+	(void)madvise(b->data, b->cap, MADV_DONTNEED);
 }
 
 bool buf_is_available(const struct buf_pool *p, enum buf_class class)

@@ -64,11 +64,17 @@ struct buf_pool *buf_pool_free(struct buf_pool *p);
  */
 int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n);
 
-/* Whether more chunks are empty than are kept. */
+/* Whether free buffers hold memory that buf_trim() would give back. */
 bool buf_has_spare(const struct buf_pool *p);
 
-/* Gives some of them back: for a loop that is idle, between turns. */
+/* Gives some of it back: for a loop that is idle, between turns. */
 void buf_trim(struct buf_pool *p);
+
+/*
+ * Gives the pages of a lent buffer back, whose bytes nobody wants; whoever writes to it gets new
+ * ones. Not of class BUF_HEAD.
+ */
+void buf_cool(struct buf *b);
 
 /* An empty buffer with one reference, or NULL when none is reserved. Hot. */
 struct buf *buf_get(struct buf_pool *p, enum buf_class class);

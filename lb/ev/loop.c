@@ -95,6 +95,12 @@ void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
 	l->turn_arg = arg;
 }
 
+void loop_set_idle(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	l->on_idle = fn;
+	l->idle_arg = arg;
+}
+
 void loop_tick(struct loop *l)
 {
 	l->now_ns = l->ops->clock_ns(l);
@@ -151,33 +157,42 @@ static void run_posted(struct loop *l)
 	}
 }
 
-/* Buffers that are laid out for the kernel count: at the ceiling they may be all there are. */
-static bool has_buf(const struct loop *l, enum buf_class class)
+/* How many receives armed now would find a buffer. */
+static uint32_t n_bufs(const struct loop *l, enum buf_class class)
 {
-	return l->ops->has_buf != NULL ? l->ops->has_buf(l, class)
-				       : buf_is_available(l->bufs, class);
+	if (l->ops->n_bufs != NULL)
+		return l->ops->n_bufs(l, class);
+	return buf_is_available(l->bufs, class) ? UINT32_MAX : 0;
 }
 
-/* Arms the receives that waited for a buffer, in the order of each class, as far as there are some.
+/*
+ * Arms the receives that waited for a buffer, in the order of each class: no more than find one, or
+ * the rest would be refused again, in every turn. Whether some were armed while others wait on.
  */
-static void run_waits(struct loop *l)
+static bool run_waits(struct loop *l)
 {
-	bool is_out[BUF_N_CLASSES] = { false };
+	bool is_known[BUF_N_CLASSES] = { false };
+	uint32_t n_left[BUF_N_CLASSES];
 	size_t n_kept = 0;
 
 	for (size_t i = 0; i < l->n_waits; i++) {
 		struct recv_wait w = l->waits[i];
 
-		if (!is_out[w.class]) {
+		if (!is_known[w.class]) {
 			(void)buf_reserve(l->bufs, w.class, 1);
-			is_out[w.class] = !has_buf(l, w.class);
+			n_left[w.class] = n_bufs(l, w.class);
+			is_known[w.class] = true;
 		}
-		if (is_out[w.class])
+		if (n_left[w.class] == 0) {
 			l->waits[n_kept++] = w;
-		else
-			l->ops->recv(l, w.fd, w.cap, w.class, w.tag);
+			continue;
+		}
+		n_left[w.class]--;
+		l->ops->recv(l, w.fd, w.cap, w.class, w.tag);
 	}
+	bool is_torn = n_kept > 0 && n_kept < l->n_waits;
 	l->n_waits = n_kept;
+	return is_torn;
 }
 
 /* After a peak: how long until its buffers go back if nothing happens, and between two parts. */
@@ -188,20 +203,38 @@ static uint64_t trim_wait_ms(const struct loop *l)
 	return quiet_ms < TRIM_IDLE_MS ? TRIM_IDLE_MS - quiet_ms : TRIM_AGAIN_MS;
 }
 
+static bool has_spare(const struct loop *l)
+{
+	return buf_has_spare(l->bufs) || (l->ops->has_spare != NULL && l->ops->has_spare(l));
+}
+
+static void trim(struct loop *l)
+{
+	if (l->n_waits == 0) {
+		free(l->waits);
+		l->waits = NULL;
+		l->waits_cap = 0;
+	}
+	if (l->on_idle != NULL)
+		l->on_idle(l->idle_arg);
+	if (l->ops->trim != NULL)
+		l->ops->trim(l);
+	buf_trim(l->bufs);
+}
+
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
 {
 	/* Fewer than asked for is no error here: receives then wait (above). */
 	(void)buf_reserve(l->bufs, BUF_SMALL, TURN_BUFS);
 	l->ops->refill(l);
-	if (l->n_waits > 0)
-		run_waits(l);
+	bool is_behind = l->n_waits > 0 && run_waits(l);
 
 	uint64_t wait_ms = timer_wheel_wait_ms(&l->timers);
 	if (wait_ms > max_wait_ms)
 		wait_ms = max_wait_ms;
-	if (buf_has_spare(l->bufs) && wait_ms > trim_wait_ms(l))
+	if (has_spare(l) && wait_ms > trim_wait_ms(l))
 		wait_ms = trim_wait_ms(l);
-	if (l->n_posted > 0 || l->should_stop)
+	if (l->n_posted > 0 || l->should_stop || is_behind)
 		wait_ms = 0;
 
 	size_t n_posted = l->n_posted;
@@ -215,8 +248,8 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 		run_posted(l);
 	if (l->n_dispatched != n_before)
 		l->active_ms = loop_now_ms(l);
-	else if (buf_has_spare(l->bufs) && loop_now_ms(l) - l->active_ms >= TRIM_IDLE_MS)
-		buf_trim(l->bufs);
+	else if (has_spare(l) && loop_now_ms(l) - l->active_ms >= TRIM_IDLE_MS)
+		trim(l);
 	timer_wheel_advance(&l->timers, loop_now_ms(l));
 	if (l->on_turn_end != NULL)
 		l->on_turn_end(l->turn_arg);
@@ -256,7 +289,7 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_ta
 	LB_ASSERT(cap > 0);
 	if (class != BUF_SMALL)
 		(void)buf_reserve(l->bufs, class, 1);
-	if (l->n_waits == 0 && has_buf(l, class)) {
+	if (l->n_waits == 0 && n_bufs(l, class) > 0) {
 		l->ops->recv(l, fd, cap, class, tag);
 		return;
 	}

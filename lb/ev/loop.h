@@ -113,6 +113,8 @@ struct loop {
 	} handler[LOOP_N_CLASSES];
 	void (*on_turn_end)(void *arg);
 	void *turn_arg;
+	void (*on_idle)(void *arg);
+	void *idle_arg;
 
 	/* private to loop.c: completions made without the kernel, receives that wait for a buffer
 	 */
@@ -146,6 +148,9 @@ void loop_set_handler(struct loop *l, unsigned class, loop_fn fn, void *arg);
 
 /* Called at the end of each turn. */
 void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* Called when a loop that has been busy has had nothing to do for a second: memory may go back. */
+void loop_set_idle(struct loop *l, void (*fn)(void *arg), void *arg);
 
 /* Turns until loop_stop(). Returns 0, or a negative errno when the engine itself failed. */
 int loop_run(struct loop *l);

@@ -19,8 +19,18 @@ struct loop_ops {
 	/* Lays free buffers out for the kernel (a no-op where the engine takes them itself). */
 	void (*refill)(struct loop *l);
 
-	/* Whether a receive armed now would find a buffer. NULL: whether the pool has one. */
-	bool (*has_buf)(const struct loop *l, enum buf_class class);
+	/*
+	 * Whether what is laid out holds memory that an idle loop does without, and giving that
+	 * back. NULL: nothing is laid out.
+	 */
+	bool (*has_spare)(const struct loop *l);
+	void (*trim)(struct loop *l);
+
+	/*
+	 * How many receives armed now would find a buffer. NULL: they take one when bytes are
+	 * there, as long as the pool has some.
+	 */
+	uint32_t (*n_bufs)(const struct loop *l, enum buf_class class);
 
 	/*
 	 * Submits, waits for at most `wait_ms` (0: not at all, UINT64_MAX: for ever), calls

@@ -21,12 +21,18 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define SQ_ENTRIES 1024 /* a turn that starts more submits early */
 #define CQ_ENTRIES 8192
 #define DEFAULT_SMALL_BUFS 256
 #define LARGE_BUFS 8
+/* Of a ring's entries a part is laid out, as long as a turn takes fewer than half of it: one of
+ * LEAST_PART, but LEAST_LAID. Guesses. */
+#define LEAST_PART 8
+#define LEAST_LAID 4
+#define QUIET_TURNS 1024 /* that took next to nothing, until it is halved; a guess */
 /* A completion names a buffer but not its ring: ids of large buffers carry this bit. */
 #define BID_LARGE 0x8000u
 /* What struct io_uring_sqe calls optlen since Linux 6.17: a cap over all a multishot receives. */
@@ -42,6 +48,10 @@ struct buf_ring {
 	struct buf **slot;              /* owns: by buffer id; the ring's reference, or NULL */
 	uint16_t *vacant;               /* owns: ids whose slot is NULL */
 	uint32_t n_vacant, n_entries;
+	uint32_t n_wanted; /* to be laid out: follows what a turn takes */
+	uint32_t n_laid;   /* after the last refill */
+	uint32_t n_quiet;  /* turns since that took more than next to nothing */
+	bool is_warm;      /* something was received since the last trim */
 };
 
 struct uring {
@@ -227,6 +237,18 @@ static void uring_close(struct loop *l, int fd)
 
 /* ---- buffer rings ---------------------------------------------------------------------------- */
 
+static uint32_t buf_ring_laid(const struct buf_ring *b)
+{
+	return b->n_entries - b->n_vacant;
+}
+
+static uint32_t buf_ring_least(const struct buf_ring *b)
+{
+	uint32_t n = b->n_entries / LEAST_PART;
+
+	return n > LEAST_LAID ? n : LEAST_LAID < b->n_entries ? LEAST_LAID : b->n_entries;
+}
+
 static int buf_ring_open(struct uring *u, enum buf_class class)
 {
 	struct buf_ring *b = &u->bufs[class];
@@ -251,9 +273,29 @@ static int buf_ring_open(struct uring *u, enum buf_class class)
 	}
 	b->ring = mem;
 	io_uring_buf_ring_init(b->ring);
+	b->n_wanted = buf_ring_least(b);
 	for (uint32_t i = 0; i < b->n_entries; i++)
 		b->vacant[b->n_vacant++] = (uint16_t)(b->n_entries - 1 - i);
 	return 0;
+}
+
+/*
+ * The kernel takes the buffers in turn, so whatever is laid out is memory in use and lines in the
+ * cache, however little is received: no more is laid out than busy turns need.
+ */
+static void buf_ring_adapt(struct buf_ring *b)
+{
+	uint32_t n_taken = b->n_laid - buf_ring_laid(b);
+
+	if (n_taken * 2 > b->n_wanted && b->n_wanted < b->n_entries)
+		b->n_wanted *= 2;
+	if (n_taken * 8 > b->n_wanted) {
+		b->n_quiet = 0;
+	} else if (++b->n_quiet == QUIET_TURNS) {
+		b->n_quiet = 0;
+		if (b->n_wanted > buf_ring_least(b))
+			b->n_wanted /= 2;
+	}
 }
 
 /* Lays free buffers into vacant slots; more are reserved from the pool where it has too few. */
@@ -264,10 +306,10 @@ static void buf_ring_refill(struct uring *u, enum buf_class class)
 	int mask = io_uring_buf_ring_mask(b->n_entries);
 	int n = 0;
 
-	if (b->n_vacant == 0)
-		return;
-	(void)buf_reserve(u->loop.bufs, class, b->n_vacant);
-	while (b->n_vacant > 0) {
+	buf_ring_adapt(b);
+	if (buf_ring_laid(b) < b->n_wanted)
+		(void)buf_reserve(u->loop.bufs, class, b->n_wanted - buf_ring_laid(b));
+	while (buf_ring_laid(b) < b->n_wanted) {
 		struct buf *buf = buf_get(u->loop.bufs, class);
 		if (buf == NULL)
 			break;
@@ -278,6 +320,7 @@ static void buf_ring_refill(struct uring *u, enum buf_class class)
 	}
 	if (n > 0)
 		io_uring_buf_ring_advance(b->ring, n);
+	b->n_laid = buf_ring_laid(b);
 }
 
 static struct buf *buf_ring_take(struct uring *u, unsigned bid, uint32_t len)
@@ -289,6 +332,7 @@ static struct buf *buf_ring_take(struct uring *u, unsigned bid, uint32_t len)
 	struct buf *buf = b->slot[bid];
 	b->slot[bid] = NULL;
 	b->vacant[b->n_vacant++] = (uint16_t)bid;
+	b->is_warm = true;
 	buf->off = 0;
 	buf->len = len;
 	return buf;
@@ -318,11 +362,38 @@ static void uring_refill(struct loop *l)
 			buf_ring_refill(u, class);
 }
 
-static bool uring_has_buf(const struct loop *l, enum buf_class class)
+static bool uring_has_spare(const struct loop *l)
+{
+	const struct uring *u = (const struct uring *)l;
+
+	return u->bufs[BUF_SMALL].is_warm || u->bufs[BUF_LARGE].is_warm;
+}
+
+static void uring_trim(struct loop *l)
+{
+	struct uring *u = uring_of(l);
+
+	for (int class = 0; class < BUF_N_CLASSES; class ++) {
+		struct buf_ring *b = &u->bufs[class];
+		if (!b->is_warm)
+			continue;
+		for (uint32_t i = 0; i < b->n_entries; i++)
+			if (b->slot[i] != NULL)
+				buf_cool(b->slot[i]);
+		b->n_wanted = buf_ring_least(b);
+		b->is_warm = false;
+	}
+	if (u->scratch_used == 0)
+		(void)madvise(u->scratch, SCRATCH_BYTES, MADV_DONTNEED);
+}
+
+static uint32_t uring_n_bufs(const struct loop *l, enum buf_class class)
 {
 	const struct buf_ring *b = &((const struct uring *)l)->bufs[class];
 
-	return (b->ring != NULL && b->n_vacant < b->n_entries) || buf_is_available(l->bufs, class);
+	if (b->ring != NULL)
+		return buf_ring_laid(b);
+	return buf_is_available(l->bufs, class) ? buf_ring_least(b) : 0;
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */
@@ -400,7 +471,9 @@ static const struct loop_ops uring_ops = {
 	.name = "io_uring",
 	.free = uring_free,
 	.refill = uring_refill,
-	.has_buf = uring_has_buf,
+	.has_spare = uring_has_spare,
+	.trim = uring_trim,
+	.n_bufs = uring_n_bufs,
 	.wait = uring_wait,
 	.clock_ns = sys_clock_ns,
 	.wall_ns = sys_wall_ns,
@@ -500,7 +573,7 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 
 	u->bufs[BUF_SMALL].n_entries = o->n_ring_bufs ? o->n_ring_bufs : DEFAULT_SMALL_BUFS;
 	u->bufs[BUF_LARGE].n_entries = LARGE_BUFS;
-	u->scratch = malloc(SCRATCH_BYTES);
+	u->scratch = aligned_alloc(4096, SCRATCH_BYTES); /* pages of its own, to be given back */
 	r = u->scratch == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
 	if (r == 0)
 		r = buf_ring_open(u, BUF_SMALL);

@@ -30,6 +30,16 @@ int accept_key(const char key[ACCEPT_KEY_NONCE_LEN], char out[ACCEPT_KEY_TEXT])
 	return 0;
 }
 
+int accept_key_check(void)
+{
+	char out[ACCEPT_KEY_TEXT];
+
+	/* The example of RFC 6455, 1.3. */
+	if (accept_key("dGhlIHNhbXBsZSBub25jZQ==", out) < 0)
+		return -ENOTSUP;
+	return strcmp(out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == 0 ? 0 : -ENOTSUP;
+}
+
 void accept_key_encode_nonce(const uint8_t nonce[16], char out[ACCEPT_KEY_NONCE_TEXT])
 {
 	(void)EVP_EncodeBlock((unsigned char *)out, nonce, 16);

@@ -24,5 +24,8 @@
  */
 int accept_key(const char key[ACCEPT_KEY_NONCE_LEN], char out[ACCEPT_KEY_TEXT]) LB_MUST_CHECK;
 
+/* Whether libcrypto does it at all (it may lack SHA-1 by policy): 0, or -ENOTSUP. Any thread. */
+int accept_key_check(void) LB_MUST_CHECK;
+
 /* A client's Sec-WebSocket-Key from its 16 random bytes: 24 characters and a NUL. */
 void accept_key_encode_nonce(const uint8_t nonce[16], char out[ACCEPT_KEY_NONCE_TEXT]);

@@ -33,6 +33,7 @@
 #define SEND_AGAIN_MS 5
 
 static void on_turn_end(void *arg);
+static void on_idle(void *arg);
 static void on_retry(struct timer *t, void *arg);
 static void on_walk(struct timer *t, void *arg);
 static void on_send_again(struct timer *t, void *arg);
@@ -77,6 +78,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	loop_set_handler(w->loop, CLASS_SESSION, session_on_completion, w);
 	loop_set_handler(w->loop, CLASS_LISTEN, listen_socket_on_completion, w);
 	loop_set_turn_end(w->loop, on_turn_end, w);
+	loop_set_idle(w->loop, on_idle, w);
 	*ret = w;
 	return 0;
 }
@@ -247,6 +249,14 @@ uint64_t worker_next_id(struct worker *w)
 }
 
 /* ---- the end of a turn ----------------------------------------------------------------------- */
+
+static void on_idle(void *arg)
+{
+	struct worker *w = arg;
+
+	slab_trim(w->sessions);
+	slab_trim(w->exchanges);
+}
 
 static void on_turn_end(void *arg)
 {

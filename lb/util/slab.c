@@ -233,12 +233,12 @@ static void chunk_drop(struct slab *s, struct place *pl, uint32_t number)
 	s->n_empty--;
 }
 
-/* Whether an empty chunk may go: another one is the spare, and what was promised stays. */
+/* Whether an empty chunk may go: what was promised stays. */
 static bool is_chunk_surplus(const struct slab *s)
 {
 	uint64_t left = (uint64_t)(s->n_chunks - 1) * s->per_chunk;
 
-	return s->n_empty > 1 && left >= (uint64_t)s->n_used + s->n_promised;
+	return left >= (uint64_t)s->n_used + s->n_promised;
 }
 
 static char *object_at(const struct slab *s, const struct place *pl, size_t i)
@@ -383,9 +383,16 @@ void slab_put(struct slab *s, void *obj)
 	s->n_used--;
 	if (pl->n_used == 0) {
 		s->n_empty++;
-		if (is_chunk_surplus(s))
+		if (s->n_empty > 1 && is_chunk_surplus(s)) /* one is the spare */
 			chunk_drop(s, pl, number);
 	}
+}
+
+void slab_trim(struct slab *s)
+{
+	for (uint32_t i = 0; i < s->n_seen && s->n_empty > 0 && is_chunk_surplus(s); i++)
+		if (s->place[i].chunk != NULL && s->place[i].n_used == 0)
+			chunk_drop(s, &s->place[i], i);
 }
 
 slab_handle slab_handle_of(const struct slab *s, const void *obj)

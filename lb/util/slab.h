@@ -53,6 +53,9 @@ void *slab_get(struct slab *s);
 /* Gives `obj` back; every handle of it is stale from now on. May free an empty chunk. */
 void slab_put(struct slab *s, void *obj);
 
+/* Frees the empty chunks that put keeps, but for what was reserved. For when nothing happens. */
+void slab_trim(struct slab *s);
+
 slab_handle slab_handle_of(const struct slab *s, const void *obj);
 
 /* The object, or NULL if it was put since. */

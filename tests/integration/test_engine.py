@@ -104,3 +104,17 @@ def test_auto_prefers_io_uring(lb, echo, port):
     proxy = lb(http_conf(port, echo(1)))
     assert proxy.stats()["engine"] == "io_uring"
     assert "falls back" not in proxy.stderr()
+
+
+def test_a_libcrypto_without_sha1_is_told_at_once(lb, echo, port, tmp_path, monkeypatch):
+    """As a policy (FIPS) may have it; not by the first client's handshake."""
+    policy = tmp_path / "openssl.cnf"
+    policy.write_text(
+        "openssl_conf = init\n[init]\nproviders = some\n[some]\nbase = it\n[it]\nactivate = 1\n"
+    )
+    monkeypatch.setenv("OPENSSL_CONF", str(policy))
+    proxy = lb(http_conf(port, echo(1)), ready=False)
+    assert proxy.wait() == 3
+    proxy.was_stopped = True
+    (line,) = proxy.stderr().splitlines()
+    assert "libcrypto gives no SHA-1" in line

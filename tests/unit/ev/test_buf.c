@@ -2,6 +2,7 @@
 #include <check.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "ev/buf.h"
 
@@ -192,6 +193,49 @@ START_TEST(an_idle_loop_gives_memory_back)
 }
 END_TEST
 
+/* Pages of `n` bytes that the kernel has for us. */
+static size_t n_resident(void *p, size_t n)
+{
+	unsigned char is_there[64];
+	size_t pages = n / 4096, sum = 0;
+
+	ck_assert_uint_le(pages, sizeof(is_there));
+	ck_assert_int_eq(mincore(p, n, is_there), 0);
+	for (size_t i = 0; i < pages; i++)
+		sum += is_there[i] & 1;
+	return sum;
+}
+
+/* The spare keeps its addresses, not its pages; nor does a lent buffer that nobody reads. */
+START_TEST(what_is_spare_has_no_pages)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+
+	ck_assert_int_eq(buf_reserve(p, BUF_LARGE, 2), 0);
+	struct buf *a = buf_get(p, BUF_LARGE), *b = buf_get(p, BUF_LARGE);
+	uint8_t *at = a->data;
+	memset(a->data, 1, a->cap);
+	memset(b->data, 2, b->cap);
+	ck_assert_uint_eq(n_resident(b->data, b->cap), b->cap / 4096);
+	buf_cool(b);
+	ck_assert_uint_eq(n_resident(b->data, b->cap), 0);
+	b->data[0] = 3; /* it may still be written to */
+	buf_trim(p);
+	ck_assert_int_eq(a->data[0], 1);
+	buf_put(p, a);
+	buf_put(p, b);
+	ck_assert(buf_has_spare(p));
+	buf_trim(p);
+	ck_assert(!buf_has_spare(p));
+	ck_assert_uint_eq(n_resident(at, BUF_LARGE_BYTES), 0);
+	ck_assert_ptr_nonnull(a = buf_get(p, BUF_LARGE));
+	a->data[0] = 4;
+	buf_put(p, a);
+	ck_assert(buf_has_spare(p));
+	buf_pool_free(p);
+}
+END_TEST
+
 /* A load that swings from turn to turn makes no system call. */
 START_TEST(swings_keep_their_memory)
 {
@@ -254,6 +298,7 @@ int main(void)
 	tcase_add_test(t, memory_comes_back_after_a_peak);
 	tcase_add_test(t, swings_keep_their_memory);
 	tcase_add_test(t, an_idle_loop_gives_memory_back);
+	tcase_add_test(t, what_is_spare_has_no_pages);
 	tcase_add_test(t, nth_get_fails_on_demand);
 	tcase_add_test(t, null_may_be_freed);
 	suite_add_tcase(s, t);

