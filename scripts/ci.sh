@@ -78,7 +78,7 @@ check_headers() {
 }
 
 check_shell() {
-	shellcheck scripts/deps scripts/test scripts/demo scripts/sim scripts/fuzz scripts/soak scripts/bench scripts/ci.sh \
+	shellcheck scripts/deps scripts/test scripts/demo scripts/sim scripts/fuzz scripts/soak scripts/bench scripts/million scripts/ci.sh \
 		scripts/check-layers scripts/check-hot .ci/run
 }
 

@@ -115,15 +115,19 @@ static void start(struct crew *w)
 	}
 }
 
-static void stop(struct crew *w)
+static void send_all(struct crew *w)
 {
-	w->is_stopping = true;
-	if (w->conf->plan != PLAN_HOLD)
-		return;
 	for (uint32_t i = 0; i < w->n_clients; i++) {
 		if (w->clients[i].phase == CLIENT_OPEN)
 			(void)client_send(w, &w->clients[i], load_now_ns());
 	}
+}
+
+static void stop(struct crew *w)
+{
+	w->is_stopping = true;
+	if (w->conf->plan == PLAN_HOLD)
+		send_all(w);
 }
 
 /* Sends what is due in an open loop. */
@@ -148,6 +152,8 @@ static void on_control(struct crew *w)
 		_exit(1); /* the parent is gone */
 	if (command == 's')
 		start(w);
+	else if (command == 'a')
+		send_all(w);
 	else
 		stop(w);
 }
@@ -221,7 +227,8 @@ void crew_run(struct crew *w)
 		if (is_pacing && !w->is_stopping)
 			send_due(w);
 		if (w->is_stopping && deadline == UINT64_MAX)
-			deadline = load_now_ns() + LOAD_GRACE_NS;
+			deadline = load_now_ns() + LOAD_GRACE_NS +
+				   (uint64_t)w->conf->n_conns * LOAD_GRACE_CONN_NS;
 		if (load_now_ns() >= deadline)
 			break;
 	}

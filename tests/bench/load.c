@@ -5,6 +5,7 @@
  *   (at once)  "ready" when every connection is open and has echoed a message
  *   start      begin with the plan; answered by "started"
  *   mark       totals so far, and the latencies since the last mark
+ *   again      with plan hold: every connection echoes another message; answered by "again"
  *   stop       wait for what is under way, then the totals; the exit status is 1 if any connection
  *              failed or any message was wrong, lost or late to be sent
  *
@@ -26,6 +27,7 @@
 
 #define CREWS_MAX 64u
 #define READY_NS (120ull * 1000 * 1000 * 1000)
+#define READY_CONN_NS (1000u * 1000) /* and for each connection so much more */
 #define POLL_US 2000u
 
 struct load {
@@ -74,11 +76,11 @@ static void report(struct load *l, const char *event)
 	}
 	printf("{\"event\":\"%s\",\"time_ns\":%ju,\"messages\":%ju,\"opened\":%ju,\"ready\":%ju,"
 	       "\"failed\":%ju,\"wrong\":%ju,\"lost\":%ju,\"overrun\":%ju,"
-	       "\"p50_ns\":%ju,\"p99_ns\":%ju}\n",
+	       "\"p50_ns\":%ju,\"p99_ns\":%ju,\"max_ns\":%ju}\n",
 	       event, (uintmax_t)load_now_ns(), (uintmax_t)t.messages, (uintmax_t)t.opened,
 	       (uintmax_t)t.ready, (uintmax_t)t.failed, (uintmax_t)t.wrong, (uintmax_t)t.lost,
 	       (uintmax_t)t.overrun, (uintmax_t)hist_part(since, 0.5),
-	       (uintmax_t)hist_part(since, 0.99));
+	       (uintmax_t)hist_part(since, 0.99), (uintmax_t)hist_part(since, 1));
 	(void)fflush(stdout);
 }
 
@@ -132,22 +134,38 @@ static void tell(const struct load *l, char command)
 	}
 }
 
-/* False when a connection failed or it takes too long. */
-static bool wait_until_ready(const struct load *l)
+static uint64_t n_ready(const struct total *t)
 {
-	uint64_t deadline = load_now_ns() + READY_NS;
+	return t->ready;
+}
 
-	if (l->conf.plan == PLAN_CHURN)
-		return true;
+static uint64_t n_messages(const struct total *t)
+{
+	return t->messages;
+}
+
+/* Waits until `count` is `n`. False when a connection failed or it takes too long. */
+static bool wait_until(const struct load *l, uint64_t (*count)(const struct total *), uint64_t n)
+{
+	uint64_t deadline = load_now_ns() + READY_NS + (uint64_t)l->conf.n_conns * READY_CONN_NS;
+
 	for (;;) {
 		struct total t = total_of(l);
 
 		if (t.failed > 0 || load_now_ns() > deadline)
 			return false;
-		if (t.ready == l->conf.n_conns)
+		if (count(&t) == n)
 			return true;
 		usleep(POLL_US);
 	}
+}
+
+static bool echo_again(const struct load *l)
+{
+	struct total t = total_of(l);
+
+	tell(l, 'a');
+	return wait_until(l, n_messages, t.messages + l->conf.n_conns);
 }
 
 /* Waits for the crews' ends. False: one died. */
@@ -238,6 +256,8 @@ static int obey(struct load *l)
 			report(l, "started");
 		} else if (strcmp(line, "mark\n") == 0) {
 			report(l, "mark");
+		} else if (strcmp(line, "again\n") == 0 && l->conf.plan == PLAN_HOLD) {
+			report(l, echo_again(l) ? "again" : "failed");
 		} else if (strcmp(line, "stop\n") == 0) {
 			tell(l, 'x');
 			bool is_right = reap(l);
@@ -246,7 +266,7 @@ static int obey(struct load *l)
 			report(l, "stopped");
 			return !is_right || t.failed + t.wrong + t.lost + t.overrun > 0;
 		} else {
-			(void)fputs("lb-load: commands are start, mark, stop\n", stderr);
+			(void)fputs("lb-load: commands are start, mark, again, stop\n", stderr);
 		}
 	}
 	return 1;
@@ -270,7 +290,7 @@ int main(int argc, char **argv)
 		perror("lb-load");
 		return 1;
 	}
-	if (!wait_until_ready(&l)) {
+	if (l.conf.plan != PLAN_CHURN && !wait_until(&l, n_ready, l.conf.n_conns)) {
 		report(&l, "failed");
 		return 1;
 	}

@@ -29,6 +29,7 @@
 #define LOAD_HEAD_MAX 2048u                       /* bytes of a response's head */
 #define LOAD_OPENING_MAX 64u                      /* handshakes at a time in each process */
 #define LOAD_GRACE_NS (5ull * 1000 * 1000 * 1000) /* for what is under way at the stop */
+#define LOAD_GRACE_CONN_NS 50000u                 /* and for each connection so much more */
 
 enum load_plan {
 	PLAN_HOLD,  /* open all, each echoes a message; at the stop each echoes another */
@@ -102,7 +103,8 @@ struct client {
 struct crew {
 	const struct load_conf *conf;
 	struct tally *tally; /* shared */
-	int control;         /* a byte: 's' start, 'x' stop; end of file: the parent is gone */
+	int control; /* a byte: 's' start, 'a' all send, 'x' stop; end of file: the parent is gone
+		      */
 	int epoll;
 	uint32_t index;
 	uint32_t n_clients, n_active;

@@ -178,7 +178,8 @@ def wait_for(port, process):
 class Load:
     """A running lb-load."""
 
-    def __init__(self, processes, build, plan, port, options):
+    def __init__(self, processes, build, plan, port, options, answer_s=ANSWER_S):
+        self.answer_s = answer_s
         argv = [Path(build) / "tests/bench/lb-load", plan, "-t", f"{HOST}:{port}"]
         for key, value in options.items():
             argv += [key, value]
@@ -187,8 +188,8 @@ class Load:
         self.hear("ready")
 
     def hear(self, event):
-        if not select.select([self.process.stdout], [], [], ANSWER_S)[0]:
-            raise NoResult(f"lb-load is not {event} in {ANSWER_S} s")
+        if not select.select([self.process.stdout], [], [], self.answer_s)[0]:
+            raise NoResult(f"lb-load is not {event} in {self.answer_s:.0f} s")
         line = self.process.stdout.readline()
         told = json.loads(line) if line else {"event": "gone"}
         bad = {key: told.get(key) for key in ("failed", "wrong", "lost", "overrun")
