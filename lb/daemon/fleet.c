@@ -89,16 +89,63 @@ struct fleet_backend *fleet_find_backend(struct fleet_pool *p, const char *name)
 	return NULL;
 }
 
-/* The same name and address, in the file or gone from it: then it comes back with its counters. */
-static struct fleet_backend *find_identity(struct fleet_pool *p, const struct conf_backend *c)
+/* A pool's backends in the order of their names: a file may have ten thousand. */
+struct roll {
+	struct fleet_backend **entry; /* owns the array, borrows the entries */
+	size_t n;
+};
+
+static int by_name(const void *pa, const void *pb)
 {
-	list_for_each(it, &p->backends)
-	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
-		if (strcmp(fb->backend->name, c->name) == 0 &&
-		    addr_eq(&fb->backend->addr, &c->addr))
-			return fb;
-	}
+	const struct fleet_backend *const *a = pa, *const *b = pb;
+
+	return strcmp((*a)->backend->name, (*b)->backend->name);
+}
+
+static int by_key(const void *name, const void *pb)
+{
+	const struct fleet_backend *const *b = pb;
+
+	return strcmp(name, (*b)->backend->name);
+}
+
+/* Of no pool there is an empty one. */
+static int roll_init(struct roll *r, const struct fleet_pool *p)
+{
+	size_t n = 0;
+
+	*r = (struct roll){ .entry = NULL };
+	if (p == NULL)
+		return 0;
+	list_for_each(it, &p->backends) n++;
+	r->entry = calloc(n + 1, sizeof(struct fleet_backend *));
+	if (r->entry == NULL)
+		return -ENOMEM;
+	list_for_each(it, &p->backends) r->entry[r->n++] =
+		list_entry(it, struct fleet_backend, link);
+	qsort(r->entry, r->n, sizeof(struct fleet_backend *), by_name);
+	return 0;
+}
+
+static void roll_deinit(struct roll *r)
+{
+	free(r->entry);
+}
+
+/* The same name and address, in the file or gone from it: then it comes back with its counters. */
+static struct fleet_backend *roll_find(const struct roll *r, const struct conf_backend *c)
+{
+	struct fleet_backend **at = r->n == 0 ? NULL
+					      : bsearch(c->name, r->entry, r->n,
+							sizeof(struct fleet_backend *), by_key);
+
+	if (at == NULL)
+		return NULL;
+	while (at > r->entry && strcmp(at[-1]->backend->name, c->name) == 0)
+		at--;
+	for (; at < r->entry + r->n && strcmp((*at)->backend->name, c->name) == 0; at++)
+		if (addr_eq(&(*at)->backend->addr, &c->addr))
+			return *at;
 	return NULL;
 }
 
@@ -263,16 +310,17 @@ static int make_members(struct delta_pool *dp, const struct conf_pool *c)
 static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool *c)
 {
 	struct delta_pool *dp = &d->pools[d->n_pools++];
+	_cleanup_(roll_deinit) struct roll roll = { .entry = NULL };
 
 	dp->old = find_any_pool(f, c->name);
 	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : pool_new(c, f->next_slot++);
 	dp->backends = calloc(c->n_backends, sizeof(*dp->backends));
-	if (dp->pool == NULL || dp->backends == NULL)
+	if (dp->pool == NULL || dp->backends == NULL || roll_init(&roll, dp->old) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->n_backends; i++) {
 		struct delta_backend *db = &dp->backends[i];
 
-		db->old = dp->old != NULL ? find_identity(dp->old, &c->backends[i]) : NULL;
+		db->old = roll_find(&roll, &c->backends[i]);
 		db->backend = db->old != NULL ? backend_ref(db->old->backend)
 					      : backend_new(c->name, &c->backends[i], f->n_workers,
 							    loop_now_ns(f->loop));
