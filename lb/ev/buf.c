@@ -2,9 +2,9 @@
 /*
  * Buffers come in chunks of 256 KiB of mapped memory with their headers apart. Each chunk has its
  * own free list, and chunks with free buffers are in a list, the one last given to first: what is
- * hot is used again. Chunks are mapped and unmapped between turns only: buf_reserve() gives back
- * those that are empty once the peak that needed them is forgotten, buf_trim() all of them when the
- * loop has nothing to do (one spare is kept per class: the address space, not the pages).
+ * hot is used again. Chunks are mapped and unmapped between turns only: buf_settle() gives back
+ * those that two periods did not need, buf_trim() all that are empty when the loop has nothing to
+ * do (one spare is kept per class: the address space, not the pages).
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
@@ -33,7 +33,7 @@ static const struct {
 	[BUF_LARGE] = { BUF_LARGE_BYTES, 4 },
 };
 
-/* Given back at a time while a loop is idle: 8 MiB of small ones. */
+/* Given back at a time: 8 MiB of small ones. */
 #define TRIM_CHUNKS 32
 
 struct buf_chunk {
@@ -51,7 +51,7 @@ struct buf_class_pool {
 	uint32_t n_empty; /* chunks with nothing lent */
 	uint32_t n_warm;  /* of those, with pages */
 	uint32_t n_lent;
-	uint32_t peak; /* of n_lent, forgotten by 1/64 a reserve: a guess, never tuned */
+	uint32_t peak, last_peak; /* of n_lent, in this period and the one before (buf_settle()) */
 };
 
 struct buf_pool {
@@ -131,25 +131,46 @@ static int chunk_map(struct buf_pool *p, enum buf_class class)
 	return 0;
 }
 
-/* Gives one empty chunk back where the rest serves `n` gets and the peak again, with one to spare.
- */
-static void trim(struct buf_pool *p, enum buf_class class, uint32_t n)
+/* Whether an empty chunk may go: neither this period nor the last needed it, and one is spare. */
+static bool is_chunk_surplus(const struct buf_class_pool *cp, uint32_t n_per_chunk)
+{
+	uint32_t peak = cp->peak > cp->last_peak ? cp->peak : cp->last_peak;
+
+	return cp->n_empty > 1 && cp->n_lent + cp->n_free >= peak + 2 * n_per_chunk;
+}
+
+/* Of one class; false when there is more to do. */
+static bool settle(struct buf_pool *p, enum buf_class class)
 {
 	struct buf_class_pool *cp = &p->class[class];
-	uint32_t peak = cp->peak > cp->n_lent ? cp->peak - cp->n_lent : 0;
-	uint32_t wanted = n > peak ? n : peak;
+	uint32_t n = 0;
 
-	cp->peak = cp->n_lent + peak - (peak + 63) / 64;
-	if (cp->n_empty < 2 || cp->n_free < wanted + 2 * classes[class].n_per_chunk)
-		return;
 	list_for_each(it, &cp->partial)
 	{
 		struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
-		if (c->n_free == c->n) {
-			chunk_unmap(p, class, c);
-			return;
-		}
+		if (!is_chunk_surplus(cp, c->n))
+			return true;
+		if (c->n_free < c->n)
+			continue;
+		if (n++ == TRIM_CHUNKS)
+			return false;
+		chunk_unmap(p, class, c);
 	}
+	return true;
+}
+
+bool buf_settle(struct buf_pool *p)
+{
+	bool is_done = true;
+
+	for (int class = 0; class < BUF_N_CLASSES; class ++)
+		is_done = settle(p, class) && is_done;
+	for (int class = 0; is_done && class < BUF_N_CLASSES; class ++) {
+		struct buf_class_pool *cp = &p->class[class];
+		cp->last_peak = cp->peak;
+		cp->peak = cp->n_lent;
+	}
+	return is_done;
 }
 
 bool buf_has_spare(const struct buf_pool *p)
@@ -175,7 +196,7 @@ void buf_trim(struct buf_pool *p)
 		struct buf_class_pool *cp = &p->class[class];
 		int n = 0;
 
-		cp->peak = cp->n_lent;
+		cp->peak = cp->last_peak = cp->n_lent;
 		list_for_each(it, &cp->partial)
 		{
 			struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
@@ -209,7 +230,6 @@ int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n)
 	uint32_t most = room(p, class);
 	uint32_t wanted = n < most ? n : most;
 
-	trim(p, class, n);
 	while (p->class[class].n_free < wanted) {
 		int r = chunk_map(p, class);
 		if (r < 0)

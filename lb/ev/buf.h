@@ -64,6 +64,13 @@ struct buf_pool *buf_pool_free(struct buf_pool *p);
  */
 int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n);
 
+/*
+ * buf_settle() - end a period: what neither it nor the one before needed is given back
+ *
+ * For a busy loop, between turns. A part at a time: false says that there is more, call again soon.
+ */
+bool buf_settle(struct buf_pool *p);
+
 /* Whether free buffers hold memory that buf_trim() would give back. */
 bool buf_has_spare(const struct buf_pool *p);
 

@@ -15,6 +15,8 @@
 #define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
 #define TRIM_IDLE_MS 1000                  /* a guess, never tuned */
 #define TRIM_AGAIN_MS 1
+#define SETTLE_MS 1000 /* a busy loop's periods, after which it gives back what they did not need \
+			*/
 #define OVERSLEPT_MS 100 /* a guess, never tuned */
 #define TURN_BUFS 64     /* small buffers kept free for the next turn */
 
@@ -222,8 +224,15 @@ static void trim(struct loop *l)
 	buf_trim(l->bufs);
 }
 
+static void settle(struct loop *l)
+{
+	if (loop_now_ms(l) >= l->settle_ms)
+		l->settle_ms = loop_now_ms(l) + (buf_settle(l->bufs) ? SETTLE_MS : TRIM_AGAIN_MS);
+}
+
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
 {
+	settle(l);
 	/* Fewer than asked for is no error here: receives then wait (above). */
 	(void)buf_reserve(l->bufs, BUF_SMALL, TURN_BUFS);
 	l->ops->refill(l);

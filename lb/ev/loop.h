@@ -105,6 +105,7 @@ struct loop {
 	struct buf_pool *bufs; /* owns */
 	bool should_stop;
 	uint64_t active_ms;    /* when a completion last came */
+	uint64_t settle_ms;    /* when buffers of a peak next go back */
 	uint64_t n_dispatched; /* completions given to handlers */
 
 	struct {
