@@ -474,8 +474,9 @@ def test_after_user_only_main_may_bind(lb, echo, port):
     for task in os.listdir(f"/proc/{proxy.pid}/task"):
         with open(f"/proc/{proxy.pid}/task/{task}/status") as f:
             fields = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
-        caps[fields["Name"]] = (int(fields["CapPrm"], 16), int(fields["CapEff"], 16))
-    main = caps.pop("lb")
+        thread = "main" if task == str(proxy.pid) else fields["Name"]
+        caps[thread] = (int(fields["CapPrm"], 16), int(fields["CapEff"], 16))
+    main = caps.pop("main")
     assert main == ((1 << 10, 1 << 10) if is_root else (0, 0))
     assert {"lb-log", "lb-worker-0", "lb-worker-1"} <= set(caps)
     assert set(caps.values()) == {(0, 0)}, caps

@@ -14,6 +14,7 @@ import pytest
 from lbtest import (
     GOOD_101,
     HOST,
+    SHADOWED,
     SLOW,
     ask,
     free_port,
@@ -180,6 +181,8 @@ def bytes_moved(proxy):
 
 def wait_given_back(proxy, port, base):
     """Memory is given back step by step by the turns of the loop, so there must be some."""
+    if SHADOWED:
+        return
 
     def probe():
         for _ in range(50):

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from lbtest import (
-    SHADOWED,
     GOOD_101,
+    SHADOWED,
     SLOW,
     connect,
     http_conf,
@@ -150,7 +150,7 @@ def test_a_stalled_client_is_ended_by_the_user_timeout(lb, fake, port, splice):
     proxy.wait_active(0)
 
 
-@pytest.mark.skipif(SHADOWED, reason="ThreadSanitizer multiplies resident memory")
+@pytest.mark.skipif(SHADOWED, reason="a sanitizer's memory is measured with lb's")
 def test_queued_bytes_are_bounded(lb, fake, port):
     """A backend that floods a client that does not read is stopped early: lb holds little."""
     sent = [0]

@@ -156,6 +156,7 @@ int main(void)
 	Suite *s = suite_create("util/ring");
 	TCase *t = tcase_create("ring");
 
+	tcase_set_timeout(t, 30); /* two threads may share a busy core */
 	tcase_add_test(t, first_in_first_out);
 	tcase_add_test(t, records_wrap);
 	tcase_add_test(t, full_drops_and_counts);
