@@ -15,8 +15,9 @@
 #define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
 #define TRIM_IDLE_MS 1000                  /* a guess, never tuned */
 #define TRIM_AGAIN_MS 1
-#define SETTLE_MS 1000 /* a busy loop's periods, after which it gives back what they did not need \
-			*/
+#define SETTLE_MS \
+	1000 /* a busy loop's periods, after which it gives back what they did not need \
+	      */
 #define OVERSLEPT_MS 100 /* a guess, never tuned */
 #define TURN_BUFS 64     /* small buffers kept free for the next turn */
 
@@ -413,7 +414,14 @@ int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 
 void loop_random(struct loop *l, void *out, size_t n)
 {
-	l->ops->random(l, out, n);
+	LB_ASSERT(n <= sizeof(l->random));
+	if (l->n_random < n) {
+		l->ops->random(l, l->random, sizeof(l->random));
+		l->n_random = sizeof(l->random);
+	}
+	l->n_random -= (uint32_t)n;
+	memcpy(out, l->random + l->n_random, n);
+	explicit_bzero(l->random + l->n_random, n); /* nobody gets them again */
 }
 
 uint64_t loop_wall_ns(struct loop *l)

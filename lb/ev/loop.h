@@ -104,8 +104,10 @@ struct loop {
 	struct timer_wheel timers;
 	struct buf_pool *bufs; /* owns */
 	bool should_stop;
-	uint64_t active_ms;    /* when a completion last came */
-	uint64_t settle_ms;    /* when buffers of a peak next go back */
+	uint64_t active_ms;  /* when a completion last came */
+	uint64_t settle_ms;  /* when buffers of a peak next go back */
+	uint8_t random[256]; /* from the kernel, handed out from the end */
+	uint32_t n_random;
 	uint64_t n_dispatched; /* completions given to handlers */
 
 	struct {
@@ -266,7 +268,7 @@ int loop_pass_fd(struct loop *l, int chan, int fd, uint64_t number) LB_MUST_CHEC
 /* Takes what was passed. -EAGAIN: nothing there; -EMFILE: the table was full and it is lost. */
 int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number) LB_MUST_CHECK;
 
-/* Unpredictable bytes. */
+/* Unpredictable bytes, up to 256; the kernel is asked for many at a time. */
 void loop_random(struct loop *l, void *out, size_t n);
 
 /* CLOCK_REALTIME in ns since 1970, for logs. */
