@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "balance/least.h"
 #include "balance/policy.h"
 #include "util/hash.h"
 
@@ -131,6 +132,8 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 		};
 		m->total_weight += entries[i].weight;
 	}
+	if (balance == CONF_BALANCE_LEAST && n >= LEAST_MIN_MEMBERS && least_build(m) < 0)
+		return members_unref(m);
 	if (balance == CONF_BALANCE_RANDOM && cumulate(m) < 0)
 		return members_unref(m);
 	if (balance == CONF_BALANCE_ROUND_ROBIN && policy_rr_build(m) < 0)
@@ -157,6 +160,7 @@ struct members *members_unref(struct members *m)
 		backend_unref(m->entry[i].backend);
 	pool_unref(m->pool);
 	policy_hash_free(m->hash);
+	least_free(m->least);
 	free(m->schedule);
 	free(m->cumulated);
 	free(m);

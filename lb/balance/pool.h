@@ -24,6 +24,7 @@
 
 struct backend;
 struct hash_order;
+struct least;
 
 struct pool {
 	uint32_t slot; /* a dense number of its own: indexes the workers' tables */
@@ -78,6 +79,7 @@ struct members {
 	uint32_t *schedule;  /* owns: round_robin's cycle, as indices; or NULL */
 	uint32_t n_schedule;
 	struct hash_order *hash; /* owns: hash's; or NULL */
+	struct least *least;     /* owns: least_connections' index, where there are many; or NULL */
 	size_t n;
 	struct members_entry entry[];
 };
