@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pick among 10,000 backends, by policy, while 20,000 connections are open. One operation is
- * the pick of a new connection and the end of the oldest.
+ * A pick among 100, 1,000 and 10,000 backends, by policy, while twice as many connections are open.
+ * One operation is the pick of a new connection and the end of the oldest.
  */
 #include "micro.h"
 
@@ -11,13 +11,12 @@
 #include "balance/pool.h"
 
 #define N_BACKENDS 10000u
-#define N_OPEN 20000u
 #define N_PICKS 200u
 
 struct fleet {
 	const struct members *m;
 	struct backend **open; /* owns references and places: a ring of the open connections */
-	unsigned at;
+	unsigned n_open, at;
 	uint64_t random;
 };
 
@@ -46,7 +45,7 @@ static void picks(void *arg, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		give_back(f->open[f->at]);
 		f->open[f->at] = pick(f);
-		f->at = (f->at + 1) % N_OPEN;
+		f->at = (f->at + 1) % f->n_open;
 	}
 }
 
@@ -68,42 +67,53 @@ static void fill_entries(struct members_entry *entries)
 	}
 }
 
+/* Names one of the rows below. */
+struct row {
+	const char *name;
+	enum conf_balance balance;
+	uint32_t load_percent;
+};
+
+static void run(const struct row *row, struct pool *pool, const struct members_entry *entries,
+		unsigned n, int argc, char **argv)
+{
+	struct members *m = members_new(pool, row->balance, row->load_percent, entries, n);
+	struct fleet f = { .m = m, .n_open = 2 * n, .random = 1 };
+	char name[64];
+
+	f.open = calloc(f.n_open, sizeof(struct backend *));
+	MICRO_CHECK(m != NULL && f.open != NULL);
+	for (unsigned i = 0; i < f.n_open; i++)
+		f.open[i] = pick(&f);
+	(void)snprintf(name, sizeof(name), "%s among %u", row->name, n);
+	micro_run(name, picks, &f, N_PICKS, argc, argv);
+	for (unsigned i = 0; i < f.n_open; i++)
+		give_back(f.open[i]);
+	free(f.open);
+	members_unref(m);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		enum conf_balance balance;
-		uint32_t load_percent;
-	} rows[] = {
-		{ "least_connections among 10,000", CONF_BALANCE_LEAST, 0 },
-		{ "random among 10,000", CONF_BALANCE_RANDOM, 0 },
-		{ "hash among 10,000", CONF_BALANCE_HASH, 0 },
-		{ "hash among 10,000, load_factor 1.25", CONF_BALANCE_HASH, 125 },
+	static const struct row rows[] = {
+		{ "least_connections", CONF_BALANCE_LEAST, 0 },
+		{ "random", CONF_BALANCE_RANDOM, 0 },
+		{ "hash", CONF_BALANCE_HASH, 0 },
+		{ "hash, load_factor 1.25,", CONF_BALANCE_HASH, 125 },
 	};
+	static const unsigned sizes[] = { 100, 1000, N_BACKENDS };
 	static struct members_entry entries[N_BACKENDS];
 	char name[] = "pool";
 	struct conf_pool c = { .name = name };
 	struct pool *pool = pool_new(&c, 0);
-	struct fleet f = { .open = calloc(N_OPEN, sizeof(struct backend *)), .random = 1 };
 
-	MICRO_CHECK(pool != NULL && f.open != NULL);
+	MICRO_CHECK(pool != NULL);
 	fill_entries(entries);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct members *m = members_new(pool, rows[i].balance, rows[i].load_percent,
-						entries, N_BACKENDS);
-
-		MICRO_CHECK(m != NULL);
-		f.m = m;
-		for (unsigned k = 0; k < N_OPEN; k++)
-			f.open[k] = pick(&f);
-		micro_run(rows[i].name, picks, &f, N_PICKS, argc, argv);
-		for (unsigned k = 0; k < N_OPEN; k++)
-			give_back(f.open[k]);
-		members_unref(m);
-	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
+			run(&rows[i], pool, entries, sizes[k], argc, argv);
 	for (unsigned i = 0; i < N_BACKENDS; i++)
 		backend_unref(entries[i].backend);
 	pool_unref(pool);
-	free(f.open);
 	return 0;
 }
