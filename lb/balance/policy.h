@@ -31,9 +31,11 @@ static inline bool policy_is_full(const struct backend *b)
 	return max != 0 && backend_active(b) >= max;
 }
 
+/* Whether it can be picked by a connection that has not tried it. */
+static inline bool policy_has_room(const struct members_entry *e)
+{
+	return e->weight != 0 && backend_is_usable(e->backend) && !policy_is_full(e->backend);
+}
+
 /* round_robin's cycle; 0, or -ENOMEM. Thread: main. */
 int policy_rr_build(struct members *m);
-
-/* hash's order; NULL when memory is short. Thread: main. */
-struct hash_order *policy_hash_build(const struct members *m);
-struct hash_order *policy_hash_free(struct hash_order *h);

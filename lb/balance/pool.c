@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "balance/least.h"
+#include "balance/lots.h"
+#include "balance/mean.h"
 #include "balance/policy.h"
 #include "util/hash.h"
 
@@ -139,8 +141,10 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 	if (balance == CONF_BALANCE_ROUND_ROBIN && policy_rr_build(m) < 0)
 		return members_unref(m);
 	if (balance == CONF_BALANCE_HASH) {
-		m->hash = policy_hash_build(m);
-		if (m->hash == NULL)
+		m->lots = lots_new(entries, n, LOTS_SCAN_BEST);
+		if (m->lots == NULL)
+			return members_unref(m);
+		if (load_percent != 0 && n >= MEAN_MIN_MEMBERS && mean_build(m) < 0)
 			return members_unref(m);
 	}
 	return m;
@@ -159,8 +163,9 @@ struct members *members_unref(struct members *m)
 	for (size_t i = 0; i < m->n; i++)
 		backend_unref(m->entry[i].backend);
 	pool_unref(m->pool);
-	policy_hash_free(m->hash);
 	least_free(m->least);
+	lots_free(m->lots);
+	mean_free(m->mean);
 	free(m->schedule);
 	free(m->cumulated);
 	free(m);

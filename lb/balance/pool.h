@@ -23,8 +23,9 @@
 #include "util/sockaddr.h"
 
 struct backend;
-struct hash_order;
 struct least;
+struct lots;
+struct mean;
 
 struct pool {
 	uint32_t slot; /* a dense number of its own: indexes the workers' tables */
@@ -78,8 +79,9 @@ struct members {
 	uint64_t *cumulated; /* owns: random's; the weights up to and with each entry */
 	uint32_t *schedule;  /* owns: round_robin's cycle, as indices; or NULL */
 	uint32_t n_schedule;
-	struct hash_order *hash; /* owns: hash's; or NULL */
-	struct least *least;     /* owns: least_connections' index, where there are many; or NULL */
+	struct lots *lots;   /* owns: hash's; or NULL */
+	struct mean *mean;   /* owns: that of bounded loads, where there are many; or NULL */
+	struct least *least; /* owns: least_connections' index, where there are many; or NULL */
 	size_t n;
 	struct members_entry entry[];
 };

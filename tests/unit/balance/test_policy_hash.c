@@ -98,6 +98,28 @@ START_TEST(shares_follow_the_weights)
 }
 END_TEST
 
+/* With all others down, however many, a key goes where it would if those were not there at all. */
+START_TEST(the_few_that_are_left_keep_their_order)
+{
+	static const uint32_t weights[] = { 1, 3, 2 };
+	struct fixture f = fixture_new(1000, weights, 3, CONF_BALANCE_HASH, 0);
+	struct members_entry left[3];
+
+	for (size_t i = 0; i < f.n; i++) {
+		if (i % 400 == 7)
+			left[i / 400] = (struct members_entry){ f.b[i], backend_weight(f.b[i]) };
+		else
+			backend_set_health(f.b[i], BACKEND_DOWN, 1);
+	}
+	struct members *few = members_new(f.pool, CONF_BALANCE_HASH, 0, left, 3);
+	ck_assert_ptr_nonnull(few);
+	for (uint32_t k = 0; k < 1000; k++)
+		ck_assert_uint_eq(owner(&f, f.m, k), owner(&f, few, k));
+	members_unref(few);
+	fixture_free(&f);
+}
+END_TEST
+
 static const uint32_t factors[] = { 105, 125, 200, 1000 };
 
 /* With bounded loads nobody has more than the factor times the mean, for its weight, rounded up. */
@@ -214,6 +236,7 @@ int main(void)
 	tcase_add_loop_test(t, removing_one_moves_only_its_keys, 0, 3);
 	tcase_add_test(t, the_order_in_the_file_does_not_matter);
 	tcase_add_loop_test(t, shares_follow_the_weights, 0, sizeof(shares) / sizeof(shares[0]));
+	tcase_add_test(t, the_few_that_are_left_keep_their_order);
 	tcase_add_loop_test(t, load_factor_bounds_every_backend, 0, 4);
 	tcase_add_loop_test(t, a_full_backend_bounds_nobody_else, 0, 4);
 	tcase_add_test(t, without_pressure_the_bound_changes_nothing);
