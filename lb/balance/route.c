@@ -1,47 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A row's cheap conditions come first: the lengths of host and path are compared before their
- * bytes, so that a thousand rows that do not match cost a comparison or two each.
+ * Each row lies under a key made of its host and its path, in chains by hash, in the file's order:
+ *
+ *     host    "chat.example.com" as it is; "*.example.com" as ".example.com"; none as ""
+ *     path    "/exact" as it is; "/ws/" followed by a star as "/ws/"; none as ""
+ *
+ * A request meets a row only if the row's host is "", the request's, or an end of it that begins
+ * with a dot, and the row's path is "", the request's, or a beginning of it that ends with a slash.
+ * All of these are looked up. What a chain holds is then held against all conditions, so that a
+ * hash that two share costs time and nothing else. Hosts that no row has are passed over after one
+ * look, and nothing is hashed beyond the length of the longest row's.
  */
 #include "balance/route.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "conf/conf.h"
+#include "util/hash.h"
+
+#define NONE UINT32_MAX
 
 struct row {
 	struct slice host, path;
 	const struct conf_route *conf;
+	uint64_t key;
+	uint32_t next; /* of its chain, later in the file; or NONE */
+};
+
+/* A host that some row has. */
+struct host {
+	uint64_t hash;
+	size_t longest_path; /* of its rows */
+	uint32_t next;       /* of its chain; or NONE */
 };
 
 struct route_table {
-	size_t n;
+	size_t longest_host;
+	uint64_t mask;     /* of both sets of chains */
+	uint32_t *by_key;  /* owns: the first row of each chain, or NONE */
+	uint32_t *by_host; /* owns: the first host of each chain, or NONE */
+	struct host *host; /* owns */
+	uint32_t n_hosts;
 	struct row row[];
 };
+
+/* ---- hashes ---------------------------------------------------------------------------------- */
+
+#define HASH_OF_NONE UINT64_C(0)
+
+/* A step of FNV-1a; hash_mix() makes the bits good. Hosts go from their end on, paths forward. */
+static uint64_t hash_step(uint64_t hash, char c)
+{
+	return (hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
+}
+
+static uint64_t hash_step_host(uint64_t hash, char c)
+{
+	return hash_step(hash, c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c);
+}
+
+static uint64_t hash_host(struct slice s)
+{
+	uint64_t hash = HASH_OF_NONE;
+
+	for (size_t i = s.n; i > 0; i--)
+		hash = hash_step_host(hash, s.p[i - 1]);
+	return hash;
+}
+
+static uint64_t hash_path(struct slice s)
+{
+	uint64_t hash = HASH_OF_NONE;
+
+	for (size_t i = 0; i < s.n; i++)
+		hash = hash_step(hash, s.p[i]);
+	return hash;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static struct host *find_host(const struct route_table *t, uint64_t hash)
+{
+	for (uint32_t i = t->by_host[hash_mix(hash, 0) & t->mask]; i != NONE; i = t->host[i].next)
+		if (t->host[i].hash == hash)
+			return &t->host[i];
+	return NULL;
+}
+
+static void add_host(struct route_table *t, uint64_t hash, const struct row *row)
+{
+	struct host *h = find_host(t, hash);
+
+	if (h == NULL) {
+		uint32_t *first = &t->by_host[hash_mix(hash, 0) & t->mask];
+		h = &t->host[t->n_hosts];
+		*h = (struct host){ .hash = hash, .next = *first };
+		*first = t->n_hosts++;
+	}
+	if (h->longest_path < row->path.n)
+		h->longest_path = row->path.n;
+	if (t->longest_host < row->host.n)
+		t->longest_host = row->host.n;
+}
+
+/* Puts row `i` before those that are there. */
+static void add_row(struct route_table *t, uint32_t i, const struct conf_route *conf)
+{
+	struct row *row = &t->row[i];
+
+	row->conf = conf;
+	if (conf->host != NULL)
+		row->host = slice_of(conf->host);
+	if (conf->path != NULL)
+		row->path = slice_of(conf->path);
+
+	uint64_t hash = hash_host(row->host);
+	row->key = hash_mix(hash, hash_path(row->path));
+	row->next = t->by_key[row->key & t->mask];
+	t->by_key[row->key & t->mask] = i;
+	add_host(t, hash, row);
+}
 
 struct route_table *route_table_new(const struct conf_listener *c)
 {
 	struct route_table *t = calloc(1, sizeof(*t) + c->n_routes * sizeof(t->row[0]));
+	size_t n_chains = 1;
 
 	if (t == NULL)
 		return NULL;
-	t->n = c->n_routes;
-	for (size_t i = 0; i < t->n; i++) {
-		const struct conf_route *r = &c->routes[i];
-		t->row[i].conf = r;
-		if (r->host != NULL)
-			t->row[i].host = slice_of(r->host);
-		if (r->path != NULL)
-			t->row[i].path = slice_of(r->path);
-	}
+	while (n_chains < 2 * c->n_routes)
+		n_chains *= 2;
+	t->mask = n_chains - 1;
+	t->by_key = calloc(n_chains, sizeof(*t->by_key));
+	t->by_host = calloc(n_chains, sizeof(*t->by_host));
+	t->host = calloc(c->n_routes + 1, sizeof(*t->host));
+	if (t->by_key == NULL || t->by_host == NULL || t->host == NULL)
+		return route_table_free(t);
+	for (size_t i = 0; i < n_chains; i++)
+		t->by_key[i] = t->by_host[i] = NONE;
+	for (size_t i = c->n_routes; i > 0; i--)
+		add_row(t, (uint32_t)(i - 1), &c->routes[i - 1]);
 	return t;
 }
 
 struct route_table *route_table_free(struct route_table *t)
 {
+	if (t != NULL) {
+		free(t->by_key);
+		free(t->by_host);
+		free(t->host);
+	}
 	free(t);
 	return NULL;
 }
+
+/* ---- conditions ------------------------------------------------------------------------------ */
 
 /* `*.x` is kept as ".x": any name below x, not x itself. */
 static bool is_host_met(const struct row *row, struct slice host)
@@ -81,13 +195,54 @@ static bool are_headers_met(const struct row *row, const struct route_req *r)
 	return true;
 }
 
+static bool is_met(const struct row *row, const struct route_req *r)
+{
+	return is_kind_met(row, r->is_websocket) && is_host_met(row, r->host) &&
+	       is_path_met(row, r->path) && are_headers_met(row, r);
+}
+
+/* ---- matching -------------------------------------------------------------------------------- */
+
+/* Each of these returns the first row that is met where it looks, or `best`, if that is before. */
+
+static uint32_t match_key(const struct route_table *t, const struct route_req *r, uint64_t host,
+			  uint64_t path, uint32_t best)
+{
+	uint64_t key = hash_mix(host, path);
+
+	for (uint32_t i = t->by_key[key & t->mask]; i < best; i = t->row[i].next)
+		if (t->row[i].key == key && is_met(&t->row[i], r))
+			return i;
+	return best;
+}
+
+static uint32_t match_host(const struct route_table *t, const struct route_req *r, uint64_t host,
+			   uint32_t best)
+{
+	const struct host *h = find_host(t, host);
+	uint64_t path = HASH_OF_NONE;
+
+	if (h == NULL)
+		return best;
+	best = match_key(t, r, host, path, best);
+	for (size_t i = 0; i < r->path.n && i < h->longest_path; i++) {
+		path = hash_step(path, r->path.p[i]);
+		if (r->path.p[i] == '/' || i + 1 == r->path.n)
+			best = match_key(t, r, host, path, best);
+	}
+	return best;
+}
+
 int route_match(const struct route_table *t, const struct route_req *r)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		const struct row *row = &t->row[i];
-		if (is_kind_met(row, r->is_websocket) && is_host_met(row, r->host) &&
-		    is_path_met(row, r->path) && are_headers_met(row, r))
-			return (int)i;
+	uint64_t host = HASH_OF_NONE;
+	uint32_t best = match_host(t, r, host, NONE);
+
+	for (size_t i = 0; i < r->host.n && i < t->longest_host; i++) {
+		char c = r->host.p[r->host.n - 1 - i];
+		host = hash_step_host(host, c);
+		if (c == '.' || i + 1 == r->host.n)
+			best = match_host(t, r, host, best);
 	}
-	return -1;
+	return best != NONE ? (int)best : -1;
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
 
 #include "balance/route.h"
 #include "conf/conf.h"
 #include "util/assert.h"
+#include "util/hash.h"
 
 static char host[] = "chat.example.com", suffix[] = ".example.com", path[] = "/exact",
 	    prefix[] = "/ws/", header[] = "X-Canary", value[] = "1";
@@ -69,12 +73,211 @@ START_TEST(first_match_wins)
 }
 END_TEST
 
+/* ---- held against the plain definition --------------------------------------------------------
+ */
+
+#define N_TABLES 1000
+#define N_REQUESTS 200
+#define MAX_ROWS 64
+#define TEXT_MAX 32
+
+/* What a request has, for the plain matcher. */
+struct sample {
+	char host[TEXT_MAX], path[TEXT_MAX];
+	const char *header; /* the value of x-canary, or NULL */
+	bool is_websocket;
+};
+
+static bool is_sample_met(const struct conf_route *c, const struct sample *q)
+{
+	size_t host_n = strlen(q->host), n = c->host != NULL ? strlen(c->host) : 0;
+
+	if (c->websocket != CONF_ANY && (c->websocket == CONF_YES) != q->is_websocket)
+		return false;
+	if (c->host != NULL && c->host_is_suffix &&
+	    (host_n <= n || strcasecmp(q->host + host_n - n, c->host) != 0))
+		return false;
+	if (c->host != NULL && !c->host_is_suffix && strcasecmp(q->host, c->host) != 0)
+		return false;
+	if (c->path != NULL && c->path_is_prefix && strncmp(q->path, c->path, strlen(c->path)) != 0)
+		return false;
+	if (c->path != NULL && !c->path_is_prefix && strcmp(q->path, c->path) != 0)
+		return false;
+	return c->n_headers == 0 ||
+	       (q->header != NULL && strcmp(q->header, c->headers[0].value) == 0);
+}
+
+static int first_met(const struct conf_listener *l, const struct sample *q)
+{
+	for (size_t i = 0; i < l->n_routes; i++)
+		if (is_sample_met(&l->routes[i], q))
+			return (int)i;
+	return -1;
+}
+
+static uint64_t draw(uint64_t *random, uint64_t n)
+{
+	*random = hash_mix(*random, 1);
+	return *random % n;
+}
+
+/* Of few labels, so that rows and requests meet: "", "a.b", "b.a.b" and the like. */
+static void draw_host(uint64_t *random, char *text)
+{
+	static const char *const labels[] = { "a", "b", "c", "ab" };
+
+	text[0] = '\0';
+	for (uint64_t n = draw(random, 5); n > 0; n--) {
+		(void)strcat(text, labels[draw(random, ARRAY_SIZE(labels))]);
+		if (n > 1)
+			(void)strcat(text, ".");
+	}
+}
+
+/* "/", "/a", "/a/", "/a//b" and the like. */
+static void draw_path(uint64_t *random, char *text)
+{
+	static const char *const parts[] = { "a", "b", "/", "/", "ab" };
+
+	(void)strcpy(text, "/");
+	for (uint64_t n = draw(random, 6); n > 0; n--)
+		(void)strcat(text, parts[draw(random, ARRAY_SIZE(parts))]);
+}
+
+static void draw_row(uint64_t *random, struct conf_route *row, char *host_text, char *path_text)
+{
+	*row = (struct conf_route){ .websocket = (enum conf_tristate)draw(random, 3) };
+	host_text[0] = '.';
+	draw_host(random, host_text + 1);
+	if (draw(random, 4) > 0 && host_text[1] != '\0') {
+		row->host_is_suffix = draw(random, 2) == 0;
+		row->host = host_text + !row->host_is_suffix;
+	}
+	draw_path(random, path_text);
+	if (draw(random, 4) > 0) {
+		row->path = path_text;
+		row->path_is_prefix = path_text[strlen(path_text) - 1] == '/' && draw(random, 2);
+	}
+	if (draw(random, 5) == 0) {
+		row->n_headers = 1;
+		row->headers = &cond;
+	}
+}
+
+static void draw_sample(uint64_t *random, struct sample *q)
+{
+	draw_host(random, q->host);
+	for (size_t i = 0; q->host[i] != '\0'; i++)
+		if (draw(random, 4) == 0)
+			q->host[i] = (char)toupper((unsigned char)q->host[i]);
+	draw_path(random, q->path);
+	q->header = draw(random, 2) > 0 ? "1" : draw(random, 2) > 0 ? "2" : NULL;
+	q->is_websocket = draw(random, 2) > 0;
+}
+
+static void compare(const struct conf_listener *l, const struct route_table *t, uint64_t *random)
+{
+	struct sample q;
+
+	draw_sample(random, &q);
+	char got_header[] = { q.header != NULL ? q.header[0] : '\0', '\0' };
+	struct route_req r = {
+		.host = slice_of(q.host),
+		.path = slice_of(q.path),
+		.is_websocket = q.is_websocket,
+		.has_header = has_header,
+		.arg = q.header != NULL ? got_header : NULL,
+	};
+	int got = route_match(t, &r), want = first_met(l, &q);
+	if (got != want)
+		ck_abort_msg("%s %s: row %d, not %d", q.host, q.path, got, want);
+}
+
+/* Tables by lot, of any size: each request meets the row that a look at one after another finds. */
+START_TEST(the_index_means_the_file)
+{
+	struct conf_route drawn[MAX_ROWS];
+	char text[MAX_ROWS][2][TEXT_MAX];
+
+	for (uint64_t table = 1; table <= N_TABLES; table++) {
+		uint64_t random = table;
+		struct conf_listener l = { .n_routes = draw(&random, MAX_ROWS + 1),
+					   .routes = drawn };
+
+		for (size_t i = 0; i < l.n_routes; i++)
+			draw_row(&random, &drawn[i], text[i][0], text[i][1]);
+		struct route_table *t = route_table_new(&l);
+		ck_assert_ptr_nonnull(t);
+		for (int k = 0; k < N_REQUESTS; k++)
+			compare(&l, t, &random);
+		route_table_free(t);
+	}
+}
+END_TEST
+
+/* The generator is worth something only if requests meet rows of every kind, and miss some. */
+START_TEST(generated_requests_meet_every_kind)
+{
+	size_t n_missed = 0, n_host = 0, n_suffix = 0, n_prefix = 0, n_late = 0;
+
+	for (uint64_t table = 1; table <= 100; table++) {
+		struct conf_route drawn[MAX_ROWS];
+		char text[MAX_ROWS][2][TEXT_MAX];
+		uint64_t random = table;
+		struct conf_listener l = { .n_routes = draw(&random, MAX_ROWS + 1),
+					   .routes = drawn };
+
+		for (size_t i = 0; i < l.n_routes; i++)
+			draw_row(&random, &drawn[i], text[i][0], text[i][1]);
+		for (int k = 0; k < N_REQUESTS; k++) {
+			struct sample q;
+			draw_sample(&random, &q);
+			int at = first_met(&l, &q);
+			n_missed += at < 0;
+			if (at < 0)
+				continue;
+			n_late += at > 8;
+			n_host += drawn[at].host != NULL && !drawn[at].host_is_suffix;
+			n_suffix += drawn[at].host_is_suffix;
+			n_prefix += drawn[at].path_is_prefix;
+		}
+	}
+	ck_assert_msg(n_missed > 100 && n_late > 100 && n_host > 100 && n_suffix > 100 &&
+			      n_prefix > 100,
+		      "%zu missed, %zu late, %zu by host, %zu by suffix, %zu by prefix", n_missed,
+		      n_late, n_host, n_suffix, n_prefix);
+}
+END_TEST
+
+/* A request's own length is no cost: what no row could have is not hashed, and nothing overflows.
+ */
+START_TEST(long_requests_miss)
+{
+	static char long_host[60000], long_path[60000];
+	struct conf_listener l = { .n_routes = ARRAY_SIZE(rows), .routes = rows };
+	struct route_table *t = route_table_new(&l);
+	struct route_req r = {
+		.host = { .p = long_host, .n = sizeof(long_host) },
+		.path = { .p = long_path, .n = sizeof(long_path) },
+		.has_header = has_header,
+	};
+
+	memset(long_host, '.', sizeof(long_host));
+	memset(long_path, '/', sizeof(long_path));
+	ck_assert_int_eq(route_match(t, &r), -1);
+	route_table_free(t);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("balance/route");
 	TCase *t = tcase_create("route");
 
 	tcase_add_loop_test(t, first_match_wins, 0, ARRAY_SIZE(requests));
+	tcase_add_test(t, the_index_means_the_file);
+	tcase_add_test(t, generated_requests_meet_every_kind);
+	tcase_add_test(t, long_requests_miss);
 	suite_add_tcase(s, t);
 
 	SRunner *r = srunner_create(s);
