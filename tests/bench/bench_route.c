@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routing with 1,000 routes: the first, the last and none, of exact hosts, suffixes and paths. */
+/*
+ * Routing with 1,000 routes: the first, the last and none, of exact hosts, suffixes and paths, and
+ * of paths that all share one host; and with ten.
+ */
 #include "micro.h"
 
 #include "balance/route.h"
 #include "conf/conf.h"
 
-#define N_ROUTES 1000u
+#define MAX_ROUTES 1000u
 #define N_REQUESTS 200u
 #define TEXT_MAX 64u
 
@@ -60,32 +63,54 @@ static struct conf_route path_prefix(unsigned i, char *text)
 	return (struct conf_route){ .path = text, .path_is_prefix = true };
 }
 
+static struct conf_route shared_host(unsigned i, char *text)
+{
+	static char host[] = "example.com";
+
+	(void)snprintf(text, TEXT_MAX, "/tenant%u", i);
+	return (struct conf_route){ .host = host, .path = text };
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
+		unsigned n;
 		struct conf_route (*make)(unsigned i, char *text);
 		struct row rows[3];
 	} tables[] = {
-		{ exact_host,
+		{ 1000,
+		  exact_host,
 		  { { "host, first of 1,000", "tenant0.example.com", "/ws", 0 },
 		    { "host, last of 1,000", "tenant999.example.com", "/ws", 999 },
 		    { "host, none of 1,000", "tenant.example.com", "/ws", -1 } } },
-		{ host_suffix,
+		{ 1000,
+		  host_suffix,
 		  { { "suffix, first of 1,000", "a.tenant0.example.com", "/ws", 0 },
 		    { "suffix, last of 1,000", "a.tenant999.example.com", "/ws", 999 },
 		    { "suffix, none of 1,000", "a.tenant.example.com", "/ws", -1 } } },
-		{ path_prefix,
+		{ 1000,
+		  path_prefix,
 		  { { "path, first of 1,000", "example.com", "/tenant0/ws", 0 },
 		    { "path, last of 1,000", "example.com", "/tenant999/ws", 999 },
 		    { "path, none of 1,000", "example.com", "/tenant/ws", -1 } } },
+		{ 1000,
+		  shared_host,
+		  { { "path of one host, first of 1,000", "example.com", "/tenant0", 0 },
+		    { "path of one host, last of 1,000", "example.com", "/tenant999", 999 },
+		    { "path of one host, none of 1,000", "example.com", "/tenant", -1 } } },
+		{ 10,
+		  exact_host,
+		  { { "host, first of 10", "tenant0.example.com", "/ws", 0 },
+		    { "host, last of 10", "tenant9.example.com", "/ws", 9 },
+		    { "host, none of 10", "tenant.example.com", "/ws", -1 } } },
 	};
-	static struct conf_route routes[N_ROUTES];
-	static char text[N_ROUTES][TEXT_MAX];
+	static struct conf_route routes[MAX_ROUTES];
+	static char text[MAX_ROUTES][TEXT_MAX];
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-		struct conf_listener l = { .n_routes = N_ROUTES, .routes = routes };
+		struct conf_listener l = { .n_routes = tables[i].n, .routes = routes };
 
-		for (unsigned k = 0; k < N_ROUTES; k++)
+		for (unsigned k = 0; k < tables[i].n; k++)
 			routes[k] = tables[i].make(k, text[k]);
 		struct route_table *t = route_table_new(&l);
 		MICRO_CHECK(t != NULL);
