@@ -196,3 +196,11 @@ size_t conf_restart_keys(const struct conf *old, const struct conf *new, const c
 	}
 	return n;
 }
+
+const struct conf_pool *conf_find_pool(const struct conf *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_pools; i++)
+		if (strcmp(c->pools[i].name, name) == 0)
+			return &c->pools[i];
+	return NULL;
+}

@@ -187,6 +187,9 @@ struct conf *conf_unref(struct conf *c);
  */
 size_t conf_restart_keys(const struct conf *old, const struct conf *new, const char *ret[4]);
 
+/* The pool of this name, or NULL. Borrowed. */
+const struct conf_pool *conf_find_pool(const struct conf *c, const char *name);
+
 /* The word of the file for an enum's value: "least_connections", "hash", "websocket", … */
 const char *conf_balance_name(enum conf_balance b);
 const char *conf_check_name(enum conf_check c);

@@ -11,7 +11,6 @@
 #include "daemon/control.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,18 +48,6 @@ bool control_is_accepting(const struct control *c)
 }
 
 /* ---- open ------------------------------------------------------------------------------------ */
-
-static uint32_t n_workers_of(const struct conf *conf)
-{
-	cpu_set_t set;
-
-	if (conf->workers != 0)
-		return conf->workers;
-	if (sched_getaffinity(0, sizeof(set), &set) < 0)
-		return 1;
-	int n = CPU_COUNT(&set);
-	return n < 1 ? 1 : n > 256 ? 256 : (uint32_t)n;
-}
 
 static enum loop_engine engine_of(enum conf_engine e)
 {
@@ -108,7 +95,7 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 
 	*c = (struct control){ .path = path, .admin_fd = -1, .http_fd = -1 };
 	c->conf = conf_ref(conf);
-	c->n_workers = n_workers_of(conf);
+	c->n_workers = threads_count(conf->workers);
 	c->max_fds = privs_raise_nofile();
 	if (accept_key_check() < 0) {
 		(void)err_add(e, -ENOTSUP,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "balance/backend.h"
 #include "balance/pool.h"
@@ -39,18 +38,11 @@ int health_open(struct control *c)
 	return c->probes == NULL ? -ENOMEM : 0;
 }
 
-static const struct conf_health *health_of(const struct control *c, const struct fleet_pool *p)
-{
-	for (size_t i = 0; i < c->conf->n_pools; i++)
-		if (strcmp(c->conf->pools[i].name, pool_name(p->pool)) == 0)
-			return &c->conf->pools[i].health;
-	return NULL;
-}
-
 /* Adds a pool's backends to the targets; those that are not checked are up by definition. */
 static size_t add_pool(struct control *c, struct fleet_pool *p, struct probe_target *targets)
 {
-	const struct conf_health *conf = health_of(c, p);
+	const struct conf_pool *pool = conf_find_pool(c->conf, pool_name(p->pool));
+	const struct conf_health *conf = pool != NULL ? &pool->health : NULL;
 	size_t n = 0;
 
 	list_for_each(it, &p->backends)

@@ -133,21 +133,44 @@ static void *run(void *arg)
 
 /* ---- main's side ----------------------------------------------------------------------------- */
 
-/* How many sessions fit a table of `max_fds`, and how many pipes are worth having beside them. */
-static int share_out(struct threads *t, uint32_t max_fds, struct err *e)
+bool threads_share_out(uint32_t n_workers, uint32_t max_fds, struct threads_share *ret)
 {
 	/* 0 to 2, the eventfds (workers', main's, the logger's), the channel. */
-	uint32_t fixed = 3 + (t->n + 2) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS;
+	uint32_t fixed = 3 + (n_workers + 2) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS;
 
-	t->max_pipes = max_fds / 64 < MAX_PIPES ? max_fds / 64 : MAX_PIPES;
-	fixed += t->max_pipes * FDS_PER_PIPE;
-	if (max_fds < fixed + MIN_SESSIONS * FDS_PER_SESSION)
+	*ret = (struct threads_share){ 0 };
+	ret->max_pipes = max_fds / 64 < MAX_PIPES ? max_fds / 64 : MAX_PIPES;
+	ret->n_own = fixed + ret->max_pipes * FDS_PER_PIPE;
+	if (max_fds < ret->n_own + MIN_SESSIONS * FDS_PER_SESSION)
+		return false;
+	ret->max_sessions = (max_fds - ret->n_own) / FDS_PER_SESSION;
+	return true;
+}
+
+static int share_out(struct threads *t, uint32_t max_fds, struct err *e)
+{
+	struct threads_share share;
+
+	if (!threads_share_out(t->n, max_fds, &share))
 		return err_add(e, -EMFILE,
 			       "the limit of %u open files leaves no room for connections: "
 			       "%u workers need %u each (ulimit -n)",
-			       max_fds, t->n, fixed + MIN_SESSIONS * FDS_PER_SESSION);
-	t->max_sessions = (max_fds - fixed) / FDS_PER_SESSION;
+			       max_fds, t->n, share.n_own + MIN_SESSIONS * FDS_PER_SESSION);
+	t->max_pipes = share.max_pipes;
+	t->max_sessions = share.max_sessions;
 	return 0;
+}
+
+uint32_t threads_count(uint32_t asked)
+{
+	cpu_set_t set;
+
+	if (asked != 0)
+		return asked;
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	int n = CPU_COUNT(&set);
+	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (uint32_t)n;
 }
 
 static int open_thread(struct threads *all, uint32_t id)

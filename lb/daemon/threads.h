@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ev/loop.h"
@@ -45,6 +46,20 @@ struct threads {
 	uint32_t max_sessions, max_pipes; /* per worker, by its descriptors */
 	atomic_uint n_ready;
 };
+
+#define THREADS_MAX 256
+
+/* How many workers the file's number means: 0 (auto) is one for each CPU of this process. */
+uint32_t threads_count(uint32_t asked);
+
+/* What one worker's descriptor table has room for. */
+struct threads_share {
+	uint32_t n_own; /* descriptors that are not a session's */
+	uint32_t max_sessions, max_pipes;
+};
+
+/* Shares out tables of `max_fds` descriptors. False: they are too small for any connection. */
+bool threads_share_out(uint32_t n_workers, uint32_t max_fds, struct threads_share *ret);
 
 /*
  * threads_new() - mailboxes and channels for `n` workers

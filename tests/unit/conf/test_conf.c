@@ -454,6 +454,19 @@ START_TEST(enum_names)
 }
 END_TEST
 
+START_TEST(pools_are_found_by_name)
+{
+	struct conf *c = load_good("full");
+
+	ck_assert_uint_gt(c->n_pools, 1);
+	for (size_t i = 0; i < c->n_pools; i++)
+		ck_assert_ptr_eq(conf_find_pool(c, c->pools[i].name), &c->pools[i]);
+	ck_assert_ptr_null(conf_find_pool(c, "no such pool"));
+	ck_assert_ptr_null(conf_find_pool(c, ""));
+	conf_unref(c);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("conf/conf");
@@ -475,6 +488,7 @@ int main(void)
 	tcase_add_test(t, many_mistakes);
 	tcase_add_loop_test(t, restart_keys, 0, ARRAY_SIZE(restarts));
 	tcase_add_test(t, references_are_counted);
+	tcase_add_test(t, pools_are_found_by_name);
 	tcase_add_test(t, enum_names);
 	suite_add_tcase(s, t);
 

@@ -109,6 +109,34 @@ static const struct {
 	{ "nothing", 1, 0, false },
 };
 
+START_TEST(auto_is_a_worker_for_each_cpu)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	ck_assert_uint_eq(threads_count(7), 7);
+	ck_assert_uint_ge(threads_count(0), 1);
+	ck_assert_uint_le(threads_count(0), (uint32_t)(n < THREADS_MAX ? n : THREADS_MAX));
+}
+END_TEST
+
+/* The share is what a worker gets, and says what it needs where it gets nothing. */
+START_TEST(a_share_is_known_before)
+{
+	struct threads_share s;
+
+	ck_assert(threads_share_out(3, MAX_FDS, &s));
+	struct threads *t = made(3, LOOP_EPOLL);
+	ck_assert_uint_eq(s.max_sessions, t->max_sessions);
+	ck_assert_uint_eq(s.max_pipes, t->max_pipes);
+	ck_assert_uint_le(s.n_own + 2 * s.max_sessions, MAX_FDS);
+	ck_assert_uint_gt(s.n_own + 2 * (s.max_sessions + 1), MAX_FDS);
+	threads_free(t);
+	ck_assert(!threads_share_out(3, 20, &s));
+	ck_assert_uint_eq(s.max_sessions, 0);
+	ck_assert_uint_gt(s.n_own, 20);
+}
+END_TEST
+
 /* Two descriptors for each session and each pipe fit into a table beside what a worker needs. */
 START_TEST(a_table_is_shared_out)
 {
@@ -284,6 +312,8 @@ int main(void)
 	err_deinit(&e);
 	tcase_set_timeout(t, 60); /* workers start slowly under ThreadSanitizer */
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, auto_is_a_worker_for_each_cpu);
+	tcase_add_test(t, a_share_is_known_before);
 	tcase_add_loop_test(t, a_table_is_shared_out, 0, ARRAY_SIZE(tables));
 	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
 	tcase_add_test(t, never_started_is_fine);
