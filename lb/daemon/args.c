@@ -11,6 +11,8 @@
 static const char usage[] =
 	"usage: lb [-c FILE]          run in the foreground\n"
 	"       lb check [-c FILE]    check the configuration and exit\n"
+	"       lb doctor [-c FILE] [--json]\n"
+	"                             how many connections fit, and which limit binds first\n"
 	"       lb --version | --help\n"
 	"\n"
 	"Without -c the file is ./lb.yaml, or /etc/lb/lb.yaml where there is none.\n";
@@ -47,6 +49,7 @@ static int done(const char *text, struct args *ret)
 int args_parse(int argc, char **argv, struct args *ret)
 {
 	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
@@ -59,6 +62,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c': ret->conf = optarg; break;
+		case 'j': ret->is_json = true; break;
 		case 'h': return done(usage, ret);
 		case 'v': return done("lb " LB_VERSION "\n", ret);
 		default: return wrong_option(argv[optind - 1]);
@@ -68,10 +72,13 @@ int args_parse(int argc, char **argv, struct args *ret)
 		ret->command = ARGS_CHECK;
 		optind++;
 	} else if (optind < argc && strcmp(argv[optind], "doctor") == 0) {
-		return wrong("not supported yet:", argv[optind]);
+		ret->command = ARGS_DOCTOR;
+		optind++;
 	}
 	if (optind < argc)
 		return wrong("unknown command", argv[optind]);
+	if (ret->is_json && ret->command != ARGS_DOCTOR)
+		return wrong("--json is for lb doctor", NULL);
 	if (ret->conf == NULL)
 		ret->conf = default_conf();
 	return 0;

@@ -3,15 +3,19 @@
 
 /* The command line of lb. Thread: main. Layer: daemon. */
 
+#include <stdbool.h>
+
 enum args_command {
 	ARGS_RUN,
 	ARGS_CHECK,
+	ARGS_DOCTOR,
 	ARGS_DONE, /* --help or --version: it was printed */
 };
 
 struct args {
 	enum args_command command;
 	const char *conf; /* borrows: the file to read */
+	bool is_json;     /* of ARGS_DOCTOR */
 };
 
 /*

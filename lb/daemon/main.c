@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "daemon/args.h"
 #include "daemon/control.h"
+#include "daemon/doctor.h"
 #include "util/err.h"
 
 static void print_errors(const struct err *e)
@@ -28,6 +29,25 @@ static int check(const char *path)
 	(void)printf("%s: ok\n", path);
 	conf_unref(conf);
 	return 0;
+}
+
+static int doctor(const char *path, bool is_json)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct text out = TEXT_INIT;
+	struct conf *conf = NULL;
+
+	int r = conf_load(path, &e, &conf);
+	if (r < 0) {
+		print_errors(&e);
+		return EXIT_CONF;
+	}
+	r = doctor_report(conf, "", is_json, &out);
+	if (r == 0)
+		(void)fputs(out.p, stdout);
+	text_deinit(&out);
+	conf_unref(conf);
+	return r == 0 ? 0 : EXIT_INTERNAL;
 }
 
 static int run(const char *path)
@@ -61,6 +81,7 @@ int main(int argc, char **argv)
 	switch (a.command) {
 	case ARGS_RUN: return run(a.conf);
 	case ARGS_CHECK: return check(a.conf);
+	case ARGS_DOCTOR: return doctor(a.conf, a.is_json);
 	case ARGS_DONE: return 0;
 	}
 	return EXIT_INTERNAL;

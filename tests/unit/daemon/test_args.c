@@ -25,6 +25,10 @@ static const struct {
 	{ "check a file", { "lb", "check", "-c", "x/y" }, ARGS_CHECK, "x/y", "" },
 	{ "the file first", { "lb", "-c", "x/y", "check" }, ARGS_CHECK, "x/y", "" },
 	{ "a file named like a command", { "lb", "-c", "check" }, ARGS_RUN, "check", "" },
+	{ "doctor", { "lb", "doctor" }, ARGS_DOCTOR, ETC, "" },
+	{ "doctor of a file", { "lb", "-c", "x/y", "doctor" }, ARGS_DOCTOR, "x/y", "" },
+	{ "doctor as JSON", { "lb", "doctor", "--json" }, ARGS_DOCTOR, ETC, "" },
+	{ "JSON first", { "lb", "--json", "doctor", "-c", "a" }, ARGS_DOCTOR, "a", "" },
 	{ "version", { "lb", "--version" }, ARGS_DONE, NULL, "lb " LB_VERSION "\n" },
 	{ "help", { "lb", "--help" }, ARGS_DONE, NULL, "usage: lb [-c FILE]" },
 	{ "help, short", { "lb", "-h" }, ARGS_DONE, NULL, "usage: lb [-c FILE]" },
@@ -38,7 +42,9 @@ static const struct {
 } bad[] = {
 	{ "unknown command", { "lb", "run" }, "lb: unknown command \"run\"\n" },
 	{ "one word too many", { "lb", "check", "all" }, "lb: unknown command \"all\"\n" },
-	{ "doctor", { "lb", "doctor" }, "lb: not supported yet: \"doctor\"\n" },
+	{ "two commands", { "lb", "doctor", "check" }, "lb: unknown command \"check\"\n" },
+	{ "JSON of a run", { "lb", "--json" }, "lb: --json is for lb doctor\n" },
+	{ "JSON of a check", { "lb", "check", "--json" }, "lb: --json is for lb doctor\n" },
 	{ "unknown option", { "lb", "-x" }, "lb: unknown option \"-x\"\n" },
 	{ "unknown option in a row", { "lb", "-xy" }, "lb: unknown option \"-x\"\n" },
 	{ "unknown option behind a command",
@@ -106,6 +112,10 @@ START_TEST(good_ones_are_understood)
 	restore(out);
 	ck_assert_msg(status == 0, "%s: %d", good[_i].name, status);
 	ck_assert_msg(a.command == good[_i].command, "%s", good[_i].name);
+	if (good[_i].command == ARGS_DOCTOR)
+		ck_assert(a.is_json == (strstr(good[_i].name, "JSON") != NULL));
+	else
+		ck_assert(!a.is_json);
 	if (good[_i].conf != NULL)
 		ck_assert_str_eq(a.conf, good[_i].conf);
 	if (good[_i].out[0] == '\0')

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Each limit has one function that says what it is now and what raises it; the table and the JSON
+ * are made from the same rows.
+ *
+ * Thread: main.
+ */
+#include "daemon/doctor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/forecast.h"
+#include "daemon/limits.h"
+#include "daemon/threads.h"
+#include "net/sock.h"
+#include "util/json.h"
+#include "util/parse.h"
+#include "util/table.h"
+
+struct row {
+	char now[200];
+	char raise[240]; /* "": nothing to type */
+};
+
+struct doctor {
+	const struct conf *conf; /* borrows */
+	struct limits machine;
+	struct threads_share share;
+	struct forecast forecast;
+	uint32_t n_workers, n_cpus;
+	uint32_t max_fds; /* of a worker's table, once lb has raised its soft limit */
+};
+
+#define NOW(r, ...) (void)snprintf((r)->now, sizeof((r)->now), __VA_ARGS__)
+#define RAISE(r, ...) (void)snprintf((r)->raise, sizeof((r)->raise), __VA_ARGS__)
+
+static uint64_t twice(uint64_t n)
+{
+	return n > INT64_MAX / 2 ? INT64_MAX : 2 * n;
+}
+
+static uint32_t more_workers(const struct doctor *d)
+{
+	return d->n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->n_workers;
+}
+
+/* Says so where a figure is not there. */
+static bool is_missing(uint64_t figure, const char *what, struct row *r)
+{
+	if (figure == LIMITS_NONE)
+		NOW(r, "%s", what);
+	return figure == LIMITS_NONE;
+}
+
+/* ---- one function per limit ------------------------------------------------------------------ */
+
+static void describe_descriptors(const struct doctor *d, struct row *r)
+{
+	uint64_t most = d->machine.nr_open;
+
+	NOW(r,
+	    "%" PRIu32 " open files (ulimit -Hn) x %" PRIu32 " workers, %u a connection, %" PRIu32
+	    " a worker's own",
+	    d->max_fds, d->n_workers, FORECAST_FDS_PER_CONN, d->share.n_own);
+	if (d->max_fds < most)
+		RAISE(r,
+		      "systemctl edit lb: [Service] LimitNOFILE=%" PRIu64 "; or `workers: %" PRIu32
+		      "` in the file",
+		      most != LIMITS_NONE ? most : twice(d->max_fds), more_workers(d));
+	else
+		RAISE(r,
+		      "`workers: %" PRIu32 "` in the file; or sysctl -w fs.nr_open=%" PRIu64
+		      " and systemctl edit lb: [Service] LimitNOFILE=%" PRIu64,
+		      more_workers(d), twice(most), twice(most));
+}
+
+static void describe_conf(const struct doctor *d, struct row *r)
+{
+	if (d->conf->max_conns == 0) {
+		NOW(r, "auto: what the descriptors allow");
+		return;
+	}
+	NOW(r, "%" PRIu64 " in the file", d->conf->max_conns);
+	RAISE(r, "`limits: {connections: auto}` in the file");
+}
+
+static void describe_backends(const struct doctor *d, struct row *r)
+{
+	size_t n = 0, n_limited = 0;
+
+	for (size_t i = 0; i < d->conf->n_pools; i++) {
+		const struct conf_pool *p = &d->conf->pools[i];
+		for (size_t k = 0; k < p->n_backends; k++)
+			n_limited += p->backends[k].max_conns != 0;
+		n += p->n_backends;
+	}
+	NOW(r, "%zu of %zu backends have one", n_limited, n);
+	if (n_limited > 0)
+		RAISE(r, "a higher max_connections, or more backends, in the file");
+}
+
+static void describe_ports(const struct doctor *d, struct row *r)
+{
+	const struct limits *m = &d->machine;
+	const struct forecast *f = &d->forecast;
+
+	if (is_missing(m->n_ports, "the port range cannot be read", r))
+		return;
+	NOW(r,
+	    "%" PRIu64 " of ports %" PRIu64 " to %" PRIu64
+	    " for each source and backend; fewest in pool %s: %" PRIu64,
+	    m->n_ports, m->port_low, m->port_high, f->tightest->name, f->tightest_ports);
+	RAISE(r, "%smore addresses under `source`, or more backends, in pool %s",
+	      m->port_low > 1024 || m->port_high < UINT16_MAX
+		      ? "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"; "
+		      : "",
+	      f->tightest->name);
+}
+
+static void describe_files(const struct doctor *d, struct row *r)
+{
+	if (is_missing(d->machine.file_max, "fs.file-max cannot be read", r))
+		return;
+	NOW(r, "fs.file-max %" PRIu64 ", %" PRIu64 " in use", d->machine.file_max,
+	    d->machine.files_used);
+	RAISE(r, "sysctl -w fs.file-max=%" PRIu64, twice(d->machine.file_max));
+}
+
+static void describe_memory(const struct doctor *d, struct row *r)
+{
+	const struct limits *m = &d->machine;
+	bool is_cgroup = m->cgroup_room < m->mem_available;
+	uint64_t room = is_cgroup ? m->cgroup_room : m->mem_available;
+	char text[PARSE_TEXT_MAX];
+
+	if (is_missing(room, "/proc/meminfo cannot be read", r))
+		return;
+	NOW(r, "%s available %s, %u B of the kernel and %u B of lb an idle connection",
+	    parse_format_bytes(room, text), is_cgroup ? "in the cgroup" : "on the machine",
+	    FORECAST_KERNEL_BYTES, FORECAST_USER_BYTES);
+	RAISE(r, is_cgroup ? "systemctl edit lb: [Service] MemoryMax=infinity"
+			   : "more memory, or less of it for other programs");
+}
+
+static void describe_conntrack(const struct doctor *d, struct row *r)
+{
+	if (is_missing(d->machine.conntrack_max, "not loaded", r))
+		return;
+	NOW(r, "nf_conntrack_max %" PRIu64 ", %" PRIu64 " in use, %u a connection",
+	    d->machine.conntrack_max, d->machine.conntrack_used, FORECAST_CONNTRACK_PER_CONN);
+	RAISE(r, "sysctl -w net.netfilter.nf_conntrack_max=%" PRIu64,
+	      twice(d->machine.conntrack_max));
+}
+
+static void raise_queue(const struct doctor *d, struct row *r)
+{
+	if (d->machine.somaxconn < SOCK_BACKLOG)
+		RAISE(r, "sysctl -w net.core.somaxconn=%d", SOCK_BACKLOG);
+	else
+		RAISE(r, "`workers: %" PRIu32 "` in the file: each has a queue", more_workers(d));
+}
+
+static void describe_accept(const struct doctor *d, struct row *r)
+{
+	if (is_missing(d->machine.somaxconn, "at once: net.core.somaxconn cannot be read", r))
+		return;
+	NOW(r, "at once: somaxconn %" PRIu64 ", lb asks for %d, for each address and worker",
+	    d->machine.somaxconn, SOCK_BACKLOG);
+	raise_queue(d, r);
+}
+
+static void describe_syn(const struct doctor *d, struct row *r)
+{
+	const struct limits *m = &d->machine;
+
+	if (is_missing(m->syn_backlog, "at once: tcp_max_syn_backlog cannot be read", r))
+		return;
+	NOW(r, "at once: tcp_max_syn_backlog %" PRIu64 ", SYN cookies %s", m->syn_backlog,
+	    m->syncookies != 0 ? "on, so that nobody beyond is lost" : "off");
+	if (m->syncookies == 0)
+		RAISE(r,
+		      "sysctl -w net.ipv4.tcp_syncookies=1 "
+		      "net.ipv4.tcp_max_syn_backlog=%" PRIu64,
+		      twice(m->syn_backlog));
+	else
+		raise_queue(d, r);
+}
+
+static void describe_tcp_mem(const struct doctor *d, struct row *r)
+{
+	const struct limits *m = &d->machine;
+
+	if (is_missing(m->tcp_mem_max, "at once: net.ipv4.tcp_mem cannot be read", r))
+		return;
+	NOW(r, "at once, with a page queued on either side: %" PRIu64 " pages, %" PRIu64 " in use",
+	    m->tcp_mem_max, m->tcp_mem_used);
+	RAISE(r, "sysctl -w net.ipv4.tcp_mem=\"%" PRIu64 " %" PRIu64 " %" PRIu64 "\"",
+	      twice(m->tcp_mem_low), twice(m->tcp_mem_pressure), twice(m->tcp_mem_max));
+}
+
+static void (*const describe[FORECAST_N])(const struct doctor *d, struct row *r) = {
+	[FORECAST_DESCRIPTORS] = describe_descriptors,
+	[FORECAST_CONF] = describe_conf,
+	[FORECAST_BACKENDS] = describe_backends,
+	[FORECAST_PORTS] = describe_ports,
+	[FORECAST_FILES] = describe_files,
+	[FORECAST_MEMORY] = describe_memory,
+	[FORECAST_CONNTRACK] = describe_conntrack,
+	[FORECAST_ACCEPT] = describe_accept,
+	[FORECAST_SYN] = describe_syn,
+	[FORECAST_TCP_MEM] = describe_tcp_mem,
+};
+
+/* ---- for a person ---------------------------------------------------------------------------- */
+
+static void add_row(const struct doctor *d, enum forecast_limit l, struct table *t)
+{
+	const struct forecast *f = &d->forecast;
+	struct row r = { 0 };
+
+	describe[l](d, &r);
+	table_cell(t, "%s", l == f->binding ? "*" : "");
+	table_cell(t, "%s", forecast_limit_name(l));
+	if (f->allows[l] == LIMITS_NONE)
+		table_cell(t, "-");
+	else
+		table_cell(t, "%" PRIu64, f->allows[l]);
+	table_cell(t, "%s", r.now);
+	table_cell(t, "%s", r.raise);
+}
+
+static void print_text(const struct doctor *d, struct text *out)
+{
+	static const char *const header[] = { "", "LIMIT", "ALLOWS", "NOW", "TO RAISE IT" };
+	const struct forecast *f = &d->forecast;
+	struct table *t = table_new(ARRAY_SIZE(header), header);
+
+	if (t == NULL) {
+		out->failed = true;
+		return;
+	}
+	table_align_right(t, 2);
+	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
+		add_row(d, l, t);
+	table_print(t, out);
+	table_free(t);
+	text_addf(out,
+		  "note: %" PRIu32 " workers on %" PRIu32 " CPUs; how many connections can be busy "
+		  "at a time is a matter of their traffic\n"
+		  "note: descriptors and memory as this shell has them; of the connections %" PRIu64
+		  " are certain however unevenly the kernel spreads them over the workers\n",
+		  d->n_workers, d->n_cpus, f->n_certain);
+	text_addf(out, "%s: %" PRIu64 " connections, bound by %s\n", d->conf->file, f->n_conns,
+		  forecast_limit_name(f->binding));
+}
+
+/* ---- for a program --------------------------------------------------------------------------- */
+
+static void add_limit(const struct doctor *d, enum forecast_limit l, struct json *j)
+{
+	const struct forecast *f = &d->forecast;
+	struct row r = { 0 };
+
+	describe[l](d, &r);
+	json_object_begin(j);
+	json_kv_string(j, "name", forecast_limit_name(l));
+	json_kv_string(j, "kind", forecast_limit_holds(l) ? "held" : "at_once");
+	json_key(j, "allows");
+	if (f->allows[l] == LIMITS_NONE)
+		json_null(j);
+	else
+		json_uint(j, f->allows[l]);
+	json_kv_bool(j, "binds", l == f->binding);
+	json_kv_string(j, "now", r.now);
+	json_kv_string(j, "raise", r.raise);
+	json_object_end(j);
+}
+
+static void print_json(const struct doctor *d, struct text *out)
+{
+	struct json j = JSON_INIT;
+
+	json_object_begin(&j);
+	json_kv_string(&j, "file", d->conf->file);
+	json_kv_uint(&j, "connections", d->forecast.n_conns);
+	json_kv_string(&j, "bound_by", forecast_limit_name(d->forecast.binding));
+	json_kv_uint(&j, "certain", d->forecast.n_certain);
+	json_kv_uint(&j, "workers", d->n_workers);
+	json_kv_uint(&j, "cpus", d->n_cpus);
+	json_key(&j, "limits");
+	json_array_begin(&j);
+	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
+		add_limit(d, l, &j);
+	json_array_end(&j);
+	json_object_end(&j);
+	if (json_is_ok(&j))
+		text_add(out, text_slice(&j.out));
+	else
+		out->failed = true;
+	text_add(out, SLICE("\n"));
+	json_deinit(&j);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+/* lb raises its soft limit to the hard one, which the kernel holds below fs.nr_open. */
+static uint32_t max_fds_of(const struct limits *m)
+{
+	uint64_t n = m->nofile_hard < m->nr_open ? m->nofile_hard : m->nr_open;
+
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+int doctor_report(const struct conf *conf, const char *root, bool is_json, struct text *out)
+{
+	struct doctor d = { .conf = conf };
+
+	limits_read(root, &d.machine);
+	d.n_workers = threads_count(conf->workers);
+	d.n_cpus = threads_count(0);
+	d.max_fds = max_fds_of(&d.machine);
+	(void)threads_share_out(d.n_workers, d.max_fds, &d.share); /* too few: 0 connections */
+	struct forecast_in in = {
+		.machine = &d.machine,
+		.conf = conf,
+		.n_workers = d.n_workers,
+		.worker_conns = d.share.max_sessions,
+	};
+	int r = forecast_compute(&in, &d.forecast);
+	if (r < 0)
+		return r;
+	if (is_json)
+		print_json(&d, out);
+	else
+		print_text(&d, out);
+	return out->failed ? -ENOMEM : 0;
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function per limit, from the inputs to a number of connections. Sums saturate at LIMITS_NONE,
+ * which is larger than any other.
+ *
+ * Thread: main.
+ */
+#include "daemon/forecast.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/sock.h"
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a > LIMITS_NONE - b ? LIMITS_NONE : a + b;
+}
+
+static uint64_t product(uint64_t a, uint64_t b)
+{
+	return b != 0 && a > LIMITS_NONE / b ? LIMITS_NONE : a * b;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What is left of `limit`, in shares of `each`, beside those who have theirs already. */
+static uint64_t room(uint64_t limit, uint64_t used, uint64_t each, uint64_t n_active)
+{
+	if (limit == LIMITS_NONE)
+		return LIMITS_NONE;
+	return sum(limit > used ? (limit - used) / each : 0, n_active);
+}
+
+/* ---- what the file says ---------------------------------------------------------------------- */
+
+static uint64_t allow_conf(const struct forecast_in *in)
+{
+	return in->conf->max_conns != 0 ? in->conf->max_conns : LIMITS_NONE;
+}
+
+/* Backends of weight 0 take nothing new. */
+static uint64_t backends_of(const struct conf_pool *p)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->n_backends; i++) {
+		const struct conf_backend *b = &p->backends[i];
+		if (b->weight != 0)
+			n = sum(n, b->max_conns != 0 ? b->max_conns : LIMITS_NONE);
+	}
+	return n;
+}
+
+static uint64_t allow_backends(const struct forecast_in *in)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < in->conf->n_pools; i++)
+		n = sum(n, backends_of(&in->conf->pools[i]));
+	return n;
+}
+
+/* ---- ports ----------------------------------------------------------------------------------- */
+
+size_t forecast_n_sources(const struct conf_pool *p, uint8_t family)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_sources; i++)
+		n += p->sources[i].family == family;
+	return n > 0 ? n : 1;
+}
+
+/* A backend's address in one pool; the same address in another pool may share its ports. */
+struct target {
+	const struct addr *addr;
+	const struct conf_pool *pool;
+};
+
+static int by_addr(const void *pa, const void *pb)
+{
+	const struct target *a = pa, *b = pb;
+
+	return memcmp(a->addr, b->addr, sizeof(*a->addr));
+}
+
+/* Whether connections from `source` (NULL: as the kernel likes) may go to the target. */
+static bool is_source_of(const struct target *t, const struct addr *source)
+{
+	bool has_own = false;
+
+	for (size_t i = 0; i < t->pool->n_sources; i++) {
+		const struct addr *a = &t->pool->sources[i];
+		if (a->family != t->addr->family)
+			continue;
+		if (source != NULL && addr_eq(a, source))
+			return true;
+		has_own = true;
+	}
+	return source == NULL && !has_own;
+}
+
+/* Sources of t[0] that none of the `n` targets before it, of the same address, has. */
+static uint64_t n_new_sources(const struct target *t, size_t n)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i <= t->pool->n_sources; i++) {
+		const struct addr *source = i < t->pool->n_sources ? &t->pool->sources[i] : NULL;
+		bool is_new = is_source_of(t, source) &&
+			      (source == NULL || source->family == t->addr->family);
+		for (size_t k = 1; k <= n && is_new; k++)
+			is_new = !is_source_of(t - k, source);
+		count += is_new;
+	}
+	return count;
+}
+
+static size_t list_targets(const struct conf *conf, struct target *targets)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->n_pools; i++) {
+		const struct conf_pool *p = &conf->pools[i];
+		for (size_t k = 0; k < p->n_backends; k++) {
+			if (p->backends[k].weight == 0)
+				continue;
+			if (targets != NULL)
+				targets[n] = (struct target){ &p->backends[k].addr, p };
+			n++;
+		}
+	}
+	return n;
+}
+
+/* A port is used once for each pair of a local address and a backend's. */
+static int count_pairs(const struct conf *conf, uint64_t *ret)
+{
+	size_t n = list_targets(conf, NULL), n_same = 0;
+	struct target *t = calloc(n + 1, sizeof(*t));
+	uint64_t pairs = 0;
+
+	if (t == NULL)
+		return -ENOMEM;
+	(void)list_targets(conf, t);
+	qsort(t, n, sizeof(*t), by_addr);
+	for (size_t i = 0; i < n; i++) {
+		n_same = i > 0 && by_addr(&t[i - 1], &t[i]) == 0 ? n_same + 1 : 0;
+		pairs += n_new_sources(&t[i], n_same);
+	}
+	free(t);
+	*ret = pairs;
+	return 0;
+}
+
+static uint64_t pairs_of(const struct conf_pool *p)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->n_backends; i++)
+		if (p->backends[i].weight != 0)
+			n += forecast_n_sources(p, p->backends[i].addr.family);
+	return n;
+}
+
+static int fill_ports(const struct forecast_in *in, struct forecast *f)
+{
+	uint64_t each = in->machine->n_ports, pairs;
+	int r = count_pairs(in->conf, &pairs);
+
+	if (r < 0)
+		return r;
+	f->allows[FORECAST_PORTS] = each == LIMITS_NONE ? LIMITS_NONE : product(pairs, each);
+	for (size_t i = 0; i < in->conf->n_pools; i++) {
+		const struct conf_pool *p = &in->conf->pools[i];
+		uint64_t n = product(pairs_of(p), each);
+		if (f->tightest == NULL || n < f->tightest_ports) {
+			f->tightest = p;
+			f->tightest_ports = n;
+		}
+	}
+	return 0;
+}
+
+/* ---- what the machine says ------------------------------------------------------------------- */
+
+static uint64_t allow_descriptors(const struct forecast_in *in)
+{
+	return product(in->worker_conns, in->n_workers);
+}
+
+static uint64_t allow_files(const struct forecast_in *in)
+{
+	return room(in->machine->file_max, in->machine->files_used, FORECAST_FDS_PER_CONN,
+		    in->n_active);
+}
+
+static uint64_t allow_memory(const struct forecast_in *in)
+{
+	uint64_t free_bytes = least(in->machine->mem_available, in->machine->cgroup_room);
+
+	return room(free_bytes, 0, FORECAST_USER_BYTES + FORECAST_KERNEL_BYTES, in->n_active);
+}
+
+static uint64_t allow_conntrack(const struct forecast_in *in)
+{
+	return room(in->machine->conntrack_max, in->machine->conntrack_used,
+		    FORECAST_CONNTRACK_PER_CONN, in->n_active);
+}
+
+/* ---- at once --------------------------------------------------------------------------------- */
+
+static uint64_t n_listening(const struct forecast_in *in)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < in->conf->n_listeners; i++)
+		n += in->conf->listeners[i].n_binds;
+	return n * in->n_workers;
+}
+
+static uint64_t queue_len(const struct forecast_in *in)
+{
+	return least(in->machine->somaxconn, SOCK_BACKLOG);
+}
+
+static uint64_t allow_accept(const struct forecast_in *in)
+{
+	return product(queue_len(in), n_listening(in));
+}
+
+/*
+ * Half-open connections are bounded by the same backlog. Without SYN cookies the last quarter of
+ * tcp_max_syn_backlog is for peers that are known (inet(7), tcp_conn_request() of the kernel).
+ */
+static uint64_t allow_syn(const struct forecast_in *in)
+{
+	uint64_t each = queue_len(in), max = in->machine->syn_backlog;
+
+	if (in->machine->syncookies == 0 && max != LIMITS_NONE)
+		each = least(each, max - max / 4);
+	return product(each, n_listening(in));
+}
+
+/* An idle socket holds no page of it; one that has something queued holds one at least. */
+static uint64_t allow_tcp_mem(const struct forecast_in *in)
+{
+	return room(in->machine->tcp_mem_max, in->machine->tcp_mem_used, 2, 0);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	bool holds, is_shared;
+} traits[FORECAST_N] = {
+#define X(id, name, holds, is_shared) [FORECAST_##id] = { name, holds, is_shared },
+	FORECAST_LIMITS(X)
+#undef X
+};
+
+int forecast_compute(const struct forecast_in *in, struct forecast *ret)
+{
+	struct forecast f = {
+		.allows = {
+			[FORECAST_DESCRIPTORS] = allow_descriptors(in),
+			[FORECAST_CONF] = allow_conf(in),
+			[FORECAST_BACKENDS] = allow_backends(in),
+			[FORECAST_FILES] = allow_files(in),
+			[FORECAST_MEMORY] = allow_memory(in),
+			[FORECAST_CONNTRACK] = allow_conntrack(in),
+			[FORECAST_ACCEPT] = allow_accept(in),
+			[FORECAST_SYN] = allow_syn(in),
+			[FORECAST_TCP_MEM] = allow_tcp_mem(in),
+		},
+	};
+	int r = fill_ports(in, &f);
+
+	if (r < 0)
+		return r;
+	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
+		if (traits[l].holds && f.allows[l] < f.allows[f.binding])
+			f.binding = l;
+	f.n_conns = f.allows[f.binding];
+	f.n_certain = least(f.n_conns, in->worker_conns);
+	*ret = f;
+	return 0;
+}
+
+const char *forecast_limit_name(enum forecast_limit l)
+{
+	return traits[l].name;
+}
+
+bool forecast_limit_holds(enum forecast_limit l)
+{
+	return traits[l].holds;
+}
+
+bool forecast_limit_is_shared(enum forecast_limit l)
+{
+	return traits[l].is_shared;
+}

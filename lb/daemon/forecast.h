@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The forecast: how many connections a machine and a file can hold, and which limit binds first.
+ *
+ * Computed from numbers alone: what the machine allows (daemon/limits.h), what a worker's table has
+ * room for (daemon/threads.h) and the configuration.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "daemon/limits.h"
+
+/*
+ * What a proxied connection takes while it is idle: the user's memory (the session record and its
+ * place in tables) and the kernel's (two sockets, two descriptors, what the engine keeps for each).
+ * Measured on Linux 6.1 as the growth of the active objects in /proc/slabinfo, with 8,000 idle
+ * connections through lb less the same 8,000 without it (`scripts/bench --only idle` has this row):
+ * 8,900 B with io_uring, 7,400 B with epoll. Clients and backends on the same machine would take as
+ * much again. An idle socket holds no page of tcp_mem (32,000 of them: mem 0 in
+ * /proc/net/sockstat).
+ */
+#define FORECAST_USER_BYTES 400u
+#define FORECAST_KERNEL_BYTES 9000u
+
+#define FORECAST_FDS_PER_CONN 2u       /* the client's and the backend's */
+#define FORECAST_CONNTRACK_PER_CONN 2u /* the same two */
+
+/*
+ * Every limit: its name (log, JSON), whether it bounds how many connections are held or only how
+ * many may come or move at once, and whether other programs have a share in it, so that its room
+ * changes by itself. The first of equal ones binds.
+ */
+/* clang-format off */
+#define FORECAST_LIMITS(X) \
+	X(DESCRIPTORS, "descriptors",        true,  false) \
+	X(CONF,        "limits.connections", true,  false) \
+	X(BACKENDS,    "max_connections",    true,  false) \
+	X(PORTS,       "local_ports",        true,  false) \
+	X(FILES,       "system_files",       true,  true) \
+	X(MEMORY,      "memory",             true,  true) \
+	X(CONNTRACK,   "conntrack",          true,  true) \
+	X(ACCEPT,      "accept_queue",       false, false) \
+	X(SYN,         "syn_queue",          false, false) \
+	X(TCP_MEM,     "tcp_mem",            false, true)
+/* clang-format on */
+
+#define X(id, name, holds, is_shared) FORECAST_##id,
+enum forecast_limit { FORECAST_LIMITS(X) FORECAST_N };
+#undef X
+
+struct forecast_in {
+	const struct limits *machine; /* borrows */
+	const struct conf *conf;      /* borrows */
+	uint32_t n_workers;
+	uint64_t worker_conns; /* a worker's table has room for; 0: it cannot start */
+	uint64_t n_active;     /* held already: what they use counts as theirs, not as used up */
+};
+
+struct forecast {
+	uint64_t allows[FORECAST_N]; /* connections; LIMITS_NONE: it is no limit */
+	enum forecast_limit binding; /* among those that bound what is held */
+	uint64_t n_conns;            /* what that one allows */
+	uint64_t n_certain; /* of these, held however unevenly the kernel spreads them over workers
+			     */
+	const struct conf_pool *tightest; /* borrows from conf: the pool with the fewest ports */
+	uint64_t tightest_ports;
+};
+
+/* Returns 0 and fills *ret, or -ENOMEM. */
+int forecast_compute(const struct forecast_in *in, struct forecast *ret) LB_MUST_CHECK;
+
+/* How many source addresses of a pool serve backends of this family: 1 where the kernel chooses. */
+size_t forecast_n_sources(const struct conf_pool *p, uint8_t family);
+
+const char *forecast_limit_name(enum forecast_limit l);
+/* False: it bounds how many connections may come or move at once. */
+bool forecast_limit_holds(enum forecast_limit l);
+bool forecast_limit_is_shared(enum forecast_limit l);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One row of a table for each figure that is a number in a file; two of them need more than that:
+ * the reserved ports (a list of ranges) and the cgroups (a walk from this process's own to the
+ * root, for each is bound by all above it).
+ *
+ * Thread: main.
+ */
+#include "daemon/limits.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/parse.h"
+#include "util/text.h"
+
+/* Longer paths are not read; a cgroup's own may be long. */
+#define PATH_LEN 1024
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* The whole file as text; "" where there is none. */
+static const char *read_file(const char *root, const char *path, struct text *t)
+{
+	char full[PATH_LEN], part[4096];
+	ssize_t n;
+
+	text_clear(t);
+	text_addf(t, "%s", "");
+	int len = snprintf(full, sizeof(full), "%s%s", root, path);
+	int fd = len < (int)sizeof(full) ? open(full, O_RDONLY | O_CLOEXEC) : -1;
+	while (fd >= 0 && (n = read(fd, part, sizeof(part))) > 0)
+		text_add(t, (struct slice){ .p = part, .n = (size_t)n });
+	if (fd >= 0)
+		(void)close(fd);
+	return t->failed || t->p == NULL ? "" : t->p;
+}
+
+/* The text behind `key` at the beginning of a line, or NULL; without a key it is the whole text. */
+static const char *behind(const char *text, const char *key)
+{
+	size_t n = key != NULL ? strlen(key) : 0;
+
+	if (n == 0)
+		return text;
+	for (const char *p = text; p != NULL; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (strncmp(p, key, n) == 0)
+			return p + n;
+	}
+	return NULL;
+}
+
+/* The i-th word of a line as a number; false where it is none ("max", "unlimited"). */
+static bool word_at(const char *line, size_t i, uint64_t *ret)
+{
+	static const char blank[] = " \t";
+
+	for (;; i--) {
+		line += strspn(line, blank);
+		size_t n = strcspn(line, " \t\n");
+		if (n == 0)
+			return false;
+		if (i == 0)
+			return parse_uint((struct slice){ .p = line, .n = n }, ret) == 0;
+		line += n;
+	}
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+struct source {
+	const char *path;
+	const char *key;  /* what the line begins with; NULL: the file is one line */
+	size_t word;      /* behind the key, from 0 */
+	uint64_t unit;    /* what the number is multiplied with */
+	uint64_t missing; /* the figure where there is no number */
+	size_t offset;    /* in struct limits */
+};
+
+/* clang-format off */
+#define AT(member) offsetof(struct limits, member)
+static const struct source sources[] = {
+	{ "/proc/self/limits", "Max open files", 0, 1, LIMITS_NONE, AT(nofile_soft) },
+	{ "/proc/self/limits", "Max open files", 1, 1, LIMITS_NONE, AT(nofile_hard) },
+	{ "/proc/sys/fs/nr_open", NULL, 0, 1, LIMITS_NONE, AT(nr_open) },
+	{ "/proc/sys/fs/file-max", NULL, 0, 1, LIMITS_NONE, AT(file_max) },
+	{ "/proc/sys/fs/file-nr", NULL, 0, 1, 0, AT(files_used) },
+	{ "/proc/meminfo", "MemAvailable:", 0, 1024, LIMITS_NONE, AT(mem_available) },
+	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 0, 1, LIMITS_NONE, AT(tcp_mem_low) },
+	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 1, 1, LIMITS_NONE, AT(tcp_mem_pressure) },
+	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 2, 1, LIMITS_NONE, AT(tcp_mem_max) },
+	/* TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 1 */
+	{ "/proc/net/sockstat", "TCP:", 9, 1, 0, AT(tcp_mem_used) },
+	{ "/proc/sys/net/ipv4/ip_local_port_range", NULL, 0, 1, LIMITS_NONE, AT(port_low) },
+	{ "/proc/sys/net/ipv4/ip_local_port_range", NULL, 1, 1, LIMITS_NONE, AT(port_high) },
+	{ "/proc/sys/net/core/somaxconn", NULL, 0, 1, LIMITS_NONE, AT(somaxconn) },
+	{ "/proc/sys/net/ipv4/tcp_max_syn_backlog", NULL, 0, 1, LIMITS_NONE, AT(syn_backlog) },
+	{ "/proc/sys/net/ipv4/tcp_syncookies", NULL, 0, 1, 0, AT(syncookies) },
+	{ "/proc/sys/net/netfilter/nf_conntrack_max", NULL, 0, 1, LIMITS_NONE, AT(conntrack_max) },
+	{ "/proc/sys/net/netfilter/nf_conntrack_count", NULL, 0, 1, 0, AT(conntrack_used) },
+};
+#undef AT
+/* clang-format on */
+
+static void read_figure(const char *root, const struct source *s, struct text *t,
+			struct limits *ret)
+{
+	const char *line = behind(read_file(root, s->path, t), s->key);
+	uint64_t v = 0;
+
+	if (line == NULL || !word_at(line, s->word, &v) || v > LIMITS_NONE / s->unit)
+		v = s->missing;
+	else
+		v *= s->unit;
+	memcpy((char *)ret + s->offset, &v, sizeof(v));
+}
+
+/* ---- ports ----------------------------------------------------------------------------------- */
+
+/* "8080" or "9000-9100", up to `end`: how many of these are from `low` to `high`. */
+static uint64_t n_within(const char *p, const char *end, uint64_t low, uint64_t high)
+{
+	const char *dash = memchr(p, '-', (size_t)(end - p));
+	const char *first_end = dash != NULL ? dash : end;
+	uint64_t a, b;
+
+	if (parse_uint((struct slice){ .p = p, .n = (size_t)(first_end - p) }, &a) < 0)
+		return 0;
+	b = a;
+	if (dash != NULL &&
+	    parse_uint((struct slice){ .p = dash + 1, .n = (size_t)(end - dash - 1) }, &b) < 0)
+		return 0;
+	a = a < low ? low : a;
+	b = b > high ? high : b;
+	return a <= b ? b - a + 1 : 0;
+}
+
+/* The kernel lists reserved ports in order, no port twice. */
+static void count_ports(const char *root, struct text *t, struct limits *l)
+{
+	const char *p = read_file(root, "/proc/sys/net/ipv4/ip_local_reserved_ports", t);
+
+	l->n_ports = LIMITS_NONE;
+	if (l->port_low > l->port_high || l->port_high > UINT16_MAX)
+		return;
+	l->n_ports = l->port_high - l->port_low + 1;
+	for (size_t n; *p != '\0' && *p != '\n'; p += n + (p[n] == ',')) {
+		n = strcspn(p, ",\n");
+		l->n_ports -= n_within(p, p + n, l->port_low, l->port_high);
+	}
+}
+
+/* ---- cgroups --------------------------------------------------------------------------------- */
+
+struct hierarchy {
+	const char *controller; /* in /proc/self/cgroup; "" is version 2 */
+	const char *mount, *limit, *used;
+	const char *cache; /* the key in memory.stat of what is given up when memory is short */
+};
+
+static const struct hierarchy hierarchies[] = {
+	{ "", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file " },
+	{ "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+	  "total_inactive_file " },
+};
+
+/* Version 1 writes "no limit" as the largest multiple of a page. */
+#define CGROUP_UNLIMITED (1ull << 60)
+
+/* Whether `word` is one of the words between commas. */
+static bool is_listed(struct slice list, struct slice word)
+{
+	for (;;) {
+		const char *comma = list.n > 0 ? memchr(list.p, ',', list.n) : NULL;
+		size_t n = comma != NULL ? (size_t)(comma - list.p) : list.n;
+		if (slice_eq((struct slice){ .p = list.p, .n = n }, word))
+			return true;
+		if (comma == NULL)
+			return false;
+		list.p += n + 1;
+		list.n -= n + 1;
+	}
+}
+
+/* This process's path in the hierarchy (a line is NUMBER:CONTROLLERS:PATH); false: in none. */
+static bool find_cgroup(const char *text, const char *controller, char path[PATH_LEN])
+{
+	for (const char *p = text; *p != '\0'; p += strcspn(p, "\n"), p += *p == '\n') {
+		size_t number = strcspn(p, ":\n");
+		const char *list = p + number + (p[number] == ':');
+		size_t n = strcspn(list, ":\n");
+		const char *at = list + n + (list[n] == ':');
+		size_t len = strcspn(at, "\n");
+
+		if (!is_listed((struct slice){ .p = list, .n = n }, slice_of(controller)) ||
+		    list[n] != ':' || len >= PATH_LEN)
+			continue;
+		memcpy(path, at, len);
+		path[len] = '\0';
+		return true;
+	}
+	return false;
+}
+
+static bool cgroup_figure(const char *root, const struct hierarchy *h, const char *cgroup,
+			  const char *file, const char *key, struct text *t, uint64_t *ret)
+{
+	char path[PATH_LEN];
+
+	if (snprintf(path, sizeof(path), "%s%s/%s", h->mount, cgroup, file) >= (int)sizeof(path))
+		return false;
+	const char *line = behind(read_file(root, path, t), key);
+	return line != NULL && word_at(line, 0, ret);
+}
+
+static void read_cgroup(const char *root, const struct hierarchy *h, const char *cgroup,
+			struct text *t, struct limits *l)
+{
+	uint64_t limit, used = 0, cache = 0;
+
+	if (!cgroup_figure(root, h, cgroup, h->limit, NULL, t, &limit) || limit > CGROUP_UNLIMITED)
+		return;
+	(void)cgroup_figure(root, h, cgroup, h->used, NULL, t, &used);
+	(void)cgroup_figure(root, h, cgroup, "memory.stat", h->cache, t, &cache);
+	used -= cache < used ? cache : used;
+	uint64_t room = used < limit ? limit - used : 0;
+	if (room >= l->cgroup_room)
+		return;
+	l->cgroup_room = room;
+	l->cgroup_limit = limit;
+}
+
+static void walk_cgroups(const char *root, struct text *t, struct limits *l)
+{
+	char path[PATH_LEN];
+
+	l->cgroup_limit = l->cgroup_room = LIMITS_NONE;
+	for (size_t i = 0; i < ARRAY_SIZE(hierarchies); i++) {
+		const char *text = read_file(root, "/proc/self/cgroup", t);
+		if (!find_cgroup(text, hierarchies[i].controller, path))
+			continue;
+		/* "/a/b", "/a", "" */
+		for (char *cut = path; cut != NULL;) {
+			read_cgroup(root, &hierarchies[i], path, t, l);
+			cut = strrchr(path, '/');
+			if (cut != NULL)
+				*cut = '\0';
+		}
+	}
+}
+
+void limits_read(const char *root, struct limits *ret)
+{
+	struct text t = TEXT_INIT;
+
+	*ret = (struct limits){ .page_bytes = (uint64_t)sysconf(_SC_PAGESIZE) };
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+		read_figure(root, &sources[i], &t, ret);
+	count_ports(root, &t, ret);
+	walk_cgroups(root, &t, ret);
+	text_deinit(&t);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Limits: what the machine allows, read from /proc and /sys as plain numbers.
+ *
+ * A file that is not there or cannot be read is no error: its figure is LIMITS_NONE, "no limit is
+ * known", or 0 where it counts what is used.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdint.h>
+
+#define LIMITS_NONE UINT64_MAX
+
+struct limits {
+	/* descriptors */
+	uint64_t nofile_soft, nofile_hard; /* of one table: RLIMIT_NOFILE */
+	uint64_t nr_open;                  /* the most that nofile_hard may be raised to */
+	uint64_t file_max, files_used;     /* open files of the whole system */
+
+	/* bytes */
+	uint64_t mem_available;             /* of the machine */
+	uint64_t cgroup_limit, cgroup_room; /* of the tightest cgroup above this process */
+
+	/* pages of page_bytes that all TCP sockets may queue, and do */
+	uint64_t tcp_mem_low, tcp_mem_pressure, tcp_mem_max, tcp_mem_used;
+	uint64_t page_bytes;
+
+	/* local ports for connections that lb makes */
+	uint64_t port_low, port_high;
+	uint64_t n_ports; /* between them, less the reserved ones */
+
+	/* queues of a listening socket */
+	uint64_t somaxconn, syn_backlog, syncookies;
+
+	uint64_t conntrack_max, conntrack_used; /* LIMITS_NONE where it is not loaded */
+};
+
+/* Reads everything below the directory `root`, which is "" for the machine itself. */
+void limits_read(const char *root, struct limits *ret);
