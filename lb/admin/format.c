@@ -18,6 +18,7 @@ static void add_workers(const struct status *s, struct json *j)
 		json_kv_uint(j, "id", s->workers[i].id);
 		json_kv_uint(j, "active", s->workers[i].active);
 		json_kv_uint(j, "accepted", s->workers[i].accepted);
+		json_kv_uint(j, "limit", s->workers[i].limit);
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -35,6 +36,20 @@ static void add_listeners(const struct status *s, struct json *j)
 		json_kv_uint(j, "active", l->active);
 		json_kv_uint(j, "accepted", l->accepted);
 		json_kv_uint(j, "rejected", l->rejected);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void add_ports(const struct status_backend *b, struct json *j)
+{
+	json_key(j, "ports");
+	json_array_begin(j);
+	for (size_t i = 0; i < b->n_sources; i++) {
+		json_object_begin(j);
+		json_kv_string(j, "source", b->sources[i].text);
+		json_kv_uint(j, "used", b->ports_used);
+		json_kv_uint(j, "limit", b->ports_limit);
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -59,6 +74,7 @@ static void add_backend(const struct status_backend *b, struct json *j)
 	json_kv_uint(j, "since_s", b->since_s);
 	json_object_end(j);
 	json_kv_uint(j, "max_connections", b->max_conns);
+	add_ports(b, j);
 	if (b->is_removed)
 		json_kv_bool(j, "removed", true);
 	json_object_end(j);
@@ -128,6 +144,8 @@ void format_status_json(const struct status *s, struct json *j)
 	json_kv_uint(j, "handshaking", s->connections.handshaking);
 	json_kv_uint(j, "total", s->connections.total);
 	json_kv_uint(j, "limit", s->connections.limit);
+	json_kv_uint(j, "forecast", s->connections.forecast);
+	json_kv_string(j, "forecast_by", s->connections.forecast_by);
 	json_object_end(j);
 	add_listeners(s, j);
 	add_pools(s, "", j);
@@ -213,9 +231,9 @@ void format_status_text(const struct status *s, struct text *out)
 		  s->generation, s->engine, s->n_workers);
 	text_addf(out,
 		  "connections: %" PRIu64 " active (%" PRIu64 " shaking hands), %" PRIu64
-		  " in all, limit %" PRIu64 "\n",
+		  " in all, limit %" PRIu64 ", forecast %" PRIu64 " (%s)\n",
 		  s->connections.active, s->connections.handshaking, s->connections.total,
-		  s->connections.limit);
+		  s->connections.limit, s->connections.forecast, s->connections.forecast_by);
 
 	struct table *t = new_table(header, ARRAY_SIZE(header), 2);
 	for (size_t i = 0; i < s->n_listeners && t != NULL; i++) {

@@ -62,6 +62,8 @@ static const struct figure listener_figures[] = {
 static const struct figure worker_figures[] = {
 	{ "lb_worker_connections_active", "gauge", "Connections a worker has.", AT(active) },
 	{ "lb_worker_accepted_total", "counter", "Connections a worker has accepted.", AT(accepted) },
+	{ "lb_worker_connections_limit", "gauge",
+	  "Connections that a worker's descriptors allow.", AT(limit) },
 };
 #undef AT
 
@@ -181,6 +183,28 @@ static void print_samples(const struct status *s, const char *name, backend_fn f
 	}
 }
 
+/* One sample per backend in the file and source address. */
+static void print_ports(const struct status *s, const char *name, size_t offset, struct text *out)
+{
+	for (size_t i = 0; i < s->n_pools; i++) {
+		const struct status_pool *p = &s->pools[i];
+
+		for (size_t k = 0; k < p->n_backends; k++) {
+			const struct status_backend *b = &p->backends[k];
+
+			for (size_t n = 0; n < b->n_sources; n++) {
+				text_addf(out, "%s{", name);
+				label(out, "pool", p->name);
+				text_addf(out, ",");
+				label(out, "backend", b->name);
+				text_addf(out, ",");
+				label(out, "source", b->sources[n].text);
+				text_addf(out, "} %" PRIu64 "\n", value_at(b, offset));
+			}
+		}
+	}
+}
+
 static void print_backends(const struct status *s, struct text *out)
 {
 	const char *bytes = "lb_backend_bytes_total";
@@ -200,6 +224,12 @@ static void print_backends(const struct status *s, struct text *out)
 		      ",direction=\"in\"", out);
 	print_samples(s, bytes, plain, offsetof(struct status_backend, bytes_out),
 		      ",direction=\"out\"", out);
+	type(out, "lb_backend_ports_used", "gauge",
+	     "Local ports of a source address that a backend's connections take, about.");
+	print_ports(s, "lb_backend_ports_used", offsetof(struct status_backend, ports_used), out);
+	type(out, "lb_backend_ports_limit", "gauge",
+	     "Local ports that a source address has for connections to a backend.");
+	print_ports(s, "lb_backend_ports_limit", offsetof(struct status_backend, ports_limit), out);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -239,6 +269,8 @@ static void print_connections(const struct status *s, struct text *out)
 	       s->connections.total);
 	single(out, "lb_connections_limit", "gauge", "Connections taken at most.",
 	       s->connections.limit);
+	single(out, "lb_connections_forecast", "gauge",
+	       "Connections that this machine and the file can hold.", s->connections.forecast);
 }
 
 static void print_counters(const struct status *s, struct text *out)

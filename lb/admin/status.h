@@ -15,15 +15,22 @@
 #include <stdint.h>
 
 #include "util/metric.h"
+#include "util/sockaddr.h"
 
 struct status_worker {
 	uint32_t id;
 	uint64_t active, accepted;
+	uint64_t limit; /* connections that its descriptor table has room for */
 };
 
 struct status_listener {
 	const char *name, *bind; /* bind with the real port */
 	uint64_t active, accepted, rejected;
+};
+
+/* A local address that a pool connects from. */
+struct status_source {
+	char text[ADDR_TEXT_MAX]; /* without a port; "default" where the kernel chooses it */
 };
 
 struct status_backend {
@@ -35,6 +42,10 @@ struct status_backend {
 	const char *check_type;   /* "tcp" "http" "websocket"; NULL: no checks */
 	const char *check_result; /* "101 in 1.2ms"; "" before the first */
 	uint64_t since_s;         /* in this health state */
+	/* Local ports towards it, at each of the sources; none where that is not known. */
+	size_t n_sources;
+	const struct status_source *sources; /* borrows from its pool's */
+	uint64_t ports_used, ports_limit;    /* used: about */
 };
 
 struct status_pool {
@@ -42,6 +53,7 @@ struct status_pool {
 	uint64_t active;
 	size_t n_backends;
 	struct status_backend *backends; /* owns */
+	struct status_source *sources;   /* owns: IPv4, IPv6, then "default" */
 };
 
 /* A reason a connection ended, and how often. */
@@ -63,6 +75,8 @@ struct status {
 	uint64_t uptime_s, generation;
 	struct {
 		uint64_t active, handshaking, total, limit;
+		uint64_t forecast;       /* what can be held, see lb doctor */
+		const char *forecast_by; /* the limit that binds first */
 	} connections;
 	size_t n_workers;
 	struct status_worker *workers; /* owns */

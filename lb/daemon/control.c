@@ -47,6 +47,15 @@ bool control_is_accepting(const struct control *c)
 	return c->phase == PHASE_RUNNING;
 }
 
+uint64_t control_n_active(const struct control *c)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		n += counter_read(&c->threads->thread[i].worker->stats->active);
+	return n;
+}
+
 /* ---- open ------------------------------------------------------------------------------------ */
 
 static enum loop_engine engine_of(enum conf_engine e)
@@ -305,7 +314,8 @@ int control_start(struct control *c, struct err *e)
 		r = EXIT_BIND;
 	if (r == 0)
 		r = drop_user(c, e);
-	if (r == 0 && (logger_start(c->logger) < 0 || open_admin(c) < 0 || health_open(c) < 0)) {
+	if (r == 0 && (logger_start(c->logger) < 0 || open_admin(c) < 0 || health_open(c) < 0 ||
+		       headroom_open(c) < 0)) {
 		(void)err_add(e, -ENOMEM, "out of memory");
 		r = EXIT_INTERNAL;
 	}
@@ -332,18 +342,10 @@ void control_apply_conf(struct control *c)
 {
 	set_limit(c);
 	health_apply(c);
+	headroom_apply(c);
 }
 
 /* ---- stop ------------------------------------------------------------------------------------ */
-
-static uint64_t n_active(const struct control *c)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < c->n_workers; i++)
-		n += counter_read(&c->threads->thread[i].worker->stats->active);
-	return n;
-}
 
 static void on_stopped(struct order *o, void *arg)
 {
@@ -374,7 +376,7 @@ void control_stop(struct control *c)
 	case PHASE_QUITTING: break;
 	case PHASE_RUNNING:
 		log_notice(&c->log, "stopping active=%llu stop_timeout_ms=%u",
-			   (unsigned long long)n_active(c), c->conf->stop_timeout_ms);
+			   (unsigned long long)control_n_active(c), c->conf->stop_timeout_ms);
 		notify_stopping();
 		if (c->conf->stop_delay_ms > 0) {
 			c->phase = PHASE_DELAYING;
@@ -386,7 +388,7 @@ void control_stop(struct control *c)
 	case PHASE_DELAYING:
 	case PHASE_DRAINING:
 		log_notice(&c->log, "stopping at once active=%llu",
-			   (unsigned long long)n_active(c));
+			   (unsigned long long)control_n_active(c));
 		quit_now(c);
 		break;
 	}
@@ -403,11 +405,12 @@ static void on_tick(struct timer *t, void *arg)
 	case PHASE_RUNNING:
 		if (!reload_is_under_way(c))
 			fleet_tidy(&c->fleet);
+		headroom_tick(c);
 		loop_timer_start(c->loop, &c->tick, TIDY_MS);
 		break;
 	case PHASE_DELAYING: begin_drain(c); break;
 	case PHASE_DRAINING:
-		if (n_active(c) == 0 || loop_now_ms(c->loop) >= c->deadline_ms)
+		if (control_n_active(c) == 0 || loop_now_ms(c->loop) >= c->deadline_ms)
 			quit_now(c);
 		else
 			loop_timer_start(c->loop, &c->tick, TICK_MS);
@@ -478,6 +481,7 @@ void control_close(struct control *c)
 	c->threads = threads_free(c->threads);
 	c->loop = loop_free(c->loop);
 	c->logger = logger_stop(c->logger);
+	headroom_close(c);
 	c->conf = conf_unref(c->conf);
 	free(c->socket_path);
 	c->socket_path = NULL;

@@ -18,6 +18,7 @@
 
 #include "conf/conf.h"
 #include "daemon/fleet.h"
+#include "daemon/headroom.h"
 #include "daemon/reload.h"
 #include "daemon/threads.h"
 #include "ev/loop.h"
@@ -54,13 +55,14 @@ struct control {
 	struct admin *admin;     /* owns */
 	struct signals *signals; /* owns */
 	struct reload reload;
+	struct headroom headroom;
 	uint32_t n_workers;
 	uint32_t max_fds;
 	uint64_t generation;
 	uint64_t start_ns;
 	enum control_phase phase;
 	uint64_t deadline_ms;  /* PHASE_DRAINING: when to give up waiting */
-	struct timer tick;     /* of the stop, and to tidy the fleet */
+	struct timer tick;     /* of the stop, to tidy the fleet, to look at the headroom */
 	uint32_t n_quit;       /* workers that have ended */
 	int admin_fd, http_fd; /* bound, not yet served; -1: none */
 	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
@@ -87,6 +89,9 @@ void control_close(struct control *c);
 
 /* A signal to stop; the second stops at once. */
 void control_stop(struct control *c);
+
+/* Open connections, over all workers. */
+uint64_t control_n_active(const struct control *c);
 
 /* Whether /healthz is 200. */
 bool control_is_accepting(const struct control *c);

@@ -35,6 +35,7 @@ struct fleet_backend {
 	uint32_t file_weight;    /* as in the newest file */
 	bool is_weight_set;      /* `lbctl weight` has changed it since */
 	bool is_removed;
+	bool is_ports_high; /* it was warned of the local ports towards it */
 };
 
 struct fleet_pool {

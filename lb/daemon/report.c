@@ -42,6 +42,7 @@ static int add_workers(struct control *c, struct status *st)
 			.id = i,
 			.active = counter_read(&ws->active),
 			.accepted = counter_read(&ws->accepted),
+			.limit = c->threads->max_sessions,
 		};
 		st->connections.active += st->workers[i].active;
 		st->connections.total += st->workers[i].accepted;
@@ -49,6 +50,8 @@ static int add_workers(struct control *c, struct status *st)
 		metric_hist_sum(&ws->handshake, &st->handshake);
 	}
 	st->connections.limit = atomic_load(&c->threads->proxy.max_conns);
+	st->connections.forecast = c->headroom.forecast.n_conns;
+	st->connections.forecast_by = forecast_limit_name(c->headroom.forecast.binding);
 	return 0;
 }
 
@@ -99,6 +102,65 @@ static void describe_backend(struct control *c, const struct fleet_pool *p,
 	};
 }
 
+/* IPv4 first, then IPv6, then the one that serves backends whose family has none. */
+static int add_sources(const struct conf_pool *conf, struct status_pool *sp)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	size_t n = 0;
+
+	sp->sources = calloc(conf->n_sources + 1, sizeof(*sp->sources));
+	if (sp->sources == NULL)
+		return -ENOMEM;
+	for (size_t f = 0; f < ARRAY_SIZE(families); f++)
+		for (size_t i = 0; i < conf->n_sources; i++)
+			if (conf->sources[i].family == families[f])
+				(void)addr_format_host(&conf->sources[i], sp->sources[n++].text);
+	(void)strcpy(sp->sources[n].text, "default");
+	return 0;
+}
+
+/* Which of its pool's sources a backend is connected to from, and what they have left. */
+static void describe_ports(const struct control *c, const struct conf_pool *conf,
+			   const struct status_pool *sp, const struct backend *b,
+			   struct status_backend *sb)
+{
+	size_t n_v4 = 0, n_own = 0;
+
+	for (size_t i = 0; i < conf->n_sources; i++) {
+		n_v4 += conf->sources[i].family == AF_INET;
+		n_own += conf->sources[i].family == b->addr.family;
+	}
+	if (n_own == 0)
+		sb->sources = &sp->sources[conf->n_sources];
+	else
+		sb->sources = &sp->sources[b->addr.family == AF_INET ? 0 : n_v4];
+	sb->n_sources = forecast_n_sources(conf, b->addr.family);
+	sb->ports_used = headroom_ports_used(b, sb->n_sources);
+	sb->ports_limit = c->headroom.n_ports;
+}
+
+static int add_backends(struct control *c, struct fleet_pool *p, struct status_pool *sp)
+{
+	const struct conf_pool *conf = conf_find_pool(c->conf, sp->name);
+	size_t n = 0;
+
+	list_for_each(ib, &p->backends) n++;
+	sp->backends = calloc(n + 1, sizeof(*sp->backends));
+	if (sp->backends == NULL || (conf != NULL && add_sources(conf, sp) < 0))
+		return -ENOMEM;
+	list_for_each(ib, &p->backends)
+	{
+		struct fleet_backend *fb = list_entry(ib, struct fleet_backend, link);
+		struct status_backend *sb = &sp->backends[sp->n_backends++];
+
+		describe_backend(c, p, fb, sb);
+		if (conf != NULL && !fb->is_removed && c->headroom.n_ports != LIMITS_NONE)
+			describe_ports(c, conf, sp, fb->backend, sb);
+		sp->active += sb->active;
+	}
+	return 0;
+}
+
 static int add_pools(struct control *c, struct status *st)
 {
 	size_t n = 0;
@@ -111,20 +173,12 @@ static int add_pools(struct control *c, struct status *st)
 	{
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
 		struct status_pool *sp = &st->pools[st->n_pools++];
-		size_t n_backends = 0;
 
 		sp->name = pool_name(p->pool);
 		sp->balance = conf_balance_name(p->balance);
-		list_for_each(ib, &p->backends) n_backends++;
-		sp->backends = calloc(n_backends + 1, sizeof(*sp->backends));
-		if (sp->backends == NULL)
-			return -ENOMEM;
-		list_for_each(ib, &p->backends)
-		{
-			struct status_backend *sb = &sp->backends[sp->n_backends++];
-			describe_backend(c, p, list_entry(ib, struct fleet_backend, link), sb);
-			sp->active += sb->active;
-		}
+		int r = add_backends(c, p, sp);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

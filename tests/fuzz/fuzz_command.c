@@ -20,6 +20,7 @@ static int fake_status(void *arg, struct status *ret)
 		.engine = "epoll",
 		.pid = 42,
 		.generation = 3,
+		.connections = { .forecast = 100, .forecast_by = "memory" },
 		.n_pools = 1,
 		.pools = calloc(1, sizeof(struct status_pool)),
 	};

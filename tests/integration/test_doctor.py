@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lb doctor`: what it prints, and how it fails."""
+"""`lb doctor`, the forecast at start, and the warnings at 80 %: against what really happens."""
 
+import contextlib
 import json
 import re
 import resource
 import subprocess
+import time
 
 import pytest
 
-from lbtest import LB, SLOW, WRAP, tcp_conf
+import lbtest
+from lbtest import HOST, LB, SLOW, WRAP, http_conf, run, tcp_conf, wait_for, ws_close_all, ws_open_many
+from test_limits import Crowd
+from test_sources import A, B, Narrow
 
 NOFILE = 256
 
@@ -40,6 +45,178 @@ def forecast(path, **kw):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     return json.loads(done.stdout)
+
+
+def lines(proxy, part):
+    return [x for x in proxy.stderr().splitlines() if part in x]
+
+
+def ports_of_this_machine():
+    """How many there are for each source and backend."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        low, high = map(int, f.read().split())
+    with open("/proc/sys/net/ipv4/ip_local_reserved_ports") as f:
+        ranges = [r.split("-") for r in f.read().strip().split(",") if r]
+    reserved = {p for r in ranges for p in range(int(r[0]), int(r[-1]) + 1)}
+    return sum(p not in reserved for p in range(low, high + 1))
+
+
+# ---- the forecast and the truth ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_the_forecast_is_what_happens(lb, echo, port, n_workers):
+    """Under a low limit of descriptors lb holds as many as were forecast, not one more or less. The
+    kernel spreads clients unevenly over the workers, so three times as many come as fit: then every
+    worker is full, whatever its share, and there is no slack to allow for."""
+    conf = tcp_conf(port, echo(1))
+    conf["workers"] = n_workers
+    proxy = lb(conf, nofile=NOFILE)
+    told = forecast(proxy.path, nofile=NOFILE)
+    n = told["connections"]
+    assert told["bound_by"] == "descriptors"
+    assert NOFILE // 4 * n_workers < n < NOFILE // 2 * n_workers
+    assert told["certain"] == n // n_workers
+
+    conns = proxy.stats()["connections"]
+    assert conns["forecast"] == conns["limit"] == n
+    assert conns["forecast_by"] == "descriptors"
+    said = f"forecast connections={n} bound_by=descriptors certain={n // n_workers} workers="
+    assert len(lines(proxy, said)) == 1
+
+    with contextlib.ExitStack() as stack:
+        crowd = Crowd(stack, port)
+        crowd.come(3 * n)
+        crowd.look_until(n)
+        crowd.look(0.5)
+        assert len(crowd.served) == n
+        assert proxy.stats()["connections"]["active"] == n
+
+        # It recovers: as many come in as leave, until all were served.
+        while crowd.waiting.get_map():
+            left = len(crowd.waiting.get_map())
+            crowd.leave(min(50, len(crowd.served)))
+            wait_for("those who wait", lambda: crowd.look(0.1) or is_taken_in(crowd, left))
+    proxy.wait_active(0)
+
+
+def is_taken_in(crowd, left):
+    return len(crowd.waiting.get_map()) < left
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    with contextlib.ExitStack() as stack:
+        n = Narrow(stack)
+        monkeypatch.setattr(lbtest, "WRAP", [*n.space.enter, *lbtest.WRAP])
+        yield n
+
+
+def test_the_ports_are_what_happens(narrow, lb):
+    """Two ports at each of two sources: four connections, and the fifth has none."""
+    port = lbtest.free_port()
+    proxy = lb(http_conf(port, [narrow.row], mode="tcp", source=[A, B]))
+    told = forecast(proxy.path, enter=narrow.space.enter)
+    assert (told["connections"], told["bound_by"]) == (4, "local_ports")
+    for _ in range(4):
+        narrow.open(port, "tcp")
+        narrow.take()
+    assert narrow.is_refused(port, "tcp")
+    proxy.wait_end("no_port")
+    rows = proxy.backends()["b"]["ports"]
+    assert rows == [{"source": s, "used": 2, "limit": 2} for s in (A, B)]
+    wait_for("the warning", lambda: lines(proxy, "local ports above 80 percent pool=p backend=b"))
+    narrow.hang_up()
+
+
+# ---- warnings ------------------------------------------------------------------------------------
+
+
+def test_a_limit_warns_once_at_80_percent(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    conf["limits"] = {"connections": 10}
+    proxy = lb(conf)
+    warned = "connections above 80 percent"
+
+    async def body():
+        conns = await ws_open_many(port, 7)
+        await lbtest.in_thread(time.sleep, 1.5)  # main looks once a second
+        assert not lines(proxy, warned)
+        conns += await ws_open_many(port, 1)
+        await lbtest.in_thread(wait_for, "the line", lambda: lines(proxy, warned))
+        conns += await ws_open_many(port, 2)
+        await lbtest.in_thread(time.sleep, 1.5)
+        assert len(lines(proxy, warned)) == 1
+
+        # Only when it was below 70 % it is news again.
+        await ws_close_all(conns[6:])
+        await lbtest.in_thread(proxy.wait_active, 6)
+        await lbtest.in_thread(time.sleep, 1.5 * SLOW)
+        conns = conns[:6] + await ws_open_many(port, 3)
+        await lbtest.in_thread(wait_for, "it again", lambda: len(lines(proxy, warned)) == 2)
+        await ws_close_all(conns)
+
+    run(body())
+    first, second = lines(proxy, warned)
+    assert "active=8 limit=10 bound_by=limits.connections" in first
+    assert "active=9 limit=10 bound_by=limits.connections" in second
+    assert not lines(proxy, "descriptors above")
+
+
+def test_a_worker_warns_of_its_descriptors(lb, echo, port):
+    conf = tcp_conf(port, echo(1))
+    conf["workers"] = 1
+    proxy = lb(conf, nofile=NOFILE)
+    limit = proxy.stats()["workers"][0]["limit"]
+    n = limit * 9 // 10
+    with contextlib.ExitStack() as stack:
+        crowd = Crowd(stack, port)
+        crowd.come(n)
+        crowd.look_until(n)
+        want = f"descriptors above 80 percent worker=0 active={n} limit={limit}"
+        wait_for("the line", lambda: lines(proxy, want))
+        time.sleep(1.5)
+        assert len(lines(proxy, "descriptors above")) == 1
+
+
+# ---- what is told --------------------------------------------------------------------------------
+
+
+def test_a_reload_tells_what_is_new(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    proxy = lb({**conf, "limits": {"connections": 10}})
+    proxy.reload_ok()
+    proxy.reload_ok({**conf, "limits": {"connections": 9}})
+    assert proxy.stats()["connections"]["forecast"] == 9
+    wait_for("the line", lambda: lines(proxy, "forecast connections=9 "))
+    assert len(lines(proxy, "forecast ")) == 2
+
+
+def test_stats_have_the_headroom(lb, echo, port):
+    conf = http_conf(port, echo(1), source=["127.0.0.5", "127.0.0.6"])
+    conf["admin"] = {"http": f"{HOST}:{lbtest.free_port()}"}
+    proxy = lb(conf)
+    limit = ports_of_this_machine()
+
+    async def body():
+        conns = await ws_open_many(port, 4)
+        stats = await lbtest.in_thread(proxy.stats)
+        rows = stats["pools"][0]["backends"][0]["ports"]
+        assert rows == [{"source": f"127.0.0.{i}", "used": 2, "limit": limit} for i in (5, 6)]
+        assert stats["connections"]["forecast"] <= stats["connections"]["limit"]
+        assert sum(w["limit"] for w in stats["workers"]) == stats["connections"]["limit"]
+
+        where = int(conf["admin"]["http"].rsplit(":", 1)[1])
+        request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        text = (await lbtest.in_thread(lbtest.ask, where, request)).decode()
+        for source in ("127.0.0.5", "127.0.0.6"):
+            labels = f'{{pool="p",backend="e1",source="{source}"}}'
+            assert f"\nlb_backend_ports_used{labels} 2\n" in text
+            assert f"\nlb_backend_ports_limit{labels} {limit}\n" in text
+        assert f"\nlb_connections_forecast {stats['connections']['forecast']}\n" in text
+        await ws_close_all(conns)
+
+    run(body())
 
 
 # ---- the command ---------------------------------------------------------------------------------

@@ -51,10 +51,11 @@ static inline void *copy_of(const void *rows, size_t n)
 
 static inline int fake_status(void *arg, struct status *ret)
 {
-	static const struct status_worker workers[] = { { 0, 3, 10 }, { 1, 4, 20 } };
+	static const struct status_worker workers[] = { { 0, 3, 10, 500 }, { 1, 4, 20, 500 } };
 	static const struct status_listener listeners[] = {
 		{ "public", "0.0.0.0:8080", 7, 30, 2 },
 	};
+	static const struct status_source sources[] = { { "10.0.0.5" }, { "10.0.0.6" } };
 	static const struct status_backend chat[] = {
 		{ .name = "127.0.0.1:9001",
 		  .address = "127.0.0.1:9001",
@@ -75,6 +76,9 @@ static inline int fake_status(void *arg, struct status *ret)
 		  .max_conns = 20000,
 		  .active = 2,
 		  .total = 12,
+		  .n_sources = 2,
+		  .ports_used = 1,
+		  .ports_limit = 28232,
 		  .check_type = "tcp",
 		  .check_result = "refused",
 		  .since_s = 8 },
@@ -117,7 +121,12 @@ static inline int fake_status(void *arg, struct status *ret)
 		.pid = 42,
 		.uptime_s = 61,
 		.generation = 3,
-		.connections = { .active = 7, .handshaking = 1, .total = 30, .limit = 1000 },
+		.connections = { .active = 7,
+				 .handshaking = 1,
+				 .total = 30,
+				 .limit = 1000,
+				 .forecast = 900,
+				 .forecast_by = "memory" },
 		.n_workers = 2,
 		.workers = COPY(workers),
 		.n_listeners = 1,
@@ -136,7 +145,9 @@ static inline int fake_status(void *arg, struct status *ret)
 		.active = 7,
 		.n_backends = 3,
 		.backends = COPY(chat),
+		.sources = COPY(sources),
 	};
+	ret->pools[0].backends[1].sources = ret->pools[0].sources;
 	ret->pools[1] = (struct status_pool){
 		.name = "web",
 		.balance = "first",

@@ -25,36 +25,41 @@ static void teardown(void)
 	"{\"name\":\"127.0.0.1:9001\",\"address\":\"127.0.0.1:9001\",\"state\":\"up\"," \
 	"\"weight\":1,\"active\":4,\"total\":11,\"failed\":1,\"bytes_in\":1000," \
 	"\"bytes_out\":2048,\"check\":{\"type\":\"websocket\",\"result\":\"101 in 1.2ms\"," \
-	"\"since_s\":9},\"max_connections\":0}," \
+	"\"since_s\":9},\"max_connections\":0,\"ports\":[]}," \
 	"{\"name\":\"b2\",\"address\":\"127.0.0.1:9002\",\"state\":\"down\",\"weight\":2," \
 	"\"active\":2,\"total\":12,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
 	"\"check\":{\"type\":\"tcp\",\"result\":\"refused\",\"since_s\":8}," \
-	"\"max_connections\":20000}," \
+	"\"max_connections\":20000,\"ports\":[{\"source\":\"10.0.0.5\",\"used\":1,\"limit\":" \
+	"28232},{\"source\":\"10.0.0.6\",\"used\":1,\"limit\":28232}]}," \
 	"{\"name\":\"b2\",\"address\":\"127.0.0.1:9009\",\"state\":\"draining\",\"weight\":5," \
 	"\"active\":1,\"total\":100,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
 	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0," \
+	"\"ports\":[]," \
 	"\"removed\":true}]}"
 #define WEB \
 	"{\"name\":\"web\",\"balance\":\"first\",\"active\":0,\"backends\":[" \
 	"{\"name\":\"w\",\"address\":\"127.0.0.1:80\",\"state\":\"up\",\"weight\":1," \
 	"\"active\":0,\"total\":0,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
-	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0}]}"
+	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0," \
+	"\"ports\":[]}]}"
 
 START_TEST(stats_as_json)
 {
 	format_status_json(&st, &j);
 	ck_assert(json_is_ok(&j));
-	ck_assert_str_eq(
-		j.out.p,
-		"{\"version\":\"1.2.3\",\"pid\":42,\"uptime_s\":61,\"generation\":3,"
-		"\"engine\":\"epoll\",\"workers\":[{\"id\":0,\"active\":3,\"accepted\":10},"
-		"{\"id\":1,\"active\":4,\"accepted\":20}],\"connections\":{\"active\":7,"
-		"\"handshaking\":1,\"total\":30,\"limit\":1000},\"listeners\":[{\"name\":"
-		"\"public\","
-		"\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
-		"\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
-		"\"counters\":{\"frames_in\":77},\"handshake_seconds\":{\"count\":4,"
-		"\"sum\":1.500000}}");
+	ck_assert_str_eq(j.out.p,
+			 "{\"version\":\"1.2.3\",\"pid\":42,\"uptime_s\":61,\"generation\":3,"
+			 "\"engine\":\"epoll\",\"workers\":[{\"id\":0,\"active\":3,\"accepted\":10,"
+			 "\"limit\":500},"
+			 "{\"id\":1,\"active\":4,\"accepted\":20,\"limit\":500}],\"connections\":{"
+			 "\"active\":7,"
+			 "\"handshaking\":1,\"total\":30,\"limit\":1000,\"forecast\":900,"
+			 "\"forecast_by\":\"memory\"},\"listeners\":[{\"name\":"
+			 "\"public\","
+			 "\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
+			 "\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
+			 "\"counters\":{\"frames_in\":77},\"handshake_seconds\":{\"count\":4,"
+			 "\"sum\":1.500000}}");
 }
 END_TEST
 
@@ -111,7 +116,8 @@ START_TEST(stats_as_tables)
 	format_status_text(&st, &out);
 	ck_assert_str_eq(out.p,
 			 "lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n"
-			 "connections: 7 active (1 shaking hands), 30 in all, limit 1000\n"
+			 "connections: 7 active (1 shaking hands), 30 in all, limit 1000, forecast "
+			 "900 (memory)\n"
 			 "LISTENER  BIND          ACTIVE  ACCEPTED  REJECTED\n"
 			 "public    0.0.0.0:8080       7        30         2\n" TABLE_CHAT ROW_WEB
 			 "ends: client_closed=5\n");

@@ -39,6 +39,10 @@ static const char *const lines[] = {
 	"# TYPE lb_connections_total counter",
 	"lb_connections_total 30",
 	"lb_connections_limit 1000",
+	"lb_connections_forecast 900",
+	"lb_worker_connections_limit{worker=\"1\"} 500",
+	"lb_backend_ports_used{pool=\"chat\",backend=\"b2\",source=\"10.0.0.6\"} 1",
+	"lb_backend_ports_limit{pool=\"chat\",backend=\"b2\",source=\"10.0.0.5\"} 28232",
 	"lb_listener_connections_active{listener=\"public\",bind=\"0.0.0.0:8080\"} 7",
 	"lb_listener_accepted_total{listener=\"public\",bind=\"0.0.0.0:8080\"} 30",
 	"lb_listener_rejected_total{listener=\"public\",bind=\"0.0.0.0:8080\"} 2",
@@ -116,7 +120,7 @@ START_TEST(families_are_whole)
 		ck_assert(strncmp(line, seen[n_seen - 1], family_len(line)) == 0);
 		n_samples++;
 	}
-	ck_assert_uint_eq(n_seen, 22);
+	ck_assert_uint_eq(n_seen, 26);
 	ck_assert_uint_gt(n_samples, 50);
 }
 END_TEST

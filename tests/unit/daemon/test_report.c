@@ -61,6 +61,13 @@ START_TEST(a_snapshot_has_everything)
 	ck_assert_str_eq(st.pools[0].backends[1].address, "127.0.0.1:1");
 	ck_assert_str_eq(st.pools[0].backends[1].state, "up");
 	ck_assert_ptr_null(st.pools[0].backends[1].check_type);
+	ck_assert_uint_eq(st.connections.forecast, lb.headroom.forecast.n_conns);
+	ck_assert_str_eq(st.connections.forecast_by,
+			 forecast_limit_name(lb.headroom.forecast.binding));
+	ck_assert_uint_eq(st.workers[0].limit, lb.threads->max_sessions);
+	ck_assert_uint_eq(st.pools[0].backends[0].n_sources, 1);
+	ck_assert_str_eq(st.pools[0].backends[0].sources[0].text, "default");
+	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.headroom.n_ports);
 
 	/* Every reason of the table, in its order, once. */
 	ck_assert_uint_eq(st.n_ends, SESS_N_ENDS - 1);
@@ -114,6 +121,59 @@ START_TEST(figures_are_sums_over_workers)
 	ck_assert_uint_eq(end_of(&st, "client_reset"), N_CLIENTS);
 	ck_assert_uint_eq(st.pools[0].backends[0].active, 0);
 	status_deinit(&st);
+	stop();
+}
+END_TEST
+
+static void on_reloaded(void *ctx, int result, const char *why);
+
+static void check_sources(const struct status_backend *b, const char *const *want, size_t n)
+{
+	ck_assert_uint_eq(b->n_sources, n);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_str_eq(b->sources[i].text, want[i]);
+}
+
+/* Each backend with the addresses of its own family; one that is gone from the file with none. */
+START_TEST(ports_are_told_by_source)
+{
+	static const char *const v4[] = { "127.0.0.5", "127.0.0.6" };
+	static const char *const v6[] = { "::1" };
+	static const char *const any[] = { "default" };
+	struct status st = { 0 };
+
+	write_conf(LISTENER
+		   "pools: [{name: p, source: ['127.0.0.5', '::1', '127.0.0.6'], balance: first, "
+		   "backends: [{name: b, address: '127.0.0.1:%u'}, {name: c, address: "
+		   "'[::1]:1'}]},\n"
+		   "{name: q, source: ['127.0.0.5'], backends: ['127.0.0.1:2', '[::1]:2']}]\n",
+		   backend_port);
+	start();
+	for (int i = 0; i < 3; i++)
+		clients[i] = dial(port_of(0));
+	RUN_UNTIL(backend_active(backend_named("b")) == 3);
+	ck_assert_int_eq(report_status(&lb, &st), 0);
+	check_sources(&st.pools[0].backends[0], v4, 2);
+	check_sources(&st.pools[0].backends[1], v6, 1);
+	check_sources(&st.pools[1].backends[0], v4, 1);
+	check_sources(&st.pools[1].backends[1], any, 1);
+	ck_assert_uint_eq(st.pools[0].backends[0].ports_used, 2);
+	ck_assert_uint_eq(st.pools[0].backends[1].ports_used, 0);
+	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.headroom.n_ports);
+	status_deinit(&st);
+
+	st = (struct status){ 0 };
+	write_conf(LISTENER "pools: [{name: p, backends: ['127.0.0.1:9']}]\n");
+	int n = 0;
+	report_reload(&lb, on_reloaded, &n);
+	RUN_UNTIL(n == 1);
+	ck_assert_int_eq(report_status(&lb, &st), 0);
+	check_sources(&st.pools[0].backends[0], any, 1);
+	ck_assert(st.pools[0].backends[1].is_removed);
+	ck_assert_uint_eq(st.pools[0].backends[1].n_sources, 0);
+	status_deinit(&st);
+	for (int i = 0; i < 3; i++)
+		hang_up(clients[i]);
 	stop();
 }
 END_TEST
@@ -334,6 +394,7 @@ static void add(TCase *t)
 {
 	tcase_add_test(t, a_snapshot_has_everything);
 	tcase_add_test(t, figures_are_sums_over_workers);
+	tcase_add_test(t, ports_are_told_by_source);
 	tcase_add_test(t, connections_of_all_workers_are_listed);
 	tcase_add_test(t, a_quitting_lb_lists_nothing);
 	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
