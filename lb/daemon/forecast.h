@@ -20,7 +20,7 @@
 /*
  * What a proxied connection takes while it is idle: the user's memory (the session record and its
  * place in tables) and the kernel's (two sockets, two descriptors, what the engine keeps for each).
- * Measured on Linux 6.1 as the growth of the active objects in /proc/slabinfo, with 8,000 idle
+ * Measured on Linux 6.18 as the growth of the active objects in /proc/slabinfo, with 8,000 idle
  * connections through lb less the same 8,000 without it (`scripts/bench --only idle` has this row):
  * 8,900 B with io_uring, 7,400 B with epoll. Clients and backends on the same machine would take as
  * much again. An idle socket holds no page of tcp_mem (32,000 of them: mem 0 in
