@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker's birth: unshare the descriptor table, close what was inherited but for 0 to 2, the
- * mailboxes' and the logger's eventfds and its own end of its channel, then make the loop and the
- * worker.
+ * mailboxes' and the logger's eventfds, the passage and its own end of its channel, then make the
+ * loop and the worker.
  *
  * Thread: main, but for run().
  */
@@ -19,9 +19,11 @@
 
 #include "daemon/logger.h"
 #include "daemon/privs.h"
+#include "proxy/guest.h"
 
 /* Descriptors a worker keeps for what is not a session. */
-#define SPARE_FDS 8   /* for what is passed to it (a full table loses it) */
+#define SPARE_FDS 8   /* for what main passes to it (a full table loses it) */
+#define PASSAGE_FDS 2 /* both ends */
 #define LISTEN_FDS 16 /* listening sockets, those of a reload included */
 #define ENGINE_FDS 2  /* a ring or an epoll instance */
 #define MAX_PIPES 64
@@ -55,7 +57,7 @@ static int take_own_table(struct thread *t)
 {
 	struct threads *all = t->all;
 	size_t n = 0;
-	int *keep = calloc(all->n + 6, sizeof(*keep));
+	int *keep = calloc(all->n + 8, sizeof(*keep));
 
 	if (keep == NULL)
 		return -ENOMEM;
@@ -68,6 +70,8 @@ static int take_own_table(struct thread *t)
 	keep[n++] = all->main->wake_fd;
 	keep[n++] = logger_wake_fd(all->logger);
 	keep[n++] = t->channel[1];
+	keep[n++] = all->proxy.passage[0];
+	keep[n++] = all->proxy.passage[1];
 	for (uint32_t i = 0; i < all->n; i++)
 		keep[n++] = all->thread[i].mail.wake_fd;
 	close_all_but(keep, n);
@@ -136,7 +140,8 @@ static void *run(void *arg)
 bool threads_share_out(uint32_t n_workers, uint32_t max_fds, struct threads_share *ret)
 {
 	/* 0 to 2, the eventfds (workers', main's, the logger's), the channel. */
-	uint32_t fixed = 3 + (n_workers + 2) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS;
+	uint32_t fixed = 3 + (n_workers + 2) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS +
+			 PASSAGE_FDS + GUESTS_PER_TURN;
 
 	*ret = (struct threads_share){ 0 };
 	ret->max_pipes = max_fds / 64 < MAX_PIPES ? max_fds / 64 : MAX_PIPES;
@@ -173,6 +178,14 @@ uint32_t threads_count(uint32_t asked)
 	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (uint32_t)n;
 }
 
+/* Packets, so that each descriptor goes with its number; never waits. */
+static int open_pair(int ends[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0
+		       ? -errno
+		       : 0;
+}
+
 static int open_thread(struct threads *all, uint32_t id)
 {
 	struct thread *t = &all->thread[id];
@@ -181,10 +194,7 @@ static int open_thread(struct threads *all, uint32_t id)
 	t->id = id;
 	t->channel[0] = t->channel[1] = -1;
 	int r = mailbox_open(&t->mail, NULL);
-	if (r == 0 &&
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t->channel) < 0)
-		r = -errno;
-	return r;
+	return r == 0 ? open_pair(t->channel) : r;
 }
 
 int threads_new(uint32_t n, enum loop_engine engine, uint32_t max_fds, struct mailbox *main,
@@ -198,20 +208,21 @@ int threads_new(uint32_t n, enum loop_engine engine, uint32_t max_fds, struct ma
 	t->engine = engine;
 	t->main = main;
 	t->logger = logger;
-	t->proxy.n_workers = n;
 	int r = share_out(t, max_fds, e);
 	if (r < 0) {
 		free(t);
 		return r;
 	}
 
+	r = proxy_init(&t->proxy, n);
+	if (r == 0)
+		r = open_pair(t->proxy.passage);
 	t->thread = calloc(n, sizeof(*t->thread));
-	r = t->thread == NULL ? -ENOMEM : 0;
+	if (t->thread == NULL)
+		r = -ENOMEM;
 	for (uint32_t i = 0; i < n && r == 0; i++) {
 		t->thread[i].mail.wake_fd = -1;
 		r = open_thread(t, i);
-		if (r < 0)
-			t->n = i + 1;
 	}
 	if (r < 0) {
 		threads_free(t);
@@ -250,7 +261,7 @@ void threads_join(struct threads *t)
 	}
 }
 
-static void close_channel(int *fd)
+static void close_end(int *fd)
 {
 	if (*fd >= 0)
 		(void)close(*fd);
@@ -261,14 +272,17 @@ struct threads *threads_free(struct threads *t)
 {
 	if (t == NULL)
 		return NULL;
-	for (uint32_t i = 0; t->thread != NULL && i < t->n; i++) {
+	for (uint32_t i = 0; t->thread != NULL && i < t->n && t->thread[i].all != NULL; i++) {
 		struct thread *th = &t->thread[i];
 		LB_ASSERT(!th->is_started);
 		mailbox_close(&th->mail);
-		close_channel(&th->channel[0]);
-		close_channel(&th->channel[1]);
+		close_end(&th->channel[0]);
+		close_end(&th->channel[1]);
 		err_deinit(&th->why);
 	}
+	close_end(&t->proxy.passage[0]); /* and with them whoever is still in it */
+	close_end(&t->proxy.passage[1]);
+	proxy_deinit(&t->proxy);
 	free(t->thread);
 	free(t);
 	return NULL;

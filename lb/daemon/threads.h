@@ -5,7 +5,8 @@
  * Threads: a worker on each, with a descriptor table of its own.
  *
  * All that crosses is made here before the first thread starts, so that its numbers hold in every
- * table: each worker's mailbox and a socketpair on which it is passed its listening sockets.
+ * table: each worker's mailbox, a socketpair on which it is passed its listening sockets, and one
+ * for all on which full workers pass connections to others.
  *
  * Thread: main. Layer: daemon.
  */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "net/sock.h"
+#include "proxy/guest.h"
 #include "proxy/plan.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
@@ -107,8 +108,8 @@ void listen_socket_session_ended(struct listen_socket *ls)
 	free_if_unused(ls);
 }
 
-/* A connection that holds a place from here on; the place goes with the session. */
-static void take_in(struct listen_socket *ls, int fd)
+/* The place goes with the session. */
+void listen_socket_take_in(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
 
@@ -124,19 +125,22 @@ static void take_in(struct listen_socket *ls, int fd)
 	worker_release(w);
 }
 
-/* Takes one connection out of the kernel's queue, if there is a place. Returns 0, or why not. */
+/*
+ * Takes one connection out of the kernel's queue, if there is a place: here, or else elsewhere
+ * while the listener is open everywhere. Returns 0, or why not.
+ */
 static int take_one(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 
 	if (!worker_reserve(w))
-		return -EUSERS;
+		return ls->state == LISTEN_OPEN ? guest_pass(ls) : -EUSERS;
 	int fd = loop_accept_now(w->loop, ls->fd);
 	if (fd < 0) {
 		worker_release(w);
 		return fd;
 	}
-	take_in(ls, fd);
+	listen_socket_take_in(ls, fd);
 	return 0;
 }
 
@@ -193,6 +197,8 @@ void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struc
 	ls->plan = plan_ref(plan);
 	plan_unref(old);
 	ls->pl = pl;
+	if (ls->state == LISTEN_PARKED)
+		atomic_fetch_add_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
 	ls->state = LISTEN_OPEN;
 	listen_socket_arm(ls);
 }
@@ -201,8 +207,10 @@ void listen_socket_close(struct listen_socket *ls)
 {
 	if (ls->state == LISTEN_CLOSED || (ls->state == LISTEN_CLOSING && ls->is_armed))
 		return;
-	if (ls->state == LISTEN_OPEN)
+	if (ls->state == LISTEN_OPEN) {
+		atomic_fetch_sub_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
 		sock_drop_new(ls->worker->loop, ls->fd);
+	}
 	ls->state = LISTEN_CLOSING;
 	if (!ls->is_armed) {
 		close_when_empty(ls);
@@ -228,6 +236,8 @@ static void on_readable(struct listen_socket *ls)
 		r = take_one(ls);
 	if (r == -EUSERS)
 		worker_pause(w, "connection limit");
+	else if (r == -EBUSY)
+		worker_pause_briefly(w);
 	else if (is_exhausted(r))
 		worker_pause(w, strerror(-r));
 	else
@@ -241,7 +251,7 @@ static void on_accepted(struct listen_socket *ls, int fd)
 	struct worker *w = ls->worker;
 
 	if (worker_reserve(w))
-		take_in(ls, fd);
+		listen_socket_take_in(ls, fd);
 	else
 		loop_close(w->loop, fd);
 }

@@ -11,8 +11,9 @@
  *
  * Far from its limits a worker accepts with one multishot operation. Near them it waits until there
  * are connections and takes each when it has a place for it, so that limits are exact, a full table
- * never spins, and no worker holds a place that another one needs; with no place left it does not
- * accept at all until a session ends.
+ * never spins, and no worker holds a place that another one needs. A full worker takes connections
+ * for another one that has room (proxy/guest.h); with no place left anywhere it does not accept at
+ * all until a session ends.
  *
  * Layer: proxy.
  */
@@ -46,6 +47,7 @@ struct listener {
 	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
 	_Atomic(const char *) name; /* interned; a reload may rename it */
 	uint32_t n_workers;
+	_Atomic uint32_t n_open;      /* workers whose socket is LISTEN_OPEN */
 	struct listener_tally *tally; /* owns: one per worker */
 };
 
@@ -90,6 +92,9 @@ void listen_socket_arm(struct listen_socket *ls);
 
 /* Stops accepting, takes in what the kernel has queued, closes; freed with its last session. */
 void listen_socket_close(struct listen_socket *ls);
+
+/* Makes a session of `fd`, which it takes over, as if it had come in here. It has its place. */
+void listen_socket_take_in(struct listen_socket *ls, int fd);
 
 /* A session that came in by it has ended. */
 void listen_socket_session_ended(struct listen_socket *ls);

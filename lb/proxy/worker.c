@@ -14,6 +14,7 @@
 #include "net/pipe.h"
 #include "net/sock.h"
 #include "proxy/exchange.h"
+#include "proxy/guest.h"
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "proxy/plan.h"
@@ -29,6 +30,9 @@
 #define PAUSE_MS 50
 #define PAUSE_LOG_MS 60000 /* a full lb says so once a minute, not at every attempt */
 
+/* What another worker is about to do is done by then; a guess, never tuned. */
+#define MOMENT_MS 1
+
 /* How soon a refused send is tried again; a guess, never tuned. */
 #define SEND_AGAIN_MS 5
 
@@ -37,6 +41,24 @@ static void on_idle(void *arg);
 static void on_retry(struct timer *t, void *arg);
 static void on_walk(struct timer *t, void *arg);
 static void on_send_again(struct timer *t, void *arg);
+
+int proxy_init(struct proxy *p, uint32_t n_workers)
+{
+	size_t size = n_workers * sizeof(struct room);
+
+	*p = (struct proxy){ .n_workers = n_workers, .passage = { -1, -1 } };
+	p->rooms = aligned_alloc(_Alignof(struct room), size);
+	if (p->rooms == NULL)
+		return -ENOMEM;
+	memset(p->rooms, 0, size);
+	return 0;
+}
+
+void proxy_deinit(struct proxy *p)
+{
+	free(p->rooms);
+	p->rooms = NULL;
+}
 
 int worker_new(const struct worker_opts *o, struct worker **ret)
 {
@@ -53,7 +75,10 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->log = o->log;
 	w->access = o->access;
 	w->access_arg = o->access_arg;
-	w->max_sessions = o->max_sessions;
+	w->room = &o->proxy->rooms[o->id];
+	w->room->max = o->max_sessions;
+	w->room->mail = o->mail;
+	w->room->knock.run = guest_run;
 	list_init(&w->listen);
 	list_init(&w->dead);
 	list_init(&w->waiting);
@@ -87,7 +112,8 @@ struct worker *worker_free(struct worker *w)
 {
 	if (w == NULL)
 		return NULL;
-	LB_ASSERT(w->n_sessions == 0 && w->n_places == 0);
+	uint64_t taken = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
+	LB_ASSERT(w->n_sessions == 0 && (taken == 0 || taken == ROOM_CLOSED));
 	for (uint32_t i = 0; i < w->n_members; i++)
 		members_unref(w->members[i]);
 	free(w->members);
@@ -103,30 +129,50 @@ struct worker *worker_free(struct worker *w)
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
+/* Compare-and-swap, so that a limit is not exceeded for a moment; relaxed: only a number. */
+static bool take_place(_Atomic uint64_t *taken, uint64_t max)
+{
+	uint64_t n = atomic_load_explicit(taken, memory_order_relaxed);
+
+	do {
+		if (n >= max)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(taken, &n, n + 1, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+static void give_place(_Atomic uint64_t *taken)
+{
+	uint64_t n = atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed);
+
+	LB_ASSERT(n > 0);
+}
+
+bool room_reserve(struct proxy *p, struct room *r)
+{
+	if (!take_place(&r->taken, r->max))
+		return false;
+	if (take_place(&p->n_conns, atomic_load_explicit(&p->max_conns, memory_order_relaxed)))
+		return true;
+	give_place(&r->taken);
+	return false;
+}
+
+void room_release(struct proxy *p, struct room *r)
+{
+	give_place(&p->n_conns);
+	give_place(&r->taken);
+}
+
 bool worker_reserve(struct worker *w)
 {
-	struct proxy *p = w->proxy;
-
-	if (w->n_places >= w->max_sessions)
-		return false;
-
-	/* Compare-and-swap, so that the limit is not exceeded for a moment; relaxed: only a number.
-	 */
-	uint64_t n = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
-	do {
-		if (n >= atomic_load_explicit(&p->max_conns, memory_order_relaxed))
-			return false;
-	} while (!atomic_compare_exchange_weak_explicit(
-		&p->n_conns, &n, n + 1, memory_order_relaxed, memory_order_relaxed));
-	w->n_places++;
-	return true;
+	return room_reserve(w->proxy, w->room);
 }
 
 void worker_release(struct worker *w)
 {
-	LB_ASSERT(w->n_places > 0);
-	w->n_places--;
-	atomic_fetch_sub_explicit(&w->proxy->n_conns, 1, memory_order_relaxed);
+	room_release(w->proxy, w->room);
 	if (w->is_paused)
 		loop_timer_start(w->loop, &w->retry, 0);
 }
@@ -134,12 +180,13 @@ void worker_release(struct worker *w)
 bool worker_is_roomy(const struct worker *w)
 {
 	struct proxy *p = w->proxy;
+	uint64_t here = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
 	uint64_t taken = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
 	uint64_t max = atomic_load_explicit(&p->max_conns, memory_order_relaxed);
 	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
 	uint64_t burst = 2 * SOCK_BACKLOG;
 
-	return w->n_places + burst < w->max_sessions && taken + burst * p->n_workers < max;
+	return here + burst < w->room->max && taken + burst * p->n_workers < max;
 }
 
 void worker_pause(struct worker *w, const char *why)
@@ -156,6 +203,12 @@ void worker_pause(struct worker *w, const char *why)
 	log_warn(&w->log,
 		 "not accepting, connections wait in the kernel reason=\"%s\" worker=%u active=%u",
 		 why, w->id, w->n_sessions);
+}
+
+void worker_pause_briefly(struct worker *w)
+{
+	w->is_paused = true;
+	loop_timer_start(w->loop, &w->retry, MOMENT_MS);
 }
 
 void worker_resume(struct worker *w)
@@ -258,10 +311,30 @@ static void on_idle(void *arg)
 	slab_trim(w->exchanges);
 }
 
+/*
+ * Everybody is buried. The last thing is to close the room, so that no guest sets out for here any
+ * more; one that is on its way, or a place that is just being given back, is waited for.
+ */
+static void end(struct worker *w)
+{
+	uint64_t none = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&w->room->taken, &none, ROOM_CLOSED,
+						     memory_order_relaxed, memory_order_relaxed)) {
+		loop_timer_start(w->loop, &w->retry, MOMENT_MS);
+		return;
+	}
+	order_end_walks(w);
+	struct order *o = take_ptr(w->quit);
+	order_answer(w, o);
+	loop_stop(w->loop);
+}
+
 static void on_turn_end(void *arg)
 {
 	struct worker *w = arg;
 
+	w->n_passed = 0;
 	while (w->dirty != NULL) {
 		struct session *s = w->dirty;
 		w->dirty = s->next_dirty;
@@ -270,10 +343,6 @@ static void on_turn_end(void *arg)
 	while (!list_is_empty(&w->dead))
 		session_bury(list_entry(w->dead.next, struct session, link));
 
-	if (w->quit != NULL && w->n_sessions == 0 && list_is_empty(&w->listen)) {
-		order_end_walks(w);
-		struct order *o = take_ptr(w->quit);
-		order_answer(w, o);
-		loop_stop(w->loop);
-	}
+	if (w->quit != NULL && w->n_sessions == 0 && list_is_empty(&w->listen))
+		end(w);
 }

@@ -33,9 +33,24 @@ struct slab;
 /* Classes of tags in a worker's loop. */
 enum { CLASS_SESSION = 2, CLASS_LISTEN = 3 };
 
+/* What `taken` is in the room of a worker that has ended: nobody can take a place there. */
+#define ROOM_CLOSED UINT64_MAX
+
+/* What of a worker the others see, and may take: its places. thread: any */
+struct room {
+	_Atomic uint64_t taken;    /* by sessions, by accepts, and by guests on their way */
+	uint64_t max;              /* by its descriptors, two each; constant */
+	struct mailbox *mail;      /* borrows; constant */
+	_Atomic uint32_t n_guests; /* passed to it and not yet taken out of the passage */
+	struct mail knock;         /* in `mail` while n_guests > 0 */
+} LB_CACHE_ALIGNED;
+
 /* What all workers share. thread: any */
 struct proxy {
 	uint32_t n_workers;
+	struct room *rooms;         /* owns: one per worker */
+	int passage[2];             /* borrows: a socket pair in every table; from [0] to [1] */
+	_Atomic uint32_t n_passing; /* guests in it */
 	_Atomic uint64_t n_conns;   /* places taken: sessions, and accepts that have one reserved */
 	_Atomic uint64_t max_conns; /* limits.connections, or what the descriptors allow */
 	_Atomic uint64_t last_id;   /* of sessions; a worker takes them by the thousand */
@@ -50,6 +65,8 @@ struct worker_stats {
 	struct counter messages_in, messages_out; /* data messages */
 	struct counter protocol_errors;           /* streams whose framing broke RFC 6455 */
 	struct counter pauses; /* times a listener stopped accepting at a limit */
+	struct counter passed; /* connections that it gave to another worker, being full */
+	struct counter strays; /* passed ones that were closed on the way: no listener any more */
 	struct counter spliced_bytes;
 	struct counter ends[SESS_N_ENDS];
 	struct metric_hist handshake; /* accept to tunnel */
@@ -111,8 +128,8 @@ struct worker {
 	struct list waiting;   /* sessions whose send was refused: tried again soon */
 	struct timer send_timer;
 	uint32_t n_sessions;
-	uint32_t n_places;         /* taken: by sessions, and by accepts that reserved one */
-	uint32_t max_sessions;     /* by its descriptors, two each */
+	struct room *room;         /* borrows: its own of proxy->rooms */
+	uint32_t n_passed;         /* connections passed on in this turn */
 	uint64_t next_id, last_id; /* session ids it may still give */
 
 	struct order *walk; /* owns: an order that walks all sessions, in slices */
@@ -126,6 +143,11 @@ struct worker {
 
 	struct worker_stats *stats; /* owns */
 };
+
+/* Rooms for `n_workers`, no passage yet. Returns 0, or -ENOMEM. Thread: main. */
+int proxy_init(struct proxy *p, uint32_t n_workers) LB_MUST_CHECK;
+/* No worker may be left. */
+void proxy_deinit(struct proxy *p);
 
 /* Returns 0 and sets *ret, or a negative errno. Thread: the one it will run on. */
 int worker_new(const struct worker_opts *o, struct worker **ret) LB_MUST_CHECK;
@@ -142,6 +164,10 @@ struct worker *worker_free(struct worker *w);
 bool worker_reserve(struct worker *w) LB_MUST_CHECK;
 void worker_release(struct worker *w);
 
+/* The same in the room of any worker, which must not have ended. */
+bool room_reserve(struct proxy *p, struct room *r) LB_MUST_CHECK;
+void room_release(struct proxy *p, struct room *r);
+
 /* Whether so many places are free that accepts need not be counted one by one. */
 bool worker_is_roomy(const struct worker *w);
 
@@ -153,6 +179,9 @@ static inline bool worker_is_quitting(const struct worker *w)
 
 /* There is no place: listening sockets rest until there is one. `why` goes to the log. */
 void worker_pause(struct worker *w, const char *why);
+
+/* There is, but not at this moment: listening sockets try again in the next. */
+void worker_pause_briefly(struct worker *w);
 
 /* A place came free or a limit was raised: paused listeners try again. */
 void worker_resume(struct worker *w);

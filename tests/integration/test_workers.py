@@ -2,10 +2,23 @@
 """Workers: the kernel spreads connections over them, and each has a descriptor table of its own."""
 
 import asyncio
+import random
 
 import pytest
+import websockets
 
-from lbtest import fds_by_task, http_conf, in_thread, run, ws_ask, ws_close_all, ws_open_many
+from lbtest import (
+    SLOW,
+    fds_by_task,
+    free_port,
+    http_conf,
+    in_thread,
+    run,
+    ws_ask,
+    ws_close_all,
+    ws_open,
+    ws_open_many,
+)
 
 
 @pytest.mark.parametrize("n_workers", [1, 8])
@@ -76,3 +89,116 @@ def test_a_full_table_makes_clients_wait(lb, echo, port):
 
     run(body())
     assert proxy.is_running()
+
+
+# With so few open files a worker holds some 30 to 50 connections, and the kernel's hash hardly ever
+# gives each of them the same number.
+FEW = 140
+
+
+def limit_of(proxy):
+    return proxy.stats()["connections"]["limit"]
+
+
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_every_place_of_every_worker_is_used(lb, echo, port, n_workers):
+    """As many are served as all workers hold together, though the first was full long before; one
+    more waits until somebody leaves."""
+    conf = http_conf(port, echo(2))
+    conf["workers"] = n_workers
+    proxy = lb(conf, nofile=FEW)
+    limit = limit_of(proxy)
+    assert limit % n_workers == 0
+    assert 20 * n_workers < limit < FEW // 2 * n_workers
+
+    async def body():
+        conns = await ws_open_many(port, limit, at_once=25)
+        assert await asyncio.gather(*(ws_ask(ws, "in") for ws in conns)) == ["in"] * limit
+        stats = await in_thread(proxy.stats)
+        assert [w["active"] for w in stats["workers"]] == [limit // n_workers] * n_workers
+        assert stats["listeners"][0]["active"] == limit
+        clients = {row["client"] for row in await in_thread(lambda: proxy.conns(limit=limit))}
+        assert clients == {"%s:%d" % ws.local_address[:2] for ws in conns}
+
+        late = asyncio.create_task(ws_open(port, open_timeout=30 * SLOW))
+        done, _ = await asyncio.wait([late], timeout=0.5)
+        assert not done, "more than there are places"
+        await conns.pop().close()
+        conns.append(await late)
+        assert await ws_ask(conns[-1], "late") == "late"
+        await ws_close_all(conns)
+
+    run(body())
+
+
+async def come_and_go(port, n):
+    """`n` times: a WebSocket that is opened, asked and closed."""
+    for i in range(n):
+        ws = await ws_open(port, open_timeout=30 * SLOW)
+        assert await ws_ask(ws, f"{i}") == f"{i}"
+        await asyncio.sleep(random.random() / 50)
+        await ws.close()
+
+
+def test_full_workers_lose_nobody(lb, echo, port):
+    """More clients than places come and go, while reloads rename the listener, and add and remove
+    another one: everybody is served."""
+    conf = http_conf(port, echo(2))
+    conf["workers"] = 4
+    proxy = lb(conf, nofile=FEW)
+    n_clients, rounds = limit_of(proxy) + 10, 6
+
+    async def reload_meanwhile(clients):
+        for i in range(4):
+            conf["listeners"][0]["name"] = f"l{i}"
+            conf["listeners"][1:] = [
+                {"name": "more", "bind": f"127.0.0.1:{other}", "mode": "tcp", "pool": "p"}
+                for other in [free_port()]
+                if i % 2 == 0
+            ]
+            await in_thread(proxy.reload_ok, conf)
+            await asyncio.sleep(0.1)
+        await clients
+
+    async def body():
+        await reload_meanwhile(
+            asyncio.gather(*(come_and_go(port, rounds) for _ in range(n_clients)))
+        )
+
+    run(body())
+    proxy.wait_active(0)
+    ends = proxy.ends()
+    assert sum(ends.values()) == n_clients * rounds
+    assert ends.keys() <= {"client_closed", "backend_closed"}
+
+
+def test_a_stop_while_workers_are_full(lb, echo, port):
+    """Everybody who was served is heard of, everybody else is refused, and lb ends in time."""
+    conf = http_conf(port, echo(2))
+    conf["workers"] = 4
+    proxy = lb(conf, nofile=FEW)
+    limit = limit_of(proxy)
+    n_served = 0
+
+    async def stay():
+        nonlocal n_served
+        ws = await ws_open(port, open_timeout=30 * SLOW)
+        assert await ws_ask(ws, "in") == "in"
+        n_served += 1
+        await ws.wait_closed()
+
+    async def body():
+        clients = [asyncio.create_task(stay()) for _ in range(limit + 40)]
+        while n_served < limit // 2:
+            await asyncio.sleep(0.001)
+            assert not any(c.done() for c in clients)
+        await in_thread(proxy.stop)
+        results = await asyncio.gather(*clients, return_exceptions=True)
+        assert sum(r is None for r in results) == n_served
+        refused = [r for r in results if r is not None]
+        assert all(
+            isinstance(r, (OSError, EOFError, websockets.exceptions.WebSocketException))
+            for r in refused
+        ), refused
+
+    run(body())

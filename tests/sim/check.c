@@ -94,6 +94,11 @@ static void count_place(struct places *p, const struct backend *b)
 	p->at[i].n++;
 }
 
+static uint64_t places_of(const struct worker *w)
+{
+	return w->room->taken == ROOM_CLOSED ? 0 : w->room->taken;
+}
+
 static void check_worker(const struct worker *w, struct places *places)
 {
 	struct loop *l = w->loop;
@@ -120,9 +125,11 @@ static void check_worker(const struct worker *w, struct places *places)
 			  "session %llu waits for nothing, in state %s", (unsigned long long)s->id,
 			  session_state_name(s));
 	}
-	SIM_CHECK(n == w->n_sessions && n == w->n_places && n == slab_n_used(w->sessions),
-		  "worker %u: %llu sessions, counted %u, places %u", w->id, (unsigned long long)n,
-		  w->n_sessions, w->n_places);
+	SIM_CHECK(n == w->n_sessions && n + w->room->n_guests == places_of(w) &&
+			  n == slab_n_used(w->sessions),
+		  "worker %u: %llu sessions, counted %u, guests %u, places %llu", w->id,
+		  (unsigned long long)n, w->n_sessions, w->room->n_guests,
+		  (unsigned long long)places_of(w));
 	SIM_CHECK(n == counter_read(&w->stats->active) &&
 			  n_handshaking == counter_read(&w->stats->handshaking),
 		  "worker %u: the gauges are wrong", w->id);
@@ -145,13 +152,17 @@ void check_turn(void *town)
 {
 	const struct town *t = town;
 	struct places places = { 0 };
-	uint64_t n = 0;
+	uint64_t n = 0, n_guests = 0;
 
 	for (uint32_t i = 0; i < t->n_workers; i++) {
-		check_worker(t->thread[i].worker, &places);
-		n += t->thread[i].worker->n_places;
+		const struct worker *w = t->thread[i].worker;
+		check_worker(w, &places);
+		n += places_of(w);
+		n_guests += w->room->n_guests;
+		SIM_CHECK(places_of(w) <= w->room->max, "worker %u has more than it can hold", i);
 	}
-	SIM_CHECK(n == atomic_load(&t->threads.proxy.n_conns), "the places do not add up");
+	SIM_CHECK(n == t->threads.proxy.n_conns, "the places do not add up");
+	SIM_CHECK(n_guests == t->threads.proxy.n_passing, "the guests do not add up");
 	list_for_each(it, &t->control.fleet.pools)
 	{
 		const struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
@@ -172,7 +183,8 @@ void check_idle(struct town *t)
 		SIM_CHECK(list_is_empty(&w->waiting) && list_is_empty(&w->dead),
 			  "worker %u: its lists are not empty", i);
 	}
-	SIM_CHECK(atomic_load(&t->threads.proxy.n_conns) == 0, "places are left");
+	SIM_CHECK(t->threads.proxy.n_conns == 0, "places are left");
+	SIM_CHECK(t->threads.proxy.n_passing == 0, "guests are on their way");
 }
 
 /* ---- a conversation is over ------------------------------------------------------------------ */

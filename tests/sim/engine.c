@@ -477,6 +477,8 @@ static int sim_call_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 	c->item[c->n].sock = sock_of(l, fd);
 	c->item[c->n++].number = number;
 	sim_ref(w, sock_of(l, fd));
+	sim_say(w, "%-7s pass fd=%d number=%llu", engine_of(l)->name, fd,
+		(unsigned long long)number);
 	return 0;
 }
 
@@ -491,6 +493,8 @@ static int sim_call_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 	*ret_number = c->item[0].number;
 	memmove(c->item, c->item + 1, --c->n * sizeof(c->item[0]));
 	int fd = table_add(engine_of(l), sock);
+	sim_say(w, "%-7s take fd=%d number=%llu", engine_of(l)->name, fd,
+		(unsigned long long)*ret_number);
 	if (fd < 0)
 		sim_close(w, sock);
 	return fd;

@@ -59,10 +59,19 @@ void threads_order(struct threads *t, uint32_t id, struct mail *m)
 	mailbox_post(&t->thread[id].mail, m);
 }
 
+static uint64_t n_places(const struct town *t)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < t->n_workers; i++)
+		n += t->threads.proxy.rooms[i].max;
+	return n;
+}
+
 void control_apply_conf(struct control *c)
 {
 	struct town *t = town_of(c);
-	uint64_t most = (uint64_t)c->threads->max_sessions * t->n_workers;
+	uint64_t most = n_places(t);
 	uint64_t asked = c->conf->max_conns;
 
 	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
@@ -225,12 +234,21 @@ static void write_conf(struct town *t, bool is_broken)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+/* As daemon/threads shares a table out, or fewer, or more than there are. */
+static uint32_t n_sessions_for(struct town *t, int max_fds)
+{
+	if (t->is_tight)
+		return 1 + (uint32_t)sim_rand(t->w, 6);
+	if (max_fds == SMALL_FDS && sim_chance(t->w, 2))
+		return MAX_FDS;
+	return (uint32_t)(max_fds - 3 - SPARE_FDS - LISTEN_FDS - 2 * MAX_PIPES) / 2;
+}
+
 static void open_worker(struct town *t, uint32_t id)
 {
 	static const char *const names[] = { "worker0", "worker1", "worker2" };
 	struct thread *th = &t->thread[id];
-	bool is_small = sim_chance(t->w, 4); /* its table may run full */
-	int max_fds = is_small ? SMALL_FDS : MAX_FDS;
+	int max_fds = sim_chance(t->w, 4) ? SMALL_FDS : MAX_FDS; /* it may run full */
 	struct loop_opts lo = { .buf_soft_bytes = t->is_faulty ? 300000 : 0 };
 
 	t->loop[id] = sim_loop_new(t->w, &lo, names[id], max_fds);
@@ -243,12 +261,7 @@ static void open_worker(struct town *t, uint32_t id)
 		.mail = &th->mail,
 		.main = &t->control.mail,
 		.channel = th->channel[1],
-		/* As daemon/threads shares them out, or more than there are. */
-		.max_sessions =
-			is_small && sim_chance(t->w, 2)
-				? MAX_FDS
-				: (uint32_t)(max_fds - 3 - SPARE_FDS - LISTEN_FDS - 2 * MAX_PIPES) /
-					  2,
+		.max_sessions = n_sessions_for(t, max_fds),
 		.max_pipes = MAX_PIPES,
 		.log = { .max = LOG_LEVEL_DEBUG, .sink = on_line, .arg = t },
 		.access = on_record,
@@ -256,8 +269,6 @@ static void open_worker(struct town *t, uint32_t id)
 	};
 	LB_ASSERT(worker_new(&o, &th->worker) == 0);
 	th->mail.arg = th->worker;
-	if (t->threads.max_sessions == 0 || o.max_sessions < t->threads.max_sessions)
-		t->threads.max_sessions = o.max_sessions;
 }
 
 static void open_main(struct town *t)
@@ -299,7 +310,9 @@ void operator_open(struct town *t)
 	(void)snprintf(t->path, sizeof(t->path), "/proc/self/fd/%d", t->file);
 	write_conf(t, false);
 
-	t->threads.n = t->threads.proxy.n_workers = t->n_workers;
+	t->threads.n = t->n_workers;
+	LB_ASSERT(proxy_init(&t->threads.proxy, t->n_workers) == 0);
+	t->threads.proxy.passage[0] = t->threads.proxy.passage[1] = sim_channel(t->w);
 	t->threads.thread = t->thread;
 	open_main(t);
 	for (uint32_t i = 0; i < t->n_workers; i++)
@@ -314,7 +327,7 @@ void operator_open(struct town *t)
 	sim_add_actor(t->w, mail_step, t);
 	reload_start(&t->control, first, on_started, t);
 	/* The limits hold before anybody accepts. */
-	atomic_store(&t->threads.proxy.max_conns, (uint64_t)t->threads.max_sessions * t->n_workers);
+	atomic_store(&t->threads.proxy.max_conns, n_places(t));
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -325,7 +338,8 @@ static void on_reloaded(void *ctx, int result, const struct err *why)
 	char scratch[64];
 
 	t->operator->is_reloading = false;
-	SIM_CHECK(result == 0 || t->operator->is_broken || t->is_faulty ||
+	/* Where all is full, a removed address is not free before those in its queue are served. */
+	SIM_CHECK(result == 0 || t->operator->is_broken || t->is_faulty || t->is_tight ||
 				 t->control.phase != PHASE_RUNNING,
 		  "a reload is refused: %s", err_line(why, 0, scratch, sizeof(scratch)));
 	SIM_CHECK(result < 0 || !t->operator->is_broken, "a broken file was accepted");
@@ -561,6 +575,7 @@ void operator_close(struct town *t)
 	mailbox_close(&c->mail);
 	c->conf = conf_unref(c->conf);
 	c->loop = loop_free(c->loop);
+	proxy_deinit(&t->threads.proxy);
 	free(t->operator);
 	(void)close(t->file);
 }

@@ -71,6 +71,7 @@ uint64_t town_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t
 	t->w = sim_new(o);
 	t->is_small = what != FAULT_NONE;
 	t->is_faulty = t->is_small || sim_chance(t->w, 4);
+	t->is_tight = !t->is_small && sim_chance(t->w, 4);
 	t->n_workers = t->is_small ? 1 : 1 + (uint32_t)sim_rand(t->w, MAX_WORKERS);
 	open_hosts(t);
 	operator_open(t);

@@ -136,6 +136,7 @@ struct town {
 	struct sim *w;
 	bool is_faulty; /* memory and buffers run out */
 	bool is_small;  /* a few conversations, one of each kind */
+	bool is_tight;  /* workers have a few places each, not the same number */
 	uint32_t n_workers;
 	struct control control; /* what of main is needed here */
 	struct threads threads;

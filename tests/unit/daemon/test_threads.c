@@ -183,7 +183,7 @@ START_TEST(workers_start_answer_and_end)
 		ck_assert_ptr_nonnull(w);
 		ck_assert_uint_eq(w->id, i);
 		ck_assert_ptr_eq(w->proxy, &t->proxy);
-		ck_assert_uint_eq(w->max_sessions, t->max_sessions);
+		ck_assert_uint_eq(w->room->max, t->max_sessions);
 		ck_assert_uint_eq(counter_read(&w->stats->active), 0);
 	}
 	order_all(t, ORDER_CONNS);
@@ -230,7 +230,8 @@ static int find_workers(pid_t tids[N])
 	return n;
 }
 
-/* A worker keeps 0 to 2, the eventfds and its own end of its channel; it does not share a table. */
+/* A worker keeps 0 to 2, the eventfds, the passage and its own end of its channel; it does not
+ * share a table. */
 START_TEST(tables_are_their_own)
 {
 	enum { N_EXTRA = 50 };
@@ -245,9 +246,9 @@ START_TEST(tables_are_their_own)
 	ck_assert_int_eq(find_workers(tids), N);
 	for (int i = 0; i < N; i++) {
 		before[i] = n_fds_of(tids[i]);
-		/* 0 to 2, N + 2 eventfds, the channel, and the engine's: two at most. */
-		ck_assert_int_ge(before[i], 3 + N + 2 + 1 + 1);
-		ck_assert_int_le(before[i], 3 + N + 2 + 1 + 2);
+		/* 0 to 2, N + 2 eventfds, channel, passage, and the engine's: two at most. */
+		ck_assert_int_ge(before[i], 3 + N + 2 + 1 + 2 + 1);
+		ck_assert_int_le(before[i], 3 + N + 2 + 1 + 2 + 2);
 	}
 	for (int i = 0; i < N_EXTRA; i++) /* open later: not seen there */
 		close(extra[i]);

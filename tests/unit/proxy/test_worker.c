@@ -118,7 +118,7 @@ static const struct {
 START_TEST(room_is_for_a_burst_on_every_worker)
 {
 	begin_two(0);
-	first->max_sessions = rooms[_i].max_sessions;
+	first->room->max = rooms[_i].max_sessions;
 	atomic_store(&proxy.max_conns, rooms[_i].max_conns);
 	ck_assert(worker_reserve(first));
 	ck_assert_msg(worker_is_roomy(first) == rooms[_i].is_roomy, "%s", rooms[_i].name);
@@ -164,7 +164,7 @@ START_TEST(a_crowd_never_exceeds_the_limit)
 	atomic_store(&n_got, 0);
 	atomic_store(&proxy.max_conns, CROWD_LIMIT);
 	for (int i = 0; i < N; i++) {
-		crowd[i] = (struct worker){ .proxy = &proxy, .max_sessions = MAX_SESSIONS };
+		crowd[i] = (struct worker){ .proxy = &proxy, .room = rigs[i % N_WORKERS].w->room };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, reserve_and_release, &crowd[i]),
 				 0);
 	}

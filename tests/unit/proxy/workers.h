@@ -40,6 +40,19 @@ static void no_wake(void *arg)
 	(void)arg;
 }
 
+static void open_channel(int ends[2])
+{
+	int type = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, type, 0, ends), 0);
+}
+
+static void close_channel(const int ends[2])
+{
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static struct worker *new_worker(struct rig *r, uint32_t id)
 {
 	struct worker *w = NULL;
@@ -66,7 +79,8 @@ static void begin_workers(int engine)
 
 	n_fds_before = n_fds();
 	n_logged = 0;
-	proxy = (struct proxy){ .n_workers = N_WORKERS };
+	ck_assert_int_eq(proxy_init(&proxy, N_WORKERS), 0);
+	open_channel(proxy.passage);
 	atomic_store(&proxy.max_conns, 1000000);
 	mailbox_open_with(&main_mail, NULL, no_wake, NULL);
 	for (uint32_t i = 0; i < N_WORKERS; i++) {
@@ -74,9 +88,7 @@ static void begin_workers(int engine)
 		struct loop_opts o = { .engine = engines[engine] };
 		ck_assert_int_eq(loop_new(&o, &e, &r->loop), 0);
 		ck_assert_int_eq(mailbox_open(&r->mail, NULL), 0);
-		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
-					    0, r->channel),
-				 0);
+		open_channel(r->channel);
 		r->w = new_worker(r, i);
 		r->mail.arg = r->w;
 		mailbox_attach(&r->mail, r->loop);
@@ -109,9 +121,10 @@ static void end_workers(void)
 		ck_assert_ptr_null(worker_free(r->w));
 		loop_free(r->loop);
 		mailbox_close(&r->mail);
-		close(r->channel[0]);
-		close(r->channel[1]);
+		close_channel(r->channel);
 	}
+	close_channel(proxy.passage);
+	proxy_deinit(&proxy);
 	mailbox_close(&main_mail);
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 0);
 	ck_assert_int_eq(n_fds(), n_fds_before);

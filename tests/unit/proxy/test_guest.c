@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A full worker passes connections to the other one. Clients come by the kernel's own spread over
+ * both sockets, so the first worker is made full by giving it no place at all: what it accepts is
+ * then a guest of the second. (Of 40 clients none comes to the first in one of 10^12 runs.)
+ */
+#include "ordered.h"
+
+#include <sys/resource.h>
+
+#include "proxy/guest.h"
+#include "proxy/session.h"
+#include "util/slab.h"
+
+static struct worker *full, *roomy;
+
+static void begin_guests(int engine, uint64_t max_full, uint64_t max_roomy)
+{
+	begin_orders(engine);
+	full = rigs[0].w;
+	roomy = rigs[1].w;
+	full->room->max = max_full;
+	roomy->room->max = max_roomy;
+	put_in_force();
+}
+
+static void end_guests(void)
+{
+	full->room->max =
+		MAX_SESSIONS; /* or it would wait for a place before it closes its socket */
+	close_clients();
+	put_out_of_force();
+	ck_assert_uint_eq(atomic_load(&proxy.n_passing), 0);
+	ck_assert_uint_eq(atomic_load(&full->room->taken), 0);
+	ck_assert_uint_eq(atomic_load(&roomy->room->taken), 0);
+	end_orders();
+}
+
+static void dial_many(int n)
+{
+	for (int i = 0; i < n; i++)
+		clients[n_clients++] = dial(listener->addr.port);
+}
+
+static uint64_t passed(void)
+{
+	return counter_read(&full->stats->passed) + counter_read(&roomy->stats->passed);
+}
+
+static uint64_t strays(void)
+{
+	return counter_read(&full->stats->strays) + counter_read(&roomy->stats->strays);
+}
+
+/* The full worker alone turns, until it has passed somebody on. */
+static void pass_some(void)
+{
+	for (int turns = 0; turns < 100 && passed() == 0; turns++)
+		ck_assert_int_eq(loop_turn(full->loop, 1), 0);
+	ck_assert_uint_gt(passed(), 0);
+}
+
+/* ---- served ---------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	uint64_t max_full, max_roomy;
+} shares[] = {
+	{ "no place", 0, 40 },
+	{ "few places", 2, 38 },
+	{ "the same", 20, 20 },
+	{ "one elsewhere", 39, 1 },
+};
+
+/* However the kernel spreads them: as many are served as there are places, and then the next waits
+ * until somebody leaves. */
+START_TEST(every_place_is_used)
+{
+	const char *name = shares[_i / n_engines].name;
+	uint64_t max_full = shares[_i / n_engines].max_full;
+	uint64_t max_roomy = shares[_i / n_engines].max_roomy;
+
+	begin_guests(_i % n_engines, max_full, max_roomy);
+	dial_many(40);
+	TURN_UNTIL(n_relaying() == 40);
+	ck_assert_msg(full->n_sessions == max_full, "%s", name);
+	ck_assert_msg(roomy->n_sessions == max_roomy, "%s", name);
+	ck_assert_uint_eq(counter_read(&listener->tally[0].active), max_full);
+	ck_assert_uint_eq(counter_read(&listener->tally[1].active), max_roomy);
+
+	dial_many(1);
+	for (int i = 0; i < 20; i++)
+		turn_all();
+	ck_assert_uint_eq(n_relaying(), 40);
+	close_peer(clients[0], true);
+	clients[0] = clients[--n_clients];
+	TURN_UNTIL(n_relaying() == 40 &&
+		   counter_read(&listener->tally[0].accepted) +
+				   counter_read(&listener->tally[1].accepted) ==
+			   41);
+	ck_assert_uint_eq(strays(), 0);
+	end_guests();
+}
+END_TEST
+
+/* It is the worker's that took it in, with the client's address, as if it had come there itself. */
+START_TEST(a_guest_is_like_any_other)
+{
+	uint32_t cursor = 0;
+	const struct session *s;
+
+	begin_guests(_i, 0, 1000);
+	dial_many(40);
+	TURN_UNTIL(n_relaying() == 40);
+	ck_assert_uint_gt(passed(), 0);
+	ck_assert_uint_eq(counter_read(&full->stats->accepted), 0);
+	ck_assert_uint_eq(counter_read(&roomy->stats->accepted), 40);
+	while ((s = slab_next(roomy->sessions, &cursor)) != NULL) {
+		ck_assert_ptr_eq(s->from->listener, listener);
+		ck_assert_ptr_eq(s->from->worker, roomy);
+		ck_assert_int_eq(s->client.v4[0], 127);
+		ck_assert_uint_ne(s->client.port, 0);
+	}
+	end_guests();
+}
+END_TEST
+
+/* With room of its own a worker has no use for this. */
+START_TEST(nobody_is_passed_without_need)
+{
+	begin_guests(_i, 40, 40);
+	dial_many(40);
+	TURN_UNTIL(n_relaying() == 40);
+	ck_assert_uint_eq(passed(), 0);
+	end_guests();
+}
+END_TEST
+
+/* Those who wait for a worker that does not turn are few, and so are those of one turn. */
+START_TEST(few_are_on_their_way)
+{
+	enum { N = 200 };
+	uint64_t before = 0;
+
+	begin_guests(_i, 0, 1000);
+	dial_many(N);
+	for (int turns = 0; turns < 60; turns++) {
+		ck_assert_int_eq(loop_turn(full->loop, 1), 0);
+		ck_assert_uint_le(passed() - before, GUESTS_PER_TURN);
+		before = passed();
+	}
+	ck_assert_uint_eq(before, GUESTS_ON_THE_WAY);
+	ck_assert_uint_eq(atomic_load(&proxy.n_passing), GUESTS_ON_THE_WAY);
+	ck_assert_uint_eq(atomic_load(&proxy.n_conns), GUESTS_ON_THE_WAY);
+	ck_assert_uint_eq(n_logged, 0); /* it accepts, if not at this moment */
+	TURN_UNTIL(n_relaying() == N);
+	ck_assert_uint_gt(passed(), before);
+	end_guests();
+}
+END_TEST
+
+/* limits.connections holds for guests, too, those on their way included. */
+START_TEST(the_limit_over_all_is_exact)
+{
+	begin_guests(_i, 0, 1000);
+	atomic_store(&proxy.max_conns, 10);
+	dial_many(40);
+	TURN_UNTIL(n_relaying() == 10);
+	for (int i = 0; i < 100; i++) {
+		turn_all();
+		ck_assert_uint_eq(atomic_load(&proxy.n_conns), 10);
+	}
+	atomic_store(&proxy.max_conns, 1000);
+	TURN_UNTIL(n_relaying() == 40);
+	end_guests();
+}
+END_TEST
+
+/* ---- turned away ----------------------------------------------------------------------------- */
+
+/* A reload comes to one worker after the other: until all have opened a listener, nobody is sent to
+ * one that could not serve him. */
+START_TEST(a_listener_is_open_everywhere_first)
+{
+	begin_orders(_i);
+	full = rigs[0].w;
+	roomy = rigs[1].w;
+	full->room->max = 0;
+	listen_parked();
+	dial_many(40);
+	ck_assert_int_eq(ordered(0, order_apply(0, true)), 0);
+	for (int i = 0; i < 100; i++)
+		turn_all();
+	ck_assert_uint_eq(passed(), 0);
+	ck_assert_int_eq(ordered(1, order_apply(1, true)), 0);
+	forget_answer();
+	TURN_UNTIL(n_relaying() == 40);
+	ck_assert_uint_eq(strays(), 0);
+	end_guests();
+}
+END_TEST
+
+/* The listener left the other worker while a guest was on his way: he is closed and counted. */
+START_TEST(a_guest_of_a_removed_listener_is_closed)
+{
+	begin_guests(_i, 0, 1000);
+	ck_assert_int_eq(ordered(1, order_apply(1, false)), 0);
+	forget_answer();
+	dial_many(1); /* only the full worker is left to come to */
+	for (int i = 0; i < 20; i++)
+		turn_all();
+	ck_assert_uint_eq(passed(), 0);
+
+	atomic_store(&listener->n_open, N_WORKERS); /* as if it had looked a moment before */
+	TURN_UNTIL(strays() == 1);
+	atomic_store(&listener->n_open, 1);
+	ck_assert_uint_eq(passed(), 1);
+	ck_assert_uint_eq(counter_read(&roomy->stats->accepted), 0);
+	turn_all(); /* what was closed is gone */
+	char c;
+	ck_assert_int_eq(recv(clients[0], &c, 1, 0), 0);
+	end_guests();
+}
+END_TEST
+
+/* Nobody gets lost by a worker that ends: it waits for who has a place there. */
+START_TEST(a_worker_that_quits_waits_for_its_guests)
+{
+	begin_guests(_i, 0, 1000);
+	struct order *o = order_new(ORDER_QUIT, 1);
+	int want = n_answers + 1;
+	o->done = on_done;
+	mailbox_post(&rigs[1].mail, &o->mail); /* before the guests knock */
+	ck_assert(room_reserve(&proxy, roomy->room));
+	dial_many(40);
+	pass_some();
+	for (int i = 0; i < 100; i++)
+		turn_all();
+	ck_assert_uint_eq(strays(), passed());
+	ck_assert_int_lt(n_answers, want);
+	room_release(&proxy, roomy->room);
+	TURN_UNTIL(n_answers == want);
+	ck_assert_uint_eq(atomic_load(&roomy->room->taken), ROOM_CLOSED);
+	ck_assert(!room_reserve(&proxy, roomy->room));
+	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 0);
+	ck_assert_int_eq(ordered(0, order_new(ORDER_QUIT, 0)), 0);
+	forget_answer();
+	close_clients();
+	end_orders();
+}
+END_TEST
+
+/* ---- what fails ------------------------------------------------------------------------------ */
+
+/* The kernel refuses to carry it: that one is closed and counted, the next ones wait a little. */
+START_TEST(a_passage_that_fails_is_survived)
+{
+	begin_guests(_i, 0, 1000);
+	int end = proxy.passage[0];
+	proxy.passage[0] = -1;
+	dial_many(40);
+	TURN_UNTIL(strays() > 0);
+	ck_assert(full->is_paused);
+	ck_assert_int_eq(n_logged, 1);
+	ck_assert_uint_eq(passed(), 0);
+	proxy.passage[0] = end;
+	TURN_UNTIL(n_relaying() + strays() == 40);
+	end_guests();
+}
+END_TEST
+
+/* The table there is fuller than it should be, and the kernel drops them. */
+START_TEST(a_full_table_loses_guests_and_no_places)
+{
+	struct rlimit all, few;
+
+	begin_guests(_i, 0, 1000);
+	roomy->room->max = 1000;
+	dial_many(40);
+	pass_some();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = (struct rlimit){ .rlim_cur = 1, .rlim_max = all.rlim_max }; /* poll(2) needs one */
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (int turns = 0; turns < 100 && strays() == 0; turns++)
+		ck_assert_int_eq(loop_turn(roomy->loop, 1), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	ck_assert_uint_eq(strays(), passed());
+	ck_assert_uint_eq(atomic_load(&roomy->room->n_guests), 0);
+	TURN_UNTIL(n_relaying() + strays() == 40);
+	ck_assert_uint_eq(atomic_load(&proxy.n_conns), n_relaying());
+	end_guests();
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
+	tcase_add_loop_test(t, every_place_is_used, 0, n_engines * (int)ARRAY_SIZE(shares));
+	tcase_add_loop_test(t, a_guest_is_like_any_other, 0, n_engines);
+	tcase_add_loop_test(t, nobody_is_passed_without_need, 0, n_engines);
+	tcase_add_loop_test(t, few_are_on_their_way, 0, n_engines);
+	tcase_add_loop_test(t, the_limit_over_all_is_exact, 0, n_engines);
+	tcase_add_loop_test(t, a_listener_is_open_everywhere_first, 0, n_engines);
+	tcase_add_loop_test(t, a_guest_of_a_removed_listener_is_closed, 0, n_engines);
+	tcase_add_loop_test(t, a_worker_that_quits_waits_for_its_guests, 0, n_engines);
+	tcase_add_loop_test(t, a_passage_that_fails_is_survived, 0, n_engines);
+	tcase_add_loop_test(t, a_full_table_loses_guests_and_no_places, 0, n_engines);
+}
+
+int main(void)
+{
+	return run_suite("proxy/guest", add);
+}
