@@ -211,6 +211,10 @@ static const struct {
 	{ "spliced_bytes", "Bytes that went from socket to socket in the kernel",
 	  offsetof(struct worker_stats, spliced_bytes) },
 	{ "accept_pauses", "Times accepting stopped at a limit", offsetof(struct worker_stats, pauses) },
+	{ "accept_passed", "Connections that a full worker passed to another",
+	  offsetof(struct worker_stats, passed) },
+	{ "accept_strays", "Passed connections that were closed on the way",
+	  offsetof(struct worker_stats, strays) },
 };
 /* clang-format on */
 
