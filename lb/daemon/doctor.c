@@ -249,9 +249,8 @@ static void print_text(const struct doctor *d, struct text *out)
 	text_addf(out,
 		  "note: %" PRIu32 " workers on %" PRIu32 " CPUs; how many connections can be busy "
 		  "at a time is a matter of their traffic\n"
-		  "note: descriptors and memory as this shell has them; of the connections %" PRIu64
-		  " are certain however unevenly the kernel spreads them over the workers\n",
-		  d->n_workers, d->n_cpus, f->n_certain);
+		  "note: descriptors and memory as this shell has them\n",
+		  d->n_workers, d->n_cpus);
 	text_addf(out, "%s: %" PRIu64 " connections, bound by %s\n", d->conf->file, f->n_conns,
 		  forecast_limit_name(f->binding));
 }
@@ -286,7 +285,6 @@ static void print_json(const struct doctor *d, struct text *out)
 	json_kv_string(&j, "file", d->conf->file);
 	json_kv_uint(&j, "connections", d->forecast.n_conns);
 	json_kv_string(&j, "bound_by", forecast_limit_name(d->forecast.binding));
-	json_kv_uint(&j, "certain", d->forecast.n_certain);
 	json_kv_uint(&j, "workers", d->n_workers);
 	json_kv_uint(&j, "cpus", d->n_cpus);
 	json_key(&j, "limits");

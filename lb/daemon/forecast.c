@@ -287,7 +287,6 @@ int forecast_compute(const struct forecast_in *in, struct forecast *ret)
 		if (traits[l].holds && f.allows[l] < f.allows[f.binding])
 			f.binding = l;
 	f.n_conns = f.allows[f.binding];
-	f.n_certain = least(f.n_conns, in->worker_conns);
 	*ret = f;
 	return 0;
 }

@@ -61,9 +61,9 @@ void headroom_apply(struct control *c)
 		return;
 	}
 	if (is_news(h, &f))
-		log_notice(&c->log, "forecast connections=%llu bound_by=%s certain=%llu workers=%u",
+		log_notice(&c->log, "forecast connections=%llu bound_by=%s workers=%u",
 			   (unsigned long long)f.n_conns, forecast_limit_name(f.binding),
-			   (unsigned long long)f.n_certain, c->n_workers);
+			   c->n_workers);
 	h->forecast = f;
 	h->n_ports = machine.n_ports;
 	h->is_known = true;

@@ -66,9 +66,8 @@ def ports_of_this_machine():
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_the_forecast_is_what_happens(lb, echo, port, n_workers):
-    """Under a low limit of descriptors lb holds as many as were forecast, not one more or less. The
-    kernel spreads clients unevenly over the workers, so three times as many come as fit: then every
-    worker is full, whatever its share, and there is no slack to allow for."""
+    """Under a low limit of descriptors lb holds as many as were forecast, not one more or less,
+    however unevenly the kernel spreads them: full workers pass connections on."""
     conf = tcp_conf(port, echo(1))
     conf["workers"] = n_workers
     proxy = lb(conf, nofile=NOFILE)
@@ -76,17 +75,15 @@ def test_the_forecast_is_what_happens(lb, echo, port, n_workers):
     n = told["connections"]
     assert told["bound_by"] == "descriptors"
     assert NOFILE // 4 * n_workers < n < NOFILE // 2 * n_workers
-    assert told["certain"] == n // n_workers
-
     conns = proxy.stats()["connections"]
     assert conns["forecast"] == conns["limit"] == n
     assert conns["forecast_by"] == "descriptors"
-    said = f"forecast connections={n} bound_by=descriptors certain={n // n_workers} workers="
+    said = f"forecast connections={n} bound_by=descriptors workers="
     assert len(lines(proxy, said)) == 1
 
     with contextlib.ExitStack() as stack:
         crowd = Crowd(stack, port)
-        crowd.come(3 * n)
+        crowd.come(n + 20)
         crowd.look_until(n)
         crowd.look(0.5)
         assert len(crowd.served) == n

@@ -51,7 +51,7 @@ START_TEST(the_start_says_it)
 	ck_assert_uint_gt(lb.headroom.n_ports, 0);
 	stop();
 	ck_assert_uint_eq(n_logged("notice forecast connections=20 bound_by=limits.connections "
-				   "certain=20 workers=2"),
+				   "workers=2"),
 			  1);
 	ck_assert_uint_eq(n_logged("forecast"), 1);
 }
