@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Buffers come in chunks of 256 KiB of mapped memory with their headers apart. Each chunk has its
- * own free list, and chunks with free buffers are in a list, the one last given to first: what is
- * hot is used again. Chunks are mapped and unmapped between turns only: buf_settle() gives back
- * those that two periods did not need, buf_trim() all that are empty when the loop has nothing to
- * do (one spare is kept per class: the address space, not the pages).
+ * Buffers come in chunks of 256 KiB of mapped memory, their headers in a page before them:
+ *
+ *   | struct buf_chunk, bufs[] | data of bufs[0] | data of bufs[1] | ...     each from a page on
+ *
+ * Each chunk has its own free list, and chunks with free buffers are in a list, the one last given
+ * to first: what is hot is used again. Chunks are mapped and unmapped between turns only:
+ * buf_settle() gives back those that two periods did not need, buf_trim() all that are empty when
+ * the loop has nothing to do (one spare is kept per class: the address space, not the pages). A few
+ * buffers that stay lent after a peak (an engine has laid them out for the kernel) would hold as
+ * many chunks, so buf_trim() gives the pages of the free ones beside them back, too.
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
@@ -25,31 +30,34 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-static const struct {
-	uint32_t bytes, n_per_chunk;
-} classes[BUF_N_CLASSES] = {
-	[BUF_SMALL] = { BUF_SMALL_BYTES, 64 },
-	[BUF_HEAD] = { BUF_HEAD_BYTES, 12 },
-	[BUF_LARGE] = { BUF_LARGE_BYTES, 4 },
-};
+#define PAGE_BYTES 4096u
 
-/* Given back at a time: 8 MiB of small ones. */
+static const struct {
+	uint32_t bytes, stride, n_per_chunk;
+} classes[BUF_N_CLASSES] = {
+	[BUF_SMALL] = { BUF_SMALL_BYTES, BUF_SMALL_BYTES, 64 },
+	[BUF_HEAD] = { BUF_HEAD_BYTES, 6 * PAGE_BYTES, 10 },
+	[BUF_LARGE] = { BUF_LARGE_BYTES, BUF_LARGE_BYTES, 4 },
+};
+_Static_assert(BUF_HEAD_BYTES <= 6 * PAGE_BYTES, "a buffer shares no page with the next");
+
+/* Looked through at a time: 8 MiB of small ones. */
 #define TRIM_CHUNKS 32
 
 struct buf_chunk {
 	struct list link; /* in buf_class_pool.partial while some are free */
-	uint8_t *mem;     /* mapped */
 	struct buf *free;
 	uint32_t n_free, n;
-	bool is_cold; /* empty, and without pages: nobody has written to it */
+	uint32_t n_warm; /* of the free ones: with pages, since somebody may have written to them */
 	struct buf bufs[];
 };
+_Static_assert(sizeof(struct buf_chunk) + 64 * sizeof(struct buf) <= PAGE_BYTES, "before the data");
 
 struct buf_class_pool {
 	struct list partial;
 	uint32_t n_free;  /* over all chunks */
-	uint32_t n_empty; /* chunks with nothing lent */
 	uint32_t n_warm;  /* of those, with pages */
+	uint32_t n_empty; /* chunks with nothing lent */
 	uint32_t n_lent;
 	uint32_t peak, last_peak; /* of n_lent, in this period and the one before (buf_settle()) */
 };
@@ -72,18 +80,23 @@ struct buf_pool *buf_pool_new(size_t soft_bytes)
 	return p;
 }
 
+/* Of the data, which begins a page behind the chunk's start. */
+static size_t data_bytes(enum buf_class class)
+{
+	return (size_t)classes[class].stride * classes[class].n_per_chunk;
+}
+
 static void chunk_unmap(struct buf_pool *p, enum buf_class class, struct buf_chunk *c)
 {
-	size_t bytes = (size_t)classes[class].bytes * c->n;
+	size_t bytes = data_bytes(class);
 
 	list_del(&c->link);
 	p->class[class].n_free -= c->n;
+	p->class[class].n_warm -= c->n_warm;
 	p->class[class].n_empty--;
-	p->class[class].n_warm -= !c->is_cold;
 	p->held_bytes -= bytes;
-	ASAN_UNPOISON_MEMORY_REGION(c->mem, bytes);
-	(void)munmap(c->mem, bytes);
-	free(c);
+	ASAN_UNPOISON_MEMORY_REGION(c->bufs[0].data, bytes);
+	(void)munmap(c, PAGE_BYTES + bytes);
 }
 
 struct buf_pool *buf_pool_free(struct buf_pool *p)
@@ -100,30 +113,26 @@ struct buf_pool *buf_pool_free(struct buf_pool *p)
 
 static int chunk_map(struct buf_pool *p, enum buf_class class)
 {
-	uint32_t n = classes[class].n_per_chunk;
-	size_t bytes = (size_t)classes[class].bytes * n;
-	struct buf_chunk *c = calloc(1, sizeof(*c) + n * sizeof(struct buf));
+	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	size_t bytes = data_bytes(class);
+	void *mem = mmap(NULL, PAGE_BYTES + bytes, prot, flags, -1, 0);
 
-	if (c == NULL)
+	if (mem == MAP_FAILED)
 		return -ENOMEM;
-	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED) {
-		free(c);
-		return -ENOMEM;
-	}
-	c->mem = mem;
+	struct buf_chunk *c = mem;
+	uint8_t *data = (uint8_t *)mem + PAGE_BYTES;
+	uint32_t n = classes[class].n_per_chunk;
 	c->n = c->n_free = n;
-	c->is_cold = true;
 	for (uint32_t i = n; i-- > 0;) {
 		struct buf *b = &c->bufs[i];
-		b->data = c->mem + (size_t)i * classes[class].bytes;
+		b->data = data + (size_t)i * classes[class].stride;
 		b->cap = classes[class].bytes;
 		b->class = (uint8_t) class;
 		b->chunk = c;
 		b->next = c->free;
 		c->free = b;
 	}
-	ASAN_POISON_MEMORY_REGION(mem, bytes);
+	ASAN_POISON_MEMORY_REGION(data, bytes);
 	list_add_tail(&p->class[class].partial, &c->link);
 	p->class[class].n_free += n;
 	p->class[class].n_empty++;
@@ -181,13 +190,23 @@ bool buf_has_spare(const struct buf_pool *p)
 	return false;
 }
 
-/* Gives the pages of an empty chunk back. */
+static bool is_warm(const struct buf *b)
+{
+	return b->refs == 0 && b->is_warm;
+}
+
+/* Gives the pages of a chunk's free buffers back, those of neighbours together. */
 static void chunk_cool(struct buf_pool *p, enum buf_class class, struct buf_chunk *c)
 {
-	LB_ASSERT(c->n_free == c->n && !c->is_cold);
-	(void)madvise(c->mem, (size_t)classes[class].bytes * c->n, MADV_DONTNEED);
-	c->is_cold = true;
-	p->class[class].n_warm--;
+	p->class[class].n_warm -= c->n_warm;
+	c->n_warm = 0;
+	for (uint32_t i = 0, end; i < c->n; i = end + 1) {
+		for (end = i; end < c->n && is_warm(&c->bufs[end]); end++)
+			c->bufs[end].is_warm = false;
+		if (end > i)
+			(void)madvise(c->bufs[i].data, (size_t)(end - i) * classes[class].stride,
+				      MADV_DONTNEED);
+	}
 }
 
 void buf_trim(struct buf_pool *p)
@@ -202,14 +221,13 @@ void buf_trim(struct buf_pool *p)
 			struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
 			if (n == TRIM_CHUNKS)
 				break;
-			if (c->n_free < c->n)
-				continue;
-			if (cp->n_empty > 1) {
+			if (c->n_free == c->n && cp->n_empty > 1)
 				chunk_unmap(p, class, c);
-				n++;
-			} else if (!c->is_cold) {
+			else if (c->n_warm > 0)
 				chunk_cool(p, class, c);
-			}
+			else
+				continue;
+			n++;
 		}
 	}
 }
@@ -250,11 +268,10 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class class)
 	struct buf_chunk *c = list_entry(cp->partial.next, struct buf_chunk, link);
 	struct buf *b = c->free;
 	c->free = b->next;
-	if (c->n_free == c->n) {
-		cp->n_empty--;
-		cp->n_warm -= !c->is_cold;
-		c->is_cold = false;
-	}
+	cp->n_empty -= c->n_free == c->n;
+	cp->n_warm -= b->is_warm;
+	c->n_warm -= b->is_warm;
+	b->is_warm = true;
 	if (--c->n_free == 0)
 		list_del(&c->link);
 	cp->n_free--;
@@ -282,18 +299,16 @@ void buf_put(struct buf_pool *p, struct buf *b)
 	b->next = c->free;
 	c->free = b;
 	cp->n_free++;
+	cp->n_warm++;
+	c->n_warm++;
 	cp->n_lent--;
 	if (c->n_free++ == 0)
 		list_add_head(&cp->partial, &c->link);
-	if (c->n_free == c->n) {
-		cp->n_empty++;
-		cp->n_warm++;
-	}
+	cp->n_empty += c->n_free == c->n;
 }
 
 void buf_cool(struct buf *b)
 {
-	LB_ASSERT(b->class != BUF_HEAD); /* these share pages */
 	(void)madvise(b->data, b->cap, MADV_DONTNEED);
 }
 

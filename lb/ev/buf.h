@@ -44,8 +44,10 @@ struct buf {
 	uint32_t off, len; /* the bytes that count: data[off] to data[off + len - 1] */
 	uint32_t cap;
 	uint16_t refs;
-	uint8_t class;           /* enum buf_class */
-	struct buf_chunk *chunk; /* private to buf.c */
+	uint8_t class; /* enum buf_class */
+	/* private to buf.c */
+	bool is_warm; /* it has pages */
+	struct buf_chunk *chunk;
 };
 
 struct buf_pool;
@@ -79,7 +81,7 @@ void buf_trim(struct buf_pool *p);
 
 /*
  * Gives the pages of a lent buffer back, whose bytes nobody wants; whoever writes to it gets new
- * ones. Not of class BUF_HEAD.
+ * ones.
  */
 void buf_cool(struct buf *b);
 

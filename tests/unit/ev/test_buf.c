@@ -250,6 +250,37 @@ START_TEST(what_is_spare_has_no_pages)
 }
 END_TEST
 
+/* A buffer that stays lent after a peak keeps its chunk, but not the pages of those beside it. */
+START_TEST(one_that_stays_keeps_no_others)
+{
+	struct buf_pool *p = buf_pool_new(16 << 20);
+	struct buf *b[3];
+
+	ck_assert_int_eq(buf_reserve(p, _i, 3), 0);
+	for (int i = 0; i < 3; i++) {
+		b[i] = buf_get(p, _i);
+		memset(b[i]->data, i + 1, b[i]->cap);
+	}
+	size_t held = buf_bytes_held(p), n = (bytes_of[_i] + 4095) & ~4095u;
+	buf_put(p, b[0]);
+	buf_put(p, b[2]);
+	ck_assert(buf_has_spare(p));
+	buf_trim(p);
+	ck_assert(!buf_has_spare(p));
+	ck_assert_uint_eq(buf_bytes_held(p), held);
+	ck_assert_uint_eq(n_resident(b[0]->data, n), 0);
+	ck_assert_uint_eq(n_resident(b[1]->data, n), n / 4096);
+	ck_assert_uint_eq(n_resident(b[2]->data, n), 0);
+	ck_assert(b[1]->data[0] == 2 && b[1]->data[b[1]->cap - 1] == 2);
+
+	b[0] = buf_get(p, _i); /* warm again, as soon as it is used */
+	buf_put(p, b[0]);
+	ck_assert(buf_has_spare(p));
+	buf_put(p, b[1]);
+	buf_pool_free(p);
+}
+END_TEST
+
 /* A load that swings from turn to turn makes no system call. */
 START_TEST(swings_keep_their_memory)
 {
@@ -313,6 +344,7 @@ int main(void)
 	tcase_add_test(t, swings_keep_their_memory);
 	tcase_add_test(t, an_idle_loop_gives_memory_back);
 	tcase_add_test(t, what_is_spare_has_no_pages);
+	tcase_add_loop_test(t, one_that_stays_keeps_no_others, 0, BUF_N_CLASSES);
 	tcase_add_test(t, nth_get_fails_on_demand);
 	tcase_add_test(t, null_may_be_freed);
 	suite_add_tcase(s, t);

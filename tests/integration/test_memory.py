@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lb's memory does after a peak, and what lb does when memory is short."""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import selectors
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lbtest import HOST, LB, SHADOWED, SLOW, WRAP, free_port, recv_exact, tcp_conf, wait_for
+
+# Four processes, because descriptors have a limit: each has clients and is a backend.
+N_CROWDS = 4
+EACH = 2500
+ALL = N_CROWDS * EACH
+
+IN_FLIGHT = 80 << 10  # of each connection: 64 KiB, and what the kernel's own buffers take of it
+MIB = 1 << 20
+
+# Sanitizers and valgrind have memory of their own beside lb's.
+IS_MEASURED = not (SHADOWED or WRAP or b"__asan_init" in LB.read_bytes())
+
+# An idle loop gives memory back after a second.
+IDLE = 2.5
+
+# Seconds that nothing may hang for; no speed is promised here.
+PATIENCE = 60 * SLOW
+
+BLOCK = os.urandom(IN_FLIGHT) * 2
+
+
+def stream_of(number, start, n):
+    """`n` bytes of what the client of this number sends, from `start`."""
+    at = (number * 61 + start) % IN_FLIGHT
+    return memoryview(BLOCK)[at : at + n]
+
+
+class Reader:
+    """A backend: it greets each client, then reads nothing until it is told to read on."""
+
+    def __init__(self, listener):
+        self.listener = listener
+        self.n_whole = 0
+        self.failure = None
+        self.selector = selectors.DefaultSelector()
+        self.greeted = []  # [socket, its client's number, bytes taken]
+        self.is_reading = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        try:
+            self.selector.register(self.listener, selectors.EVENT_READ)
+            while not self.is_reading.is_set():
+                for key, _ in self.selector.select(0.05):
+                    self._greet(key)
+            for conn in self.greeted:
+                conn[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                self.selector.register(conn[0], selectors.EVENT_READ, conn)
+            while True:
+                for key, _ in self.selector.select():
+                    self._take(key.data)
+        except Exception as e:  # told to the test by Crowd
+            self.failure = e
+
+    def _greet(self, key):
+        if key.fileobj is self.listener:
+            s, _ = self.listener.accept()
+            self.selector.register(s, selectors.EVENT_READ)
+            return
+        s = key.fileobj
+        self.selector.unregister(s)
+        number = recv_exact(s, 4)
+        s.sendall(number)
+        self.greeted.append([s, int.from_bytes(number, "big"), 0])
+
+    def _take(self, conn):
+        s, number, n = conn
+        data = s.recv(IN_FLIGHT - n or 1)
+        assert data and data == stream_of(number, n, len(data)), f"{number}: wrong behind {n}"
+        conn[2] += len(data)
+        self.n_whole += conn[2] == IN_FLIGHT
+
+
+class Crowd:
+    """A process with EACH clients of lb and one of its backends; it does what it is told."""
+
+    def __init__(self, port, first):
+        ctx = multiprocessing.get_context("fork")
+        self.address = (HOST, free_port())
+        self.pipe, child = ctx.Pipe()
+        args = (child, port, self.address, first)
+        self.process = ctx.Process(target=self._run, args=args, daemon=True)
+        self.process.start()
+        child.close()
+
+    @staticmethod
+    def _run(pipe, port, address, first):
+        try:
+            listener = socket.socket()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Its peer's send buffer is made for segments of this size: a few KiB, not MiB.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            listener.bind(address)
+            listener.listen(4096)
+            reader = Reader(listener)
+            conns = []
+            pipe.send("listening")
+            while (order := pipe.recv()) != "end":
+                if order == "open":
+                    conns = open_all(port, first)
+                elif order == "fill":
+                    fill_all(conns, first)
+                elif order == "read":
+                    reader.is_reading.set()
+                    wait_for(
+                        "every byte",
+                        lambda: reader.failure or reader.n_whole == len(reader.greeted),
+                        timeout=PATIENCE / SLOW,
+                    )
+                assert reader.failure is None, repr(reader.failure)
+                pipe.send(order)
+        except Exception as e:  # told to the test by answer()
+            pipe.send(repr(e))
+
+    def answer(self):
+        assert self.pipe.poll(2 * PATIENCE), "a crowd does not answer"
+        return self.pipe.recv()
+
+    def kill(self):
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def open_all(port, first):
+    """EACH connections, greeted by their backends: each was used in both directions."""
+    conns = []
+    while len(conns) < EACH:
+        part = []
+        for _ in range(50):
+            s = socket.socket()
+            s.settimeout(PATIENCE)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            s.connect((HOST, port))
+            number = (first + len(conns) + len(part)).to_bytes(4, "big")
+            s.sendall(number)
+            part.append((s, number))
+        for s, number in part:
+            assert recv_exact(s, 4) == number
+        conns += [s for s, _ in part]
+    return conns
+
+
+def fill_all(conns, first):
+    """IN_FLIGHT bytes into each, all of them at once; nobody reads them."""
+    end = time.monotonic() + PATIENCE
+    selector = selectors.DefaultSelector()
+    for number, s in enumerate(conns, first):
+        s.setblocking(False)
+        selector.register(s, selectors.EVENT_WRITE, [number, 0])
+    while selector.get_map():
+        assert time.monotonic() < end, f"{len(selector.get_map())} cannot send all"
+        for key, _ in selector.select(1):
+            number, n = key.data
+            with contextlib.suppress(BlockingIOError):
+                n += key.fileobj.send(stream_of(number, n, IN_FLIGHT - n))
+            key.data[1] = n
+            if n == IN_FLIGHT:
+                selector.unregister(key.fileobj)
+
+
+def tell(crowds, order):
+    """Has all of them do something at the same time."""
+    for c in crowds:
+        c.pipe.send(order)
+    assert [c.answer() for c in crowds] == [order] * len(crowds)
+
+
+def pss_of(pid):
+    """Bytes of memory that are this process's own, shared pages divided by who shares them."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+) kB", text, re.M)[1]) << 10
+
+
+def forget_peak(pid):
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_of(pid):
+    """The most bytes that were resident since forget_peak()."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", text, re.M)[1]) << 10
+
+
+def as_small_as(before, proxy):
+    """Whether lb's size comes back to within 20 % of what it was; a second of idleness and more."""
+    wait_for(
+        f"{before / MIB:.1f} MiB and a fifth",
+        lambda: pss_of(proxy.pid) <= 1.2 * before,
+        timeout=20,
+        every=0.5,
+    )
+
+
+@pytest.fixture
+def crowds(port):
+    with contextlib.ExitStack() as stack:
+        got = []
+        for i in range(N_CROWDS):
+            got.append(Crowd(port, i * EACH))
+            stack.callback(got[-1].kill)
+        assert [c.answer() for c in got] == ["listening"] * N_CROWDS
+        yield got
+
+
+def conf_of(port, crowds, **pool):
+    conf = tcp_conf(port, [(f"b{i}", c.address[1]) for i, c in enumerate(crowds)], **pool)
+    return conf | {"log": {"level": "notice"}}  # not a line for each
+
+
+@pytest.mark.parametrize("splice", ["never", "auto"])
+def test_a_peak_leaves_nothing_behind(lb, crowds, port, splice):
+    """10,000 connections with 64 KiB in flight each, which nobody reads, then all of it is read."""
+    proxy = lb(conf_of(port, crowds, relay={"splice": splice}))
+    tell(crowds, "open")
+    time.sleep(IDLE)
+    before = pss_of(proxy.pid)
+
+    forget_peak(proxy.pid)
+    tell(crowds, "fill")
+    peak = peak_of(proxy.pid)
+    if IS_MEASURED:
+        # Two workers' ceilings (16 MiB each), and what those may have who hold nothing.
+        assert before + 24 * MIB < peak < before + 40 * MIB + ALL * (8 << 10), peak / MIB
+
+    tell(crowds, "read")
+    assert proxy.stats()["connections"]["active"] == ALL
+    if IS_MEASURED:
+        as_small_as(before, proxy)
+    for c in crowds:
+        c.kill()
+    proxy.wait_active(0, timeout=20)
