@@ -44,6 +44,9 @@ _Static_assert(BUF_HEAD_BYTES <= 6 * PAGE_BYTES, "a buffer shares no page with t
 /* Looked through at a time: 8 MiB of small ones. */
 #define TRIM_CHUNKS 32
 
+/* Where memory is short, so many small ones are left to those who hold none; a guess. */
+#define SCARCE_BUFS 64
+
 struct buf_chunk {
 	struct list link; /* in buf_class_pool.partial while some are free */
 	struct buf *free;
@@ -65,7 +68,9 @@ struct buf_class_pool {
 struct buf_pool {
 	struct buf_class_pool class[BUF_N_CLASSES];
 	size_t soft_bytes, used_bytes, held_bytes;
+	bool is_short; /* the last chunk wanted was not to be had */
 	uint32_t fail_after;
+	bool fails_maps;
 };
 
 struct buf_pool *buf_pool_new(size_t soft_bytes)
@@ -115,9 +120,12 @@ static int chunk_map(struct buf_pool *p, enum buf_class class)
 {
 	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	size_t bytes = data_bytes(class);
-	void *mem = mmap(NULL, PAGE_BYTES + bytes, prot, flags, -1, 0);
+	void *mem = MAP_FAILED;
 
-	if (mem == MAP_FAILED)
+	if (!p->fails_maps)
+		mem = mmap(NULL, PAGE_BYTES + bytes, prot, flags, -1, 0);
+	p->is_short = mem == MAP_FAILED;
+	if (p->is_short)
 		return -ENOMEM;
 	struct buf_chunk *c = mem;
 	uint8_t *data = (uint8_t *)mem + PAGE_BYTES;
@@ -319,7 +327,9 @@ bool buf_is_available(const struct buf_pool *p, enum buf_class class)
 
 bool buf_is_tight(const struct buf_pool *p)
 {
-	return p->used_bytes > p->soft_bytes;
+	bool is_scarce = p->is_short && p->class[BUF_SMALL].n_free < SCARCE_BUFS;
+
+	return is_scarce || p->used_bytes > p->soft_bytes;
 }
 
 size_t buf_bytes_used(const struct buf_pool *p)
@@ -335,4 +345,9 @@ size_t buf_bytes_held(const struct buf_pool *p)
 void buf_fail_after(struct buf_pool *p, uint32_t n)
 {
 	p->fail_after = n;
+}
+
+void buf_fail_maps(struct buf_pool *p, bool is_failing)
+{
+	p->fails_maps = is_failing;
 }

@@ -102,7 +102,7 @@ void buf_put(struct buf_pool *p, struct buf *b);
 /* Whether a get of this class would succeed now. */
 bool buf_is_available(const struct buf_pool *p, enum buf_class class);
 
-/* Whether more than the ceiling is lent. */
+/* Whether more than the ceiling is lent, or few are free and there is no memory for more. */
 bool buf_is_tight(const struct buf_pool *p);
 
 /* Bytes of buffers taken by get and not yet put. */
@@ -113,3 +113,6 @@ size_t buf_bytes_held(const struct buf_pool *p);
 
 /* Lets the n-th get from now on fail, once (1 is the next one); 0 is never. For tests. */
 void buf_fail_after(struct buf_pool *p, uint32_t n);
+
+/* Whether the kernel is taken to have no more memory. For tests. */
+void buf_fail_maps(struct buf_pool *p, bool is_failing);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
 #define TRIM_IDLE_MS 1000                  /* a guess, never tuned */
@@ -36,6 +37,10 @@ int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts
 	if (l->bufs == NULL)
 		return -ENOMEM;
 
+	if (loop_reserve(l, LOOP_OPS_MIN) < 0) {
+		loop_deinit(l);
+		return -ENOMEM;
+	}
 	l->now_ns = ops->clock_ns(l);
 	timer_wheel_init(&l->timers, l->now_ns / 1000000, NULL);
 	return 0;
@@ -43,9 +48,49 @@ int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts
 
 void loop_deinit(struct loop *l)
 {
-	free(l->posted);
-	free(l->waits);
+	if (l->posted != NULL)
+		(void)munmap(l->posted, l->n_ops * sizeof(*l->posted));
+	if (l->waits != NULL)
+		(void)munmap(l->waits, l->n_ops * sizeof(*l->waits));
 	l->bufs = buf_pool_free(l->bufs);
+}
+
+/* Moves an array of `n` elements of `size` bytes to where there are addresses for `wanted`. */
+static int remap(void **array, size_t n, size_t wanted, size_t size)
+{
+	const int prot = PROT_READ | PROT_WRITE;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *p = *array == NULL ? mmap(NULL, wanted * size, prot, flags, -1, 0)
+				 : mremap(*array, n * size, wanted * size, MREMAP_MAYMOVE);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	*array = p;
+	return 0;
+}
+
+int loop_reserve(struct loop *l, size_t n)
+{
+	void *posted = l->posted, *waits = l->waits;
+
+	if (n <= l->n_ops)
+		return 0;
+	int r = remap(&posted, l->n_ops, n, sizeof(*l->posted));
+	l->posted = posted;
+	if (r < 0)
+		return r;
+	r = remap(&waits, l->n_ops, n, sizeof(*l->waits));
+	l->waits = waits;
+	if (r == 0) {
+		l->n_ops = n;
+	} else if (l->n_ops > 0) { /* a shrinking one cannot fail */
+		(void)remap(&posted, n, l->n_ops, sizeof(*l->posted));
+		l->posted = posted;
+	} else {
+		(void)munmap(posted, n * sizeof(*l->posted));
+		l->posted = NULL;
+	}
+	return r;
 }
 
 int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret)
@@ -121,26 +166,11 @@ void loop_dispatch(struct loop *l, const struct completion *c)
 	l->handler[class].fn(l->handler[class].arg, c);
 }
 
-/* Makes room for one more element of `size` bytes in a growing array; aborts when memory is short.
- */
-static void *grown(void *array, size_t n, size_t *cap, size_t size)
-{
-	if (n < *cap)
-		return array;
-
-	size_t wanted = *cap ? 2 * *cap : 64;
-	void *p = reallocarray(array, wanted, size);
-	/* These lists are bounded by the operations in flight; without them a completion is lost.
-	 */
-	LB_ASSERT(p != NULL);
-	*cap = wanted;
-	return p;
-}
-
 void loop_post(struct loop *l, const struct completion *c)
 {
-	l->posted = grown(l->posted, l->n_posted, &l->posted_cap, sizeof(*l->posted));
+	LB_ASSERT(l->n_posted < l->n_ops); /* loop_reserve() is for all that may be in flight */
 	l->posted[l->n_posted++] = *c;
+	l->is_worn = true;
 }
 
 /* ---- the turn -------------------------------------------------------------------------------- */
@@ -208,15 +238,16 @@ static uint64_t trim_wait_ms(const struct loop *l)
 
 static bool has_spare(const struct loop *l)
 {
-	return buf_has_spare(l->bufs) || (l->ops->has_spare != NULL && l->ops->has_spare(l));
+	return buf_has_spare(l->bufs) || (l->is_worn && l->n_posted == 0 && l->n_waits == 0) ||
+	       (l->ops->has_spare != NULL && l->ops->has_spare(l));
 }
 
 static void trim(struct loop *l)
 {
-	if (l->n_waits == 0) {
-		free(l->waits);
-		l->waits = NULL;
-		l->waits_cap = 0;
+	if (l->is_worn && l->n_posted == 0 && l->n_waits == 0) {
+		(void)madvise(l->posted, l->n_ops * sizeof(*l->posted), MADV_DONTNEED);
+		(void)madvise(l->waits, l->n_ops * sizeof(*l->waits), MADV_DONTNEED);
+		l->is_worn = false;
 	}
 	if (l->on_idle != NULL)
 		l->on_idle(l->idle_arg);
@@ -297,13 +328,15 @@ void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t l
 void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
 {
 	LB_ASSERT(cap > 0);
-	if (class != BUF_SMALL)
-		(void)buf_reserve(l->bufs, class, 1);
+	/* Without memory bulk goes on in small pieces: those come back. */
+	if (class != BUF_SMALL && buf_reserve(l->bufs, class, 1) == -ENOMEM)
+		class = BUF_SMALL;
 	if (l->n_waits == 0 && n_bufs(l, class) > 0) {
 		l->ops->recv(l, fd, cap, class, tag);
 		return;
 	}
-	l->waits = grown(l->waits, l->n_waits, &l->waits_cap, sizeof(*l->waits));
+	LB_ASSERT(l->n_waits < l->n_ops);
+	l->is_worn = true;
 	l->waits[l->n_waits++] =
 		(struct recv_wait){ .tag = tag, .fd = fd, .cap = cap, .class = class };
 }

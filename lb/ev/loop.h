@@ -119,12 +119,14 @@ struct loop {
 	void (*on_idle)(void *arg);
 	void *idle_arg;
 
-	/* private to loop.c: completions made without the kernel, receives that wait for a buffer
+	/*
+	 * private to loop.c: completions made without the kernel, receives that wait for a buffer.
+	 * Mapped, with room for n_ops of each (loop_reserve()).
 	 */
 	struct completion *posted; /* owns */
-	size_t n_posted, posted_cap;
-	struct recv_wait *waits; /* owns: a queue in an array */
-	size_t n_waits, waits_cap;
+	struct recv_wait *waits;   /* owns: a queue in an array */
+	size_t n_posted, n_waits, n_ops;
+	bool is_worn; /* one of them was used since the last trim */
 };
 
 /*
@@ -135,6 +137,15 @@ struct loop {
  * negative errno.
  */
 int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;
+
+/*
+ * loop_reserve() - see to it that `n` operations may be in flight, whatever memory is left then
+ *
+ * A new loop has room for LOOP_OPS_MIN. What is not used costs addresses, not memory. Returns 0 or
+ * -ENOMEM; what there was stays.
+ */
+int loop_reserve(struct loop *l, size_t n) LB_MUST_CHECK;
+#define LOOP_OPS_MIN 4096u
 
 /* Whether the kernel would run io_uring as lb needs it: 0, or a negative errno and a text in `e`.
  */

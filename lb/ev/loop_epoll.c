@@ -63,8 +63,8 @@ struct epoll {
 	bool has_skipped;      /* the last turn left epoll_wait(2) out */
 	struct record **pages; /* owns: records by descriptor; they never move */
 	size_t n_pages;
-	int *run; /* owns: descriptors whose receive or accept is to be tried */
-	size_t n_run, run_cap;
+	int *run; /* owns: descriptors whose receive or accept is to be tried; room for all */
+	size_t n_run;
 	struct epoll_event events[MAX_EVENTS];
 };
 
@@ -80,29 +80,56 @@ static struct record *record_at(const struct epoll *e, int fd)
 	return &e->pages[(unsigned)fd / RECORDS_PER_PAGE][(unsigned)fd % RECORDS_PER_PAGE];
 }
 
-/* Makes the page of a number that is seen for the first time. */
-static LB_COLD void page_add(struct epoll *e, size_t page)
+static bool has_record(const struct epoll *e, int fd)
+{
+	size_t page = (unsigned)fd / RECORDS_PER_PAGE;
+
+	return page < e->n_pages && e->pages[page] != NULL;
+}
+
+/* Makes the page of a number that is seen for the first time, and room in the run list for it. */
+static LB_COLD int page_add(struct epoll *e, size_t page)
 {
 	if (page >= e->n_pages) {
 		size_t n = page + 1 > 2 * e->n_pages ? page + 1 : 2 * e->n_pages;
+		int *run = reallocarray(e->run, n, RECORDS_PER_PAGE * sizeof(*run));
+		if (run == NULL)
+			return -ENOMEM;
+		e->run = run;
 		struct record **grown = reallocarray(e->pages, n, sizeof(struct record *));
-		/* No record, no operation: without it a completion would be lost. */
-		LB_ASSERT(grown != NULL);
+		if (grown == NULL)
+			return -ENOMEM;
 		memset(grown + e->n_pages, 0, (n - e->n_pages) * sizeof(struct record *));
 		e->pages = grown;
 		e->n_pages = n;
 	}
 	e->pages[page] = calloc(RECORDS_PER_PAGE, sizeof(struct record));
-	LB_ASSERT(e->pages[page] != NULL);
+	return e->pages[page] != NULL ? 0 : -ENOMEM;
 }
 
+/*
+ * Gives a new descriptor its record, so that no operation on it can fail for want of one. Where
+ * memory is short it is closed, and -ENOMEM returned in its place; errors pass.
+ */
+static int admit(struct epoll *e, int fd)
+{
+	if (fd < 0 || has_record(e, fd))
+		return fd;
+	int r = page_add(e, (unsigned)fd / RECORDS_PER_PAGE);
+	if (r == 0)
+		return fd;
+	(void)close(fd);
+	return r;
+}
+
+/* Those that were not made by this loop (an eventfd, a signalfd) are few, and seen at its start. */
 static struct record *record_of(struct epoll *e, int fd)
 {
-	size_t page = (unsigned)fd / RECORDS_PER_PAGE;
-
 	LB_ASSERT(fd >= 0);
-	if (page >= e->n_pages || e->pages[page] == NULL)
-		page_add(e, page);
+	if (!has_record(e, fd)) {
+		int r = page_add(e, (unsigned)fd / RECORDS_PER_PAGE);
+		LB_ASSERT(r == 0);
+	}
 	return record_at(e, fd);
 }
 
@@ -110,13 +137,7 @@ static void queue_run(struct epoll *e, int fd, struct record *r)
 {
 	if (r->is_queued)
 		return;
-	if (e->n_run == e->run_cap) {
-		size_t cap = e->run_cap ? 2 * e->run_cap : 256;
-		int *grown = reallocarray(e->run, cap, sizeof(*grown));
-		LB_ASSERT(grown != NULL);
-		e->run = grown;
-		e->run_cap = cap;
-	}
+	LB_ASSERT(e->n_run < e->n_pages * RECORDS_PER_PAGE); /* each is in it once */
 	e->run[e->n_run++] = fd;
 	r->is_queued = true;
 }
@@ -293,6 +314,37 @@ static void epoll_close(struct loop *l, int fd)
 	(void)close(fd);
 }
 
+/* ---- calls that make a descriptor ------------------------------------------------------------ */
+
+static int epoll_socket(struct loop *l, int family, int type)
+{
+	return admit(epoll_of(l), sys_socket(l, family, type));
+}
+
+static int epoll_accept_now(struct loop *l, int fd)
+{
+	return admit(epoll_of(l), sys_accept_now(l, fd));
+}
+
+static int epoll_take_fd(struct loop *l, int chan, uint64_t *ret_number)
+{
+	return admit(epoll_of(l), sys_take_fd(l, chan, ret_number));
+}
+
+static int epoll_pipe(struct loop *l, int fds[2], size_t bytes)
+{
+	int r = sys_pipe(l, fds, bytes);
+
+	for (int i = 0; r >= 0 && i < 2; i++) {
+		int fd = admit(epoll_of(l), fds[i]);
+		if (fd < 0) {
+			(void)close(fds[1 - i]);
+			r = fd;
+		}
+	}
+	return r;
+}
+
 static int epoll_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 {
 	record_of(epoll_of(l), fd)->is_sole = false;
@@ -332,9 +384,9 @@ static void run_accept(struct epoll *e, int fd, struct record *r)
 			continue;
 		struct completion c = {
 			.tag = r->in_tag,
-			.res = got < 0 ? -errno : got,
-			.more = got >= 0 && r->is_many,
+			.res = got < 0 ? -errno : admit(e, got),
 		};
+		c.more = c.res >= 0 && r->is_many;
 		if (!c.more)
 			r->in_kind = OP_NONE;
 		r = dispatched(e, r, &c);
@@ -515,19 +567,19 @@ static const struct loop_ops epoll_ops = {
 	.send = epoll_send,
 	.poll = epoll_poll,
 	.cancel = epoll_cancel,
-	.socket = sys_socket,
+	.socket = epoll_socket,
 	.setsockopt = sys_setsockopt,
 	.getsockopt = sys_getsockopt,
 	.bind = sys_bind,
 	.listen = sys_listen,
 	.sockname = sys_sockname,
-	.accept_now = sys_accept_now,
+	.accept_now = epoll_accept_now,
 	.shutdown = sys_shutdown,
 	.close = epoll_close,
-	.pipe = sys_pipe,
+	.pipe = epoll_pipe,
 	.splice = sys_splice,
 	.pass_fd = epoll_pass_fd,
-	.take_fd = sys_take_fd,
+	.take_fd = epoll_take_fd,
 };
 
 int loop_epoll_new(const struct loop_opts *o, struct err *err, struct loop **ret)

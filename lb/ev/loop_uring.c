@@ -44,11 +44,11 @@
 #define SCRATCH_BYTES (64u << 10)
 
 struct buf_ring {
-	struct io_uring_buf_ring *ring; /* owns (liburing); NULL until first used */
+	struct io_uring_buf_ring *ring; /* owns */
 	struct buf **slot;              /* owns: by buffer id; the ring's reference, or NULL */
 	uint16_t *vacant;               /* owns: ids whose slot is NULL */
 	uint32_t n_vacant, n_entries;
-	uint32_t n_wanted; /* to be laid out: follows what a turn takes */
+	uint32_t n_wanted; /* to be laid out: none at first, then follows what a turn takes */
 	uint32_t n_laid;   /* after the last refill */
 	uint32_t n_quiet;  /* turns since that took more than next to nothing */
 	bool is_warm;      /* something was received since the last trim */
@@ -148,7 +148,7 @@ static void uring_connect(struct loop *l, int fd, const struct sockaddr *sa, soc
 	io_uring_sqe_set_data64(sqe, tag);
 }
 
-static int buf_ring_open(struct uring *u, enum buf_class class);
+static uint32_t buf_ring_least(const struct buf_ring *b);
 static void buf_ring_refill(struct uring *u, enum buf_class class);
 
 /*
@@ -161,11 +161,8 @@ static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class clas
 	struct uring *u = uring_of(l);
 	uint32_t buf_bytes = class == BUF_SMALL ? BUF_SMALL_BYTES : BUF_LARGE_BYTES;
 
-	if (u->bufs[class].ring == NULL) {
-		if (buf_ring_open(u, class) < 0) {
-			loop_post(l, &(struct completion){ .tag = tag, .res = -ENOMEM });
-			return;
-		}
+	if (u->bufs[class].n_wanted == 0) {
+		u->bufs[class].n_wanted = buf_ring_least(&u->bufs[class]);
 		buf_ring_refill(u, class);
 	}
 
@@ -273,7 +270,6 @@ static int buf_ring_open(struct uring *u, enum buf_class class)
 	}
 	b->ring = mem;
 	io_uring_buf_ring_init(b->ring);
-	b->n_wanted = buf_ring_least(b);
 	for (uint32_t i = 0; i < b->n_entries; i++)
 		b->vacant[b->n_vacant++] = (uint16_t)(b->n_entries - 1 - i);
 	return 0;
@@ -391,7 +387,7 @@ static uint32_t uring_n_bufs(const struct loop *l, enum buf_class class)
 {
 	const struct buf_ring *b = &((const struct uring *)l)->bufs[class];
 
-	if (b->ring != NULL)
+	if (b->n_wanted > 0)
 		return buf_ring_laid(b);
 	return buf_is_available(l->bufs, class) ? buf_ring_least(b) : 0;
 }
@@ -577,7 +573,10 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 	r = u->scratch == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
 	if (r == 0)
 		r = buf_ring_open(u, BUF_SMALL);
+	if (r == 0)
+		r = buf_ring_open(u, BUF_LARGE); /* now: later there may be no memory */
 	if (r == 0) {
+		u->bufs[BUF_SMALL].n_wanted = buf_ring_least(&u->bufs[BUF_SMALL]);
 		buf_ring_refill(u, BUF_SMALL);
 		r = probe_recv_cap(u);
 	}

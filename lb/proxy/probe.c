@@ -32,7 +32,7 @@
 #define ANSWER_MAX (HTTP1_HEAD_MAX + BUF_SMALL_BYTES) /* a head, and what came with its end */
 #define CLOSE_WAIT_MS 1000                            /* for the backend's own Close frame */
 
-enum { OP_CONNECT, OP_SEND, OP_RECV };
+enum { OP_CONNECT, OP_SEND, OP_RECV, N_OPS };
 
 enum probe_phase { IDLE, CONNECTING, ASKING, CLOSING, ENDING };
 
@@ -552,7 +552,10 @@ static struct probe *add(struct probes *all, const struct probe_target *t)
 
 int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 {
-	int result = 0;
+	/* Those that are removed end their last checks beside the new ones. */
+	size_t n_ops = LOOP_OPS_MIN + N_OPS * (n + slab_n_used(all->slab));
+	int result = loop_reserve(all->loop, n_ops);
+	bool has_room = result == 0;
 
 	list_for_each(it, &all->all) list_entry(it, struct probe, link)->is_wanted = false;
 	for (size_t i = 0; i < n; i++) {
@@ -561,7 +564,7 @@ int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 		uint64_t delay_ms = health_first_delay_ms(i, n, t->conf->interval_ms);
 
 		if (p == NULL) {
-			p = add(all, t);
+			p = has_room ? add(all, t) : NULL;
 			if (p == NULL) {
 				result = -ENOMEM;
 				continue;

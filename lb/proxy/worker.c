@@ -23,6 +23,8 @@
 /* Ids are taken from the shared counter by this many, so that it is seldom touched. */
 #define ID_BATCH 1024
 
+#define MAX_SOCKETS (1u << 16) /* that listen */
+
 /*
  * While it does not accept, a worker looks this often whether another worker's session has left a
  * place, or the kernel has descriptors again; its own sessions' ends wake it at once.
@@ -90,7 +92,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	/* A session has a place first, and no more exchanges than sessions are lent. */
 	w->sessions = slab_new("session", sizeof(struct session), o->max_sessions);
 	w->exchanges = slab_new("exchange", sizeof(struct exchange), o->max_sessions);
-	w->sockets = slab_new("listen_socket", sizeof(struct listen_socket), 1u << 16);
+	w->sockets = slab_new("listen_socket", sizeof(struct listen_socket), MAX_SOCKETS);
 	w->pipes = pipe_pool_new(w->loop, o->max_pipes);
 	w->stats = aligned_alloc(_Alignof(struct worker_stats), sizeof(*w->stats));
 	if (w->sessions == NULL || w->exchanges == NULL || w->sockets == NULL || w->pipes == NULL ||
@@ -99,6 +101,12 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 		return -ENOMEM;
 	}
 	memset(w->stats, 0, sizeof(*w->stats));
+
+	/* Whatever may be in flight has its room now: later there may be no memory. */
+	if (loop_reserve(w->loop, (size_t)SESS_N_OPS * o->max_sessions + MAX_SOCKETS) < 0) {
+		worker_free(w);
+		return -ENOMEM;
+	}
 
 	loop_set_handler(w->loop, CLASS_SESSION, session_on_completion, w);
 	loop_set_handler(w->loop, CLASS_LISTEN, listen_socket_on_completion, w);

@@ -283,6 +283,71 @@ START_TEST(receives_wait_for_buffers_in_order)
 }
 END_TEST
 
+static int starved[200]; /* descriptors by operation */
+
+/* Who is told that there is no buffer asks again, and waits. */
+static void ask_again(const struct completion *c)
+{
+	unsigned op = (unsigned)tag_handle(c->tag);
+
+	if (c->res == -ENOBUFS)
+		loop_recv(loop, starved[op], 100, op % 2 == 0 ? BUF_SMALL : BUF_LARGE, c->tag);
+}
+
+/*
+ * There is no more memory, and all buffers are held: receives wait, and those for large ones make
+ * do with small ones; all go on once some have come back.
+ */
+START_TEST(receives_wait_for_memory)
+{
+	enum { N = ARRAY_SIZE(starved) };
+	static struct buf *taken[10000];
+	static int fds[N][2];
+	size_t n = 0;
+	int n_early = 0, n_late = 0;
+
+	begin(_i);
+	for (unsigned i = 0; i < N; i++) {
+		tcp_pair(fds[i]);
+		feed(fds[i][1], 0, 100);
+		starved[i] = fds[i][0];
+		ops[i].is_kept = true;
+		ops[i].fn = ask_again;
+	}
+	idle();
+	buf_fail_maps(loop->bufs, true);
+	while (n < ARRAY_SIZE(taken) && (taken[n] = buf_get(loop->bufs, BUF_SMALL)) != NULL)
+		n++;
+	ck_assert_uint_lt(n, ARRAY_SIZE(taken));
+	ck_assert_int_eq(buf_reserve(loop->bufs, BUF_SMALL, 1), -ENOMEM);
+	ck_assert(buf_is_tight(loop->bufs)); /* whoever holds some takes no more */
+
+	for (unsigned i = 0; i < N; i++)
+		loop_recv(loop, fds[i][0], 100, i % 2 == 0 ? BUF_SMALL : BUF_LARGE, tag(i));
+	idle();
+	for (unsigned i = 0; i < N; i++)
+		n_early += ops[i].pos > 0;
+	ck_assert_int_lt(n_early, N); /* what was laid out, no more */
+
+	while (n > 0)
+		buf_put(loop->bufs, taken[--n]);
+	ck_assert(!buf_is_tight(loop->bufs));
+	idle();
+	for (unsigned i = 0; i < N; i++)
+		n_late += ops[i].pos > 0;
+	ck_assert_int_gt(n_late, n_early);
+
+	buf_fail_maps(loop->bufs, false);
+	for (unsigned i = 0; i < N; i++) {
+		UNTIL(ops[i].pos == 100);
+		buf_put(loop->bufs, ops[i].kept);
+	}
+	for (unsigned i = 0; i < N; i++)
+		close_pair(fds[i]);
+	end();
+}
+END_TEST
+
 /* ---- send ------------------------------------------------------------------------------------ */
 
 static struct {
@@ -583,6 +648,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, cancel_loses_no_byte, 0, n_engines);
 	tcase_add_loop_test(t, bulk_leaves_others_their_turn, 0, n_engines);
 	tcase_add_loop_test(t, receives_wait_for_buffers_in_order, 0, n_engines);
+	tcase_add_loop_test(t, receives_wait_for_memory, 0, n_engines);
 	tcase_add_loop_test(t, sends_to_a_slow_reader, 0, n_sends);
 	tcase_add_loop_test(t, sends_are_not_mixed_when_the_queue_is_full, 0, n_engines);
 	tcase_add_loop_test(t, waiting_send_is_cancelled, 0, n_engines);
