@@ -134,7 +134,7 @@ static int take_one(struct listen_socket *ls)
 	struct worker *w = ls->worker;
 
 	if (!worker_reserve(w))
-		return ls->state == LISTEN_OPEN ? guest_pass(ls) : -EUSERS;
+		return ls->state == LISTEN_OPEN && !w->is_short ? guest_pass(ls) : -EUSERS;
 	int fd = loop_accept_now(w->loop, ls->fd);
 	if (fd < 0) {
 		worker_release(w);
@@ -250,10 +250,13 @@ static void on_accepted(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
 
-	if (worker_reserve(w))
+	if (worker_reserve(w)) {
 		listen_socket_take_in(ls, fd);
-	else
-		loop_close(w->loop, fd);
+		return;
+	}
+	counter_add(&tally_of(ls)->accepted, 1);
+	counter_add(&tally_of(ls)->rejected, 1);
+	loop_close(w->loop, fd);
 }
 
 void listen_socket_on_completion(void *arg, const struct completion *c)

@@ -140,6 +140,12 @@ void reply_error(struct session *s, enum sess_end end, const char *why)
 	reply_status(s, end, status, why != NULL ? why : sess_end_meaning(end), extra);
 }
 
+void reply_out_of_memory(struct session *s)
+{
+	s->worker->is_short = true;
+	reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+}
+
 void reply_reset(struct session *s, enum side side)
 {
 	s->must_reset = true;

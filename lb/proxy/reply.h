@@ -18,6 +18,9 @@
  */
 void reply_error(struct session *s, enum sess_end end, const char *why);
 
+/* There is no memory for its handshake: 503, and the worker takes in nobody until there is some. */
+void reply_out_of_memory(struct session *s);
+
 /* The same with a status and extra header lines (each with its CRLF, or ""). */
 void reply_status(struct session *s, enum sess_end end, int status, const char *why,
 		  const char *extra);

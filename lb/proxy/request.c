@@ -119,7 +119,7 @@ static bool take_rest(struct session *s)
 	struct buf *rest;
 
 	if (head_cut_rest(x->head[CLIENT], s->worker->loop->bufs, x->req.head_len, &rest) < 0) {
-		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+		reply_out_of_memory(s);
 		return false;
 	}
 	struct flow *f = &s->flow[CLIENT];
@@ -196,7 +196,7 @@ void request_on_recv(struct session *s, const struct completion *c)
 		return;
 	}
 	if (head_add(&x->head[CLIENT], s->worker->loop->bufs, c->buf) < 0) {
-		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+		reply_out_of_memory(s);
 		return;
 	}
 	judge(s);

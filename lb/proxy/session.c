@@ -310,6 +310,7 @@ struct session *session_new(struct worker *w, struct listen_socket *from, int fd
 		if (x != NULL)
 			worker_return_exchange(w, x);
 		loop_close(w->loop, fd);
+		w->is_short = true; /* worker_reserve() looks when there is some again */
 		return NULL;
 	}
 

@@ -290,7 +290,7 @@ static void connected(struct session *s)
 		return;
 	}
 	if (!queue_head(s)) {
-		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+		reply_out_of_memory(s);
 		return;
 	}
 	session_set_state(s, SESS_UPGRADE);
@@ -414,7 +414,7 @@ static void accept_response(struct session *s)
 	    head_cut_rest(x->head[BACKEND], w->loop->bufs, x->resp.head_len, &rest) < 0) {
 		if (head != NULL)
 			buf_put(w->loop->bufs, head);
-		reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+		reply_out_of_memory(s);
 		return;
 	}
 	int n = forward_response(&x->resp, x->head[BACKEND]->data, head->data, head->cap);
@@ -513,7 +513,7 @@ void upstream_on_recv(struct session *s, const struct completion *c)
 	}
 	if (c->res > 0) {
 		if (head_add(&x->head[BACKEND], s->worker->loop->bufs, c->buf) < 0) {
-			reply_error(s, SESS_END_NO_BACKEND, "out of memory");
+			reply_out_of_memory(s);
 			return;
 		}
 		judge_response(s);

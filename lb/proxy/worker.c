@@ -25,6 +25,10 @@
 
 #define MAX_SOCKETS (1u << 16) /* that listen */
 
+/* Small buffers that must be free before a worker whose memory was short takes in another; a guess.
+ */
+#define SHORT_BUFS 64
+
 /*
  * While it does not accept, a worker looks this often whether another worker's session has left a
  * place, or the kernel has descriptors again; its own sessions' ends wake it at once.
@@ -173,9 +177,20 @@ void room_release(struct proxy *p, struct room *r)
 	give_place(&r->taken);
 }
 
+/* Looks again, where memory was short, whether there is some for one more session. */
+static bool has_memory(struct worker *w)
+{
+	if (w->is_short)
+		w->is_short = slab_reserve(w->exchanges, 1) < 0 ||
+			      slab_reserve(w->sessions, 1) < 0 ||
+			      buf_reserve(w->loop->bufs, BUF_HEAD, 1) < 0 ||
+			      buf_reserve(w->loop->bufs, BUF_SMALL, SHORT_BUFS) < 0;
+	return !w->is_short;
+}
+
 bool worker_reserve(struct worker *w)
 {
-	return room_reserve(w->proxy, w->room);
+	return has_memory(w) && room_reserve(w->proxy, w->room);
 }
 
 void worker_release(struct worker *w)
@@ -194,7 +209,7 @@ bool worker_is_roomy(const struct worker *w)
 	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
 	uint64_t burst = 2 * SOCK_BACKLOG;
 
-	return here + burst < w->room->max && taken + burst * p->n_workers < max;
+	return !w->is_short && here + burst < w->room->max && taken + burst * p->n_workers < max;
 }
 
 void worker_pause(struct worker *w, const char *why)
@@ -210,7 +225,7 @@ void worker_pause(struct worker *w, const char *why)
 	w->pause_logged_ms = now_ms;
 	log_warn(&w->log,
 		 "not accepting, connections wait in the kernel reason=\"%s\" worker=%u active=%u",
-		 why, w->id, w->n_sessions);
+		 w->is_short ? "out of memory" : why, w->id, w->n_sessions);
 }
 
 void worker_pause_briefly(struct worker *w)

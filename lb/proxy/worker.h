@@ -135,7 +135,8 @@ struct worker {
 	struct order *walk; /* owns: an order that walks all sessions, in slices */
 	uint32_t walk_cursor;
 	struct timer walk_timer; /* 0 ms: the next slice comes in the next turn */
-	bool is_paused;          /* a listening socket wants to accept and may not */
+	bool is_short;  /* memory for a session was not to be had; worker_reserve() tries again */
+	bool is_paused; /* a listening socket wants to accept and may not */
 	uint64_t pause_logged_ms;
 	bool is_stopping;   /* accepts no more */
 	struct order *quit; /* owns: answered when the last session is buried */

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import os
 import re
+import resource
 import selectors
 import socket
 import threading
@@ -13,7 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from lbtest import HOST, LB, SHADOWED, SLOW, WRAP, free_port, recv_exact, tcp_conf, wait_for
+from lbtest import (
+    HOST,
+    LB,
+    SHADOWED,
+    SLOW,
+    WRAP,
+    connect,
+    free_port,
+    http_conf,
+    recv_exact,
+    recv_head,
+    status_of,
+    tcp_conf,
+    upgrade_request,
+    wait_for,
+    ws_frame,
+)
 
 # Four processes, because descriptors have a limit: each has clients and is a backend.
 N_CROWDS = 4
@@ -247,3 +264,76 @@ def test_a_peak_leaves_nothing_behind(lb, crowds, port, splice):
     for c in crowds:
         c.kill()
     proxy.wait_active(0, timeout=20)
+
+
+# ---- when memory is short ------------------------------------------------------------------------
+
+N_HELD = 100
+N_MORE = 3000  # more than fit into what the workers' slabs have left
+
+
+def ws_connect(port):
+    s = connect(port, timeout=PATIENCE)
+    s.sendall(upgrade_request())
+    return s
+
+
+def echo_through(s, n):
+    payload = os.urandom(n)
+    s.sendall(ws_frame(payload))
+    want = ws_frame(payload, mask=b"")
+    assert recv_exact(s, len(want)) == want
+
+
+def outcome_of(s, timeout):
+    """The status of the answer; 0: closed without one; None: it waits."""
+    s.settimeout(timeout)
+    try:
+        return status_of(recv_head(s)[0])
+    except TimeoutError:
+        return None
+    except ConnectionError:
+        return 0
+
+
+def used_of(pid, what):
+    """Bytes that count against a limit, by the name in /proc/PID/status."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"^{what}:\s+(\d+) kB", text, re.M)[1]) << 10
+
+
+@pytest.mark.skipif(not IS_MEASURED, reason="sanitizers and valgrind need memory of their own")
+@pytest.mark.parametrize(
+    "limit, what", [(resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")]
+)
+def test_without_memory_the_old_are_served_and_the_new_wait(lb, echo, port, limit, what):
+    """lb gets no more memory from one moment to the next, then it gets some again."""
+    proxy = lb(http_conf(port, echo(2)) | {"log": {"level": "notice"}})
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(ws_connect(port)) for _ in range(N_HELD)]
+        assert [outcome_of(s, PATIENCE) for s in held] == [101] * N_HELD
+
+        resource.prlimit(proxy.pid, limit, (used_of(proxy.pid, what), resource.RLIM_INFINITY))
+        more = [stack.enter_context(ws_connect(port)) for _ in range(N_MORE)]
+        for n in (10, 5000, 300_000):
+            for s in held:
+                echo_through(s, n)
+        assert proxy.is_running()
+
+        resource.prlimit(proxy.pid, limit, (resource.RLIM_INFINITY,) * 2)
+        outcomes = [outcome_of(s, PATIENCE) for s in more]
+        taken, ends = proxy.stats()["listeners"][0], proxy.ends()
+        assert set(outcomes) <= {101, 503, 0} and outcomes.count(101) > 0
+        assert set(ends) <= {"no_backend"}, ends
+        n_refused = N_MORE - outcomes.count(101)
+        n_counted = taken["rejected"] + ends.get("no_backend", 0)  # or in both, for its answer
+        assert n_refused <= n_counted, (n_refused, taken, ends)
+        lines = [x for x in proxy.stderr().splitlines() if "not accepting" in x]
+        assert 1 <= len(lines) <= 2, lines  # one of each worker
+        assert all('reason="out of memory"' in x for x in lines)
+
+        for s in held:
+            echo_through(s, 10)
+        new = stack.enter_context(ws_connect(port))
+        assert outcome_of(new, PATIENCE) == 101
+        echo_through(new, 300_000)

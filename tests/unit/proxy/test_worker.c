@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "workers.h"
 
@@ -123,6 +124,32 @@ START_TEST(room_is_for_a_burst_on_every_worker)
 	ck_assert(worker_reserve(first));
 	ck_assert_msg(worker_is_roomy(first) == rooms[_i].is_roomy, "%s", rooms[_i].name);
 	worker_release(first);
+	end_workers();
+}
+END_TEST
+
+/* Memory was short: nobody is taken in, nor in a burst, before there is some; then at once. */
+START_TEST(without_memory_nobody_is_let_in)
+{
+	struct rlimit was;
+
+	begin_two(0);
+	turn_all();
+	first->room->max = 100000;
+	atomic_store(&proxy.max_conns, 1000000);
+	ck_assert(worker_is_roomy(first));
+	first->is_short = true; /* as a session finds it */
+	ck_assert(!worker_is_roomy(first));
+	ck_assert_int_eq(getrlimit(RLIMIT_DATA, &was), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_DATA, &(struct rlimit){ 4096, was.rlim_max }), 0);
+	ck_assert(!worker_reserve(first));
+	ck_assert(worker_reserve(second)); /* which has not asked for any yet */
+	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 1);
+	ck_assert_int_eq(setrlimit(RLIMIT_DATA, &was), 0);
+	ck_assert(worker_reserve(first));
+	ck_assert(worker_is_roomy(first));
+	give(first, 1);
+	give(second, 1);
 	end_workers();
 }
 END_TEST
@@ -325,6 +352,7 @@ static void add(TCase *t)
 	tcase_add_test(t, a_place_may_move_between_workers);
 	tcase_add_test(t, a_lowered_limit_lets_nobody_in);
 	tcase_add_loop_test(t, room_is_for_a_burst_on_every_worker, 0, ARRAY_SIZE(rooms));
+	tcase_add_test(t, without_memory_nobody_is_let_in);
 	tcase_add_test(t, a_crowd_never_exceeds_the_limit);
 	tcase_add_loop_test(t, a_pause_is_counted_and_told_once, 0, n_engines);
 	tcase_add_loop_test(t, a_pause_ends, 0, n_engines);
