@@ -64,9 +64,9 @@ struct forecast_in {
 };
 
 struct forecast {
-	uint64_t allows[FORECAST_N]; /* connections; LIMITS_NONE: it is no limit */
-	enum forecast_limit binding; /* among those that bound what is held */
-	uint64_t n_conns;            /* what that one allows */
+	uint64_t allows[FORECAST_N];      /* connections; LIMITS_NONE: it is no limit */
+	enum forecast_limit binding;      /* among those that bound what is held */
+	uint64_t n_conns;                 /* what that one allows */
 	const struct conf_pool *tightest; /* borrows from conf: the pool with the fewest ports */
 	uint64_t tightest_ports;
 };
