@@ -38,10 +38,11 @@ static uint64_t spliceable(const struct session *s, const struct flow *f)
 {
 	enum conf_splice mode = pool_splice(s->pool);
 
-	if (mode == CONF_SPLICE_NEVER || !s->is_tunnel || f->is_eof || f->is_dead)
+	/* auto: large buffers cost less than pipes (docs/decisions, 0010). */
+	if (mode != CONF_SPLICE_ALWAYS || !s->is_tunnel || f->is_eof || f->is_dead)
 		return 0;
 	if (f->kind == FLOW_RAW)
-		return mode == CONF_SPLICE_ALWAYS || f->is_bulk ? UINT64_MAX : 0;
+		return UINT64_MAX;
 	if (f->kind != FLOW_WS)
 		return 0;
 	uint64_t rest = ws_track_payload_left(&f->ws);

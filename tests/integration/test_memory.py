@@ -255,7 +255,7 @@ def test_a_peak_leaves_nothing_behind(lb, crowds, port, splice):
     peak = peak_of(proxy.pid)
     if IS_MEASURED:
         # Two workers' ceilings (16 MiB each), and what those may have who hold nothing.
-        assert before + 24 * MIB < peak < before + 40 * MIB + ALL * (8 << 10), peak / MIB
+        assert before + 16 * MIB < peak < before + 40 * MIB + ALL * (8 << 10), peak / MIB
 
     tell(crowds, "read")
     assert proxy.stats()["connections"]["active"] == ALL

@@ -96,8 +96,8 @@ static const struct {
 	{ "less than a small one",   1000,      BUF_SMALL, 0,  UINT32_MAX },
 	{ "two and a half",          10240,     BUF_SMALL, 2,  UINT32_MAX },
 	{ "more than a chunk",       100 * 4096, BUF_SMALL, 100, UINT32_MAX },
-	{ "small pool, large class", 32768,     BUF_LARGE, 0,  1 },
-	{ "large",                   5 * 65536, BUF_LARGE, 5,  10 },
+	{ "small pool, large class", BUF_LARGE_BYTES / 2, BUF_LARGE, 0, 1 },
+	{ "large",                   5 * BUF_LARGE_BYTES, BUF_LARGE, 5, 10 },
 };
 /* clang-format on */
 
