@@ -201,6 +201,10 @@ def open_idle(processes, build, lb, count):
         n_processes = max(2, math.ceil(count / PER_CLIENT))
         load = Load(processes, build, "hold", PORT,
                     {"-c": count, "-p": n_processes, "-s": 64}, answer_s=150 + count / 1000)
+    except NoResult:
+        ends = json.loads(lb.ctl("--json", "stats")[0])["ends"]
+        say(f"lb's ends: {({reason: n for reason, n in ends.items() if n})}")
+        raise
     finally:
         over.set()
         teller.join()
