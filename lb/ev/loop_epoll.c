@@ -63,7 +63,7 @@ struct epoll {
 	bool has_skipped;      /* the last turn left epoll_wait(2) out */
 	struct record **pages; /* owns: records by descriptor; they never move */
 	size_t n_pages;
-	int *run; /* owns: descriptors whose receive or accept is to be tried; room for all */
+	int *run; /* owns: descriptors whose receive or accept is to be tried */
 	size_t n_run;
 	struct epoll_event events[MAX_EVENTS];
 };
@@ -92,7 +92,7 @@ static LB_COLD int page_add(struct epoll *e, size_t page)
 {
 	if (page >= e->n_pages) {
 		size_t n = page + 1 > 2 * e->n_pages ? page + 1 : 2 * e->n_pages;
-		int *run = reallocarray(e->run, n, RECORDS_PER_PAGE * sizeof(*run));
+		int *run = reallocarray(e->run, 2 * n, RECORDS_PER_PAGE * sizeof(*run));
 		if (run == NULL)
 			return -ENOMEM;
 		e->run = run;
@@ -137,7 +137,8 @@ static void queue_run(struct epoll *e, int fd, struct record *r)
 {
 	if (r->is_queued)
 		return;
-	LB_ASSERT(e->n_run < e->n_pages * RECORDS_PER_PAGE); /* each is in it once */
+	/* Each is in it once, and once more while this turn's list is being worked off. */
+	LB_ASSERT(e->n_run < 2 * e->n_pages * RECORDS_PER_PAGE);
 	e->run[e->n_run++] = fd;
 	r->is_queued = true;
 }
