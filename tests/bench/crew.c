@@ -45,7 +45,10 @@ static uint64_t gap_ns(struct crew *w)
 
 static void open_more(struct crew *w)
 {
-	while (w->n_begun < w->n_clients && w->n_opening < LOAD_OPENING_MAX) {
+	uint32_t most = LOAD_OPENING_ALL / w->conf->n_crews;
+
+	most = most < LOAD_OPENING_MAX ? most : LOAD_OPENING_MAX;
+	while (w->n_begun < w->n_clients && w->n_opening < most) {
 		w->n_opening++;
 		client_connect(w, &w->clients[w->n_begun++]);
 	}

@@ -28,6 +28,7 @@
 #define LOAD_DUE_MAX 64u                          /* messages under way on one connection */
 #define LOAD_HEAD_MAX 2048u                       /* bytes of a response's head */
 #define LOAD_OPENING_MAX 64u                      /* handshakes at a time in each process */
+#define LOAD_OPENING_ALL 1024u                    /* and in all of them */
 #define LOAD_GRACE_NS (5ull * 1000 * 1000 * 1000) /* for what is under way at the stop */
 #define LOAD_GRACE_CONN_NS 50000u                 /* and for each connection so much more */
 

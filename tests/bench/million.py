@@ -136,7 +136,7 @@ listeners:
 pools:
   - name: chat
     source: [{sources}]
-    timeouts: {{connect: {connect}}}
+    timeouts: {{connect: {connect}, upgrade: 2m}}
     backends: [{backends}]
 """)
 
