@@ -185,6 +185,14 @@ static const struct {
 	  -EINVAL, 1 },
 };
 
+/* A close may take a few turns on io_uring. */
+static int n_fds_settled(void)
+{
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(loop_turn(lb.loop, 2), 0);
+	return n_fds();
+}
+
 START_TEST(a_refused_file_changes_nothing)
 {
 	begin();
@@ -194,8 +202,7 @@ START_TEST(a_refused_file_changes_nothing)
 	struct plan *plan = lb.fleet.plan;
 	uint16_t port = port_of(0);
 	uint64_t limit = atomic_load(&lb.threads->proxy.max_conns);
-	ck_assert_int_eq(loop_turn(lb.loop, 0), 0); /* what was closed is gone */
-	int before = n_fds();
+	int before = n_fds_settled();
 
 	if (refused[_i].text != NULL)
 		write_conf("%s", refused[_i].text);
@@ -212,8 +219,7 @@ START_TEST(a_refused_file_changes_nothing)
 	ck_assert_uint_eq(port_of(0), port);
 	ck_assert_uint_eq(atomic_load(&lb.threads->proxy.max_conns), limit);
 	ck_assert_str_eq(backend_named("c")->name, "c");
-	ck_assert_int_eq(loop_turn(lb.loop, 0), 0);
-	ck_assert_int_eq(n_fds(), before);
+	ck_assert_int_eq(n_fds_settled(), before);
 	ck_assert_uint_eq(n_active(), 1);
 	hang_up(fd);
 

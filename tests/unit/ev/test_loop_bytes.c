@@ -205,6 +205,55 @@ START_TEST(bulk_leaves_others_their_turn)
 }
 END_TEST
 
+enum { N_BUSY = 200, BUSY_BYTES = 200000, PEERS_FROM = 1000 };
+
+static int busy[N_BUSY][2];
+
+/* A receive may end for want of a buffer, or of room to tell of more: it is started again. */
+static void go_on(const struct completion *c)
+{
+	unsigned op = (unsigned)tag_handle(c->tag);
+
+	if (!c->more && c->res != -ECANCELED)
+		loop_recv(loop, busy[op][0], BUSY_BYTES, BUF_SMALL, tag(op));
+}
+
+/*
+ * Many have more to read than a turn gives them: each is queued for the next one while this one's
+ * are still being worked off, and every byte arrives.
+ */
+START_TEST(all_have_more_than_a_turn)
+{
+	static const int room = BUSY_BYTES;
+	uint64_t fed[N_BUSY] = { 0 };
+
+	begin(_i);
+	for (unsigned i = 0; i < N_BUSY; i++) {
+		tcp_pair(busy[i]);
+		/* Out of the way: the loop's descriptors are to be all that its table has room for.
+		 */
+		int peer = busy[i][1];
+		busy[i][1] = fcntl(peer, F_DUPFD_CLOEXEC, PEERS_FROM);
+		ck_assert_int_ge(busy[i][1], PEERS_FROM);
+		close(peer);
+		(void)setsockopt(busy[i][1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+		for (size_t n = 1; n > 0 && fed[i] < BUSY_BYTES; fed[i] += n)
+			n = feed(busy[i][1], fed[i], 65536);
+		ops[i].fn = go_on;
+	}
+	for (unsigned i = 0; i < N_BUSY; i++)
+		loop_recv(loop, busy[i][0], BUSY_BYTES, BUF_SMALL, tag(i));
+	for (unsigned i = 0; i < N_BUSY; i++)
+		UNTIL(ops[i].pos == fed[i]);
+	for (unsigned i = 0; i < N_BUSY; i++) {
+		loop_cancel(loop, busy[i][0], tag(i));
+		UNTIL(ops[i].res == -ECANCELED);
+		close_pair(busy[i]);
+	}
+	end();
+}
+END_TEST
+
 /* ---- buffers run out ------------------------------------------------------------------------- */
 
 #define N_HUNGRY 8
@@ -647,6 +696,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, reset_is_an_error, 0, n_engines);
 	tcase_add_loop_test(t, cancel_loses_no_byte, 0, n_engines);
 	tcase_add_loop_test(t, bulk_leaves_others_their_turn, 0, n_engines);
+	tcase_add_loop_test(t, all_have_more_than_a_turn, 0, n_engines);
 	tcase_add_loop_test(t, receives_wait_for_buffers_in_order, 0, n_engines);
 	tcase_add_loop_test(t, receives_wait_for_memory, 0, n_engines);
 	tcase_add_loop_test(t, sends_to_a_slow_reader, 0, n_sends);
