@@ -8,7 +8,7 @@
 # scripts/ci.sh STEP...: only these, by the names of their functions below.
 #
 # Every step runs; the status is 0 if all of them passed.
-set -u
+set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 PY=/usr/bin/python3
@@ -104,9 +104,12 @@ with_clang() {
 with_asan() {
 	local options=detect_leaks=1:abort_on_error=0
 	setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dslab_malloc=true || return 1
-	CK_TIMEOUT_MULTIPLIER=5 ASAN_OPTIONS=$options unit build-asan --no-suite sim --timeout-multiplier 5 &&
-		ASAN_OPTIONS=$options simulation build-asan 1000 &&
-		ASAN_OPTIONS=$options LB_SLOW=4 integration build-asan tests/integration
+	local status=0
+	CK_TIMEOUT_MULTIPLIER=5 ASAN_OPTIONS=$options \
+		unit build-asan --no-suite sim --timeout-multiplier 5 || status=1
+	ASAN_OPTIONS=$options simulation build-asan 1000 || status=1
+	ASAN_OPTIONS=$options LB_SLOW=4 integration build-asan tests/integration || status=1
+	return $status
 }
 
 with_tsan() {
@@ -115,9 +118,12 @@ with_tsan() {
 	# close of an equal number, and judge all other reports (lbtest.py), so the status is left alone.
 	setup build-tsan -Db_sanitize=thread -Db_lundef=false || return 1
 	# Of daemon/ the unit tests start whole workers, too: the same there, but nobody judges them.
-	CK_TIMEOUT_MULTIPLIER=10 TSAN_OPTIONS=io_sync=0 unit build-tsan --no-suite sim --no-suite daemon \
-		--timeout-multiplier 10 &&
-		TSAN_OPTIONS=io_sync=0:exitcode=0 LB_SLOW=6 integration build-tsan tests/integration
+	local status=0
+	CK_TIMEOUT_MULTIPLIER=10 TSAN_OPTIONS=io_sync=0 unit build-tsan --no-suite sim \
+		--no-suite daemon --timeout-multiplier 10 || status=1
+	TSAN_OPTIONS=io_sync=0:exitcode=0 LB_SLOW=6 integration build-tsan tests/integration ||
+		status=1
+	return $status
 }
 
 without_uring() {
@@ -135,13 +141,15 @@ with_valgrind() {
 		suites+=(--suite "$suite")
 	done
 	setup build-valgrind -Dslab_malloc=true || return 1
+	local status=0
 	CK_TIMEOUT_MULTIPLIER=10 unit build-valgrind "${suites[@]}" --timeout-multiplier 20 \
-		--wrap="$valgrind" &&
-		ninja -C build-valgrind --quiet tests/sim/lb-sim &&
-		$valgrind build-valgrind/tests/sim/lb-sim --count 20 &&
-		LB_SLOW=10 LB_WRAP=$valgrind integration build-valgrind -k 'epoll and not 64_mb' \
-			tests/integration/test_tcp.py tests/integration/test_plain_http.py \
-			tests/integration/test_admin.py
+		--wrap="$valgrind" || status=1
+	{ ninja -C build-valgrind --quiet tests/sim/lb-sim &&
+		$valgrind build-valgrind/tests/sim/lb-sim --count 20; } || status=1
+	LB_SLOW=10 LB_WRAP=$valgrind integration build-valgrind -k 'epoll and not 64_mb' \
+		tests/integration/test_tcp.py tests/integration/test_plain_http.py \
+		tests/integration/test_admin.py || status=1
+	return $status
 }
 
 # What it checks, and what not, is in .clang-tidy. One process per file: clang 14 mixes up va_lists
@@ -177,10 +185,14 @@ check_man() {
 }
 
 coverage() {
-	setup build-cov -Db_coverage=true && unit build-cov --no-suite sim &&
-		simulation build-cov 1000 &&
-		integration build-cov tests/integration &&
-		gcovr -r . --object-directory build-cov -f 'lb/' --print-summary | tail -n 40
+	setup build-cov -Db_coverage=true || return 1
+	local status=0
+	unit build-cov --no-suite sim || status=1
+	simulation build-cov 1000 || status=1
+	integration build-cov tests/integration || status=1
+	gcovr -r . --object-directory build-cov -f 'lb/' --print-summary | tail -n 40 ||
+		status=1
+	return $status
 }
 
 full() {
