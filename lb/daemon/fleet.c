@@ -207,24 +207,27 @@ static int prepare_bind(struct fleet *f, struct delta *d, size_t plan_index,
 	struct listener *kept = find_for_bind(f, b, c->name);
 	struct addr a = b->addr;
 
-	*dl = (struct delta_listener){ .plan_index = plan_index };
+	d->n_listeners++;
+	*dl = (struct delta_listener){
+		.fresh = calloc(1, sizeof(*dl->fresh)),
+		.name = names_intern(f->names, c->name),
+		.plan_index = plan_index,
+	};
+	if (dl->fresh == NULL || dl->name == NULL)
+		return err_at(e, b->at, "out of memory");
 	if (kept != NULL) {
 		dl->listener = listener_ref(kept);
-		d->n_listeners++;
 		return 0;
 	}
 
-	const char *name = names_intern(f->names, c->name);
 	int r = sock_probe_free(f->loop, &a, &a.port);
 	if (r < 0)
 		return err_at(e, b->at, "cannot bind %s: %s", b->text, strerror(-r));
-	if (name != NULL)
-		dl->listener = listener_new(++f->next_number, &a, name, f->n_workers);
+	dl->listener = listener_new(++f->next_number, &a, dl->name, f->n_workers);
 	if (dl->listener == NULL)
 		return err_at(e, b->at, "out of memory");
 	dl->listener->is_any_port = b->addr.port == 0;
 	dl->is_new = true;
-	d->n_listeners++;
 	r = bind_all(f, dl, &a);
 	return r < 0 ? err_at(e, b->at, "cannot bind %s: %s", b->text, strerror(-r)) : 0;
 }
@@ -314,8 +317,10 @@ static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool
 
 	dp->old = find_any_pool(f, c->name);
 	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : pool_new(c, f->next_slot++);
+	dp->fresh = dp->old != NULL ? NULL : calloc(1, sizeof(*dp->fresh));
 	dp->backends = calloc(c->n_backends, sizeof(*dp->backends));
-	if (dp->pool == NULL || dp->backends == NULL || roll_init(&roll, dp->old) < 0)
+	if (dp->pool == NULL || (dp->old == NULL && dp->fresh == NULL) || dp->backends == NULL ||
+	    roll_init(&roll, dp->old) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->n_backends; i++) {
 		struct delta_backend *db = &dp->backends[i];
@@ -324,11 +329,12 @@ static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool
 		db->backend = db->old != NULL ? backend_ref(db->old->backend)
 					      : backend_new(c->name, &c->backends[i], f->n_workers,
 							    loop_now_ns(f->loop));
-		if (db->backend == NULL)
+		db->fresh = db->old != NULL ? NULL : calloc(1, sizeof(*db->fresh));
+		dp->n_backends++; /* what it has so far is delta_free()'s */
+		if (db->backend == NULL || (db->old == NULL && db->fresh == NULL))
 			return -ENOMEM;
 		db->weight = weight_of(db->old, &c->backends[i]);
 		db->file_weight = c->backends[i].weight;
-		dp->n_backends++;
 	}
 	return make_members(dp, c);
 }
@@ -387,13 +393,17 @@ struct delta *delta_free(struct fleet *f, struct delta *d)
 			if (dl->fd[w] >= 0)
 				loop_close(f->loop, dl->fd[w]);
 		free(dl->fd);
+		free(dl->fresh);
 		listener_unref(dl->listener);
 	}
 	for (size_t i = 0; i < d->n_pools; i++) {
 		struct delta_pool *dp = &d->pools[i];
-		for (size_t b = 0; b < dp->n_backends; b++)
+		for (size_t b = 0; b < dp->n_backends; b++) {
+			free(dp->backends[b].fresh);
 			backend_unref(dp->backends[b].backend);
+		}
 		free(dp->backends);
+		free(dp->fresh);
 		members_unref(dp->members);
 		pool_unref(dp->pool);
 	}
@@ -421,39 +431,30 @@ int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
 	return 0;
 }
 
-/* Everything below cannot fail half-way: without memory for a list entry there is no way on. */
-static void *must_calloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	LB_ASSERT(p != NULL);
-	return p;
-}
-
 static void commit_listeners(struct fleet *f, struct delta *d)
 {
 	list_for_each(it, &f->listeners)
 		listener_entry_free(list_entry(it, struct fleet_listener, link));
 	for (size_t i = 0; i < d->n_listeners; i++) {
-		struct fleet_listener *fl = must_calloc(sizeof(*fl));
-		const char *name = d->conf->listeners[d->listeners[i].plan_index].name;
+		struct delta_listener *dl = &d->listeners[i];
+		struct fleet_listener *fl = dl->fresh;
 
-		fl->listener = listener_ref(d->listeners[i].listener);
-		name = names_intern(f->names, name);
-		LB_ASSERT(name != NULL);
+		dl->fresh = NULL;
+		fl->listener = listener_ref(dl->listener);
 		/* Release: a worker that reads the pointer sees the string. */
-		atomic_store_explicit(&fl->listener->name, name, memory_order_release);
+		atomic_store_explicit(&fl->listener->name, dl->name, memory_order_release);
 		list_add_tail(&f->listeners, &fl->link);
 	}
 }
 
-static void commit_backend(struct fleet_pool *p, const struct delta_backend *db,
+static void commit_backend(struct fleet_pool *p, struct delta_backend *db,
 			   const struct conf_backend *c)
 {
 	struct fleet_backend *fb = db->old;
 
 	if (fb == NULL) {
-		fb = must_calloc(sizeof(*fb));
+		fb = db->fresh;
+		db->fresh = NULL;
 		fb->backend = backend_ref(db->backend);
 		list_init(&fb->link);
 	}
@@ -484,7 +485,8 @@ static void commit_pool(struct fleet *f, struct delta_pool *dp, const struct con
 	struct list removed = LIST_INIT(removed);
 
 	if (p == NULL) {
-		p = must_calloc(sizeof(*p));
+		p = dp->fresh;
+		dp->fresh = NULL;
 		p->pool = pool_ref(dp->pool);
 		list_init(&p->backends);
 		list_init(&p->link);

@@ -65,23 +65,27 @@ struct fleet {
 
 /* One listener of a delta: the plan's listener and, where it is new, a bound socket per worker. */
 struct delta_listener {
-	struct listener *listener; /* counted */
+	struct listener *listener;    /* counted */
+	struct fleet_listener *fresh; /* owns until the commit: its entry */
+	const char *name;             /* interned: its name from the commit on */
 	size_t plan_index;
 	bool is_new;
 	int *fd; /* owns: n_workers of them, -1 once passed on; NULL where kept */
 };
 
 struct delta_backend {
-	struct backend *backend;   /* counted */
-	struct fleet_backend *old; /* borrows: NULL where new */
-	uint32_t weight;           /* to be used: the file's, or the one set at run time */
+	struct backend *backend;     /* counted */
+	struct fleet_backend *old;   /* borrows: NULL where new */
+	struct fleet_backend *fresh; /* owns until the commit: the entry of a new one */
+	uint32_t weight;             /* to be used: the file's, or the one set at run time */
 	uint32_t file_weight;
 };
 
 struct delta_pool {
-	struct pool *pool;       /* counted */
-	struct fleet_pool *old;  /* borrows: NULL where new */
-	struct members *members; /* counted */
+	struct pool *pool;        /* counted */
+	struct fleet_pool *old;   /* borrows: NULL where new */
+	struct fleet_pool *fresh; /* owns until the commit: the entry of a new one */
+	struct members *members;  /* counted */
 	size_t n_backends;
 	struct delta_backend *backends; /* owns */
 };
@@ -111,7 +115,10 @@ int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e,
 /* Lets all new sockets listen (main's copies share them with the workers'). */
 int fleet_listen(struct fleet *f, struct delta *d, struct err *e) LB_MUST_CHECK;
 
-/* Makes the delta current: settings, weights, removed backends. The workers know of it already. */
+/*
+ * Makes the delta current: settings, weights, removed backends. The workers know of it already.
+ * Takes no memory, so that it cannot fail half-way: the delta has all that it needs.
+ */
 void fleet_commit(struct fleet *f, struct delta *d);
 
 /* Closes main's copies of the sockets; frees. NULL is fine. Returns NULL. */

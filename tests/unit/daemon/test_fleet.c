@@ -3,6 +3,7 @@
  * The fleet over two and more configurations, without a worker: main's side of a reload, socket by
  * socket and backend by backend.
  */
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include "../ev/looped.h"
@@ -89,7 +90,10 @@ static void committed(struct conf *conf)
 	struct delta *d = prepared(conf);
 
 	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	size_t used = mallinfo2().uordblks;
 	fleet_commit(&fleet, d);
+	/* It has nothing left that could be refused. */
+	ck_assert_uint_le(mallinfo2().uordblks, used);
 	fleet_tidy(&fleet);
 	ck_assert_ptr_null(delta_free(&fleet, d));
 	err_deinit(&e);
