@@ -12,9 +12,11 @@
 
 #include "util/sockaddr.h"
 
-/* Seconds; the promise of lb.yaml(5). */
-#define KEEPALIVE_IDLE_S 60
-#define KEEPALIVE_EVERY_S 10
+/* Seconds: from .. to. */
+#define KEEPALIVE_IDLE_MIN_S 40
+#define KEEPALIVE_IDLE_MAX_S 60
+#define KEEPALIVE_EVERY_MIN_S 7
+#define KEEPALIVE_EVERY_MAX_S 10
 #define KEEPALIVE_TIMES 6
 
 /* TCP_CLOSE of the kernel's enum; <netinet/tcp.h>, which has it, lacks the newer struct tcp_info.
@@ -30,13 +32,28 @@ static int set_int(struct loop *l, int fd, int level, int name, int value)
 	return loop_setsockopt(l, fd, level, name, &value, sizeof(value));
 }
 
+static int between(uint8_t random, int min, int max)
+{
+	return min + random % (max - min + 1);
+}
+
+void sock_spread_keepalive(struct loop *l, int fd)
+{
+	uint8_t random[2];
+
+	loop_random(l, random, sizeof(random));
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPIDLE,
+		      between(random[0], KEEPALIVE_IDLE_MIN_S, KEEPALIVE_IDLE_MAX_S));
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPINTVL,
+		      between(random[1], KEEPALIVE_EVERY_MIN_S, KEEPALIVE_EVERY_MAX_S));
+}
+
 /* Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. */
 static void tune(struct loop *l, int fd, uint32_t user_ms)
 {
 	(void)set_int(l, fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	(void)set_int(l, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_EVERY_S);
+	sock_spread_keepalive(l, fd);
 	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
 	sock_set_user_timeout(l, fd, user_ms);
 }

@@ -22,6 +22,9 @@
 /* Connections taken in one turn while they are counted one by one; then sessions have theirs. */
 #define TURN_ACCEPTS 64
 
+/* Those that come in within this time may share their keepalive times. */
+#define SPREAD_MS 100
+
 /* ---- the shared object ----------------------------------------------------------------------- */
 
 struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
@@ -108,11 +111,23 @@ void listen_socket_session_ended(struct listen_socket *ls)
 	free_if_unused(ls);
 }
 
+/* The next ones get other keepalive times than those so far. */
+static void spread(struct listen_socket *ls)
+{
+	uint64_t now_ms = loop_now_ms(ls->worker->loop);
+
+	if (ls->state != LISTEN_OPEN || now_ms - ls->spread_ms < SPREAD_MS)
+		return;
+	ls->spread_ms = now_ms;
+	sock_spread_keepalive(ls->worker->loop, ls->fd);
+}
+
 /* The place goes with the session. */
 void listen_socket_take_in(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
 
+	spread(ls);
 	/* Counted before the session runs: it may end at once. */
 	ls->n_sessions++;
 	counter_add(&tally_of(ls)->accepted, 1);

@@ -78,6 +78,7 @@ struct listen_socket {
 	bool is_cancelled;   /* ... that was asked to end */
 	bool is_polling;     /* ... it is a poll, not an accept */
 	uint32_t n_sessions; /* living sessions that came in by it */
+	uint64_t spread_ms;  /* when sock_spread_keepalive() was last called */
 };
 
 /* Takes over `fd`. Returns a parked socket, or NULL when memory is short (`fd` is closed then). */
