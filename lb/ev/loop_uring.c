@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -79,12 +80,16 @@ static void scratch_reset(struct uring *u)
 
 static void submit_early(struct uring *u)
 {
-	/* It may take a part, or say that it is busy: then again, with what has completed moved on.
+	/*
+	 * It may take a part, or say that it is busy: then again, with what has completed moved on.
+	 * EAGAIN is a kernel without memory for requests, which needs a moment.
 	 */
 	for (int i = 0; i < SUBMIT_TRIES && io_uring_sq_ready(&u->ring) > 0; i++) {
 		int r = i == 0 ? io_uring_submit(&u->ring)
 			       : io_uring_submit_and_get_events(&u->ring);
 		LB_ASSERT(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -EINTR);
+		if (r == -EAGAIN)
+			(void)poll(NULL, 0, 1);
 	}
 	LB_ASSERT(io_uring_sq_ready(&u->ring) == 0);
 	scratch_reset(u);
