@@ -56,6 +56,41 @@ uint64_t control_n_active(const struct control *c)
 	return n;
 }
 
+/* ---- the workers' last orders ---------------------------------------------------------------- */
+
+static int make_last_orders(struct control *c)
+{
+	c->last = calloc(c->n_workers, sizeof(*c->last));
+	for (uint32_t i = 0; c->last != NULL && i < c->n_workers; i++) {
+		c->last[i].stop = order_new(ORDER_STOP, i);
+		c->last[i].quit = order_new(ORDER_QUIT, i);
+		if (c->last[i].stop == NULL || c->last[i].quit == NULL)
+			return -ENOMEM;
+	}
+	return c->last == NULL ? -ENOMEM : 0;
+}
+
+static void free_last_orders(struct control *c)
+{
+	for (uint32_t i = 0; c->last != NULL && i < c->n_workers; i++) {
+		order_free(c->last[i].stop);
+		order_free(c->last[i].quit);
+	}
+	free(c->last);
+	c->last = NULL;
+}
+
+/* Gives one of a worker's last orders; each is given once. */
+static void give(struct control *c, struct order **last, void (*done)(struct order *o, void *arg))
+{
+	struct order *o = *last;
+
+	LB_ASSERT(o != NULL);
+	*last = NULL;
+	o->done = done;
+	threads_order(c->threads, o->worker, &o->mail);
+}
+
 /* ---- open ------------------------------------------------------------------------------------ */
 
 static enum loop_engine engine_of(enum conf_engine e)
@@ -125,8 +160,10 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	r = mailbox_open(&c->mail, c);
 	if (r == 0) {
 		mailbox_attach(&c->mail, c->loop);
-		r = fleet_init(&c->fleet, c->loop, c->n_workers);
+		r = make_last_orders(c);
 	}
+	if (r == 0)
+		r = fleet_init(&c->fleet, c->loop, c->n_workers);
 	if (r == 0)
 		r = signals_open(c->loop, CLASS_SIGNAL, signals, ARRAY_SIZE(signals), on_signal, c,
 				 &c->signals);
@@ -258,26 +295,6 @@ static void set_limit(struct control *c)
 	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
 }
 
-/* ---- orders to the workers ------------------------------------------------------------------- */
-
-/* An order that a stop needs: without memory there is no way on. */
-static void order_worker(struct control *c, uint32_t id, enum order_kind kind,
-			 void (*done)(struct order *o, void *arg))
-{
-	struct order *o = order_new(kind, id);
-
-	LB_ASSERT(o != NULL);
-	o->done = done;
-	threads_order(c->threads, id, &o->mail);
-}
-
-static void order_every_worker(struct control *c, enum order_kind kind,
-			       void (*done)(struct order *o, void *arg))
-{
-	for (uint32_t i = 0; i < c->n_workers; i++)
-		order_worker(c, i, kind, done);
-}
-
 static void on_quit(struct order *o, void *arg)
 {
 	struct control *c = arg;
@@ -296,7 +313,7 @@ static void end_workers(struct control *c)
 		const struct thread *t = &c->threads->thread[i];
 		if (!t->is_started || t->result < 0)
 			continue;
-		order_worker(c, i, ORDER_QUIT, on_quit);
+		give(c, &c->last[i].quit, on_quit);
 		n++;
 	}
 	while (c->n_quit < n)
@@ -358,14 +375,16 @@ static void quit_now(struct control *c)
 	if (c->phase == PHASE_QUITTING)
 		return;
 	c->phase = PHASE_QUITTING;
-	order_every_worker(c, ORDER_QUIT, on_quit);
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		give(c, &c->last[i].quit, on_quit);
 }
 
 static void begin_drain(struct control *c)
 {
 	c->phase = PHASE_DRAINING;
 	c->deadline_ms = loop_now_ms(c->loop) + c->conf->stop_timeout_ms;
-	order_every_worker(c, ORDER_STOP, on_stopped);
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		give(c, &c->last[i].stop, on_stopped);
 	loop_timer_start(c->loop, &c->tick, TICK_MS);
 }
 
@@ -479,6 +498,7 @@ void control_close(struct control *c)
 	if (c->threads != NULL)
 		threads_join(c->threads);
 	c->threads = threads_free(c->threads);
+	free_last_orders(c);
 	c->loop = loop_free(c->loop);
 	c->logger = logger_stop(c->logger);
 	headroom_close(c);

@@ -28,6 +28,7 @@
 
 struct admin;
 struct logger;
+struct order;
 struct probes;
 struct signals;
 
@@ -40,6 +41,11 @@ enum control_phase {
 	PHASE_DELAYING, /* asked to stop, still accepting for stop_delay */
 	PHASE_DRAINING, /* accepts no more, waits for connections to end */
 	PHASE_QUITTING, /* ends what is left */
+};
+
+/* The two orders with which a worker's life ends; NULL once they are given. */
+struct last_orders {
+	struct order *stop, *quit; /* owns */
 };
 
 struct control {
@@ -61,10 +67,11 @@ struct control {
 	uint64_t generation;
 	uint64_t start_ns;
 	enum control_phase phase;
-	uint64_t deadline_ms;  /* PHASE_DRAINING: when to give up waiting */
-	struct timer tick;     /* of the stop, to tidy the fleet, to look at the headroom */
-	uint32_t n_quit;       /* workers that have ended */
-	int admin_fd, http_fd; /* bound, not yet served; -1: none */
+	uint64_t deadline_ms;     /* PHASE_DRAINING: when to give up waiting */
+	struct timer tick;        /* of the stop, to tidy the fleet, to look at the headroom */
+	uint32_t n_quit;          /* workers that have ended */
+	struct last_orders *last; /* owns: n_workers, made at the start: a stop lacks no memory */
+	int admin_fd, http_fd;    /* bound, not yet served; -1: none */
 	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
 			    */
 };
