@@ -148,6 +148,10 @@ static void describe_conntrack(const struct doctor *d, struct row *r)
 {
 	if (is_missing(d->machine.conntrack_max, "not loaded", r))
 		return;
+	if (d->machine.conntrack_used == 0) {
+		NOW(r, "loaded, but no connection is tracked now");
+		return;
+	}
 	NOW(r, "nf_conntrack_max %" PRIu64 ", %" PRIu64 " in use, %u a connection",
 	    d->machine.conntrack_max, d->machine.conntrack_used, FORECAST_CONNTRACK_PER_CONN);
 	RAISE(r, "sysctl -w net.netfilter.nf_conntrack_max=%" PRIu64,

@@ -214,8 +214,11 @@ static uint64_t allow_memory(const struct forecast_in *in)
 	return room(free_bytes, 0, FORECAST_USER_BYTES + FORECAST_KERNEL_BYTES, in->n_active);
 }
 
+/* Loaded alone it tracks nothing: a rule of this network namespace must ask for it. */
 static uint64_t allow_conntrack(const struct forecast_in *in)
 {
+	if (in->machine->conntrack_used == 0)
+		return LIMITS_NONE;
 	return room(in->machine->conntrack_max, in->machine->conntrack_used,
 		    FORECAST_CONNTRACK_PER_CONN, in->n_active);
 }

@@ -11,6 +11,7 @@ static void setup(void)
 {
 	machine_setup();
 	machine_is_usual();
+	machine_has("/proc/sys/net/netfilter/nf_conntrack_count", "10\n"); /* if it is loaded */
 }
 
 static void teardown(void)
@@ -87,6 +88,17 @@ START_TEST(a_table)
 }
 END_TEST
 
+START_TEST(a_conntrack_that_tracks_nothing_does_not_bind)
+{
+	machine_has("/proc/sys/net/netfilter/nf_conntrack_max", "110\n");
+	machine_has("/proc/sys/net/netfilter/nf_conntrack_count", "0\n");
+	const char *text = told(SMALL, false);
+
+	has(text, " conntrack - loaded, but no connection is tracked now\n");
+	has(text, ": 1856 connections, bound by descriptors\n");
+}
+END_TEST
+
 /* One row is marked, and it is the one that the last line names. */
 static const struct {
 	const char *name, *path, *text; /* a file of the machine */
@@ -103,8 +115,8 @@ static const struct {
 	  ": 20 connections, bound by local_ports\n" },
 	{ "too few descriptors", "/proc/self/limits", "Max open files 10 10 files\n", SMALL,
 	  "* descriptors 0 10 open files ", ": 0 connections, bound by descriptors\n" },
-	{ "conntrack", "/proc/sys/net/netfilter/nf_conntrack_max", "100\n", SMALL,
-	  "* conntrack 50 nf_conntrack_max 100, 0 in use, 2 a connection",
+	{ "conntrack", "/proc/sys/net/netfilter/nf_conntrack_max", "110\n", SMALL,
+	  "* conntrack 50 nf_conntrack_max 110, 10 in use, 2 a connection",
 	  ": 50 connections, bound by conntrack\n" },
 };
 
@@ -130,8 +142,8 @@ static const struct {
 	{ "/proc/sys/net/core/somaxconn", "128\n", "sysctl -w net.core.somaxconn=4096" },
 	{ "/proc/sys/net/ipv4/tcp_syncookies", "0\n",
 	  "sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog=4096" },
-	{ "/proc/sys/net/netfilter/nf_conntrack_max", "100\n",
-	  "sysctl -w net.netfilter.nf_conntrack_max=200" },
+	{ "/proc/sys/net/netfilter/nf_conntrack_max", "110\n",
+	  "sysctl -w net.netfilter.nf_conntrack_max=220" },
 	{ "/proc/sys/net/ipv4/ip_local_port_range", "1024 65535\n",
 	  "each source and backend; fewest in pool p: 129024 more addresses under" },
 };
@@ -193,6 +205,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_table);
+	tcase_add_test(t, a_conntrack_that_tracks_nothing_does_not_bind);
 	tcase_add_loop_test(t, the_binding_row_is_marked, 0, ARRAY_SIZE(binding));
 	tcase_add_loop_test(t, what_to_type_follows_the_machine, 0, ARRAY_SIZE(raises));
 	tcase_add_test(t, a_cgroup_is_named);

@@ -125,6 +125,12 @@ static void a_small_conntrack(void)
 	machine.conntrack_used = 10;
 }
 
+static void a_conntrack_that_tracks_nothing(void)
+{
+	machine.conntrack_max = 110;
+	machine.conntrack_used = 0;
+}
+
 /* Those who are there have their files, memory and entries already. */
 static void many_already(void)
 {
@@ -150,6 +156,7 @@ static const struct {
 	{ "little memory", little_memory, FORECAST_MEMORY, 10 },
 	{ "a small cgroup", a_small_cgroup, FORECAST_MEMORY, 9 },
 	{ "a small conntrack", a_small_conntrack, FORECAST_CONNTRACK, 50 },
+	{ "no rule for it", a_conntrack_that_tracks_nothing, FORECAST_DESCRIPTORS, 2000000 },
 	{ "with connections that are there", many_already, FORECAST_CONNTRACK, 123 },
 };
 
