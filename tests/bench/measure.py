@@ -25,6 +25,7 @@ BACKENDS = [9001, 9002]
 START_S = 10      # a proxy may take to listen
 FORK_S = 0.3      # within which a proxy that listens has forked another worker
 ANSWER_S = 150    # lb-load may take to answer
+N_SLOW = 5000     # connections of slowhttptest
 PERIOD_US = 100000
 PAGE = os.sysconf("SC_PAGE_SIZE")
 OTHER_SLABS = ("ext4_", "jbd2_", "btrfs_", "xfs_", "buffer_head", "extent_status", "radix_tree",
@@ -89,6 +90,15 @@ def slab():
             pages_per_slab, n_slabs = int(fields[5]), int(fields[14])
             total += n_slabs * pages_per_slab * PAGE
     return total
+
+
+def n_established(port):
+    """Connections that were accepted on a port."""
+    where, n = f":{port:04X}", 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        n += fields[1].endswith(where) and fields[3] == "01"
+    return n
 
 
 def shrink_slabs():
@@ -233,8 +243,8 @@ class Measurement:
                     more.pop("options", self.options))
 
     def run(self):
-        if self.row.key == "fair":
-            return self.fair()
+        if self.row.key in ("fair", "slow"):
+            return getattr(self, self.row.key)()
         return {"hold": self.hold, "echo": self.busy, "open": self.busy,
                 "churn": self.busy}[self.row.plan]()
 
@@ -287,21 +297,52 @@ class Measurement:
                 "mb_s": n * size / seconds, "p50_us": last["p50_ns"] / 1e3,
                 "p99_us": last["p99_ns"] / 1e3}
 
-    def fair(self):
-        """The p99 of small messages, alone and then beside a connection in bulk."""
+    def beside(self, begin, end):
+        """The latency of small messages, alone and then beside what begin() starts."""
         small = self.load()
         small.tell("start", "started")
         time.sleep(self.warm_s)
-        alone = self.interval(small)[1]["p99_ns"] / 1e3
-        bulk = self.load(plan="echo", options={"-c": 1, "-p": 1, "-s": 1 << 20})
-        bulk.tell("start", "started")
+        alone = self.interval(small)[1]
+        other = begin()
         time.sleep(self.warm_s)
-        beside = self.interval(small)[1]["p99_ns"] / 1e3
-        echoed = bulk.stop()["messages"]
+        crowded = self.interval(small)[1]
+        end(other)
         small.stop()
-        if echoed < 2:
-            raise NoResult("the bulk connection stood still")
-        return {"p99_alone_us": alone, "p99_us": beside, "times": beside / max(alone, 1)}
+        return {"p99_alone_us": alone["p99_ns"] / 1e3, "p99_us": crowded["p99_ns"] / 1e3,
+                "times": crowded["p99_ns"] / max(alone["p99_ns"], 1000),
+                "p50_times": crowded["p50_ns"] / max(alone["p50_ns"], 1000)}
+
+    def fair(self):
+        """Beside a connection in bulk."""
+        def begin():
+            bulk = self.load(plan="echo", options={"-c": 1, "-p": 1, "-s": 1 << 20})
+            bulk.tell("start", "started")
+            return bulk
+
+        def end(bulk):
+            if bulk.stop()["messages"] < 2:
+                raise NoResult("the bulk connection stood still")
+        return self.beside(begin, end)
+
+    def slow(self):
+        """Beside requests whose heads do not end."""
+        def begin():
+            attack = self.processes.start(
+                ["slowhttptest", "-H", "-i", 1, "-x", 10, "-c", N_SLOW, "-r", N_SLOW, "-l", 60,
+                 "-p", 5, "-u", f"http://{HOST}:{self.port}/"])
+            deadline = time.monotonic() + START_S
+            while n_established(self.port) < N_SLOW * 0.95:
+                if attack.poll() is not None or time.monotonic() > deadline:
+                    raise NoResult(f"{n_established(self.port)} slow requests are there")
+                time.sleep(0.1)
+            return attack
+
+        def end(attack):
+            left = n_established(self.port)
+            if attack.poll() is not None or left < N_SLOW * 0.95:
+                raise NoResult(f"{left} slow requests are left")
+            attack.kill()
+        return self.beside(begin, end)
 
 
 def main():

@@ -105,6 +105,15 @@ ROWS = [
          Figure("p99_us", "p99 beside it, us", 0)),
         (Target("times", "lb-http", 2, is_ratio=False),),
         load={"-c": 100, "-s": 64, "-r": 2000}, threads=1),
+    Row("slow", "2,000 messages/s over 100 connections beside 5,000 slow requests (slowloris)",
+        "open",
+        ("haproxy-http", "nginx-http", "lb-http"),
+        (Figure("times", "p99 beside them / alone", 2),
+         Figure("p50_times", "p50 beside them / alone", 2),
+         Figure("p99_alone_us", "p99 alone, us", 0),
+         Figure("p99_us", "p99 beside them, us", 0)),
+        (),
+        load={"-c": 100, "-s": 64, "-r": 2000}),
 ]
 
 BARE_LIMIT = 1.10  # lb's CPU to the bare relay's, asked of every row with a CPU figure
