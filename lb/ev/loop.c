@@ -143,10 +143,10 @@ void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
 	l->turn_arg = arg;
 }
 
-void loop_set_idle(struct loop *l, void (*fn)(void *arg), void *arg)
+void loop_set_upkeep(struct loop *l, const struct loop_upkeep *u, void *arg)
 {
-	l->on_idle = fn;
-	l->idle_arg = arg;
+	l->upkeep = u;
+	l->upkeep_arg = arg;
 }
 
 void loop_tick(struct loop *l)
@@ -236,10 +236,15 @@ static uint64_t trim_wait_ms(const struct loop *l)
 	return quiet_ms < TRIM_IDLE_MS ? TRIM_IDLE_MS - quiet_ms : TRIM_AGAIN_MS;
 }
 
+static bool has_upkeep_spare(const struct loop *l)
+{
+	return l->upkeep != NULL && l->upkeep->has_spare(l->upkeep_arg);
+}
+
 static bool has_spare(const struct loop *l)
 {
 	return buf_has_spare(l->bufs) || (l->is_worn && l->n_posted == 0 && l->n_waits == 0) ||
-	       (l->ops->has_spare != NULL && l->ops->has_spare(l));
+	       (l->ops->has_spare != NULL && l->ops->has_spare(l)) || has_upkeep_spare(l);
 }
 
 static void trim(struct loop *l)
@@ -249,8 +254,8 @@ static void trim(struct loop *l)
 		(void)madvise(l->waits, l->n_ops * sizeof(*l->waits), MADV_DONTNEED);
 		l->is_worn = false;
 	}
-	if (l->on_idle != NULL)
-		l->on_idle(l->idle_arg);
+	if (has_upkeep_spare(l))
+		l->upkeep->trim(l->upkeep_arg);
 	if (l->ops->trim != NULL)
 		l->ops->trim(l);
 	buf_trim(l->bufs);
@@ -258,8 +263,13 @@ static void trim(struct loop *l)
 
 static void settle(struct loop *l)
 {
-	if (loop_now_ms(l) >= l->settle_ms)
-		l->settle_ms = loop_now_ms(l) + (buf_settle(l->bufs) ? SETTLE_MS : TRIM_AGAIN_MS);
+	uint64_t now_ms = loop_now_ms(l);
+
+	if (now_ms >= l->settle_ms)
+		l->settle_ms = now_ms + (buf_settle(l->bufs) ? SETTLE_MS : TRIM_AGAIN_MS);
+	if (l->upkeep != NULL && now_ms >= l->upkeep_ms)
+		l->upkeep_ms =
+			now_ms + (l->upkeep->settle(l->upkeep_arg) ? SETTLE_MS : TRIM_AGAIN_MS);
 }
 
 int loop_turn(struct loop *l, uint64_t max_wait_ms)

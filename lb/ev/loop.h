@@ -98,6 +98,17 @@ struct loop_opts {
 	uint32_t n_ring_bufs;  /* small buffers laid out for the kernel; a power of two; 0: 256 */
 };
 
+/* Memory beside the loop's. All are short, or do a part at a time. */
+struct loop_upkeep {
+	/* Once a second, also in a busy loop: gives back what it did not need. False: again soon.
+	 */
+	bool (*settle)(void *arg);
+	/* When a loop that was busy has had nothing to do for a second, as long as there is a
+	 * spare. */
+	void (*trim)(void *arg);
+	bool (*has_spare)(void *arg);
+};
+
 struct loop {
 	const struct loop_ops *ops;
 	uint64_t now_ns; /* CLOCK_MONOTONIC, read once per turn */
@@ -116,8 +127,9 @@ struct loop {
 	} handler[LOOP_N_CLASSES];
 	void (*on_turn_end)(void *arg);
 	void *turn_arg;
-	void (*on_idle)(void *arg);
-	void *idle_arg;
+	const struct loop_upkeep *upkeep; /* borrows; NULL: none */
+	void *upkeep_arg;
+	uint64_t upkeep_ms; /* when it is next to settle */
 
 	/*
 	 * private to loop.c: completions made without the kernel, receives that wait for a buffer.
@@ -163,8 +175,12 @@ void loop_set_handler(struct loop *l, unsigned class, loop_fn fn, void *arg);
 /* Called at the end of each turn. */
 void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
 
-/* Called when a loop that has been busy has had nothing to do for a second: memory may go back. */
-void loop_set_idle(struct loop *l, void (*fn)(void *arg), void *arg);
+/*
+ * loop_set_upkeep() - who has memory to give back after a peak, as the loop itself does
+ *
+ * `u` and `arg` are borrowed.
+ */
+void loop_set_upkeep(struct loop *l, const struct loop_upkeep *u, void *arg);
 
 /* Turns until loop_stop(). Returns 0, or a negative errno when the engine itself failed. */
 int loop_run(struct loop *l);

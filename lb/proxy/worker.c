@@ -43,10 +43,10 @@
 #define SEND_AGAIN_MS 5
 
 static void on_turn_end(void *arg);
-static void on_idle(void *arg);
 static void on_retry(struct timer *t, void *arg);
 static void on_walk(struct timer *t, void *arg);
 static void on_send_again(struct timer *t, void *arg);
+static const struct loop_upkeep upkeep;
 
 int proxy_init(struct proxy *p, uint32_t n_workers)
 {
@@ -115,7 +115,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	loop_set_handler(w->loop, CLASS_SESSION, session_on_completion, w);
 	loop_set_handler(w->loop, CLASS_LISTEN, listen_socket_on_completion, w);
 	loop_set_turn_end(w->loop, on_turn_end, w);
-	loop_set_idle(w->loop, on_idle, w);
+	loop_set_upkeep(w->loop, &upkeep, w);
 	*ret = w;
 	return 0;
 }
@@ -326,13 +326,34 @@ uint64_t worker_next_id(struct worker *w)
 
 /* ---- the end of a turn ----------------------------------------------------------------------- */
 
-static void on_idle(void *arg)
+static bool settle(void *arg)
+{
+	struct worker *w = arg;
+	bool are_sessions = slab_settle(w->sessions), are_exchanges = slab_settle(w->exchanges);
+
+	return are_sessions && are_exchanges;
+}
+
+static void trim(void *arg)
 {
 	struct worker *w = arg;
 
 	slab_trim(w->sessions);
 	slab_trim(w->exchanges);
 }
+
+static bool has_spare(void *arg)
+{
+	struct worker *w = arg;
+
+	return slab_has_spare(w->sessions) || slab_has_spare(w->exchanges);
+}
+
+static const struct loop_upkeep upkeep = {
+	.settle = settle,
+	.trim = trim,
+	.has_spare = has_spare,
+};
 
 /*
  * Everybody is buried. The last thing is to close the room, so that no guest sets out for here any

@@ -32,6 +32,7 @@
 #define CHUNK_OBJECTS_MIN 8u
 #define CHUNK_OBJECTS_MAX 4096u /* two levels of 64 bits */
 #define OBJECT_ALIGN 16u
+#define PART 16u /* chunks given back at a time: each is some 10 us of the kernel's */
 
 #define TREE_LEVELS 5u /* 64^5 covers every 27-bit chunk number with room to spare */
 
@@ -65,6 +66,7 @@ struct slab {
 	uint32_t n_seen;      /* places that ever had a chunk */
 	uint32_t n_chunks;    /* places that have one */
 	uint32_t n_empty;     /* of those, without a living object */
+	uint32_t least_empty; /* the least of that in this period (slab_settle()) */
 	uint32_t n_used;      /* living objects */
 	uint32_t n_promised;  /* gets that slab_reserve() still owes */
 	uint32_t fail_after;  /* 0: never */
@@ -359,8 +361,8 @@ void *slab_get(struct slab *s)
 	size_t i = tree_first(&pl->is_free);
 
 	tree_clear(&pl->is_free, i);
-	if (pl->n_used++ == 0)
-		s->n_empty--;
+	if (pl->n_used++ == 0 && --s->n_empty < s->least_empty)
+		s->least_empty = s->n_empty;
 	if (pl->n_used == s->per_chunk)
 		tree_clear(&s->has_room, number);
 	s->n_used++;
@@ -381,18 +383,44 @@ void slab_put(struct slab *s, void *obj)
 	if (pl->n_used-- == s->per_chunk)
 		tree_set(&s->has_room, number);
 	s->n_used--;
-	if (pl->n_used == 0) {
-		s->n_empty++;
-		if (s->n_empty > 1 && is_chunk_surplus(s)) /* one is the spare */
-			chunk_drop(s, pl, number);
+	s->n_empty += pl->n_used == 0;
+}
+
+/* Up to `most` empty chunks go, the highest first; how many there were. */
+static uint32_t drop_empty(struct slab *s, uint32_t most)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = s->n_seen; i-- > 0 && n < most && slab_has_spare(s);) {
+		if (s->place[i].chunk == NULL || s->place[i].n_used > 0)
+			continue;
+		chunk_drop(s, &s->place[i], i);
+		n++;
 	}
+	return n;
+}
+
+bool slab_settle(struct slab *s)
+{
+	uint32_t n = drop_empty(s, s->least_empty < PART ? s->least_empty : PART);
+
+	s->least_empty -= n;
+	if (n == PART && s->least_empty > 0)
+		return false;
+	s->least_empty = s->n_empty;
+	return true;
 }
 
 void slab_trim(struct slab *s)
 {
-	for (uint32_t i = 0; i < s->n_seen && s->n_empty > 0 && is_chunk_surplus(s); i++)
-		if (s->place[i].chunk != NULL && s->place[i].n_used == 0)
-			chunk_drop(s, &s->place[i], i);
+	(void)drop_empty(s, PART);
+	if (s->least_empty > s->n_empty)
+		s->least_empty = s->n_empty;
+}
+
+bool slab_has_spare(const struct slab *s)
+{
+	return s->n_empty > 0 && is_chunk_surplus(s);
 }
 
 slab_handle slab_handle_of(const struct slab *s, const void *obj)

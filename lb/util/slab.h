@@ -17,6 +17,7 @@
  * Thread: the owner's, any one at a time. Layer: util.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,11 +51,22 @@ int slab_reserve(struct slab *s, uint32_t n);
  */
 void *slab_get(struct slab *s);
 
-/* Gives `obj` back; every handle of it is stale from now on. May free an empty chunk. */
+/* Gives `obj` back; every handle of it is stale from now on. Memory stays until one of these: */
 void slab_put(struct slab *s, void *obj);
 
-/* Frees the empty chunks that put keeps, but for what was reserved. For when nothing happens. */
+/*
+ * slab_settle() - give back what a period did not need; to be called once a second, say
+ *
+ * That is, the chunks that were empty all the time since the last call. In parts, so that nobody
+ * waits long: false asks to be called again soon.
+ */
+bool slab_settle(struct slab *s);
+
+/* Gives back a part of the chunks that are empty, for when nothing happens... */
 void slab_trim(struct slab *s);
+
+/* ... and whether there is more. What was reserved stays. */
+bool slab_has_spare(const struct slab *s);
 
 slab_handle slab_handle_of(const struct slab *s, const void *obj);
 

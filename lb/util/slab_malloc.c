@@ -69,9 +69,22 @@ struct slab *slab_free(struct slab *s)
 	return NULL;
 }
 
+/* There are no chunks: a put gives back at once. */
+bool slab_settle(struct slab *s)
+{
+	(void)s;
+	return true;
+}
+
 void slab_trim(struct slab *s)
 {
-	(void)s; /* there are no chunks */
+	(void)s;
+}
+
+bool slab_has_spare(const struct slab *s)
+{
+	(void)s;
+	return false;
 }
 
 int slab_reserve(struct slab *s, uint32_t n)

@@ -543,6 +543,58 @@ START_TEST(timers_fire_in_their_time)
 }
 END_TEST
 
+static int n_settled, n_parts, n_trimmed, n_spare;
+
+/* Three parts, then there is no more for a second. */
+static bool settle_one(void *arg)
+{
+	ck_assert_ptr_eq(arg, &n_settled);
+	n_settled++;
+	return n_parts == 0 || --n_parts == 0;
+}
+
+static void trim_one(void *arg)
+{
+	ck_assert_ptr_eq(arg, &n_settled);
+	ck_assert_int_gt(n_spare, 0);
+	n_trimmed++;
+	n_spare--;
+}
+
+static bool is_spare_left(void *arg)
+{
+	ck_assert_ptr_eq(arg, &n_settled);
+	return n_spare > 0;
+}
+
+/* Who has memory is asked for it part by part: once a second, and when nothing happens. */
+START_TEST(upkeep_has_its_turns)
+{
+	static const struct loop_upkeep upkeep = {
+		.settle = settle_one,
+		.trim = trim_one,
+		.has_spare = is_spare_left,
+	};
+
+	begin(_i);
+	n_settled = n_trimmed = 0;
+	n_parts = 3;
+	loop_set_upkeep(loop, &upkeep, &n_settled);
+	UNTIL(n_settled == 3);
+	idle();
+	ck_assert_int_eq(n_settled, 3);
+	ck_assert_int_eq(n_trimmed, 0);
+
+	/* The wait is cut short for it: a loop that sleeps for ever would keep its memory. */
+	n_spare = 2;
+	for (int i = 0; i < 20 && n_spare > 0; i++)
+		ck_assert_int_eq(loop_turn(loop, 5000), 0);
+	ck_assert_int_eq(n_trimmed, 2);
+	UNTIL(n_settled > 3);
+	end();
+}
+END_TEST
+
 START_TEST(engines_have_names)
 {
 	begin(_i);
@@ -571,6 +623,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, splices_through_a_pipe, 0, n_engines);
 	tcase_add_loop_test(t, calls_pass_errors_on, 0, n_engines);
 	tcase_add_loop_test(t, timers_fire_in_their_time, 0, n_engines);
+	tcase_add_loop_test(t, upkeep_has_its_turns, 0, n_engines);
 	tcase_add_loop_test(t, engines_have_names, 0, n_engines);
 }
 

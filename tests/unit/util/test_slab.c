@@ -156,6 +156,16 @@ START_TEST(generations_go_round)
 }
 END_TEST
 
+/* All that is empty goes, part by part. */
+static void trim_all(struct slab *s)
+{
+	while (slab_has_spare(s)) {
+		size_t before = slab_bytes(s);
+		slab_trim(s);
+		ck_assert_uint_lt(slab_bytes(s), before);
+	}
+}
+
 /* Generations outlive the memory of their chunk. */
 START_TEST(handles_stay_stale_when_memory_was_given_back)
 {
@@ -171,6 +181,7 @@ START_TEST(handles_stay_stale_when_memory_was_given_back)
 	size_t peak = slab_bytes(s);
 	for (int i = 0; i < N; i++)
 		slab_put(s, o[i]);
+	trim_all(s);
 	ck_assert_uint_lt(slab_bytes(s), peak / 4);
 	for (int i = 0; i < N; i++)
 		ck_assert_ptr_null(slab_find(s, h[i]));
@@ -207,6 +218,7 @@ START_TEST(peak_leaves_empty_chunks)
 		o[i] = fresh;
 	}
 	ck_assert_uint_eq(slab_n_used(s), STAY);
+	trim_all(s);
 	ck_assert_uint_lt(slab_bytes(s), peak / 4);
 	for (int i = 0; i < N; i += 20)
 		slab_put(s, o[i]);
@@ -241,6 +253,7 @@ START_TEST(trim_leaves_what_was_promised)
 	static void *o[N];
 
 	ck_assert_int_eq(slab_reserve(s, N), 0);
+	ck_assert(!slab_has_spare(s));
 	slab_trim(s);
 	for (int i = 0; i < N; i++)
 		ck_assert_ptr_nonnull(o[i] = slab_get(s));
@@ -248,10 +261,41 @@ START_TEST(trim_leaves_what_was_promised)
 	memset(o[N - 1], 1, 400); /* still there */
 	for (int i = 0; i < N; i++)
 		slab_put(s, o[i]);
-	slab_trim(s);
+	trim_all(s);
 	ck_assert_uint_lt(slab_bytes(s), bare + CHUNK);
 	ck_assert_int_eq(slab_reserve(s, 1), 0);
 	ck_assert_ptr_nonnull(o[0] = slab_get(s));
+	slab_put(s, o[0]);
+	slab_free(s);
+}
+END_TEST
+
+/* What a period has used stays through it and the next settling; then it goes, part by part. */
+START_TEST(settling_gives_back_what_a_period_did_not_need)
+{
+	enum { N = 4000 };
+	struct slab *s = slab_with(400, N, N);
+	static void *o[N];
+	int n_calls = 1;
+
+	while (!slab_settle(s))
+		;
+	for (int i = 0; i < N; i++)
+		o[i] = slab_get(s);
+	size_t peak = slab_bytes(s);
+	for (int i = 1; i < N; i++)
+		slab_put(s, o[i]);
+	/* Whoever comes back within the period finds all of it still there. */
+	for (int i = 1; i < N; i++)
+		ck_assert_ptr_nonnull(o[i] = slab_get(s));
+	for (int i = 1; i < N; i++)
+		slab_put(s, o[i]);
+	ck_assert(slab_settle(s));
+	ck_assert_uint_eq(slab_bytes(s), peak);
+	while (!slab_settle(s))
+		n_calls++;
+	ck_assert_int_gt(n_calls, 1);
+	ck_assert_uint_lt(slab_bytes(s), peak / 4);
 	slab_put(s, o[0]);
 	slab_free(s);
 }
@@ -405,6 +449,7 @@ int main(void)
 	tcase_add_test(t, peak_leaves_empty_chunks);
 	tcase_add_test(t, promise_outlives_puts);
 	tcase_add_test(t, trim_leaves_what_was_promised);
+	tcase_add_test(t, settling_gives_back_what_a_period_did_not_need);
 	tcase_add_test(t, walk_survives_changes);
 	tcase_add_test(t, walk_of_nothing);
 	tcase_add_test(t, get_fails_when_told);
