@@ -570,6 +570,7 @@ static const struct loop_ops epoll_ops = {
 	.cancel = epoll_cancel,
 	.socket = epoll_socket,
 	.setsockopt = sys_setsockopt,
+	.set_option = sys_set_option,
 	.getsockopt = sys_getsockopt,
 	.bind = sys_bind,
 	.listen = sys_listen,

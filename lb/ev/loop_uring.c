@@ -38,6 +38,8 @@
 #define BID_LARGE 0x8000u
 /* What struct io_uring_sqe calls optlen since Linux 6.17: a cap over all a multishot receives. */
 #define SQE_OPTLEN(sqe) ((sqe)->file_index)
+/* setsockopt(2) as a command of the ring, since Linux 6.7; liburing 2.3 does not name it. */
+#define CMD_SETSOCKOPT 3
 
 #define SUBMIT_TRIES 1000 /* a kernel that takes nothing after so many has failed */
 
@@ -60,6 +62,7 @@ struct uring {
 	struct io_uring ring;
 	struct buf_ring bufs[BUF_N_CLASSES];
 	bool has_recv_cap; /* the kernel bounds a multishot receive */
+	bool has_options;  /* it knows CMD_SETSOCKOPT */
 	uint32_t scratch_used;
 	uint8_t *scratch; /* owns */
 };
@@ -233,6 +236,35 @@ static void uring_close(struct loop *l, int fd)
 	struct io_uring_sqe *sqe = get_sqe(uring_of(l));
 
 	io_uring_prep_close(sqe, fd);
+	io_uring_sqe_set_data64(sqe, 0);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+/* `value` stays where it is until the entry is submitted. */
+static void prep_option(struct io_uring_sqe *sqe, int fd, int level, int name, const int *value)
+{
+	uint32_t what[2] = { (uint32_t)level, (uint32_t)name };
+
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
+	sqe->cmd_op = CMD_SETSOCKOPT;
+	memcpy(&sqe->addr, what, sizeof(what));
+	sqe->addr3 = (uint64_t)(uintptr_t)value;
+	SQE_OPTLEN(sqe) = sizeof(*value);
+}
+
+static void uring_set_option(struct loop *l, int fd, int level, int name, int value)
+{
+	struct uring *u = uring_of(l);
+
+	if (!u->has_options) {
+		sys_set_option(l, fd, level, name, value);
+		return;
+	}
+	make_room(u, sizeof(value));
+	int *copy = scratch(u, sizeof(*copy));
+	*copy = value;
+	struct io_uring_sqe *sqe = get_sqe(u);
+	prep_option(sqe, fd, level, name, copy);
 	io_uring_sqe_set_data64(sqe, 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
@@ -487,6 +519,7 @@ static const struct loop_ops uring_ops = {
 	.cancel = uring_cancel,
 	.socket = sys_socket,
 	.setsockopt = sys_setsockopt,
+	.set_option = uring_set_option,
 	.getsockopt = sys_getsockopt,
 	.bind = sys_bind,
 	.listen = sys_listen,
@@ -500,41 +533,70 @@ static const struct loop_ops uring_ops = {
 	.take_fd = sys_take_fd,
 };
 
-/* Runs one multishot receive, capped at a byte, on a socket that holds one. */
-static int probe_recv_cap(struct uring *u)
+/* Submits the one entry that was prepared and takes its answer. */
+static int answer_of(struct uring *u, struct io_uring_cqe *ret)
 {
 	struct io_uring_cqe *cqe;
-	int fds[2], r;
+	int r = io_uring_submit_and_wait(&u->ring, 1);
 
-	u->has_recv_cap = false;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+	if (r >= 0)
+		r = io_uring_peek_cqe(&u->ring, &cqe);
+	if (r < 0)
+		return r;
+	*ret = *cqe;
+	io_uring_cqe_seen(&u->ring, cqe);
+	return 0;
+}
+
+/* Runs one multishot receive, capped at a byte, on a socket that holds one. */
+static int probe_recv_cap(struct uring *u, const int fds[2])
+{
+	struct io_uring_cqe cqe;
+
+	if (send(fds[0], "x", 1, MSG_NOSIGNAL) != 1)
 		return -errno;
-	if (send(fds[0], "x", 1, MSG_NOSIGNAL) != 1) {
-		r = -errno;
-		goto out;
-	}
-
 	struct io_uring_sqe *sqe = get_sqe(u);
 	io_uring_prep_recv_multishot(sqe, fds[1], NULL, 0, 0);
 	SQE_OPTLEN(sqe) = 1;
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = BUF_SMALL;
 	io_uring_sqe_set_data64(sqe, 1);
-	r = io_uring_submit_and_wait(&u->ring, 1);
+	int r = answer_of(u, &cqe);
 	if (r < 0)
-		goto out;
-	r = io_uring_peek_cqe(&u->ring, &cqe);
-	if (r < 0)
-		goto out;
+		return r;
 
-	u->has_recv_cap = cqe->res == 1 && !(cqe->flags & IORING_CQE_F_MORE);
-	if (cqe->flags & IORING_CQE_F_BUFFER)
-		buf_put(u->loop.bufs, buf_ring_take(u, cqe->flags >> IORING_CQE_BUFFER_SHIFT, 0));
+	u->has_recv_cap = cqe.res == 1 && !(cqe.flags & IORING_CQE_F_MORE);
+	if (cqe.flags & IORING_CQE_F_BUFFER)
+		buf_put(u->loop.bufs, buf_ring_take(u, cqe.flags >> IORING_CQE_BUFFER_SHIFT, 0));
 	/* A kernel that took the byte but not the cap: the operation is still armed, end it. */
-	if (cqe->flags & IORING_CQE_F_MORE)
+	if (cqe.flags & IORING_CQE_F_MORE)
 		(void)shutdown(fds[1], SHUT_RDWR);
-	io_uring_cqe_seen(&u->ring, cqe);
-out:
+	return 0;
+}
+
+static int probe_options(struct uring *u, int fd)
+{
+	static const int on = 1;
+	struct io_uring_cqe cqe;
+	struct io_uring_sqe *sqe = get_sqe(u);
+
+	prep_option(sqe, fd, SOL_SOCKET, SO_KEEPALIVE, &on);
+	io_uring_sqe_set_data64(sqe, 1);
+	int r = answer_of(u, &cqe);
+	u->has_options = r == 0 && cqe.res == 0;
+	return r;
+}
+
+/* What this kernel can do that others cannot is tried, not asked for by its version. */
+static int probe(struct uring *u)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	int r = probe_options(u, fds[0]);
+	if (r == 0)
+		r = probe_recv_cap(u, fds);
 	(void)close(fds[0]);
 	(void)close(fds[1]);
 	return r;
@@ -583,7 +645,7 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 	if (r == 0) {
 		u->bufs[BUF_SMALL].n_wanted = buf_ring_least(&u->bufs[BUF_SMALL]);
 		buf_ring_refill(u, BUF_SMALL);
-		r = probe_recv_cap(u);
+		r = probe(u);
 	}
 	if (r < 0) {
 		uring_free(&u->loop);

@@ -37,25 +37,37 @@ static int between(uint8_t random, int min, int max)
 	return min + random % (max - min + 1);
 }
 
-void sock_spread_keepalive(struct loop *l, int fd)
+typedef void set_fn(struct loop *l, int fd, int level, int name, int value);
+
+static void set_now(struct loop *l, int fd, int level, int name, int value)
+{
+	(void)set_int(l, fd, level, name, value);
+}
+
+static void spread_keepalive(struct loop *l, int fd, set_fn *set)
 {
 	uint8_t random[2];
 
 	loop_random(l, random, sizeof(random));
-	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPIDLE,
-		      between(random[0], KEEPALIVE_IDLE_MIN_S, KEEPALIVE_IDLE_MAX_S));
-	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPINTVL,
-		      between(random[1], KEEPALIVE_EVERY_MIN_S, KEEPALIVE_EVERY_MAX_S));
+	set(l, fd, IPPROTO_TCP, TCP_KEEPIDLE,
+	    between(random[0], KEEPALIVE_IDLE_MIN_S, KEEPALIVE_IDLE_MAX_S));
+	set(l, fd, IPPROTO_TCP, TCP_KEEPINTVL,
+	    between(random[1], KEEPALIVE_EVERY_MIN_S, KEEPALIVE_EVERY_MAX_S));
+}
+
+void sock_spread_keepalive(struct loop *l, int fd)
+{
+	spread_keepalive(l, fd, set_now);
 }
 
 /* Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. */
-static void tune(struct loop *l, int fd, uint32_t user_ms)
+static void tune(struct loop *l, int fd, uint32_t user_ms, set_fn *set)
 {
-	(void)set_int(l, fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	(void)set_int(l, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	sock_spread_keepalive(l, fd);
-	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
-	sock_set_user_timeout(l, fd, user_ms);
+	set(l, fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set(l, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	spread_keepalive(l, fd, set);
+	set(l, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
+	set(l, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_ms);
 }
 
 static int bind_addr(struct loop *l, int fd, const struct addr *a)
@@ -84,7 +96,7 @@ static int bound(struct loop *l, const struct addr *addr, bool is_shared)
 		loop_close(l, fd);
 		return r;
 	}
-	tune(l, fd, SOCK_USER_MS);
+	tune(l, fd, SOCK_USER_MS, set_now);
 	return fd;
 }
 
@@ -186,7 +198,7 @@ int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *f
 	if (fd < 0)
 		return fd;
 
-	tune(l, fd, user_ms);
+	tune(l, fd, user_ms, loop_set_option); /* nobody waits for them */
 	if (from != NULL) {
 		(void)set_int(l, fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		int r = bind_addr(l, fd, from);

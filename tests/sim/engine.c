@@ -363,6 +363,16 @@ static int sim_call_setsockopt(struct loop *l, int fd, int level, int name, cons
 	return 0;
 }
 
+static void sim_call_set_option(struct loop *l, int fd, int level, int name, int value)
+{
+	struct sim_sock *s = sim_sock(engine_of(l)->world, sock_of(l, fd));
+
+	if (level == SOL_SOCKET && name == SO_KEEPALIVE)
+		s->has_keepalive = value != 0;
+	else if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT)
+		s->user_ms = (uint32_t)value;
+}
+
 static void fill_tcp_info(struct sim *w, int sock, struct tcp_info *ti)
 {
 	const struct sim_sock *s = sim_sock(w, sock);
@@ -540,6 +550,7 @@ static const struct loop_ops sim_ops = {
 	.cancel = sim_op_cancel,
 	.socket = sim_call_socket,
 	.setsockopt = sim_call_setsockopt,
+	.set_option = sim_call_set_option,
 	.getsockopt = sim_call_getsockopt,
 	.bind = sim_call_bind,
 	.listen = sim_call_listen,

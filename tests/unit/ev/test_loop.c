@@ -543,6 +543,34 @@ START_TEST(timers_fire_in_their_time)
 }
 END_TEST
 
+/* What is set and not waited for holds for what is started behind it, and after the turn. */
+START_TEST(options_are_set_in_time)
+{
+	uint16_t port;
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	begin(_i);
+	int l = listening(1, &port), fd = loop_socket(loop, AF_INET, SOCK_STREAM);
+	struct sockaddr_in to = loopback(port);
+	loop_set_option(loop, fd, IPPROTO_TCP, TCP_KEEPIDLE, 47);
+	loop_set_option(loop, fd, SOL_SOCKET, SO_LINGER, 1); /* too short: refused, not told */
+	/* More than are submitted at a time; of an option the last one counts. */
+	for (int i = 1; i <= 5000; i++)
+		loop_set_option(loop, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, i);
+	loop_connect(loop, fd, (struct sockaddr *)&to, sizeof(to), tag(1));
+	UNTIL(ops[1].n == 1);
+	ck_assert_int_eq(ops[1].res, 0);
+	ck_assert_int_eq(loop_getsockopt(loop, fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, &len), 0);
+	ck_assert_int_eq(value, 47);
+	ck_assert_int_eq(loop_getsockopt(loop, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &len), 0);
+	ck_assert_int_eq(value, 5000);
+	loop_close(loop, fd);
+	loop_close(loop, l);
+	end();
+}
+END_TEST
+
 static int n_settled, n_parts, n_trimmed, n_spare;
 
 /* Three parts, then there is no more for a second. */
@@ -623,6 +651,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, splices_through_a_pipe, 0, n_engines);
 	tcase_add_loop_test(t, calls_pass_errors_on, 0, n_engines);
 	tcase_add_loop_test(t, timers_fire_in_their_time, 0, n_engines);
+	tcase_add_loop_test(t, options_are_set_in_time, 0, n_engines);
 	tcase_add_loop_test(t, upkeep_has_its_turns, 0, n_engines);
 	tcase_add_loop_test(t, engines_have_names, 0, n_engines);
 }
