@@ -8,16 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/sockaddr.h"
 
-/* Seconds: from .. to. */
+/* Seconds; each socket begins at a time of its own between these. */
 #define KEEPALIVE_IDLE_MIN_S 40
 #define KEEPALIVE_IDLE_MAX_S 60
-#define KEEPALIVE_EVERY_MIN_S 7
-#define KEEPALIVE_EVERY_MAX_S 10
-#define KEEPALIVE_TIMES 6
+#define KEEPALIVE_TIMES 30
 
 /* TCP_CLOSE of the kernel's enum; <netinet/tcp.h>, which has it, lacks the newer struct tcp_info.
  */
@@ -32,11 +31,6 @@ static int set_int(struct loop *l, int fd, int level, int name, int value)
 	return loop_setsockopt(l, fd, level, name, &value, sizeof(value));
 }
 
-static int between(uint8_t random, int min, int max)
-{
-	return min + random % (max - min + 1);
-}
-
 typedef void set_fn(struct loop *l, int fd, int level, int name, int value);
 
 static void set_now(struct loop *l, int fd, int level, int name, int value)
@@ -46,13 +40,11 @@ static void set_now(struct loop *l, int fd, int level, int name, int value)
 
 static void spread_keepalive(struct loop *l, int fd, set_fn *set)
 {
-	uint8_t random[2];
+	uint8_t random;
 
-	loop_random(l, random, sizeof(random));
+	loop_random(l, &random, sizeof(random));
 	set(l, fd, IPPROTO_TCP, TCP_KEEPIDLE,
-	    between(random[0], KEEPALIVE_IDLE_MIN_S, KEEPALIVE_IDLE_MAX_S));
-	set(l, fd, IPPROTO_TCP, TCP_KEEPINTVL,
-	    between(random[1], KEEPALIVE_EVERY_MIN_S, KEEPALIVE_EVERY_MAX_S));
+	    KEEPALIVE_IDLE_MIN_S + random % (KEEPALIVE_IDLE_MAX_S - KEEPALIVE_IDLE_MIN_S + 1));
 }
 
 void sock_spread_keepalive(struct loop *l, int fd)
@@ -60,14 +52,32 @@ void sock_spread_keepalive(struct loop *l, int fd)
 	spread_keepalive(l, fd, set_now);
 }
 
-/* Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. */
-static void tune(struct loop *l, int fd, uint32_t user_ms, set_fn *set)
+/*
+ * The seconds between two probes. Timers of a minute are due in steps of 512 ticks at 250 Hz, of
+ * 4,096 at 1,000 Hz. The probes repeated by those of one step must not be due with another step:
+ * 2 s are 504 ticks in the wheel's rounding, 3 s are 3,008.
+ */
+static int keepalive_every_s(void)
+{
+	struct timespec tick;
+
+	return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 && tick.tv_nsec <= 1000000 ? 3 : 2;
+}
+
+/*
+ * Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. A peer on
+ * this machine cannot vanish without a word: its kernel is ours.
+ */
+static void tune(struct loop *l, int fd, const struct addr *at, uint32_t user_ms, set_fn *set)
 {
 	set(l, fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set(l, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_ms);
+	if (addr_is_loopback(at))
+		return;
 	set(l, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	spread_keepalive(l, fd, set);
+	set(l, fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive_every_s());
 	set(l, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
-	set(l, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_ms);
 }
 
 static int bind_addr(struct loop *l, int fd, const struct addr *a)
@@ -96,7 +106,7 @@ static int bound(struct loop *l, const struct addr *addr, bool is_shared)
 		loop_close(l, fd);
 		return r;
 	}
-	tune(l, fd, SOCK_USER_MS, set_now);
+	tune(l, fd, addr, SOCK_USER_MS, set_now);
 	return fd;
 }
 
@@ -198,7 +208,7 @@ int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *f
 	if (fd < 0)
 		return fd;
 
-	tune(l, fd, user_ms, loop_set_option); /* nobody waits for them */
+	tune(l, fd, to, user_ms, loop_set_option); /* nobody waits for them */
 	if (from != NULL) {
 		(void)set_int(l, fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		int r = bind_addr(l, fd, from);

@@ -4,13 +4,10 @@
 /*
  * Sockets as lb wants them: listeners, connections to backends, and what TCP can tell of a peer.
  *
- * Dead peers: every TCP socket has keepalive (after 40 to 60 s idle, every 7 to 10 s, 6 times),
- * TCP_NODELAY and TCP_USER_TIMEOUT. Accepted sockets inherit all three from the listening one.
- *
- * The times differ from socket to socket. The kernel's timers of a minute are due in steps of some
- * seconds, and all of a step send at once: of ten thousand connections that came in the same second
- * most probes would be lost in a queue (a loopback, a veth and a bridge hold
- * net.core.netdev_max_backlog packets, 1,000), time after time, until TCP takes the peers for dead.
+ * Dead peers: every TCP socket has TCP_NODELAY and TCP_USER_TIMEOUT, and, unless its address is a
+ * loopback, keepalive: after 40 to 60 s idle, then every 2 or 3 s, 30 times where there is no
+ * TCP_USER_TIMEOUT. Accepted sockets inherit all that from the listening one. Why these times:
+ * docs/decisions/0011-keepalive.md.
  *
  * All return 0 or a descriptor, or a negative errno. Thread: the loop's. Layer: net.
  */
@@ -67,7 +64,7 @@ int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *f
 int sock_try_source(struct loop *l, const struct addr *from) LB_MUST_CHECK;
 
 /*
- * sock_spread_keepalive() - other keepalive times, for sockets accepted from now on
+ * sock_spread_keepalive() - another time for keepalive to begin, for sockets accepted from now on
  *
  * To be called for a listening socket now and then while connections come in.
  */

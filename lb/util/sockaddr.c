@@ -185,6 +185,14 @@ static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
+bool addr_is_loopback(const struct addr *a)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return a->family == AF_INET ? a->v4[0] == 127
+				    : a->family == AF_INET6 && memcmp(a->v6, one, 16) == 0;
+}
+
 int cidr_parse(struct slice text, struct cidr *ret)
 {
 	struct slice bits_text = { 0 };

@@ -53,6 +53,9 @@ void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
 /* To the kernel's form; returns the length for bind(2) and connect(2). */
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
 
+/* Whether it is this machine's own, by which nothing leaves it: 127.0.0.0/8, ::1. */
+bool addr_is_loopback(const struct addr *a);
+
 /* A network in CIDR notation; an address alone is a network of one. */
 struct cidr {
 	struct addr net;

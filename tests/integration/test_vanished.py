@@ -276,26 +276,56 @@ class Flood:
         return isinstance(self.error, ConnectionError)
 
 
-def keepalives_left(what):
-    """Seconds to the next keepalive of each established socket that matches `what`; None while one
-    has another timer, because a byte is not yet acknowledged."""
+def timers(enter, what):
+    """The kind and the seconds left of the timer of each established socket that matches `what`."""
     out = subprocess.run(
-        ["ss", "-Htno", "state", "established", what], capture_output=True, text=True, check=True
+        [*enter, "ss", "-Htno", "state", "established", what],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
-    left = []
+    found = []
     for line in out.splitlines():
         timer = re.search(r"timer:\((\w+),(?:(\d+)min)?(?:(\d+)(?:\.\d+)?sec)?", line)
-        assert timer, f"without a timer: {line}"
-        kind, minutes, seconds = timer.groups()
-        if kind != "keepalive":
-            return None
-        left.append(60 * int(minutes or 0) + int(seconds or 0))
-    return left
+        kind, minutes, seconds = timer.groups() if timer else ("none", 0, 0)
+        found.append((kind, 60 * int(minutes or 0) + int(seconds or 0)))
+    return found
+
+
+def keepalives(enter, what, n):
+    """The seconds left of `n` keepalive timers. Before, a byte may be not yet acknowledged."""
+
+    def left():
+        found = timers(enter, what)
+        kept = [seconds for kind, seconds in found if kind == "keepalive"]
+        return kept if len(kept) == len(found) == n else None
+
+    return wait_for("keepalive timers", left)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_idle_sockets_have_keepalive_on_both_sides(lb, echo, mode):
-    """Accepted sockets inherit it from the listening one, connected ones get it: 40 to 60 s."""
+def test_idle_sockets_have_keepalive_on_both_sides(lb, world, mode):
+    """Accepted sockets inherit it from the listening one, connected ones get it: 40 to 60 s. Those
+    who come together do not all send theirs together, minute after minute."""
+    n = 16
+    with contextlib.ExitStack() as stack:
+        b = Backend(stack, world.far.socket(), FAR)
+        conf, ports = conf_of(NEAR, {mode: b})
+        proxy = lb(conf)
+        for _ in range(n):  # within some two seconds
+            begin(world.far.connect(FAR, NEAR, ports[mode]), mode)
+            b.take(stack, mode)
+            time.sleep(0.12)
+        proxy.wait_active(n)
+        backend_port = b.row["address"].split(":")[1]
+        for what in (f"sport = :{ports[mode]}", f"dport = :{backend_port}"):
+            left = keepalives(world.near.enter, what, n)
+            assert min(left) >= 20 and max(left) <= 60, what
+            assert max(left) - min(left) >= 5, what
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_who_is_on_this_machine_is_not_asked(lb, echo, mode):
     (e,) = echo(1)
     port = free_port()
     proxy = lb(lbtest.http_conf(port, [e], mode=mode))
@@ -304,26 +334,4 @@ def test_idle_sockets_have_keepalive_on_both_sides(lb, echo, mode):
         assert status_of(recv_head(s)[0]) == 101
         proxy.wait_active(1)
         for what in (f"sport = :{port}", f"dport = :{e.port}"):
-            (left,) = wait_for("a keepalive timer", lambda w=what: keepalives_left(w))
-            assert 20 <= left <= 60, what
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_keepalive_times_are_spread(lb, echo, mode):
-    """Those who come together do not all send their keepalives together, minute after minute."""
-    (e,) = echo(1)
-    port = free_port()
-    proxy = lb(lbtest.http_conf(port, [e], mode=mode))
-    clients = []
-    for _ in range(16):  # within some two seconds
-        clients.append(connect(port))
-        clients[-1].sendall(upgrade_request())
-        assert status_of(recv_head(clients[-1])[0]) == 101
-        time.sleep(0.12)
-    proxy.wait_active(16)
-    for what in (f"sport = :{port}", f"dport = :{e.port}"):
-        left = wait_for("keepalive timers", lambda w=what: keepalives_left(w))
-        assert len(left) == 16
-        assert max(left) - min(left) >= 5, what
-    for s in clients:
-        s.close()
+            wait_for("no timer", lambda w=what: timers([], w) == [("none", 0)])

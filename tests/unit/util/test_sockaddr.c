@@ -154,6 +154,32 @@ START_TEST(other_families_are_no_address)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool want;
+} loopbacks[] = {
+	{ "127.0.0.1", true },
+	{ "127.255.255.255", true },
+	{ "126.255.255.255", false },
+	{ "128.0.0.0", false },
+	{ "0.0.0.0", false },
+	{ "10.127.0.1", false },
+	{ "::1", true },
+	{ "::", false },
+	{ "::2", false },
+	{ "7f00::1", false },
+};
+
+START_TEST(loopbacks_are_known)
+{
+	struct addr a = { 0 };
+
+	ck_assert(!addr_is_loopback(&a));
+	ck_assert_int_eq(addr_parse(slice_of(loopbacks[_i].text), false, &a), 0);
+	ck_assert_msg(addr_is_loopback(&a) == loopbacks[_i].want, "%s", loopbacks[_i].text);
+}
+END_TEST
+
 START_TEST(equality)
 {
 	struct addr a, b;
@@ -237,6 +263,7 @@ int main(void)
 	tcase_add_loop_test(t, kernel_form, 0, ARRAY_SIZE(good));
 	tcase_add_test(t, kernel_form_is_in_network_order);
 	tcase_add_test(t, other_families_are_no_address);
+	tcase_add_loop_test(t, loopbacks_are_known, 0, ARRAY_SIZE(loopbacks));
 	tcase_add_test(t, equality);
 	tcase_add_loop_test(t, networks, 0, ARRAY_SIZE(nets));
 	tcase_add_loop_test(t, bad_networks, 0, ARRAY_SIZE(bad_nets));
