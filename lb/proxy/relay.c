@@ -362,8 +362,7 @@ static bool flow_is_over(struct session *s, enum side from)
 	if (!f->is_eof || !queue_is_empty(&f->queue) || f->n_in_pipe > 0 ||
 	    session_is_in_flight(s, op_send(from)))
 		return false;
-	/* Where the other direction has ended so before, both sides are closed now: no less a FIN.
-	 */
+	/* Where the other direction has ended so, both sides are closed now: no less a FIN. */
 	const struct flow *back = &s->flow[side_other(from)];
 	bool is_last = back->is_shut && !back->is_reset && !back->keeps_open;
 	if (!f->is_reset && !f->keeps_open && !is_last)
