@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop where malloc or the kernel refuses: each call fails whole, with nothing left behind, and
+ * works once there is memory again.
+ */
+#include "../scarce.h"
+#include "ev/loop_priv.h"
+#include "looped.h"
+
+/* Of a test that is run on each engine, and in each manner. */
+static int engine_of(int i)
+{
+	return i % n_engines;
+}
+
+static enum scarce_manner manner_of(int i)
+{
+	return (enum scarce_manner)(i / n_engines);
+}
+
+/* Notes as looped.h does, but asserts nothing: for turns inside of SCARCELY(). */
+static void note(void *arg, const struct completion *c)
+{
+	struct noted *o = &ops[tag_handle(c->tag)];
+
+	(void)arg;
+	o->n++;
+	o->n_last += !c->more;
+	o->res = c->res;
+	if (o->fn != NULL)
+		o->fn(c);
+}
+
+/* ---- birth ----------------------------------------------------------------------------------- */
+
+static void check_born(struct loop *l)
+{
+	ck_assert_int_eq(loop_turn(l, 0), 0);
+	int fd = loop_socket(l, AF_INET, SOCK_STREAM);
+	ck_assert_int_ge(fd, 0);
+	loop_close(l, fd);
+	ck_assert_int_eq(loop_turn(l, 0), 0);
+	ck_assert_ptr_null(loop_free(l));
+}
+
+START_TEST(a_loop_is_born_whole_or_not_at_all)
+{
+	struct loop_opts o = { .engine = engines[engine_of(_i)] };
+	unsigned n_not = 0;
+
+	FOR_EVERY_N(manner_of(_i))
+	{
+		struct err e = ERR_INIT;
+		struct loop *l = NULL;
+		int r;
+
+		SCARCELY(r = loop_new(&o, &e, &l));
+		ck_assert_int_eq(r == 0, l != NULL);
+		ck_assert_int_eq(r == 0, e.n == 0);
+		n_not += r < 0;
+		if (r == 0)
+			check_born(l);
+		err_deinit(&e);
+	}
+	ck_assert_uint_ge(n_not, 5);
+}
+END_TEST
+
+/* What io_uring is refused, epoll may still be given. */
+START_TEST(auto_takes_what_there_is)
+{
+	struct loop_opts o = { .engine = LOOP_AUTO };
+	int n_epoll = 0;
+
+	FOR_EVERY_N(SCARCE_ONE)
+	{
+		struct err e = ERR_INIT;
+		struct loop *l = NULL;
+		int r;
+
+		SCARCELY(r = loop_new(&o, &e, &l));
+		ck_assert_int_eq(r == 0, l != NULL);
+		if (r == 0) {
+			n_epoll += strcmp(loop_engine_name(l), "epoll") == 0;
+			check_born(l);
+		}
+		err_deinit(&e);
+	}
+	ck_assert_int_ge(n_epoll, 5);
+}
+END_TEST
+
+START_TEST(a_simulated_engine_is_nobodys_choice)
+{
+	struct err e = ERR_INIT;
+	struct loop *l = NULL;
+
+	ck_assert_int_eq(loop_new(&(struct loop_opts){ .engine = LOOP_SIM }, &e, &l), -EINVAL);
+	ck_assert_ptr_null(l);
+	ck_assert_uint_eq(e.n, 1);
+	err_deinit(&e);
+}
+END_TEST
+
+/* ---- growth ---------------------------------------------------------------------------------- */
+
+/* What is in flight is neither lost nor moved by a growth that fails. */
+START_TEST(room_that_is_refused_leaves_the_old_one)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		int fds[2], r;
+
+		begin(engine_of(_i));
+		tcp_pair(fds);
+		size_t before = loop->n_ops;
+		struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+		loop_send(loop, fds[0], &iov, 1, false, tag(1));
+		SCARCELY(r = loop_reserve(loop, 3 * before));
+		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		ck_assert_uint_eq(loop->n_ops, r == 0 ? 3 * before : before);
+		UNTIL(ops[1].n == 1);
+		ck_assert_int_eq(ops[1].res, 1);
+		ck_assert_int_eq(loop_reserve(loop, 4 * before), 0);
+		ck_assert_uint_eq(loop->n_ops, 4 * before);
+		close_pair(fds);
+		end();
+	}
+}
+END_TEST
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+/* A loop made anew has seen no number yet: each call below has to make a place for its own. */
+
+START_TEST(a_socket_is_made_whole_or_not_at_all)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		int fd;
+
+		begin(engine_of(_i));
+		SCARCELY(fd = loop_socket(loop, AF_INET, SOCK_STREAM));
+		ck_assert_int_eq(fd<0, scarce.n_refused> 0);
+		if (fd < 0)
+			fd = loop_socket(loop, AF_INET, SOCK_STREAM);
+		ck_assert_int_ge(fd, 0);
+		loop_close(loop, fd);
+		end();
+	}
+}
+END_TEST
+
+static int filled[256], n_filled;
+
+/* Takes all numbers below `fd`, so that it is the next to be given. */
+static void fill_table(int fd)
+{
+	n_filled = 0;
+	do {
+		filled[n_filled++] = dup(0);
+		ck_assert_int_ge(filled[n_filled - 1], 0);
+	} while (filled[n_filled - 1] < fd - 1);
+}
+
+static void empty_table(void)
+{
+	while (n_filled > 0)
+		close(filled[--n_filled]);
+}
+
+/* Its ends stand on two pages of the loop's records, and either may be refused. */
+START_TEST(a_pipe_is_made_whole_or_not_at_all)
+{
+	enum { BYTES = 4096 };
+
+	FOR_EVERY_N(manner_of(_i))
+	{
+		int fds[2], r;
+
+		begin(engine_of(_i));
+		fill_table(63);
+		SCARCELY(r = loop_pipe(loop, fds, BYTES));
+		ck_assert_int_eq(r<0, scarce.n_refused> 0);
+		if (r < 0)
+			r = loop_pipe(loop, fds, BYTES);
+		ck_assert_int_ge(r, BYTES);
+		ck_assert_int_eq(fds[0] / 64 + 1, fds[1] / 64);
+		loop_close(loop, fds[0]);
+		loop_close(loop, fds[1]);
+		empty_table();
+		end();
+	}
+}
+END_TEST
+
+START_TEST(an_accepted_one_is_taken_whole_or_waits)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		uint16_t port;
+		int fd;
+
+		begin(engine_of(_i));
+		int l = listening(4, &port);
+		fill_table(130);
+		int peers[2] = { dial(port), dial(port) };
+		SCARCELY(fd = loop_accept_now(loop, l));
+		ck_assert_int_eq(fd<0, scarce.n_refused> 0);
+		if (fd < 0) /* the first one may be lost with its number, the second one is there */
+			fd = loop_accept_now(loop, l);
+		ck_assert_int_ge(fd, 0);
+		loop_close(loop, fd);
+		close(peers[0]);
+		close(peers[1]);
+		loop_close(loop, l);
+		empty_table();
+		end();
+	}
+}
+END_TEST
+
+/* A connection that is gone before it is taken is none: the next one is looked for. */
+START_TEST(a_connection_that_is_gone_is_passed_over)
+{
+	static const int errors[] = { ECONNABORTED, EINTR };
+
+	scarce.accept_error = errors[_i / n_engines];
+	FOR_EVERY_N(SCARCE_ONE)
+	{
+		uint16_t port;
+		int fd, peer;
+
+		begin(engine_of(_i));
+		int l = listening(4, &port);
+		peer = dial(port);
+		SCARCELY(fd = loop_accept_now(loop, l));
+		ck_assert_int_ge(fd, 0);
+		loop_close(loop, fd);
+		close(peer);
+
+		/* The same of one that waits for them. */
+		loop_set_handler(loop, CLASS_TEST, note, NULL);
+		int r = 0;
+		peer = dial(port);
+		loop_accept(loop, l, true, tag(1));
+		for (int i = 0; i < 1000 && ops[1].n == 0 && r == 0; i++)
+			SCARCELY(r = loop_turn(loop, 2));
+		ck_assert_int_eq(r, 0);
+		ck_assert_int_ge(ops[1].res, 0);
+		ck_assert_int_eq(ops[1].n_last, 0);
+		loop_close(loop, ops[1].res);
+		loop_cancel(loop, l, tag(1));
+		UNTIL(ops[1].n_last == 1);
+		loop_close(loop, l);
+		close(peer);
+		end();
+	}
+}
+END_TEST
+
+START_TEST(a_passed_one_is_taken_whole_or_lost)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		uint64_t number = 0;
+		int chan[2], fd;
+
+		begin(engine_of(_i));
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, chan), 0);
+		int passed = loop_socket(loop, AF_INET, SOCK_STREAM);
+		fill_table(130);
+		for (uint64_t i = 1; i <= 2; i++)
+			ck_assert_int_eq(loop_pass_fd(loop, chan[0], passed, i), 0);
+		SCARCELY(fd = loop_take_fd(loop, chan[1], &number));
+		ck_assert_int_eq(fd<0, scarce.n_refused> 0);
+		if (fd < 0)
+			fd = loop_take_fd(loop, chan[1], &number);
+		ck_assert_int_ge(fd, 0);
+		loop_close(loop, fd);
+		loop_close(loop, passed);
+		close(chan[0]);
+		close(chan[1]);
+		empty_table();
+		end();
+	}
+}
+END_TEST
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+enum kind { ACCEPT, RECV, CONNECT, SEND, POLL, N_KINDS };
+
+static struct iovec one_byte = { .iov_base = "x", .iov_len = 1 };
+
+static void start(enum kind kind, int fd, uint16_t port)
+{
+	struct sockaddr_in to = loopback(port);
+
+	switch (kind) {
+	case ACCEPT: loop_accept(loop, fd, false, tag(1)); break;
+	case RECV: loop_recv(loop, fd, 1, BUF_SMALL, tag(1)); break;
+	case CONNECT: loop_connect(loop, fd, (struct sockaddr *)&to, sizeof(to), tag(1)); break;
+	case SEND: loop_send(loop, fd, &one_byte, 1, false, tag(1)); break;
+	case POLL: loop_poll(loop, fd, POLLOUT, tag(1)); break;
+	case N_KINDS: ck_abort();
+	}
+}
+
+/* A descriptor on which the operation has to wait. */
+static int descriptor_for(enum kind kind, int *ret_peer, uint16_t *ret_port)
+{
+	int fds[2];
+
+	if (kind == ACCEPT || kind == CONNECT) {
+		int l = listening(4, ret_port);
+		*ret_peer = kind == ACCEPT ? -1 : l;
+		return kind == ACCEPT ? l : loop_socket(loop, AF_INET, SOCK_STREAM);
+	}
+	tcp_pair(fds);
+	*ret_peer = fds[1];
+	if (kind == SEND || kind == POLL)
+		for (uint64_t n = 0, more; (more = feed(fds[0], n, 65536)) > 0;)
+			n += more;
+	return fds[0];
+}
+
+/* What the operation waits for comes. */
+static void let_go_on(enum kind kind, int *peer, uint16_t port)
+{
+	static uint8_t sink[65536];
+
+	if (kind == ACCEPT)
+		*peer = dial(port);
+	else if (kind == RECV)
+		feed(*peer, 0, 1);
+	else if (kind == SEND || kind == POLL)
+		while (recv(*peer, sink, sizeof(sink), MSG_DONTWAIT) > 0)
+			;
+}
+
+/* epoll cannot watch one more descriptor: its operation ends so, and the next one may do better. */
+START_TEST(an_operation_that_is_refused_says_so)
+{
+	enum kind kind = (enum kind)(_i / SCARCE_N_MANNERS);
+
+	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	{
+		uint16_t port = 0;
+		int peer, n = 0;
+
+		begin(0);
+		ck_assert_str_eq(loop_engine_name(loop), "epoll");
+		ck_assert_int_eq(loop_turn(loop, 0), 0); /* there are buffers */
+		int fd = descriptor_for(kind, &peer, &port);
+		SCARCELY(start(kind, fd, port));
+		if (scarce.n_refused > 0) {
+			UNTIL(ops[1].n_last == 1);
+			bool is_sent = strcmp(scarce.refused, "send") == 0;
+			ck_assert_int_eq(ops[1].res, is_sent ? -ENOBUFS : -ENOSPC);
+			start(kind, fd, port);
+			n = 1;
+		}
+		let_go_on(kind, &peer, port);
+		UNTIL(ops[1].n_last == n + 1);
+		ck_assert_int_ge(ops[1].res, 0);
+		if (kind == ACCEPT)
+			loop_close(loop, ops[1].res);
+		loop_close(loop, fd);
+		close(peer);
+		end();
+	}
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	int error, want;
+} waits[] = {
+	{ "a signal", EINTR, 0 },
+	{ "the descriptor is gone", EBADF, -EBADF },
+};
+
+static int n_turns, n_polls, polled;
+
+static void poll_again(const struct completion *c)
+{
+	(void)c;
+	n_polls++;
+	loop_poll(loop, polled, POLLOUT, tag(1));
+}
+
+static void on_turn(void *arg)
+{
+	if (++n_turns == 3)
+		loop_stop(arg);
+}
+
+/* A loop that cannot wait any more ends, with the turn's own error. */
+START_TEST(running_ends_with_the_engine)
+{
+	int row = _i / n_engines, n_failed = 0;
+
+	scarce.wait_error = waits[row].error;
+	FOR_EVERY_N(SCARCE_ONE)
+	{
+		int fds[2], r;
+
+		begin(engine_of(_i));
+		tcp_pair(fds);
+		polled = fds[0];
+		n_turns = n_polls = 0;
+		loop_set_handler(loop, CLASS_TEST, note, NULL);
+		ops[1].fn = poll_again;
+		poll_again(NULL); /* always something to hear of, so that no turn waits long */
+		loop_set_turn_end(loop, on_turn, loop);
+		SCARCELY(r = loop_run(loop));
+		ck_assert_msg(r == 0 ? n_turns == 3 : r == waits[row].want, "%s: %d",
+			      waits[row].name, r);
+		n_failed += r < 0;
+		ops[1].fn = NULL;
+		loop_cancel(loop, polled, tag(1));
+		UNTIL(ops[1].n_last == n_polls);
+		close_pair(fds);
+		end();
+	}
+	ck_assert_int_eq(n_failed > 0, waits[row].want < 0);
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	const int n_each = n_engines * SCARCE_N_MANNERS;
+
+	tcase_set_timeout(t, 60); /* some hundreds of loops are made, slowly under sanitizers */
+	tcase_add_loop_test(t, a_loop_is_born_whole_or_not_at_all, 0, n_each);
+	if (n_engines > 1)
+		tcase_add_test(t, auto_takes_what_there_is);
+	tcase_add_test(t, a_simulated_engine_is_nobodys_choice);
+	tcase_add_loop_test(t, room_that_is_refused_leaves_the_old_one, 0, n_each);
+	tcase_add_loop_test(t, a_socket_is_made_whole_or_not_at_all, 0, n_each);
+	tcase_add_loop_test(t, a_pipe_is_made_whole_or_not_at_all, 0, n_each);
+	tcase_add_loop_test(t, an_accepted_one_is_taken_whole_or_waits, 0, n_each);
+	tcase_add_loop_test(t, a_connection_that_is_gone_is_passed_over, 0, 2 * n_engines);
+	tcase_add_loop_test(t, a_passed_one_is_taken_whole_or_lost, 0, n_each);
+	tcase_add_loop_test(t, an_operation_that_is_refused_says_so, 0, N_KINDS * SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, running_ends_with_the_engine, 0, n_engines * (int)ARRAY_SIZE(waits));
+}
+
+int main(void)
+{
+	return run_suite("ev/scarce", add);
+}
