@@ -158,10 +158,10 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	c->start_ns = loop_now_ns(c->loop);
 	timer_init(&c->tick, on_tick);
 	r = mailbox_open(&c->mail, c);
-	if (r == 0) {
-		mailbox_attach(&c->mail, c->loop);
+	if (r == 0)
+		r = mailbox_attach(&c->mail, c->loop);
+	if (r == 0)
 		r = make_last_orders(c);
-	}
 	if (r == 0)
 		r = fleet_init(&c->fleet, c->loop, c->n_workers);
 	if (r == 0)

@@ -108,8 +108,8 @@ static int make_worker(struct thread *t, struct loop **ret_loop)
 	if (r < 0)
 		return err_add(&t->why, r, "worker %u: %s", t->id, strerror(-r));
 	t->mail.arg = t->worker;
-	mailbox_attach(&t->mail, *ret_loop);
-	return 0;
+	r = mailbox_attach(&t->mail, *ret_loop);
+	return r < 0 ? err_add(&t->why, r, "worker %u: %s", t->id, strerror(-r)) : 0;
 }
 
 static void *run(void *arg)

@@ -385,6 +385,11 @@ void loop_cancel(struct loop *l, int fd, op_tag tag)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+int loop_adopt(struct loop *l, int fd)
+{
+	return l->ops->adopt == NULL ? 0 : l->ops->adopt(l, fd);
+}
+
 int loop_socket(struct loop *l, int family, int type)
 {
 	return l->ops->socket(l, family, type);

@@ -266,6 +266,14 @@ void loop_cancel(struct loop *l, int fd, op_tag tag);
 /* ---- calls: done at once ------------------------------------------------------------------------
  */
 
+/*
+ * loop_adopt() - see to it that operations on a descriptor that this loop did not make can begin
+ *
+ * To be called before the first one. Returns 0, or a negative errno where memory or the kernel's
+ * room is short; `fd` stays the caller's.
+ */
+int loop_adopt(struct loop *l, int fd) LB_MUST_CHECK;
+
 /* socket(2), non-blocking and close-on-exec. Returns a descriptor or a negative errno, as all of
  * these. */
 int loop_socket(struct loop *l, int family, int type) LB_MUST_CHECK;

@@ -122,14 +122,10 @@ static int admit(struct epoll *e, int fd)
 	return r;
 }
 
-/* Those that were not made by this loop (an eventfd, a signalfd) are few, and seen at its start. */
+/* Every descriptor has one: the loop has made it, or adopted it. */
 static struct record *record_of(struct epoll *e, int fd)
 {
-	LB_ASSERT(fd >= 0);
-	if (!has_record(e, fd)) {
-		int r = page_add(e, (unsigned)fd / RECORDS_PER_PAGE);
-		LB_ASSERT(r == 0);
-	}
+	LB_ASSERT(fd >= 0 && has_record(e, fd));
 	return record_at(e, fd);
 }
 
@@ -315,7 +311,15 @@ static void epoll_close(struct loop *l, int fd)
 	(void)close(fd);
 }
 
-/* ---- calls that make a descriptor ------------------------------------------------------------ */
+/* ---- calls that make or take a descriptor ---------------------------------------------------- */
+
+static int epoll_adopt(struct loop *l, int fd)
+{
+	struct epoll *e = epoll_of(l);
+	int r = has_record(e, fd) ? 0 : page_add(e, (unsigned)fd / RECORDS_PER_PAGE);
+
+	return r < 0 ? r : ensure_registered(e, fd, record_at(e, fd));
+}
 
 static int epoll_socket(struct loop *l, int family, int type)
 {
@@ -568,6 +572,7 @@ static const struct loop_ops epoll_ops = {
 	.send = epoll_send,
 	.poll = epoll_poll,
 	.cancel = epoll_cancel,
+	.adopt = epoll_adopt,
 	.socket = epoll_socket,
 	.setsockopt = sys_setsockopt,
 	.set_option = sys_set_option,

@@ -51,6 +51,10 @@ struct loop_ops {
 	void (*poll)(struct loop *l, int fd, uint32_t events, op_tag tag);
 	void (*cancel)(struct loop *l, int fd, op_tag tag);
 
+	/* Room for whatever is started on a descriptor that was made elsewhere. NULL: none is
+	 * needed. */
+	int (*adopt)(struct loop *l, int fd);
+
 	int (*socket)(struct loop *l, int family, int type);
 	int (*setsockopt)(struct loop *l, int fd, int level, int name, const void *value,
 			  socklen_t len);

@@ -40,7 +40,7 @@ static void on_wake(void *arg, const struct completion *c)
 	uint64_t n;
 
 	if (c->res < 0)
-		return; /* cancelled: the loop is ending */
+		return; /* closed: the loop is ending */
 	/* Read before draining: a letter posted meanwhile raises it again. */
 	ssize_t r = read(mb->wake_fd, &n, sizeof(n));
 	LB_ASSERT(r == sizeof(n) || errno == EAGAIN || errno == EINTR);
@@ -48,13 +48,17 @@ static void on_wake(void *arg, const struct completion *c)
 	mailbox_drain(mb);
 }
 
-void mailbox_attach(struct mailbox *mb, struct loop *loop)
+int mailbox_attach(struct mailbox *mb, struct loop *loop)
 {
 	mb->loop = loop;
 	if (mb->wake != NULL)
-		return;
+		return 0;
+	int r = loop_adopt(loop, mb->wake_fd);
+	if (r < 0)
+		return r;
 	loop_set_handler(loop, LOOP_CLASS_MAIL, on_wake, mb);
 	arm(mb);
+	return 0;
 }
 
 void mailbox_post(struct mailbox *mb, struct mail *m)

@@ -53,8 +53,8 @@ int mailbox_open(struct mailbox *mb, void *arg) LB_MUST_CHECK;
 /* The same without a descriptor: `wake` must cause mailbox_drain() on the consumer's thread. */
 void mailbox_open_with(struct mailbox *mb, void *arg, void (*wake)(void *), void *wake_arg);
 
-/* Lets `loop` drain the mailbox. Thread: the consumer. */
-void mailbox_attach(struct mailbox *mb, struct loop *loop);
+/* Lets `loop` drain the mailbox. Returns 0 or a negative errno. Thread: the consumer. */
+int mailbox_attach(struct mailbox *mb, struct loop *loop) LB_MUST_CHECK;
 
 /*
  * mailbox_post() - give `m` to the consumer

@@ -29,8 +29,7 @@ static void on_readable(void *arg, const struct completion *c)
 	struct signals *s = arg;
 	struct signalfd_siginfo info;
 
-	if (c->res < 0)
-		return; /* cancelled: the loop is ending */
+	LB_ASSERT(c->res > 0); /* adopted, and cancelled only by who has gone deaf before */
 	while (read(s->fd, &info, sizeof(info)) == sizeof(info))
 		s->fn(s->arg, (int)info.ssi_signo);
 	arm(s);
@@ -48,9 +47,12 @@ int signals_open(struct loop *loop, unsigned class, const int *signo, size_t n, 
 	for (size_t i = 0; i < n; i++)
 		sigaddset(&set, signo[i]);
 	int r = -pthread_sigmask(SIG_BLOCK, &set, NULL);
-	s->fd = r < 0 ? -1 : signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (s->fd < 0) {
-		r = r < 0 ? r : -errno;
+	LB_ASSERT(r == 0); /* it knows SIG_BLOCK */
+	s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	r = s->fd < 0 ? -errno : loop_adopt(loop, s->fd);
+	if (r < 0) {
+		if (s->fd >= 0)
+			(void)close(s->fd);
 		free(s);
 		return r;
 	}

@@ -45,7 +45,7 @@ static void setup(void)
 	n_fds_before = n_fds_of(getpid());
 	ck_assert_int_eq(loop_new(&(struct loop_opts){ .engine = LOOP_EPOLL }, &e, &loop), 0);
 	ck_assert_int_eq(mailbox_open(&mail, NULL), 0);
-	mailbox_attach(&mail, loop);
+	ck_assert_int_eq(mailbox_attach(&mail, loop), 0);
 	ck_assert_int_eq(logger_open(&log, &none, 257, &e, &logger), 0);
 	ck_assert_int_eq(logger_start(logger), 0);
 	err_deinit(&e);

@@ -63,7 +63,7 @@ START_TEST(many_threads_one_reader)
 
 	ck_assert_int_eq(mailbox_open(&reader.box, &reader), 0);
 	ck_assert_int_eq(loop_new(&(struct loop_opts){ .engine = _i }, &e, &reader.loop), 0);
-	mailbox_attach(&reader.box, reader.loop);
+	ck_assert_int_eq(mailbox_attach(&reader.box, reader.loop), 0);
 	for (int i = 0; i < N_PRODUCERS; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, produce, &id[i]), 0);
 	ck_assert_int_eq(loop_run(reader.loop), 0);

@@ -5,6 +5,8 @@
  */
 #include "../scarce.h"
 #include "ev/loop_priv.h"
+#include "ev/mailbox.h"
+#include "ev/signals.h"
 #include "looped.h"
 
 /* Of a test that is run on each engine, and in each manner. */
@@ -428,6 +430,68 @@ START_TEST(running_ends_with_the_engine)
 }
 END_TEST
 
+/* ---- mailboxes and signals ------------------------------------------------------------------- */
+
+static void on_letter(struct mail *m, void *arg)
+{
+	(void)m;
+	++*(int *)arg;
+}
+
+/* Opened, it is heard: the loop has room for its wake-up, or says at once that it has not. */
+START_TEST(a_mailbox_is_opened_or_not)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		struct mail letter = { .run = on_letter };
+		struct mailbox mb = { .wake_fd = -1 };
+		int n_read = 0, r;
+
+		begin(engine_of(_i));
+		SCARCELY(r = mailbox_open(&mb, &n_read));
+		ck_assert_int_eq(r == 0, mb.wake_fd >= 0);
+		if (r < 0)
+			ck_assert_int_eq(mailbox_open(&mb, &n_read), 0);
+		SCARCELY(r = mailbox_attach(&mb, loop));
+		if (r < 0)
+			ck_assert_int_eq(mailbox_attach(&mb, loop), 0);
+		mailbox_post(&mb, &letter);
+		UNTIL(n_read == 1);
+		mailbox_close(&mb);
+		end();
+	}
+}
+END_TEST
+
+static void on_signal(void *arg, int signo)
+{
+	*(int *)arg += signo == SIGHUP;
+}
+
+START_TEST(signals_are_opened_or_not)
+{
+	static const int wanted[] = { SIGHUP };
+
+	FOR_EVERY_N(manner_of(_i))
+	{
+		struct signals *s = NULL;
+		int n_heard = 0, r;
+
+		begin(engine_of(_i));
+		SCARCELY(
+			r = signals_open(loop, CLASS_TEST + 1, wanted, 1, on_signal, &n_heard, &s));
+		ck_assert_int_eq(r == 0, s != NULL);
+		if (r < 0)
+			r = signals_open(loop, CLASS_TEST + 1, wanted, 1, on_signal, &n_heard, &s);
+		ck_assert_int_eq(r, 0);
+		kill(getpid(), SIGHUP);
+		UNTIL(n_heard == 1);
+		ck_assert_ptr_null(signals_close(s));
+		end();
+	}
+}
+END_TEST
+
 static void add(TCase *t)
 {
 	const int n_each = n_engines * SCARCE_N_MANNERS;
@@ -445,6 +509,8 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_passed_one_is_taken_whole_or_lost, 0, n_each);
 	tcase_add_loop_test(t, an_operation_that_is_refused_says_so, 0, N_KINDS * SCARCE_N_MANNERS);
 	tcase_add_loop_test(t, running_ends_with_the_engine, 0, n_engines * (int)ARRAY_SIZE(waits));
+	tcase_add_loop_test(t, a_mailbox_is_opened_or_not, 0, n_each);
+	tcase_add_loop_test(t, signals_are_opened_or_not, 0, n_each);
 }
 
 int main(void)

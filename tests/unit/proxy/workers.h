@@ -91,7 +91,7 @@ static void begin_workers(int engine)
 		open_channel(r->channel);
 		r->w = new_worker(r, i);
 		r->mail.arg = r->w;
-		mailbox_attach(&r->mail, r->loop);
+		ck_assert_int_eq(mailbox_attach(&r->mail, r->loop), 0);
 	}
 	loop = rigs[0].loop;
 	err_deinit(&e);
