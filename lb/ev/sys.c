@@ -115,12 +115,8 @@ int sys_pipe(struct loop *l, int fds[2], size_t bytes)
 	int got = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
 	if (got < 0) /* beyond what one user may have: a smaller one does, too */
 		got = fcntl(fds[1], F_GETPIPE_SZ);
-	if (got >= 0)
-		return got;
-	int error = errno;
-	(void)close(fds[0]);
-	(void)close(fds[1]);
-	return -error;
+	LB_ASSERT(got > 0); /* every pipe knows its size */
+	return got;
 }
 
 ssize_t sys_splice(struct loop *l, int from, int to, size_t n)
@@ -180,7 +176,7 @@ int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 
 	int fd;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	if (n != sizeof(number)) {
+	if (n != sizeof(number)) { /* not from loop_pass_fd() */
 		(void)close(fd);
 		return -EPROTO;
 	}

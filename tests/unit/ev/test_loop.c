@@ -418,6 +418,40 @@ START_TEST(descriptors_are_passed)
 }
 END_TEST
 
+/* A number that is cut short names nobody: the descriptor that came with it is not kept. */
+START_TEST(a_descriptor_without_its_number_is_closed)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = "half", .iov_len = 4 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	uint64_t number = 77;
+	int chan[2];
+
+	begin(_i);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, chan), 0);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &chan[0], sizeof(int));
+	ck_assert_int_eq((int)sendmsg(chan[0], &msg, 0), 4);
+	ck_assert_int_eq(loop_take_fd(loop, chan[1], &number), -EPROTO);
+	ck_assert_uint_eq(number, 77);
+	close(chan[0]);
+	ck_assert_int_eq(loop_take_fd(loop, chan[1], &number), -EPIPE); /* no copy is open */
+	close(chan[1]);
+	end();
+}
+END_TEST
+
 /* From one connection to another through a pipe, each step after a poll. */
 START_TEST(splices_through_a_pipe)
 {
@@ -648,6 +682,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, cancel_gives_one_last_completion, 0, n_engines);
 	tcase_add_loop_test(t, new_owner_of_a_number_hears_nothing_old, 0, n_engines);
 	tcase_add_loop_test(t, descriptors_are_passed, 0, n_engines);
+	tcase_add_loop_test(t, a_descriptor_without_its_number_is_closed, 0, n_engines);
 	tcase_add_loop_test(t, splices_through_a_pipe, 0, n_engines);
 	tcase_add_loop_test(t, calls_pass_errors_on, 0, n_engines);
 	tcase_add_loop_test(t, timers_fire_in_their_time, 0, n_engines);
