@@ -443,7 +443,7 @@ static void dispatch_cqe(struct uring *u, const struct io_uring_cqe *cqe)
 		unsigned bid = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 		uint32_t len = cqe->res > 0 ? (uint32_t)cqe->res : 0;
 		c.buf = buf_ring_take(u, bid, len);
-		if (len == 0) {
+		if (len == 0) { /* some kernels give one to an end or an error, too */
 			buf_put(u->loop.bufs, c.buf);
 			c.buf = NULL;
 		}
@@ -537,12 +537,15 @@ static const struct loop_ops uring_ops = {
 static int answer_of(struct uring *u, struct io_uring_cqe *ret)
 {
 	struct io_uring_cqe *cqe;
-	int r = io_uring_submit_and_wait(&u->ring, 1);
+	int r;
 
-	if (r >= 0)
-		r = io_uring_peek_cqe(&u->ring, &cqe);
+	do /* again where a stop or a tracer has broken the wait off: the answer comes */
+		r = io_uring_submit_and_wait(&u->ring, 1);
+	while (r == -EINTR || (r >= 0 && io_uring_cq_ready(&u->ring) == 0));
 	if (r < 0)
 		return r;
+	r = io_uring_peek_cqe(&u->ring, &cqe);
+	LB_ASSERT(r == 0);
 	*ret = *cqe;
 	io_uring_cqe_seen(&u->ring, cqe);
 	return 0;

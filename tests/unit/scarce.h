@@ -328,11 +328,14 @@ WRAP(int, io_uring_register_buf_ring,
 		       : __real_io_uring_register_buf_ring(ring, reg, flags);
 }
 
+/* Refused, or broken off by a signal behind the submission: it does not say so then. */
 WRAP(int, io_uring_submit_and_wait, (struct io_uring * ring, unsigned n))
 {
-	return scarce_refuses("io_uring_submit_and_wait", scarce_wait_error())
-		       ? -errno
-		       : __real_io_uring_submit_and_wait(ring, n);
+	if (scarce_refuses("io_uring_submit_and_wait", scarce_wait_error()))
+		return -errno;
+	if (scarce_refuses("the wait of io_uring_submit_and_wait", EINTR))
+		n = 0;
+	return __real_io_uring_submit_and_wait(ring, n);
 }
 
 WRAP(int, io_uring_submit_and_get_events, (struct io_uring * ring))
