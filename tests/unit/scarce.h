@@ -182,6 +182,14 @@ WRAP(char *, strndup, (const char *s, size_t n))
 	return scarce_refuses("strndup", ENOMEM) ? NULL : scarce_counted(__real_strndup(s, n));
 }
 
+WRAP(char *, realpath, (const char *path, char *out))
+{
+	if (out != NULL)
+		return __real_realpath(path, out);
+	return scarce_refuses("realpath", ENOMEM) ? NULL
+						  : scarce_counted(__real_realpath(path, NULL));
+}
+
 WRAP(void, free, (void *p))
 {
 	scarce.n_allocated -= p != NULL;

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers and what main makes for them where malloc or the kernel refuses: nothing half-made is
+ * left behind, whoever is refused says so, and the next try works.
+ */
+#include "../scarce.h"
+#include "ordered.h"
+#include "proxy/probe.h"
+
+/* Of a test that is run on each engine, and in each manner. */
+static int engine_of(int i)
+{
+	return i % n_engines;
+}
+
+static enum scarce_manner manner_of(int i)
+{
+	return (enum scarce_manner)(i / n_engines);
+}
+
+/* ---- what main makes ------------------------------------------------------------------------- */
+
+static const struct addr somewhere = { .family = AF_INET, .port = 80, .v4 = { 127, 0, 0, 1 } };
+
+START_TEST(a_listener_is_made_whole_or_not_at_all)
+{
+	FOR_EVERY_N((enum scarce_manner)_i)
+	{
+		struct listener *l;
+
+		SCARCELY(l = listener_new(7, &somewhere, "l", N_WORKERS));
+		ck_assert_int_eq(l == NULL, scarce.n_refused > 0);
+		if (l != NULL)
+			ck_assert_str_eq(l->text, "127.0.0.1:80");
+		listener_unref(l);
+	}
+}
+END_TEST
+
+START_TEST(a_name_is_kept_or_not)
+{
+	FOR_EVERY_N((enum scarce_manner)_i)
+	{
+		const char *first = NULL, *second = NULL;
+		struct names *n;
+
+		SCARCELY(n = names_new());
+		if (n == NULL)
+			continue;
+		SCARCELY(first = names_intern(n, "a"); second = names_intern(n, "b"));
+		ck_assert_int_eq(first == NULL || second == NULL, scarce.n_refused > 0);
+		/* One that was refused is kept at the next attempt, the other one is the same. */
+		const char *again = names_intern(n, "a");
+		ck_assert_str_eq(again, "a");
+		ck_assert(first == NULL || first == again);
+		ck_assert_str_eq(names_intern(n, "b"), "b");
+		names_free(n);
+	}
+}
+END_TEST
+
+START_TEST(a_plan_is_made_whole_or_not_at_all)
+{
+	conf = written("listeners:\n"
+		       "  - {name: web, bind: '127.0.0.1:81', pool: b, routes: [\n"
+		       "     {name: chat, path: /ws/*, pool: a}, {host: x.example, pool: b}]}\n"
+		       "  - {name: raw, bind: '127.0.0.1:83', mode: tcp, pool: a}\n"
+		       "pools: [{name: a, backends: ['127.0.0.1:1']}, {name: b, backends: "
+		       "['127.0.0.1:2']}]\n");
+	struct pool *pools[2] = { pool_new(&conf->pools[0], 0), pool_new(&conf->pools[1], 1) };
+
+	FOR_EVERY_N((enum scarce_manner)_i)
+	{
+		names = names_new();
+		SCARCELY(plan = plan_new(conf, pools, names));
+		ck_assert_int_eq(plan == NULL, scarce.n_refused > 0);
+		plan_unref(plan);
+		ck_assert_uint_eq(atomic_load(&pools[0]->refs), 1);
+		ck_assert_uint_eq(atomic_load(&pools[1]->refs), 1);
+		ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+		names_free(names);
+	}
+	pool_unref(pools[0]);
+	pool_unref(pools[1]);
+	conf_unref(conf);
+}
+END_TEST
+
+/* ---- a worker's birth ------------------------------------------------------------------------ */
+
+START_TEST(a_worker_is_born_whole_or_not_at_all)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		struct worker *w = NULL;
+		struct worker_opts o = { .proxy = &proxy, .max_sessions = 100, .max_pipes = 4 };
+		int r;
+
+		begin(engine_of(_i));
+		o.loop = loop;
+		SCARCELY(r = proxy_init(&proxy, 1));
+		if (r == 0)
+			SCARCELY(r = worker_new(&o, &w));
+		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		ck_assert_int_eq(r == 0, w != NULL);
+		ck_assert_ptr_null(worker_free(w));
+		proxy_deinit(&proxy);
+		loop = loop_free(loop); /* without another turn: it would name the worker */
+	}
+}
+END_TEST
+
+/* ---- orders ---------------------------------------------------------------------------------- */
+
+/* As ordered() does for the first worker, whose part is refused the n-th time; its result. */
+static int ordered_scarcely(struct order *o)
+{
+	int want = n_answers + 1;
+
+	o->done = on_done;
+	SCARCELY(order_run(&o->mail, rigs[0].w));
+	for (int i = 0; i < 100 && rigs[0].w->walk != NULL; i++)
+		SCARCELY((void)loop_turn(rigs[0].loop, 0));
+	TURN_UNTIL(n_answers == want);
+	ck_assert_ptr_eq(answered, o);
+	return o->result;
+}
+
+START_TEST(a_socket_that_cannot_be_taken_is_answered)
+{
+	FOR_EVERY_N(manner_of(_i))
+	{
+		begin_orders(engine_of(_i));
+		pass_socket(0, 1, NULL);
+		int r = ordered_scarcely(order_take(0));
+		ck_assert_int_eq(r<0, scarce.n_refused> 0);
+		ck_assert_int_eq(list_is_empty(&rigs[0].w->listen), r < 0);
+		turn_all();
+		/* It may be tried again. */
+		if (r < 0) {
+			uint64_t number;
+			int fd = loop_take_fd(rigs[0].loop, rigs[0].channel[1], &number);
+			if (fd >= 0) /* it had not left the channel */
+				loop_close(rigs[0].loop, fd);
+			pass_socket(0, 1, NULL);
+			ck_assert_int_eq(ordered(0, order_take(0)), 0);
+		}
+		ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
+		forget_answer();
+		end_orders();
+	}
+}
+END_TEST
+
+/* A row more may not be had: those before it are listed, and the list says that it is short. */
+START_TEST(a_list_without_memory_says_so)
+{
+	enum { N = 200 }; /* both workers' arrays grow in between */
+	int n_short = 0;
+
+	FOR_EVERY_N(manner_of(_i))
+	{
+		begin_orders(engine_of(_i));
+		put_in_force();
+		open_clients(N);
+		uint32_t n_first = rigs[0].w->n_sessions;
+		struct order *o = order_new(ORDER_CONNS, 0);
+		o->filter.limit = 1000;
+		int r = ordered_scarcely(o);
+		ck_assert(r == 0 || (r == -ENOMEM && scarce.n_refused > 0));
+		ck_assert(r == 0 ? answered->n_rows == n_first : answered->n_rows < n_first);
+		n_short += r < 0;
+		forget_answer();
+		close_clients();
+		put_out_of_force();
+		end_orders();
+	}
+	ck_assert_int_ge(n_short, 2);
+}
+END_TEST
+
+/* ---- probes ---------------------------------------------------------------------------------- */
+
+static void no_result(void *arg, void *target, bool is_ok, const char *text)
+{
+	(void)arg;
+	(void)target;
+	(void)is_ok;
+	ck_abort_msg("%s", text);
+}
+
+static void no_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
+{
+	(void)is_first;
+	no_result(arg, target, is_up, text);
+}
+
+static const struct probe_ops silent = { .on_result = no_result, .on_verdict = no_verdict };
+
+/* Checks that begin in an hour. */
+static struct conf_health health_with(char *path, char *host)
+{
+	return (struct conf_health){
+		.type = CONF_CHECK_HTTP,
+		.path = path,
+		.host = host,
+		.status_min = 200,
+		.status_max = 399,
+		.interval_ms = 3600000,
+		.timeout_ms = 1000,
+		.rise = 1,
+		.fall = 1,
+	};
+}
+
+/* Some targets are refused, the others are checked; the next attempt has all of them. */
+START_TEST(targets_are_added_or_not)
+{
+	static char a[] = "/a", b[] = "/b", host[] = "x.example";
+
+	FOR_EVERY_N(manner_of(_i))
+	{
+		struct conf_health old = health_with(a, host), new = health_with(b, NULL);
+		struct probe_target t[3] = {
+			{ .arg = &t[0], .addr = somewhere, .conf = &old },
+			{ .arg = &t[1], .addr = somewhere, .conf = &old },
+			{ .arg = &t[2], .addr = somewhere, .conf = &new },
+		};
+		struct probes *probes;
+		int r;
+
+		begin(engine_of(_i));
+		SCARCELY(probes = probes_new(loop, CLASS_TEST + 3, &silent, NULL));
+		ck_assert_int_eq(probes == NULL, scarce.n_refused > 0);
+		if (probes == NULL)
+			probes = probes_new(loop, CLASS_TEST + 3, &silent, NULL);
+		bool was_refused = scarce.n_refused > 0;
+		SCARCELY(r = probes_set(probes, t, 2));
+		ck_assert(was_refused || r == (scarce.n_refused > 0 ? -ENOMEM : 0));
+		was_refused = was_refused || r < 0;
+		ck_assert_int_eq(probes_set(probes, t, 2), 0);
+		/* One is checked otherwise from now on, one goes, one comes, and all need room. */
+		t[1].conf = &new;
+		SCARCELY(r = probes_set(probes, t + 1, 2));
+		ck_assert(was_refused || r == (scarce.n_refused > 0 ? -ENOMEM : 0));
+		ck_assert_int_eq(probes_set(probes, t + 1, 2), 0);
+		ck_assert_int_eq(loop_turn(loop, 0), 0);
+		UNTIL(!probes_close(probes));
+		ck_assert_ptr_null(probes_free(probes));
+		end();
+	}
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	const int n_each = n_engines * SCARCE_N_MANNERS;
+
+	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
+	tcase_add_loop_test(t, a_listener_is_made_whole_or_not_at_all, 0, SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, a_name_is_kept_or_not, 0, SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, a_plan_is_made_whole_or_not_at_all, 0, SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, a_worker_is_born_whole_or_not_at_all, 0, n_each);
+	tcase_add_loop_test(t, a_socket_that_cannot_be_taken_is_answered, 0, n_each);
+	tcase_add_loop_test(t, a_list_without_memory_says_so, 0, n_each);
+	tcase_add_loop_test(t, targets_are_added_or_not, 0, n_each);
+}
+
+int main(void)
+{
+	return run_suite("proxy/scarce", add);
+}
