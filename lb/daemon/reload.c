@@ -111,7 +111,8 @@ static int fill_apply(struct order *o, const struct reload *r)
 		return -ENOMEM;
 	for (size_t i = 0; i < d->n_pools; i++)
 		o->members[o->n_members++] = members_ref(d->pools[i].members);
-	return add_listeners(o, r, false);
+	int result = order_make_slots(o);
+	return result < 0 ? result : add_listeners(o, r, false);
 }
 
 /* One order for every worker, or NULL when memory is short: all are made before one is posted. */
@@ -176,9 +177,6 @@ static void on_applied(struct order *o, void *arg)
 	struct control *c = arg;
 	struct reload *r = &c->reload;
 
-	if (o->result < 0)
-		r->result = err_add(&r->err, o->result, "worker %u: %s", o->worker,
-				    strerror(-o->result));
 	order_free(o);
 	if (--r->n_waiting > 0)
 		return;

@@ -50,9 +50,19 @@ struct order *order_free(struct order *o)
 	free(o->listeners);
 	free(o->plan_index);
 	free(o->members);
+	free(o->slots);
 	free(o->rows);
 	free(o);
 	return NULL;
+}
+
+int order_make_slots(struct order *o)
+{
+	for (size_t i = 0; i < o->n_members; i++)
+		if (o->n_slots <= o->members[i]->pool->slot)
+			o->n_slots = o->members[i]->pool->slot + 1;
+	o->slots = calloc(o->n_slots + 1, sizeof(struct members *));
+	return o->slots == NULL ? -ENOMEM : 0;
 }
 
 static void run_done(struct mail *m, void *main_arg)
@@ -107,21 +117,24 @@ static void drop_parked(struct worker *w)
 
 /* ---- a new configuration --------------------------------------------------------------------- */
 
-static int set_members(struct worker *w, struct members *m)
+static void grow_members(struct worker *w, struct order *o)
+{
+	if (o->n_slots <= w->n_members)
+		return;
+	for (uint32_t i = 0; i < w->n_members; i++)
+		o->slots[i] = w->members[i];
+	free(w->members);
+	w->members = take_ptr(o->slots);
+	w->n_members = o->n_slots;
+}
+
+static void set_members(struct worker *w, struct members *m)
 {
 	uint32_t slot = m->pool->slot;
 
-	if (slot >= w->n_members) {
-		struct members **grown = reallocarray(w->members, slot + 1, sizeof(*grown));
-		if (grown == NULL)
-			return -ENOMEM;
-		memset(grown + w->n_members, 0, (slot + 1 - w->n_members) * sizeof(*grown));
-		w->members = grown;
-		w->n_members = slot + 1;
-	}
+	LB_ASSERT(slot < w->n_members); /* an APPLY has named the pool before, or does so now */
 	members_unref(w->members[slot]);
 	w->members[slot] = members_ref(m);
-	return 0;
 }
 
 /* Pools that left the configuration give their members up, so that removed backends can go. */
@@ -144,15 +157,12 @@ static const struct plan_listener *listener_in_plan(const struct order *o, const
 	return NULL;
 }
 
-/* Main has seen to it that nothing in here can be refused; memory for the members is the exception.
- */
-static int apply(struct worker *w, struct order *o)
+/* Main has seen to it that nothing in here can be refused. */
+static void apply(struct worker *w, struct order *o)
 {
-	for (size_t i = 0; i < o->n_members; i++) {
-		int r = set_members(w, o->members[i]);
-		if (r < 0)
-			return r;
-	}
+	grow_members(w, o);
+	for (size_t i = 0; i < o->n_members; i++)
+		set_members(w, o->members[i]);
 	forget_members(w, o);
 
 	struct plan *old = w->plan;
@@ -169,7 +179,6 @@ static int apply(struct worker *w, struct order *o)
 	}
 	plan_unref(old);
 	worker_resume(w);
-	return 0;
 }
 
 /* ---- walks ----------------------------------------------------------------------------------- */
@@ -332,13 +341,10 @@ void order_run(struct mail *m, void *arg)
 	case ORDER_TAKE: o->result = take_sockets(w, o); break;
 	case ORDER_DROP: drop_parked(w); break;
 	case ORDER_APPLY:
-		o->result = apply(w, o);
-		if (o->result == 0) {
-			begin_walk(w, o);
-			return;
-		}
-		break;
-	case ORDER_MEMBERS: o->result = set_members(w, o->members[0]); break;
+		apply(w, o);
+		begin_walk(w, o);
+		return;
+	case ORDER_MEMBERS: set_members(w, o->members[0]); break;
 	case ORDER_CONNS: begin_walk(w, o); return;
 	case ORDER_STOP: stop_accepting(w); break;
 	case ORDER_QUIT: quit(w, o); return;

@@ -73,6 +73,8 @@ struct order {
 	struct plan *plan;        /* APPLY: counted */
 	size_t n_members;         /* APPLY, MEMBERS */
 	struct members **members; /* owns the array, counts each */
+	uint32_t n_slots;
+	struct members **slots; /* APPLY: owns: the worker's next array (order_make_slots()) */
 
 	bool is_settled;           /* APPLY, the worker's: removed sockets were closed a turn ago */
 	struct order *next_walk;   /* the worker's: waits behind another walk */
@@ -86,6 +88,13 @@ struct order *order_new(enum order_kind kind, uint32_t worker);
 
 /* Drops all it holds. NULL is fine. Returns NULL. */
 struct order *order_free(struct order *o);
+
+/*
+ * order_make_slots() - make room on the worker for all members that an APPLY names
+ *
+ * So that nothing of it can be refused there. Returns 0 or -ENOMEM. Thread: main.
+ */
+int order_make_slots(struct order *o) LB_MUST_CHECK;
 
 /* Runs an order on its worker (the mail_fn of posted orders; `arg` is the worker). */
 void order_run(struct mail *m, void *arg);

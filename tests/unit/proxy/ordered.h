@@ -140,6 +140,7 @@ static inline struct order *order_apply(int worker, bool has_listener)
 	o->plan = plan_ref(plan);
 	o->members = calloc(1, sizeof(struct members *));
 	o->members[o->n_members++] = members_ref(members);
+	ck_assert_int_eq(order_make_slots(o), 0);
 	o->plan_index = calloc(1, sizeof(*o->plan_index));
 	o->listeners = calloc(1, sizeof(struct listener *));
 	if (has_listener)

@@ -152,6 +152,28 @@ START_TEST(a_socket_that_cannot_be_taken_is_answered)
 }
 END_TEST
 
+/* Workers take a new configuration over without asking for anything. */
+START_TEST(nothing_of_an_apply_is_refused)
+{
+	begin_orders(engine_of(_i));
+	listen_parked();
+	scarce_begin(SCARCE_REST);
+	ck_assert(scarce_next()); /* everything is refused from here on */
+	struct order *o = order_apply(0, true);
+	o->done = on_done;
+	SCARCELY(order_run(&o->mail, rigs[0].w));
+	ck_assert_ptr_eq(worker_members(rigs[0].w, pool), members);
+	ck_assert_ptr_eq(rigs[0].w->plan, plan);
+	TURN_UNTIL(answered == o);
+	ck_assert_int_eq(o->result, 0);
+	ck_assert_int_eq(ordered(1, order_apply(1, true)), 0);
+	open_clients(10);
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
 /* A row more may not be had: those before it are listed, and the list says that it is short. */
 START_TEST(a_list_without_memory_says_so)
 {
@@ -262,6 +284,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_plan_is_made_whole_or_not_at_all, 0, SCARCE_N_MANNERS);
 	tcase_add_loop_test(t, a_worker_is_born_whole_or_not_at_all, 0, n_each);
 	tcase_add_loop_test(t, a_socket_that_cannot_be_taken_is_answered, 0, n_each);
+	tcase_add_loop_test(t, nothing_of_an_apply_is_refused, 0, n_engines);
 	tcase_add_loop_test(t, a_list_without_memory_says_so, 0, n_each);
 	tcase_add_loop_test(t, targets_are_added_or_not, 0, n_each);
 }
