@@ -137,7 +137,7 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1 };
 	enum loop_engine engine;
 
-	*c = (struct control){ .path = path, .admin_fd = -1, .http_fd = -1 };
+	*c = (struct control){ .path = path, .mail.wake_fd = -1, .admin_fd = -1, .http_fd = -1 };
 	c->conf = conf_ref(conf);
 	c->n_workers = threads_count(conf->workers);
 	c->max_fds = privs_raise_nofile();

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Main where malloc or the kernel refuses: a start that fails gives everything back, and a reload
+ * that fails has changed nothing.
+ */
+#include "../ev/looped.h"
+#include "../proxy/written.h"
+#include "../scarce.h"
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/control.h"
+#include "net/sock.h"
+#include "proxy/listener.h"
+#include "proxy/plan.h"
+
+#define N_WORKERS 2
+
+/* ---- the fleet ------------------------------------------------------------------------------- */
+
+static struct fleet fleet;
+
+/* A port that nobody listens on, here and now. */
+static uint16_t free_port(void)
+{
+	struct addr a = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
+
+	ck_assert_int_eq(sock_probe_free(loop, &a, &a.port), 0);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	return a.port;
+}
+
+static struct delta *prepared(struct conf *conf)
+{
+	struct err e = ERR_INIT;
+	struct delta *d = NULL;
+	int r = fleet_prepare(&fleet, conf, &e, &d);
+
+	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
+	return d;
+}
+
+static void commit(struct delta *d)
+{
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	fleet_commit(&fleet, d);
+	fleet_tidy(&fleet);
+	ck_assert_ptr_null(delta_free(&fleet, d));
+}
+
+/* The pool p with its first backend, and how many there are of everything. */
+static void check_is_old(const struct plan *plan, struct conf *old)
+{
+	struct fleet_pool *p = fleet_find_pool(&fleet, "p");
+	int n_backends = 0, n_listeners = 0, n_pools = 0;
+
+	ck_assert_ptr_eq(fleet.plan, plan);
+	ck_assert_ptr_eq(fleet.plan->conf, old);
+	list_for_each(it, &fleet.listeners) n_listeners++;
+	list_for_each(it, &fleet.pools) n_pools++;
+	ck_assert_int_eq(n_listeners, 1);
+	ck_assert_int_eq(n_pools, 1);
+	ck_assert_ptr_nonnull(p);
+	list_for_each(it, &p->backends) n_backends++;
+	ck_assert_int_eq(n_backends, 2);
+	ck_assert_ptr_nonnull(fleet_find_backend(p, "a"));
+	ck_assert_ptr_nonnull(fleet_find_backend(p, "b"));
+	ck_assert_uint_eq(pool_idle_ms(p->pool), 7000);
+	ck_assert_uint_eq(p->members->n, 2);
+	ck_assert_int_eq(p->members->balance, CONF_BALANCE_HASH);
+}
+
+static const char *const policies[] = { "least_connections", "round_robin", "random", "hash",
+					"first" };
+
+/* Whatever of a reload is refused, what runs stays as it is, and the next reload succeeds. */
+START_TEST(a_reload_without_memory_is_refused_whole)
+{
+	unsigned n_refused = 0;
+
+	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	{
+		struct err e = ERR_INIT;
+		struct delta *d = NULL;
+
+		begin(0);
+		ck_assert_int_eq(fleet_init(&fleet, loop, N_WORKERS), 0);
+		uint16_t port = free_port();
+		struct conf *old = written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: p}]\n"
+					   "pools: [{name: p, balance: hash, timeouts: {idle: 7s}, "
+					   "backends: [{name: a, address: '127.0.0.1:1'}, "
+					   "{name: b, address: '127.0.0.1:2'}]}]\n",
+					   port);
+		struct conf *new = written(
+			"listeners:\n"
+			"  - {name: l, bind: '127.0.0.1:%u', pool: q, routes: [\n"
+			"      {name: chat, host: x.example, path: /a/*, pool: p}]}\n"
+			"  - {name: m, bind: '127.0.0.1:0', mode: tcp, pool: p}\n"
+			"pools:\n"
+			"  - {name: p, balance: %s, timeouts: {idle: 9s}, source: [127.0.0.1],\n"
+			"     backends: [{name: b, address: '127.0.0.1:2', weight: 3},\n"
+			"     {name: c, address: '127.0.0.1:3'}]}\n"
+			"  - {name: q, backends: ['127.0.0.1:4']}\n",
+			port, policies[_i / SCARCE_N_MANNERS]);
+		commit(prepared(old));
+		const struct plan *plan = fleet.plan;
+		int n_open = n_fds(), r;
+
+		SCARCELY(r = fleet_prepare(&fleet, new, &e, &d));
+		ck_assert_int_eq(r == 0, d != NULL);
+		ck_assert_int_eq(r == 0, e.n == 0);
+		ck_assert_int_eq(r<0, scarce.n_refused> 0);
+		n_refused += r < 0;
+		check_is_old(plan, old);
+		ck_assert_ptr_null(delta_free(&fleet, d));
+		ck_assert_int_eq(loop_turn(loop, 0), 0);
+		ck_assert_int_eq(n_fds(), n_open);
+		ck_assert_uint_eq(atomic_load(&new->refs), 1);
+		check_is_old(plan, old);
+
+		commit(prepared(new));
+		ck_assert_ptr_eq(fleet.plan->conf, new);
+		ck_assert_ptr_nonnull(fleet_find_pool(&fleet, "q"));
+		ck_assert_ptr_null(fleet_find_backend(fleet_find_pool(&fleet, "p"), "a"));
+		err_deinit(&e);
+		conf_unref(old);
+		conf_unref(new);
+		fleet_deinit(&fleet);
+		end();
+	}
+	ck_assert_uint_ge(n_refused, 30);
+}
+END_TEST
+
+START_TEST(a_fleet_begins_or_not)
+{
+	FOR_EVERY_N((enum scarce_manner)_i)
+	{
+		int r;
+
+		begin(0);
+		SCARCELY(r = fleet_init(&fleet, loop, N_WORKERS));
+		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		fleet_deinit(&fleet);
+		end();
+	}
+}
+END_TEST
+
+/* ---- the start ------------------------------------------------------------------------------- */
+
+static const char *const engine_names[] = { "auto", "epoll", "io_uring" };
+
+/* The last orders are made here, so that a stop needs nothing. */
+START_TEST(opening_fails_whole)
+{
+	static struct control c;
+	struct conf *conf = written("engine: %s\nworkers: 2\nlog: {level: warn}\n"
+				    "listeners: [{name: l, bind: '127.0.0.1:1', pool: p}]\n"
+				    "pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
+				    engine_names[_i / SCARCE_N_MANNERS]);
+	unsigned n_failed = 0;
+
+	scarce.wait_error = ENOMEM; /* an interrupted one is tried again */
+	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	{
+		struct err e = ERR_INIT;
+		int status;
+
+		SCARCELY(status = control_open(&c, "lb.yaml", conf, &e));
+		ck_assert(status == 0 || scarce.n_refused > 0);
+		ck_assert_int_eq(status == 0, e.n == 0);
+		n_failed += status != 0;
+		if (status == 0)
+			for (uint32_t i = 0; i < c.n_workers; i++)
+				ck_assert(c.last[i].stop != NULL && c.last[i].quit != NULL);
+		control_close(&c);
+		ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+		err_deinit(&e);
+	}
+	ck_assert_uint_ge(n_failed, 15);
+	conf_unref(conf);
+}
+END_TEST
+
+static void add(TCase *t)
+{
+	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
+	tcase_add_loop_test(t, a_reload_without_memory_is_refused_whole, 0,
+			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
+	tcase_add_loop_test(t, a_fleet_begins_or_not, 0, SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, opening_fails_whole, 0, SCARCE_N_MANNERS * (1 + n_engines));
+}
+
+int main(void)
+{
+	return run_suite("daemon/scarce", add);
+}
