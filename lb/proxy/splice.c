@@ -143,9 +143,7 @@ static bool spill(struct session *s, enum side from)
 	while (f->n_in_pipe > 0) {
 		ssize_t n = loop_splice(s->worker->loop, f->pipe->read_fd, s->fd[side_other(from)],
 					f->n_in_pipe);
-		if (n == -EINTR)
-			continue;
-		if (n == -EAGAIN) {
+		if (n == -EAGAIN || n == -EINTR) {
 			wait_spill(s, from);
 			return false;
 		}
