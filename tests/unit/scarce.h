@@ -46,6 +46,7 @@ static struct {
 	enum scarce_manner manner;
 	bool is_on;
 	int accept_error, wait_error; /* or 0: EMFILE and EINTR */
+	bool spares_io; /* waits, for who turns as often as he likes, and sends: TCP's just wait */
 	unsigned n, n_asked, n_refused;
 	const char *refused;        /* the first one's function */
 	long n_allocated, n_mapped; /* blocks, bytes: without those given back */
@@ -278,21 +279,23 @@ WRAP(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *ev))
 	return __real_epoll_ctl(epfd, op, fd, ev);
 }
 
-static inline int scarce_wait_error(void)
+static inline bool scarce_refuses_wait(const char *who)
 {
-	return scarce.wait_error != 0 ? scarce.wait_error : EINTR;
+	if (scarce.spares_io)
+		return false;
+	return scarce_refuses(who, scarce.wait_error != 0 ? scarce.wait_error : EINTR);
 }
 
 WRAP(int, epoll_wait, (int epfd, struct epoll_event *ev, int n, int timeout))
 {
-	return scarce_refuses("epoll_wait", scarce_wait_error())
-		       ? -1
-		       : __real_epoll_wait(epfd, ev, n, timeout);
+	return scarce_refuses_wait("epoll_wait") ? -1 : __real_epoll_wait(epfd, ev, n, timeout);
 }
 
 WRAP(ssize_t, send, (int fd, const void *data, size_t n, int flags))
 {
-	return scarce_refuses("send", ENOBUFS) ? -1 : __real_send(fd, data, n, flags);
+	return !scarce.spares_io && scarce_refuses("send", ENOBUFS)
+		       ? -1
+		       : __real_send(fd, data, n, flags);
 }
 
 WRAP(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags))
@@ -302,7 +305,9 @@ WRAP(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags))
 
 WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags))
 {
-	return scarce_refuses("sendmsg", ENOBUFS) ? -1 : __real_sendmsg(fd, msg, flags);
+	return !scarce.spares_io && scarce_refuses("sendmsg", ENOBUFS)
+		       ? -1
+		       : __real_sendmsg(fd, msg, flags);
 }
 
 /* ---- io_uring: weak, for builds without ------------------------------------------------------ */
@@ -339,16 +344,16 @@ WRAP(int, io_uring_register_buf_ring,
 /* Refused, or broken off by a signal behind the submission: it does not say so then. */
 WRAP(int, io_uring_submit_and_wait, (struct io_uring * ring, unsigned n))
 {
-	if (scarce_refuses("io_uring_submit_and_wait", scarce_wait_error()))
+	if (scarce_refuses_wait("io_uring_submit_and_wait"))
 		return -errno;
-	if (scarce_refuses("the wait of io_uring_submit_and_wait", EINTR))
+	if (scarce_refuses_wait("the wait of io_uring_submit_and_wait"))
 		n = 0;
 	return __real_io_uring_submit_and_wait(ring, n);
 }
 
 WRAP(int, io_uring_submit_and_get_events, (struct io_uring * ring))
 {
-	return scarce_refuses("io_uring_submit_and_get_events", scarce_wait_error())
+	return scarce_refuses_wait("io_uring_submit_and_get_events")
 		       ? -errno
 		       : __real_io_uring_submit_and_get_events(ring);
 }
@@ -357,7 +362,7 @@ WRAP(int, io_uring_submit_and_wait_timeout,
      (struct io_uring * ring, struct io_uring_cqe **ret, unsigned n, struct __kernel_timespec *ts,
       sigset_t *mask))
 {
-	return scarce_refuses("io_uring_submit_and_wait_timeout", scarce_wait_error())
+	return scarce_refuses_wait("io_uring_submit_and_wait_timeout")
 		       ? -errno
 		       : __real_io_uring_submit_and_wait_timeout(ring, ret, n, ts, mask);
 }

@@ -23,7 +23,8 @@ static struct backend *backend;
 static struct members *members;
 static struct plan *plan;
 static struct listener *listener;
-static int backend_fd; /* accepts in the kernel, answers nothing */
+static const char *mode = "tcp"; /* of the listener */
+static int backend_fd;           /* accepts in the kernel, answers nothing */
 
 static inline struct members *members_with(uint32_t weight)
 {
@@ -41,9 +42,9 @@ static inline void begin_orders(int engine)
 
 	begin_workers(engine);
 	backend_fd = listening(4096, &port);
-	conf = written("listeners: [{name: l, bind: '127.0.0.1:1', mode: tcp, pool: p}]\n"
+	conf = written("listeners: [{name: l, bind: '127.0.0.1:1', mode: %s, pool: p}]\n"
 		       "pools: [{name: p, backends: [{name: b, address: '127.0.0.1:%u'}]}]\n",
-		       port);
+		       mode, port);
 	names = names_new();
 	pool = pool_new(&conf->pools[0], 0);
 	pool_configure(pool, &conf->pools[0]);

@@ -274,6 +274,177 @@ START_TEST(targets_are_added_or_not)
 }
 END_TEST
 
+/* ---- a session ------------------------------------------------------------------------------- */
+
+/* A plain request and its answer, by hand: heads that outgrow a small buffer, an interim answer. */
+static struct {
+	int client, backend; /* sockets, or -1 */
+	int n_said;          /* parts of the request that the client has sent */
+	int n_answered;      /* parts of the answer that the backend has sent */
+	bool is_over;        /* the client has seen the end */
+	char got[16384];     /* by the client */
+	size_t n_got;
+} talk;
+
+static const char padding[3001] = { [0 ... 2999] = 'p' };
+
+static void say(int fd, const char *before, const char *after)
+{
+	char text[4096];
+	int n = snprintf(text, sizeof(text), "%s%s%s", before, padding, after);
+
+	/* Whom nobody listens to any more hears of it by his own end. */
+	ck_assert(send(fd, text, (size_t)n, MSG_NOSIGNAL) == n || errno == EPIPE ||
+		  errno == ECONNRESET);
+}
+
+static void play_client(void)
+{
+	if (talk.n_said == 0)
+		say(talk.client, "GET / HTTP/1.1\r\nHost: h\r\nA: ", "");
+	else if (talk.n_said == 1)
+		say(talk.client, "\r\nB: ", "\r\n\r\n");
+	talk.n_said++;
+	ssize_t n = recv(talk.client, talk.got + talk.n_got, sizeof(talk.got) - 1 - talk.n_got,
+			 MSG_DONTWAIT);
+	if (n > 0)
+		talk.n_got += (size_t)n;
+	else
+		talk.is_over = n == 0 || errno != EAGAIN;
+}
+
+static void play_backend(void)
+{
+	char sink[16384];
+
+	if (talk.backend < 0)
+		talk.backend = accept4(backend_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (talk.backend < 0)
+		return;
+	ssize_t n = recv(talk.backend, sink, sizeof(sink), MSG_DONTWAIT);
+	bool is_asked = n > 0 && memmem(sink, (size_t)n, "\r\n\r\n", 4) != NULL;
+	if (talk.n_answered == 0 && !is_asked)
+		return;
+	if (talk.n_answered == 0)
+		say(talk.backend,
+		    "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nA: ", "");
+	else if (talk.n_answered == 1)
+		say(talk.backend, "\r\nB: ", "\r\nContent-Length: 5\r\n\r\nhello");
+	talk.n_answered++;
+}
+
+static void turn_scarcely(void)
+{
+	for (int i = 0; i < N_WORKERS; i++)
+		SCARCELY((void)loop_turn(rigs[i].loop, 0));
+	mailbox_drain(&main_mail);
+}
+
+/* What the client has got in the end: a status, or 0 where it was reset without a word. */
+static int talked(void)
+{
+	uint64_t until_ms = loop_now_ms(loop) + 5000;
+	uint64_t n_accepted = 0, n_ended = 0;
+
+	memset(&talk, 0, sizeof(talk));
+	talk.backend = -1;
+	talk.client = dial(listener->addr.port);
+	while (!talk.is_over && loop_now_ms(loop) < until_ms) {
+		for (int i = 0; i < 4; i++)
+			turn_scarcely();
+		play_client();
+		play_backend();
+	}
+	ck_assert_msg(talk.is_over, "%s refused at %u: the client waits for ever: %.200s",
+		      scarce.refused, scarce.n, talk.got);
+	close(talk.client);
+	if (talk.backend >= 0)
+		close(talk.backend);
+	TURN_UNTIL(rigs[0].w->n_sessions + rigs[1].w->n_sessions == 0);
+	for (int i = 0; i < N_WORKERS; i++) {
+		n_accepted += counter_read(&rigs[i].w->stats->accepted);
+		for (int e = 0; e < SESS_N_ENDS; e++)
+			n_ended += counter_read(&rigs[i].w->stats->ends[e]);
+	}
+	ck_assert_uint_eq(n_accepted, n_ended);
+
+	const char *final = strstr(talk.got, "HTTP/1.1 103") != NULL
+				    ? strstr(talk.got, "\r\n\r\n") + 4
+				    : talk.got;
+	if (talk.n_got == 0 || *final == '\0')
+		return 0;
+	ck_assert_msg(strncmp(final, "HTTP/1.1 ", 9) == 0, "%.200s", final);
+	return atoi(final + 9);
+}
+
+static bool is_whole(void)
+{
+	return talk.n_got > 6000 && strcmp(talk.got + talk.n_got - 9, "\r\n\r\nhello") == 0;
+}
+
+static void begin_talk(int engine)
+{
+	mode = "http";
+	begin_orders(engine);
+	put_in_force();
+}
+
+static void end_talk(void)
+{
+	put_out_of_force();
+	for (int fd; (fd = accept4(backend_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0;)
+		close(fd);
+	end_orders();
+}
+
+/* It has its answer, or is told that it will have none; in the end everything is given back. */
+START_TEST(a_session_lives_or_ends_whatever_is_refused)
+{
+	int n_lived = 0, n_told = 0, n_cut = 0;
+
+	scarce.spares_io = true;
+	FOR_EVERY_N(SCARCE_ONE)
+	{
+		begin_talk(engine_of(_i));
+		int status = talked();
+		ck_assert_msg(status == 0 || status == 200 || status >= 500, "%d, %s refused",
+			      status, scarce.refused);
+		ck_assert_msg(status != 200 || is_whole(), "%s refused", scarce.refused);
+		ck_assert(status == 200 || scarce.n_refused > 0);
+		n_lived += status == 200;
+		n_told += status >= 500;
+		n_cut += status == 0;
+		end_talk();
+	}
+	ck_assert_int_ge(n_lived, 3);
+	ck_assert_int_ge(n_told, 2);
+	ck_assert_int_ge(n_cut, 3);
+}
+END_TEST
+
+/* The same where it is a buffer that cannot be lent. */
+START_TEST(a_session_lives_or_ends_without_a_buffer)
+{
+	enum { MOST = 60 }; /* gets of a whole talk, and some more */
+	int n_lived = 0, n_not = 0, last = 0;
+
+	for (uint32_t k = 1; k <= MOST; k++) {
+		begin_talk(engine_of(_i));
+		for (int i = 0; i < N_WORKERS; i++)
+			buf_fail_after(rigs[i].loop->bufs, k);
+		last = talked();
+		ck_assert_msg(last == 0 || last == 200 || last >= 500, "%d at %u", last, k);
+		ck_assert_msg(last != 200 || is_whole(), "at %u", k);
+		n_lived += last == 200;
+		n_not += last != 200;
+		end_talk();
+	}
+	ck_assert_int_eq(last, 200);
+	ck_assert_int_ge(n_lived, 5);
+	ck_assert_int_ge(n_not, 3);
+}
+END_TEST
+
 static void add(TCase *t)
 {
 	const int n_each = n_engines * SCARCE_N_MANNERS;
@@ -287,6 +458,8 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, nothing_of_an_apply_is_refused, 0, n_engines);
 	tcase_add_loop_test(t, a_list_without_memory_says_so, 0, n_each);
 	tcase_add_loop_test(t, targets_are_added_or_not, 0, n_each);
+	tcase_add_loop_test(t, a_session_lives_or_ends_whatever_is_refused, 0, n_engines);
+	tcase_add_loop_test(t, a_session_lives_or_ends_without_a_buffer, 0, n_engines);
 }
 
 int main(void)
