@@ -199,9 +199,11 @@ def test_the_response_is_waited_for_from_the_end_of_the_request(lb, fake, port):
 # ---- interim responses ---------------------------------------------------------------------------
 
 
-def test_interim_responses_that_nobody_reads_have_an_end(lb, fake, port):
+@pytest.mark.parametrize("is_half_closed", [False, True], ids=["open", "half_closed"])
+def test_interim_responses_that_nobody_reads_have_an_end(lb, fake, port, is_half_closed):
     """What waits for the client is bounded. Once it reads, it has every interim response whole, and
-    then an answer."""
+    then an answer. One that has half-closed behind its request has, too: io_uring cannot wait for
+    room at such a socket."""
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 3000 + b"\r\n\r\n"
     was_cut_off = threading.Event()
 
@@ -219,6 +221,8 @@ def test_interim_responses_that_nobody_reads_have_an_end(lb, fake, port):
         s.settimeout(20 * SLOW)
         s.connect((HOST, port))
         s.sendall(GET)
+        if is_half_closed:
+            s.shutdown(socket.SHUT_WR)
         wait_for("the backend's failure", lambda: proxy.backends()["f"]["failed"] == 1, 20)
         assert was_cut_off.wait(20 * SLOW)
         got = recv_all(s)
