@@ -338,13 +338,18 @@ int control_start(struct control *c, struct err *e)
 	}
 	if (r == 0 && threads_start(c->threads, e) < 0)
 		r = EXIT_INTERNAL;
+	if (r == 0) {
+		set_limit(c); /* before anybody accepts */
+		if (reload_start(c, first, on_started, c) < 0) {
+			(void)err_add(e, -ENOMEM, "out of memory");
+			r = EXIT_INTERNAL;
+		}
+	}
 	if (r != 0) {
 		delta_free(&c->fleet, first);
 		end_workers(c);
 		return r;
 	}
-	set_limit(c); /* before anybody accepts */
-	reload_start(c, first, on_started, c);
 
 	while (c->phase == PHASE_STARTING)
 		(void)loop_turn(c->loop, 1000);

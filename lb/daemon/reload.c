@@ -278,26 +278,29 @@ static void hand_over(struct control *c)
 	take_next(c);
 }
 
-/* Adds a waiter to one of the two lists; without memory the asker hears nothing but the log. */
-static void add_waiter(struct reload_waiter **list, size_t *n, reload_fn fn, void *ctx)
+/* Adds a waiter to one of the two lists. Returns 0 or -ENOMEM: then he will hear nothing. */
+static int add_waiter(struct reload_waiter **list, size_t *n, reload_fn fn, void *ctx)
 {
 	if (fn == NULL)
-		return;
+		return 0;
 	struct reload_waiter *grown = reallocarray(*list, *n + 1, sizeof(*grown));
 	if (grown == NULL)
-		return;
+		return -ENOMEM;
 	*list = grown;
 	grown[(*n)++] = (struct reload_waiter){ .fn = fn, .ctx = ctx };
+	return 0;
 }
 
-void reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx)
+int reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx)
 {
 	struct reload *r = &c->reload;
 
 	LB_ASSERT(r->delta == NULL);
+	if (add_waiter(&r->now, &r->n_now, fn, ctx) < 0)
+		return -ENOMEM;
 	r->delta = d;
-	add_waiter(&r->now, &r->n_now, fn, ctx);
 	hand_over(c);
+	return 0;
 }
 
 bool reload_is_under_way(const struct control *c)
@@ -321,11 +324,11 @@ void reload_request(struct control *c, reload_fn fn, void *ctx)
 	struct conf *conf = NULL;
 
 	if (reload_is_under_way(c)) {
-		add_waiter(&r->next, &r->n_next, fn, ctx);
+		(void)add_waiter(&r->next, &r->n_next, fn, ctx);
 		r->is_again = true;
 		return;
 	}
-	add_waiter(&r->now, &r->n_now, fn, ctx);
+	(void)add_waiter(&r->now, &r->n_now, fn, ctx); /* without memory: the log says it */
 	if (c->phase != PHASE_RUNNING) {
 		r->result = err_add(&r->err, -ESHUTDOWN, "lb is stopping");
 		finish(c);

@@ -44,8 +44,11 @@ struct reload {
 /* Reads the file again. `fn` (may be NULL) is called once, later or at once. */
 void reload_request(struct control *c, reload_fn fn, void *ctx);
 
-/* The first one, with a delta that is prepared already and owned from here on. */
-void reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx);
+/*
+ * The first one, with a delta that is prepared already and owned from here on. Returns 0, or
+ * -ENOMEM with nothing begun: then `fn` is not called, and the delta stays the caller's.
+ */
+int reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx) LB_MUST_CHECK;
 
 /* Whether one has begun and is not over. */
 bool reload_is_under_way(const struct control *c);

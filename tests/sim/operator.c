@@ -325,7 +325,7 @@ void operator_open(struct town *t)
 	SIM_CHECK(r == 0, "the first configuration is refused: %s", strerror(-r));
 	t->control.phase = PHASE_STARTING;
 	sim_add_actor(t->w, mail_step, t);
-	reload_start(&t->control, first, on_started, t);
+	SIM_CHECK(reload_start(&t->control, first, on_started, t) == 0, "out of memory");
 	/* The limits hold before anybody accepts. */
 	atomic_store(&t->threads.proxy.max_conns, n_places(t));
 }

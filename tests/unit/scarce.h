@@ -16,7 +16,7 @@
  *
  * The linker puts the functions below in the place of those that they are named for
  * (tests/meson.build: --wrap), in the test and in lb/, not within shared libraries. Thread: the
- * test's; nothing else may run beside it.
+ * test's is refused; others may run beside it, and have ended when a run ends.
  */
 
 #include <check.h>
@@ -44,20 +44,21 @@ enum scarce_manner {
 
 static struct {
 	enum scarce_manner manner;
-	bool is_on;
 	int accept_error, wait_error; /* or 0: EMFILE and EINTR */
 	bool spares_io; /* waits, for who turns as often as he likes, and sends: TCP's just wait */
 	unsigned n, n_asked, n_refused;
-	const char *refused;        /* the first one's function */
-	long n_allocated, n_mapped; /* blocks, bytes: without those given back */
+	const char *refused;                /* the first one's function */
+	_Atomic long n_allocated, n_mapped; /* blocks, bytes: without those given back */
 	long allocated_before, mapped_before;
 	int fds_before;
 } scarce;
 
+static _Thread_local bool scarce_is_on;
+
 /* Whether this request is refused; errno is set. */
 static inline bool scarce_refuses(const char *who, int error)
 {
-	if (!scarce.is_on)
+	if (!scarce_is_on)
 		return false;
 	scarce.n_asked++;
 	if (scarce.n_asked < scarce.n || (scarce.n_asked > scarce.n && scarce.manner == SCARCE_ONE))
@@ -113,9 +114,9 @@ static inline bool scarce_next(void)
 
 #define SCARCELY(what) \
 	do { \
-		scarce.is_on = true; \
+		scarce_is_on = true; \
 		what; \
-		scarce.is_on = false; \
+		scarce_is_on = false; \
 	} while (0)
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -185,6 +185,48 @@ START_TEST(opening_fails_whole)
 }
 END_TEST
 
+/* A start that is refused something says so, and does not wait for ever. */
+START_TEST(starting_fails_whole)
+{
+	static struct control c;
+	char socket_path[64], log_path[64];
+	unsigned n_failed = 0;
+
+	(void)snprintf(socket_path, sizeof(socket_path), "/tmp/test_lb.%d.sock", (int)getpid());
+	(void)snprintf(log_path, sizeof(log_path), "/tmp/test_lb.%d.log", (int)getpid());
+	struct conf *conf =
+		written("engine: %s\nworkers: 2\nlog: {to: %s, level: err}\nadmin: {socket: %s}\n"
+			"listeners: [{name: l, bind: '127.0.0.1:0', pool: p}]\n"
+			"pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
+			engine_names[1 + _i / SCARCE_N_MANNERS], log_path, socket_path);
+
+	scarce.spares_io = true; /* main waits for its workers */
+	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	{
+		struct err e = ERR_INIT;
+		int status;
+
+		ck_assert_int_eq(control_open(&c, "lb.yaml", conf, &e), 0);
+		SCARCELY(status = control_start(&c, &e));
+		ck_assert(status == 0 || scarce.n_refused > 0);
+		ck_assert_int_eq(status == 0, e.n == 0);
+		n_failed += status != 0;
+		if (status == 0) {
+			control_stop(&c);
+			control_stop(&c);
+			ck_assert_int_eq(control_run(&c), 0);
+		}
+		control_close(&c);
+		ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+		err_deinit(&e);
+	}
+	ck_assert_uint_ge(n_failed, 30);
+	conf_unref(conf);
+	ck_assert_int_eq(unlink(log_path), 0);
+	ck_assert_int_ne(access(socket_path, F_OK), 0);
+}
+END_TEST
+
 static void add(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
@@ -192,6 +234,7 @@ static void add(TCase *t)
 			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
 	tcase_add_loop_test(t, a_fleet_begins_or_not, 0, SCARCE_N_MANNERS);
 	tcase_add_loop_test(t, opening_fails_whole, 0, SCARCE_N_MANNERS * (1 + n_engines));
+	tcase_add_loop_test(t, starting_fails_whole, 0, SCARCE_N_MANNERS * n_engines);
 }
 
 int main(void)
