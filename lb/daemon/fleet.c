@@ -417,6 +417,17 @@ struct delta *delta_free(struct fleet *f, struct delta *d)
 
 /* ---- making it current ----------------------------------------------------------------------- */
 
+bool fleet_has_new_timeouts(const struct delta *d)
+{
+	for (size_t i = 0; i < d->n_pools; i++) {
+		const struct pool *p = d->pools[i].pool;
+		const struct conf_pool *c = &d->conf->pools[i];
+		if (pool_idle_ms(p) != c->idle_ms || pool_half_closed_ms(p) != c->half_closed_ms)
+			return true;
+	}
+	return false;
+}
+
 int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
 {
 	for (size_t i = 0; i < d->n_listeners; i++) {

@@ -112,6 +112,9 @@ void fleet_deinit(struct fleet *f);
 int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e,
 		  struct delta **ret) LB_MUST_CHECK;
 
+/* Whether it changes what open tunnels are timed by. Before fleet_commit(). */
+bool fleet_has_new_timeouts(const struct delta *d);
+
 /* Lets all new sockets listen (main's copies share them with the workers'). */
 int fleet_listen(struct fleet *f, struct delta *d, struct err *e) LB_MUST_CHECK;
 

@@ -106,6 +106,7 @@ static int fill_apply(struct order *o, const struct reload *r)
 	const struct delta *d = r->delta;
 
 	o->plan = plan_ref(d->plan);
+	o->has_new_timeouts = fleet_has_new_timeouts(d);
 	o->members = calloc(d->n_pools, sizeof(struct members *));
 	if (o->members == NULL)
 		return -ENOMEM;

@@ -22,7 +22,10 @@
 #include "util/slab.h"
 
 /* Sessions looked at per turn: some tens of microseconds. */
-#define WALK_SLICE 256
+#define WALK_SLICE 512
+
+/* ... and the pause between two: with more workers than CPUs, others have their turns then. */
+#define WALK_PAUSE_MS 1
 
 struct order *order_new(enum order_kind kind, uint32_t worker)
 {
@@ -222,10 +225,18 @@ static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
 	return 0;
 }
 
-/* Wakes the worker's next turn at once, for another slice. */
+/* Lets the walk begin in the worker's next turn, at once. */
 static void wake_walk(struct worker *w)
 {
 	loop_timer_start(w->loop, &w->walk_timer, 0);
+}
+
+/* An APPLY that changes nothing for them spares the sessions. */
+static struct session *next_on_walk(struct worker *w, const struct order *o)
+{
+	if (o->kind == ORDER_APPLY && !o->has_new_timeouts)
+		return NULL;
+	return slab_next(w->sessions, &w->walk_cursor);
 }
 
 /* Whether a removed listening socket still waits for its accept's last completion. */
@@ -260,7 +271,7 @@ void order_walk(struct worker *w)
 	uint64_t now_ns = loop_now_ns(w->loop);
 
 	for (int i = 0; i < WALK_SLICE; i++) {
-		struct session *s = slab_next(w->sessions, &w->walk_cursor);
+		struct session *s = next_on_walk(w, o);
 		if (s == NULL && !is_in_force(w, o)) {
 			wake_walk(w);
 			return;
@@ -285,7 +296,7 @@ void order_walk(struct worker *w)
 		if (is_wanted(&o->filter, s, age_ns) && add_row(o, s, age_ns) < 0)
 			o->result = -ENOMEM;
 	}
-	wake_walk(w);
+	loop_timer_start(w->loop, &w->walk_timer, WALK_PAUSE_MS);
 }
 
 void order_end_walks(struct worker *w)

@@ -71,6 +71,7 @@ struct order {
 	size_t *plan_index;          /* APPLY: which of the plan's listeners each one is; owns */
 
 	struct plan *plan;        /* APPLY: counted */
+	bool has_new_timeouts;    /* APPLY: of a pool whose tunnels are open already, perhaps */
 	size_t n_members;         /* APPLY, MEMBERS */
 	struct members **members; /* owns the array, counts each */
 	uint32_t n_slots;

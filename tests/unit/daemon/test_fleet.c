@@ -570,6 +570,7 @@ START_TEST(live_settings_change_at_the_commit)
 	ck_assert_uint_eq(pool_idle_ms(p), 7000);
 	ck_assert_uint_eq(pool_user_ms(p), 10000);
 	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 0);
+	ck_assert(fleet_has_new_timeouts(d));
 	fleet_commit(&fleet, d);
 	fleet_tidy(&fleet);
 	ck_assert_ptr_eq(pool_named("p")->pool, p);
@@ -580,6 +581,32 @@ START_TEST(live_settings_change_at_the_commit)
 	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 5);
 	ck_assert_int_eq(pool_named("p")->balance, CONF_BALANCE_RANDOM);
 	ck_assert_int_eq(pool_named("p")->check, CONF_CHECK_HTTP);
+	delta_free(&fleet, d);
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	const char *next;
+	bool want;
+} timeouts[] = {
+	{ "the same", "timeouts: {idle: 7s}", false },
+	{ "another idle", "timeouts: {idle: 8s}", true },
+	{ "no idle", "timeouts: {}", true },
+	{ "another half_closed", "timeouts: {idle: 7s, half_closed: 3s}", true },
+	{ "what tunnels do not wait for", "timeouts: {idle: 7s, connect: 1s, user: off}", false },
+};
+
+/* Then every tunnel's timer must be set anew, which takes time where there are many. */
+START_TEST(new_timeouts_are_found)
+{
+	uint16_t port = free_port();
+	char next[128];
+
+	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A "]"));
+	(void)snprintf(next, sizeof(next), "%s, backends: [" A ", " B "]", timeouts[_i].next);
+	struct delta *d = prepared(simple(port, next));
+	ck_assert_msg(fleet_has_new_timeouts(d) == timeouts[_i].want, "%s", timeouts[_i].name);
 	delta_free(&fleet, d);
 }
 END_TEST
@@ -678,6 +705,7 @@ int main(void)
 	tcase_add_test(t, an_old_and_a_new_one_of_a_name_live_side_by_side);
 	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
 	tcase_add_test(t, live_settings_change_at_the_commit);
+	tcase_add_loop_test(t, new_timeouts_are_found, 0, ARRAY_SIZE(timeouts));
 	tcase_add_loop_test(t, a_weight_set_at_run_time_holds_until_the_file_changes_it, 0,
 			    ARRAY_SIZE(weights));
 	tcase_add_test(t, new_members_follow_a_new_weight);
