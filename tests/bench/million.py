@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from statistics import median
 
 from contestants import HOST
 from measure import Load, NoResult, Processes, cpu, pss, shrink_slabs, slab, wait_for
@@ -37,8 +38,10 @@ BYTES_EACH = 19500       # what a connection needs in all, clients' and backends
 SPARE_BYTES = 1 << 30    # left to the machine
 NAP_S = 0.01             # how the machine's health is felt: a sleeper is to wake in time
 CALM_S = 5.0             # until what opening has left behind is over
-RUN_S = 5.0
+RUN_S = 3.0
+TRIES = 5                # intervals, of which the median counts
 STATS_TRIES = 5
+RELOADS = 3
 
 # What is raised, where it is lower: (file, value). The first are of this network namespace; the
 # last is the machine's, and put back in the end.
@@ -162,18 +165,30 @@ class Lb:
     def active(self):
         return json.loads(self.ctl("--json", "stats")[0])["connections"]["active"]
 
-    def reload(self):
-        """With a changed time-out and a backend more."""
-        write_conf(self.conf, self.dir, self.n_workers, [*self.ports, self.ports[-1] + 1], "9s")
+    def reload(self, i):
+        """With a changed time-out, and a backend more or fewer."""
+        more = [self.ports[-1] + 1] if i % 2 == 0 else []
+        write_conf(self.conf, self.dir, self.n_workers, [*self.ports, *more], f"{9 - i}s")
         return self.ctl("reload")[1]
 
 
 def latency(load):
-    """p50 and p99 in us, over RUN_S seconds."""
+    """p50 and p99 in us: the medians of some intervals."""
+    told = [interval(load, RUN_S) for _ in range(TRIES)]
+    return (median(t["p50_ns"] for t in told) / 1e3, median(t["p99_ns"] for t in told) / 1e3)
+
+
+def interval(load, seconds, work=lambda: None):
+    """What lb-load tells of so many seconds, in which `work` is done."""
     load.tell("mark", "mark")
-    time.sleep(RUN_S)
-    told = load.tell("mark", "mark")
-    return told["p50_ns"] / 1e3, told["p99_ns"] / 1e3
+    work()
+    time.sleep(seconds)
+    return load.tell("mark", "mark")
+
+
+def slowest_ms(load, work=lambda: None):
+    """The slowest echo within a second, around `work`: the median of some."""
+    return median(interval(load, 1, work)["max_ns"] for _ in range(RELOADS)) / 1e6
 
 
 def active(processes, build):
@@ -243,7 +258,7 @@ def run(count, build, processes, directory):
     tell("user memory for each connection", (pss(pids) - used_bytes) / count, "B", 400)
     tell("kernel slab for each, with both ends", (slab() - slab_0) / count, "B")
     before, ns = time.monotonic(), cpu(pids)[0]
-    time.sleep(RUN_S)
+    time.sleep(CALM_S)
     tell("lb's CPU while they are idle",
          (cpu(pids)[0] - ns) / 1e7 / (time.monotonic() - before), "% of a core")
 
@@ -257,14 +272,12 @@ def run(count, build, processes, directory):
     tell("lbctl stats, slowest of 5", 1e3 * max(lb.ctl("stats")[1] for _ in range(STATS_TRIES)),
          "ms", 100)
 
-    beside.tell("mark", "mark")
-    time.sleep(1)
-    calm = beside.tell("mark", "mark")["max_ns"] / 1e6
-    tell("slowest echo of the 1,000 before a reload", calm, "ms")
-    tell("reload", 1e3 * lb.reload(), "ms")
-    time.sleep(1)
-    tell("slowest echo of the 1,000 around it", beside.tell("mark", "mark")["max_ns"] / 1e6, "ms",
-         max(50, calm))
+    calm = slowest_ms(beside)
+    tell("slowest echo of the 1,000 in a second", calm, "ms")
+    times = []
+    around = slowest_ms(beside, lambda: times.append(lb.reload(len(times))))
+    tell("reload", 1e3 * median(times), "ms")
+    tell("slowest echo around one", around, "ms", max(50, calm))
     beside.stop()
 
     before = time.monotonic()
