@@ -270,6 +270,18 @@ START_TEST(trim_leaves_what_was_promised)
 }
 END_TEST
 
+/* The other slab (slab_malloc.c) has no memory but that of living objects. */
+static bool has_chunks(void)
+{
+	struct slab *s = slab_new("probe", 16, 100);
+	size_t bare = slab_bytes(s);
+
+	ck_assert_int_eq(slab_reserve(s, 1), 0);
+	bool is_large = slab_bytes(s) >= bare + 65536;
+	slab_free(s);
+	return is_large;
+}
+
 /* What a period has used stays through it and the next settling; then it goes, part by part. */
 START_TEST(settling_gives_back_what_a_period_did_not_need)
 {
@@ -291,10 +303,11 @@ START_TEST(settling_gives_back_what_a_period_did_not_need)
 	for (int i = 1; i < N; i++)
 		slab_put(s, o[i]);
 	ck_assert(slab_settle(s));
-	ck_assert_uint_eq(slab_bytes(s), peak);
+	if (has_chunks())
+		ck_assert_uint_eq(slab_bytes(s), peak);
 	while (!slab_settle(s))
 		n_calls++;
-	ck_assert_int_gt(n_calls, 1);
+	ck_assert(n_calls > 1 || !has_chunks());
 	ck_assert_uint_lt(slab_bytes(s), peak / 4);
 	slab_put(s, o[0]);
 	slab_free(s);
