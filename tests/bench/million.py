@@ -33,6 +33,7 @@ RATE = 5000
 PER_WORKER = 8950        # of the 9,860 that 20,000 descriptors allow: the kernel spreads unevenly
 PER_BACKEND = 18000      # connections of an lb-echo
 PER_CLIENT = 19500       # connections of a process of lb-load
+FEW_WORKERS = 2          # of the process that the others are compared with
 N_SOURCES = 16           # lb's own addresses
 BYTES_EACH = 19500       # what a connection needs in all, clients' and backends' sockets included
 SPARE_BYTES = 1 << 30    # left to the machine
@@ -229,6 +230,17 @@ def open_idle(processes, build, lb, count):
 
 # ---- the run --------------------------------------------------------------------------------
 
+def pss_with_few_workers(processes, build, directory, ports):
+    """What the process needs before each further worker adds its own."""
+    lb = Lb(processes, build, directory, FEW_WORKERS, ports)
+    time.sleep(2)
+    few_bytes = pss([lb.process.pid])
+    lb.process.terminate()
+    if lb.process.wait(10) != 0:
+        raise NoResult(f"lb ended with {lb.process.returncode}")
+    return few_bytes
+
+
 def run(count, build, processes, directory):
     n_backends = math.ceil((count + N_ACTIVE) / PER_BACKEND) + 1
     n_workers = max(2, math.ceil((count + N_ACTIVE) / PER_WORKER))
@@ -237,19 +249,23 @@ def run(count, build, processes, directory):
     for port in ports:
         processes.start([Path(build) / "backends/lb-echo", "-l", f"{HOST}:{port}", "-e", "epoll"])
     wait_for(ports[-1], processes.all[-1])
+    few_bytes = pss_with_few_workers(processes, build, directory, ports)
     lb = Lb(processes, build, directory, n_workers, ports)
     pids = [lb.process.pid]
+    more_workers = max(1, n_workers - FEW_WORKERS)
 
     time.sleep(2)
     start_bytes = pss(pids)
-    tell("user memory just started, each worker", start_bytes / n_workers / 1024, "KiB", 512)
+    tell("user memory just started, each worker",
+         (start_bytes - few_bytes) / more_workers / 1024, "KiB", 512)
     alone = active(processes, build)
     p50_alone, p99_alone = latency(alone)
     alone.stop()
     time.sleep(2)
     shrink_slabs()
     used_bytes, slab_0 = pss(pids), slab()
-    tell("the same after 1,000 connections", used_bytes / n_workers / 1024, "KiB", 512)
+    tell("the same after 1,000 connections", (used_bytes - few_bytes) / more_workers / 1024,
+         "KiB", 512)
 
     idle = open_idle(processes, build, lb, count)
     time.sleep(CALM_S)
