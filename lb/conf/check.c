@@ -54,19 +54,9 @@ struct entry {
 	struct mark at;
 };
 
-static int compare_addr(const struct addr *a, const struct addr *b)
-{
-	if (a->family != b->family)
-		return a->family < b->family ? -1 : 1;
-	if (a->port != b->port)
-		return a->port < b->port ? -1 : 1;
-	return a->family == AF_INET ? memcmp(a->v4, b->v4, sizeof(a->v4))
-				    : memcmp(a->v6, b->v6, sizeof(a->v6));
-}
-
 static int compare_value(const struct entry *a, const struct entry *b)
 {
-	return a->name != NULL ? strcmp(a->name, b->name) : compare_addr(a->addr, b->addr);
+	return a->name != NULL ? strcmp(a->name, b->name) : addr_compare(a->addr, b->addr);
 }
 
 static int compare_entry(const void *pa, const void *pb)
@@ -83,7 +73,7 @@ static int compare_entry(const void *pa, const void *pb)
 
 static bool has_same_addr(const struct entry *a, const struct entry *b)
 {
-	return a->name != NULL && a->addr != NULL && compare_addr(a->addr, b->addr) == 0;
+	return a->name != NULL && a->addr != NULL && addr_compare(a->addr, b->addr) == 0;
 }
 
 /* Reports each entry that equals an earlier one. All have names, or none has. Sorts them. */

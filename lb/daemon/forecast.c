@@ -8,7 +8,6 @@
 #include "daemon/forecast.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,15 +84,9 @@ struct target {
 
 static int by_addr(const void *pa, const void *pb)
 {
-	const struct addr *a = ((const struct target *)pa)->addr;
-	const struct addr *b = ((const struct target *)pb)->addr;
+	const struct target *a = pa, *b = pb;
 
-	if (a->family != b->family)
-		return a->family < b->family ? -1 : 1;
-	if (a->port != b->port)
-		return a->port < b->port ? -1 : 1;
-	return a->family == AF_INET ? memcmp(a->v4, b->v4, sizeof(a->v4))
-				    : memcmp(a->v6, b->v6, sizeof(a->v6));
+	return addr_compare(a->addr, b->addr);
 }
 
 /* Whether connections from `source` (NULL: as the kernel likes) may go to the target. */

@@ -185,6 +185,16 @@ static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
+int addr_compare(const struct addr *a, const struct addr *b)
+{
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	if (a->port != b->port)
+		return a->port < b->port ? -1 : 1;
+	return a->family == AF_INET ? memcmp(a->v4, b->v4, sizeof(a->v4))
+				    : memcmp(a->v6, b->v6, sizeof(a->v6));
+}
+
 bool addr_is_loopback(const struct addr *a)
 {
 	static const uint8_t one[16] = { [15] = 1 };

@@ -47,6 +47,9 @@ char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* Address and port. */
 bool addr_eq(const struct addr *a, const struct addr *b);
 
+/* An order of addresses with their ports, as memcmp(3) tells it: equal ones are neighbours. */
+int addr_compare(const struct addr *a, const struct addr *b);
+
 /* From the kernel's form; any other family gives family 0. */
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
 

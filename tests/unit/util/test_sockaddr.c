@@ -187,14 +187,18 @@ START_TEST(equality)
 	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:80"), true, &a), 0);
 	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:81"), true, &b), 0);
 	ck_assert(!addr_eq(&a, &b));
+	ck_assert(addr_compare(&a, &b) * addr_compare(&b, &a) < 0);
 	ck_assert_int_eq(addr_parse(SLICE("1.2.3.5:80"), true, &b), 0);
 	ck_assert(!addr_eq(&a, &b));
+	ck_assert(addr_compare(&a, &b) * addr_compare(&b, &a) < 0);
 	/* the same first four bytes in the other family */
 	ck_assert_int_eq(addr_parse(SLICE("[102:304::]:80"), true, &b), 0);
 	ck_assert(!addr_eq(&a, &b));
+	ck_assert(addr_compare(&a, &b) * addr_compare(&b, &a) < 0);
 	b = a;
 	memset(b.v6 + 4, 0xff, 12); /* bytes that IPv4 does not have */
 	ck_assert(addr_eq(&a, &b));
+	ck_assert_int_eq(addr_compare(&a, &b), 0);
 }
 END_TEST
 
