@@ -61,12 +61,13 @@ all_integration() {
 	return $status
 }
 
-# integration DIR [PYTEST-ARGUMENT...]
+# integration DIR [PYTEST-ARGUMENT...]: a build that is slower has more time for a test
 integration() {
 	local dir=$1
 	shift
 	[ -d tests/ws/node_modules ] || (cd tests/ws && npm ci --no-audit --no-fund) || return 1
-	LB_BUILD=$dir $PY -m pytest -q -p no:cacheprovider -n 2 --dist loadscope "$@"
+	PYTEST_TIMEOUT=$((300 * ${LB_SLOW:-1})) LB_BUILD=$dir \
+		$PY -m pytest -q -p no:cacheprovider -n 2 --dist loadscope "$@"
 }
 
 # ---- fast ----------------------------------------------------------------------------------------
