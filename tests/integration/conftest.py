@@ -2,12 +2,20 @@
 """Fixtures: lb on each engine, echoing backends, backends of a test's own."""
 
 import contextlib
+import os
 
 import pytest
 
 import lbtest
+import netns
 
 ENGINES = ("io_uring", "epoll")
+
+
+def pytest_configure():
+    """Each process that runs tests, of root at least, has a network of its own."""
+    if os.geteuid() == 0:
+        netns.move_into_new()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import copy
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -137,22 +136,22 @@ def bad_lines(text):
     ]
 
 
+def with_nofile(argv, n):
+    """A command with RLIMIT_NOFILE `n`, if that is a number. Not by a function that runs between
+    fork and exec: where there are threads that may hang, and whoever started it with it."""
+    return argv if n is None else ["prlimit", f"--nofile={n}", *argv]
+
+
 class Process:
     """A child whose output goes to files, stopped for certain by kill()."""
 
     def __init__(self, argv, out, nofile=None):
-        self.argv = [str(a) for a in argv]
+        self.argv = with_nofile([str(a) for a in argv], nofile)
         self.stdout_path = Path(f"{out}.stdout")
         self.stderr_path = Path(f"{out}.stderr")
 
-        def limit():
-            if nofile is not None:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
-
         with open(self.stdout_path, "ab") as o, open(self.stderr_path, "ab") as e:
-            self.popen = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=o, stderr=e, preexec_fn=limit
-            )
+            self.popen = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=o, stderr=e)
         self.pid = self.popen.pid
 
     def is_running(self):

@@ -350,6 +350,7 @@ def test_the_http_port(lb, echo, port):
     assert status == 200
     assert json.loads(body)["pid"] == proxy.pid
     assert http_get(admin, "/none")[0] == 404
+    proxy.wait_active(0)
     status, head, body = http_get(admin, "/metrics")
     assert status == 200
     assert b"text/plain" in head

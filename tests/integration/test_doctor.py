@@ -4,7 +4,6 @@
 import contextlib
 import json
 import re
-import resource
 import subprocess
 import time
 
@@ -25,19 +24,8 @@ CONF = tcp_conf(8080, [("b", 9001), ("c", 9002)])
 
 def doctor(path, *args, nofile=None, enter=(), **kw):
     """`lb doctor` of a file, as a finished process."""
-
-    def limit():
-        if nofile is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
-
-    return subprocess.run(
-        [*enter, *WRAP, LB, "doctor", "-c", path, *args],
-        capture_output=True,
-        text=True,
-        timeout=20 * SLOW,
-        preexec_fn=limit,
-        **kw,
-    )
+    argv = lbtest.with_nofile([*enter, *WRAP, LB, "doctor", "-c", path, *args], nofile)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20 * SLOW, **kw)
 
 
 def forecast(path, **kw):

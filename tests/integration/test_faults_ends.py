@@ -15,6 +15,7 @@ import pytest
 from lbtest import (
     GOOD_101,
     HOST,
+    SLOW,
     connect,
     http_conf,
     is_reset,
@@ -197,6 +198,7 @@ class Stage:
     def __init__(self, answer=b""):
         self.answer = answer
         self.has_head = threading.Event()
+        self.is_full = threading.Event()
         self.go = threading.Event()
         self.leave = None  # what it then does with its socket
 
@@ -222,6 +224,7 @@ class Stage:
                 at = (at + s.send(frame[at:])) % len(frame)
         except TimeoutError:
             s.settimeout(20)
+            self.is_full.set()
 
 
 LEAVE = {"reset": reset, "close": lambda s: s.close()}
@@ -322,7 +325,7 @@ def test_a_backend_leaves(lb, fake, port, answer, status, reasons, how):
         s.sendall(upgrade_request())
         assert stage.has_head.wait(10)
         if status == 101:
-            wait_for("the flood to stand still", stage_is_still(proxy))
+            assert stage.is_full.wait(20 * SLOW)
         stage.go.set()
         head, rest = recv_head(s)
         assert status_of(head) == status
@@ -331,19 +334,6 @@ def test_a_backend_leaves(lb, fake, port, answer, status, reasons, how):
         else:
             recv_all(s)
     assert only_end(proxy) in reasons
-
-
-def stage_is_still(proxy):
-    """A probe: bytes have moved and move no longer."""
-    last = [0]
-
-    def probe():
-        now = sum(b["bytes_out"] for b in proxy.backends().values())
-        was, last[0] = last[0], now
-        time.sleep(0.2)
-        return now == was > 0
-
-    return probe
 
 
 def test_a_backend_leaves_within_its_body(lb, fake, port, how):
