@@ -159,6 +159,9 @@ void relay_read_buffered(struct session *s, enum side from)
 		relay_watch_errors(s, from);
 		return;
 	}
+	/* Behind a payload in a pipe a header is expected, and then another: no more is copied. */
+	if (f->is_piped && room > BUF_SMALL_BYTES)
+		room = BUF_SMALL_BYTES;
 	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
 	loop_recv(s->worker->loop, s->fd[from], room, is_large ? BUF_LARGE : BUF_SMALL,
 		  session_start_op(s, op_recv(from)));
@@ -254,14 +257,16 @@ void relay_on_recv(struct session *s, enum side from, const struct completion *c
 {
 	if (c->res > 0) {
 		s->active_ms = loop_now_ms(s->worker->loop);
+		s->flow[from].is_piped = false;
 		judge_bulk(&s->flow[from], c->buf);
 		relay_take(s, from, c->buf);
 	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
 		relay_source_ended(s, from, c->res);
 		return;
 	}
-	if (c->more && buf_is_tight(s->worker->loop->bufs))
-		session_cancel_op(s, op_recv(from)); /* it was armed when there was room for more */
+	/* It was armed when there was room for more, or before a payload that is worth a pipe. */
+	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_wants(s, from)))
+		session_cancel_op(s, op_recv(from));
 	if (c->more || s->state == SESS_DEAD)
 		return;
 	relay_read(s, from);

@@ -106,6 +106,7 @@ struct flow {
 	bool is_sick : 1;    /* a poll told of the source's end or error: reading will find it */
 	bool is_broken : 1;  /* a send found that the source has reset: its end is no FIN */
 	bool is_dirty : 1;   /* something to send at the end of the turn */
+	bool is_piped : 1;   /* what came last went through a pipe: a payload's rest does, too */
 };
 
 /*

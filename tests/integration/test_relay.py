@@ -52,7 +52,7 @@ def test_tcp_bulk_comes_back_whole(lb, fake, port, splice):
     assert n == len(sent)
     assert got.digest() == hashlib.sha256(sent).digest()
     spliced = proxy.stats()["counters"]["spliced_bytes"]
-    assert (spliced > 0) == (splice == "always"), spliced
+    assert (spliced > 0) == (splice != "never"), spliced
     proxy.wait_active(0)
 
 
@@ -73,10 +73,46 @@ def test_websocket_messages_of_all_sizes(lb, echo, port, splice):
     counters = proxy.stats()["counters"]
     assert counters["messages_in"] == counters["messages_out"] == len(sizes)
     assert counters["protocol_errors"] == 0
-    if splice == "always":
-        assert counters["spliced_bytes"] > 9 << 20
-    else:
+    if splice == "never":
         assert counters["spliced_bytes"] == 0
+    else:
+        assert counters["spliced_bytes"] > 9 << 20
+
+
+# Payloads, and how many bytes of their way there and back go through a pipe, at least and at most:
+# up to 64 KiB are received before anybody can act.
+WORTH = {
+    "too little for either": (60000, {"auto": (0, 0), "always": (0, 0)}),
+    "enough where it is asked for": (135000, {"auto": (0, 0), "always": (130000, 270000)}),
+    "enough for both": (300000, {"auto": (460000, 600000), "always": (460000, 600000)}),
+}
+
+
+@pytest.mark.parametrize("splice", ("auto", "always"))
+@pytest.mark.parametrize("size, spliced", WORTH.values(), ids=WORTH)
+def test_what_is_worth_a_pipe(lb, fake, port, splice, size, spliced):
+    payloads = (b"x", os.urandom(size), b"y")
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(GOOD_101)
+        for p in payloads:
+            f = ws_frame(p)
+            assert recv_exact(s, len(f)) == f
+            s.sendall(ws_frame(p, mask=b""))
+        s.recv(1)
+
+    proxy = lb(http_conf(port, [fake(serve).row()], relay={"splice": splice}))
+    with connect(port, timeout=20) as s:
+        s.sendall(upgrade_request())
+        recv_head(s)
+        for p in payloads:
+            s.sendall(ws_frame(p))
+            f = ws_frame(p, mask=b"")
+            assert recv_exact(s, len(f)) == f
+    least, most = spliced[splice]
+    proxy.wait_active(0)
+    assert least <= proxy.stats()["counters"]["spliced_bytes"] <= most
 
 
 def test_frames_behind_a_spliced_payload_are_counted(lb, fake, port):
