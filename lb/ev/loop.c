@@ -400,9 +400,9 @@ int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *val
 	return l->ops->setsockopt(l, fd, level, name, value, len);
 }
 
-void loop_set_option(struct loop *l, int fd, int level, int name, int value)
+void loop_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
 {
-	l->ops->set_option(l, fd, level, name, value);
+	l->ops->set_option(l, fd, level, name, value, len);
 }
 
 int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len)

@@ -280,12 +280,12 @@ int loop_socket(struct loop *l, int family, int type) LB_MUST_CHECK;
 int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 
 /*
- * loop_set_option() - setsockopt(2) of an int that nobody waits for
+ * loop_set_option() - setsockopt(2) that nobody waits for
  *
  * The engine may make it part of what it submits next: it holds for whatever is started on `fd`
  * after it, a loop_connect() say, but not yet for a call. A refusal is not told.
  */
-void loop_set_option(struct loop *l, int fd, int level, int name, int value);
+void loop_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
 int loop_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len) LB_MUST_CHECK;
 int loop_listen(struct loop *l, int fd, int backlog) LB_MUST_CHECK;

@@ -58,7 +58,8 @@ struct loop_ops {
 	int (*socket)(struct loop *l, int family, int type);
 	int (*setsockopt)(struct loop *l, int fd, int level, int name, const void *value,
 			  socklen_t len);
-	void (*set_option)(struct loop *l, int fd, int level, int name, int value);
+	void (*set_option)(struct loop *l, int fd, int level, int name, const void *value,
+			   socklen_t len);
 	int (*getsockopt)(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
 	int (*bind)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len);
 	int (*listen)(struct loop *l, int fd, int backlog);
@@ -93,7 +94,7 @@ uint64_t sys_wall_ns(struct loop *l);
 void sys_random(struct loop *l, void *out, size_t n);
 int sys_socket(struct loop *l, int family, int type);
 int sys_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
-void sys_set_option(struct loop *l, int fd, int level, int name, int value);
+void sys_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 int sys_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
 int sys_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len);
 int sys_listen(struct loop *l, int fd, int backlog);

@@ -241,7 +241,8 @@ static void uring_close(struct loop *l, int fd)
 }
 
 /* `value` stays where it is until the entry is submitted. */
-static void prep_option(struct io_uring_sqe *sqe, int fd, int level, int name, const int *value)
+static void prep_option(struct io_uring_sqe *sqe, int fd, int level, int name, const void *value,
+			socklen_t len)
 {
 	uint32_t what[2] = { (uint32_t)level, (uint32_t)name };
 
@@ -249,22 +250,23 @@ static void prep_option(struct io_uring_sqe *sqe, int fd, int level, int name, c
 	sqe->cmd_op = CMD_SETSOCKOPT;
 	memcpy(&sqe->addr, what, sizeof(what));
 	sqe->addr3 = (uint64_t)(uintptr_t)value;
-	SQE_OPTLEN(sqe) = sizeof(*value);
+	SQE_OPTLEN(sqe) = len;
 }
 
-static void uring_set_option(struct loop *l, int fd, int level, int name, int value)
+static void uring_set_option(struct loop *l, int fd, int level, int name, const void *value,
+			     socklen_t len)
 {
 	struct uring *u = uring_of(l);
 
 	if (!u->has_options) {
-		sys_set_option(l, fd, level, name, value);
+		sys_set_option(l, fd, level, name, value, len);
 		return;
 	}
-	make_room(u, sizeof(value));
-	int *copy = scratch(u, sizeof(*copy));
-	*copy = value;
+	make_room(u, len);
+	void *copy = scratch(u, len);
+	memcpy(copy, value, len);
 	struct io_uring_sqe *sqe = get_sqe(u);
-	prep_option(sqe, fd, level, name, copy);
+	prep_option(sqe, fd, level, name, copy, len);
 	io_uring_sqe_set_data64(sqe, 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
@@ -583,7 +585,7 @@ static int probe_options(struct uring *u, int fd)
 	struct io_uring_cqe cqe;
 	struct io_uring_sqe *sqe = get_sqe(u);
 
-	prep_option(sqe, fd, SOL_SOCKET, SO_KEEPALIVE, &on);
+	prep_option(sqe, fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	io_uring_sqe_set_data64(sqe, 1);
 	int r = answer_of(u, &cqe);
 	u->has_options = r == 0 && cqe.res == 0;

@@ -54,9 +54,9 @@ int sys_setsockopt(struct loop *l, int fd, int level, int name, const void *valu
 	return setsockopt(fd, level, name, value, len) < 0 ? -errno : 0;
 }
 
-void sys_set_option(struct loop *l, int fd, int level, int name, int value)
+void sys_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
 {
-	(void)sys_setsockopt(l, fd, level, name, &value, sizeof(value));
+	(void)sys_setsockopt(l, fd, level, name, value, len);
 }
 
 int sys_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len)

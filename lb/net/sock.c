@@ -18,6 +18,9 @@
 #define KEEPALIVE_IDLE_MAX_S 60
 #define KEEPALIVE_TIMES 30
 
+/* A congestion control that does not pace, which every kernel has and every process may choose. */
+static const char unpaced[] = "reno";
+
 /* TCP_CLOSE of the kernel's enum; <netinet/tcp.h>, which has it, lacks the newer struct tcp_info.
  */
 #define STATE_CLOSED 7
@@ -31,25 +34,34 @@ static int set_int(struct loop *l, int fd, int level, int name, int value)
 	return loop_setsockopt(l, fd, level, name, &value, sizeof(value));
 }
 
-typedef void set_fn(struct loop *l, int fd, int level, int name, int value);
+typedef void set_fn(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 
-static void set_now(struct loop *l, int fd, int level, int name, int value)
+static void set_now(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
 {
-	(void)set_int(l, fd, level, name, value);
+	(void)loop_setsockopt(l, fd, level, name, value, len);
 }
 
-static void spread_keepalive(struct loop *l, int fd, set_fn *set)
+struct option {
+	int level, name, value;
+};
+
+static void set_all(struct loop *l, int fd, const struct option *o, size_t n, set_fn *set)
+{
+	for (size_t i = 0; i < n; i++)
+		set(l, fd, o[i].level, o[i].name, &o[i].value, sizeof(o[i].value));
+}
+
+static int keepalive_idle_s(struct loop *l)
 {
 	uint8_t random;
 
 	loop_random(l, &random, sizeof(random));
-	set(l, fd, IPPROTO_TCP, TCP_KEEPIDLE,
-	    KEEPALIVE_IDLE_MIN_S + random % (KEEPALIVE_IDLE_MAX_S - KEEPALIVE_IDLE_MIN_S + 1));
+	return KEEPALIVE_IDLE_MIN_S + random % (KEEPALIVE_IDLE_MAX_S - KEEPALIVE_IDLE_MIN_S + 1);
 }
 
 void sock_spread_keepalive(struct loop *l, int fd)
 {
-	spread_keepalive(l, fd, set_now);
+	(void)set_int(l, fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_idle_s(l));
 }
 
 /*
@@ -66,18 +78,28 @@ static int keepalive_every_s(void)
 
 /*
  * Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. A peer on
- * this machine cannot vanish without a word: its kernel is ours.
+ * this machine cannot vanish without a word, its kernel is ours; and the way there is no line that
+ * could be congested, so that pacing (BBR) would only cost timers (docs/decisions, 0013).
  */
 static void tune(struct loop *l, int fd, const struct addr *at, uint32_t user_ms, set_fn *set)
 {
-	set(l, fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	set(l, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_ms);
-	if (addr_is_loopback(at))
+	const struct option always[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_ms },
+	};
+
+	set_all(l, fd, always, ARRAY_SIZE(always), set);
+	if (addr_is_loopback(at)) {
+		set(l, fd, IPPROTO_TCP, TCP_CONGESTION, unpaced, sizeof(unpaced) - 1);
 		return;
-	set(l, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	spread_keepalive(l, fd, set);
-	set(l, fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive_every_s());
-	set(l, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
+	}
+	const struct option far[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, keepalive_idle_s(l) },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, keepalive_every_s() },
+		{ IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES },
+	};
+	set_all(l, fd, far, ARRAY_SIZE(far), set);
 }
 
 static int bind_addr(struct loop *l, int fd, const struct addr *a)

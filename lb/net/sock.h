@@ -9,6 +9,9 @@
  * TCP_USER_TIMEOUT. Accepted sockets inherit all that from the listening one. Why these times:
  * docs/decisions/0011-keepalive.md.
  *
+ * Bytes are paced where the system's congestion control says so, but not on a loopback address:
+ * docs/decisions/0013-loopback-pacing.md.
+ *
  * All return 0 or a descriptor, or a negative errno. Thread: the loop's. Layer: net.
  */
 

@@ -363,14 +363,10 @@ static int sim_call_setsockopt(struct loop *l, int fd, int level, int name, cons
 	return 0;
 }
 
-static void sim_call_set_option(struct loop *l, int fd, int level, int name, int value)
+static void sim_call_set_option(struct loop *l, int fd, int level, int name, const void *value,
+				socklen_t len)
 {
-	struct sim_sock *s = sim_sock(engine_of(l)->world, sock_of(l, fd));
-
-	if (level == SOL_SOCKET && name == SO_KEEPALIVE)
-		s->has_keepalive = value != 0;
-	else if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT)
-		s->user_ms = (uint32_t)value;
+	(void)sim_call_setsockopt(l, fd, level, name, value, len);
 }
 
 static void fill_tcp_info(struct sim *w, int sock, struct tcp_info *ti)

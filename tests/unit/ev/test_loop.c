@@ -587,11 +587,14 @@ START_TEST(options_are_set_in_time)
 	begin(_i);
 	int l = listening(1, &port), fd = loop_socket(loop, AF_INET, SOCK_STREAM);
 	struct sockaddr_in to = loopback(port);
-	loop_set_option(loop, fd, IPPROTO_TCP, TCP_KEEPIDLE, 47);
-	loop_set_option(loop, fd, SOL_SOCKET, SO_LINGER, 1); /* too short: refused, not told */
+	int idle_s = 47, on = 1;
+	loop_set_option(loop, fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	idle_s = 48;                                                       /* it was copied */
+	loop_set_option(loop, fd, SOL_SOCKET, SO_LINGER, &on, sizeof(on)); /* too short: refused */
+	loop_set_option(loop, fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 	/* More than are submitted at a time; of an option the last one counts. */
 	for (int i = 1; i <= 5000; i++)
-		loop_set_option(loop, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, i);
+		loop_set_option(loop, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &i, sizeof(i));
 	loop_connect(loop, fd, (struct sockaddr *)&to, sizeof(to), tag(1));
 	UNTIL(ops[1].n == 1);
 	ck_assert_int_eq(ops[1].res, 0);
@@ -599,6 +602,10 @@ START_TEST(options_are_set_in_time)
 	ck_assert_int_eq(value, 47);
 	ck_assert_int_eq(loop_getsockopt(loop, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &len), 0);
 	ck_assert_int_eq(value, 5000);
+	char name[16] = "";
+	len = sizeof(name);
+	ck_assert_int_eq(loop_getsockopt(loop, fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	ck_assert_str_eq(name, "reno");
 	loop_close(loop, fd);
 	loop_close(loop, l);
 	end();

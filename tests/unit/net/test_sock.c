@@ -94,8 +94,32 @@ static void accepted_on(struct addr a, void (*then)(int listener, int fd))
 	close(peer);
 }
 
+/* The name of a socket's congestion control. */
+static const char *congestion_of(int fd)
+{
+	static char name[16]; /* TCP_CA_NAME_MAX */
+	socklen_t len = sizeof(name);
+
+	ck_assert_int_eq(loop_getsockopt(loop, fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	return name;
+}
+
+/* What a socket has of which nobody asks another. */
+static const char *system_congestion(void)
+{
+	static char name[16];
+	socklen_t len = sizeof(name);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	close(fd);
+	return name;
+}
+
 static void check_both(int listener, int fd)
 {
+	ck_assert_str_eq(congestion_of(fd), system_congestion());
 	check_options(listener, 120000);
 	check_options(fd, 120000);
 	ck_assert_int_eq(int_option(fd, IPPROTO_TCP, TCP_KEEPIDLE),
@@ -108,6 +132,12 @@ static void check_no_keepalive(int listener, int fd)
 	ck_assert_int_eq(int_option(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
 	ck_assert_int_eq(int_option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
 	ck_assert_int_eq(int_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 120000);
+}
+
+static void check_unpaced(int listener, int fd)
+{
+	ck_assert_str_eq(congestion_of(listener), "reno");
+	ck_assert_str_eq(congestion_of(fd), "reno");
 }
 
 /* The 120 s of lb.yaml(5), and all the rest, come with the listening socket. */
@@ -130,6 +160,24 @@ START_TEST(a_loopback_needs_no_keepalive)
 	ck_assert_int_eq(loop_turn(loop, 0), 0);
 	check_no_keepalive(fd, fd);
 	loop_close(loop, fd);
+	end();
+}
+END_TEST
+
+/* There is no line to be shared with others: the system's choice is for those that are. */
+START_TEST(a_loopback_is_not_paced)
+{
+	struct addr near = local(1), far = { .family = AF_INET, .port = 1, .v4 = { 192, 0, 2, 1 } };
+
+	begin(_i);
+	accepted_on(local(0), check_unpaced);
+	int fd = sock_for_connect(loop, &near, NULL, 120000);
+	int other = sock_for_connect(loop, &far, NULL, 120000);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	check_unpaced(fd, fd);
+	ck_assert_str_eq(congestion_of(other), system_congestion());
+	loop_close(loop, fd);
+	loop_close(loop, other);
 	end();
 }
 END_TEST
@@ -572,6 +620,7 @@ static void add(TCase *t)
 {
 	tcase_add_loop_test(t, accepted_sockets_inherit_their_options, 0, n_engines);
 	tcase_add_loop_test(t, a_loopback_needs_no_keepalive, 0, n_engines);
+	tcase_add_loop_test(t, a_loopback_is_not_paced, 0, n_engines);
 	tcase_add_loop_test(t, keepalive_times_are_spread, 0, n_engines);
 	tcase_add_loop_test(t, connecting_sockets_have_their_options, 0,
 			    (int)ARRAY_SIZE(user_rows) * n_engines);
