@@ -243,6 +243,18 @@ AGREED = (
     "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: c; d=1\r\nOrigin: null\r\n"
 )
 
+# What a backend may believe of a client although lb has not said it.
+OTHER_CLAIMS = (
+    "X-Real-IP: 1.2.3.4\r\nX-Forwarded-Port: 443\r\nX-Forwarded-Prefix: /admin\r\n"
+    "X-Forwarded-Server: b.test\r\nTrue-Client-IP: 1.2.3.4\r\nX-Client-IP: 1.2.3.4\r\n"
+    "X-Original-URL: /admin\r\nX_Forwarded_For: 1.2.3.4\r\nx_forwarded_proto: https\r\n"
+)
+# Fields of whatever name behind the last chunk.
+TRAILERS = (
+    "Transfer-Encoding: chunked\r\nConnection: close, X-A\r\nX-A: b\r\nUpgrade: websocket\r\n"
+    "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nCookie: a=b\r\nAuthorization: c\r\n"
+)
+
 # (name, what is sent, what the backend sees, to the byte)
 PASSED = [
     ("9112-2.2 an empty line before", "\r\n" + request(), seen()),
@@ -267,6 +279,11 @@ PASSED = [
         "9112-3.2.1 nothing is decoded",
         request(line="GET /%41%2f%00//b;c/?d=%0d%0a&/../ HTTP/1.1"),
         seen(line="GET /%41%2f%00//b;c/?d=%0d%0a&/../ HTTP/1.1"),
+    ),
+    (
+        "9112-3.2.1 a backslash is not turned",
+        request(line="GET /a\\b\\..\\c HTTP/1.1"),
+        seen(line="GET /a\\b\\..\\c HTTP/1.1"),
     ),
     ("9112-3.2.1 an empty query", request(line="GET /? HTTP/1.1"), seen(line="GET /? HTTP/1.1")),
     (
@@ -422,6 +439,11 @@ PASSED = [
         seen_post(CHUNKED, "0\r\nContent-Length: 41\r\nHost: b.test\r\n\r\n"),
     ),
     (
+        "9110-6.5.1 trailers pass whatever their names",
+        post(CHUNKED, "0\r\n" + TRAILERS + "\r\n" + SMUGGLED),
+        seen_post(CHUNKED, "0\r\n" + TRAILERS + "\r\n"),
+    ),
+    (
         "9110-7.6.1 what Connection names, and what is always removed",
         request(
             HOST + "Connection: close ,, X-Hop\t,keep-alive\r\nX-HOP: 1\r\nx-hop: 2\r\n"
@@ -441,6 +463,16 @@ PASSED = [
         seen(),
     ),
     (
+        "9110-7.6.1 a field called Close goes with its Connection: close",
+        request(HOST + "Close: a\r\nCLOSE: b\r\nConnection: close\r\n"),
+        seen(),
+    ),
+    (
+        "9110-7.6.1 a field called Close means nothing",
+        request(HOST + "Close: a\r\n"),
+        seen(HOST + "Close: a\r\n"),
+    ),
+    (
         "7239-4 claims of a client",
         request(
             HOST + "X-Forwarded-For: 1.2.3.4\r\nx-forwarded-for: 5.6.7.8\r\n"
@@ -448,6 +480,11 @@ PASSED = [
             "Forwarded: for=1.2.3.4;host=b.test\r\nA: b\r\n"
         ),
         seen(HOST + "A: b\r\n"),
+    ),
+    (
+        "7239-4 other claims of a client pass",
+        request(HOST + OTHER_CLAIMS),
+        seen(HOST + OTHER_CLAIMS),
     ),
     (
         "9110-10.1.1 Expect passes",

@@ -73,6 +73,50 @@ START_TEST(first_match_wins)
 }
 END_TEST
 
+/* ---- paths as they were sent ------------------------------------------------------------------
+ */
+
+/* A path may be written in more than one way: only the row that is written so is met. */
+static const struct {
+	const char *name, *row;
+	bool is_prefix;
+	const char *path;
+	bool is_met;
+} written[] = {
+	{ "an encoded slash is none", "/a/b", false, "/a%2fb", false },
+	{ "an encoded slash ends no prefix", "/a/", true, "/a%2fb", false },
+	{ "an encoded slash as written", "/a%2fb", false, "/a%2fb", true },
+	{ "an encoded slash in another case", "/a%2fb", false, "/a%2Fb", false },
+	{ "a prefix with an encoded slash", "/a%2f/", true, "/a%2f/b", true },
+	{ "an encoded letter is none", "/admin", false, "/%61dmin", false },
+	{ "a backslash is no slash", "/a/b", false, "/a\\b", false },
+	{ "a backslash ends no prefix", "/a/", true, "/a\\b", false },
+	{ "a backslash as written", "/a\\b", false, "/a\\b", true },
+	{ "two slashes are not one", "/a/b", false, "/a//b", false },
+	{ "one slash is not two", "/a//b", false, "/a/b", false },
+	{ "two slashes as written", "/a//b", false, "/a//b", true },
+	{ "two slashes first", "/a/", true, "//a/b", false },
+	{ "two slashes behind a prefix", "/a/", true, "/a//b", true },
+	{ "what follows a semicolon counts", "/a", false, "/a;b", false },
+	{ "what follows a semicolon ends no prefix", "/a/", true, "/a;b/c", false },
+	{ "a semicolon as written", "/a;b", false, "/a;b", true },
+	{ "a semicolon behind a prefix", "/a/", true, "/a/;b", true },
+};
+
+START_TEST(a_path_is_met_as_it_is_written)
+{
+	char text[32];
+	struct conf_route row = { .path = text, .path_is_prefix = written[_i].is_prefix };
+	struct conf_listener l = { .n_routes = 1, .routes = &row };
+	struct route_req r = { .path = slice_of(written[_i].path), .has_header = has_header };
+
+	(void)strcpy(text, written[_i].row);
+	struct route_table *t = route_table_new(&l);
+	ck_assert_msg((route_match(t, &r) == 0) == written[_i].is_met, "%s", written[_i].name);
+	route_table_free(t);
+}
+END_TEST
+
 /* ---- held against the plain definition --------------------------------------------------------
  */
 
@@ -275,6 +319,7 @@ int main(void)
 	TCase *t = tcase_create("route");
 
 	tcase_add_loop_test(t, first_match_wins, 0, ARRAY_SIZE(requests));
+	tcase_add_loop_test(t, a_path_is_met_as_it_is_written, 0, ARRAY_SIZE(written));
 	tcase_add_test(t, the_index_means_the_file);
 	tcase_add_test(t, generated_requests_meet_every_kind);
 	tcase_add_test(t, long_requests_miss);
