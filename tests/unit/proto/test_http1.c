@@ -4,6 +4,8 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define HOST "Host: h\r\n"
 #define GET "GET / HTTP/1.1\r\n"
@@ -425,6 +427,87 @@ START_TEST(fields_have_a_maximum)
 }
 END_TEST
 
+/* ---- cost ------------------------------------------------------------------------------------
+ *
+ * A head that comes byte by byte is parsed where it stopped. Of what came before, a call may look
+ * at the last few bytes (the fifth of "https://" tells it from "http://"), and the byte that ends a
+ * word at that word: a name is looked up, a path's segment and Host are judged. So the cost of a
+ * head grows with its length only. All other bytes stand where they cannot be read.
+ */
+
+#define LOOKED_BACK 8u
+
+/* A bar behind the byte that ends a word; it is no byte of the head. */
+static const char *const worded[] = {
+	"\r|\n|GET |/|first-segment/|second-segment/|third?|a-query/with=all;sorts&of%20bytes |"
+	"HTTP/1.1\r|\n|Host:| host.example:8080 \r|\n|Content-Length:|\t 1234567890123 \r|\n|"
+	"X-Long-Name-Of-A-Field:| a value: with, all; sorts/of?bytes \r|\n|\r|\n|",
+	"OPTIONS |http://|host.example:8080/|first-segment |HTTP/1.1\r|\n|"
+	"Transfer-Encoding:| chunked\r|\n|Host:| other.example\r|\n|\r|\n|",
+	"A-METHOD-OF-ITS-OWN |https://|host.example?|a-long-query |HTTP/1.0\r|\n|"
+	"Host:|host.example\r|\n|\r|\n|",
+	"HTTP/1.1 |200 |a reason of some length\r|\n|Content-Length:| 1234567890\r|\n|"
+	"Set-Cookie:| a=b; a long cookie\r|\n|\r|\n|",
+};
+
+/* Two pages: what stands in the first one cannot be read. */
+static uint8_t *page_behind_a_wall(void)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *p =
+		mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	ck_assert_int_eq(mprotect(p, size, PROT_NONE), 0);
+	return p + size;
+}
+
+/* Parses `n` bytes of which the first `n_unread` are behind the wall: a look at them is a crash. */
+static enum http1_verdict parse_unread(struct http1_head *h, uint8_t *page, const char *text,
+				       size_t n, size_t n_unread)
+{
+	memcpy(page, text + n_unread, n - n_unread);
+	return http1_parse(h, page - n_unread, n);
+}
+
+/* Byte by byte: whole at the last one, and not before. */
+static void parse_words(struct http1_head *h, const char *words, const char *text)
+{
+	uint8_t *page = page_behind_a_wall();
+	size_t n = 0, begin = 0;
+
+	for (const char *p = words; *p != '\0'; p++) {
+		if (*p == '|') {
+			begin = n;
+			continue;
+		}
+		bool is_end = p[1] == '|';
+		size_t unread = ++n > LOOKED_BACK ? n - LOOKED_BACK : 0;
+		if (is_end && begin < unread)
+			unread = begin;
+		ck_assert_msg(parse_unread(h, page, text, n, unread) ==
+				      (text[n] != '\0' ? HTTP1_MORE : HTTP1_OK),
+			      "%.*s: %s", (int)n, text, h->why);
+	}
+}
+
+START_TEST(a_byte_is_looked_at_a_few_times_only)
+{
+	struct http1_head whole, pieces;
+	char text[512] = "";
+	bool is_response = strncmp(worded[_i], "HTTP", 4) == 0;
+
+	for (const char *p = worded[_i]; *p != '\0'; p++)
+		if (*p != '|')
+			strncat(text, p, 1);
+	init(&whole, is_response);
+	init(&pieces, is_response);
+	ck_assert_int_eq(parse(&whole, text, strlen(text)), HTTP1_OK);
+	parse_words(&pieces, worded[_i], text);
+	ck_assert(memcmp(&whole, &pieces, sizeof(whole)) == 0);
+}
+END_TEST
+
 START_TEST(body_is_not_looked_at)
 {
 	const char *text = GET HOST END "\0\r\n\nGET";
@@ -451,6 +534,7 @@ int main(void)
 	tcase_add_loop_test(t, bad_response_is_refused, 0, N(responses));
 	tcase_add_test(t, head_has_a_maximum);
 	tcase_add_test(t, fields_have_a_maximum);
+	tcase_add_loop_test(t, a_byte_is_looked_at_a_few_times_only, 0, N(worded));
 	tcase_add_test(t, body_is_not_looked_at);
 	suite_add_tcase(s, t);
 
