@@ -222,23 +222,32 @@ static void read_more(struct client *c)
 		  client_tag(c, OP_RECV));
 }
 
-static void send_more(struct client *c)
+static void send_rest(struct client *c)
 {
 	struct iovec iov = { .iov_base = c->out.p + c->n_sent, .iov_len = c->out.n - c->n_sent };
 
-	if (c->in_flight & 1u << OP_SEND)
-		return;
 	c->in_flight |= 1u << OP_SEND;
-	/* Whoever does not take what it asked for holds a place that others may want. */
-	if (!is_http(c))
-		loop_timer_start(c->admin->loop, &c->deadline, TAKE_MS);
 	loop_send(c->admin->loop, c->fd, &iov, 1, false, client_tag(c, OP_SEND));
 }
 
+static void send_more(struct client *c)
+{
+	if (c->in_flight & 1u << OP_SEND)
+		return;
+	/* Whoever does not take what it asked for holds a place that others may want. */
+	if (!is_http(c))
+		loop_timer_start(c->admin->loop, &c->deadline, TAKE_MS);
+	send_rest(c);
+}
+
+/* It has taken nothing since: its time runs on. */
 static void on_send_again(struct timer *t, void *arg)
 {
+	struct client *c = container_of(t, struct client, send_again);
+
 	(void)arg;
-	send_more(container_of(t, struct client, send_again));
+	if (!(c->in_flight & 1u << OP_SEND))
+		send_rest(c);
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */

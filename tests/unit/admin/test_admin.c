@@ -3,6 +3,7 @@
  * The doors and their clients, over TCP, on both engines. What the answers say is the matter of the
  * other tests.
  */
+#include "../ev/later.h"
 #include "../ev/looped.h"
 #include "fake.h"
 
@@ -33,6 +34,7 @@ static const struct log log_handle = { .max = LOG_LEVEL_DEBUG, .sink = on_log };
 static void open_admin(int engine)
 {
 	begin(engine);
+	later_follow(loop);
 	fake = (struct fake){ 0 };
 	n_logged = 0;
 	admin = admin_new(&(struct admin_opts){
@@ -344,6 +346,88 @@ START_TEST(who_does_not_read_may_leave)
 }
 END_TEST
 
+/* Half a minute, in which an answer waits to be taken: then its place is others'. */
+static void take_nothing(void)
+{
+	fake.answers_late = true;
+	int fd = dial(socket_port);
+	say(fd, "conns json\n");
+	UNTIL(fake.n_conns == 1);
+	answer_many();
+	idle();
+	int n_before = n_fds();
+	later(29000);
+	idle();
+	ck_assert_int_eq(n_fds(), n_before);
+	later(1500);
+	UNTIL(n_fds() == n_before - 1);
+	close(fd);
+	close_admin();
+}
+
+START_TEST(who_does_not_read_is_closed)
+{
+	open_admin(_i);
+	take_nothing();
+}
+END_TEST
+
+static void refused_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+			 op_tag tag)
+{
+	(void)fd;
+	(void)iov;
+	(void)n;
+	(void)may_refuse;
+	loop_post(l, &(struct completion){ .tag = tag, .res = -EAGAIN });
+}
+
+/* As io_uring may after a client's FIN: asking again and again gives it no more time. */
+START_TEST(who_does_not_read_is_closed_where_sends_cannot_wait)
+{
+	open_admin(_i);
+	later_ops.send = refused_send;
+	take_nothing();
+}
+END_TEST
+
+/* Takes `n` bytes of an answer that is longer. */
+static void sip(int fd, size_t n)
+{
+	static char buf[65536];
+
+	for (int turns = 0; n > 0; turns++) {
+		ssize_t got = recv(fd, buf, n < sizeof(buf) ? n : sizeof(buf), MSG_DONTWAIT);
+		ck_assert_msg(got > 0 || (got < 0 && errno == EAGAIN), "it was closed");
+		ck_assert_int_lt(turns, 1000);
+		if (got > 0)
+			n -= (size_t)got;
+		else
+			ck_assert_int_eq(loop_turn(loop, 2), 0);
+	}
+}
+
+/* A piece that is taken is another half minute. */
+START_TEST(who_reads_slowly_is_not_closed)
+{
+	open_admin(_i);
+	fake.answers_late = true;
+	int fd = dial(socket_port);
+	say(fd, "conns json\n");
+	UNTIL(fake.n_conns == 1);
+	answer_many();
+	int n_before = n_fds();
+	for (int i = 0; i < 4; i++) {
+		idle();
+		later(29000);
+		sip(fd, 2 << 20);
+	}
+	ck_assert_int_eq(n_fds(), n_before);
+	close(fd);
+	close_admin();
+}
+END_TEST
+
 /* The error arrives, although much of what was sent is never read; then lb closes. */
 START_TEST(a_line_may_be_too_long)
 {
@@ -491,12 +575,6 @@ START_TEST(a_request_may_be_cut_short)
 }
 END_TEST
 
-/* Lets time pass, for timers only: the last thing a test does before it closes. */
-static void pass(uint64_t ms)
-{
-	timer_wheel_advance(&loop->timers, loop_now_ms(loop) + ms);
-}
-
 /* A head that does not come gives its place back; a client of the socket may be silent for ever. */
 START_TEST(silence_ends_with_http_only)
 {
@@ -507,7 +585,7 @@ START_TEST(silence_ends_with_http_only)
 	say(fd, "GET /stats HTTP/1.1\r\n");
 	idle();
 	ck_assert(listen_to(fd, &t));
-	pass(5100);
+	later(5100);
 	listen_to_end(fd, &t);
 	ck_assert_uint_eq(t.n, 0);
 	idle();
@@ -532,7 +610,7 @@ START_TEST(lingering_ends)
 	idle();
 	ck_assert(!listen_to(fd, &t));
 	int n_before = n_fds();
-	pass(2100);
+	later(2100);
 	UNTIL(n_fds() == n_before - 1);
 	close(fd);
 	close_admin();
@@ -679,6 +757,9 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, an_answer_may_come_after_the_end, 0, n_engines);
 	tcase_add_loop_test(t, a_long_answer_comes_whole, 0, n_engines);
 	tcase_add_loop_test(t, who_does_not_read_may_leave, 0, n_engines);
+	tcase_add_loop_test(t, who_does_not_read_is_closed, 0, n_engines);
+	tcase_add_loop_test(t, who_does_not_read_is_closed_where_sends_cannot_wait, 0, n_engines);
+	tcase_add_loop_test(t, who_reads_slowly_is_not_closed, 0, n_engines);
 	tcase_add_loop_test(t, a_line_may_be_too_long, 0, n_engines);
 	tcase_add_loop_test(t, the_longest_line_is_read, 0, n_engines);
 	tcase_add_loop_test(t, a_request_is_answered, 0, n_engines);

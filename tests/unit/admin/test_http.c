@@ -52,6 +52,11 @@ static const struct {
 	{ "GET /stats" HOST, "200 OK", "application/json", "{\"version\":\"1.2.3\"," },
 	{ "GET /metrics" HOST, "200 OK", "text/plain; version=0.0.4; charset=utf-8",
 	  "# HELP lb_info " },
+	/* Whatever name it was asked by. */
+	{ "GET /stats HTTP/1.1\r\nHost: attacker.example:8080\r\n\r\n", "200 OK",
+	  "application/json", "{\"version\":\"1.2.3\"," },
+	{ "GET http://attacker.example/stats HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "200 OK",
+	  "application/json", "{\"version\":\"1.2.3\"," },
 	{ "GET /" HOST, "404 Not Found", "text/plain; charset=utf-8", "try /healthz" },
 	{ "GET /healthz/" HOST, "404 Not Found", "text/plain; charset=utf-8", "try /healthz" },
 	{ "GET /Stats" HOST, "404 Not Found", "text/plain; charset=utf-8", "try /healthz" },
