@@ -33,10 +33,13 @@
 #define DELIVERY_LOOK_MS 5
 #define DELIVERY_WAIT_MS 30000
 
-/* Looks again soon at first, then ever more seldom. */
+/* Looks again soon at first, then ever more seldom, and at the end of the wait. */
 static void look_again(struct session *s, uint64_t waited_ms)
 {
-	session_timeout(s, waited_ms < 100 ? DELIVERY_LOOK_MS : waited_ms / 10);
+	uint64_t in_ms = waited_ms < 100 ? DELIVERY_LOOK_MS : waited_ms / 10;
+	uint64_t left_ms = DELIVERY_WAIT_MS - waited_ms;
+
+	session_timeout(s, in_ms < left_ms ? in_ms : left_ms);
 }
 
 static uint64_t waited_ms(const struct session *s)
@@ -187,7 +190,7 @@ void reply_on_timeout(struct session *s)
 {
 	uint64_t waited = waited_ms(s);
 
-	if (are_last_words_out(s) || waited > DELIVERY_WAIT_MS)
+	if (are_last_words_out(s) || waited >= DELIVERY_WAIT_MS)
 		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
 		look_again(s, waited);
