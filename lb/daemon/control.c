@@ -264,6 +264,17 @@ static int open_admin(struct control *c)
 	return c->admin == NULL ? -ENOMEM : 0;
 }
 
+static int start_services(struct control *c, struct err *e)
+{
+	int r = logger_start(c->logger);
+
+	if (r < 0)
+		return err_add(e, r, "cannot start the log's thread: %s", strerror(-r));
+	if (open_admin(c) < 0 || health_open(c) < 0 || headroom_open(c) < 0)
+		return err_add(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
 /* All workers accept (or the start has failed): now the socket may answer. */
 static void on_started(void *ctx, int result, const struct err *why)
 {
@@ -331,12 +342,7 @@ int control_start(struct control *c, struct err *e)
 		r = EXIT_BIND;
 	if (r == 0)
 		r = drop_user(c, e);
-	if (r == 0 && (logger_start(c->logger) < 0 || open_admin(c) < 0 || health_open(c) < 0 ||
-		       headroom_open(c) < 0)) {
-		(void)err_add(e, -ENOMEM, "out of memory");
-		r = EXIT_INTERNAL;
-	}
-	if (r == 0 && threads_start(c->threads, e) < 0)
+	if (r == 0 && (start_services(c, e) < 0 || threads_start(c->threads, e) < 0))
 		r = EXIT_INTERNAL;
 	if (r == 0) {
 		set_limit(c); /* before anybody accepts */

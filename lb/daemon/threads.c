@@ -237,7 +237,8 @@ int threads_start(struct threads *t, struct err *e)
 	for (uint32_t i = 0; i < t->n; i++) {
 		int r = pthread_create(&t->thread[i].handle, NULL, run, &t->thread[i]);
 		if (r != 0)
-			return err_add(e, -r, "worker %u: %s", i, strerror(r));
+			return err_add(e, -r, "worker %u: cannot start its thread: %s", i,
+				       strerror(r));
 		t->thread[i].is_started = true;
 		/* One after the other: tables are copied while nobody else opens anything. */
 		while (atomic_load_explicit(&t->n_ready, memory_order_acquire) <= i)

@@ -136,17 +136,19 @@ def bad_lines(text):
     ]
 
 
-def with_nofile(argv, n):
-    """A command with RLIMIT_NOFILE `n`, if that is a number. Not by a function that runs between
-    fork and exec: where there are threads that may hang, and whoever started it with it."""
-    return argv if n is None else ["prlimit", f"--nofile={n}", *argv]
+def with_limits(argv, **limits):
+    """A command with limits by the names of prlimit(1), those that are numbers. Not by a function
+    that runs between fork and exec: where there are threads that may hang, and whoever started it
+    with it."""
+    options = [f"--{name}={n}" for name, n in limits.items() if n is not None]
+    return ["prlimit", *options, *argv] if options else argv
 
 
 class Process:
     """A child whose output goes to files, stopped for certain by kill()."""
 
-    def __init__(self, argv, out, nofile=None):
-        self.argv = with_nofile([str(a) for a in argv], nofile)
+    def __init__(self, argv, out, **limits):
+        self.argv = with_limits([str(a) for a in argv], **limits)
         self.stdout_path = Path(f"{out}.stdout")
         self.stderr_path = Path(f"{out}.stderr")
 
@@ -206,7 +208,7 @@ class Echo(Process):
 class Lb(Process):
     """A running lb with a configuration of its own and a directory for its files."""
 
-    def __init__(self, conf, engine, tmp, nofile=None, ready=True):
+    def __init__(self, conf, engine, tmp, ready=True, **limits):
         self.tmp = Path(tmp)
         self.engine = engine
         self.dir = Path(tempfile.mkdtemp(prefix="lb-test-"))  # short: a socket's path has 107 bytes
@@ -214,7 +216,7 @@ class Lb(Process):
         self.path = self.dir / "lb.yaml"
         self.was_stopped = False
         self.rewrite(conf)
-        super().__init__([*WRAP, LB, "-c", self.path], self.dir / "lb", nofile=nofile)
+        super().__init__([*WRAP, LB, "-c", self.path], self.dir / "lb", **limits)
         try:
             if ready:
                 self.wait_ready()

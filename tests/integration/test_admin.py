@@ -2,6 +2,7 @@
 """The admin socket, lbctl, the HTTP port, and lb's own commands."""
 
 import contextlib
+import errno
 import json
 import os
 import pwd
@@ -18,6 +19,7 @@ from lbtest import (
     LB,
     SHADOWED,
     SLOW,
+    WRAP,
     Lb,
     ask,
     connect,
@@ -454,6 +456,34 @@ def test_what_this_machine_refuses_is_3_with_its_place(engine, tmp_path, port, w
         proxy.destroy()
 
 
+def check_70(proxy, why):
+    """It does not start, and says why in one line."""
+    try:
+        assert proxy.wait() == 70
+        assert proxy.stderr() == f"{why}: {os.strerror(errno.EAGAIN)}\n"
+    finally:
+        proxy.destroy()
+
+
+def own_user():
+    """One whom lb may become; as such it is held to a number of processes, which root is not."""
+    return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def test_a_thread_too_many_is_70(engine, tmp_path, port):
+    conf = {"user": own_user(), "log": {"level": "err"}, **http_conf(port, [("b", 1)])}
+    proxy = Lb(conf, engine, tmp_path, ready=False, nproc=1)
+    check_70(proxy, "cannot start the log's thread")
+
+
+@pytest.mark.skipif(SHADOWED or WRAP, reason="sanitizers and valgrind need memory of their own")
+def test_a_start_without_memory_is_70(engine, tmp_path, port):
+    """The memory for two threads, where three are wanted."""
+    conf = http_conf(port, [("b", 1)])
+    proxy = Lb(conf, engine, tmp_path, ready=False, stack=64 << 20, data=180 << 20)
+    check_70(proxy, "worker 1: cannot start its thread")
+
+
 def test_an_unknown_user_is_1_with_its_place(engine, tmp_path, port):
     conf = {"user": "no-such-user-at-all", **http_conf(port, [("b", 1)])}
     proxy = Lb(conf, engine, tmp_path, ready=False)
@@ -470,8 +500,7 @@ def test_an_unknown_user_is_1_with_its_place(engine, tmp_path, port):
 def test_after_user_only_main_may_bind(lb, echo, port):
     """CAP_NET_BIND_SERVICE is main's, for a reload; no other thread has any capability."""
     is_root = os.geteuid() == 0
-    name = "nobody" if is_root else pwd.getpwuid(os.geteuid()).pw_name
-    proxy = lb({"user": name, **http_conf(port, echo(1))})
+    proxy = lb({"user": own_user(), **http_conf(port, echo(1))})
     caps = {}
     for task in os.listdir(f"/proc/{proxy.pid}/task"):
         with open(f"/proc/{proxy.pid}/task/{task}/status") as f:

@@ -24,7 +24,7 @@ CONF = tcp_conf(8080, [("b", 9001), ("c", 9002)])
 
 def doctor(path, *args, nofile=None, enter=(), **kw):
     """`lb doctor` of a file, as a finished process."""
-    argv = lbtest.with_nofile([*enter, *WRAP, LB, "doctor", "-c", path, *args], nofile)
+    argv = lbtest.with_limits([*enter, *WRAP, LB, "doctor", "-c", path, *args], nofile=nofile)
     return subprocess.run(argv, capture_output=True, text=True, timeout=20 * SLOW, **kw)
 
 
