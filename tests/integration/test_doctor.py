@@ -67,7 +67,7 @@ def test_the_forecast_is_what_happens(lb, echo, port, n_workers):
     assert conns["forecast"] == conns["limit"] == n
     assert conns["forecast_by"] == "descriptors"
     said = f"forecast connections={n} bound_by=descriptors workers="
-    assert len(lines(proxy, said)) == 1
+    wait_for("the forecast in the log", lambda: len(lines(proxy, said)) == 1)
 
     with contextlib.ExitStack() as stack:
         crowd = Crowd(stack, port)
