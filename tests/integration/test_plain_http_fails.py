@@ -251,3 +251,39 @@ def test_interim_responses_are_not_for_http_1_0(lb, fake, port):
     assert answer.endswith(b"\r\n\r\nok")
     proxy.wait_active(0)
     assert proxy.ends() == {"completed": 1}
+
+
+def test_interim_responses_for_nobody_are_bounded_by_time_only(lb, fake, port):
+    """They are dropped, many times as many as may wait for a client of 1.1; they do not prolong the
+    wait for the response, and its end is the backend's failure."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 3000 + b"\r\n\r\n"
+    n_sent = []
+
+    def answers(s):
+        recv_head(s)
+        for _ in range(1000):
+            s.sendall(interim)
+        s.sendall(OK)
+        recv_all(s)
+
+    def goes_on(s):
+        recv_head(s)
+        while True:
+            s.sendall(interim)
+            n_sent.append(len(interim))
+
+    serve = [answers, goes_on]
+    row = fake(lambda s: serve.pop(0)(s)).row()
+    proxy = lb(http_conf(port, [row], timeouts={"response": ms(2000)}))
+    answer = ask(port, b"GET / HTTP/1.0\r\n\r\n")
+    assert status_of(answer) == 200
+    assert answer.endswith(b"\r\n\r\nok")
+    began = time.monotonic()
+    answer = ask(port, b"GET / HTTP/1.0\r\n\r\n", timeout=30)
+    assert time.monotonic() - began >= 1.9 * SLOW
+    assert status_of(answer) == 504
+    assert answer.count(b"HTTP/1.") == 1
+    assert sum(n_sent) > 1 << 20
+    proxy.wait_active(0)
+    assert proxy.ends() == {"completed": 1, "response_timeout": 1}
+    assert proxy.backends()["f"]["failed"] == 1
