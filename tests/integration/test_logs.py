@@ -7,12 +7,17 @@ import os
 import re
 import signal
 
+import pytest
+
 from lbtest import (
+    ACCEPT,
+    GOOD_101,
     HOST,
     ask,
     connect,
     free_port,
     http_conf,
+    recv_head,
     reset,
     run,
     status_of,
@@ -133,6 +138,81 @@ def test_a_client_can_not_write_lines_of_its_own(lb, echo, port, tmp_path):
     ask(port, b"GET /\x1b[2Jred\x07 HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_rows(path, 1)
     assert "\x1b" not in path.read_text() + proxy.stderr()
+
+
+FIELDS = "X-hunter2: hunter2\r\nSet-Cookie: hunter2\r\n"
+SAID = f"HTTP/1.1 200 hunter2\r\n{FIELDS}Content-Length: 7\r\n\r\nhunter2"
+CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+WS_HEAD = GOOD_101.decode()
+UPGRADE = upgrade_request()
+
+# (name, what is asked, what a backend answers, status)
+SAYINGS = [
+    ("reason, fields and body", GET, SAID, 200),
+    ("a reason that drives a terminal", GET, SAID.replace(" hunter2", " \x1b[2Jhunter2"), 502),
+    ("no response", GET, "hunter2\r\n\r\n", 502),
+    ("a malformed field", GET, "HTTP/1.1 200 OK\r\nhunter2 : hunter2\r\n\r\n", 502),
+    ("a malformed length", GET, "HTTP/1.1 200 OK\r\nContent-Length: hunter2\r\n\r\n", 502),
+    ("an unknown coding", GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: hunter2\r\n\r\n", 502),
+    ("a wrong version", GET, "HTTP/hunter2 200 OK\r\n\r\n", 502),
+    ("too large", GET, "HTTP/1.1 200 OK\r\nX: " + "hunter2" * 3000, 502),
+    ("interim responses", GET, f"HTTP/1.1 103 hunter2\r\nLink: hunter2\r\n\r\n{SAID}", 103),
+    ("cut short", GET, SAID[:-3], 200),
+    ("a malformed chunk", GET, f"{CHUNKED}hunter2\r\n", 502),
+    ("an extension and a trailer", GET, f"{CHUNKED}1;hunter2\r\na\r\n0\r\n{FIELDS}\r\n", 200),
+    ("a 101 unasked", GET, WS_HEAD.replace("websocket", "hunter2"), 502),
+    ("a refusal", UPGRADE, SAID.replace("200", "403"), 403),
+    ("a wrong accept", UPGRADE, WS_HEAD.replace(ACCEPT, "hunter2"), 502),
+    ("a WebSocket", UPGRADE, f"{WS_HEAD[:-2]}{FIELDS}\r\n\x88\x09\x03\xe8hunter2", 101),
+]
+
+
+def ask_to_the_end(port, request):
+    """What was answered before the end, or before a reset: a response may be cut short."""
+    got = b""
+    with connect(port) as s, contextlib.suppress(ConnectionResetError):
+        s.sendall(request)
+        while part := s.recv(1 << 16):
+            got += part
+    return got
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_text_of_a_backend_is_logged(lb, fake, port, tmp_path, form):
+    """Nor of one that is only checked; what is kept of an answer are its figures."""
+    path, log = tmp_path / "access.log", tmp_path / "lb.log"
+    sayings = iter(SAYINGS)
+    checks = []
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(next(sayings)[2].encode("latin-1"))
+
+    def serve_checks(s):
+        recv_head(s)
+        checks.append(SAYINGS[len(checks) % len(SAYINGS)][2])
+        s.sendall(checks[-1].encode("latin-1"))
+
+    conf = http_conf(port, [fake(serve).row()])
+    health = {"type": "http", "path": "/", "interval": "20ms", "rise": 1, "fall": 1}
+    checked = fake(serve_checks, name="g").row()
+    conf["pools"].append({"name": "q", "backends": [checked], "health": health})
+    conf["log"] = {"level": "debug", "format": form, "to": str(log)}
+    conf["access_log"] = {"format": form, "to": str(path)}
+    proxy = lb(conf)
+    for name, request, _, status in SAYINGS:
+        assert status_of(ask_to_the_end(port, request)) == status, name
+    wait_for("all checks", lambda: len(checks) > len(SAYINGS))
+    for command in ("stats json", "stats", "backends", "conns"):
+        assert "hunter2" not in proxy.command(command)
+    proxy.stop()
+    text = log.read_text()
+    assert text.count("connection ended") == len(SAYINGS)
+    assert len(path.read_text().splitlines()) == len(SAYINGS)
+    assert "response: malformed reason" in text  # of a check
+    everything = text + path.read_text() + proxy.stderr()
+    assert "hunter2" not in everything
+    assert "\x1b" not in everything and "u001b" not in everything
 
 
 def test_reasons(lb, echo, port, tmp_path):
