@@ -113,6 +113,21 @@ def fd_leaks(before, after, n_listeners_more=0):
     }
 
 
+def threads_of(pid):
+    """The names of a process's threads, those too that the kernel has started for it."""
+    names = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.append((task / "comm").read_text().rstrip("\n"))
+    return names
+
+
+def uring_threads(names):
+    """io_uring's own: it starts one where an operation cannot be done without waiting (iou-wrk-PID),
+    or to poll for submissions (iou-sqp-PID). lb asks for nothing that needs any."""
+    return [name for name in names if name.startswith("iou-")]
+
+
 def without_fd_races(text):
     """Drops ThreadSanitizer's reports of races on a descriptor's number: it believes in one table
     for the whole process, and each worker has its own. Races on memory stay."""
@@ -371,6 +386,7 @@ class Lb(Process):
         if not self.was_stopped:
             assert self.is_running(), f"lb died: {self.stderr()[-6000:]}"
             self.check_fds()
+            assert not uring_threads(threads_of(self.pid)), threads_of(self.pid)
         self.stop()
 
     def destroy(self):

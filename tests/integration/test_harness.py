@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks that every other test relies on must themselves be able to fail."""
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -21,17 +22,36 @@ for line in sys.stdin:
 """
 
 
+# Has the kernel poll for submissions to a ring: io_uring_setup(2) with IORING_SETUP_SQPOLL.
+POLLER = """
+import ctypes, struct, sys
+params = ctypes.create_string_buffer(120)
+struct.pack_into("I", params, 8, 1 << 1)
+assert ctypes.CDLL(None).syscall(425, 4, params) >= 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def running(script):
+    p = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert p.stdout.readline() == "ready\n"
+        yield p
+    finally:
+        p.kill()
+        p.wait()
+        p.stdin.close()
+        p.stdout.close()
+
+
 @pytest.fixture
 def leaker():
-    p = subprocess.Popen(
-        [sys.executable, "-c", LEAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert p.stdout.readline() == "ready\n"
-    yield p
-    p.kill()
-    p.wait()
-    p.stdin.close()
-    p.stdout.close()
+    with running(LEAKER) as p:
+        yield p
 
 
 def plant(p):
@@ -61,6 +81,21 @@ def test_a_new_listener_is_no_leak(leaker):
     assert lbtest.fd_leaks(before, after, n_listeners_more=1) == {}
     plant(leaker)
     assert lbtest.fd_leaks(before, lbtest.fds_by_task(leaker.pid), n_listeners_more=1) != {}
+
+
+def test_a_planted_thread_of_io_uring_is_found(leaker):
+    assert lbtest.uring_threads(lbtest.threads_of(leaker.pid)) == []
+    with running(POLLER) as p:
+        (name,) = lbtest.wait_for(
+            "its thread", lambda: lbtest.uring_threads(lbtest.threads_of(p.pid))
+        )
+        assert name == f"iou-sqp-{p.pid}"
+
+
+def test_threads_of_io_uring_are_told_from_others():
+    own = ["lb", "lb-log", "lb-worker-0", "lb-worker-1"]
+    assert lbtest.uring_threads([*own, "iou-wrk-1234"]) == ["iou-wrk-1234"]
+    assert lbtest.uring_threads(own) == []
 
 
 @pytest.mark.parametrize(
