@@ -104,19 +104,19 @@ static size_t scratch_size(size_t n)
 }
 
 /*
- * Makes room for one more entry and for `n` bytes of copies. Nothing is submitted between the two,
- * or what the copy is for would be submitted after its memory was given to another.
+ * Makes room for that many more entries and for `n` bytes of copies. Nothing is submitted between
+ * the two, or what the copy is for would be submitted after its memory was given to another.
  */
-static void make_room(struct uring *u, size_t n)
+static void make_room(struct uring *u, unsigned n_entries, size_t n)
 {
-	if (io_uring_sq_space_left(&u->ring) == 0 ||
+	if (io_uring_sq_space_left(&u->ring) < n_entries ||
 	    u->scratch_used + scratch_size(n) > SCRATCH_BYTES)
 		submit_early(u);
 }
 
 static struct io_uring_sqe *get_sqe(struct uring *u)
 {
-	make_room(u, 0);
+	make_room(u, 1, 0);
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 	LB_ASSERT(sqe != NULL);
 	return sqe;
@@ -148,7 +148,7 @@ static void uring_connect(struct loop *l, int fd, const struct sockaddr *sa, soc
 {
 	struct uring *u = uring_of(l);
 
-	make_room(u, len);
+	make_room(u, 1, len);
 	struct sockaddr *copy = scratch(u, len);
 	memcpy(copy, sa, len);
 	struct io_uring_sqe *sqe = get_sqe(u);
@@ -186,30 +186,47 @@ static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class clas
 	io_uring_sqe_set_data64(sqe, tag);
 }
 
+/*
+ * A send that may wait is a poll for room, then a send that does not wait: were it to wait in the
+ * kernel, the peer's FIN would have it tried again 128 times, and then by a thread of the kernel's
+ * own, which stands still with it. Both have the tag, one completes: the send, or the poll where it
+ * is cancelled.
+ */
+static void prep_wait(struct uring *u, int fd, op_tag tag)
+{
+	struct io_uring_sqe *sqe = get_sqe(u);
+
+	io_uring_prep_poll_add(sqe, fd, POLLOUT);
+	io_uring_sqe_set_data64(sqe, tag);
+	sqe->flags |= IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+}
+
 static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
 		       op_tag tag)
 {
+	const unsigned flags = MSG_NOSIGNAL | MSG_DONTWAIT;
 	struct uring *u = uring_of(l);
-	int flags = MSG_NOSIGNAL | (may_refuse ? MSG_DONTWAIT : 0);
+	struct {
+		struct msghdr msg;
+		struct iovec iov[LOOP_IOV_MAX];
+	} *copy = NULL;
 
+	make_room(u, 2, n == 1 ? 0 : sizeof(*copy));
+	if (!may_refuse)
+		prep_wait(u, fd, tag);
 	if (n == 1) {
 		struct io_uring_sqe *sqe = get_sqe(u);
-		io_uring_prep_send(sqe, fd, iov[0].iov_base, iov[0].iov_len, flags);
+		io_uring_prep_send(sqe, fd, iov[0].iov_base, iov[0].iov_len, (int)flags);
 		io_uring_sqe_set_data64(sqe, tag);
 		return;
 	}
 
-	struct {
-		struct msghdr msg;
-		struct iovec iov[LOOP_IOV_MAX];
-	} * copy;
-	make_room(u, sizeof(*copy));
 	copy = scratch(u, sizeof(*copy));
 	copy->msg = (struct msghdr){ .msg_iov = copy->iov, .msg_iovlen = (size_t)n };
 	memcpy(copy->iov, iov, (size_t)n * sizeof(*iov));
 
 	struct io_uring_sqe *sqe = get_sqe(u);
-	io_uring_prep_sendmsg(sqe, fd, &copy->msg, (unsigned)flags);
+	io_uring_prep_sendmsg(sqe, fd, &copy->msg, flags);
 	io_uring_sqe_set_data64(sqe, tag);
 }
 
@@ -262,7 +279,7 @@ static void uring_set_option(struct loop *l, int fd, int level, int name, const 
 		sys_set_option(l, fd, level, name, value, len);
 		return;
 	}
-	make_room(u, len);
+	make_room(u, 1, len);
 	void *copy = scratch(u, len);
 	memcpy(copy, value, len);
 	struct io_uring_sqe *sqe = get_sqe(u);

@@ -392,6 +392,14 @@ void relay_check(struct session *s)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+/* Whether `side` has said its last. (A plain request that is over is no FIN.) */
+static bool has_fin(const struct session *s, enum side side)
+{
+	const struct flow *f = &s->flow[side];
+
+	return has_ended(f) || f->is_sick;
+}
+
 void relay_send(struct session *s, enum side from)
 {
 	struct flow *f = &s->flow[from];
@@ -400,19 +408,33 @@ void relay_send(struct session *s, enum side from)
 	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)))
 		return;
 	/*
-	 * After the destination's FIN io_uring cannot wait for room there: then the worker does. (A
-	 * plain request that is over is no FIN.)
+	 * There is room, mostly; waiting for it costs io_uring a poll, so only who was refused
+	 * waits. After the destination's FIN it cannot wait: then the worker does.
 	 */
-	const struct flow *back = &s->flow[side_other(from)];
-	bool has_fin = has_ended(back) || back->is_sick;
+	f->must_wait &= !has_fin(s, side_other(from));
 	int n = queue_iov(&f->queue, iov);
-	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n, has_fin,
+	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n, !f->must_wait,
 		  session_start_op(s, op_send(from)));
+}
+
+void relay_send_refused(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+
+	if (s->state == SESS_DEAD)
+		return;
+	if (f->must_wait || has_fin(s, side_other(from))) {
+		worker_send_later(s->worker, s);
+		return;
+	}
+	f->must_wait = true;
+	relay_send(s, from);
 }
 
 void relay_count_sent(struct session *s, enum side from, uint32_t n)
 {
 	s->flow[from].n_sent += n;
+	s->flow[from].must_wait = false;
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (s->backend != NULL)
 		backend_count_bytes(s->backend, s->worker->id, from == CLIENT ? n : 0,
@@ -448,7 +470,7 @@ void relay_on_send(struct session *s, enum side from, const struct completion *c
 		relay_count_sent(s, from, (uint32_t)c->res);
 		queue_consume(&f->queue, pool, (uint32_t)c->res);
 	} else if (c->res == -EAGAIN && !f->is_dead) {
-		worker_send_later(s->worker, s);
+		relay_send_refused(s, from);
 		return;
 	} else if (c->res != -ECANCELED) {
 		relay_sending_failed(s, from, c->res);

@@ -36,6 +36,9 @@ enum sess_end relay_error_reason(const struct session *s, enum side side, int er
 /* Starts a send of what is queued from `from`, if none is in flight. */
 void relay_send(struct session *s, enum side from);
 
+/* A send found no room (-EAGAIN): the next one waits for some, or a timer does where it cannot. */
+void relay_send_refused(struct session *s, enum side from);
+
 /* Passes ends on and sees whether all is done. */
 void relay_check(struct session *s);
 

@@ -246,8 +246,8 @@ void reply_on_send(struct session *s, enum side from, const struct completion *c
 		queue_clear(&f->queue, s->worker->loop->bufs);
 		return;
 	}
-	if (c->res == -EAGAIN) { /* half-closed, and without room: see loop_send() */
-		worker_send_later(s->worker, s);
+	if (c->res == -EAGAIN) {
+		relay_send_refused(s, BACKEND);
 		return;
 	}
 	if (c->res < 0) {

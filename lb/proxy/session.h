@@ -107,6 +107,7 @@ struct flow {
 	bool is_broken : 1;  /* a send found that the source has reset: its end is no FIN */
 	bool is_dirty : 1;   /* something to send at the end of the turn */
 	bool is_piped : 1;   /* what came last went through a pipe: a payload's rest does, too */
+	bool must_wait : 1;  /* a send found no room: the next one waits for some */
 };
 
 /*

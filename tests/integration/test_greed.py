@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import socket
 import time
 
 import pytest
@@ -13,8 +14,12 @@ from lbtest import (
     http_conf,
     recv_all,
     recv_head,
+    reset,
     status_of,
+    tcp_conf,
+    threads_of,
     upgrade_request,
+    uring_threads,
     wait_for,
 )
 
@@ -46,6 +51,38 @@ def test_unfinished_heads_take_nothing_from_others(lb, echo, port):
     finally:
         for s in held:
             s.close()
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+
+def floods(s):
+    while True:
+        s.sendall(b"x" * 65536)
+
+
+def test_clients_that_half_close_and_do_not_read_take_no_threads(lb, fake, port):
+    """A send that waited in the kernel when its client's FIN came was one thread of io_uring's each:
+    400 such clients had 114 of them at once."""
+    proxy = lb(tcp_conf(port, [fake(floods).row()]))
+    held = []
+    try:
+        for _ in range(200):
+            held.append(connect(port))
+        wait_for(
+            "all to be full",
+            lambda: all(r["bytes_out"] > 1 << 16 for r in proxy.conns(limit=200)),
+            timeout=20,
+        )
+        for s in held:
+            s.shutdown(socket.SHUT_WR)
+        for _ in range(100):
+            assert uring_threads(threads_of(proxy.pid)) == []
+            time.sleep(0.01)
+    finally:
+        for s in held:
+            reset(s)
+    proxy.wait_active(0, timeout=20)
 
 
 # ---- time ----------------------------------------------------------------------------------------
