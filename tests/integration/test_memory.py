@@ -193,6 +193,29 @@ def fill_all(conns, first):
                 selector.unregister(key.fileobj)
 
 
+class Idlers(Crowd):
+    """A process with WebSockets that have each echoed a message, and then say nothing."""
+
+    def __init__(self, port, n):
+        ctx = multiprocessing.get_context("fork")
+        self.pipe, child = ctx.Pipe()
+        self.process = ctx.Process(target=self._run, args=(child, port, n), daemon=True)
+        self.process.start()
+        child.close()
+
+    @staticmethod
+    def _run(pipe, port, n):
+        try:
+            conns = [ws_connect(port) for _ in range(n)]
+            for s in conns:
+                assert outcome_of(s, PATIENCE) == 101
+                echo_through(s, 100)
+            pipe.send("echoed")
+            pipe.recv()
+        except Exception as e:  # told to the test by answer()
+            pipe.send(repr(e))
+
+
 def tell(crowds, order):
     """Has all of them do something at the same time."""
     for c in crowds:
@@ -263,6 +286,46 @@ def test_a_peak_leaves_nothing_behind(lb, crowds, port, splice):
         as_small_as(before, proxy)
     for c in crowds:
         c.kill()
+    proxy.wait_active(0, timeout=20)
+
+
+# ---- idle WebSockets -----------------------------------------------------------------------------
+
+N_IDLE = 8000
+
+# What docs/performance.md sets as its aim; epoll keeps notes of each descriptor beside that.
+IDLE_BYTES = {"io_uring": 400, "epoll": 500}
+
+
+@contextlib.contextmanager
+def echoed(port, n):
+    """So many WebSockets, each of which has echoed a message."""
+    with contextlib.ExitStack() as stack:
+        crowds = []
+        for _ in range(N_CROWDS):
+            crowds.append(Idlers(port, n // N_CROWDS))
+            stack.callback(crowds[-1].kill)
+        assert [c.answer() for c in crowds] == ["echoed"] * N_CROWDS
+        yield
+
+
+@pytest.mark.skipif(not IS_MEASURED, reason="sanitizers and valgrind have memory of their own")
+def test_an_idle_websocket_takes_a_few_hundred_bytes(lb, engine, echo, port):
+    """Of lb's own memory: each has echoed a message, then lb was idle for more than a second."""
+    proxy = lb(http_conf(port, echo(2)) | {"log": {"level": "notice"}})
+    with echoed(port, 100):  # what is there once, for all of them
+        pass
+    proxy.wait_active(0, timeout=20)
+    time.sleep(IDLE)
+    before = pss_of(proxy.pid)
+    with echoed(port, N_IDLE):
+        assert proxy.stats()["connections"]["active"] == N_IDLE
+        wait_for(
+            f"{IDLE_BYTES[engine]} B each",
+            lambda: pss_of(proxy.pid) - before <= N_IDLE * IDLE_BYTES[engine],
+            timeout=20,
+            every=0.5,
+        )
     proxy.wait_active(0, timeout=20)
 
 
