@@ -11,7 +11,9 @@
 
 #include "conf/conf.h"
 #include "conf/tables.h"
+#include "util/assert.h"
 
+/* Of a list that has an item for each entry that was read from it: then as many follow. */
 static const struct yaml_node *first_item(const struct yaml_node *map, struct slice key)
 {
 	const struct yaml_node *list = lb_yaml_find(map, key);
@@ -144,6 +146,7 @@ static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
 	for (size_t i = 0; names != NULL && addrs != NULL && i < p->n_backends; i++) {
 		const struct conf_backend *b = &p->backends[i];
 		const struct addr *addr = b->addr.family != 0 ? &b->addr : NULL;
+		LB_ASSERT(node != NULL);
 		if (addr != NULL)
 			addrs[n_addrs++] =
 				(struct entry){ .addr = addr, .at = mark_of(node, "address") };
@@ -207,6 +210,7 @@ static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
 
 	for (size_t i = 0; e != NULL && i < p->n_sources; i++, node = node->next) {
 		const struct addr *a = &p->sources[i];
+		LB_ASSERT(node != NULL);
 		if (a->family == 0)
 			continue;
 		e[n++] = (struct entry){ .name = node->text, .at = node->at };
@@ -363,6 +367,7 @@ static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 	const struct yaml_node *node = first_item(listener, SLICE("routes"));
 
 	for (size_t i = 0; i < l->n_routes; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
 		path_can_match(ctx, &l->routes[i], node);
 		header_asks_something(ctx, node);
 	}
@@ -378,6 +383,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 	pool_names_differ(ctx, root);
 	binds_differ(ctx);
 	for (size_t i = 0; i < c->n_listeners; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
 		listener_leads_somewhere(ctx, &c->listeners[i], node);
 		tcp_reads_no_request(ctx, &c->listeners[i], node);
 		tcp_awaits_no_head(ctx, &c->listeners[i], node);
@@ -385,6 +391,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 	}
 	node = first_item(root, SLICE("pools"));
 	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
 		backends_differ(ctx, &c->pools[i], node);
 		sources_fit(ctx, &c->pools[i], node);
 		health_fits_type(ctx, &c->pools[i], node);
