@@ -65,7 +65,8 @@ static void send_queued(struct conn *c)
 		return;
 	c->is_sending = true;
 	int n = queue_iov(&c->out, iov);
-	loop_send(c->server->loop, c->fd, iov, n, false, tag_of(c, KIND_SEND));
+	/* Mostly there is room, and waiting costs io_uring a poll: only who was refused waits. */
+	loop_send(c->server->loop, c->fd, iov, n, !c->must_wait, tag_of(c, KIND_SEND));
 }
 
 /* Starts what the connection can do next. */
@@ -217,11 +218,14 @@ static void on_recv(struct conn *c, const struct completion *done)
 
 static void on_send(struct conn *c, const struct completion *done)
 {
+	bool is_refused = done->res == -EAGAIN && !c->must_wait;
+
 	c->is_sending = false;
-	if (done->res < 0)
-		conn_end(c);
-	else
+	c->must_wait = is_refused;
+	if (done->res >= 0)
 		queue_consume(&c->out, c->server->loop->bufs, (uint32_t)done->res);
+	else if (!is_refused)
+		conn_end(c);
 }
 
 void conn_on_completion(void *arg, const struct completion *done)

@@ -80,7 +80,8 @@ struct conn {
 	bool is_sending : 1;
 	bool is_ended : 1; /* waits for its last completions */
 	bool saw_eof : 1;
-	bool is_shut : 1; /* half-closed by us */
+	bool is_shut : 1;   /* half-closed by us */
+	bool must_wait : 1; /* a send found no room: the next one waits for some */
 	struct body body;
 	struct ws_in ws;
 };
