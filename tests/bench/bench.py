@@ -17,6 +17,7 @@ from rows import ROWS
 ROOT = Path(__file__).resolve().parents[2]
 BUSY_PERCENT = 5
 MEASUREMENT_S = 400  # the longest that one may take
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 MICRO = {  # the program, and the most that each of its lines may cost, in ns
     "bench_pick": {"least_connections": 2000, "random": 2000, "hash": 2000},
     "bench_route": {"": 2000},
@@ -40,7 +41,7 @@ def commit():
     return told("git", "rev-parse", "--short", "HEAD") + (", changed" if is_changed else "")
 
 
-def where(build):
+def where(build, congestion):
     cpu = next((line.split(":", 1)[1].strip() for line in
                 Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
                os.uname().machine)
@@ -48,7 +49,7 @@ def where(build):
     haproxy = told("haproxy", "-v").split(" ")[2]
     nginx = told("nginx", "-v").rsplit("/", 1)[-1]
     return {"machine": f"{len(os.sched_getaffinity(0))} CPUs ({cpu}), {memory:.0f} GiB",
-            "kernel": f"Linux {os.uname().release}",
+            "kernel": f"Linux {os.uname().release}, TCP {congestion}",
             "versions": f"HAProxy {haproxy}, nginx {nginx}, "
                         f"{told(str(build / 'lb/daemon/lb'), '--version')}",
             "commit": commit(), "date": date.today().isoformat()}
@@ -76,7 +77,8 @@ def measure(row, name, args):
     argv = [] if os.geteuid() == 0 else ["sudo"]
     argv += ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
              "/usr/bin/python3", "-B", str(ROOT / "tests/bench/measure.py"), row.key, name,
-             "--build", str(args.build)] + (["--quick"] if args.quick else [])
+             "--build", str(args.build), "--congestion", args.congestion]
+    argv += ["--quick"] if args.quick else []
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=MEASUREMENT_S,
                               check=False)
@@ -165,7 +167,12 @@ def parse():
     parser.add_argument("--quick", action="store_true",
                         help="one short round that proves the tools and publishes nothing")
     parser.add_argument("--dry", action="store_true", help="leave docs/performance.md alone")
+    parser.add_argument("--congestion", metavar="NAME",
+                        help="TCP's congestion control, instead of the system's (with --dry)")
     args = parser.parse_args()
+    if args.congestion and not args.dry:
+        parser.error("--congestion needs --dry: what is published is the system's")
+    args.congestion = args.congestion or CONGESTION.read_text().strip()
     if args.rounds < 1:
         parser.error("--rounds is at least 1")
     if args.quick:
@@ -183,7 +190,7 @@ def parse():
 
 def main():
     args = parse()
-    place = where(args.build)
+    place = where(args.build, args.congestion)
     say(report.place(place))
     busy = busy_percent()
     if busy > BUSY_PERCENT:

@@ -350,6 +350,7 @@ def main():
     parser.add_argument("row")
     parser.add_argument("contestant")
     parser.add_argument("--build", required=True)
+    parser.add_argument("--congestion", required=True, help="TCP's congestion control")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     if os.getpid() != 1:
@@ -359,6 +360,12 @@ def main():
     limit = NOFILE if hard == resource.RLIM_INFINITY else min(hard, NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    control = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    if control.read_text().strip() != args.congestion:  # elsewhere the system's: it is inherited
+        try:
+            control.write_text(args.congestion)
+        except OSError as error:
+            sys.exit(f"congestion control {args.congestion}: {error.strerror}")
     with tempfile.TemporaryDirectory(prefix="lb-bench-") as directory, \
             tempfile.TemporaryFile("w+") as log:
         os.chmod(directory, 0o755)  # nginx's workers are nobody
