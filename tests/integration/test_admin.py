@@ -470,7 +470,9 @@ def own_user():
     return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
-def test_a_thread_too_many_is_70(engine, tmp_path, port):
+def test_a_thread_too_many_is_70(engine, tmp_path, port, monkeypatch):
+    # LeakSanitizer would want a process of its own.
+    monkeypatch.setenv("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
     conf = {"user": own_user(), "log": {"level": "err"}, **http_conf(port, [("b", 1)])}
     proxy = Lb(conf, engine, tmp_path, ready=False, nproc=1)
     check_70(proxy, "cannot start the log's thread")
