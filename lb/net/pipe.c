@@ -56,7 +56,7 @@ struct pipe *pipe_get(struct pipe_pool *p)
 		return pipe;
 	}
 
-	if (p->n_lent >= p->max)
+	if (!pipe_is_available(p))
 		return NULL;
 	int fds[2];
 	pipe = malloc(sizeof(*pipe));
@@ -67,6 +67,11 @@ struct pipe *pipe_get(struct pipe_pool *p)
 	*pipe = (struct pipe){ .read_fd = fds[0], .write_fd = fds[1] };
 	p->n_lent++;
 	return pipe;
+}
+
+bool pipe_is_available(const struct pipe_pool *p)
+{
+	return p->idle != NULL || p->n_lent < p->max;
 }
 
 void pipe_put(struct pipe_pool *p, struct pipe *pipe, bool is_empty)

@@ -35,5 +35,8 @@ struct pipe_pool *pipe_pool_free(struct pipe_pool *p);
 /* An empty pipe, or NULL when the kernel gives none: then bytes go through buffers. */
 struct pipe *pipe_get(struct pipe_pool *p);
 
+/* Whether pipe_get() may give one: not all are lent. */
+bool pipe_is_available(const struct pipe_pool *p);
+
 /* Takes it back. One that still holds bytes (`is_empty` false) is closed. */
 void pipe_put(struct pipe_pool *p, struct pipe *pipe, bool is_empty);

@@ -41,6 +41,8 @@ static uint64_t spliceable(const struct session *s, const struct flow *f)
 {
 	if (!s->is_tunnel || f->is_eof || f->is_dead)
 		return 0;
+	if (f->pipe == NULL && !pipe_is_available(s->worker->pipes))
+		return 0;
 	enum conf_splice mode = pool_splice(s->pool);
 	bool is_asked = mode == CONF_SPLICE_ALWAYS;
 	if (mode == CONF_SPLICE_NEVER)

@@ -5,8 +5,9 @@
  * Splice: in bulk, bytes go from socket to socket through a pipe and never enter this process.
  *
  * Only what needs no looking at: in mode tcp (and other tunnels that are relayed unseen) everything
- * may be spliced, in a WebSocket the rest of a payload of at least 64 KiB. The pipe is lent by the
- * worker while bytes run; bytes in it count as queued.
+ * may be spliced, in a WebSocket the rest of a large payload; with `auto` what pays for its pipe
+ * (docs/decisions, 0012). The pipe is lent by the worker while bytes run, and bytes in it count as
+ * queued; where all are lent, bytes go through buffers.
  *
  * Thread: owner worker. Hot. Layer: proxy.
  */

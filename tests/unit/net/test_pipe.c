@@ -46,8 +46,11 @@ START_TEST(no_more_than_the_maximum)
 	struct pipe_pool *pool = pipe_pool_new(loop, MAX);
 	int before = n_fds_more(0);
 	for (int round = 0; round < 3; round++) {
-		for (int i = 0; i < MAX; i++)
+		for (int i = 0; i < MAX; i++) {
+			ck_assert(pipe_is_available(pool));
 			ck_assert_ptr_nonnull(p[i] = pipe_get(pool));
+		}
+		ck_assert(!pipe_is_available(pool));
 		ck_assert_ptr_null(pipe_get(pool));
 		ck_assert_int_eq(n_fds_more(before), 2 * MAX);
 		for (int i = 0; i < MAX; i++)
@@ -64,6 +67,7 @@ START_TEST(none_is_lent_where_none_may_be)
 {
 	begin(_i);
 	struct pipe_pool *pool = pipe_pool_new(loop, 0);
+	ck_assert(!pipe_is_available(pool));
 	ck_assert_ptr_null(pipe_get(pool));
 	pipe_pool_free(pool);
 	end();
