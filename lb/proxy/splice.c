@@ -28,7 +28,7 @@
 #define MIN_PAYLOAD_AUTO (128u << 10)
 
 /* Bytes a flow may move in one turn, then others have theirs. */
-#define TURN_BYTES (1u << 20)
+#define TURN_BYTES (256u << 10)
 
 /* A splice that brings less than this says that the stream has fallen quiet (measured: 8 KB a time
  * are cheaper through buffers, 16 KiB through a pipe) ... */
