@@ -493,6 +493,9 @@ static void close_services(struct control *c)
 
 void control_close(struct control *c)
 {
+	/* First: a worker whose last answer is here already may still be waking us up. */
+	if (c->threads != NULL)
+		threads_join(c->threads);
 	if (c->loop != NULL) {
 		if (c->socket_path != NULL)
 			(void)unlink(c->socket_path);
@@ -506,8 +509,6 @@ void control_close(struct control *c)
 		mailbox_close(&c->mail);
 		(void)loop_turn(c->loop, 0); /* closes what was asked to be closed */
 	}
-	if (c->threads != NULL)
-		threads_join(c->threads);
 	c->threads = threads_free(c->threads);
 	free_last_orders(c);
 	c->loop = loop_free(c->loop);
