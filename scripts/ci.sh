@@ -155,7 +155,7 @@ without_uring() {
 # and runs threads in turns: so the pure layers, what is above the loop on the simulated engine, and
 # whole processes on epoll.
 with_valgrind() {
-	local valgrind='valgrind -q --error-exitcode=99 --leak-check=full' suites=()
+	local valgrind='valgrind -q --vgdb=no --error-exitcode=99 --leak-check=full' suites=()
 	for suite in util proto conf balance ctl; do
 		suites+=(--suite "$suite")
 	done
