@@ -12,22 +12,32 @@ HOST = "127.0.0.1"
 
 def lb(mode):
     def make(setup):
-        backends = ", ".join(f'"{HOST}:{port}"' for port in setup.backends)
+        listeners, pools = "", ""
+        for name, port, backends in setup.services:
+            listeners += f'  - {{name: {name}, bind: "{HOST}:{port}", mode: {mode}, pool: {name}}}\n'
+            listed = ", ".join(f'"{HOST}:{backend}"' for backend in backends)
+            pools += f"  - {{name: {name}, balance: least_connections, backends: [{listed}]}}\n"
         return [setup.build / "lb/daemon/lb", "-c", setup.write("lb.yaml", f"""\
 workers: {setup.threads}
 log: {{level: warn}}
 admin: {{socket: {setup.dir}/admin.sock}}
 listeners:
-  - {{name: public, bind: "{HOST}:{setup.port}", mode: {mode}, pool: chat}}
+{listeners}
 pools:
-  - {{name: chat, balance: least_connections, backends: [{backends}]}}
-""")]
+{pools}""")]
     return make
 
 
 def haproxy(mode, splice=False, bufsize=16384):
     def make(setup):
-        servers = "\n".join(f"    server b{port} {HOST}:{port}" for port in setup.backends)
+        services = "".join(f"""\
+frontend {name}
+    bind {HOST}:{port} shards by-thread backlog 4096
+    default_backend {name}
+backend {name}
+    balance leastconn
+""" + "".join(f"    server b{backend} {HOST}:{backend}\n" for backend in backends)
+                           for name, port, backends in setup.services)
         return ["haproxy", "-db", "-f", setup.write("haproxy.cfg", f"""\
 global
     nbthread {setup.threads}
@@ -41,13 +51,7 @@ defaults
     timeout server 1h
     timeout tunnel 1h
     {"option splice-auto" if splice else ""}
-frontend public
-    bind {HOST}:{setup.port} shards by-thread backlog 4096
-    default_backend chat
-backend chat
-    balance leastconn
-{servers}
-""")]
+{services}""")]
     return make
 
 
@@ -67,8 +71,13 @@ events {{
 {block} {{
     access_log off;
 {more}
-    upstream chat {{
-        zone chat 256k;
+{services}
+}}
+"""
+
+NGINX_SERVICE = """\
+    upstream {name} {{
+        zone {name} 256k;
         least_conn;
 {servers}
     }}
@@ -76,11 +85,10 @@ events {{
         listen {host}:{port} reuseport backlog=4096;
 {server}
     }}
-}}
 """
 
 NGINX_TCP = """\
-        proxy_pass chat;
+        proxy_pass {name};
         proxy_timeout 1h;
         proxy_buffer_size {bufsize};
         tcp_nodelay on;
@@ -88,7 +96,7 @@ NGINX_TCP = """\
 
 NGINX_HTTP = """\
         location / {{
-            proxy_pass http://chat;
+            proxy_pass http://{name};
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection upgrade;
@@ -111,22 +119,25 @@ def nginx(mode, bufsize=None):
         size = bufsize or ("16k" if is_tcp else "4k")
         temp = "".join(f"    {kind}_temp_path {setup.dir}/{kind};\n"
                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        server = NGINX_TCP if is_tcp else NGINX_HTTP
+        services = "".join(NGINX_SERVICE.format(
+            name=name, host=HOST, port=port, server=server.format(name=name, bufsize=size),
+            servers="\n".join(f"        server {HOST}:{backend};" for backend in backends))
+                           for name, port, backends in setup.services)
         text = NGINX.format(
-            threads=setup.threads, nofile=NOFILE, dir=setup.dir, host=HOST, port=setup.port,
+            threads=setup.threads, nofile=NOFILE, dir=setup.dir, services=services,
             modules=f"load_module {STREAM_MODULE};" if is_tcp else "",
             block="stream" if is_tcp else "http",
-            more="" if is_tcp else temp,
-            servers="\n".join(f"        server {HOST}:{port};" for port in setup.backends),
-            server=(NGINX_TCP if is_tcp else NGINX_HTTP).format(bufsize=size))
+            more="" if is_tcp else temp)
         return ["nginx", "-e", "stderr", "-c", setup.write("nginx.conf", text)]
     return make
 
 
 def bare(size, count):
     def make(setup):
-        backends = [f"{HOST}:{port}" for port in setup.backends]
-        return [setup.build / "tests/bench/lb-floor", setup.port, setup.threads, size, count,
-                *backends]
+        (_, port, backends), = setup.services
+        return [setup.build / "tests/bench/lb-floor", port, setup.threads, size, count,
+                *(f"{HOST}:{backend}" for backend in backends)]
     return make
 
 
@@ -154,11 +165,12 @@ def is_peer(name):
 
 
 class Setup:
-    """Where a proxy listens, whom it serves, and a directory for its files."""
+    """What a proxy is for: services of a name, a port to listen on, and ports of backends; and a
+    directory for its files."""
 
-    def __init__(self, directory, build, threads, port, backends):
+    def __init__(self, directory, build, threads, services):
         self.dir, self.build, self.threads = Path(directory), Path(build), threads
-        self.port, self.backends = port, backends
+        self.services = services
 
     def write(self, name, text):
         path = self.dir / name

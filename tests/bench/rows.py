@@ -100,7 +100,7 @@ ROWS = [
         load={"-c": 64}, quick={"-c": 16}),
     Row("fair", "2,000 messages/s over 100 connections beside one that echoes 1 MiB, one thread",
         "open",
-        ("direct", "bare", *PEERS, "lb-http"),
+        ("direct", *PEERS, "lb-http"),
         (Figure("times", "p99 beside it / alone", 2), Figure("p99_alone_us", "p99 alone, us", 0),
          Figure("p99_us", "p99 beside it, us", 0)),
         (Target("times", "lb-http", 2, is_ratio=False),),
