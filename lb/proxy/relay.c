@@ -2,7 +2,7 @@
 /*
  * The relay's rules, in the order of the design:
  *
- * - A flow holds at most its limit of bytes (64 KiB; 256 KiB where it proves bulk) and 16 buffers,
+ * - A flow holds at most its limit of bytes (64 KiB; 512 KiB where it proves bulk) and 16 buffers,
  *   then its source is not read; a receive is armed with the room that is left.
  * - One send is in flight per flow; what gathers behind it, or within a turn, goes out together.
  * - A FIN is passed on once what came before it is out; a reset once that was acknowledged.
