@@ -189,8 +189,8 @@ static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class clas
 /*
  * A send that may wait is a poll for room, then a send that does not wait: were it to wait in the
  * kernel, the peer's FIN would have it tried again 128 times, and then by a thread of the kernel's
- * own, which stands still with it. Both have the tag, one completes: the send, or the poll where it
- * is cancelled.
+ * own, which stands still with it (docs/decisions, 0014). Both have the tag, one completes: the
+ * send, or the poll where it is cancelled.
  */
 static void prep_wait(struct uring *u, int fd, op_tag tag)
 {
