@@ -6,8 +6,9 @@
  * text, which is sent piece by piece. The next line is looked at when that text is out: so answers
  * come in order, and a client that does not read holds one answer and one buffer at most.
  *
- * A door keeps its last place free: whoever takes it is served, and in return the client that has
- * been idle longest is closed. So clients that stay and say nothing lock nobody out.
+ * When a client takes a door's last place, the client of that door that has been idle longest is
+ * closed at once, so that the next one finds a place. Idle clients, however many, therefore delay
+ * nobody: each costs its accept and its close.
  *
  *   recv -> in[] -> line -> command_run() -> out -> send
  *                                 \-> pending ... on_conns(), on_reload() -> out -> send
@@ -37,8 +38,11 @@
 #define LINGER_MS 2000      /* after a last answer, for a client to close */
 #define SEND_AGAIN_MS 5     /* after a send that was refused */
 #define ACCEPT_AGAIN_MS 100 /* after an accept that failed */
-#define IDLE_MS 1000        /* idle for so long, a client may be closed for another */
-#define CROWDED_MS 100      /* between two looks for one, while all places are taken */
+#define CROWDED_MS 100      /* between two looks for an idle client, while all places are taken */
+
+/* A door accepts one client a turn, and a line that was sent before is read in the next turn: the
+ * lines of all clients but these were looked at. */
+#define UNHEARD 2
 
 enum { OP_RECV, OP_SEND, OP_ACCEPT };
 enum { DOOR_SOCKET, DOOR_HTTP, N_DOORS };
@@ -170,44 +174,47 @@ static void on_deadline(struct timer *t, void *arg)
 
 /* ---- a crowd --------------------------------------------------------------------------------- */
 
-/* Closes the one of the door's clients that has been idle longest, and for long enough. */
-static void make_room(struct admin *a, const struct door *d)
+/*
+ * Closes the one of the door's clients that has been idle longest, but none of the `n_spared` that
+ * came last.
+ */
+static void make_room(struct admin *a, const struct door *d, uint32_t n_spared)
 {
-	uint64_t now_ms = loop_now_ms(a->loop);
 	struct client *longest = NULL;
+	uint32_t n = d->n_clients;
 
-	list_for_each(it, &a->clients)
+	list_for_each(it, &a->clients) /* in the order in which they came */
 	{
 		struct client *c = list_entry(it, struct client, link);
-		if (c->door == d && is_idle(c) &&
-		    (longest == NULL || c->idle_since_ms < longest->idle_since_ms))
+		if (c->door != d || n-- <= n_spared || !is_idle(c))
+			continue;
+		if (longest == NULL || c->idle_since_ms < longest->idle_since_ms)
 			longest = c;
 	}
-	if (longest == NULL || now_ms - longest->idle_since_ms < IDLE_MS)
+	if (longest == NULL)
 		return;
 	close_client(longest);
 	settle(longest);
 }
 
-/* Looks again as long as a door has no place left. */
-static void relieve(struct admin *a)
+/* Makes room at each full door. When a door stays full, looks again a little later. */
+static void relieve(struct admin *a, uint32_t n_spared)
 {
 	bool is_crowded = false;
 
 	for (struct door *d = a->door; d < a->door + N_DOORS; d++) {
-		if (d->n_clients < MAX_CLIENTS)
-			continue;
-		make_room(a, d);
-		is_crowded = true;
+		if (d->n_clients >= MAX_CLIENTS)
+			make_room(a, d, n_spared);
+		is_crowded |= d->n_clients >= MAX_CLIENTS;
 	}
-	if (is_crowded)
+	if (is_crowded && !timer_is_running(&a->crowded))
 		loop_timer_start(a->loop, &a->crowded, CROWDED_MS);
 }
 
 static void on_crowded(struct timer *t, void *arg)
 {
 	(void)arg;
-	relieve(container_of(t, struct admin, crowded));
+	relieve(container_of(t, struct admin, crowded), 0);
 }
 
 /* ---- reading and sending --------------------------------------------------------------------- */
@@ -472,8 +479,7 @@ static void take_in(struct admin *a, struct door *d, int fd)
 		loop_timer_start(a->loop, &c->deadline, HEAD_MS);
 	}
 	read_more(c);
-	if (!timer_is_running(&a->crowded))
-		relieve(a);
+	relieve(a, UNHEARD);
 }
 
 static void on_accept(struct admin *a, struct door *d, int res)

@@ -215,7 +215,7 @@ int sock_listen_unix(struct loop *l, const char *path, uint32_t mode)
 	if (r == 0 && chmod(path, mode) < 0)
 		r = -errno;
 	if (r == 0)
-		r = loop_listen(l, fd, 128);
+		r = loop_listen(l, fd, SOCK_BACKLOG);
 	if (r < 0) {
 		loop_close(l, fd);
 		return r;
