@@ -104,7 +104,7 @@ static int number_parse(enum opt_type type, struct slice s, uint64_t *ret)
 static const char *number_form(enum opt_type type)
 {
 	switch (type) {
-	case OPT_DURATION: return "a duration with its unit (ms, s, m, h)";
+	case OPT_DURATION: return "a duration with its unit (ms, s, m, h, d)";
 	case OPT_SIZE: return "a size in bytes or with its unit (KiB, MiB)";
 	case OPT_FACTOR: return "a number with at most two decimals";
 	case OPT_MODE: return "an octal mode with a leading 0";

@@ -74,6 +74,7 @@ int parse_duration_ms(struct slice s, uint64_t *ret)
 		{ "s", 1000 },
 		{ "m", 60 * 1000 },
 		{ "h", 60 * 60 * 1000 },
+		{ "d", 24 * 60 * 60 * 1000 },
 	};
 
 	return with_unit(s, unit, ARRAY_SIZE(unit), ret);
@@ -176,6 +177,7 @@ size_t parse_distance(struct slice a, struct slice b)
 char *parse_format_duration(uint64_t ms, char out[PARSE_TEXT_MAX])
 {
 	static const struct unit unit[] = {
+		{ "d", 24 * 60 * 60 * 1000 },
 		{ "h", 60 * 60 * 1000 },
 		{ "m", 60 * 1000 },
 		{ "s", 1000 },
@@ -196,6 +198,21 @@ char *parse_format_duration(uint64_t ms, char out[PARSE_TEXT_MAX])
 	if (rest != 0)
 		(void)snprintf(out + n, PARSE_TEXT_MAX - (size_t)n, "%" PRIu64 "%s", rest,
 			       unit[i + 1].name);
+	return out;
+}
+
+char *parse_format_uint(uint64_t n, char out[PARSE_TEXT_MAX])
+{
+	char digits[24];
+	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n);
+	char *p = out;
+
+	for (int i = 0; i < len; i++) {
+		if (i > 0 && (len - i) % 3 == 0)
+			*p++ = ',';
+		*p++ = digits[i];
+	}
+	*p = '\0';
 	return out;
 }
 

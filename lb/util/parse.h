@@ -21,7 +21,8 @@
 /* Decimal digits only: "0", "8080", "007" (7). */
 int parse_uint(struct slice s, uint64_t *ret) LB_MUST_CHECK;
 
-/* An integer with a unit, in milliseconds: "500ms", "3s", "5m", "1h". A bare number is -EINVAL. */
+/* An integer with a unit, in milliseconds: "500ms", "3s", "5m", "1h", "1d". A bare number is
+ * -EINVAL. */
 int parse_duration_ms(struct slice s, uint64_t *ret) LB_MUST_CHECK;
 
 /* Bytes, or an integer with a unit: "4096", "64KiB", "1MiB", "2GiB". */
@@ -45,14 +46,17 @@ int parse_decimal_percent(struct slice s, uint64_t *ret) LB_MUST_CHECK;
  */
 size_t parse_distance(struct slice a, struct slice b);
 
-#define PARSE_TEXT_MAX 24 /* longest text of the two below, with its NUL */
+#define PARSE_TEXT_MAX 28 /* longest text of the three below, with its NUL */
 
 /*
- * parse_format_duration() - milliseconds for a person: "500ms", "3s", "1m30s", "1h"
+ * parse_format_duration() - milliseconds for a person: "500ms", "3s", "1m30s", "1h", "2d"
  *
  * The largest unit and the next one, the rest is cut: 3,661 s is "1h1m". Returns `out`.
  */
 char *parse_format_duration(uint64_t ms, char out[PARSE_TEXT_MAX]);
+
+/* A number with its thousands apart: "66,824". Returns `out`. */
+char *parse_format_uint(uint64_t n, char out[PARSE_TEXT_MAX]);
 
 /* Bytes for a person, rounded to a tenth: "812 B", "4.1 KiB", "12.3 MiB". Returns `out`. */
 char *parse_format_bytes(uint64_t n, char out[PARSE_TEXT_MAX]);

@@ -15,6 +15,7 @@
 struct column {
 	size_t width;  /* of its widest cell, in characters */
 	bool is_right; /* aligned to the right */
+	bool is_hidden;
 };
 
 struct table {
@@ -88,6 +89,28 @@ void table_align_right(struct table *t, size_t col)
 	t->col[col].is_right = true;
 }
 
+void table_hide(struct table *t, size_t col)
+{
+	LB_ASSERT(col < t->n_cols);
+	t->col[col].is_hidden = true;
+}
+
+bool table_is_hidden(const struct table *t, size_t col)
+{
+	LB_ASSERT(col < t->n_cols);
+	return t->col[col].is_hidden;
+}
+
+size_t table_width(const struct table *t)
+{
+	size_t width = 0;
+
+	for (size_t i = 0; i < t->n_cols; i++)
+		if (!t->col[i].is_hidden)
+			width += t->col[i].width + (width > 0 ? 2 : 0);
+	return width;
+}
+
 void table_print(const struct table *t, struct text *out)
 {
 	const char *cell = t->cells.p;
@@ -97,14 +120,15 @@ void table_print(const struct table *t, struct text *out)
 		const struct column *col = &t->col[i % t->n_cols];
 		size_t n = strlen(cell), pad = col->width - n_chars(cell);
 
-		if (col->is_right)
+		if (col->is_right && !col->is_hidden)
 			due += pad;
-		if (n != 0) {
+		if (n != 0 && !col->is_hidden) {
 			text_pad(out, ' ', due);
 			text_add(out, (struct slice){ .p = cell, .n = n });
 			due = 0;
 		}
-		due += 2 + (col->is_right ? 0 : pad);
+		if (!col->is_hidden)
+			due += 2 + (col->is_right ? 0 : pad);
 		if ((i + 1) % t->n_cols == 0 || i + 1 == t->n_cells) {
 			text_add(out, SLICE("\n"));
 			due = 0;

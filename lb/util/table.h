@@ -15,6 +15,7 @@
  * characters. Thread: the owner's. Layer: util.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "util/assert.h"
@@ -34,8 +35,17 @@ void table_align_right(struct table *t, size_t col);
 /* The next cell: from left to right, then the next row. */
 void table_cell(struct table *t, const char *fmt, ...) LB_PRINTF(2, 3);
 
+/* Leaves a column out of what is printed; columns count from 0. */
+void table_hide(struct table *t, size_t col);
+
+/* Whether a column is left out. */
+bool table_is_hidden(const struct table *t, size_t col);
+
+/* How wide the longest line would be, in characters; columns that are hidden count for nothing. */
+size_t table_width(const struct table *t);
+
 /*
- * table_print() - add the whole table to `out`
+ * table_print() - add the table to `out`, without its hidden columns
  *
  * Two spaces between columns, none at the end of a line, a newline after each row; cells that the
  * last row lacks are empty. Where memory was short for a cell, `out` is marked as failed.

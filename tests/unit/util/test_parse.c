@@ -44,6 +44,7 @@ static const struct {
 	{ parse_duration_ms, "3s", 3000 },
 	{ parse_duration_ms, "5m", 300000 },
 	{ parse_duration_ms, "1h", 3600000 },
+	{ parse_duration_ms, "7d", 604800000 },
 	{ parse_duration_ms, "18446744073709551615ms", UINT64_MAX },
 	{ parse_duration_ms, "18446744073709551s", UINT64_C(18446744073709551000) },
 	{ parse_size, "0", 0 },
@@ -90,7 +91,7 @@ static const struct {
 	{ parse_duration_ms, "5S", -EINVAL },
 	{ parse_duration_ms, "5sec", -EINVAL },
 	{ parse_duration_ms, "1m30s", -EINVAL },
-	{ parse_duration_ms, "5d", -EINVAL },
+	{ parse_duration_ms, "5w", -EINVAL },
 	{ parse_duration_ms, "18446744073709552s", -ERANGE },
 	{ parse_duration_ms, "18446744073709551616ms", -ERANGE },
 	{ parse_size, "", -EINVAL },
@@ -213,9 +214,28 @@ static const struct {
 	{ 3600000, "1h" },
 	{ 3661000, "1h1m" },
 	{ 3601000, "1h" },
-	{ UINT64_C(360000000), "100h" },
-	{ UINT64_MAX, "5124095576030h25m" },
+	{ 86399000, "23h59m" },
+	{ 86400000, "1d" },
+	{ UINT64_C(360000000), "4d4h" },
+	{ UINT64_C(8640000000), "100d" },
+	{ UINT64_MAX, "213503982334d14h" },
 };
+
+static const struct {
+	uint64_t n;
+	const char *want;
+} numbers[] = {
+	{ 0, "0" },          { 999, "999" },           { 1000, "1,000" },
+	{ 66824, "66,824" }, { 1234567, "1,234,567" }, { UINT64_MAX, "18,446,744,073,709,551,615" },
+};
+
+START_TEST(number_is_written)
+{
+	char out[PARSE_TEXT_MAX];
+
+	ck_assert_str_eq(parse_format_uint(numbers[_i].n, out), numbers[_i].want);
+}
+END_TEST
 
 START_TEST(duration_is_written)
 {
@@ -264,6 +284,7 @@ int main(void)
 	tcase_add_loop_test(t, distance_is_right, 0, ARRAY_SIZE(distances));
 	tcase_add_test(t, distance_has_a_limit);
 	tcase_add_loop_test(t, duration_is_written, 0, ARRAY_SIZE(durations));
+	tcase_add_loop_test(t, number_is_written, 0, ARRAY_SIZE(numbers));
 	tcase_add_loop_test(t, bytes_are_written, 0, ARRAY_SIZE(sizes));
 	suite_add_tcase(s, t);
 

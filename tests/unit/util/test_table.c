@@ -26,6 +26,29 @@ START_TEST(columns_line_up)
 }
 END_TEST
 
+START_TEST(columns_may_be_hidden)
+{
+	_cleanup_(text_deinit) struct text out = TEXT_INIT;
+	struct table *t = table_new(3, (const char *const[]){ "NAME", "ACTIVE", "STATE" });
+
+	table_align_right(t, 1);
+	table_cell(t, "backend");
+	table_cell(t, "12");
+	table_cell(t, "draining");
+	ck_assert_uint_eq(table_width(t), strlen("backend  ACTIVE  draining"));
+	table_hide(t, 0);
+	ck_assert_uint_eq(table_width(t), strlen("ACTIVE  draining"));
+	table_print(t, &out);
+	ck_assert_str_eq(out.p, "ACTIVE  STATE\n    12  draining\n");
+	text_clear(&out);
+	table_hide(t, 2);
+	ck_assert(table_is_hidden(t, 0) && !table_is_hidden(t, 1) && table_is_hidden(t, 2));
+	table_print(t, &out);
+	ck_assert_str_eq(out.p, "ACTIVE\n    12\n");
+	table_free(t);
+}
+END_TEST
+
 START_TEST(last_row_may_be_short)
 {
 	_cleanup_(text_deinit) struct text out = TEXT_INIT;
@@ -92,6 +115,7 @@ int main(void)
 	TCase *t = tcase_create("table");
 
 	tcase_add_test(t, columns_line_up);
+	tcase_add_test(t, columns_may_be_hidden);
 	tcase_add_test(t, last_row_may_be_short);
 	tcase_add_test(t, empty_cells_leave_no_space_at_the_end);
 	tcase_add_test(t, control_characters_are_shown);
