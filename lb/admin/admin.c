@@ -281,14 +281,14 @@ static void send_answer(struct client *c, bool is_in_call)
 	settle(c);
 }
 
-static void on_conns(void *ctx, int result, const struct admin_conn *rows, size_t n)
+static void on_conns(void *ctx, int result, const struct admin_conn_list *list)
 {
 	bool is_in_call;
 	struct client *c = end_wait(ctx, &is_in_call);
 
 	if (c == NULL)
 		return;
-	command_conns(&c->command, result, rows, n);
+	command_conns(&c->command, result, list);
 	send_answer(c, is_in_call);
 }
 

@@ -24,12 +24,19 @@
 
 struct admin;
 
+enum admin_conn_sort {
+	ADMIN_UNSORTED,
+	ADMIN_BY_AGE,   /* the oldest first */
+	ADMIN_BY_BYTES, /* those that have moved most, both directions together, first */
+};
+
 /* Which connections `conns` lists; "" and 0 are any. */
 struct admin_conn_query {
 	char pool[64], backend[64];
 	bool has_client;
 	struct cidr client;
 	uint64_t min_age_ms;
+	enum admin_conn_sort sort;
 	uint32_t limit; /* default 1,000 */
 };
 
@@ -42,9 +49,16 @@ struct admin_conn {
 
 enum admin_backend_op { ADMIN_DRAIN, ADMIN_READY, ADMIN_MAINT, ADMIN_WEIGHT };
 
-/* Called with the answer of what takes a while; `rows` is borrowed for the call. `ctx` is the
- * asker's. */
-typedef void (*admin_conns_fn)(void *ctx, int result, const struct admin_conn *rows, size_t n);
+/* The answer of `conns`. */
+struct admin_conn_list {
+	const struct admin_conn *rows; /* borrows */
+	size_t n;                      /* rows: at most the query's limit */
+	uint64_t total;                /* connections that meet the query's conditions */
+};
+
+/* Called with the answer of what takes a while; `list` is borrowed for the call, and empty where
+ * result is negative. `ctx` is the asker's. */
+typedef void (*admin_conns_fn)(void *ctx, int result, const struct admin_conn_list *list);
 /* `why` is the reason (several lines, separated by '\n') where result is negative, else a line for
  * each warning. */
 typedef void (*admin_reload_fn)(void *ctx, int result, const char *why);

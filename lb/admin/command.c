@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A line is cut into words; the first one names a row of the table at the end of this file. A last
- * word "json" asks for JSON.
+ * word "json" asks for JSON, "wide" for tables of any width.
  */
 #include "admin/command.h"
 
@@ -56,6 +56,11 @@ static void put_json(struct command_ctx *ctx, struct json *j)
 	json_deinit(j);
 }
 
+static size_t max_width(const struct command_ctx *ctx)
+{
+	return ctx->is_wide ? FORMAT_WIDE : FORMAT_NARROW;
+}
+
 static bool take_status(struct command_ctx *ctx, struct status *st)
 {
 	*st = (struct status){ 0 };
@@ -79,7 +84,7 @@ static enum command_result run_stats(struct command_ctx *ctx, const struct words
 		format_status_json(&st, &j);
 		put_json(ctx, &j);
 	} else {
-		format_status_text(&st, ctx->out);
+		format_status_text(&st, max_width(ctx), ctx->out);
 		text_addf(ctx->out, "\n");
 	}
 	status_deinit(&st);
@@ -156,7 +161,7 @@ static enum command_result run_backends(struct command_ctx *ctx, const struct wo
 		format_backends_json(&st, pool, &j);
 		put_json(ctx, &j);
 	} else if (is_known) {
-		format_backends_text(&st, pool, ctx->out);
+		format_backends_text(&st, pool, max_width(ctx), ctx->out);
 		text_addf(ctx->out, "\n");
 	}
 	status_deinit(&st);
@@ -170,6 +175,17 @@ static bool copy_name(char out[64], const char *value)
 	int n = snprintf(out, 64, "%s", value);
 
 	return n > 0 && n < 64;
+}
+
+static bool parse_sort(const char *value, enum admin_conn_sort *ret)
+{
+	if (strcmp(value, "age") == 0)
+		*ret = ADMIN_BY_AGE;
+	else if (strcmp(value, "bytes") == 0)
+		*ret = ADMIN_BY_BYTES;
+	else
+		return false;
+	return true;
 }
 
 /* One filter; false where it is none, or its value is wrong. */
@@ -188,6 +204,8 @@ static bool add_filter(struct admin_conn_query *q, const char *word)
 	}
 	if ((v = value_of(word, "min-age")) != NULL)
 		return parse_duration_ms(slice_of(v), &q->min_age_ms) == 0;
+	if ((v = value_of(word, "sort")) != NULL)
+		return parse_sort(v, &q->sort);
 	if ((v = value_of(word, "limit")) == NULL || parse_uint(slice_of(v), &n) < 0 || n == 0 ||
 	    n > UINT32_MAX)
 		return false;
@@ -217,8 +235,8 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 		if (add_filter(&q, w->word[i]))
 			continue;
 		command_error(ctx->out,
-			      "expected pool=P, backend=B, client=CIDR, min-age=5m or limit=N, "
-			      "found \"%s\"",
+			      "expected pool=P, backend=B, client=CIDR, min-age=5m, "
+			      "sort=age, sort=bytes or limit=N, found \"%s\"",
 			      w->word[i]);
 		return COMMAND_DONE;
 	}
@@ -228,16 +246,16 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 	return COMMAND_WAITS;
 }
 
-void command_conns(struct command_ctx *ctx, int result, const struct admin_conn *rows, size_t n)
+void command_conns(struct command_ctx *ctx, int result, const struct admin_conn_list *list)
 {
 	if (result < 0) {
 		command_error(ctx->out, "%s", strerror(-result));
 	} else if (ctx->is_json) {
 		struct json j = JSON_INIT;
-		format_conns_json(rows, n, &j);
+		format_conns_json(list, &j);
 		put_json(ctx, &j);
 	} else {
-		format_conns_text(rows, n, ctx->out);
+		format_conns_text(list, max_width(ctx), ctx->out);
 		text_addf(ctx->out, "\n");
 	}
 }
@@ -312,17 +330,27 @@ void command_reload(struct command_ctx *ctx, int result, const char *why)
 
 /* ---- backends' states ------------------------------------------------------------------------ */
 
-/* False: an error was answered. The backend's name is all behind the first '/'. */
+/* The '/' of POOL/BACKEND; the backend's name is all behind the first one. NULL: an error was
+ * answered. */
+static char *split_target(struct command_ctx *ctx, char *target)
+{
+	char *slash = strchr(target, '/');
+
+	if (slash != NULL && slash != target && slash[1] != '\0')
+		return slash;
+	command_error(ctx->out, "expected POOL/BACKEND, found \"%s\"", target);
+	return NULL;
+}
+
+/* False: an error was answered. */
 static bool set_backend(struct command_ctx *ctx, enum admin_backend_op op, char *target,
 			uint32_t weight)
 {
 	char why[320] = "";
-	char *slash = strchr(target, '/');
+	char *slash = split_target(ctx, target);
 
-	if (slash == NULL || slash == target || slash[1] == '\0') {
-		command_error(ctx->out, "expected POOL/BACKEND, found \"%s\"", target);
+	if (slash == NULL)
 		return false;
-	}
 	*slash = '\0';
 	int r = ctx->ops->backend(ctx->arg, op, target, slash + 1, weight, why, sizeof(why));
 	*slash = '/';
@@ -349,8 +377,57 @@ static enum command_result run_state(struct command_ctx *ctx, const struct words
 	return COMMAND_DONE;
 }
 
+/* Of two with one name the one that the file still has, else a removed one, else NULL. */
+static const struct status_backend *find_backend(const struct status *st, const char *pool,
+						 const char *backend)
+{
+	const struct status_backend *found = NULL;
+
+	for (size_t i = 0; i < st->n_pools; i++) {
+		const struct status_pool *p = &st->pools[i];
+		for (size_t k = 0; strcmp(p->name, pool) == 0 && k < p->n_backends; k++) {
+			const struct status_backend *b = &p->backends[k];
+			if (strcmp(b->name, backend) == 0 && (found == NULL || !b->is_removed))
+				found = b;
+		}
+	}
+	return found;
+}
+
+static void put_left(struct command_ctx *ctx, const char *target, const struct status_backend *b)
+{
+	if (ctx->is_json)
+		text_addf(ctx->out, "{\"ok\":true,\"state\":\"%s\",\"active\":%" PRIu64 "}\n\n",
+			  b->state, b->active);
+	else
+		text_addf(ctx->out, "ok: %s is %s, %" PRIu64 " connection%s left\n\n", target,
+			  b->state, b->active, b->active == 1 ? "" : "s");
+}
+
+/* How far a drain has come. */
+static void run_drain_status(struct command_ctx *ctx, char *target)
+{
+	struct status st;
+	char *slash = split_target(ctx, target);
+
+	if (slash == NULL || !take_status(ctx, &st))
+		return;
+	*slash = '\0';
+	const struct status_backend *b = find_backend(&st, target, slash + 1);
+	if (b == NULL && knows_pool(ctx, &st, target))
+		(void)knows_backend(ctx, &st, target, slash + 1);
+	*slash = '/';
+	if (b != NULL)
+		put_left(ctx, target, b);
+	status_deinit(&st);
+}
+
 static enum command_result run_drain(struct command_ctx *ctx, const struct words *w)
 {
+	if (w->n == 3 && strcmp(w->word[2], "status") == 0) {
+		run_drain_status(ctx, w->word[1]);
+		return COMMAND_DONE;
+	}
 	return run_state(ctx, w, ADMIN_DRAIN, "is draining");
 }
 
@@ -391,10 +468,12 @@ static const struct {
 } commands[] = {
 	{ "stats",    "",               "all figures",                              run_stats },
 	{ "backends", "[POOL]",         "backends, their states and connections",   run_backends },
-	{ "conns",    "[pool=P] [backend=B] [client=CIDR] [min-age=5m] [limit=N]",
+	{ "conns",    "[pool=P] [backend=B] [client=CIDR] [min-age=5m] [sort=age|bytes] [limit=N]",
 					"open connections, 1000 of them at most without a limit",
 										    run_conns },
-	{ "drain",    "POOL/BACKEND",   "no new connections, checks go on",         run_drain },
+	{ "drain",    "POOL/BACKEND [status]",
+					"no new connections, checks go on; status: how many are left",
+										    run_drain },
 	{ "ready",    "POOL/BACKEND",   "undoes drain and maint",                   run_ready },
 	{ "maint",    "POOL/BACKEND",   "no new connections, no checks",            run_maint },
 	{ "weight",   "POOL/BACKEND N", "changes a weight, 0 to 256",               run_weight },
@@ -411,7 +490,8 @@ static enum command_result run_help(struct command_ctx *ctx, const struct words 
 		text_addf(ctx->out, "%s%s%s: %s\n", commands[i].name,
 			  commands[i].args[0] != '\0' ? " " : "", commands[i].args,
 			  commands[i].help);
-	text_addf(ctx->out, "A last word \"json\" asks for JSON.\n\n");
+	text_addf(ctx->out, "A last word \"json\" asks for JSON, \"wide\" for tables of any "
+			    "width.\n\n");
 	return COMMAND_DONE;
 }
 
@@ -460,12 +540,22 @@ static bool split(char *line, struct words *w)
 	return true;
 }
 
+/* Whether `word` says how the answer is to look. */
+static bool take_style(struct command_ctx *ctx, const char *word)
+{
+	bool is_json = strcmp(word, "json") == 0, is_wide = strcmp(word, "wide") == 0;
+
+	ctx->is_json |= is_json;
+	ctx->is_wide |= is_wide;
+	return is_json || is_wide;
+}
+
 enum command_result command_run(struct command_ctx *ctx, struct slice line)
 {
 	char copy[COMMAND_LINE_MAX];
 	struct words w = { 0 };
 
-	ctx->is_json = false;
+	ctx->is_json = ctx->is_wide = false;
 	if (line.n >= sizeof(copy) || has_control(line)) {
 		command_error(ctx->out, line.n >= sizeof(copy) ? "the line is too long"
 							       : "the line has control characters");
@@ -478,10 +568,8 @@ enum command_result command_run(struct command_ctx *ctx, struct slice line)
 		command_error(ctx->out, "too many words");
 		return COMMAND_DONE;
 	}
-	if (w.n > 1 && strcmp(w.word[w.n - 1], "json") == 0) {
-		ctx->is_json = true;
-		w.n--;
-	}
+	for (; w.n > 1 && take_style(ctx, w.word[w.n - 1]); w.n--)
+		;
 	if (w.n == 0)
 		return COMMAND_NONE;
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)

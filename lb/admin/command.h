@@ -27,7 +27,7 @@ struct command_ctx {
 	void *waiter;
 
 	/* private to command.c: of the last line */
-	bool is_json;
+	bool is_json, is_wide;
 };
 
 enum command_result {
@@ -40,7 +40,7 @@ enum command_result {
 enum command_result command_run(struct command_ctx *ctx, struct slice line);
 
 /* What on_conns and on_reload call to add the answer. */
-void command_conns(struct command_ctx *ctx, int result, const struct admin_conn *rows, size_t n);
+void command_conns(struct command_ctx *ctx, int result, const struct admin_conn_list *list);
 void command_reload(struct command_ctx *ctx, int result, const char *why);
 
 /* Adds an error's answer, whole. */

@@ -2,6 +2,7 @@
 #include "admin/format.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "util/parse.h"
@@ -160,82 +161,122 @@ void format_backends_json(const struct status *s, const char *pool, struct json 
 	json_object_end(j);
 }
 
-void format_conns_json(const struct admin_conn *rows, size_t n, struct json *j)
+void format_conns_json(const struct admin_conn_list *list, struct json *j)
 {
 	char client[ADDR_TEXT_MAX];
 
 	json_object_begin(j);
 	json_key(j, "conns");
 	json_array_begin(j);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < list->n; i++) {
+		const struct admin_conn *c = &list->rows[i];
 		json_object_begin(j);
-		json_kv_uint(j, "id", rows[i].id);
-		json_kv_string(j, "client", addr_format(&rows[i].client, client));
-		json_kv_string(j, "listener", rows[i].listener);
-		json_kv_string(j, "pool", rows[i].pool);
-		json_kv_string(j, "backend", rows[i].backend);
-		json_kv_string(j, "state", rows[i].state);
-		json_kv_uint(j, "age_s", rows[i].age_ms / 1000);
-		json_kv_uint(j, "bytes_in", rows[i].bytes_in);
-		json_kv_uint(j, "bytes_out", rows[i].bytes_out);
+		json_kv_uint(j, "id", c->id);
+		json_kv_string(j, "client", addr_format(&c->client, client));
+		json_kv_string(j, "listener", c->listener);
+		json_kv_string(j, "pool", c->pool);
+		json_kv_string(j, "backend", c->backend);
+		json_kv_string(j, "state", c->state);
+		json_kv_uint(j, "age_s", c->age_ms / 1000);
+		json_kv_uint(j, "bytes_in", c->bytes_in);
+		json_kv_uint(j, "bytes_out", c->bytes_out);
 		json_object_end(j);
 	}
 	json_array_end(j);
+	json_kv_uint(j, "total", list->total);
 	json_object_end(j);
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* A table whose columns from `n_left` on are numbers. */
-static struct table *new_table(const char *const *header, size_t n, size_t n_left)
-{
-	struct table *t = table_new(n, header);
+/* A table for people: which columns are numbers, and which may be left out. */
+struct layout {
+	size_t n_cols, n_left; /* columns from `n_left` on are aligned to the right */
+	const char *const *header;
+	/* What is left out where a table is too wide, in this order: a bit for each column. */
+	const uint32_t *optional;
+	size_t n_optional;
+};
 
-	for (size_t i = n_left; t != NULL && i < n; i++)
+static struct table *new_table(const struct layout *l)
+{
+	struct table *t = table_new(l->n_cols, l->header);
+
+	for (size_t i = l->n_left; t != NULL && i < l->n_cols; i++)
 		table_align_right(t, i);
 	return t;
 }
 
-static void finish(struct table *t, struct text *out)
+/* Leaves columns out until the table fits; names them in `left_out`. */
+static void fit(struct table *t, const struct layout *l, size_t max_width, struct text *left_out)
 {
+	for (size_t i = 0; i < l->n_optional && table_width(t) > max_width; i++) {
+		for (size_t c = 0; c < l->n_cols; c++) {
+			if (!(l->optional[i] & 1u << c) || table_is_hidden(t, c))
+				continue;
+			table_hide(t, c);
+			text_addf(left_out, "%s%s", left_out->n > 0 ? ", " : "", l->header[c]);
+		}
+	}
+}
+
+static void finish(struct table *t, const struct layout *l, size_t max_width, struct text *out)
+{
+	_cleanup_(text_deinit) struct text left_out = TEXT_INIT;
+
 	if (t == NULL) {
 		out->failed = true;
 		return;
 	}
+	fit(t, l, max_width, &left_out);
 	table_print(t, out);
+	if (left_out.n > 0)
+		text_addf(out, "(without %s; --wide shows all columns)\n", left_out.p);
+	out->failed |= left_out.failed;
 	table_free(t);
 }
 
+/* Lines of at most 80 characters. */
 static void print_ends(const struct status *s, struct text *out)
 {
+	size_t line_from = out->n;
 	bool has_any = false;
 
 	text_addf(out, "ends:");
 	for (size_t i = 0; i < s->n_ends; i++) {
+		char n[24];
 		if (s->ends[i].n == 0)
 			continue;
-		text_addf(out, " %s=%" PRIu64, s->ends[i].word, s->ends[i].n);
+		int len = snprintf(n, sizeof(n), "%" PRIu64, s->ends[i].n);
+		size_t width = strlen(s->ends[i].word) + 2 + (size_t)len;
+		if (out->n - line_from + width > FORMAT_NARROW) {
+			text_addf(out, "\n     ");
+			line_from = out->n - 5;
+		}
+		text_addf(out, " %s=%s", s->ends[i].word, n);
 		has_any = true;
 	}
 	text_addf(out, "%s\n", has_any ? "" : " none");
 }
 
-void format_status_text(const struct status *s, struct text *out)
+void format_status_text(const struct status *s, size_t max_width, struct text *out)
 {
 	static const char *const header[] = { "LISTENER", "BIND", "ACTIVE", "ACCEPTED",
 					      "REJECTED" };
+	static const struct layout layout = { ARRAY_SIZE(header), 2, header, NULL, 0 };
 	char uptime[PARSE_TEXT_MAX];
 
 	text_addf(out, "lb %s, pid %d, up %s, generation %" PRIu64 ", engine %s, %zu workers\n",
 		  s->version, s->pid, parse_format_duration(s->uptime_s * 1000, uptime),
 		  s->generation, s->engine, s->n_workers);
 	text_addf(out,
-		  "connections: %" PRIu64 " active (%" PRIu64 " shaking hands), %" PRIu64
-		  " in all, limit %" PRIu64 ", forecast %" PRIu64 " (%s)\n",
-		  s->connections.active, s->connections.handshaking, s->connections.total,
+		  "connections: %" PRIu64 " active (%" PRIu64 " in the handshake), %" PRIu64
+		  " accepted\n",
+		  s->connections.active, s->connections.handshaking, s->connections.total);
+	text_addf(out, "capacity: limit %" PRIu64 ", forecast %" PRIu64 " (%s)\n",
 		  s->connections.limit, s->connections.forecast, s->connections.forecast_by);
 
-	struct table *t = new_table(header, ARRAY_SIZE(header), 2);
+	struct table *t = new_table(&layout);
 	for (size_t i = 0; i < s->n_listeners && t != NULL; i++) {
 		const struct status_listener *l = &s->listeners[i];
 		table_cell(t, "%s", l->name);
@@ -244,59 +285,120 @@ void format_status_text(const struct status *s, struct text *out)
 		table_cell(t, "%" PRIu64, l->accepted);
 		table_cell(t, "%" PRIu64, l->rejected);
 	}
-	finish(t, out);
-	format_backends_text(s, "", out);
+	finish(t, &layout, max_width, out);
+	format_backends_text(s, "", max_width, out);
 	print_ends(s, out);
 }
 
-void format_backends_text(const struct status *s, const char *pool, struct text *out)
+enum {
+	COL_POOL,
+	COL_BACKEND,
+	COL_ADDRESS,
+	COL_STATE,
+	COL_CHECK,
+	COL_WEIGHT,
+	COL_ACTIVE,
+	COL_TOTAL,
+	COL_FAILED,
+	COL_IN,
+	COL_OUT,
+	N_BACKEND_COLS
+};
+
+static void add_backend_row(struct table *t, const struct status_pool *p,
+			    const struct status_backend *b)
 {
-	static const char *const header[] = { "POOL",   "BACKEND", "ADDRESS", "STATE",
-					      "CHECK",  "WEIGHT",  "ACTIVE",  "TOTAL",
-					      "FAILED", "IN",      "OUT" };
-	struct table *t = new_table(header, ARRAY_SIZE(header), 5);
+	char in[PARSE_TEXT_MAX], bytes_out[PARSE_TEXT_MAX];
+
+	table_cell(t, "%s", p->name);
+	table_cell(t, "%s", b->name);
+	table_cell(t, "%s", b->address);
+	table_cell(t, "%s%s", b->state, b->is_removed ? " (removed)" : "");
+	table_cell(t, "%s", b->check_result[0] != '\0' ? b->check_result : "-");
+	table_cell(t, "%u", b->weight);
+	table_cell(t, "%" PRIu64, b->active);
+	table_cell(t, "%" PRIu64, b->total);
+	table_cell(t, "%" PRIu64, b->failed);
+	table_cell(t, "%s", parse_format_bytes(b->bytes_in, in));
+	table_cell(t, "%s", parse_format_bytes(b->bytes_out, bytes_out));
+}
+
+void format_backends_text(const struct status *s, const char *pool, size_t max_width,
+			  struct text *out)
+{
+	static const char *const header[N_BACKEND_COLS] = {
+		"POOL",   "BACKEND", "ADDRESS", "STATE", "CHECK", "WEIGHT",
+		"ACTIVE", "TOTAL",   "FAILED",  "IN",    "OUT",
+	};
+	static const uint32_t optional[] = {
+		1u << COL_ADDRESS, 1u << COL_WEIGHT, 1u << COL_IN | 1u << COL_OUT,
+		1u << COL_TOTAL,   1u << COL_CHECK,  1u << COL_FAILED
+	};
+	static const struct layout layout = { N_BACKEND_COLS, COL_WEIGHT, header, optional,
+					      ARRAY_SIZE(optional) };
+	struct table *t = new_table(&layout);
+	bool has_own_names = false;
 
 	for (size_t i = 0; i < s->n_pools && t != NULL; i++) {
 		const struct status_pool *p = &s->pools[i];
 		for (size_t k = 0; k < p->n_backends && is_wanted(p, pool); k++) {
 			const struct status_backend *b = &p->backends[k];
-			char in[PARSE_TEXT_MAX], bytes_out[PARSE_TEXT_MAX];
-
-			table_cell(t, "%s", p->name);
-			table_cell(t, "%s", b->name);
-			table_cell(t, "%s", b->address);
-			table_cell(t, "%s%s", b->state, b->is_removed ? " (removed)" : "");
-			table_cell(t, "%s", b->check_result[0] != '\0' ? b->check_result : "-");
-			table_cell(t, "%u", b->weight);
-			table_cell(t, "%" PRIu64, b->active);
-			table_cell(t, "%" PRIu64, b->total);
-			table_cell(t, "%" PRIu64, b->failed);
-			table_cell(t, "%s", parse_format_bytes(b->bytes_in, in));
-			table_cell(t, "%s", parse_format_bytes(b->bytes_out, bytes_out));
+			add_backend_row(t, p, b);
+			has_own_names |= strcmp(b->name, b->address) != 0;
 		}
 	}
-	finish(t, out);
+	/* Where each name is the address, the column would say everything twice. */
+	if (t != NULL && !has_own_names && max_width != FORMAT_WIDE)
+		table_hide(t, COL_ADDRESS);
+	finish(t, &layout, max_width, out);
 }
 
-void format_conns_text(const struct admin_conn *rows, size_t n, struct text *out)
+enum {
+	COL_ID,
+	COL_CLIENT,
+	COL_LISTENER,
+	COL_CONN_POOL,
+	COL_CONN_BACKEND,
+	COL_CONN_STATE,
+	COL_AGE,
+	COL_CONN_IN,
+	COL_CONN_OUT,
+	N_CONN_COLS
+};
+
+static void add_conn_row(struct table *t, const struct admin_conn *c)
 {
-	static const char *const header[] = { "ID",    "CLIENT", "LISTENER", "POOL", "BACKEND",
-					      "STATE", "AGE",    "IN",       "OUT" };
-	struct table *t = new_table(header, ARRAY_SIZE(header), 6);
+	char client[ADDR_TEXT_MAX], age[PARSE_TEXT_MAX], in[PARSE_TEXT_MAX],
+		bytes_out[PARSE_TEXT_MAX];
 
-	for (size_t i = 0; i < n && t != NULL; i++) {
-		char client[ADDR_TEXT_MAX], age[PARSE_TEXT_MAX], in[PARSE_TEXT_MAX],
-			bytes_out[PARSE_TEXT_MAX];
+	table_cell(t, "%" PRIu64, c->id);
+	table_cell(t, "%s", addr_format(&c->client, client));
+	table_cell(t, "%s", c->listener);
+	table_cell(t, "%s", c->pool[0] != '\0' ? c->pool : "-");
+	table_cell(t, "%s", c->backend[0] != '\0' ? c->backend : "-");
+	table_cell(t, "%s", c->state);
+	table_cell(t, "%s", parse_format_duration(c->age_ms / 1000 * 1000, age));
+	table_cell(t, "%s", parse_format_bytes(c->bytes_in, in));
+	table_cell(t, "%s", parse_format_bytes(c->bytes_out, bytes_out));
+}
 
-		table_cell(t, "%" PRIu64, rows[i].id);
-		table_cell(t, "%s", addr_format(&rows[i].client, client));
-		table_cell(t, "%s", rows[i].listener);
-		table_cell(t, "%s", rows[i].pool[0] != '\0' ? rows[i].pool : "-");
-		table_cell(t, "%s", rows[i].backend[0] != '\0' ? rows[i].backend : "-");
-		table_cell(t, "%s", rows[i].state);
-		table_cell(t, "%s", parse_format_duration(rows[i].age_ms / 1000 * 1000, age));
-		table_cell(t, "%s", parse_format_bytes(rows[i].bytes_in, in));
-		table_cell(t, "%s", parse_format_bytes(rows[i].bytes_out, bytes_out));
-	}
-	finish(t, out);
+void format_conns_text(const struct admin_conn_list *list, size_t max_width, struct text *out)
+{
+	static const char *const header[N_CONN_COLS] = { "ID",   "CLIENT",  "LISTENER",
+							 "POOL", "BACKEND", "STATE",
+							 "AGE",  "IN",      "OUT" };
+	static const uint32_t optional[] = { 1u << COL_LISTENER, 1u << COL_CONN_POOL,
+					     1u << COL_CONN_STATE, 1u << COL_ID,
+					     1u << COL_CONN_IN | 1u << COL_CONN_OUT };
+	static const struct layout layout = { N_CONN_COLS, COL_AGE, header, optional,
+					      ARRAY_SIZE(optional) };
+	char shown[PARSE_TEXT_MAX], total[PARSE_TEXT_MAX];
+	struct table *t = new_table(&layout);
+
+	for (size_t i = 0; i < list->n && t != NULL; i++)
+		add_conn_row(t, &list->rows[i]);
+	finish(t, &layout, max_width, out);
+	if (list->n < list->total)
+		text_addf(out, "%s of %s shown\n", parse_format_uint(list->n, shown),
+			  parse_format_uint(list->total, total));
 }

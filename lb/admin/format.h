@@ -9,6 +9,7 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "admin/admin.h"
 #include "util/json.h"
@@ -18,8 +19,19 @@
 void format_status_json(const struct status *s, struct json *j);
 /* {"pools":[...]}, of one pool where `pool` is not "". */
 void format_backends_json(const struct status *s, const char *pool, struct json *j);
-void format_conns_json(const struct admin_conn *rows, size_t n, struct json *j);
+/* {"conns":[...],"total":N} */
+void format_conns_json(const struct admin_conn_list *list, struct json *j);
 
-void format_status_text(const struct status *s, struct text *out);
-void format_backends_text(const struct status *s, const char *pool, struct text *out);
-void format_conns_text(const struct admin_conn *rows, size_t n, struct text *out);
+/*
+ * Tables for a terminal. Where a table would be wider than `max_width` characters, the columns that
+ * an operator misses least are left out and named in a line below the table. FORMAT_WIDE leaves
+ * none out.
+ */
+#define FORMAT_NARROW 80
+#define FORMAT_WIDE SIZE_MAX
+
+void format_status_text(const struct status *s, size_t max_width, struct text *out);
+void format_backends_text(const struct status *s, const char *pool, size_t max_width,
+			  struct text *out);
+/* Says below the table how many are shown of how many, where that is not all. */
+void format_conns_text(const struct admin_conn_list *list, size_t max_width, struct text *out);

@@ -11,31 +11,48 @@
 #include <unistd.h>
 
 const char ctl_usage[] =
-	"usage: lbctl [-s SOCKET] [--json] COMMAND\n"
+	"usage: lbctl [-s SOCKET] [--json] [--wide] COMMAND\n"
 	"\n"
 	"  stats                         all figures\n"
 	"  backends [POOL]               backends, their states and connections\n"
-	"  conns [--pool P] [--backend B] [--client CIDR] [--min-age 5m] [--limit N]\n"
+	"  conns [--pool P] [--backend B] [--client CIDR] [--min-age 5m]\n"
+	"        [--sort age|bytes] [--limit N]\n"
 	"                                open connections, 1000 at most without a limit\n"
-	"  drain POOL/BACKEND            no new connections, checks go on\n"
+	"  drain POOL/BACKEND [--wait]   no new connections, checks go on;\n"
+	"                                --wait: shows how many are left until none is\n"
 	"  ready POOL/BACKEND            undoes drain and maint\n"
 	"  maint POOL/BACKEND            no new connections, no checks\n"
 	"  weight POOL/BACKEND N         changes a weight, 0 to 256\n"
 	"  reload                        reads the configuration again\n"
 	"  help                          what the socket understands\n"
 	"\n"
-	"Without -s the socket is $LBCTL_SOCKET, ./lb.sock or /run/lb/admin.sock.\n";
+	"Without -s the socket is $LBCTL_SOCKET, ./lb.sock or /run/lb/admin.sock.\n"
+	"Tables fit 80 columns; --wide shows all columns, --json is for programs.\n";
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-enum { OPT_JSON = 256, OPT_VERSION, OPT_POOL, OPT_BACKEND, OPT_CLIENT, OPT_MIN_AGE, OPT_LIMIT };
+enum {
+	OPT_JSON = 256,
+	OPT_WIDE,
+	OPT_WAIT,
+	OPT_VERSION,
+	OPT_POOL,
+	OPT_BACKEND,
+	OPT_CLIENT,
+	OPT_MIN_AGE,
+	OPT_SORT,
+	OPT_LIMIT
+};
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "wide", no_argument, NULL, OPT_WIDE },
+	{ "wait", no_argument, NULL, OPT_WAIT },
 	{ "pool", required_argument, NULL, OPT_POOL },
 	{ "backend", required_argument, NULL, OPT_BACKEND },
 	{ "client", required_argument, NULL, OPT_CLIENT },
 	{ "min-age", required_argument, NULL, OPT_MIN_AGE },
+	{ "sort", required_argument, NULL, OPT_SORT },
 	{ "limit", required_argument, NULL, OPT_LIMIT },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, 'h' },
@@ -43,7 +60,12 @@ static const struct option options[] = {
 };
 
 /* The words that options become, from OPT_POOL on. */
-static const char *const filter_key[] = { "pool", "backend", "client", "min-age", "limit" };
+static const char *const filter_key[] = { "pool", "backend", "client", "min-age", "sort", "limit" };
+
+/* What the options say that are no filters. */
+struct style {
+	bool is_json, is_wide, waits;
+};
 
 static int wrong(const char *what, const char *value)
 {
@@ -59,7 +81,7 @@ static bool is_word(const char *s)
 }
 
 static int parse_options(int argc, char **argv, struct ctl *ret, struct text *filters,
-			 bool *ret_is_json)
+			 struct style *style)
 {
 	int opt;
 
@@ -68,7 +90,11 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 		if (opt == 's')
 			ret->path = optarg;
 		else if (opt == OPT_JSON)
-			*ret_is_json = true;
+			style->is_json = true;
+		else if (opt == OPT_WIDE)
+			style->is_wide = true;
+		else if (opt == OPT_WAIT)
+			style->waits = true;
 		else if (opt == OPT_VERSION)
 			ret->action = CTL_VERSION;
 		else if (opt == 'h')
@@ -83,11 +109,24 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 	return 0;
 }
 
+/* --wait goes with `drain POOL/BACKEND` alone. */
+static int prepare_wait(int argc, char **argv, const struct style *style, struct ctl *ret)
+{
+	if (argc - optind != 2 || strcmp(argv[optind], "drain") != 0)
+		return wrong("--wait is for drain POOL/BACKEND", "");
+	if (style->is_json)
+		return wrong("--wait has no JSON: ask for \"drain POOL/BACKEND status\"", "");
+	ret->action = CTL_WAIT;
+	ret->target = argv[optind + 1];
+	text_addf(&ret->poll, "drain %s status json\n", ret->target);
+	return 0;
+}
+
 int ctl_parse(int argc, char **argv, struct ctl *ret)
 {
 	_cleanup_(text_deinit) struct text filters = TEXT_INIT;
-	bool is_json = false;
-	int r = parse_options(argc, argv, ret, &filters, &is_json);
+	struct style style = { 0 };
+	int r = parse_options(argc, argv, ret, &filters, &style);
 
 	if (r != 0 || ret->action != CTL_ASK)
 		return r;
@@ -99,12 +138,14 @@ int ctl_parse(int argc, char **argv, struct ctl *ret)
 		text_addf(&ret->line, "%s%s", i > optind ? " " : "", argv[i]);
 	}
 	text_add(&ret->line, text_slice(&filters));
-	text_addf(&ret->line, "%s\n", is_json ? " json" : "");
-	if (filters.failed || ret->line.failed) {
+	text_addf(&ret->line, "%s%s\n", style.is_wide ? " wide" : "", style.is_json ? " json" : "");
+	if (style.waits)
+		r = prepare_wait(argc, argv, &style, ret);
+	if (r == 0 && (filters.failed || ret->line.failed || ret->poll.failed)) {
 		(void)fputs("lbctl: out of memory\n", stderr);
 		return CTL_FAILED;
 	}
-	return 0;
+	return r;
 }
 
 const char *ctl_default_path(void)
@@ -119,12 +160,27 @@ const char *ctl_default_path(void)
 void ctl_deinit(struct ctl *c)
 {
 	text_deinit(&c->line);
+	text_deinit(&c->poll);
 }
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
+/* Where nobody answers, the path may be another's: how to name the right one. */
+static void say_how_to_name(const struct ctl *c)
+{
+	const char *env = getenv("LBCTL_SOCKET");
+
+	if (c->path != NULL)
+		(void)fputs("lbctl: -s named this socket; ", stderr);
+	else if (env != NULL && env[0] != '\0')
+		(void)fputs("lbctl: LBCTL_SOCKET named this socket; ", stderr);
+	else
+		(void)fputs("lbctl: name another one with -s SOCKET or LBCTL_SOCKET; ", stderr);
+	(void)fputs("lb's file has the path under admin.socket\n", stderr);
+}
+
 /* Connects. Returns a descriptor, or -1 after saying why not. */
-static int open_socket(const char *path)
+static int open_socket(const struct ctl *c, const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
@@ -136,7 +192,9 @@ static int open_socket(const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	(void)fprintf(stderr, "lbctl: cannot connect to %s: %s\n", path, strerror(errno));
+	(void)fprintf(stderr, "lbctl: cannot connect to %s: %s%s\n", path, strerror(errno),
+		      errno == ECONNREFUSED ? " (no lb runs on it)" : "");
+	say_how_to_name(c);
 	if (fd >= 0)
 		(void)close(fd);
 	return -1;
@@ -190,20 +248,27 @@ int ctl_print(struct slice answer, FILE *out, FILE *err)
 	return is_error ? CTL_FAILED : 0;
 }
 
-int ctl_ask(const struct ctl *c)
+int ctl_query(const struct ctl *c, struct slice line, struct text *ret)
 {
-	_cleanup_(text_deinit) struct text answer = TEXT_INIT;
 	const char *path = c->path != NULL ? c->path : ctl_default_path();
-	int fd = open_socket(path);
+	int fd = open_socket(c, path);
 
 	if (fd < 0)
 		return CTL_FAILED;
-	int r = send_all(fd, text_slice(&c->line));
+	int r = send_all(fd, line);
 	if (r == 0)
-		r = receive_all(fd, &answer);
+		r = receive_all(fd, ret);
 	(void)close(fd);
 	if (r == 0)
-		return ctl_print(text_slice(&answer), stdout, stderr);
+		return 0;
 	(void)fprintf(stderr, "lbctl: %s: %s\n", path, strerror(-r));
 	return CTL_FAILED;
+}
+
+int ctl_ask(const struct ctl *c)
+{
+	_cleanup_(text_deinit) struct text answer = TEXT_INIT;
+	int r = ctl_query(c, text_slice(&c->line), &answer);
+
+	return r == 0 ? ctl_print(text_slice(&answer), stdout, stderr) : r;
 }

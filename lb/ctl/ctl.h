@@ -19,12 +19,15 @@
 
 extern const char ctl_usage[];
 
-enum ctl_action { CTL_ASK, CTL_HELP, CTL_VERSION };
+enum ctl_action { CTL_ASK, CTL_WAIT, CTL_HELP, CTL_VERSION };
 
 struct ctl {
 	enum ctl_action action;
 	const char *path; /* borrows from argv; NULL: none was named */
 	struct text line; /* owns: what is sent, with its newline */
+	/* CTL_WAIT: what is asked again and again, with its newline; owns */
+	struct text poll;
+	const char *target; /* CTL_WAIT: POOL/BACKEND; borrows from argv */
 };
 
 #define CTL_INIT ((struct ctl){ 0 })
@@ -43,6 +46,14 @@ const char *ctl_default_path(void);
 
 /* Asks and prints. Returns the exit status. */
 int ctl_ask(const struct ctl *c) LB_MUST_CHECK;
+
+/*
+ * ctl_query() - send one line and receive the whole answer
+ *
+ * `line` ends with a newline; the answer is added to `ret`. Blocks until lb has closed. Returns 0,
+ * or CTL_FAILED after saying on stderr what went wrong.
+ */
+int ctl_query(const struct ctl *c, struct slice line, struct text *ret) LB_MUST_CHECK;
 
 /*
  * ctl_print() - print an answer without the empty line that ends it

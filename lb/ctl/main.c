@@ -2,11 +2,13 @@
 #include <stdio.h>
 
 #include "ctl/ctl.h"
+#include "ctl/wait.h"
 
 static int run(const struct ctl *c)
 {
 	switch (c->action) {
 	case CTL_ASK: return ctl_ask(c);
+	case CTL_WAIT: return wait_drained(c);
 	case CTL_HELP: return fputs(ctl_usage, stdout) < 0 ? CTL_FAILED : 0;
 	case CTL_VERSION: return puts("lbctl " LB_VERSION) < 0 ? CTL_FAILED : 0;
 	}

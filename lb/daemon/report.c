@@ -271,42 +271,76 @@ struct conns_job {
 	struct order **answers; /* owns */
 	uint32_t n_workers, n_waiting;
 	uint32_t limit;
+	bool is_sorted;
 	int result;
 };
 
-static size_t n_rows(const struct conns_job *j)
+/* The greater rank first; among equals, the connection that came first. */
+static int by_rank(const void *pa, const void *pb)
+{
+	const struct conn_row *a = *(const struct conn_row *const *)pa;
+	const struct conn_row *b = *(const struct conn_row *const *)pb;
+
+	if (a->rank != b->rank)
+		return a->rank > b->rank ? -1 : 1;
+	return (a->id > b->id) - (a->id < b->id);
+}
+
+/* The rows of all workers, in the list's order. NULL when memory is short. */
+static const struct conn_row **gather_rows(const struct conns_job *j, size_t *ret_n)
 {
 	size_t n = 0;
 
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		n += j->answers[w] != NULL ? j->answers[w]->n_rows : 0;
-	return n < j->limit ? n : j->limit;
+		n += j->answers[w]->n_rows;
+	const struct conn_row **rows = calloc(n + 1, sizeof(*rows));
+	if (rows == NULL)
+		return NULL;
+	n = 0;
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		for (size_t i = 0; i < j->answers[w]->n_rows; i++)
+			rows[n++] = &j->answers[w]->rows[i];
+	if (j->is_sorted)
+		qsort(rows, n, sizeof(*rows), by_rank);
+	*ret_n = n < j->limit ? n : j->limit;
+	return rows;
+}
+
+/* The list's rows, which the caller owns. NULL when memory is short. */
+static struct admin_conn *make_rows(const struct conns_job *j, size_t *ret_n)
+{
+	const struct conn_row **from = gather_rows(j, ret_n);
+	struct admin_conn *rows = from != NULL ? calloc(*ret_n + 1, sizeof(*rows)) : NULL;
+
+	for (size_t i = 0; rows != NULL && i < *ret_n; i++)
+		rows[i] = (struct admin_conn){
+			.id = from[i]->id,
+			.client = from[i]->client,
+			.listener = from[i]->listener,
+			.pool = from[i]->pool,
+			.backend = from[i]->backend != NULL ? from[i]->backend->name : "",
+			.state = from[i]->state,
+			.age_ms = from[i]->age_ns / 1000000,
+			.bytes_in = from[i]->bytes_in,
+			.bytes_out = from[i]->bytes_out,
+		};
+	free(from);
+	return rows;
 }
 
 static void conns_finish(struct conns_job *j)
 {
-	size_t n = n_rows(j), filled = 0;
-	struct admin_conn *rows = calloc(n + 1, sizeof(*rows));
+	struct admin_conn_list list = { 0 };
+	struct admin_conn *rows = j->result == 0 ? make_rows(j, &list.n) : NULL;
 
-	if (rows == NULL)
-		j->result = -ENOMEM;
-	for (uint32_t w = 0; w < j->n_workers && j->result == 0; w++) {
-		for (size_t i = 0; i < j->answers[w]->n_rows && filled < n; i++) {
-			const struct conn_row *r = &j->answers[w]->rows[i];
-			rows[filled++] = (struct admin_conn){
-				.id = r->id,
-				.client = r->client,
-				.listener = r->listener,
-				.pool = r->pool,
-				.backend = r->backend != NULL ? r->backend->name : "",
-				.state = r->state,
-				.age_ms = r->age_ns / 1000000,
-				.bytes_in = r->bytes_in,
-				.bytes_out = r->bytes_out,
-			};
-		}
+	list.rows = rows;
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		list.total += j->answers[w]->n_matching;
+	if (rows == NULL) {
+		j->result = j->result < 0 ? j->result : -ENOMEM;
+		list = (struct admin_conn_list){ 0 };
 	}
-	j->done(j->ctx, j->result, rows, filled);
+	j->done(j->ctx, j->result, &list);
 	free(rows);
 	for (uint32_t w = 0; w < j->n_workers; w++)
 		order_free(j->answers[w]);
@@ -326,6 +360,16 @@ static void on_conns(struct order *o, void *arg)
 		conns_finish(j);
 }
 
+static enum conn_sort sort_of(enum admin_conn_sort sort)
+{
+	switch (sort) {
+	case ADMIN_UNSORTED: return CONN_UNSORTED;
+	case ADMIN_BY_AGE: return CONN_BY_AGE;
+	case ADMIN_BY_BYTES: return CONN_BY_BYTES;
+	}
+	return CONN_UNSORTED;
+}
+
 static void fill_filter(const struct admin_conn_query *q, struct conn_filter *f)
 {
 	_Static_assert(sizeof(f->pool) == sizeof(q->pool), "copied as they are");
@@ -334,6 +378,7 @@ static void fill_filter(const struct admin_conn_query *q, struct conn_filter *f)
 	f->has_client = q->has_client;
 	f->client = q->client;
 	f->min_age_ns = q->min_age_ms * 1000000;
+	f->sort = sort_of(q->sort);
 	f->limit = q->limit;
 }
 
@@ -355,7 +400,7 @@ void report_conns(void *arg, const struct admin_conn_query *q, admin_conns_fn do
 		free(orders);
 		free(answers);
 		free(j);
-		done(ctx, is_short ? -ENOMEM : -ESHUTDOWN, NULL, 0);
+		done(ctx, is_short ? -ENOMEM : -ESHUTDOWN, &(struct admin_conn_list){ 0 });
 		return;
 	}
 
@@ -366,6 +411,7 @@ void report_conns(void *arg, const struct admin_conn_query *q, admin_conns_fn do
 		.n_workers = c->n_workers,
 		.n_waiting = c->n_workers,
 		.limit = q->limit,
+		.is_sorted = q->sort != ADMIN_UNSORTED,
 	};
 	for (uint32_t w = 0; w < c->n_workers; w++) {
 		fill_filter(q, &orders[w]->filter);

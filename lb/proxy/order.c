@@ -198,7 +198,45 @@ static bool is_wanted(const struct conn_filter *f, const struct session *s, uint
 	return !f->has_client || cidr_contains(&f->client, &s->client);
 }
 
-static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
+/* What the list is sorted by; greater comes first. */
+static uint64_t rank_of(const struct conn_filter *f, const struct session *s)
+{
+	switch (f->sort) {
+	case CONN_UNSORTED: return 0;
+	case CONN_BY_AGE: return UINT64_MAX - s->start_ns;
+	case CONN_BY_BYTES: return s->flow[CLIENT].n_sent + s->flow[BACKEND].n_sent;
+	}
+	return 0;
+}
+
+static void swap_rows(struct conn_row *a, struct conn_row *b)
+{
+	struct conn_row t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+/* Puts the last row in its place: no row of the heap has a smaller rank than the one above it. */
+static void heap_up(struct conn_row *rows, size_t n)
+{
+	for (size_t i = n - 1; i > 0 && rows[i].rank < rows[(i - 1) / 2].rank; i = (i - 1) / 2)
+		swap_rows(&rows[i], &rows[(i - 1) / 2]);
+}
+
+/* The same for the root, after it was replaced. */
+static void heap_down(struct conn_row *rows, size_t n)
+{
+	for (size_t i = 0, least; (least = 2 * i + 1) < n; i = least) {
+		if (least + 1 < n && rows[least + 1].rank < rows[least].rank)
+			least++;
+		if (rows[i].rank <= rows[least].rank)
+			return;
+		swap_rows(&rows[i], &rows[least]);
+	}
+}
+
+static int make_row(struct order *o)
 {
 	if (o->n_rows == o->rows_cap) {
 		size_t cap = o->rows_cap ? 2 * o->rows_cap : 64;
@@ -208,8 +246,12 @@ static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
 		o->rows = grown;
 		o->rows_cap = cap;
 	}
+	o->n_rows++;
+	return 0;
+}
 
-	struct conn_row *row = &o->rows[o->n_rows++];
+static void fill_row(struct conn_row *row, const struct session *s, uint64_t age_ns, uint64_t rank)
+{
 	*row = (struct conn_row){
 		.id = s->id,
 		.client = s->client,
@@ -219,9 +261,30 @@ static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
 		.age_ns = age_ns,
 		.bytes_in = s->flow[CLIENT].n_sent,
 		.bytes_out = s->flow[BACKEND].n_sent,
+		.rank = rank,
 	};
 	if (s->pool != NULL)
 		(void)strncpy(row->pool, pool_name(s->pool), sizeof(row->pool) - 1);
+}
+
+/* Lists a session, if the list has room for it or it ranks above one that is listed. */
+static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
+{
+	uint64_t rank = rank_of(&o->filter, s);
+
+	o->n_matching++;
+	if (o->n_rows < o->filter.limit) {
+		int r = make_row(o);
+		if (r < 0)
+			return r;
+		fill_row(&o->rows[o->n_rows - 1], s, age_ns, rank);
+		if (o->filter.sort != CONN_UNSORTED)
+			heap_up(o->rows, o->n_rows);
+	} else if (rank > o->rows[0].rank) { /* never where unsorted */
+		backend_unref(o->rows[0].backend);
+		fill_row(&o->rows[0], s, age_ns, rank);
+		heap_down(o->rows, o->n_rows);
+	}
 	return 0;
 }
 
@@ -276,7 +339,7 @@ void order_walk(struct worker *w)
 			wake_walk(w);
 			return;
 		}
-		if (s == NULL || (o->kind == ORDER_CONNS && o->n_rows >= o->filter.limit)) {
+		if (s == NULL) {
 			w->walk = o->next_walk;
 			w->walk_cursor = 0;
 			order_answer(w, o);

@@ -35,13 +35,20 @@ enum order_kind {
 	ORDER_QUIT,    /* end every session; done when all are buried */
 };
 
+enum conn_sort {
+	CONN_UNSORTED,
+	CONN_BY_AGE,   /* the oldest are listed */
+	CONN_BY_BYTES, /* those that have moved most are listed */
+};
+
 /* Which connections ORDER_CONNS lists. */
 struct conn_filter {
 	char pool[64], backend[64]; /* "": any */
 	bool has_client;
 	struct cidr client;
 	uint64_t min_age_ns;
-	uint32_t limit;
+	enum conn_sort sort;
+	uint32_t limit; /* rows at most; those beyond are counted only */
 };
 
 /* One connection, as it is at that moment. */
@@ -54,6 +61,7 @@ struct conn_row {
 	const char *state;       /* constant */
 	uint64_t age_ns;
 	uint64_t bytes_in, bytes_out;
+	uint64_t rank; /* by the filter's sort: greater ones first; 0 where unsorted */
 };
 
 struct order {
@@ -80,8 +88,10 @@ struct order {
 	bool is_settled;           /* APPLY, the worker's: removed sockets were closed a turn ago */
 	struct order *next_walk;   /* the worker's: waits behind another walk */
 	struct conn_filter filter; /* CONNS */
+	uint64_t n_matching;       /* sessions that meet the filter's conditions */
 	size_t n_rows, rows_cap;
-	struct conn_row *rows; /* owns the array, counts their backends */
+	struct conn_row *rows; /* owns the array, counts their backends; where sorted and full,
+				* a heap whose root is the row with the smallest rank */
 };
 
 /* Zeroed but for kind and worker. NULL when memory is short. */

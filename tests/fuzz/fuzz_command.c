@@ -58,7 +58,7 @@ static void fake_conns(void *arg, const struct admin_conn_query *q, admin_conns_
 	LB_ASSERT(memchr(q->pool, '\0', sizeof(q->pool)) != NULL);
 	LB_ASSERT(memchr(q->backend, '\0', sizeof(q->backend)) != NULL);
 	LB_ASSERT(!q->has_client || q->client.bits <= 128);
-	done(ctx, 0, rows, ARRAY_SIZE(rows));
+	done(ctx, 0, &(struct admin_conn_list){ rows, 1, 2 });
 }
 
 static void fake_reload(void *arg, admin_reload_fn done, void *ctx)
@@ -96,9 +96,9 @@ static const struct admin_ops fake_ops = {
 
 /* ---- the target ------------------------------------------------------------------------------ */
 
-static void on_conns(void *waiter, int result, const struct admin_conn *rows, size_t n)
+static void on_conns(void *waiter, int result, const struct admin_conn_list *list)
 {
-	command_conns(waiter, result, rows, n);
+	command_conns(waiter, result, list);
 }
 
 static void on_reload(void *waiter, int result, const char *why)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin socket, lbctl, the HTTP port, and lb's own commands."""
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -17,6 +18,7 @@ import pytest
 from lbtest import (
     HOST,
     LB,
+    LBCTL,
     SHADOWED,
     SLOW,
     WRAP,
@@ -292,7 +294,7 @@ def test_lbctl_shows_tables_and_json(shared):
     p = shared.lb.ctl("--json", "stats")
     assert json.loads(p.stdout)["pid"] == shared.lb.pid
     p = shared.lb.ctl("--json", "conns", "--pool", "p", "--limit", "5")
-    assert json.loads(p.stdout) == {"conns": []}
+    assert json.loads(p.stdout) == {"conns": [], "total": 0}
     for args in (["stats"], ["conns"], ["help"]):
         p = shared.lb.ctl(*args)
         assert (p.returncode, p.stderr) == (0, "")
@@ -312,6 +314,89 @@ def test_lbctl_changes_things(lb, echo, port):
         assert proxy.backends()["e1"][key] == want
     assert proxy.ctl("reload").returncode == 0
     assert proxy.stats()["generation"] == 2
+
+
+def test_conns_sorted_and_cut(lb, echo, port):
+    """The list that is cut holds the first ones of the whole list, over all workers."""
+    proxy = lb({"workers": 2, **http_conf(port, echo(1))})
+
+    async def body():
+        conns = await ws_open_many(port, 20)
+        for i, ws in enumerate(conns):
+            await ws.send("x" * (100 * i))
+            await ws.recv()
+        by_bytes = json.loads(await in_thread(proxy.admin, "conns sort=bytes limit=5 json"))
+        assert by_bytes["total"] == 20
+        moved = [c["bytes_in"] + c["bytes_out"] for c in by_bytes["conns"]]
+        whole = json.loads(await in_thread(proxy.admin, "conns json"))["conns"]
+        assert moved == sorted((c["bytes_in"] + c["bytes_out"] for c in whole), reverse=True)[:5]
+        assert moved[0] - moved[4] > 4 * 2 * 90
+
+        by_age = json.loads(await in_thread(proxy.admin, "conns sort=age json"))["conns"]
+        assert {c["id"] for c in by_age} == {c["id"] for c in whole}
+        ages = [c["age_s"] for c in by_age]
+        assert ages == sorted(ages, reverse=True)
+
+        text = (await in_thread(proxy.ctl, "conns", "--limit", "5")).stdout
+        assert text.endswith("\n5 of 20 shown\n")
+        assert "shown" not in (await in_thread(proxy.ctl, "conns")).stdout
+        p = await in_thread(proxy.ctl, "conns", "--sort", "size")
+        assert p.returncode == 1 and "sort=age" in p.stderr
+        await ws_close_all(conns)
+
+    run(body())
+
+
+def test_a_drain_is_waited_for(lb, echo, port):
+    proxy = lb(http_conf(port, echo(2)))
+
+    def start(*args):
+        return subprocess.Popen(
+            [str(LBCTL), "-s", str(proxy.socket), *args], stdout=subprocess.PIPE, text=True
+        )
+
+    async def body():
+        conns = await ws_open_many(port, 4)
+        with start("drain", "p/e1", "--wait") as p:
+            try:
+                assert p.stdout.readline() == "ok: p/e1 is draining\n"
+                assert await in_thread(p.stdout.readline) == "p/e1: 2 connections left\n"
+                await ws_close_all(conns)
+                lines = (await in_thread(p.stdout.read)).splitlines()
+                assert lines[-1] == "p/e1: 0 connections left"
+                assert p.wait(20 * SLOW) == 0
+            finally:
+                p.kill()
+
+    run(body())
+    assert proxy.admin("drain p/e1 status") == "ok: p/e1 is draining, 0 connections left\n"
+
+
+def test_a_drain_that_is_undone_is_waited_for_no_more(lb, echo, port):
+    proxy = lb(http_conf(port, echo(1)))
+
+    async def body():
+        conns = await ws_open_many(port, 1)
+        waiting = asyncio.get_running_loop().run_in_executor(
+            None, lambda: proxy.ctl("drain", "p/e1", "--wait")
+        )
+        while proxy.backends()["e1"]["state"] != "draining":
+            await asyncio.sleep(0.01)
+        assert (await in_thread(proxy.admin, "ready p/e1")).startswith("ok")
+        p = await waiting
+        assert p.returncode == 1
+        assert "p/e1 is not draining any more" in p.stderr
+        assert proxy.backends()["e1"]["state"] == "up", "the waiting has not drained it again"
+        await ws_close_all(conns)
+
+    run(body())
+
+
+def test_tables_fit_a_terminal(shared):
+    for args in (["stats"], ["backends"], ["conns"]):
+        for line in shared.lb.ctl(*args).stdout.splitlines():
+            assert len(line) <= 80, line
+    assert "ADDRESS" in shared.lb.ctl("--wide", "backends").stdout
 
 
 def test_lbctl_fails_loudly(lb, echo, port, tmp_path):

@@ -185,6 +185,8 @@ static const struct admin_conn fake_conns[] = {
 	  .state = "hello" },
 };
 
+static const struct admin_conn_list fake_conn_list = { fake_conns, 2, 2 };
+
 static inline void fake_list(void *arg, const struct admin_conn_query *q, admin_conns_fn done,
 			     void *ctx)
 {
@@ -195,7 +197,7 @@ static inline void fake_list(void *arg, const struct admin_conn_query *q, admin_
 	f->conns_done = done;
 	f->ctx = ctx;
 	if (!f->answers_late)
-		done(ctx, 0, fake_conns, ARRAY_SIZE(fake_conns));
+		done(ctx, 0, &fake_conn_list);
 }
 
 static inline void fake_reload(void *arg, admin_reload_fn done, void *ctx)

@@ -183,13 +183,13 @@ START_TEST(a_late_answer_keeps_its_place)
 	ck_assert_uint_eq(t.n, 0);
 	ck_assert_int_eq(fake.n_reload, 0);
 
-	fake.conns_done(fake.ctx, 0, fake_conns, 1);
+	fake.conns_done(fake.ctx, 0, &(struct admin_conn_list){ fake_conns, 1, 1 });
 	UNTIL(fake.n_reload == 1);
 	fake.reload_done(fake.ctx, -EINVAL, "a\nb");
 	listen_to_end(fd, &t);
 	ck_assert_int_eq(n_answers(&t), 3);
 	ck_assert_int_eq(strncmp(t.p, "{\"conns\":[{\"id\":7,", 18), 0);
-	ck_assert(ends_with(&t, "}]}\n\nerror: a; b\n\nok: chat/b2 is ready\n\n"));
+	ck_assert(ends_with(&t, "}],\"total\":1}\n\nerror: a; b\n\nok: chat/b2 is ready\n\n"));
 	close(fd);
 	close_admin();
 }
@@ -227,7 +227,7 @@ static void vanish_while_waiting(int engine, bool is_hard)
 	UNTIL(fake.n_conns == 1);
 	close_peer(fd, is_hard);
 	idle();
-	fake.conns_done(fake.ctx, 0, fake_conns, ARRAY_SIZE(fake_conns));
+	fake.conns_done(fake.ctx, 0, &fake_conn_list);
 	idle();
 	if (fake.n_reload == 1) /* it had only closed: what it said before is done */
 		fake.reload_done(fake.ctx, 0, "");
@@ -257,7 +257,7 @@ START_TEST(who_waits_may_close)
 	UNTIL(fake.n_conns == 1);
 	close(fd);
 	idle();
-	fake.conns_done(fake.ctx, 0, fake_conns, ARRAY_SIZE(fake_conns));
+	fake.conns_done(fake.ctx, 0, &fake_conn_list);
 	idle();
 	int other = dial(socket_port);
 	say(other, "drain chat/b2\n");
@@ -284,6 +284,7 @@ START_TEST(an_answer_may_come_after_the_end)
 END_TEST
 
 static struct admin_conn many[N_MANY];
+static const struct admin_conn_list many_list = { many, N_MANY, N_MANY };
 
 static void answer_many(void)
 {
@@ -295,7 +296,7 @@ static void answer_many(void)
 		many[i].id = i;
 		many[i].pool = name;
 	}
-	fake.conns_done(fake.ctx, 0, many, N_MANY);
+	fake.conns_done(fake.ctx, 0, &many_list);
 }
 
 /*
@@ -317,8 +318,8 @@ START_TEST(a_long_answer_comes_whole)
 	idle();
 	ck_assert_int_eq(fake.n_backend, 0); /* not before the answer is out */
 	listen_to_end(fd, &t);
-	ck_assert(ends_with(&t, "}]}\n\nok: chat/b2 is draining\n\n"));
-	format_conns_json(many, N_MANY, &want);
+	ck_assert(ends_with(&t, "}],\"total\":4000}\n\nok: chat/b2 is draining\n\n"));
+	format_conns_json(&many_list, &want);
 	ck_assert_uint_gt(want.out.n, (size_t)N_MANY * NAME_MANY);
 	ck_assert_uint_lt(want.out.n, t.n);
 	ck_assert(memcmp(t.p, want.out.p, want.out.n) == 0);
@@ -650,7 +651,7 @@ START_TEST(clients_have_a_limit)
 	close(http);
 
 	for (int i = 0; i < 2; i++) { /* answered, it is idle and makes room */
-		fake.conns_done(asker[i], 0, fake_conns, ARRAY_SIZE(fake_conns));
+		fake.conns_done(asker[i], 0, &fake_conn_list);
 		UNTIL(fake.n_conns == 65 + i);
 	}
 	for (int i = 0; i < N; i++)
@@ -751,7 +752,7 @@ START_TEST(who_waits_keeps_its_place)
 		ck_assert_int_eq(loop_turn(loop, 2), 0);
 	for (int i = 0; i < N; i++) {
 		_cleanup_(text_deinit) struct text t = TEXT_INIT;
-		fake.conns_done(asker[i], 0, fake_conns, ARRAY_SIZE(fake_conns));
+		fake.conns_done(asker[i], 0, &fake_conn_list);
 		hear(fds[i], &t, 1);
 		close(fds[i]);
 	}

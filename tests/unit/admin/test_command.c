@@ -6,10 +6,10 @@
 static struct text out;
 static struct command_ctx ctx;
 
-static void on_conns(void *waiter, int result, const struct admin_conn *rows, size_t n)
+static void on_conns(void *waiter, int result, const struct admin_conn_list *list)
 {
 	ck_assert_ptr_eq(waiter, &ctx);
-	command_conns(&ctx, result, rows, n);
+	command_conns(&ctx, result, list);
 }
 
 static void on_reload(void *waiter, int result, const char *why)
@@ -50,13 +50,19 @@ static const struct {
 	{ "stats", "lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n" },
 	{ "stats json", "{\"version\":\"1.2.3\",\"pid\":42," },
 	{ "\tstats \t json\r", "{\"version\":\"1.2.3\",\"pid\":42," },
-	{ "backends", "POOL  BACKEND         ADDRESS         STATE" },
+	{ "backends", "POOL  BACKEND         STATE" },
+	{ "backends wide", "POOL  BACKEND         ADDRESS         STATE" },
+	{ "backends pool=chat wide", "POOL  BACKEND         ADDRESS         STATE" },
+	{ "stats wide json", "{\"version\":\"1.2.3\",\"pid\":42," },
 	{ "backends chat json", "{\"pools\":[{\"name\":\"chat\"," },
 	{ "backends web json", "{\"pools\":[{\"name\":\"web\"," },
 	{ "backends pool=web json", "{\"pools\":[{\"name\":\"web\"," },
 	{ "conns", "ID  CLIENT" },
 	{ "conns json", "{\"conns\":[{\"id\":7," },
 	{ "drain chat/b2", "ok: chat/b2 is draining\n\n" },
+	{ "drain chat/b2 status", "ok: chat/b2 is down, 2 connections left\n\n" },
+	{ "drain chat/b2 status json", "{\"ok\":true,\"state\":\"down\",\"active\":2}\n\n" },
+	{ "conns sort=age", "ID  CLIENT" },
 	{ "ready chat/b2", "ok: chat/b2 is ready\n\n" },
 	{ "maint chat/b2", "ok: chat/b2 is in maintenance\n\n" },
 	{ "maint chat/b2 json", "{\"ok\":true}\n\n" },
@@ -113,6 +119,10 @@ static const char *const wrong[][2] = {
 	{ "drain /b2", "expected POOL/BACKEND, found \"/b2\"" },
 	{ "drain chat/", "expected POOL/BACKEND, found \"chat/\"" },
 	{ "drain chat/none", "unknown backend \"none\"" },
+	{ "drain chat/none status", "unknown backend \"none\"" },
+	{ "drain none/b2 status", "unknown pool \"none\"" },
+	{ "drain chat status", "expected POOL/BACKEND, found \"chat\"" },
+	{ "wide", "unknown command \"wide\", try help" },
 	{ "weight chat/b2", "expected weight POOL/BACKEND N, N from 0 to 256" },
 	{ "weight chat/b2 257", "expected weight POOL/BACKEND N, N from 0 to 256" },
 	{ "weight chat/b2 -1", "expected weight POOL/BACKEND N, N from 0 to 256" },
@@ -283,7 +293,7 @@ START_TEST(conns_may_fail)
 	fake.answers_late = true;
 	ck_assert_int_eq(run("conns json"), COMMAND_WAITS);
 	ck_assert_uint_eq(out.n, 0);
-	fake.conns_done(fake.ctx, -ENOMEM, NULL, 0);
+	fake.conns_done(fake.ctx, -ENOMEM, &(struct admin_conn_list){ 0 });
 	ck_assert_str_eq(out.p, "error: Cannot allocate memory\n\n");
 }
 END_TEST

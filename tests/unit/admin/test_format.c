@@ -83,7 +83,7 @@ END_TEST
 
 START_TEST(conns_as_json)
 {
-	format_conns_json(fake_conns, ARRAY_SIZE(fake_conns), &j);
+	format_conns_json(&(struct admin_conn_list){ fake_conns, 2, 66824 }, &j);
 	ck_assert(json_is_ok(&j));
 	ck_assert_str_eq(j.out.p,
 			 "{\"conns\":[{\"id\":7,\"client\":\"10.0.0.1:5555\","
@@ -91,10 +91,10 @@ START_TEST(conns_as_json)
 			 "\"state\":\"relay\",\"age_s\":61,\"bytes_in\":10,\"bytes_out\":2048},"
 			 "{\"id\":8,\"client\":\"10.0.0.2:5556\",\"listener\":\"public\","
 			 "\"pool\":\"\",\"backend\":\"\",\"state\":\"hello\",\"age_s\":0,"
-			 "\"bytes_in\":0,\"bytes_out\":0}]}");
+			 "\"bytes_in\":0,\"bytes_out\":0}],\"total\":66824}");
 	json_deinit(&j);
-	format_conns_json(NULL, 0, &j);
-	ck_assert_str_eq(j.out.p, "{\"conns\":[]}");
+	format_conns_json(&(struct admin_conn_list){ 0 }, &j);
+	ck_assert_str_eq(j.out.p, "{\"conns\":[],\"total\":0}");
 }
 END_TEST
 
@@ -111,13 +111,72 @@ END_TEST
 	"web   w               127.0.0.1:80    up                  -                  1  " \
 	"     0      0       0     0 B      0 B\n"
 
+/* The same, without what does not fit. */
+#define NARROW_CHAT \
+	"POOL  BACKEND         STATE               CHECK         ACTIVE  TOTAL  FAILED\n" \
+	"chat  127.0.0.1:9001  up                  101 in 1.2ms       4     11       1\n" \
+	"chat  b2              down                refused            2     12       0\n" \
+	"chat  b2              draining (removed)  -                  1    100       0\n"
+#define NARROW_HINT "(without ADDRESS, WEIGHT, IN, OUT; --wide shows all columns)\n"
+
+START_TEST(tables_fit_80_columns)
+{
+	format_backends_text(&st, "chat", FORMAT_NARROW, &out);
+	ck_assert_str_eq(out.p, NARROW_CHAT NARROW_HINT);
+	text_clear(&out);
+	format_status_text(&st, FORMAT_NARROW, &out);
+	for (const char *line = out.p; *line != '\0'; line += strcspn(line, "\n") + 1)
+		ck_assert_uint_le(strcspn(line, "\n"), 80);
+}
+END_TEST
+
+/* Where each name is the address, the address is not said twice. */
+START_TEST(an_address_is_not_said_twice)
+{
+	struct status_backend *b = st.pools[1].backends;
+
+	b->name = b->address;
+	format_backends_text(&st, "web", FORMAT_NARROW, &out);
+	ck_assert_str_eq(
+		out.p,
+		"POOL  BACKEND       STATE  CHECK  WEIGHT  ACTIVE  TOTAL  FAILED   IN  OUT\n"
+		"web   127.0.0.1:80  up     -           1       0      0       0  0 B  0 B\n");
+}
+END_TEST
+
+START_TEST(what_is_cut_is_said)
+{
+	format_conns_text(&(struct admin_conn_list){ fake_conns, 1, 66824 }, FORMAT_NARROW, &out);
+	ck_assert_ptr_nonnull(strstr(out.p, "\n1 of 66,824 shown\n"));
+}
+END_TEST
+
+/* Many reasons need several lines. */
+START_TEST(ends_are_wrapped)
+{
+	static const struct status_end many[] = {
+		{ "client_vanished", 123456789 },
+		{ "backend_vanished", 123456789 },
+		{ "handshake_timeout", 123456789 },
+		{ "response_timeout", 123456789 },
+	};
+	free(st.ends);
+	st.ends = COPY(many);
+	st.n_ends = ARRAY_SIZE(many);
+	format_status_text(&st, FORMAT_NARROW, &out);
+	ck_assert_ptr_nonnull(
+		strstr(out.p, "\nends: client_vanished=123456789 backend_vanished=123456789\n"
+			      "      handshake_timeout=123456789 response_timeout=123456789\n"));
+}
+END_TEST
+
 START_TEST(stats_as_tables)
 {
-	format_status_text(&st, &out);
+	format_status_text(&st, FORMAT_WIDE, &out);
 	ck_assert_str_eq(out.p,
 			 "lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n"
-			 "connections: 7 active (1 shaking hands), 30 in all, limit 1000, forecast "
-			 "900 (memory)\n"
+			 "connections: 7 active (1 in the handshake), 30 accepted\n"
+			 "capacity: limit 1000, forecast 900 (memory)\n"
 			 "LISTENER  BIND          ACTIVE  ACCEPTED  REJECTED\n"
 			 "public    0.0.0.0:8080       7        30         2\n" TABLE_CHAT ROW_WEB
 			 "ends: client_closed=5\n");
@@ -127,21 +186,21 @@ END_TEST
 START_TEST(nothing_has_ended)
 {
 	st.ends[0].n = 0;
-	format_status_text(&st, &out);
+	format_status_text(&st, FORMAT_NARROW, &out);
 	ck_assert_ptr_nonnull(strstr(out.p, "\nends: none\n"));
 }
 END_TEST
 
 START_TEST(backends_as_a_table)
 {
-	format_backends_text(&st, "chat", &out);
+	format_backends_text(&st, "chat", FORMAT_WIDE, &out);
 	ck_assert_str_eq(out.p, TABLE_CHAT);
 }
 END_TEST
 
 START_TEST(conns_as_a_table)
 {
-	format_conns_text(fake_conns, ARRAY_SIZE(fake_conns), &out);
+	format_conns_text(&fake_conn_list, FORMAT_NARROW, &out);
 	ck_assert_str_eq(
 		out.p, "ID  CLIENT         LISTENER  POOL  BACKEND  STATE   AGE    IN      OUT\n"
 		       "7   10.0.0.1:5555  public    chat  b2       relay  1m1s  10 B  2.0 KiB\n"
@@ -161,6 +220,10 @@ int main(void)
 	tcase_add_test(t, stats_as_tables);
 	tcase_add_test(t, nothing_has_ended);
 	tcase_add_test(t, backends_as_a_table);
+	tcase_add_test(t, tables_fit_80_columns);
+	tcase_add_test(t, an_address_is_not_said_twice);
+	tcase_add_test(t, what_is_cut_is_said);
+	tcase_add_test(t, ends_are_wrapped);
 	tcase_add_test(t, conns_as_a_table);
 	suite_add_tcase(s, t);
 

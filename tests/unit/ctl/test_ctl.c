@@ -71,6 +71,8 @@ static const struct {
 	{ { "-s", "/x.sock", "backends", "chat" }, "backends chat\n", "/x.sock" },
 	{ { "drain", "chat/[::1]:9001", "-s/x.sock" }, "drain chat/[::1]:9001\n", "/x.sock" },
 	{ { "weight", "chat/b2", "3" }, "weight chat/b2 3\n", NULL },
+	{ { "--wide", "backends" }, "backends wide\n", NULL },
+	{ { "conns", "--sort", "age" }, "conns sort=age\n", NULL },
 	{ { "conns", "--pool", "p", "--backend=b", "--client", "10.0.0.0/8", "--min-age", "5m",
 	    "--limit", "10", "--json" },
 	  "conns pool=p backend=b client=10.0.0.0/8 min-age=5m limit=10 json\n",
@@ -90,7 +92,7 @@ START_TEST(a_line_comes_of_it)
 }
 END_TEST
 
-static const char *const bad[][4] = {
+static const char *const bad[][5] = {
 	{ NULL },
 	{ "--json" },
 	{ "--nonsense", "stats" },
@@ -102,7 +104,20 @@ static const char *const bad[][4] = {
 	{ "conns", "--pool", "a b" },
 	{ "conns", "--pool", "" },
 	{ "weight", "chat/b2", "-1" },
+	{ "stats", "--wait" },
+	{ "drain", "--wait" },
+	{ "drain", "p/b", "--wait", "--json" },
 };
+
+START_TEST(a_drain_may_be_waited_for)
+{
+	ck_assert_int_eq(parse((const char *const[]){ "drain", "p/b", "--wait", NULL }), 0);
+	ck_assert_int_eq(c.action, CTL_WAIT);
+	ck_assert_str_eq(c.line.p, "drain p/b\n");
+	ck_assert_str_eq(c.poll.p, "drain p/b status json\n");
+	ck_assert_str_eq(c.target, "p/b");
+}
+END_TEST
 
 START_TEST(usage_is_2)
 {
@@ -217,6 +232,27 @@ START_TEST(nobody_may_be_there)
 }
 END_TEST
 
+/* ... and how to name another. */
+START_TEST(it_says_which_socket_it_tried)
+{
+	ck_assert_int_eq(unsetenv("LBCTL_SOCKET"), 0);
+	ck_assert_int_eq(setenv("LBCTL_SOCKET", "nobody.sock", 1), 0);
+	ck_assert_int_eq(parse((const char *const[]){ "stats", NULL }), 0);
+	ck_assert_int_eq(ctl_ask(&c), CTL_FAILED);
+	ck_assert_str_eq(written(stderr),
+			 "lbctl: cannot connect to nobody.sock: No such file or directory\n"
+			 "lbctl: LBCTL_SOCKET named this socket; lb's file has the path under "
+			 "admin.socket\n");
+	ck_assert_int_eq(unsetenv("LBCTL_SOCKET"), 0);
+	if (access(ctl_default_path(), F_OK) == 0)
+		return; /* an lb runs here */
+	ck_assert_int_eq(ctl_ask(&c), CTL_FAILED);
+	ck_assert_ptr_nonnull(strstr(written(stderr), "/run/lb/admin.sock: No such file"));
+	ck_assert_ptr_nonnull(
+		strstr(written(stderr), "name another one with -s SOCKET or LBCTL_SOCKET"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ctl/ctl");
@@ -224,6 +260,8 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, a_line_comes_of_it, 0, ARRAY_SIZE(good));
+	tcase_add_test(t, a_drain_may_be_waited_for);
+	tcase_add_test(t, it_says_which_socket_it_tried);
 	tcase_add_loop_test(t, usage_is_2, 0, ARRAY_SIZE(bad));
 	tcase_add_test(t, help_and_version_need_no_command);
 	tcase_add_test(t, sockets_are_tried_in_order);

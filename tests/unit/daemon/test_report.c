@@ -183,18 +183,24 @@ END_TEST
 static struct {
 	int n, result;
 	size_t n_rows;
-	uint64_t ids[N_CLIENTS];
+	uint64_t total;
+	uint64_t ids[N_CLIENTS], ages_ms[N_CLIENTS];
 } conns;
 
-static void on_conns(void *ctx, int result, const struct admin_conn *rows, size_t n)
+static void on_conns(void *ctx, int result, const struct admin_conn_list *list)
 {
+	const struct admin_conn *rows = list->rows;
+	size_t n = list->n;
+
 	ck_assert_ptr_eq(ctx, &conns);
 	conns.n++;
 	conns.result = result;
 	conns.n_rows = n;
+	conns.total = list->total;
 	ck_assert_uint_le(n, N_CLIENTS);
 	for (size_t i = 0; i < n; i++) {
 		conns.ids[i] = rows[i].id;
+		conns.ages_ms[i] = rows[i].age_ms;
 		ck_assert_str_eq(rows[i].listener, "l");
 		ck_assert_str_eq(rows[i].pool, "p");
 		ck_assert_str_eq(rows[i].backend, "b");
@@ -217,21 +223,24 @@ static size_t listed(const struct admin_conn_query *q)
 static const struct {
 	const char *name;
 	struct admin_conn_query query;
-	size_t want;
+	size_t want, total;
 } queries[] = {
-	{ "all", { .limit = 1000 }, N_CLIENTS },
-	{ "as many as there are", { .limit = N_CLIENTS }, N_CLIENTS },
-	{ "one less, over all workers", { .limit = N_CLIENTS - 1 }, N_CLIENTS - 1 },
-	{ "one", { .limit = 1 }, 1 },
-	{ "of the pool", { .pool = "p", .limit = 1000 }, N_CLIENTS },
-	{ "of another pool", { .pool = "q", .limit = 1000 }, 0 },
-	{ "of the backend", { .backend = "b", .limit = 1000 }, N_CLIENTS },
-	{ "of another backend", { .backend = "c", .limit = 1000 }, 0 },
-	{ "older than a minute", { .min_age_ms = 60000, .limit = 1000 }, 0 },
+	{ "all", { .limit = 1000 }, N_CLIENTS, N_CLIENTS },
+	{ "as many as there are", { .limit = N_CLIENTS }, N_CLIENTS, N_CLIENTS },
+	{ "one less, over all workers", { .limit = N_CLIENTS - 1 }, N_CLIENTS - 1, N_CLIENTS },
+	{ "one", { .limit = 1 }, 1, N_CLIENTS },
+	{ "the oldest", { .sort = ADMIN_BY_AGE, .limit = 3 }, 3, N_CLIENTS },
+	{ "all by bytes", { .sort = ADMIN_BY_BYTES, .limit = 1000 }, N_CLIENTS, N_CLIENTS },
+	{ "of the pool", { .pool = "p", .limit = 1000 }, N_CLIENTS, N_CLIENTS },
+	{ "of another pool", { .pool = "q", .limit = 1000 }, 0, 0 },
+	{ "of the backend", { .backend = "b", .limit = 1000 }, N_CLIENTS, N_CLIENTS },
+	{ "of another backend", { .backend = "c", .limit = 1000 }, 0, 0 },
+	{ "older than a minute", { .min_age_ms = 60000, .limit = 1000 }, 0, 0 },
 	{ "from another network",
 	  { .has_client = true,
 	    .client = { .net = { .family = AF_INET, .v4 = { 10 } }, .bits = 8 },
 	    .limit = 1000 },
+	  0,
 	  0 },
 };
 
@@ -243,6 +252,10 @@ START_TEST(connections_of_all_workers_are_listed)
 	for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
 		ck_assert_msg(listed(&queries[i].query) == queries[i].want, "%s: %zu",
 			      queries[i].name, conns.n_rows);
+		ck_assert_msg(conns.total == queries[i].total, "%s: %u in all", queries[i].name,
+			      (unsigned)conns.total);
+		for (size_t k = 1; k < conns.n_rows && queries[i].query.sort == ADMIN_BY_AGE; k++)
+			ck_assert_uint_ge(conns.ages_ms[k - 1], conns.ages_ms[k]);
 		for (size_t k = 1; k < conns.n_rows; k++)
 			for (size_t m = 0; m < k; m++)
 				if (conns.ids[k] == conns.ids[m])

@@ -356,7 +356,47 @@ START_TEST(a_list_has_its_limit)
 			o->filter.limit = limits[l];
 			ck_assert_int_eq(ordered(i, o), 0);
 			ck_assert_uint_eq(o->n_rows, limits[l]);
+			ck_assert_uint_eq(o->n_matching, rigs[i].w->n_sessions);
 		}
+	}
+	forget_answer();
+	close_clients();
+	put_out_of_force();
+	end_orders();
+}
+END_TEST
+
+static int by_rank_down(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x < *y) - (*x > *y);
+}
+
+/* What a sorted list with a limit holds are the first ones of the whole list. */
+START_TEST(a_sorted_list_holds_the_first)
+{
+	static uint64_t all[400], few[400];
+	enum { LIMIT = 17 };
+
+	begin_orders(_i);
+	put_in_force();
+	open_clients(400);
+	for (int i = 0; i < N_WORKERS; i++) {
+		uint64_t *ranks[] = { all, few };
+		for (int k = 0; k < 2; k++) {
+			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
+			o->filter.limit = k == 0 ? 400 : LIMIT;
+			o->filter.sort = CONN_BY_AGE;
+			ck_assert_int_eq(ordered(i, o), 0);
+			ck_assert_uint_gt(o->n_rows, k == 0 ? (size_t)LIMIT : LIMIT - 1);
+			for (size_t r = 0; r < o->n_rows; r++)
+				ranks[k][r] = o->rows[r].rank;
+			qsort(ranks[k], o->n_rows, sizeof(uint64_t), by_rank_down);
+			if (k == 0) /* they came in more than one turn */
+				ck_assert_uint_ne(all[0], all[o->n_rows - 1]);
+		}
+		ck_assert_mem_eq(all, few, LIMIT * sizeof(uint64_t));
 	}
 	forget_answer();
 	close_clients();
@@ -474,6 +514,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, members_of_a_removed_pool_are_given_up, 0, n_engines);
 	tcase_add_loop_test(t, connections_are_listed, 0, n_engines);
 	tcase_add_loop_test(t, a_list_has_its_limit, 0, n_engines);
+	tcase_add_loop_test(t, a_sorted_list_holds_the_first, 0, n_engines);
 	tcase_add_loop_test(t, lists_wait_for_each_other, 0, n_engines);
 	tcase_add_loop_test(t, a_stopped_worker_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, quitting_ends_every_session, 0, n_engines);
