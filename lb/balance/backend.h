@@ -27,7 +27,7 @@ struct backend_tally {
 	struct counter bytes_in;  /* from clients, taken by the backend's kernel socket */
 	struct counter bytes_out; /* to clients */
 	struct counter total;     /* connections made */
-	struct counter failed;    /* failed connects and bad handshakes */
+	struct counter failed;    /* failed connects, bad handshakes, upgrades answered 5xx */
 } LB_CACHE_ALIGNED;
 
 struct backend {

@@ -190,7 +190,8 @@ static int bind_admin(struct control *c, struct err *e)
 							: strerror(-c->admin_fd));
 	if (conf->admin.has_http) {
 		c->http_fd = sock_bind_alone(c->loop, &conf->admin.http);
-		int r = c->http_fd < 0 ? c->http_fd : loop_listen(c->loop, c->http_fd, SOCK_BACKLOG);
+		int r = c->http_fd < 0 ? c->http_fd
+				       : loop_listen(c->loop, c->http_fd, SOCK_BACKLOG);
 		if (r < 0)
 			(void)err_at(e, conf->admin.at, "admin.http %s: %s", conf->admin.http_text,
 				     strerror(-r));

@@ -427,7 +427,10 @@ static void accept_response(struct session *s)
 	body_init_response(&x->body[BACKEND], &x->resp, x->req.method);
 	note_handshake(s);
 	if (x->upgrade.kind != UPGRADE_NONE) {
-		/* Refused: what the client sent for the tunnel has nowhere to go. */
+		/* Refused: what the client sent for the tunnel has nowhere to go. A refusal by a
+		 * status of 500 or above is a failure of the backend, not of the client. */
+		if (s->status >= 500)
+			backend_count_failure(s->backend, w->id);
 		queue_clear(&x->held, w->loop->bufs);
 		s->flow[CLIENT].kind = FLOW_BODY;
 		s->flow[CLIENT].keeps_open = true;

@@ -449,6 +449,25 @@ def test_a_refusal_passes_as_it_is(lb, fake, port):
     assert proxy.backends()["f"]["failed"] == 0
 
 
+@pytest.mark.parametrize("status, failed", [(400, 0), (403, 0), (500, 1), (503, 1)])
+def test_an_upgrade_answered_5xx_is_the_backends_failure(lb, fake, port, status, failed):
+    """What the client may have caused (4xx) is not."""
+    answer = f"HTTP/1.1 {status} No\r\nContent-Length: 2\r\n\r\nno".encode()
+
+    def refuse(s):
+        recv_head(s)
+        s.sendall(answer)
+        recv_all(s)
+
+    proxy = lb(http_conf(port, [fake(refuse).row()]))
+    assert status_of(ask(port, upgrade_request())) == status
+    proxy.wait_active(0)
+    assert proxy.backends()["f"]["failed"] == failed
+    assert status_of(ask(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")) == status
+    proxy.wait_active(0)
+    assert proxy.backends()["f"]["failed"] == failed, "a plain request is the application's business"
+
+
 def test_no_route_is_404(lb, echo, port):
     conf = http_conf(port, echo(1))
     del conf["listeners"][0]["pool"]
