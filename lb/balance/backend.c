@@ -150,6 +150,18 @@ uint32_t backend_active(const struct backend *b)
 	return atomic_load_explicit(&b->active, memory_order_relaxed);
 }
 
+uint64_t backend_last_pick(const struct backend *b)
+{
+	return atomic_load_explicit(&b->last_pick, memory_order_relaxed);
+}
+
+void backend_set_last_pick(struct backend *b, uint64_t ticket)
+{
+	/* Of two workers that pick `b` at once either may be the later one: both tickets are new.
+	 */
+	atomic_store_explicit(&b->last_pick, ticket, memory_order_relaxed);
+}
+
 enum backend_admin backend_admin(const struct backend *b)
 {
 	return atomic_load_explicit(&b->admin, memory_order_relaxed);

@@ -34,6 +34,7 @@ struct backend {
 	/* written by workers at every pick and end, so in a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint32_t active; /* places taken: from the pick on */
 	atomic_uint refs;
+	_Atomic uint64_t last_pick; /* its pool's ticket at its last pick; 0: never picked */
 
 	/* read at every pick, written by main now and then */
 	LB_CACHE_ALIGNED _Atomic uint32_t max_conns; /* 0: no limit */
@@ -89,6 +90,9 @@ void backend_set_removed(struct backend *b, bool is_removed);
 uint32_t backend_weight(const struct backend *b);
 uint32_t backend_max_conns(const struct backend *b);
 uint32_t backend_active(const struct backend *b);
+/* The ticket of the last pick of `b` by least_connections; 0 before the first. Hot. */
+uint64_t backend_last_pick(const struct backend *b);
+void backend_set_last_pick(struct backend *b, uint64_t ticket);
 enum backend_admin backend_admin(const struct backend *b);
 
 /* Sums over all workers. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "balance/policy.h"
+#include "util/hash.h"
 
 #define BLOCK 32 /* entries; measured among 10,000: 16 is no faster, 64 takes twice the time */
 
@@ -28,27 +29,33 @@
 #define MAX_LOOKS 8
 
 /*
- * A word: the least load in its upper 56 bits, how many have it in its lower 8. Loads of different
- * fractions differ (by 1/256^2 at least, and 2^-24 is what is lost), equal ones are equal.
+ * A load has 24 bits behind the point. Loads of different fractions differ (by 1/256^2 at least,
+ * and 2^-24 is what is lost), equal ones are equal.
  */
 #define LOAD_SHIFT 24
-#define TIES_BITS 8
 #define NOBODY UINT64_MAX
 
+/* A block has two words: its least load, and the oldest last pick of the entries that have it. */
 struct least {
 	uint32_t n_blocks;
-	LB_CACHE_ALIGNED _Atomic uint32_t turn; /* whose block is looked at next */
-	LB_CACHE_ALIGNED _Atomic uint64_t word[];
+	_Atomic uint64_t *last_pick; /* borrows from `load`, behind the loads */
+	LB_CACHE_ALIGNED _Atomic uint64_t load[];
 };
 
-static uint64_t load_of_word(uint64_t word)
+static uint64_t load_at(const struct least *l, uint32_t block)
 {
-	return word >> TIES_BITS;
+	return atomic_load_explicit(&l->load[block], memory_order_relaxed);
 }
 
-static uint64_t word_at(const struct least *l, uint32_t block)
+static uint64_t last_pick_at(const struct least *l, uint32_t block)
 {
-	return atomic_load_explicit(&l->word[block], memory_order_relaxed);
+	return atomic_load_explicit(&l->last_pick[block], memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *word, uint64_t v)
+{
+	if (atomic_load_explicit(word, memory_order_relaxed) != v)
+		atomic_store_explicit(word, v, memory_order_relaxed);
 }
 
 /* Where a block begins; the one behind the last begins at the end. They differ by one at most. */
@@ -76,7 +83,8 @@ struct least_found least_of(const struct members *m, size_t from, size_t to, con
 	const struct members_entry *best = NULL;
 	uint64_t random = k->random;
 	uint64_t best_next = 0; /* connections, with this one */
-	uint32_t n_ties = 0;
+	uint64_t best_pick = 0;
+	uint32_t n_ties = 0; /* of the same load, that were never picked */
 
 	for (size_t i = from; i < to; i++) {
 		const struct members_entry *e = &m->entry[i];
@@ -87,12 +95,16 @@ struct least_found least_of(const struct members *m, size_t from, size_t to, con
 		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
 		uint64_t load = best != NULL ? next * best->weight : 0;
 		uint64_t best_load = best_next * e->weight;
-		if (best == NULL || load < best_load)
+		if (best != NULL && load > best_load)
+			continue;
+		uint64_t pick = backend_last_pick(e->backend);
+		if (best == NULL || load < best_load || pick < best_pick)
 			n_ties = 1;
-		else if (load > best_load || !is_one_in(++n_ties, &random))
+		else if (pick > best_pick || !is_one_in(++n_ties, &random))
 			continue;
 		best = e;
 		best_next = next;
+		best_pick = pick;
 	}
 	return (struct least_found){
 		.entry = best,
@@ -103,8 +115,8 @@ struct least_found least_of(const struct members *m, size_t from, size_t to, con
 /* Writes down how a block is, whoever was tried. */
 static void refresh(const struct members *m, uint32_t block)
 {
-	uint64_t best_next = 0, n_ties = 0;
-	uint32_t best_weight = 0;
+	uint64_t best_next = 0, best_pick = 0;
+	uint32_t best_weight = 0; /* 0: no entry has room */
 	size_t end = start_of(m, block + 1);
 
 	for (size_t i = start_of(m, block); i < end; i++) {
@@ -114,28 +126,16 @@ static void refresh(const struct members *m, uint32_t block)
 			continue;
 		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
 		uint64_t load = next * best_weight, best_load = best_next * e->weight;
-		if (n_ties == 0 || load < best_load) {
-			best_next = next;
-			best_weight = e->weight;
-			n_ties = 1;
-		} else if (load == best_load) {
-			n_ties++;
-		}
+		if (best_weight != 0 && load > best_load)
+			continue;
+		uint64_t pick = backend_last_pick(e->backend);
+		if (best_weight == 0 || load < best_load || pick < best_pick)
+			best_pick = pick;
+		best_next = next;
+		best_weight = e->weight;
 	}
-
-	uint64_t word = n_ties > 0 ? load_of(best_next, best_weight) << TIES_BITS | n_ties : NOBODY;
-	if (word_at(m->least, block) != word)
-		atomic_store_explicit(&m->least->word[block], word, memory_order_relaxed);
-}
-
-static void refresh_in_turn(const struct members *m)
-{
-	struct least *l = m->least;
-	/* Relaxed: only the numbers must differ. */
-	uint32_t turn = atomic_fetch_add_explicit(&l->turn, IN_TURN, memory_order_relaxed);
-
-	for (uint32_t i = 0; i < IN_TURN; i++)
-		refresh(m, (turn + i) % l->n_blocks);
+	store(&m->least->load[block], best_weight != 0 ? load_of(best_next, best_weight) : NOBODY);
+	store(&m->least->last_pick[block], best_pick);
 }
 
 /* ---- the index ------------------------------------------------------------------------------- */
@@ -143,7 +143,7 @@ static void refresh_in_turn(const struct members *m)
 int least_build(struct members *m)
 {
 	uint32_t n_blocks = (uint32_t)((m->n + BLOCK - 1) / BLOCK);
-	size_t size = sizeof(struct least) + n_blocks * sizeof(_Atomic uint64_t);
+	size_t size = sizeof(struct least) + 2 * n_blocks * sizeof(_Atomic uint64_t);
 	size_t align = _Alignof(struct least);
 	struct least *l = aligned_alloc(align, (size + align - 1) / align * align);
 
@@ -151,9 +151,10 @@ int least_build(struct members *m)
 		return -ENOMEM;
 	m->least = l;
 	l->n_blocks = n_blocks;
-	atomic_init(&l->turn, 0);
+	l->last_pick = l->load + n_blocks;
 	for (uint32_t b = 0; b < n_blocks; b++) {
-		atomic_init(&l->word[b], NOBODY);
+		atomic_init(&l->load[b], NOBODY);
+		atomic_init(&l->last_pick[b], 0);
 		refresh(m, b);
 	}
 	return 0;
@@ -172,82 +173,89 @@ uint32_t least_delay(const struct least *l)
 
 /* ---- the pick -------------------------------------------------------------------------------- */
 
-/* A block to look at, and what its word promised. */
+/* A block to look at, and what its words promised. */
 struct look {
-	uint64_t word; /* NOBODY: there is no such block */
+	uint64_t load; /* NOBODY: there is no such block */
+	uint64_t last_pick;
 	uint32_t block;
 };
 
-/* One of the best words; each of the entries behind them is as likely as any other. */
-static struct look look_first(const struct least *l, uint64_t random)
+/* The block of the best words. Of several where an entry was never picked, each is as likely. */
+static struct look look_first(const struct least *l, const struct pick *k)
 {
-	struct look best = { .word = NOBODY };
-	uint64_t n_ties = 0;
+	struct look best = { .load = NOBODY };
+	uint64_t random = hash_mix(k->random, 1); /* least_of() has the other */
+	uint32_t n_ties = 0;
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
-		uint64_t word = word_at(l, b);
+		uint64_t load = load_at(l, b);
 
-		if (word == NOBODY || load_of_word(word) > load_of_word(best.word))
+		if (load == NOBODY || load > best.load)
 			continue;
-		if (load_of_word(word) < load_of_word(best.word)) {
-			best = (struct look){ .word = word, .block = b };
-			n_ties = 0;
-		}
-		n_ties += word & ((1u << TIES_BITS) - 1);
-	}
-	if (best.word == NOBODY)
-		return best;
-
-	uint64_t at = (random >> 32) * n_ties >> 32;
-	for (uint32_t b = best.block; b < l->n_blocks; b++) {
-		uint64_t word = word_at(l, b), n = word & ((1u << TIES_BITS) - 1);
-
-		if (load_of_word(word) != load_of_word(best.word))
+		uint64_t pick = last_pick_at(l, b);
+		if (load < best.load || pick < best.last_pick)
+			n_ties = 1;
+		else if (pick > best.last_pick || !is_one_in(++n_ties, &random))
 			continue;
-		if (at < n)
-			return (struct look){ .word = word, .block = b };
-		at -= n;
-	}
-	return best; /* the words have changed meanwhile */
-}
-
-/*
- * The best one behind `last`, where those of equal load come in a circle that begins at `first`: no
- * block comes twice for one promise.
- */
-static struct look look_next(const struct least *l, const struct look *last, uint32_t first)
-{
-	struct look best = { .word = NOBODY };
-	uint32_t last_place = (last->block + l->n_blocks - first) % l->n_blocks;
-
-	for (uint32_t place = 0; place < l->n_blocks; place++) {
-		uint32_t b = (first + place) % l->n_blocks;
-		uint64_t word = word_at(l, b);
-		uint64_t load = load_of_word(word), last_load = load_of_word(last->word);
-
-		if (load > last_load || (load == last_load && place > last_place))
-			if (load < load_of_word(best.word))
-				best = (struct look){ .word = word, .block = b };
+		best = (struct look){ .load = load, .last_pick = pick, .block = b };
 	}
 	return best;
+}
+
+/* Whether the words of block `a` are looked at before those of block `b`, which differs. */
+static bool is_before(const struct look *a, const struct look *b)
+{
+	if (a->load != b->load)
+		return a->load < b->load;
+	return a->last_pick != b->last_pick ? a->last_pick < b->last_pick : a->block < b->block;
+}
+
+/* The best block behind `last`. While the words stay as they are, no block comes twice. */
+static struct look look_next(const struct least *l, const struct look *last)
+{
+	struct look best = { .load = NOBODY };
+
+	for (uint32_t b = 0; b < l->n_blocks; b++) {
+		struct look at = { .load = load_at(l, b), .block = b };
+
+		if (at.load < last->load || at.load > best.load || at.load == NOBODY)
+			continue;
+		at.last_pick = last_pick_at(l, b);
+		if (is_before(last, &at) && (best.load == NOBODY || is_before(&at, &best)))
+			best = at;
+	}
+	return best;
+}
+
+/* Gives an entry that was picked the pool's next ticket. */
+static uint64_t take_ticket(const struct members *m, const struct members_entry *e)
+{
+	/* Relaxed: only the numbers must differ. */
+	uint64_t ticket = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed) + 1;
+
+	backend_set_last_pick(e->backend, ticket);
+	return ticket;
 }
 
 static const struct members_entry *settle(const struct members *m, uint32_t block,
 					  const struct members_entry *e)
 {
+	uint64_t ticket = take_ticket(m, e);
+
 	refresh(m, block);
-	refresh_in_turn(m);
+	for (uint32_t i = 0; i < IN_TURN; i++)
+		refresh(m, (uint32_t)((ticket * IN_TURN + i) % m->least->n_blocks));
 	return e;
 }
 
 const struct members_entry *least_pick(const struct members *m, const struct pick *k)
 {
-	struct look look = look_first(m->least, k->random);
+	struct look look = look_first(m->least, k);
 	struct least_found kept = { .load = UINT64_MAX };
-	uint32_t first = look.block, kept_block = 0;
+	uint32_t kept_block = 0;
 
-	for (int i = 0; i < MAX_LOOKS && look.word != NOBODY; i++) {
-		uint64_t promised = load_of_word(look.word);
+	for (int i = 0; i < MAX_LOOKS && look.load != NOBODY; i++) {
+		uint64_t promised = look.load;
 		if (kept.load <= promised)
 			break;
 
@@ -261,7 +269,7 @@ const struct members_entry *least_pick(const struct members *m, const struct pic
 			kept = found;
 			kept_block = look.block;
 		}
-		look = look_next(m->least, &look, first);
+		look = look_next(m->least, &look);
 	}
 	if (kept.entry != NULL && backend_reserve(kept.entry->backend))
 		return settle(m, kept_block, kept.entry);
@@ -270,8 +278,12 @@ const struct members_entry *least_pick(const struct members *m, const struct pic
 
 void least_note(const struct members *m, const struct members_entry *e)
 {
+	if (m->least == NULL) {
+		(void)take_ticket(m, e);
+		return;
+	}
 	/* start_of(), turned round */
 	uint64_t i = (uint64_t)(e - m->entry);
 
-	refresh(m, (uint32_t)(((i + 1) * m->least->n_blocks - 1) / m->n));
+	(void)settle(m, (uint32_t)(((i + 1) * m->least->n_blocks - 1) / m->n), e);
 }

@@ -4,11 +4,12 @@
 /*
  * The index of loads: the least loaded of many members, without looking at all of them.
  *
- * The members are cut into blocks. For each block one word, shared by all workers, says how low its
- * least load is and how many have it. A pick compares the words, looks at the entries of the best
- * block, and writes down what it found; and it looks at two more blocks, in turn, so that whatever
- * else happens (ends, checks, commands) is in the words after least_delay() picks, n / 64. A word
- * may be wrong for so long; what is picked is judged by the backend itself.
+ * The members are cut into blocks. For each block two words, shared by all workers, say how low its
+ * least load is, and which is the oldest last pick of the entries that have it. A pick compares the
+ * words, looks at the entries of the best block, and writes down what it found; and it looks at two
+ * more blocks, in turn, so that whatever else happens (ends, checks, commands) is in the words
+ * after least_delay() picks, n / 64. A word may be wrong for so long; what is picked is judged by
+ * the backend itself.
  *
  * Thread: any, without locks. Layer: balance. Hot, but for least_build() and least_free().
  */
@@ -41,7 +42,8 @@ uint32_t least_delay(const struct least *l);
 /*
  * least_of() - look at the entries from `from` on, up to `to`
  *
- * Exact. Of several that are least, each is as likely as any other.
+ * Exact. Of several that are least, the one that was picked longest ago; of those that were never
+ * picked, each is as likely as any other.
  */
 struct least_found least_of(const struct members *m, size_t from, size_t to, const struct pick *k);
 
@@ -52,5 +54,9 @@ struct least_found least_of(const struct members *m, size_t from, size_t to, con
  */
 const struct members_entry *least_pick(const struct members *m, const struct pick *k);
 
-/* Tells the index of an entry that was picked without it. */
+/*
+ * least_note() - an entry was picked without the index, and its place is reserved
+ *
+ * The entry gets the pool's next ticket, and the index, where there is one, takes note of its load.
+ */
 void least_note(const struct members *m, const struct members_entry *e);

@@ -5,9 +5,13 @@
  *
  * Exact for picks that do not overlap in time, up to 256 members; with more, by an index that is at
  * most some hundred picks behind (balance/least.h). The place is reserved at once, so that
- * overlapping ones see each other's. Of several that are least, each is as likely as any other:
- * were the first from some place on taken, the neighbour of one that is down would get its share
- * too.
+ * overlapping ones see each other's.
+ *
+ * Of several backends that are least, the one that was picked longest ago is taken, so that
+ * requests that come one after another go to idle backends in turn. Each pick takes a ticket of the
+ * pool, which all workers share, and the ticket stays with the backend. Backends that were never
+ * picked come first, in an order by lot: were that the order of the file, all balancers that start
+ * with one file would begin at the same backend.
  */
 #include "balance/least.h"
 #include "balance/policy.h"
@@ -24,8 +28,7 @@ const struct members_entry *policy_least(const struct members *m, struct pick *k
 		if (e == NULL)
 			return NULL;
 		if (backend_reserve(e->backend)) {
-			if (m->least != NULL)
-				least_note(m, e);
+			least_note(m, e);
 			return e;
 		}
 	}

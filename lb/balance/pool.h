@@ -36,7 +36,7 @@ struct pool {
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
 	/* written by workers for every connection, so in a cache line of their own */
-	LB_CACHE_ALIGNED _Atomic uint64_t ticket; /* round_robin's, shared by all workers */
+	LB_CACHE_ALIGNED _Atomic uint64_t ticket; /* of round_robin and least_connections */
 	_Atomic uint32_t next_source;             /* turns through the local addresses */
 	atomic_uint refs;
 };

@@ -68,6 +68,19 @@ def test_least_connections_refills_what_closed(lb, echo, port):
     run(body())
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_least_connections_takes_idle_ones_in_turn(lb, echo, port, n_workers):
+    """Requests one after another find all backends idle: each gets every third."""
+    conf = http_conf(port, echo(3), balance="least_connections")
+    conf["workers"] = n_workers
+    proxy = lb(conf)
+    got = []
+    for _ in range(30):
+        got.append(backend(port))
+        proxy.wait_active(0)
+    assert got == got[:3] * 10 and set(got) == {"e1", "e2", "e3"}
+
+
 def test_random_of_two_is_near_level(lb, echo, port):
     proxy = lb(http_conf(port, echo(4), balance="random"))
 

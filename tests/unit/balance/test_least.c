@@ -256,23 +256,43 @@ END_TEST
 /* ---- fairness and threads ---------------------------------------------------------------------
  */
 
-/* Of idle ones each is as likely, in a block whose others are down too. */
-START_TEST(ties_are_broken_fairly)
+/* Idle ones are taken in turn, in a block whose others are down too. */
+START_TEST(ties_are_taken_in_turn)
 {
 	struct fixture f = many(400);
-	size_t got[400] = { 0 };
 
 	for (size_t i = 1; i < 30; i++)
 		backend_set_health(f.b[i], BACKEND_DOWN, 1);
 	reindex(&f);
-	for (uint64_t i = 0; i < 371 * 200; i++) {
-		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 4));
-		got[at]++;
-		backend_release(f.b[at]);
+	for (uint64_t round = 0; round < 200; round++) {
+		bool seen[400] = { false };
+		for (uint64_t i = 0; i < 371; i++) {
+			size_t at = fixture_pick(&f, f.m, 0, hash_mix(round, i));
+			if (seen[at])
+				ck_abort_msg("b%zu again, in round %d", at, (int)round);
+			seen[at] = true;
+			backend_release(f.b[at]);
+		}
 	}
-	for (size_t i = 0; i < f.n; i++)
-		if (i == 0 || i >= 30) /* 5 standard deviations */
-			ck_assert_msg(got[i] > 130 && got[i] < 270, "b%zu: %zu", i, got[i]);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Which of those that were never picked comes first is by lot. */
+START_TEST(the_first_pick_is_by_lot)
+{
+	struct fixture f = many(300);
+	size_t first[300] = { 0 };
+
+	for (uint64_t i = 0; i < 300 * 50; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 8));
+		first[at]++;
+		backend_release(f.b[at]);
+		backend_set_last_pick(f.b[at], 0);
+		reindex(&f);
+	}
+	for (size_t i = 0; i < f.n; i++) /* 5 standard deviations */
+		ck_assert_msg(first[i] > 15 && first[i] < 90, "b%zu: %zu", i, first[i]);
 	fixture_free(&f);
 }
 END_TEST
@@ -345,7 +365,8 @@ int main(void)
 	tcase_add_test(t, every_place_is_found);
 	tcase_add_test(t, retries_spread_over_all);
 	tcase_add_test(t, no_retry_takes_one_twice);
-	tcase_add_test(t, ties_are_broken_fairly);
+	tcase_add_test(t, ties_are_taken_in_turn);
+	tcase_add_test(t, the_first_pick_is_by_lot);
 	tcase_add_test(t, workers_share_it);
 	suite_add_tcase(s, t);
 

@@ -244,24 +244,93 @@ START_TEST(least_counts_the_living)
 }
 END_TEST
 
-START_TEST(least_breaks_ties_fairly)
-{
-	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
-	size_t first[4] = { 0 };
+/* Idle backends, some of them down or busy; whose turn it is. */
+static const struct {
+	const char *name;
+	size_t n;
+	uint32_t weights[4], busy[4];
+	bool is_down[4];
+	size_t n_ties;
+} ties[] = {
+	{ "two", 2, { 1, 1 }, { 0 }, { false }, 2 },
+	{ "four", 4, { 1, 1, 1, 1 }, { 0 }, { false }, 4 },
+	{ "around one that is down", 4, { 1, 1, 1, 1 }, { 0 }, { false, true }, 3 },
+	{ "around a busy one", 4, { 1, 1, 1, 1 }, { 0, 0, 1 }, { false }, 3 },
+	{ "of unequal weights", 3, { 1, 2, 3 }, { 0, 1, 2 }, { false }, 3 },
+	{ "of the greatest weight", 3, { 1, 4, 4 }, { 0 }, { false }, 2 },
+};
 
-	for (uint64_t i = 0; i < 4000; i++) {
-		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 4));
-		first[at]++;
-		backend_release(f.b[at]);
+/* Requests one after another: of those that are least, each gets every n-th. */
+START_TEST(least_takes_ties_in_turn)
+{
+	struct fixture f =
+		fixture_new(ties[_i].n, ties[_i].weights, ties[_i].n, CONF_BALANCE_LEAST, 0);
+
+	for (size_t i = 0; i < f.n; i++) {
+		for (uint32_t c = 0; c < ties[_i].busy[i]; c++)
+			ck_assert(backend_reserve(f.b[i]));
+		if (ties[_i].is_down[i])
+			backend_set_health(f.b[i], BACKEND_DOWN, 1);
 	}
-	for (size_t i = 0; i < 4; i++)
-		ck_assert_msg(first[i] > 800 && first[i] < 1200, "b%zu: %zu", i, first[i]);
+	for (uint64_t round = 0; round < 50; round++) {
+		uint32_t seen = 0;
+		for (size_t i = 0; i < ties[_i].n_ties; i++) {
+			size_t at = fixture_pick(&f, f.m, 0, hash_mix(round, i));
+			ck_assert_msg(!(seen & 1u << at), "%s: b%zu again", ties[_i].name, at);
+			seen |= 1u << at;
+			backend_release(f.b[at]);
+		}
+	}
 	fixture_free(&f);
 }
 END_TEST
 
-/* One that is down leaves its share to all others, not to its neighbour. */
-START_TEST(least_breaks_ties_fairly_around_a_gap)
+/* What one backend refuses goes to the others in turn, too. */
+START_TEST(least_takes_retries_in_turn)
+{
+	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
+	size_t got[4] = { 0 };
+
+	for (uint64_t i = 0; i < 300; i++) {
+		struct pick k = { .random = hash_mix(i, 5) };
+		struct backend *b;
+		do {
+			b = pool_pick(f.m, &k);
+			backend_release(b);
+			backend_unref(b);
+		} while (b == f.b[2]);
+		got[fixture_index(&f, b)]++;
+	}
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_uint_eq(got[i], i == 2 ? 0 : 100);
+	fixture_free(&f);
+}
+END_TEST
+
+/* One that joins, or comes up again, was picked longest ago: it is the next one, once. */
+START_TEST(least_takes_a_new_one_once)
+{
+	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_LEAST, 0);
+	size_t got[3] = { 0 };
+
+	backend_set_health(f.b[2], BACKEND_DOWN, 1);
+	for (uint64_t i = 0; i < 10; i++)
+		backend_release(f.b[fixture_pick(&f, f.m, 0, hash_mix(i, 6))]);
+	backend_set_health(f.b[2], BACKEND_UP, 2);
+	for (uint64_t i = 0; i < 30; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 7));
+		ck_assert(i > 0 || at == 2);
+		got[at]++;
+		backend_release(f.b[at]);
+	}
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(got[i], 10);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Which of those that were never picked comes first is by lot, around one that is down as well. */
+START_TEST(least_begins_anywhere)
 {
 	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
 	size_t first[4] = { 0 };
@@ -271,6 +340,7 @@ START_TEST(least_breaks_ties_fairly_around_a_gap)
 		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 4));
 		first[at]++;
 		backend_release(f.b[at]);
+		backend_set_last_pick(f.b[at], 0);
 	}
 	for (size_t i = 0; i < 4; i++)
 		if (i != 1)
@@ -448,8 +518,10 @@ int main(void)
 	tcase_add_test(t, least_counts_the_living);
 	tcase_add_loop_test(t, the_last_one_is_found_by_all, 0, n);
 	tcase_add_loop_test(t, no_members_no_pick, 0, n);
-	tcase_add_test(t, least_breaks_ties_fairly);
-	tcase_add_test(t, least_breaks_ties_fairly_around_a_gap);
+	tcase_add_loop_test(t, least_takes_ties_in_turn, 0, ARRAY_SIZE(ties));
+	tcase_add_test(t, least_takes_retries_in_turn);
+	tcase_add_test(t, least_takes_a_new_one_once);
+	tcase_add_test(t, least_begins_anywhere);
 	tcase_add_loop_test(t, rr_is_exact_in_each_cycle, 0, sizeof(cycles) / sizeof(cycles[0]));
 	tcase_add_test(t, rr_is_smooth);
 	tcase_add_test(t, rr_spreads_the_light_ones);
