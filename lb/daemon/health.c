@@ -19,6 +19,14 @@ static void on_result(void *arg, void *target, bool is_ok, const char *text)
 	(void)snprintf(b->check_result, sizeof(b->check_result), "%s", text);
 }
 
+static void on_none(void *arg, void *target, const char *text)
+{
+	struct backend *b = target;
+
+	(void)arg;
+	(void)snprintf(b->check_result, sizeof(b->check_result), "%s", text);
+}
+
 static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
 {
 	struct control *c = arg;
@@ -30,7 +38,11 @@ static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const
 		  b->pool_name, b->name, is_first ? "true" : "false", text);
 }
 
-static const struct probe_ops ops = { .on_result = on_result, .on_verdict = on_verdict };
+static const struct probe_ops ops = {
+	.on_result = on_result,
+	.on_none = on_none,
+	.on_verdict = on_verdict,
+};
 
 int health_open(struct control *c)
 {

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health checks: who is down is not picked, who comes back is."""
 
+import base64
+import hashlib
+import socket
 import time
 
 import pytest
@@ -196,3 +199,51 @@ def test_checks_are_no_connections(lb, echo, port):
         await ws.close()
 
     run(body())
+
+
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 102400\r\nConnection: close\r\n\r\n" + b"x" * 102400
+
+
+def answer_of(head):
+    """The right answer to a handshake, and a Close frame behind it."""
+    key = dict(fields_of(head))["sec-websocket-key"]
+    accept = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+    return (
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + base64.b64encode(accept)
+        + b"\r\n\r\n\x88\x02\x03\xe8"
+    )
+
+
+def n_time_wait(port):
+    """Connections to a port that wait in TIME_WAIT on the side of who connected."""
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f][1:]
+    return sum(r[3] == "06" and int(r[2].split(":")[1], 16) == port for r in rows)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[c["type"] for c in CHECKS])
+def test_a_thousand_checks_leave_nothing_behind(lb, fake, port, check):
+    """The backend sees neither a reset nor the end of what it still sends, and it is not lb's side
+    that waits in TIME_WAIT."""
+    ends = []
+
+    def serve(s):
+        try:
+            if check["type"] != "tcp":
+                head, _ = recv_head(s)
+                s.sendall(PAGE if check["type"] == "http" else answer_of(head))
+                s.shutdown(socket.SHUT_WR)
+            while s.recv(65536):
+                pass
+            ends.append("closed")
+        except OSError:
+            ends.append("reset")
+
+    fakes = [fake(serve, name=f"f{i}") for i in range(10)]
+    health = {**check, "interval": "20ms", "timeout": "20s"}
+    proxy = lb(http_conf(port, [b.row() for b in fakes], health=health))
+    wait_for("1,000 checks", lambda: len(ends) >= 1000, timeout=60)
+    assert [n_time_wait(b.port) for b in fakes] == [0] * 10
+    assert {row["state"] for row in proxy.backends().values()} == {"up"}
+    assert set(ends[:1000]) == {"reset" if check["type"] == "tcp" else "closed"}

@@ -23,7 +23,7 @@ static uint16_t port;
 
 /* What was reported. */
 static struct {
-	int n_ok, n_bad, n_up, n_down, n_first;
+	int n_ok, n_bad, n_none, n_up, n_down, n_first;
 	char text[128];
 	void *target;
 	bool removes; /* a result takes all targets away */
@@ -34,6 +34,16 @@ static void on_result(void *arg, void *target, bool is_ok, const char *text)
 	ck_assert_ptr_eq(arg, &seen);
 	seen.n_ok += is_ok;
 	seen.n_bad += !is_ok;
+	seen.target = target;
+	snprintf(seen.text, sizeof(seen.text), "%s", text);
+	if (seen.removes)
+		ck_assert_int_eq(probes_set(probes, NULL, 0), 0);
+}
+
+static void on_none(void *arg, void *target, const char *text)
+{
+	ck_assert_ptr_eq(arg, &seen);
+	seen.n_none++;
 	seen.target = target;
 	snprintf(seen.text, sizeof(seen.text), "%s", text);
 	if (seen.removes)
@@ -51,7 +61,11 @@ static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const
 	seen.n_first += is_first;
 }
 
-static const struct probe_ops notes = { .on_result = on_result, .on_verdict = on_verdict };
+static const struct probe_ops notes = {
+	.on_result = on_result,
+	.on_none = on_none,
+	.on_verdict = on_verdict,
+};
 
 static void begin_probes(int engine)
 {
@@ -169,6 +183,35 @@ static void await_fin(int fd)
 	close(fd);
 }
 
+static void await_reset(int fd)
+{
+	char rest[64];
+	ssize_t n;
+
+	do {
+		UNTIL(is_readable(fd));
+		n = recv(fd, rest, sizeof(rest), 0);
+	} while (n > 0);
+	ck_assert(n < 0 && errno == ECONNRESET);
+	close(fd);
+}
+
+static bool is_open(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
+/* The backend closes first, and the probe then does. */
+static void part(int fd)
+{
+	idle();
+	ck_assert(is_open(fd));
+	shutdown(fd, SHUT_WR);
+	await_fin(fd);
+}
+
 /* The answer to a handshake request. */
 static const char *answer_of(const char *request)
 {
@@ -209,7 +252,7 @@ START_TEST(tcp_is_up_when_it_accepts)
 	begin_probes(_i);
 	check_by(&conf);
 	int fd = take_conn();
-	await_fin(fd);
+	await_reset(fd); /* no TIME_WAIT on either side */
 	ck_assert_int_eq(seen.n_ok, 1);
 	ck_assert_int_eq(strncmp(seen.text, "connected in ", 13), 0);
 	ck_assert(seen.n_up == 1 && seen.n_first == 1 && seen.n_bad == 0);
@@ -342,7 +385,7 @@ START_TEST(a_large_head_is_read)
 		hear_close(fd);
 		say(fd, CLOSE_FRAME);
 	}
-	await_fin(fd);
+	part(fd);
 	end_probes();
 }
 END_TEST
@@ -456,7 +499,7 @@ START_TEST(a_websocket_is_opened_and_closed)
 	ck_assert(seen.n_ok == 1 && seen.n_up == 1 && seen.n_first == 1);
 	ck_assert_int_eq(strncmp(seen.text, "101 in ", 7), 0);
 	say(fd, CLOSE_FRAME);
-	await_fin(fd);
+	part(fd);
 	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
 	end_probes();
 }
@@ -498,27 +541,28 @@ START_TEST(a_greeting_is_let_pass)
 	hear_close(fd);
 	say(fd, "rld\x81\x01!");
 	idle();
-	char c;
-	ck_assert_int_lt(recv(fd, &c, 1, 0), 0); /* open */
-	ck_assert_int_eq(errno, EAGAIN);
+	ck_assert(is_open(fd));
 	say(fd, CLOSE_FRAME);
-	await_fin(fd);
+	part(fd);
 	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
 	end_probes();
 }
 END_TEST
 
-/* Who is up but never says goodbye is waited for no longer than a moment, and is up. */
+/* Who is up but never says goodbye is waited for until the time of the check is over, and is up. */
 START_TEST(a_missing_goodbye_is_forgiven)
 {
 	struct conf_health conf = conf_of(CONF_CHECK_WEBSOCKET);
 
-	begin_probes(_i);
+	conf.timeout_ms = 200;
+	begin_probes(_i / 2);
 	check_by(&conf);
 	int fd = take_conn();
 	say(fd, answer_of(hear(fd)));
 	hear_close(fd);
-	await_fin(fd); /* after a second */
+	if (_i % 2 != 0)
+		say(fd, CLOSE_FRAME);
+	await_reset(fd);
 	ck_assert(seen.n_ok == 1 && seen.n_bad == 0 && seen.n_up == 1);
 	end_probes();
 }
@@ -569,10 +613,138 @@ START_TEST(a_wrong_handshake_is_down)
 	int fd = take_conn();
 	(void)hear(fd);
 	say(fd, refusals[row].answer);
-	await_fin(fd);
+	part(fd);
 	ck_assert_msg(seen.n_bad == 1 && seen.n_down == 1, "%s", refusals[row].name);
 	ck_assert_msg(strncmp(seen.text, refusals[row].text, strlen(refusals[row].text)) == 0,
 		      "%s: %s", refusals[row].name, seen.text);
+	end_probes();
+}
+END_TEST
+
+/* ---- the end of a connection ------------------------------------------------------------------
+ */
+
+/* Sends `n` bytes, and turns the loop meanwhile. False: the connection was reset. */
+static bool pour(int fd, size_t n)
+{
+	static const char page[4096];
+
+	while (n > 0) {
+		ssize_t r = send(fd, page, n < sizeof(page) ? n : sizeof(page), MSG_NOSIGNAL);
+		if (r < 0 && errno != EAGAIN)
+			return false;
+		n -= r > 0 ? (size_t)r : 0;
+		ck_assert_int_eq(loop_turn(loop, r > 0 ? 0 : 2), 0);
+	}
+	return true;
+}
+
+/* Answers whose verdict falls at the head, and from which on the backend is to close. */
+static const struct {
+	const char *name;
+	enum conf_check type;
+	const char *answer; /* NULL: the right one to a handshake */
+	bool is_ok;
+} endings[] = {
+	{ "a page", CONF_CHECK_HTTP, "HTTP/1.1 200 OK\r\nContent-Length: 102400\r\n\r\n", true },
+	{ "an error page", CONF_CHECK_HTTP, "HTTP/1.1 500 x\r\n\r\n", false },
+	{ "no HTTP", CONF_CHECK_HTTP, "SSH-2.0-OpenSSH_9.2\r\n", false },
+	{ "a handshake", CONF_CHECK_WEBSOCKET, NULL, true },
+	{ "no handshake", CONF_CHECK_WEBSOCKET, "HTTP/1.1 404 x\r\n\r\n", false },
+};
+#define N_ENDINGS ((int)(sizeof(endings) / sizeof(endings[0])))
+
+static int answer_one(int row)
+{
+	struct conf_health conf = conf_of(endings[row].type);
+
+	conf.timeout_ms = 400;
+	check_by(&conf);
+	int fd = take_conn();
+	const char *request = hear(fd);
+	say(fd, endings[row].answer != NULL ? endings[row].answer : answer_of(request));
+	UNTIL(seen.n_ok + seen.n_bad == 1);
+	ck_assert_msg(seen.n_ok == endings[row].is_ok, "%s", endings[row].name);
+	return fd;
+}
+
+/* What comes behind the head is read until the backend closes: 100 KB and no reset. */
+START_TEST(a_page_is_read_to_its_end)
+{
+	begin_probes(_i % n_engines);
+	int fd = answer_one(_i / n_engines);
+	ck_assert(pour(fd, 102400));
+	shutdown(fd, SHUT_WR);
+	await_fin(fd);
+	ck_assert_int_eq(seen.n_ok + seen.n_bad, 1);
+	end_probes();
+}
+END_TEST
+
+/* But not without end. */
+START_TEST(an_endless_page_is_reset)
+{
+	begin_probes(_i % n_engines);
+	int fd = answer_one(_i / n_engines);
+	ck_assert(!pour(fd, 64u << 20));
+	close(fd);
+	ck_assert_int_eq(seen.n_ok + seen.n_bad, 1);
+	end_probes();
+}
+END_TEST
+
+/* And not beyond the time of the check; the verdict stays. */
+START_TEST(a_backend_that_stays_open_is_reset)
+{
+	begin_probes(_i % n_engines);
+	int fd = answer_one(_i / n_engines);
+	idle();
+	await_reset(fd);
+	ck_assert_int_eq(seen.n_ok + seen.n_bad, 1);
+	end_probes();
+}
+END_TEST
+
+/* A reload without the target, a pause and other settings end what lingers. */
+START_TEST(what_lingers_ends_with_its_target)
+{
+	for (int how = 0; how < 3; how++) {
+		struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+		struct probe_target t;
+
+		begin_probes(_i);
+		int fd = answer_one(0);
+		conf.rise += how == 2;
+		conf.status_max += how == 2;
+		t = target_of(&conf);
+		t.is_paused = how == 1;
+		ck_assert_int_eq(probes_set(probes, &t, how > 0), 0);
+		await_fin(fd);
+		end_probes();
+	}
+}
+END_TEST
+
+/* The next check comes at its time, though none of those before has ended; they are few. */
+START_TEST(what_lingers_delays_no_check)
+{
+	enum { N = 12, MOST = 4 };
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+	int fd[N];
+
+	conf.interval_ms = 10;
+	begin_probes(_i);
+	check_by(&conf);
+	for (int i = 0; i < N; i++) {
+		fd[i] = take_conn();
+		(void)hear(fd[i]);
+		say(fd[i], "HTTP/1.1 200 x\r\n\r\n");
+		UNTIL(seen.n_ok == i + 1);
+		if (i >= MOST)
+			await_reset(fd[i - MOST]);
+	}
+	for (int i = N - MOST; i < N; i++)
+		close(fd[i]);
 	end_probes();
 }
 END_TEST
@@ -600,7 +772,7 @@ START_TEST(a_silent_backend_is_down)
 }
 END_TEST
 
-/* No descriptor for a check: told as what it is. */
+/* No descriptor for a check: told as what it is, and no verdict on the backend. */
 START_TEST(no_socket_is_told)
 {
 	struct conf_health conf = conf_of(CONF_CHECK_TCP);
@@ -613,10 +785,11 @@ START_TEST(no_socket_is_told)
 	low = old;
 	low.rlim_cur = 0;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-	for (int i = 0; i < 100 && seen.n_bad == 0; i++)
+	for (int i = 0; i < 100 && seen.n_none == 0; i++)
 		(void)loop_turn(loop, 2);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
-	ck_assert_str_eq(seen.text, "socket: Too many open files");
+	ck_assert_str_eq(seen.text, "no check: Too many open files");
+	ck_assert(seen.n_bad == 0 && seen.n_down == 0);
 	end_probes();
 }
 END_TEST
@@ -728,7 +901,7 @@ START_TEST(a_goodbye_waits_for_the_request)
 	loop_post(loop, &(struct completion){ .tag = bent.kept_tag, .res = bent.kept_res });
 	hear_close(fd);
 	say(fd, CLOSE_FRAME);
-	await_fin(fd);
+	part(fd);
 	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
 	end_probes();
 }
@@ -749,7 +922,7 @@ START_TEST(sends_may_be_short)
 	say(fd, answer_of(request));
 	hear_close(fd);
 	say(fd, CLOSE_FRAME);
-	await_fin(fd);
+	part(fd);
 	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
 	end_probes();
 }
@@ -771,7 +944,7 @@ START_TEST(buffers_may_be_short)
 	hear_close(fd);
 	UNTIL(bent.n_no_buf == 0);
 	say(fd, CLOSE_FRAME);
-	await_fin(fd);
+	part(fd);
 	ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
 	end_probes();
 }
@@ -1043,9 +1216,14 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_websocket_is_opened_and_closed, 0, n_engines);
 	tcase_add_loop_test(t, no_two_keys_are_the_same, 0, n_engines);
 	tcase_add_loop_test(t, a_greeting_is_let_pass, 0, n_engines);
-	tcase_add_loop_test(t, a_missing_goodbye_is_forgiven, 0, n_engines);
+	tcase_add_loop_test(t, a_missing_goodbye_is_forgiven, 0, n_engines * 2);
 	tcase_add_loop_test(t, an_end_is_goodbye_enough, 0, n_engines * 2);
 	tcase_add_loop_test(t, a_wrong_handshake_is_down, 0, n_engines * N_REFUSALS);
+	tcase_add_loop_test(t, a_page_is_read_to_its_end, 0, n_engines * N_ENDINGS);
+	tcase_add_loop_test(t, an_endless_page_is_reset, 0, n_engines * N_ENDINGS);
+	tcase_add_loop_test(t, a_backend_that_stays_open_is_reset, 0, n_engines * N_ENDINGS);
+	tcase_add_loop_test(t, what_lingers_ends_with_its_target, 0, n_engines);
+	tcase_add_loop_test(t, what_lingers_delays_no_check, 0, n_engines);
 	tcase_add_loop_test(t, a_silent_backend_is_down, 0, n_engines);
 	tcase_add_loop_test(t, no_socket_is_told, 0, n_engines * 2);
 	tcase_add_loop_test(t, a_failed_send_is_down, 0, n_engines * 2);

@@ -211,13 +211,22 @@ static void no_result(void *arg, void *target, bool is_ok, const char *text)
 	ck_abort_msg("%s", text);
 }
 
+static void no_none(void *arg, void *target, const char *text)
+{
+	no_result(arg, target, false, text);
+}
+
 static void no_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
 {
 	(void)is_first;
 	no_result(arg, target, is_up, text);
 }
 
-static const struct probe_ops silent = { .on_result = no_result, .on_verdict = no_verdict };
+static const struct probe_ops silent = {
+	.on_result = no_result,
+	.on_none = no_none,
+	.on_verdict = no_verdict,
+};
 
 /* Checks that begin in an hour. */
 static struct conf_health health_with(char *path, char *host)
