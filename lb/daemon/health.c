@@ -74,6 +74,8 @@ static size_t add_pool(struct control *c, struct fleet_pool *p, struct probe_tar
 			.addr = b->addr,
 			.conf = conf,
 			.is_paused = backend_admin(b) == BACKEND_MAINT,
+			.n_sources = pool->n_sources,
+			.sources = pool->sources,
 		};
 	}
 	return n;

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 import lbtest
-from lbtest import HOST, SLOW, ask, free_port, http_conf, is_reset, recv_head, reset, status_of
+from lbtest import HOST, SLOW, ask, free_port, http_conf, is_reset, recv_head, reset, status_of, wait_for
 from netns import Namespace
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -165,3 +165,69 @@ def test_without_a_port_another_backend_is_tried(narrow, lb, has_source):
         assert proxy.active() == {"b": len(kept), "c": 1}
         assert [b["failed"] for b in proxy.backends().values()] == [0, 0]
     narrow.hang_up()
+
+
+# ---- health checks ------------------------------------------------------------------------------
+
+
+def test_checks_come_from_the_sources_in_turn(lb, fake, port):
+    peers = []
+
+    def serve(s):
+        peers.append(s.getpeername()[0])
+        answer_with_peer(s)
+
+    backends = [fake(serve).row(), {"name": "six", "address": "[::1]:9", "weight": 0}]
+    health = {"type": "http", "interval": "20ms", "timeout": "2s"}
+    proxy = lb(http_conf(port, backends, source=["::1", A, B], health=health))
+    wait_for("ten checks", lambda: len(peers) >= 10)
+    proxy.wait_state("f", "up")
+    assert peers[:10] in ([A, B] * 5, [B, A] * 5)
+
+
+def hold_ports(space, source):
+    """Takes all ports that a source has for connections to the backend."""
+    socks = []
+    for i in range(N_PORTS):
+        s = space.socket()
+        socks.append(s)
+
+        def bind(s=s, i=i):
+            try:
+                s.bind((source, 9000 + i))
+            except OSError:  # a check has it just now
+                return False
+            return True
+
+        wait_for(f"port {9000 + i} of {source}", bind)
+        s.connect((HOST, 8000))
+    return socks
+
+
+@pytest.mark.parametrize("sources", [[A, B], []], ids=["two sources", "no source"])
+def test_a_check_without_a_port_gives_no_verdict(narrow, lb, sources):
+    """As long as one source has a port, checks are made from there; without any port the backend
+    keeps its state, though one bad check would bring it down for good."""
+    stack = narrow.stack
+    health = {"type": "tcp", "interval": "20ms", "timeout": "2s", "fall": 1, "rise": 100}
+    conf = http_conf(free_port(), [narrow.row], health=health)
+    if sources:
+        conf["pools"][0]["source"] = sources
+    proxy = lb(conf)
+
+    def result():
+        return proxy.backends()["b"]["check"]["result"]
+
+    proxy.wait_state("b", "up")
+    held = []
+    for source in sources or [HOST]:
+        assert result().startswith("connected in ")
+        held += hold_ports(narrow.space, source)
+    for s in held:
+        stack.callback(s.close)
+    wait_for("no check", lambda: result() == "no check: no local port is left")
+    assert proxy.backends()["b"]["state"] == "up"
+    for s in held:
+        reset(s)
+    wait_for("a check", lambda: result().startswith("connected in "))
+    assert proxy.backends()["b"]["state"] == "up"
