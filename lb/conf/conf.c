@@ -68,6 +68,7 @@ struct conf *conf_unref(struct conf *c)
 		pool_deinit(&c->pools[i]);
 	free(c->listeners);
 	free(c->pools);
+	free(c->pools_by_name);
 	free(c->file);
 	free(c->dir);
 	free(c->user);
@@ -147,6 +148,25 @@ static int fill(struct conf *c, struct err *e)
 	return e->n > n_before ? -EINVAL : 0;
 }
 
+static int by_name(const void *pa, const void *pb)
+{
+	const struct conf_pool *const *a = pa, *const *b = pb;
+
+	return strcmp((*a)->name, (*b)->name);
+}
+
+/* For conf_find_pool(): main looks for each of perhaps thousands of pools every second. */
+static int sort_pools(struct conf *c, struct err *e)
+{
+	c->pools_by_name = calloc(c->n_pools, sizeof(const struct conf_pool *));
+	if (c->pools_by_name == NULL)
+		return err_add(e, -ENOMEM, "%s: %s", c->file, strerror(ENOMEM));
+	for (size_t i = 0; i < c->n_pools; i++)
+		c->pools_by_name[i] = &c->pools[i];
+	qsort(c->pools_by_name, c->n_pools, sizeof(const struct conf_pool *), by_name);
+	return 0;
+}
+
 int conf_load(const char *path, struct err *e, struct conf **ret)
 {
 	struct conf *c = calloc(1, sizeof(*c));
@@ -157,6 +177,8 @@ int conf_load(const char *path, struct err *e, struct conf **ret)
 	c->file = strdup(path);
 	int r = c->file == NULL ? err_add(e, -ENOMEM, "%s: %s", path, strerror(ENOMEM))
 				: fill(c, e);
+	if (r == 0)
+		r = sort_pools(c, e);
 	err_sort(e);
 	if (r == 0)
 		*ret = take_ptr(c);
@@ -197,10 +219,17 @@ size_t conf_restart_keys(const struct conf *old, const struct conf *new, const c
 	return n;
 }
 
+static int by_key(const void *name, const void *pb)
+{
+	const struct conf_pool *const *b = pb;
+
+	return strcmp(name, (*b)->name);
+}
+
 const struct conf_pool *conf_find_pool(const struct conf *c, const char *name)
 {
-	for (size_t i = 0; i < c->n_pools; i++)
-		if (strcmp(c->pools[i].name, name) == 0)
-			return &c->pools[i];
-	return NULL;
+	const struct conf_pool **at = bsearch(name, c->pools_by_name, c->n_pools,
+					      sizeof(const struct conf_pool *), by_key);
+
+	return at != NULL ? *at : NULL;
 }

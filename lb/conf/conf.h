@@ -161,7 +161,8 @@ struct conf {
 	size_t n_listeners;
 	struct conf_listener *listeners; /* owns */
 	size_t n_pools;
-	struct conf_pool *pools; /* owns */
+	struct conf_pool *pools;                /* owns */
+	const struct conf_pool **pools_by_name; /* owns the array: n_pools of them, sorted */
 };
 
 /*
