@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -175,6 +176,34 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	return r == 0 ? 0 : EXIT_BIND;
 }
 
+/* ---- the admin socket's file ----------------------------------------------------------------- */
+
+/* Remembers which file was just bound; without a memory of it the file stays when lb ends. */
+static void own_socket_file(struct control *c, const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return;
+	c->socket_path = strdup(path);
+	c->socket_dev = st.st_dev;
+	c->socket_ino = st.st_ino;
+}
+
+/*
+ * Removes the admin socket's file, unless the path names another file meanwhile: then it is
+ * somebody else's. Call while the socket is open: until it is closed, its inode's number is not
+ * given to another file.
+ */
+static void remove_socket_file(const struct control *c)
+{
+	struct stat st;
+
+	if (c->socket_path != NULL && lstat(c->socket_path, &st) == 0 &&
+	    st.st_dev == c->socket_dev && st.st_ino == c->socket_ino)
+		(void)unlink(c->socket_path);
+}
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 static int bind_admin(struct control *c, struct err *e)
@@ -183,7 +212,7 @@ static int bind_admin(struct control *c, struct err *e)
 
 	c->admin_fd = sock_listen_unix(c->loop, conf->admin.socket, conf->admin.mode);
 	if (c->admin_fd >= 0)
-		c->socket_path = strdup(conf->admin.socket);
+		own_socket_file(c, conf->admin.socket);
 	else
 		(void)err_at(e, conf->admin.socket_at, "admin.socket %s: %s", conf->admin.socket,
 			     c->admin_fd == -EADDRINUSE ? "another program answers on it"
@@ -498,8 +527,7 @@ void control_close(struct control *c)
 	if (c->threads != NULL)
 		threads_join(c->threads);
 	if (c->loop != NULL) {
-		if (c->socket_path != NULL)
-			(void)unlink(c->socket_path);
+		remove_socket_file(c);
 		close_services(c);
 		close_fd(c, &c->admin_fd);
 		close_fd(c, &c->http_fd);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "conf/conf.h"
 #include "daemon/fleet.h"
@@ -74,6 +75,8 @@ struct control {
 	int admin_fd, http_fd;    /* bound, not yet served; -1: none */
 	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
 			    */
+	dev_t socket_dev;  /* with socket_ino: which file that is */
+	ino_t socket_ino;
 };
 
 #define EXIT_CONF 1

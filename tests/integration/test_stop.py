@@ -166,3 +166,28 @@ def test_a_plain_request_under_way_is_finished(lb, fake, port):
         proxy.signal(signal.SIGTERM)
         assert recv_all(s).endswith(b"\r\n\r\nslow")
     proxy.stop(0)
+
+
+def test_the_socket_file_of_another_lb_stays(lb, echo, port):
+    """Somebody has removed the admin socket's file while the first lb drains, and a second lb has
+    made its own at the same path: the first removes only its own."""
+    echoes = echo(1)
+    conf = http_conf(port, echoes)
+    conf["stop_timeout"] = "20s"
+    first = lb(conf)
+    held = connect(port)
+    first.wait_active(1)
+    first.signal(signal.SIGTERM)
+    wait_for("the drain", lambda: "stopping active=1" in first.stderr())
+    first.socket.unlink()
+    conf = http_conf(free_port(), echoes)
+    conf["admin"] = {"socket": str(first.socket)}
+    second = lb(conf, ready=False)
+    wait_for("the second one", lambda: " started " in second.stderr())
+    held.close()
+    first.stop(0)
+    assert first.socket.exists()
+    second.socket = first.socket
+    assert second.stats()["connections"]["active"] == 0
+    second.stop()
+    assert not first.socket.exists()
