@@ -133,9 +133,35 @@ static int open_logger(struct control *c, struct err *e)
 	return 0;
 }
 
+/*
+ * Signals that mean something to lb, and those that mean nothing but would end it. Not among these
+ * are the signals of a fault (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT), those that stop a job and let
+ * it go on (TSTP, TTIN, TTOU, STOP, CONT), and those that do nothing by themselves (CHLD, URG,
+ * WINCH).
+ */
+static const int own_signals[] = {
+	SIGHUP,    SIGTERM,   SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2,
+	SIGALRM,   SIGVTALRM, SIGPROF, SIGIO,   SIGPWR,  SIGXCPU,
+#ifdef SIGSTKFLT /* not on every architecture */
+	SIGSTKFLT,
+#endif
+};
+
+/* The same and all real-time signals, whose numbers the C library knows only at run time. */
+static size_t list_signals(int list[NSIG])
+{
+	size_t n = ARRAY_SIZE(own_signals);
+
+	memcpy(list, own_signals, sizeof(own_signals));
+	for (int signo = SIGRTMIN; signo <= SIGRTMAX && n < NSIG; signo++)
+		list[n++] = signo;
+	return n;
+}
+
 int control_open(struct control *c, const char *path, struct conf *conf, struct err *e)
 {
-	static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1 };
+	int signals[NSIG];
+	size_t n_signals = list_signals(signals);
 	enum loop_engine engine;
 
 	*c = (struct control){ .path = path, .mail.wake_fd = -1, .admin_fd = -1, .http_fd = -1 };
@@ -166,7 +192,7 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	if (r == 0)
 		r = fleet_init(&c->fleet, c->loop, c->n_workers);
 	if (r == 0)
-		r = signals_open(c->loop, CLASS_SIGNAL, signals, ARRAY_SIZE(signals), on_signal, c,
+		r = signals_open(c->loop, CLASS_SIGNAL, signals, n_signals, on_signal, c,
 				 &c->signals);
 	if (r < 0) {
 		(void)err_add(e, r, "starting: %s", strerror(-r));
@@ -478,16 +504,29 @@ static void on_tick(struct timer *t, void *arg)
 	}
 }
 
+/* A real-time signal is named by its number: "signal=35". */
+static void ignore_signal(struct control *c, int signo)
+{
+	const char *name = sigabbrev_np(signo);
+
+	if (name != NULL)
+		log_notice(&c->log, "signal ignored: lb gives it no meaning signal=%s", name);
+	else
+		log_notice(&c->log, "signal ignored: lb gives it no meaning signal=%d", signo);
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct control *c = arg;
 
-	if (signo == SIGHUP)
-		reload_request(c, NULL, NULL);
-	else if (signo == SIGUSR1)
-		logger_reopen(c->logger);
-	else
-		control_stop(c);
+	switch (signo) {
+	case SIGHUP: reload_request(c, NULL, NULL); break;
+	case SIGUSR1: logger_reopen(c->logger); break;
+	case SIGTERM:
+	case SIGINT:
+	case SIGQUIT: control_stop(c); break;
+	default: ignore_signal(c, signo); break;
+	}
 }
 
 int control_run(struct control *c)

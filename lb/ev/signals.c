@@ -56,7 +56,9 @@ int signals_open(struct loop *loop, unsigned class, const int *signo, size_t n, 
 		free(s);
 		return r;
 	}
+	/* The kernel sends these two to the thread whose write fails; the errno tells it enough. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 
 	s->loop = loop;
 	s->class = class;

@@ -474,3 +474,56 @@ def test_100_reloads_under_load_with_broken_files_between(lb, echo, port):
     proxy.wait_active(0)
     assert set(proxy.ends()) <= {"completed", "client_closed", "backend_closed"}
     assert [ln["name"] for ln in proxy.stats()["listeners"]] == ["l"]
+
+
+# ---- signals -------------------------------------------------------------------------------------
+
+# By default each of these ends a process.
+MEANINGLESS = [
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGIO,
+    signal.SIGPWR,
+    signal.SIGXCPU,
+    16,  # SIGSTKFLT
+    signal.SIGRTMIN,
+    signal.SIGRTMIN + 1,
+    signal.SIGRTMAX,
+]
+
+
+def test_a_signal_without_a_meaning_is_ignored_and_told(lb, echo, port):
+    proxy = lb(http_conf(port, echo(1)))
+    said = "signal ignored: lb gives it no meaning"
+    for n, signo in enumerate(MEANINGLESS, 1):
+        proxy.signal(signo)
+        wait_for(f"signal {signo} in the log", lambda n=n: proxy.stderr().count(said) == n)
+    assert f"{said} signal=USR2\n" in proxy.stderr()
+    assert f"{said} signal={signal.SIGRTMAX:d}\n" in proxy.stderr()
+    for signo in (signal.SIGPIPE, signal.SIGXFSZ):  # those two without a word
+        proxy.signal(signo)
+    assert status_of(ask(port, GET)) == 200
+    proxy.reload_ok()
+    assert proxy.stderr().count(said) == len(MEANINGLESS)
+
+
+def test_a_log_at_the_limit_of_a_files_size_ends_nothing(lb, echo, port, tmp_path):
+    """Beyond RLIMIT_FSIZE a write is SIGXFSZ, which by default ends the process."""
+    access = tmp_path / "access.log"
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"to": str(access)}
+    conf["log"] = {"level": "notice"}
+    limit = 4096
+    proxy = lb(conf, fsize=limit)
+    for _ in range(60):  # a line of the access log has more than 100 bytes
+        assert status_of(ask(port, GET)) == 200
+    wait_for("a full file", lambda: limit - 200 < access.stat().st_size <= limit)
+
+    # What was lost is told as soon as a new file takes lines again.
+    access.rename(tmp_path / "access.log.1")
+    proxy.signal(signal.SIGUSR1)
+    wait_for("the new file", access.exists)
+    assert status_of(ask(port, GET)) == 200
+    wait_for("the loss to be told", lambda: f"log bytes lost path={access} n=" in proxy.stderr())

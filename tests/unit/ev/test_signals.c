@@ -32,6 +32,7 @@ START_TEST(signals_are_events)
 			ck_assert_int_eq(n_caught[wanted[i]], round);
 	}
 	kill(getpid(), SIGPIPE); /* ignored */
+	kill(getpid(), SIGXFSZ);
 	ck_assert_ptr_null(signals_close(s));
 	ck_assert_ptr_null(signals_close(NULL));
 
