@@ -37,8 +37,7 @@ const struct opt main_opts[] = {
 		.max = "256",
 		.flags = OPT_AUTO,
 		.help = "Threads that carry connections; auto is one for each CPU that this "
-			"process "
-			"may use.",
+			"process may use, within the CPU quota of its control groups.",
 	},
 	{
 		.key = "engine",

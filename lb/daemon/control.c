@@ -19,6 +19,7 @@
 
 #include "admin/admin.h"
 #include "daemon/health.h"
+#include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/notify.h"
 #include "daemon/privs.h"
@@ -163,10 +164,12 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	int signals[NSIG];
 	size_t n_signals = list_signals(signals);
 	enum loop_engine engine;
+	struct limits machine;
 
 	*c = (struct control){ .path = path, .mail.wake_fd = -1, .admin_fd = -1, .http_fd = -1 };
 	c->conf = conf_ref(conf);
-	c->n_workers = threads_count(conf->workers);
+	limits_read("", &machine);
+	c->n_workers = threads_count(conf->workers, &machine);
 	c->max_fds = privs_raise_nofile();
 	if (accept_key_check() < 0) {
 		(void)err_add(e, -ENOTSUP,

@@ -255,6 +255,11 @@ static void print_text(const struct doctor *d, struct text *out)
 		  "at a time is a matter of their traffic\n"
 		  "note: descriptors and memory as this shell has them\n",
 		  d->n_workers, d->n_cpus);
+	if (d->machine.cgroup_cpu_milli != LIMITS_NONE)
+		text_addf(out,
+			  "note: the control group grants the time of %" PRIu64 ".%03" PRIu64
+			  " CPUs, which `workers: auto` rounds up\n",
+			  d->machine.cgroup_cpu_milli / 1000, d->machine.cgroup_cpu_milli % 1000);
 	text_addf(out, "%s: %" PRIu64 " connections, bound by %s\n", d->conf->file, f->n_conns,
 		  forecast_limit_name(f->binding));
 }
@@ -291,6 +296,11 @@ static void print_json(const struct doctor *d, struct text *out)
 	json_kv_string(&j, "bound_by", forecast_limit_name(d->forecast.binding));
 	json_kv_uint(&j, "workers", d->n_workers);
 	json_kv_uint(&j, "cpus", d->n_cpus);
+	json_key(&j, "cpu_quota_milli");
+	if (d->machine.cgroup_cpu_milli == LIMITS_NONE)
+		json_null(&j);
+	else
+		json_uint(&j, d->machine.cgroup_cpu_milli);
 	json_key(&j, "limits");
 	json_array_begin(&j);
 	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
@@ -320,8 +330,8 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 	struct doctor d = { .conf = conf };
 
 	limits_read(root, &d.machine);
-	d.n_workers = threads_count(conf->workers);
-	d.n_cpus = threads_count(0);
+	d.n_workers = threads_count(conf->workers, &d.machine);
+	d.n_cpus = threads_n_cpus();
 	d.max_fds = max_fds_of(&d.machine);
 	(void)threads_share_out(d.n_workers, d.max_fds, &d.share); /* too few: 0 connections */
 	struct forecast_in in = {

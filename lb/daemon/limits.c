@@ -157,20 +157,42 @@ static void count_ports(const char *root, struct text *t, struct limits *l)
 
 /* ---- cgroups --------------------------------------------------------------------------------- */
 
+struct hierarchy;
+
+/* Reads the figures of one cgroup, `cgroup` being its path in the hierarchy; "" is the root's. */
+typedef void read_cgroup_fn(const char *root, const struct hierarchy *h, const char *cgroup,
+			    struct text *t, struct limits *l);
+
+static read_cgroup_fn read_memory, read_cpu;
+
 struct hierarchy {
 	const char *controller; /* in /proc/self/cgroup; "" is version 2 */
-	const char *mount, *limit, *used;
-	const char *cache; /* the key in memory.stat of what is given up when memory is short */
+	const char *mount;
+	read_cgroup_fn *read;
+	const char *limit;
+	const char *used;   /* of memory */
+	const char *cache;  /* the key in memory.stat of what is given up when memory is short */
+	const char *period; /* of the CPU's time; NULL: the second word of `limit` */
 };
 
+/* The controllers of CPU time are mounted together or each alone. */
 static const struct hierarchy hierarchies[] = {
-	{ "", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file " },
-	{ "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-	  "total_inactive_file " },
+	{ "", "/sys/fs/cgroup", read_memory, "memory.max", "memory.current", "inactive_file ",
+	  NULL },
+	{ "memory", "/sys/fs/cgroup/memory", read_memory, "memory.limit_in_bytes",
+	  "memory.usage_in_bytes", "total_inactive_file ", NULL },
+	{ "", "/sys/fs/cgroup", read_cpu, "cpu.max", NULL, NULL, NULL },
+	{ "cpu", "/sys/fs/cgroup/cpu", read_cpu, "cpu.cfs_quota_us", NULL, NULL,
+	  "cpu.cfs_period_us" },
+	{ "cpu", "/sys/fs/cgroup/cpu,cpuacct", read_cpu, "cpu.cfs_quota_us", NULL, NULL,
+	  "cpu.cfs_period_us" },
 };
 
 /* Version 1 writes "no limit" as the largest multiple of a page. */
 #define CGROUP_UNLIMITED (1ull << 60)
+
+/* More than any machine has; a quota beyond is none. */
+#define MAX_CPU_US (UINT64_MAX / 1000)
 
 /* Whether `word` is one of the words between commas. */
 static bool is_listed(struct slice list, struct slice word)
@@ -207,18 +229,26 @@ static bool find_cgroup(const char *text, const char *controller, char path[PATH
 	return false;
 }
 
-static bool cgroup_figure(const char *root, const struct hierarchy *h, const char *cgroup,
-			  const char *file, const char *key, struct text *t, uint64_t *ret)
+/* The text of a cgroup's file behind `key`, or NULL; it is valid until the next one is read. */
+static const char *cgroup_text(const char *root, const struct hierarchy *h, const char *cgroup,
+			       const char *file, const char *key, struct text *t)
 {
 	char path[PATH_LEN];
 
 	if (snprintf(path, sizeof(path), "%s%s/%s", h->mount, cgroup, file) >= (int)sizeof(path))
-		return false;
-	const char *line = behind(read_file(root, path, t), key);
+		return NULL;
+	return behind(read_file(root, path, t), key);
+}
+
+static bool cgroup_figure(const char *root, const struct hierarchy *h, const char *cgroup,
+			  const char *file, const char *key, struct text *t, uint64_t *ret)
+{
+	const char *line = cgroup_text(root, h, cgroup, file, key, t);
+
 	return line != NULL && word_at(line, 0, ret);
 }
 
-static void read_cgroup(const char *root, const struct hierarchy *h, const char *cgroup,
+static void read_memory(const char *root, const struct hierarchy *h, const char *cgroup,
 			struct text *t, struct limits *l)
 {
 	uint64_t limit, used = 0, cache = 0;
@@ -235,18 +265,36 @@ static void read_cgroup(const char *root, const struct hierarchy *h, const char 
 	l->cgroup_limit = limit;
 }
 
+/* A quota of microseconds of CPU time in each period; "max" or "-1": there is none. */
+static void read_cpu(const char *root, const struct hierarchy *h, const char *cgroup,
+		     struct text *t, struct limits *l)
+{
+	uint64_t quota, period;
+	const char *line = cgroup_text(root, h, cgroup, h->limit, NULL, t);
+
+	if (line == NULL || !word_at(line, 0, &quota))
+		return;
+	bool is_whole = h->period == NULL
+				? word_at(line, 1, &period)
+				: cgroup_figure(root, h, cgroup, h->period, NULL, t, &period);
+	if (!is_whole || period == 0 || quota > MAX_CPU_US)
+		return;
+	if (quota * 1000 / period < l->cgroup_cpu_milli)
+		l->cgroup_cpu_milli = quota * 1000 / period;
+}
+
 static void walk_cgroups(const char *root, struct text *t, struct limits *l)
 {
 	char path[PATH_LEN];
 
-	l->cgroup_limit = l->cgroup_room = LIMITS_NONE;
+	l->cgroup_limit = l->cgroup_room = l->cgroup_cpu_milli = LIMITS_NONE;
 	for (size_t i = 0; i < ARRAY_SIZE(hierarchies); i++) {
 		const char *text = read_file(root, "/proc/self/cgroup", t);
 		if (!find_cgroup(text, hierarchies[i].controller, path))
 			continue;
 		/* "/a/b", "/a", "" */
 		for (char *cut = path; cut != NULL;) {
-			read_cgroup(root, &hierarchies[i], path, t, l);
+			hierarchies[i].read(root, &hierarchies[i], path, t, l);
 			cut = strrchr(path, '/');
 			if (cut != NULL)
 				*cut = '\0';

@@ -24,6 +24,9 @@ struct limits {
 	uint64_t mem_available;             /* of the machine */
 	uint64_t cgroup_limit, cgroup_room; /* of the tightest cgroup above this process */
 
+	/* thousandths of a CPU: what the tightest cgroup above this process grants */
+	uint64_t cgroup_cpu_milli;
+
 	/* pages of page_bytes that all TCP sockets may queue, and do */
 	uint64_t tcp_mem_low, tcp_mem_pressure, tcp_mem_max, tcp_mem_used;
 	uint64_t page_bytes;

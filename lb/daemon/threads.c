@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/privs.h"
 #include "proxy/guest.h"
@@ -166,16 +167,27 @@ static int share_out(struct threads *t, uint32_t max_fds, struct err *e)
 	return 0;
 }
 
-uint32_t threads_count(uint32_t asked)
+uint32_t threads_n_cpus(void)
 {
 	cpu_set_t set;
 
-	if (asked != 0)
-		return asked;
 	if (sched_getaffinity(0, sizeof(set), &set) < 0)
 		return 1;
 	int n = CPU_COUNT(&set);
 	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (uint32_t)n;
+}
+
+uint32_t threads_count(uint32_t asked, const struct limits *machine)
+{
+	uint32_t n = threads_n_cpus();
+	uint64_t milli = machine->cgroup_cpu_milli;
+
+	if (asked != 0)
+		return asked;
+	/* At least 1: a quota of no time at all is none that the kernel takes. */
+	if (milli <= (uint64_t)(n - 1) * 1000)
+		n = milli == 0 ? 1 : (uint32_t)((milli + 999) / 1000);
+	return n;
 }
 
 /* Packets, so that each descriptor goes with its number; never waits. */

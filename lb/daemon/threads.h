@@ -21,6 +21,7 @@
 #include "proxy/worker.h"
 #include "util/err.h"
 
+struct limits;
 struct logger;
 struct threads;
 
@@ -50,8 +51,16 @@ struct threads {
 
 #define THREADS_MAX 256
 
-/* How many workers the file's number means: 0 (auto) is one for each CPU of this process. */
-uint32_t threads_count(uint32_t asked);
+/*
+ * threads_count() - how many workers the file's number means
+ *
+ * 0 (auto) is one for each CPU on which this process may run, but no more than the CPU time that
+ * its cgroups grant, rounded up: 1 for half a CPU, 2 for one and a half.
+ */
+uint32_t threads_count(uint32_t asked, const struct limits *machine);
+
+/* On how many CPUs this process may run (its affinity), 1 to THREADS_MAX. */
+uint32_t threads_n_cpus(void);
 
 /* What one worker's descriptor table has room for. */
 struct threads_share {

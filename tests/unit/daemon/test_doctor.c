@@ -54,10 +54,10 @@ static void has(const char *text, const char *part)
 	ck_assert_msg(strstr(text, part) != NULL, "no\n%s\nin\n%s", part, text);
 }
 
-#define SMALL \
-	"workers: 4\n" \
+#define LISTENER_AND_POOL \
 	"listeners: [{name: l, bind: '127.0.0.1:8080', mode: tcp, pool: p}]\n" \
 	"pools: [{name: p, backends: ['127.0.0.1:9001', '127.0.0.1:9002']}]\n"
+#define SMALL "workers: 4\n" LISTENER_AND_POOL
 
 /* 1,000 descriptors each: 42 of a worker's own and 2 for each of 15 pipes, so 464 connections. */
 START_TEST(a_table)
@@ -96,6 +96,23 @@ START_TEST(a_conntrack_that_tracks_nothing_does_not_bind)
 
 	has(text, " conntrack - loaded, but no connection is tracked now\n");
 	has(text, ": 1856 connections, bound by descriptors\n");
+}
+END_TEST
+
+/* The quota of a cgroup is told, and counted where the file leaves the workers to lb. */
+START_TEST(a_quota_of_cpu_time_is_told)
+{
+	const char *text = told(SMALL, false);
+
+	ck_assert_ptr_null(strstr(text, "control group"));
+	has(told(SMALL, true), ",\"cpu_quota_milli\":null,");
+	machine_has("/proc/self/cgroup", "0::/a\n");
+	machine_has("/sys/fs/cgroup/a/cpu.max", "50000 100000\n");
+	has(told(SMALL, true), ",\"cpu_quota_milli\":500,");
+	text = told(SMALL, false);
+	has(text, "\nnote: 4 workers on ");
+	has(text, "\nnote: the control group grants the time of 0.500 CPUs, ");
+	has(told("workers: auto\n" LISTENER_AND_POOL, false), "\nnote: 1 workers on ");
 }
 END_TEST
 
@@ -205,6 +222,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_table);
+	tcase_add_test(t, a_quota_of_cpu_time_is_told);
 	tcase_add_test(t, a_conntrack_that_tracks_nothing_does_not_bind);
 	tcase_add_loop_test(t, the_binding_row_is_marked, 0, ARRAY_SIZE(binding));
 	tcase_add_loop_test(t, what_to_type_follows_the_machine, 0, ARRAY_SIZE(raises));

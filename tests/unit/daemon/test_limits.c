@@ -44,6 +44,7 @@ START_TEST(what_is_not_there_is_no_limit)
 	ck_assert_uint_eq(l.files_used, 0);
 	ck_assert_uint_eq(l.mem_available, LIMITS_NONE);
 	ck_assert_uint_eq(l.cgroup_room, LIMITS_NONE);
+	ck_assert_uint_eq(l.cgroup_cpu_milli, LIMITS_NONE);
 	ck_assert_uint_eq(l.n_ports, LIMITS_NONE);
 	ck_assert_uint_eq(l.conntrack_max, LIMITS_NONE);
 	ck_assert_uint_eq(l.conntrack_used, 0);
@@ -192,6 +193,67 @@ START_TEST(cgroups_are_walked)
 }
 END_TEST
 
+#define CPU "/sys/fs/cgroup/cpu"
+#define BOTH "/sys/fs/cgroup/cpu,cpuacct"
+
+static const struct {
+	const char *name;
+	const char *self; /* /proc/self/cgroup */
+	const char *file[6][2];
+	uint64_t milli;
+} quotas[] = {
+	{ "no cgroup", "", { { NULL } }, LIMITS_NONE },
+	{ "version 2", "0::/a/b\n", { { V2 "/a/b/cpu.max", "150000 100000\n" } }, 1500 },
+	{ "no quota", "0::/a\n", { { V2 "/a/cpu.max", "max 100000\n" } }, LIMITS_NONE },
+	{ "the one above grants less",
+	  "0::/a/b\n",
+	  { { V2 "/a/b/cpu.max", "400000 100000\n" }, { V2 "/a/cpu.max", "50000 100000\n" } },
+	  500 },
+	{ "the one above grants more",
+	  "0::/a/b\n",
+	  { { V2 "/a/b/cpu.max", "20000 10000\n" }, { V2 "/a/cpu.max", "900000 100000\n" } },
+	  2000 },
+	{ "in a namespace of its own", "0::/\n", { { V2 "/cpu.max", "10000 100000\n" } }, 100 },
+	{ "seen from outside", "0::/../../x\n", { { V2 "/cpu.max", "100000 100000\n" } }, 1000 },
+	{ "version 1",
+	  "3:cpuset:/x\n2:cpu:/a\n0::/\n",
+	  { { CPU "/a/cpu.cfs_quota_us", "250000\n" }, { CPU "/a/cpu.cfs_period_us", "100000\n" } },
+	  2500 },
+	{ "version 1, mounted with another controller",
+	  "2:cpu,cpuacct:/a\n",
+	  { { BOTH "/a/cpu.cfs_quota_us", "30000\n" }, { BOTH "/a/cpu.cfs_period_us", "20000\n" } },
+	  1500 },
+	{ "version 1 without a quota",
+	  "2:cpu:/a\n",
+	  { { CPU "/a/cpu.cfs_quota_us", "-1\n" }, { CPU "/a/cpu.cfs_period_us", "100000\n" } },
+	  LIMITS_NONE },
+	{ "version 1 without a period",
+	  "2:cpu:/a\n",
+	  { { CPU "/a/cpu.cfs_quota_us", "100000\n" } },
+	  LIMITS_NONE },
+	{ "another controller",
+	  "2:cpuacct:/a\n",
+	  { { CPU "/a/cpu.cfs_quota_us", "100000\n" }, { CPU "/a/cpu.cfs_period_us", "100000\n" } },
+	  LIMITS_NONE },
+	{ "half a line", "0::/a\n", { { V2 "/a/cpu.max", "100000" } }, LIMITS_NONE },
+	{ "a period of nothing", "0::/a\n", { { V2 "/a/cpu.max", "1 0\n" } }, LIMITS_NONE },
+	{ "too large",
+	  "0::/a\n",
+	  { { V2 "/a/cpu.max", "18446744073709551615 1\n" } },
+	  LIMITS_NONE },
+};
+
+START_TEST(quotas_are_walked)
+{
+	machine_has("/proc/self/cgroup", quotas[_i].self);
+	for (size_t i = 0; quotas[_i].file[i][0] != NULL; i++)
+		machine_has(quotas[_i].file[i][0], quotas[_i].file[i][1]);
+	limits_read(root, &l);
+	ck_assert_msg(l.cgroup_cpu_milli == quotas[_i].milli, "%s: %llu", quotas[_i].name,
+		      (unsigned long long)l.cgroup_cpu_milli);
+}
+END_TEST
+
 /* The machine that this runs on has what every Linux has. */
 START_TEST(the_real_one)
 {
@@ -219,6 +281,7 @@ int main(void)
 	tcase_add_loop_test(t, reserved_ports_are_left_out, 0, ARRAY_SIZE(ports));
 	tcase_add_test(t, many_reserved_ports);
 	tcase_add_loop_test(t, cgroups_are_walked, 0, ARRAY_SIZE(cgroups));
+	tcase_add_loop_test(t, quotas_are_walked, 0, ARRAY_SIZE(quotas));
 	tcase_add_test(t, the_real_one);
 	suite_add_tcase(s, t);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/threads.h"
 #include "proxy/listener.h"
@@ -111,11 +112,42 @@ static const struct {
 
 START_TEST(auto_is_a_worker_for_each_cpu)
 {
+	const struct limits machine = { .cgroup_cpu_milli = LIMITS_NONE };
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
-	ck_assert_uint_eq(threads_count(7), 7);
-	ck_assert_uint_ge(threads_count(0), 1);
-	ck_assert_uint_le(threads_count(0), (uint32_t)(n < THREADS_MAX ? n : THREADS_MAX));
+	ck_assert_uint_eq(threads_count(7, &machine), 7);
+	ck_assert_uint_ge(threads_n_cpus(), 1);
+	ck_assert_uint_le(threads_n_cpus(), (uint32_t)(n < THREADS_MAX ? n : THREADS_MAX));
+	ck_assert_uint_eq(threads_count(0, &machine), threads_n_cpus());
+}
+END_TEST
+
+static const struct {
+	uint64_t milli;
+	uint32_t want; /* where the process may run on more CPUs */
+} quotas[] = {
+	{ 0, 1 },
+	{ 1, 1 },
+	{ 500, 1 },
+	{ 999, 1 },
+	{ 1000, 1 },
+	{ 1001, 2 },
+	{ 1500, 2 },
+	{ 2000, 2 },
+	{ 2001, 3 },
+	{ 255999, 256 },
+	{ 1ull << 40, UINT32_MAX },
+};
+
+/* A quota counts only where "auto" is asked for, and where it grants less than there are CPUs. */
+START_TEST(auto_counts_the_quota_of_cpu_time)
+{
+	const struct limits machine = { .cgroup_cpu_milli = quotas[_i].milli };
+	uint32_t n = threads_n_cpus();
+
+	ck_assert_msg(threads_count(0, &machine) == (quotas[_i].want < n ? quotas[_i].want : n),
+		      "%llu: %u", (unsigned long long)quotas[_i].milli, threads_count(0, &machine));
+	ck_assert_uint_eq(threads_count(7, &machine), 7);
 }
 END_TEST
 
@@ -314,6 +346,7 @@ int main(void)
 	tcase_set_timeout(t, 60); /* workers start slowly under ThreadSanitizer */
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, auto_is_a_worker_for_each_cpu);
+	tcase_add_loop_test(t, auto_counts_the_quota_of_cpu_time, 0, ARRAY_SIZE(quotas));
 	tcase_add_test(t, a_share_is_known_before);
 	tcase_add_loop_test(t, a_table_is_shared_out, 0, ARRAY_SIZE(tables));
 	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
