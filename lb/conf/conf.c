@@ -219,6 +219,15 @@ size_t conf_restart_keys(const struct conf *old, const struct conf *new, const c
 	return n;
 }
 
+size_t conf_n_binds(const struct conf *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_listeners; i++)
+		n += c->listeners[i].n_binds;
+	return n;
+}
+
 static int by_key(const void *name, const void *pb)
 {
 	const struct conf_pool *const *b = pb;

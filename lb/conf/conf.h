@@ -191,6 +191,9 @@ size_t conf_restart_keys(const struct conf *old, const struct conf *new, const c
 /* The pool of this name, or NULL. Borrowed. */
 const struct conf_pool *conf_find_pool(const struct conf *c, const char *name);
 
+/* How many addresses all listeners bind together. */
+size_t conf_n_binds(const struct conf *c);
+
 /* The word of the file for an enum's value: "least_connections", "hash", "websocket", … */
 const char *conf_balance_name(enum conf_balance b);
 const char *conf_check_name(enum conf_check c);

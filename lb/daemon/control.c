@@ -201,7 +201,15 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 		(void)err_add(e, r, "starting: %s", strerror(-r));
 		return EXIT_INTERNAL;
 	}
-	r = threads_new(c->n_workers, engine, c->max_fds, &c->mail, c->logger, e, &c->threads);
+	struct threads_opts o = {
+		.need = { .n_workers = c->n_workers,
+			  .n_binds = (uint32_t)conf_n_binds(conf),
+			  .max_fds = c->max_fds },
+		.engine = engine,
+		.main = &c->mail,
+		.logger = c->logger,
+	};
+	r = threads_new(&o, e, &c->threads);
 	return r == 0 ? 0 : EXIT_BIND;
 }
 
@@ -359,7 +367,7 @@ static void on_started(void *ctx, int result, const struct err *why)
 
 static void set_limit(struct control *c)
 {
-	uint64_t most = (uint64_t)c->threads->max_sessions * c->n_workers;
+	uint64_t most = (uint64_t)c->threads->share.max_sessions * c->n_workers;
 	uint64_t asked = c->conf->max_conns;
 
 	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
@@ -427,6 +435,7 @@ int control_start(struct control *c, struct err *e)
 
 void control_apply_conf(struct control *c)
 {
+	threads_set_binds(c->threads, conf_n_binds(c->conf));
 	set_limit(c);
 	health_apply(c);
 	headroom_apply(c);

@@ -333,7 +333,12 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 	d.n_workers = threads_count(conf->workers, &d.machine);
 	d.n_cpus = threads_n_cpus();
 	d.max_fds = max_fds_of(&d.machine);
-	(void)threads_share_out(d.n_workers, d.max_fds, &d.share); /* too few: 0 connections */
+	const struct threads_need need = {
+		.n_workers = d.n_workers,
+		.n_binds = (uint32_t)conf_n_binds(conf),
+		.max_fds = d.max_fds,
+	};
+	(void)threads_share_out(&need, &d.share); /* too few: 0 connections */
 	struct forecast_in in = {
 		.machine = &d.machine,
 		.conf = conf,

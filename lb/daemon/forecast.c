@@ -220,11 +220,7 @@ static uint64_t allow_conntrack(const struct forecast_in *in)
 
 static uint64_t n_listening(const struct forecast_in *in)
 {
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < in->conf->n_listeners; i++)
-		n += in->conf->listeners[i].n_binds;
-	return n * in->n_workers;
+	return conf_n_binds(in->conf) * (uint64_t)in->n_workers;
 }
 
 static uint64_t queue_len(const struct forecast_in *in)

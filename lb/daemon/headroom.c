@@ -53,7 +53,7 @@ void headroom_apply(struct control *c)
 		.machine = &machine,
 		.conf = c->conf,
 		.n_workers = c->n_workers,
-		.worker_conns = c->threads->max_sessions,
+		.worker_conns = c->threads->share.max_sessions,
 		.n_active = control_n_active(c),
 	};
 	if (forecast_compute(&in, &f) < 0) {
@@ -98,7 +98,7 @@ static void check_conns(struct control *c)
 
 static void check_workers(struct control *c)
 {
-	uint32_t limit = c->threads->max_sessions;
+	uint32_t limit = c->threads->share.max_sessions;
 
 	for (uint32_t i = 0; i < c->n_workers; i++) {
 		uint64_t n = counter_read(&c->threads->thread[i].worker->stats->active);

@@ -309,12 +309,13 @@ bool reload_is_under_way(const struct control *c)
 	return c->reload.delta != NULL || c->reload.n_waiting > 0;
 }
 
-/* All reasons against it are found, not the first. */
+/* All reasons against it are found, not the first; but without descriptors no bind succeeds. */
 static int prepare(struct control *c, struct conf *conf)
 {
 	struct reload *r = &c->reload;
 	int logs = logger_check(&conf->log, &conf->access_log, &r->err);
-	int fleet = fleet_prepare(&c->fleet, conf, &r->err, &r->delta);
+	int fds = threads_check_binds(c->threads, conf_n_binds(conf), &r->err);
+	int fleet = fds == 0 ? fleet_prepare(&c->fleet, conf, &r->err, &r->delta) : fds;
 
 	return logs < 0 ? logs : fleet;
 }

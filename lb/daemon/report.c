@@ -42,7 +42,7 @@ static int add_workers(struct control *c, struct status *st)
 			.id = i,
 			.active = counter_read(&ws->active),
 			.accepted = counter_read(&ws->accepted),
-			.limit = c->threads->max_sessions,
+			.limit = c->threads->share.max_sessions,
 		};
 		st->connections.active += st->workers[i].active;
 		st->connections.total += st->workers[i].accepted;

@@ -22,11 +22,18 @@
 #include "daemon/privs.h"
 #include "proxy/guest.h"
 
-/* Descriptors a worker keeps for what is not a session. */
-#define SPARE_FDS 8   /* for what main passes to it (a full table loses it) */
-#define PASSAGE_FDS 2 /* both ends */
-#define LISTEN_FDS 16 /* listening sockets, those of a reload included */
-#define ENGINE_FDS 2  /* a ring or an epoll instance */
+/* Descriptors that are not a session's. */
+#define STDIO_FDS 3
+#define ENGINE_FDS 2           /* a ring or an epoll instance */
+#define PASSAGE_FDS 2          /* both ends */
+#define SPARE_FDS 8            /* for what is open for a moment */
+#define NEW_LISTEN_FDS 16      /* sockets that a reload may add to a full worker */
+#define LOG_FDS 4              /* log and access log, each twice while it is opened again */
+#define MAIN_FDS 3             /* the signals', and two that the admin socket and HTTP listen on */
+#define ADMIN_FDS 128          /* clients of these two (MAX_CLIENTS of admin.c) ... */
+#define ADMIN_SHARE 8          /* ... but no more than this part of all */
+#define EVENT_FDS(n) ((n) + 2) /* an eventfd of each worker, of main and of the logger */
+
 #define MAX_PIPES 64
 #define FDS_PER_PIPE 2
 #define FDS_PER_SESSION 2
@@ -99,8 +106,9 @@ static int make_worker(struct thread *t, struct loop **ret_loop)
 		.mail = &t->mail,
 		.main = all->main,
 		.channel = t->channel[1],
-		.max_sessions = all->max_sessions,
-		.max_pipes = all->max_pipes,
+		.max_sessions = all->share.worker_fds / FDS_PER_SESSION,
+		.max_fds = all->share.worker_fds,
+		.max_pipes = all->share.max_pipes,
 		.log = logger_handle(all->logger, t->id + 1),
 		.access = logger_access_fn(all->logger),
 		.access_arg = logger_access_arg(all->logger, t->id + 1),
@@ -138,33 +146,78 @@ static void *run(void *arg)
 
 /* ---- main's side ----------------------------------------------------------------------------- */
 
-bool threads_share_out(uint32_t n_workers, uint32_t max_fds, struct threads_share *ret)
+/* Of the main thread, without the admin socket's clients. */
+static uint64_t least_of_main(const struct threads_need *need)
 {
-	/* 0 to 2, the eventfds (workers', main's, the logger's), the channel. */
-	uint32_t fixed = 3 + (n_workers + 2) + 1 + ENGINE_FDS + SPARE_FDS + LISTEN_FDS +
-			 PASSAGE_FDS + GUESTS_PER_TURN;
+	uint64_t n = need->n_workers;
 
-	*ret = (struct threads_share){ 0 };
-	ret->max_pipes = max_fds / 64 < MAX_PIPES ? max_fds / 64 : MAX_PIPES;
-	ret->n_own = fixed + ret->max_pipes * FDS_PER_PIPE;
-	if (max_fds < ret->n_own + MIN_SESSIONS * FDS_PER_SESSION)
+	return STDIO_FDS + LOG_FDS + EVENT_FDS(n) + 2 * n + PASSAGE_FDS + ENGINE_FDS + MAIN_FDS +
+	       SPARE_FDS;
+}
+
+static uint32_t saturated(uint64_t n)
+{
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+bool threads_share_out(const struct threads_need *need, struct threads_share *ret)
+{
+	uint32_t n = need->n_workers, max = need->max_fds;
+	uint32_t admin = max / ADMIN_SHARE < ADMIN_FDS ? max / ADMIN_SHARE : ADMIN_FDS;
+	uint32_t pipes = max / 64 < MAX_PIPES ? max / 64 : MAX_PIPES;
+	uint64_t main = least_of_main(need);
+	/* With the worker's own end of its channel. */
+	uint64_t fixed = STDIO_FDS + EVENT_FDS(n) + 1 + PASSAGE_FDS + ENGINE_FDS + SPARE_FDS +
+			 NEW_LISTEN_FDS + GUESTS_PER_TURN + pipes * FDS_PER_PIPE;
+	uint64_t own = fixed + need->n_binds;
+	uint64_t worker_needs = own + MIN_SESSIONS * FDS_PER_SESSION;
+	/* At the start main binds the sockets of all workers, and then passes them on. */
+	uint64_t main_needs = main + (uint64_t)need->n_binds * n;
+
+	*ret = (struct threads_share){
+		.n_needed = saturated(worker_needs > main_needs ? worker_needs : main_needs),
+		.n_own = saturated(own),
+		.n_main = saturated(main + admin),
+	};
+	if (max < ret->n_needed)
 		return false;
-	ret->max_sessions = (max_fds - ret->n_own) / FDS_PER_SESSION;
+	ret->worker_fds = (uint32_t)(max - fixed);
+	ret->max_sessions = (uint32_t)(max - own) / FDS_PER_SESSION;
+	ret->max_pipes = pipes;
 	return true;
 }
 
-static int share_out(struct threads *t, uint32_t max_fds, struct err *e)
+/* Returns 0 with the share, or -EMFILE with the reason in `e`. */
+static int share_out(const struct threads_need *need, struct threads_share *ret, struct err *e)
 {
+	if (threads_share_out(need, ret))
+		return 0;
+	return err_add(e, -EMFILE,
+		       "the limit of %u open files leaves no room for connections: %u workers with "
+		       "%u listening addresses need %u (ulimit -n)",
+		       need->max_fds, need->n_workers, need->n_binds, ret->n_needed);
+}
+
+static struct threads_need with_binds(const struct threads *t, size_t n_binds)
+{
+	struct threads_need need = t->need;
+
+	need.n_binds = saturated(n_binds);
+	return need;
+}
+
+int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
+{
+	const struct threads_need need = with_binds(t, n_binds);
 	struct threads_share share;
 
-	if (!threads_share_out(t->n, max_fds, &share))
-		return err_add(e, -EMFILE,
-			       "the limit of %u open files leaves no room for connections: "
-			       "%u workers need %u each (ulimit -n)",
-			       max_fds, t->n, share.n_own + MIN_SESSIONS * FDS_PER_SESSION);
-	t->max_pipes = share.max_pipes;
-	t->max_sessions = share.max_sessions;
-	return 0;
+	return share_out(&need, &share, e);
+}
+
+void threads_set_binds(struct threads *t, size_t n_binds)
+{
+	t->need = with_binds(t, n_binds);
+	(void)threads_share_out(&t->need, &t->share);
 }
 
 uint32_t threads_n_cpus(void)
@@ -209,18 +262,19 @@ static int open_thread(struct threads *all, uint32_t id)
 	return r == 0 ? open_pair(t->channel) : r;
 }
 
-int threads_new(uint32_t n, enum loop_engine engine, uint32_t max_fds, struct mailbox *main,
-		struct logger *logger, struct err *e, struct threads **ret)
+int threads_new(const struct threads_opts *o, struct err *e, struct threads **ret)
 {
 	struct threads *t = calloc(1, sizeof(*t));
+	uint32_t n = o->need.n_workers;
 
 	if (t == NULL)
 		return err_add(e, -ENOMEM, "out of memory");
 	t->n = n;
-	t->engine = engine;
-	t->main = main;
-	t->logger = logger;
-	int r = share_out(t, max_fds, e);
+	t->engine = o->engine;
+	t->main = o->main;
+	t->logger = o->logger;
+	t->need = o->need;
+	int r = share_out(&t->need, &t->share, e);
 	if (r < 0) {
 		free(t);
 		return r;

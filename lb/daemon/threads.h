@@ -38,14 +38,32 @@ struct thread {
 	struct err why;
 };
 
+/* What the open files that lb may have are shared out by. */
+struct threads_need {
+	uint32_t n_workers;
+	uint32_t n_binds; /* addresses that listen: each worker has a socket for each */
+	uint32_t max_fds; /* the limit of open files, which holds for each table */
+};
+
+/* How they are shared out. */
+struct threads_share {
+	uint32_t n_needed;     /* open files that the limit must allow at the least */
+	uint32_t n_own;        /* a worker's descriptors that are not a session's */
+	uint32_t n_main;       /* the main thread's, with the admin socket's clients */
+	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
+	uint32_t max_sessions; /* of a worker beside its listening sockets */
+	uint32_t max_pipes;    /* of a worker */
+};
+
 struct threads {
 	uint32_t n;
 	struct thread *thread; /* owns */
 	enum loop_engine engine;
-	struct proxy proxy;               /* shared by the workers */
-	struct mailbox *main;             /* borrows */
-	struct logger *logger;            /* borrows */
-	uint32_t max_sessions, max_pipes; /* per worker, by its descriptors */
+	struct proxy proxy;         /* shared by the workers */
+	struct mailbox *main;       /* borrows */
+	struct logger *logger;      /* borrows */
+	struct threads_need need;   /* as things are now */
+	struct threads_share share; /* by it */
 	atomic_uint n_ready;
 };
 
@@ -62,23 +80,29 @@ uint32_t threads_count(uint32_t asked, const struct limits *machine);
 /* On how many CPUs this process may run (its affinity), 1 to THREADS_MAX. */
 uint32_t threads_n_cpus(void);
 
-/* What one worker's descriptor table has room for. */
-struct threads_share {
-	uint32_t n_own; /* descriptors that are not a session's */
-	uint32_t max_sessions, max_pipes;
+/* Shares out `max_fds` open files. False: they are fewer than ret->n_needed. */
+bool threads_share_out(const struct threads_need *need, struct threads_share *ret);
+
+/* Whether `n_binds` addresses can listen under the limit of open files; if not, why is in `e`. */
+int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e) LB_MUST_CHECK;
+
+/* So many addresses listen from now on: t->share follows. threads_check_binds() was asked. */
+void threads_set_binds(struct threads *t, size_t n_binds);
+
+struct threads_opts {
+	struct threads_need need;
+	enum loop_engine engine;
+	struct mailbox *main;  /* borrows */
+	struct logger *logger; /* borrows */
 };
 
-/* Shares out tables of `max_fds` descriptors. False: they are too small for any connection. */
-bool threads_share_out(uint32_t n_workers, uint32_t max_fds, struct threads_share *ret);
-
 /*
- * threads_new() - mailboxes and channels for `n` workers
+ * threads_new() - mailboxes and channels for the workers
  *
- * `max_fds` is the soft limit that holds for each worker's table. Returns 0 and sets *ret, or a
- * negative errno with the reason in `e`.
+ * Returns 0 and sets *ret, or a negative errno with the reason in `e`; -EMFILE is a limit of open
+ * files that is too low.
  */
-int threads_new(uint32_t n, enum loop_engine engine, uint32_t max_fds, struct mailbox *main,
-		struct logger *logger, struct err *e, struct threads **ret) LB_MUST_CHECK;
+int threads_new(const struct threads_opts *o, struct err *e, struct threads **ret) LB_MUST_CHECK;
 
 /* Starts all and waits until each has its loop. On failure the reason is in `e`; then
  * threads_free(). */

@@ -22,8 +22,9 @@ static struct room *emptiest(const struct proxy *p)
 	for (uint32_t i = 0; i < p->n_workers; i++) {
 		struct room *r = &p->rooms[i];
 		uint64_t taken = atomic_load_explicit(&r->taken, memory_order_relaxed);
-		if (taken < r->max && r->max - taken > most) {
-			most = r->max - taken;
+		uint64_t max = atomic_load_explicit(&r->max, memory_order_relaxed);
+		if (taken < max && max - taken > most) {
+			most = max - taken;
 			found = r;
 		}
 	}

@@ -91,6 +91,7 @@ struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, in
 	ls->fd = fd;
 	ls->state = LISTEN_PARKED;
 	list_add_tail(&w->listen, &ls->link);
+	worker_count_listening(w, 1);
 	return ls;
 }
 
@@ -162,6 +163,7 @@ static int take_one(struct listen_socket *ls)
 static void close_now(struct listen_socket *ls)
 {
 	loop_close(ls->worker->loop, ls->fd);
+	worker_count_listening(ls->worker, -1);
 	ls->fd = -1;
 	ls->pl = NULL;
 	ls->plan = plan_unref(ls->plan);

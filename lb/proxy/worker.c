@@ -25,6 +25,8 @@
 
 #define MAX_SOCKETS (1u << 16) /* that listen */
 
+#define FDS_PER_SESSION 2 /* the client's and the backend's */
+
 /* Small buffers that must be free before a worker whose memory was short takes in another; a guess.
  */
 #define SHORT_BUFS 64
@@ -82,6 +84,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->access = o->access;
 	w->access_arg = o->access_arg;
 	w->room = &o->proxy->rooms[o->id];
+	w->max_fds = o->max_fds;
 	w->room->max = o->max_sessions;
 	w->room->mail = o->mail;
 	w->room->knock.run = guest_run;
@@ -163,7 +166,7 @@ static void give_place(_Atomic uint64_t *taken)
 
 bool room_reserve(struct proxy *p, struct room *r)
 {
-	if (!take_place(&r->taken, r->max))
+	if (!take_place(&r->taken, atomic_load_explicit(&r->max, memory_order_relaxed)))
 		return false;
 	if (take_place(&p->n_conns, atomic_load_explicit(&p->max_conns, memory_order_relaxed)))
 		return true;
@@ -175,6 +178,18 @@ void room_release(struct proxy *p, struct room *r)
 {
 	give_place(&p->n_conns);
 	give_place(&r->taken);
+}
+
+void worker_count_listening(struct worker *w, int diff)
+{
+	w->n_listening += (uint32_t)diff;
+	if (w->max_fds == 0)
+		return;
+	uint64_t left = w->max_fds > w->n_listening ? w->max_fds - w->n_listening : 0;
+	/* Relaxed: only a number. */
+	atomic_store_explicit(&w->room->max, left / FDS_PER_SESSION, memory_order_relaxed);
+	if (diff < 0 && w->is_paused)
+		loop_timer_start(w->loop, &w->retry, 0);
 }
 
 /* Looks again, where memory was short, whether there is some for one more session. */
@@ -209,7 +224,9 @@ bool worker_is_roomy(const struct worker *w)
 	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
 	uint64_t burst = 2 * SOCK_BACKLOG;
 
-	return !w->is_short && here + burst < w->room->max && taken + burst * p->n_workers < max;
+	uint64_t room = atomic_load_explicit(&w->room->max, memory_order_relaxed);
+
+	return !w->is_short && here + burst < room && taken + burst * p->n_workers < max;
 }
 
 void worker_pause(struct worker *w, const char *why)

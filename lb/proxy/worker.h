@@ -39,7 +39,7 @@ enum { CLASS_SESSION = 2, CLASS_LISTEN = 3 };
 /* What of a worker the others see, and may take: its places. thread: any */
 struct room {
 	_Atomic uint64_t taken;    /* by sessions, by accepts, and by guests on their way */
-	uint64_t max;              /* by its descriptors, two each; constant */
+	_Atomic uint64_t max;      /* by its descriptors, two each; the worker writes */
 	struct mailbox *mail;      /* borrows; constant */
 	_Atomic uint32_t n_guests; /* passed to it and not yet taken out of the passage */
 	struct mail knock;         /* in `mail` while n_guests > 0 */
@@ -95,7 +95,10 @@ struct worker_opts {
 	struct mailbox *mail;  /* borrows: its own */
 	struct mailbox *main;  /* borrows: where answers go */
 	int channel;           /* Unix socket on which descriptors arrive */
-	uint32_t max_sessions; /* what its descriptor table has room for */
+	uint32_t max_sessions; /* that its descriptors ever have room for */
+	/* Descriptors for sessions, two each, and for listening sockets; 0: those are not counted.
+	 */
+	uint32_t max_fds;
 	uint32_t max_pipes;
 	struct log log;
 	access_fn access; /* NULL: none */
@@ -121,7 +124,9 @@ struct worker {
 	struct plan *plan;        /* counted; NULL before the first */
 	struct members **members; /* owns the array, counts each; by pool slot */
 	uint32_t n_members;
-	struct list listen; /* of struct listen_socket */
+	struct list listen;   /* of struct listen_socket */
+	uint32_t max_fds;     /* as in struct worker_opts */
+	uint32_t n_listening; /* listening sockets that are open */
 
 	struct session *dirty; /* have something to send at the turn's end */
 	struct list dead;      /* wait to be buried */
@@ -168,6 +173,14 @@ void worker_release(struct worker *w);
 /* The same in the room of any worker, which must not have ended. */
 bool room_reserve(struct proxy *p, struct room *r) LB_MUST_CHECK;
 void room_release(struct proxy *p, struct room *r);
+
+/*
+ * worker_count_listening() - a listening socket was opened (`diff` 1) or closed (-1)
+ *
+ * Its descriptor is not a session's: the places of the worker become fewer or more. Sessions that
+ * have theirs keep it.
+ */
+void worker_count_listening(struct worker *w, int diff);
 
 /* Whether so many places are free that accepts need not be counted one by one. */
 bool worker_is_roomy(const struct worker *w);

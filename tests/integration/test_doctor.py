@@ -85,6 +85,70 @@ def test_the_forecast_is_what_happens(lb, echo, port, n_workers):
     proxy.wait_active(0)
 
 
+def with_listeners(conf, ports):
+    """The same with one listener, which has an address on each of these ports."""
+    return {**conf, "listeners": [{**conf["listeners"][0], "bind": [f"{HOST}:{p}" for p in ports]}]}
+
+
+def hold_all(proxy, port, nofile):
+    """As many connections as were forecast are served at this port, and no more: returns how many
+    that is."""
+    told = forecast(proxy.path, nofile=nofile)
+    n = told["connections"]
+    conns = proxy.stats()["connections"]
+    assert (told["bound_by"], conns["forecast_by"]) == ("descriptors", "descriptors")
+    assert conns["forecast"] == conns["limit"] == n
+    with contextlib.ExitStack() as stack:
+        crowd = Crowd(stack, port)
+        crowd.come(n + 20)
+        crowd.look_until(n)
+        crowd.look(0.5)
+        assert len(crowd.served) == n
+        assert proxy.stats()["connections"]["active"] == n
+        assert not lines(proxy, "Too many open files")
+        while crowd.waiting.get_map():
+            left = len(crowd.waiting.get_map())
+            crowd.leave(min(50, len(crowd.served)))
+            wait_for("those who wait", lambda: crowd.look(0.1) or is_taken_in(crowd, left))
+    proxy.wait_active(0)
+    return n
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_listening_sockets_are_counted(lb, echo, n_workers):
+    """Each takes a descriptor of every worker's table: of the first file, and after reloads that
+    add and remove some."""
+    nofile = 400
+    ports = [lbtest.free_port() for _ in range(60)]
+    conf = {**tcp_conf(ports[0], echo(1)), "workers": n_workers}
+    proxy = lb(with_listeners(conf, ports), nofile=nofile)
+    many = hold_all(proxy, ports[0], nofile)
+    proxy.reload_ok(with_listeners(conf, ports[:1]))
+    few = hold_all(proxy, ports[0], nofile)
+    assert few - many in (29 * n_workers, 30 * n_workers)
+    proxy.reload_ok(with_listeners(conf, ports))
+    assert hold_all(proxy, ports[-1], nofile) == many
+
+
+def test_more_listeners_than_there_are_descriptors_for(lb, echo, port):
+    """A start says what it needs, and so does a reload, which changes nothing."""
+    nofile = 100
+    ports = [port] + [lbtest.free_port() for _ in range(59)]
+    conf = tcp_conf(port, echo(1))
+    proxy = lb(with_listeners(conf, ports), ready=False, nofile=nofile)
+    assert proxy.wait() == 3
+    proxy.was_stopped = True
+    why = "the limit of 100 open files leaves no room for connections: 2 workers with 60 listening "
+    assert proxy.stderr().count(why) == 1
+    assert forecast(proxy.path, nofile=nofile)["connections"] == 0
+
+    proxy = lb(conf, nofile=nofile)
+    answer = proxy.reload(with_listeners(conf, ports))
+    assert answer.startswith("error: ") and why in answer
+    assert len(proxy.stats()["listeners"]) == 1
+    assert proxy.stats()["connections"]["limit"] > 0
+
+
 def is_taken_in(crowd, left):
     return len(crowd.waiting.get_map()) < left
 

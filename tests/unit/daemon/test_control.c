@@ -55,7 +55,7 @@ START_TEST(the_limit_is_the_lower_one)
 {
 	write_conf("%s" LISTENER POOL, limits[_i].limits, backend_port);
 	start();
-	uint64_t most = (uint64_t)N_WORKERS * lb.threads->max_sessions;
+	uint64_t most = (uint64_t)N_WORKERS * lb.threads->share.max_sessions;
 	ck_assert_msg(atomic_load(&lb.threads->proxy.max_conns) ==
 			      (limits[_i].want != 0 ? limits[_i].want : most),
 		      "%s", limits[_i].name);

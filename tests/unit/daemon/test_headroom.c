@@ -120,7 +120,7 @@ START_TEST(a_worker_warns_once)
 {
 	write_simple();
 	start();
-	lb.threads->max_sessions = 5;
+	lb.threads->share.max_sessions = 5;
 	want_clients(30); /* one of two workers has 15 at least */
 	uint64_t high = (uint64_t)lb.headroom.is_worker_high[0] + lb.headroom.is_worker_high[1];
 	ck_assert_uint_ge(high, 1);

@@ -64,7 +64,7 @@ START_TEST(a_snapshot_has_everything)
 	ck_assert_uint_eq(st.connections.forecast, lb.headroom.forecast.n_conns);
 	ck_assert_str_eq(st.connections.forecast_by,
 			 forecast_limit_name(lb.headroom.forecast.binding));
-	ck_assert_uint_eq(st.workers[0].limit, lb.threads->max_sessions);
+	ck_assert_uint_eq(st.workers[0].limit, lb.threads->share.max_sessions);
 	ck_assert_uint_eq(st.pools[0].backends[0].n_sources, 1);
 	ck_assert_str_eq(st.pools[0].backends[0].sources[0].text, "default");
 	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.headroom.n_ports);

@@ -65,7 +65,15 @@ static struct threads *made(uint32_t n, enum loop_engine engine)
 	struct err e = ERR_INIT;
 	struct threads *t = NULL;
 
-	ck_assert_int_eq(threads_new(n, engine, MAX_FDS, &mail, logger, &e, &t), 0);
+	ck_assert_int_eq(threads_new(
+				 &(struct threads_opts){
+					 .need = { .n_workers = n, .max_fds = MAX_FDS },
+					 .engine = engine,
+					 .main = &mail,
+					 .logger = logger,
+				 },
+				 &e, &t),
+			 0);
 	ck_assert_uint_eq(e.n, 0);
 	ck_assert_uint_eq(t->n, n);
 	ck_assert_uint_eq(t->proxy.n_workers, n);
@@ -101,13 +109,22 @@ static void order_all(struct threads *t, enum order_kind kind)
 
 static const struct {
 	const char *name;
-	uint32_t n_workers, max_fds;
+	uint32_t n_workers, max_fds, n_binds;
 	bool is_enough;
 } tables[] = {
-	{ "usual", 2, 1024, true },          { "large", 2, 1000000, true },
-	{ "many workers", 256, 1024, true }, { "small", 1, 64, true },
-	{ "too small", 1, 32, false },       { "too small for so many workers", 256, 280, false },
-	{ "nothing", 1, 0, false },
+	{ "usual", 2, 1024, 1, true },
+	{ "large", 2, 1000000, 1, true },
+	{ "as large as a container may have", 2, 1073741816, 1, true },
+	{ "many workers", 256, 1024, 0, true },
+	{ "many workers, each with a socket that main binds", 256, 1024, 1, false },
+	{ "many listeners", 2, 400, 60, true },
+	{ "more listeners than main can bind", 8, 400, 60, false },
+	{ "more listeners than a worker can have", 1, 400, 400, false },
+	{ "beyond all numbers", 256, 1024, UINT32_MAX, false },
+	{ "small", 1, 64, 1, true },
+	{ "too small", 1, 32, 1, false },
+	{ "too small for so many workers", 256, 280, 1, false },
+	{ "nothing", 1, 0, 1, false },
 };
 
 START_TEST(auto_is_a_worker_for_each_cpu)
@@ -156,38 +173,68 @@ START_TEST(a_share_is_known_before)
 {
 	struct threads_share s;
 
-	ck_assert(threads_share_out(3, MAX_FDS, &s));
+	ck_assert(threads_share_out(&(struct threads_need){ .n_workers = 3, .max_fds = MAX_FDS },
+				    &s));
 	struct threads *t = made(3, LOOP_EPOLL);
-	ck_assert_uint_eq(s.max_sessions, t->max_sessions);
-	ck_assert_uint_eq(s.max_pipes, t->max_pipes);
+	ck_assert_uint_eq(s.max_sessions, t->share.max_sessions);
+	ck_assert_uint_eq(s.max_pipes, t->share.max_pipes);
 	ck_assert_uint_le(s.n_own + 2 * s.max_sessions, MAX_FDS);
 	ck_assert_uint_gt(s.n_own + 2 * (s.max_sessions + 1), MAX_FDS);
 	threads_free(t);
-	ck_assert(!threads_share_out(3, 20, &s));
+	ck_assert(!threads_share_out(&(struct threads_need){ .n_workers = 3, .max_fds = 20 }, &s));
 	ck_assert_uint_eq(s.max_sessions, 0);
 	ck_assert_uint_gt(s.n_own, 20);
 }
 END_TEST
 
-/* Two descriptors for each session and each pipe fit into a table beside what a worker needs. */
-START_TEST(a_table_is_shared_out)
+/* Two listening sockets take the place of a session; a reload adds and removes some. */
+START_TEST(a_share_follows_the_listeners)
 {
 	struct err e = ERR_INIT;
+	struct threads *t = made(2, LOOP_EPOLL);
+	uint32_t most = t->share.max_sessions;
+
+	threads_set_binds(t, 100);
+	ck_assert_uint_eq(t->share.max_sessions, most - 50);
+	ck_assert_int_eq(threads_check_binds(t, 400, &e), 0);
+	ck_assert_uint_eq(t->share.max_sessions, most - 50);
+	ck_assert_int_eq(threads_check_binds(t, 1000, &e), -EMFILE);
+	ck_assert_uint_eq(e.n, 1);
+	ck_assert_ptr_nonnull(strstr(e.item[0].text, "2 workers with 1000 listening addresses"));
+	threads_set_binds(t, 0);
+	ck_assert_uint_eq(t->share.max_sessions, most);
+	threads_free(t);
+	err_deinit(&e);
+}
+END_TEST
+
+/* Two descriptors for each session and each pipe fit into a table beside what a worker needs, and
+ * what main needs and binds fits into main's. */
+START_TEST(a_table_is_shared_out)
+{
+	const uint32_t n = tables[_i].n_workers, max = tables[_i].max_fds;
+	struct err e = ERR_INIT;
 	struct threads *t = NULL;
-	int r = threads_new(tables[_i].n_workers, LOOP_EPOLL, tables[_i].max_fds, &mail, logger, &e,
-			    &t);
+	struct threads_opts o = {
+		.need = { .n_workers = n, .n_binds = tables[_i].n_binds, .max_fds = max },
+		.engine = LOOP_EPOLL,
+		.main = &mail,
+		.logger = logger,
+	};
+	int r = threads_new(&o, &e, &t);
 
 	ck_assert_msg((r == 0) == tables[_i].is_enough, "%s", tables[_i].name);
 	if (r == 0) {
-		uint32_t used = 2 * (t->max_sessions + t->max_pipes);
-		ck_assert_uint_ge(t->max_sessions, 8);
-		ck_assert_uint_lt(used, tables[_i].max_fds);
-		/* The eventfd of each worker, 0 to 2, spare ones: all of that has room, too. */
-		ck_assert_uint_ge(tables[_i].max_fds - used, tables[_i].n_workers + 3 + 8);
+		uint32_t used = 2 * (t->share.max_sessions + t->share.max_pipes);
+		ck_assert_uint_ge(t->share.max_sessions, 8);
+		ck_assert_uint_lt(used, max);
+		/* The eventfd of each worker, 0 to 2, what listens, spare ones: there is room. */
+		ck_assert_uint_ge(max - used, n + 3 + 8 + tables[_i].n_binds);
+		ck_assert_uint_ge(max, 3 * n + tables[_i].n_binds * n + 3 + 8);
 		ck_assert_uint_eq(e.n, 0);
 	} else {
 		char text[64];
-		(void)snprintf(text, sizeof(text), "limit of %u open files", tables[_i].max_fds);
+		(void)snprintf(text, sizeof(text), "limit of %u open files", max);
 		ck_assert_int_eq(r, -EMFILE);
 		ck_assert_ptr_null(t);
 		ck_assert_uint_eq(e.n, 1);
@@ -215,7 +262,7 @@ START_TEST(workers_start_answer_and_end)
 		ck_assert_ptr_nonnull(w);
 		ck_assert_uint_eq(w->id, i);
 		ck_assert_ptr_eq(w->proxy, &t->proxy);
-		ck_assert_uint_eq(w->room->max, t->max_sessions);
+		ck_assert_uint_eq(w->room->max, t->share.max_sessions);
 		ck_assert_uint_eq(counter_read(&w->stats->active), 0);
 	}
 	order_all(t, ORDER_CONNS);
@@ -322,6 +369,9 @@ START_TEST(sockets_are_passed_to_one_table)
 	for (int turns = 0; turns < 2000 && n_answers == 0; turns++)
 		ck_assert_int_eq(loop_turn(loop, 5), 0);
 	ck_assert_int_eq(n_answers, 1);
+	/* It takes a session's place there. */
+	ck_assert_uint_eq(t->thread[1].worker->room->max, (t->share.worker_fds - 1) / 2);
+	ck_assert_uint_eq(t->thread[0].worker->room->max, t->share.worker_fds / 2);
 	int more = 0;
 	for (int i = 0; i < N; i++)
 		more += n_fds_of(tids[i]) - before[i];
@@ -348,6 +398,7 @@ int main(void)
 	tcase_add_test(t, auto_is_a_worker_for_each_cpu);
 	tcase_add_loop_test(t, auto_counts_the_quota_of_cpu_time, 0, ARRAY_SIZE(quotas));
 	tcase_add_test(t, a_share_is_known_before);
+	tcase_add_test(t, a_share_follows_the_listeners);
 	tcase_add_loop_test(t, a_table_is_shared_out, 0, ARRAY_SIZE(tables));
 	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
 	tcase_add_test(t, never_started_is_fine);
