@@ -138,6 +138,7 @@ void format_status_json(const struct status *s, struct json *j)
 	json_kv_uint(j, "uptime_s", s->uptime_s);
 	json_kv_uint(j, "generation", s->generation);
 	json_kv_string(j, "engine", s->engine);
+	json_kv_string(j, "descriptor_tables", s->tables);
 	add_workers(s, j);
 	json_key(j, "connections");
 	json_object_begin(j);
@@ -266,9 +267,10 @@ void format_status_text(const struct status *s, size_t max_width, struct text *o
 	static const struct layout layout = { ARRAY_SIZE(header), 2, header, NULL, 0 };
 	char uptime[PARSE_TEXT_MAX];
 
-	text_addf(out, "lb %s, pid %d, up %s, generation %" PRIu64 ", engine %s, %zu workers\n",
+	text_addf(out, "lb %s, pid %d, up %s, generation %" PRIu64 ", engine %s, %zu workers%s\n",
 		  s->version, s->pid, parse_format_duration(s->uptime_s * 1000, uptime),
-		  s->generation, s->engine, s->n_workers);
+		  s->generation, s->engine, s->n_workers,
+		  strcmp(s->tables, "shared") == 0 ? " in one descriptor table" : "");
 	text_addf(out,
 		  "connections: %" PRIu64 " active (%" PRIu64 " in the handshake), %" PRIu64
 		  " accepted\n",

@@ -171,6 +171,7 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	limits_read("", &machine);
 	c->n_workers = threads_count(conf->workers, &machine);
 	c->max_fds = privs_raise_nofile();
+	c->no_tables = threads_unshare_table(); /* no other thread runs yet */
 	if (accept_key_check() < 0) {
 		(void)err_add(e, -ENOTSUP,
 			      "libcrypto gives no SHA-1, which WebSockets need (RFC 6455, 1.3)");
@@ -204,7 +205,8 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	struct threads_opts o = {
 		.need = { .n_workers = c->n_workers,
 			  .n_binds = (uint32_t)conf_n_binds(conf),
-			  .max_fds = c->max_fds },
+			  .max_fds = c->max_fds,
+			  .is_shared = c->no_tables < 0 },
 		.engine = engine,
 		.main = &c->mail,
 		.logger = c->logger,
@@ -331,12 +333,24 @@ static int open_admin(struct control *c)
 	return c->admin == NULL ? -ENOMEM : 0;
 }
 
+static void warn_of_one_table(struct control *c)
+{
+	log_warn(&c->log,
+		 "all threads share one descriptor table: close_range(2) and unshare(2) are "
+		 "refused, "
+		 "the limit of open files holds for the whole process error=\"%s\" workers=%u "
+		 "open_files=%u",
+		 strerror(-c->no_tables), c->n_workers, c->max_fds);
+}
+
 static int start_services(struct control *c, struct err *e)
 {
 	int r = logger_start(c->logger);
 
 	if (r < 0)
 		return err_add(e, r, "cannot start the log's thread: %s", strerror(-r));
+	if (c->no_tables < 0)
+		warn_of_one_table(c);
 	if (open_admin(c) < 0 || health_open(c) < 0 || headroom_open(c) < 0)
 		return err_add(e, -ENOMEM, "out of memory");
 	return 0;

@@ -65,6 +65,7 @@ struct control {
 	struct headroom headroom;
 	uint32_t n_workers;
 	uint32_t max_fds;
+	int no_tables; /* 0, or the negative errno for which threads have no tables of their own */
 	uint64_t generation;
 	uint64_t start_ns;
 	enum control_phase phase;

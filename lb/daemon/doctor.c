@@ -29,8 +29,8 @@ struct doctor {
 	struct limits machine;
 	struct threads_share share;
 	struct forecast forecast;
-	uint32_t n_workers, n_cpus;
-	uint32_t max_fds; /* of a worker's table, once lb has raised its soft limit */
+	struct threads_need need; /* its max_fds: once lb has raised its soft limit */
+	uint32_t n_cpus;
 };
 
 #define NOW(r, ...) (void)snprintf((r)->now, sizeof((r)->now), __VA_ARGS__)
@@ -43,7 +43,7 @@ static uint64_t twice(uint64_t n)
 
 static uint32_t more_workers(const struct doctor *d)
 {
-	return d->n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->n_workers;
+	return d->need.n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->need.n_workers;
 }
 
 /* Says so where a figure is not there. */
@@ -56,19 +56,39 @@ static bool is_missing(uint64_t figure, const char *what, struct row *r)
 
 /* ---- one function per limit ------------------------------------------------------------------ */
 
-static void describe_descriptors(const struct doctor *d, struct row *r)
+/* More workers would not help, and the way out is another one. */
+static void describe_one_table(const struct doctor *d, struct row *r)
 {
 	uint64_t most = d->machine.nr_open;
 
 	NOW(r,
+	    "%" PRIu32 " open files (ulimit -Hn) in one table for all threads, %u a connection, "
+	    "%" PRIu32 " lb's own, %" PRIu32 " each of %" PRIu32 " workers' own",
+	    d->need.max_fds, FORECAST_FDS_PER_CONN, d->share.n_main, d->share.n_own,
+	    d->need.n_workers);
+	RAISE(r,
+	      "allow close_range(2) in the seccomp profile: then each worker has so many; or a "
+	      "limit of %" PRIu64 " open files",
+	      most != LIMITS_NONE && d->need.max_fds < most ? most : twice(d->need.max_fds));
+}
+
+static void describe_descriptors(const struct doctor *d, struct row *r)
+{
+	uint64_t most = d->machine.nr_open;
+
+	if (d->need.is_shared) {
+		describe_one_table(d, r);
+		return;
+	}
+	NOW(r,
 	    "%" PRIu32 " open files (ulimit -Hn) x %" PRIu32 " workers, %u a connection, %" PRIu32
 	    " a worker's own",
-	    d->max_fds, d->n_workers, FORECAST_FDS_PER_CONN, d->share.n_own);
-	if (d->max_fds < most)
+	    d->need.max_fds, d->need.n_workers, FORECAST_FDS_PER_CONN, d->share.n_own);
+	if (d->need.max_fds < most)
 		RAISE(r,
 		      "systemctl edit lb: [Service] LimitNOFILE=%" PRIu64 "; or `workers: %" PRIu32
 		      "` in the file",
-		      most != LIMITS_NONE ? most : twice(d->max_fds), more_workers(d));
+		      most != LIMITS_NONE ? most : twice(d->need.max_fds), more_workers(d));
 	else
 		RAISE(r,
 		      "`workers: %" PRIu32 "` in the file; or sysctl -w fs.nr_open=%" PRIu64
@@ -254,7 +274,7 @@ static void print_text(const struct doctor *d, struct text *out)
 		  "note: %" PRIu32 " workers on %" PRIu32 " CPUs; how many connections can be busy "
 		  "at a time is a matter of their traffic\n"
 		  "note: descriptors and memory as this shell has them\n",
-		  d->n_workers, d->n_cpus);
+		  d->need.n_workers, d->n_cpus);
 	if (d->machine.cgroup_cpu_milli != LIMITS_NONE)
 		text_addf(out,
 			  "note: the control group grants the time of %" PRIu64 ".%03" PRIu64
@@ -294,7 +314,8 @@ static void print_json(const struct doctor *d, struct text *out)
 	json_kv_string(&j, "file", d->conf->file);
 	json_kv_uint(&j, "connections", d->forecast.n_conns);
 	json_kv_string(&j, "bound_by", forecast_limit_name(d->forecast.binding));
-	json_kv_uint(&j, "workers", d->n_workers);
+	json_kv_uint(&j, "workers", d->need.n_workers);
+	json_kv_string(&j, "descriptor_tables", d->need.is_shared ? "shared" : "own");
 	json_kv_uint(&j, "cpus", d->n_cpus);
 	json_key(&j, "cpu_quota_milli");
 	if (d->machine.cgroup_cpu_milli == LIMITS_NONE)
@@ -330,19 +351,18 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 	struct doctor d = { .conf = conf };
 
 	limits_read(root, &d.machine);
-	d.n_workers = threads_count(conf->workers, &d.machine);
 	d.n_cpus = threads_n_cpus();
-	d.max_fds = max_fds_of(&d.machine);
-	const struct threads_need need = {
-		.n_workers = d.n_workers,
+	d.need = (struct threads_need){
+		.n_workers = threads_count(conf->workers, &d.machine),
 		.n_binds = (uint32_t)conf_n_binds(conf),
-		.max_fds = d.max_fds,
+		.max_fds = max_fds_of(&d.machine),
+		.is_shared = threads_unshare_table() < 0,
 	};
-	(void)threads_share_out(&need, &d.share); /* too few: 0 connections */
+	(void)threads_share_out(&d.need, &d.share); /* too few: 0 connections */
 	struct forecast_in in = {
 		.machine = &d.machine,
 		.conf = conf,
-		.n_workers = d.n_workers,
+		.n_workers = d.need.n_workers,
 		.worker_conns = d.share.max_sessions,
 	};
 	int r = forecast_compute(&in, &d.forecast);

@@ -247,6 +247,7 @@ int report_status(void *arg, struct status *ret)
 
 	ret->version = LB_VERSION;
 	ret->engine = loop_engine_name(c->loop);
+	ret->tables = c->threads->need.is_shared ? "shared" : "own";
 	ret->pid = (int)getpid();
 	ret->uptime_s = (loop_now_ns(c->loop) - c->start_ns) / 1000000000u;
 	ret->generation = c->generation;

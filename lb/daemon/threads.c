@@ -2,13 +2,15 @@
 /*
  * A worker's birth: unshare the descriptor table, close what was inherited but for 0 to 2, the
  * mailboxes' and the logger's eventfds, the passage and its own end of its channel, then make the
- * loop and the worker.
+ * loop and the worker. Where no table can be unshared, all threads have one: nothing is closed
+ * then, for it is main's, and what main passes to a worker gets a second number in the same table.
  *
  * Thread: main, but for run().
  */
 #include "daemon/threads.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <sched.h>
 #include <stdio.h>
@@ -32,6 +34,7 @@
 #define MAIN_FDS 3             /* the signals', and two that the admin socket and HTTP listen on */
 #define ADMIN_FDS 128          /* clients of these two (MAX_CLIENTS of admin.c) ... */
 #define ADMIN_SHARE 8          /* ... but no more than this part of all */
+#define CHECK_SHARE 16         /* the part of health checks, where all threads share one table */
 #define EVENT_FDS(n) ((n) + 2) /* an eventfd of each worker, of main and of the logger */
 
 #define MAX_PIPES 64
@@ -61,17 +64,35 @@ static void close_all_but(int *keep, size_t n)
 	(void)close_range((unsigned)from, ~0u, 0);
 }
 
+/*
+ * Gives the calling thread a descriptor table of its own. The first way closes nothing, for no
+ * number is that high; seccomp profiles of containers allow it and refuse unshare(2). Without
+ * close_range(2) a table of its own would be of no use: what was inherited could not be closed.
+ */
+int threads_unshare_table(void)
+{
+	if (close_range(INT_MAX, ~0u, CLOSE_RANGE_UNSHARE) == 0)
+		return 0;
+	if (unshare(CLONE_FILES) < 0 || close_range(INT_MAX, ~0u, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Where all threads share one table there is nothing to do: main has made and closes it all. */
 static int take_own_table(struct thread *t)
 {
 	struct threads *all = t->all;
 	size_t n = 0;
-	int *keep = calloc(all->n + 8, sizeof(*keep));
 
+	if (all->need.is_shared)
+		return 0;
+	int *keep = calloc(all->n + 8, sizeof(*keep));
 	if (keep == NULL)
 		return -ENOMEM;
-	if (unshare(CLONE_FILES) < 0) {
+	int r = threads_unshare_table();
+	if (r < 0) {
 		free(keep);
-		return -errno;
+		return r;
 	}
 	for (int fd = 0; fd <= 2; fd++)
 		keep[n++] = fd;
@@ -160,30 +181,92 @@ static uint32_t saturated(uint64_t n)
 	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
-bool threads_share_out(const struct threads_need *need, struct threads_share *ret)
+/* The part that the admin socket's clients may take. */
+static uint32_t admin_fds(uint32_t max)
 {
-	uint32_t n = need->n_workers, max = need->max_fds;
-	uint32_t admin = max / ADMIN_SHARE < ADMIN_FDS ? max / ADMIN_SHARE : ADMIN_FDS;
-	uint32_t pipes = max / 64 < MAX_PIPES ? max / 64 : MAX_PIPES;
-	uint64_t main = least_of_main(need);
-	/* With the worker's own end of its channel. */
-	uint64_t fixed = STDIO_FDS + EVENT_FDS(n) + 1 + PASSAGE_FDS + ENGINE_FDS + SPARE_FDS +
-			 NEW_LISTEN_FDS + GUESTS_PER_TURN + pipes * FDS_PER_PIPE;
+	return max / ADMIN_SHARE < ADMIN_FDS ? max / ADMIN_SHARE : ADMIN_FDS;
+}
+
+/* What a worker has for itself, without its listening sockets. */
+static uint64_t least_of_worker(uint32_t max_pipes)
+{
+	return ENGINE_FDS + SPARE_FDS + NEW_LISTEN_FDS + GUESTS_PER_TURN +
+	       (uint64_t)max_pipes * FDS_PER_PIPE;
+}
+
+/* Each worker has `max` descriptors of its own, `fixed` of them for neither sessions nor listening
+ * sockets. */
+static void share_out_worker(const struct threads_need *need, uint64_t max, uint64_t fixed,
+			     struct threads_share *ret)
+{
 	uint64_t own = fixed + need->n_binds;
-	uint64_t worker_needs = own + MIN_SESSIONS * FDS_PER_SESSION;
+
+	ret->n_own = saturated(own);
+	if (max < own + MIN_SESSIONS * FDS_PER_SESSION)
+		return;
+	ret->worker_fds = (uint32_t)(max - fixed);
+	ret->max_sessions = (uint32_t)(max - own) / FDS_PER_SESSION;
+}
+
+static uint32_t pipes_of(uint64_t max)
+{
+	return max / 64 < MAX_PIPES ? (uint32_t)(max / 64) : MAX_PIPES;
+}
+
+/* A table for main and one for each worker. */
+static void share_out_tables(const struct threads_need *need, struct threads_share *ret)
+{
+	uint32_t n = need->n_workers, max = need->max_fds, pipes = pipes_of(max);
+	uint64_t main = least_of_main(need);
+	/* What was made before the thread began; of its channel the worker keeps its own end. */
+	uint64_t inherited = STDIO_FDS + EVENT_FDS((uint64_t)n) + 1 + PASSAGE_FDS;
+	uint64_t fixed = inherited + least_of_worker(pipes);
+	uint64_t worker_needs = fixed + need->n_binds + MIN_SESSIONS * FDS_PER_SESSION;
 	/* At the start main binds the sockets of all workers, and then passes them on. */
 	uint64_t main_needs = main + (uint64_t)need->n_binds * n;
 
 	*ret = (struct threads_share){
 		.n_needed = saturated(worker_needs > main_needs ? worker_needs : main_needs),
-		.n_own = saturated(own),
-		.n_main = saturated(main + admin),
+		.n_main = saturated(main + admin_fds(max)),
+		.max_pipes = pipes,
 	};
-	if (max < ret->n_needed)
+	share_out_worker(need, max, fixed, ret);
+}
+
+/*
+ * One table for all: main's part, with the admin socket's clients, comes off first; the workers
+ * have equal parts of the rest. A socket that main passes on is in the table twice for a moment.
+ */
+static void share_out_one_table(const struct threads_need *need, struct threads_share *ret)
+{
+	uint32_t n = need->n_workers, max = need->max_fds;
+	uint64_t main = least_of_main(need);
+	uint64_t all = main + admin_fds(max) + max / CHECK_SHARE;
+	uint64_t each = max > all ? (max - all) / n : 0;
+	uint32_t pipes = pipes_of(each), binds = need->n_binds;
+	uint64_t sockets =
+		MIN_SESSIONS * FDS_PER_SESSION > binds ? MIN_SESSIONS * FDS_PER_SESSION : binds;
+	uint64_t least = main + n * (least_of_worker(pipes) + binds + sockets);
+
+	*ret = (struct threads_share){
+		/* The clients' and the checks' part of it, too. */
+		.n_needed = saturated(least + least / 4),
+		.n_main = saturated(all),
+		.max_pipes = pipes,
+	};
+	share_out_worker(need, each, least_of_worker(pipes), ret);
+}
+
+bool threads_share_out(const struct threads_need *need, struct threads_share *ret)
+{
+	if (need->is_shared)
+		share_out_one_table(need, ret);
+	else
+		share_out_tables(need, ret);
+	if (ret->max_sessions == 0 || need->max_fds < ret->n_needed) {
+		ret->worker_fds = ret->max_sessions = ret->max_pipes = 0;
 		return false;
-	ret->worker_fds = (uint32_t)(max - fixed);
-	ret->max_sessions = (uint32_t)(max - own) / FDS_PER_SESSION;
-	ret->max_pipes = pipes;
+	}
 	return true;
 }
 
@@ -194,8 +277,9 @@ static int share_out(const struct threads_need *need, struct threads_share *ret,
 		return 0;
 	return err_add(e, -EMFILE,
 		       "the limit of %u open files leaves no room for connections: %u workers with "
-		       "%u listening addresses need %u (ulimit -n)",
-		       need->max_fds, need->n_workers, need->n_binds, ret->n_needed);
+		       "%u listening addresses need %u%s (ulimit -n)",
+		       need->max_fds, need->n_workers, need->n_binds, ret->n_needed,
+		       need->is_shared ? " in one table" : "");
 }
 
 static struct threads_need with_binds(const struct threads *t, size_t n_binds)

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Threads: a worker on each, with a descriptor table of its own.
+ * Threads: a worker on each, with a descriptor table of its own; where the system allows none, all
+ * threads share main's.
  *
  * All that crosses is made here before the first thread starts, so that its numbers hold in every
  * table: each worker's mailbox, a socketpair on which it is passed its listening sockets, and one
@@ -43,13 +44,14 @@ struct threads_need {
 	uint32_t n_workers;
 	uint32_t n_binds; /* addresses that listen: each worker has a socket for each */
 	uint32_t max_fds; /* the limit of open files, which holds for each table */
+	bool is_shared;   /* all threads share one table: the system allows no others */
 };
 
 /* How they are shared out. */
 struct threads_share {
 	uint32_t n_needed;     /* open files that the limit must allow at the least */
 	uint32_t n_own;        /* a worker's descriptors that are not a session's */
-	uint32_t n_main;       /* the main thread's, with the admin socket's clients */
+	uint32_t n_main;       /* the main thread's, and what all have where they share a table */
 	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
 	uint32_t max_sessions; /* of a worker beside its listening sockets */
 	uint32_t max_pipes;    /* of a worker */
@@ -79,6 +81,15 @@ uint32_t threads_count(uint32_t asked, const struct limits *machine);
 
 /* On how many CPUs this process may run (its affinity), 1 to THREADS_MAX. */
 uint32_t threads_n_cpus(void);
+
+/*
+ * threads_unshare_table() - a descriptor table of its own for the calling thread
+ *
+ * What it had stays open in it. Where the thread is the only one of its process nothing changes, so
+ * that main can try it before it starts any. Returns 0 or a negative errno: -EPERM or -ENOSYS where
+ * seccomp or an old kernel refuses both ways to do it (Linux 5.9 has what lb needs).
+ */
+int threads_unshare_table(void) LB_MUST_CHECK;
 
 /* Shares out `max_fds` open files. False: they are fewer than ret->n_needed. */
 bool threads_share_out(const struct threads_need *need, struct threads_share *ret);

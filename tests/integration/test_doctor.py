@@ -90,10 +90,10 @@ def with_listeners(conf, ports):
     return {**conf, "listeners": [{**conf["listeners"][0], "bind": [f"{HOST}:{p}" for p in ports]}]}
 
 
-def hold_all(proxy, port, nofile):
+def hold_all(proxy, port, nofile, enter=()):
     """As many connections as were forecast are served at this port, and no more: returns how many
     that is."""
-    told = forecast(proxy.path, nofile=nofile)
+    told = forecast(proxy.path, nofile=nofile, enter=enter)
     n = told["connections"]
     conns = proxy.stats()["connections"]
     assert (told["bound_by"], conns["forecast_by"]) == ("descriptors", "descriptors")

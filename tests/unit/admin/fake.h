@@ -118,6 +118,7 @@ static inline int fake_status(void *arg, struct status *ret)
 	*ret = (struct status){
 		.version = f->version != NULL ? f->version : "1.2.3",
 		.engine = "epoll",
+		.tables = "own",
 		.pid = 42,
 		.uptime_s = 61,
 		.generation = 3,

@@ -49,8 +49,8 @@ START_TEST(stats_as_json)
 	ck_assert(json_is_ok(&j));
 	ck_assert_str_eq(j.out.p,
 			 "{\"version\":\"1.2.3\",\"pid\":42,\"uptime_s\":61,\"generation\":3,"
-			 "\"engine\":\"epoll\",\"workers\":[{\"id\":0,\"active\":3,\"accepted\":10,"
-			 "\"limit\":500},"
+			 "\"engine\":\"epoll\",\"descriptor_tables\":\"own\",\"workers\":["
+			 "{\"id\":0,\"active\":3,\"accepted\":10,\"limit\":500},"
 			 "{\"id\":1,\"active\":4,\"accepted\":20,\"limit\":500}],\"connections\":{"
 			 "\"active\":7,"
 			 "\"handshaking\":1,\"total\":30,\"limit\":1000,\"forecast\":900,"

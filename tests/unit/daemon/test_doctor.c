@@ -189,7 +189,7 @@ START_TEST(as_json)
 	ck_assert_ptr_eq(strchr(text, '\n'), text + out.n - 1);
 	ck_assert_int_eq(strncmp(text, "{\"file\":\"/tmp/", 14), 0);
 	has(text, "/lb.yaml\",\"connections\":1852,\"bound_by\":\"descriptors\","
-		  "\"workers\":4,\"cpus\":");
+		  "\"workers\":4,\"descriptor_tables\":\"own\",\"cpus\":");
 	has(text, ",\"limits\":[{\"name\":\"descriptors\",\"kind\":\"held\",\"allows\":1852,"
 		  "\"binds\":true,\"now\":\"1000 open files");
 	has(text, "{\"name\":\"max_connections\",\"kind\":\"held\",\"allows\":null,\"binds\":false,"

@@ -187,6 +187,50 @@ START_TEST(a_share_is_known_before)
 }
 END_TEST
 
+static const struct {
+	const char *name;
+	uint32_t n_workers, max_fds, n_binds;
+	bool is_enough;
+} shared[] = {
+	{ "usual", 2, 1024, 1, true },
+	{ "large", 2, 1000000, 1, true },
+	{ "as large as a container may have", 64, 1073741816, 1, true },
+	{ "many listeners", 2, 1024, 60, true },
+	{ "too many listeners", 2, 1024, 300, false },
+	{ "too many workers", 64, 1024, 1, false },
+	{ "small", 1, 128, 1, true },
+	{ "too small", 1, 64, 1, false },
+	{ "nothing", 1, 0, 1, false },
+	{ "beyond all numbers", 256, UINT32_MAX, UINT32_MAX, false },
+};
+
+/* One table for all: whatever all workers and main have at the most fits into it together. */
+START_TEST(one_table_is_shared_out)
+{
+	struct threads_need need = {
+		.n_workers = shared[_i].n_workers,
+		.n_binds = shared[_i].n_binds,
+		.max_fds = shared[_i].max_fds,
+		.is_shared = true,
+	};
+	struct threads_share s, apart;
+
+	ck_assert_msg(threads_share_out(&need, &s) == shared[_i].is_enough, "%s", shared[_i].name);
+	if (!shared[_i].is_enough) {
+		ck_assert_uint_eq(s.max_sessions, 0);
+		ck_assert_msg(s.n_needed >= need.max_fds, "%s: %u", shared[_i].name, s.n_needed);
+		return;
+	}
+	uint64_t all = s.n_main + (uint64_t)need.n_workers * (s.n_own + 2 * s.max_sessions);
+	ck_assert_uint_ge(s.max_sessions, 8);
+	ck_assert_uint_le(all, need.max_fds);
+	ck_assert_uint_gt(all + 2 * (uint64_t)need.n_workers, need.max_fds - need.n_workers);
+	need.is_shared = false;
+	ck_assert(threads_share_out(&need, &apart));
+	ck_assert_uint_gt(apart.max_sessions, s.max_sessions);
+}
+END_TEST
+
 /* Two listening sockets take the place of a session; a reload adds and removes some. */
 START_TEST(a_share_follows_the_listeners)
 {
@@ -273,6 +317,27 @@ START_TEST(workers_start_answer_and_end)
 	for (uint32_t i = 0; i < N; i++)
 		ck_assert_ptr_null(t->thread[i].worker);
 	ck_assert_ptr_null(threads_free(t));
+}
+END_TEST
+
+/* As a container may have it: workers lay nothing out for connections that they do not have. */
+START_TEST(a_huge_limit_is_fine)
+{
+	struct err e = ERR_INIT;
+	struct threads *t = NULL;
+	struct threads_opts o = {
+		.need = { .n_workers = N, .n_binds = 1, .max_fds = 1073741816 },
+		.engine = engines[_i],
+		.main = &mail,
+		.logger = logger,
+	};
+
+	ck_assert_int_eq(threads_new(&o, &e, &t), 0);
+	int r = threads_start(t, &e);
+	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
+	order_all(t, ORDER_QUIT);
+	threads_join(t);
+	threads_free(t);
 }
 END_TEST
 
@@ -384,6 +449,34 @@ START_TEST(sockets_are_passed_to_one_table)
 }
 END_TEST
 
+/* Main closes what it passes; what it opens is everybody's; workers end without closing main's. */
+START_TEST(a_shared_table_is_mains)
+{
+	struct err e = ERR_INIT;
+	pid_t tids[N];
+	struct threads *t = NULL;
+	struct threads_opts o = {
+		.need = { .n_workers = N, .max_fds = MAX_FDS, .is_shared = true },
+		.engine = engines[_i],
+		.main = &mail,
+		.logger = logger,
+	};
+
+	ck_assert_int_eq(threads_new(&o, &e, &t), 0);
+	ck_assert_int_eq(threads_start(t, &e), 0);
+	int n = n_fds_of(getpid()), extra = dup(0);
+	ck_assert_int_ge(extra, 0);
+	ck_assert_int_eq(find_workers(tids), N);
+	for (int i = 0; i < N; i++)
+		ck_assert_int_eq(n_fds_of(tids[i]), n + 1);
+	order_all(t, ORDER_CONNS);
+	order_all(t, ORDER_QUIT);
+	threads_join(t);
+	ck_assert_int_eq(close(extra), 0);
+	threads_free(t); /* the teardown counts what is left */
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("daemon/threads");
@@ -399,11 +492,14 @@ int main(void)
 	tcase_add_loop_test(t, auto_counts_the_quota_of_cpu_time, 0, ARRAY_SIZE(quotas));
 	tcase_add_test(t, a_share_is_known_before);
 	tcase_add_test(t, a_share_follows_the_listeners);
+	tcase_add_loop_test(t, one_table_is_shared_out, 0, ARRAY_SIZE(shared));
 	tcase_add_loop_test(t, a_table_is_shared_out, 0, ARRAY_SIZE(tables));
 	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
+	tcase_add_loop_test(t, a_huge_limit_is_fine, 0, n_engines);
 	tcase_add_test(t, never_started_is_fine);
 	tcase_add_loop_test(t, tables_are_their_own, 0, n_engines);
 	tcase_add_loop_test(t, sockets_are_passed_to_one_table, 0, n_engines);
+	tcase_add_loop_test(t, a_shared_table_is_mains, 0, n_engines);
 	suite_add_tcase(s, t);
 
 	SRunner *r = srunner_create(s);
