@@ -391,6 +391,7 @@ static void on_quit(struct order *o, void *arg)
 {
 	struct control *c = arg;
 
+	announce_count(c, o);
 	order_free(o);
 	if (++c->n_quit == c->n_workers)
 		loop_stop(c->loop);
@@ -489,6 +490,7 @@ void control_stop(struct control *c)
 	case PHASE_RUNNING:
 		log_notice(&c->log, "stopping active=%llu stop_timeout_ms=%u",
 			   (unsigned long long)control_n_active(c), c->conf->stop_timeout_ms);
+		announce_count_from_now(c);
 		notify_stopping();
 		if (c->conf->stop_delay_ms > 0) {
 			c->phase = PHASE_DELAYING;
@@ -563,7 +565,7 @@ int control_run(struct control *c)
 		log_err(&c->log, "the loop failed error=\"%s\"", strerror(-r));
 		return EXIT_INTERNAL;
 	}
-	log_notice(&c->log, "stopped");
+	announce_stopped(c);
 	return 0;
 }
 

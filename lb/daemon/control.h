@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "conf/conf.h"
+#include "daemon/announce.h"
 #include "daemon/fleet.h"
 #include "daemon/headroom.h"
 #include "daemon/reload.h"
@@ -69,9 +70,10 @@ struct control {
 	uint64_t generation;
 	uint64_t start_ns;
 	enum control_phase phase;
-	uint64_t deadline_ms;     /* PHASE_DRAINING: when to give up waiting */
-	struct timer tick;        /* of the stop, to tidy the fleet, to look at the headroom */
-	uint32_t n_quit;          /* workers that have ended */
+	uint64_t deadline_ms; /* PHASE_DRAINING: when to give up waiting */
+	struct timer tick;    /* of the stop, to tidy the fleet, to look at the headroom */
+	uint32_t n_quit;      /* workers that have ended */
+	struct stop_count stop_count;
 	struct last_orders *last; /* owns: n_workers, made at the start: a stop lacks no memory */
 	int admin_fd, http_fd;    /* bound, not yet served; -1: none */
 	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/announce.h"
 #include "daemon/control.h"
 #include "daemon/logger.h"
 #include "daemon/notify.h"
@@ -198,6 +199,7 @@ static void apply(struct control *c)
 		return;
 	}
 	/* From here on nothing is refused; workers find the pools' new settings in place. */
+	announce_listeners(c, r->delta);
 	fleet_commit(&c->fleet, r->delta);
 	post_orders(c, orders, on_applied);
 }

@@ -90,8 +90,9 @@ struct order {
 	struct conn_filter filter; /* CONNS */
 	uint64_t n_matching;       /* sessions that meet the filter's conditions */
 	size_t n_rows, rows_cap;
-	struct conn_row *rows; /* owns the array, counts their backends; where sorted and full,
-				* a heap whose root is the row with the smallest rank */
+	struct conn_row *rows;   /* owns the array, counts their backends; where sorted and full,
+				  * a heap whose root is the row with the smallest rank */
+	uint64_t n_ended, n_cut; /* QUIT: connections that have ended, and those that it ended */
 };
 
 /* Zeroed but for kind and worker. NULL when memory is short. */

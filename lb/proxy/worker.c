@@ -387,6 +387,8 @@ static void end(struct worker *w)
 	}
 	order_end_walks(w);
 	struct order *o = take_ptr(w->quit);
+	o->n_ended = worker_n_ended(w->stats);
+	o->n_cut = counter_read(&w->stats->ends[SESS_END_STOP]);
 	order_answer(w, o);
 	loop_stop(w->loop);
 }

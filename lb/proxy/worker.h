@@ -72,6 +72,16 @@ struct worker_stats {
 	struct metric_hist handshake; /* accept to tunnel */
 } LB_CACHE_ALIGNED;
 
+/* How many connections have ended, for whatever reason. */
+static inline uint64_t worker_n_ended(const struct worker_stats *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < SESS_N_ENDS; i++)
+		n += counter_read(&s->ends[i]);
+	return n;
+}
+
 /* What is known of a session when it has ended. Strings are borrowed for the call. */
 struct access_record {
 	uint64_t wall_ns; /* when it ended */

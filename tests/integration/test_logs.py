@@ -309,3 +309,40 @@ def test_a_full_disk_stalls_nobody(lb, echo, port):
     lb(conf)
     for _ in range(50):
         assert status_of(ask(port, GET)) == 200
+
+
+def test_every_listening_address_is_told(lb, echo, port):
+    """At the start each one with its listener, mode and pool, then workers and engine; after a reload
+    those that are new and those that are gone."""
+    other, gone, added = free_port(), free_port(), free_port()
+    conf = http_conf(port, echo(1))
+    raw = {"name": "raw", "bind": [f"{HOST}:{other}", f"{HOST}:{gone}"], "mode": "tcp", "pool": "p"}
+    routed = {"name": "r", "bind": f"{HOST}:0", "mode": "http", "pool": "p"}
+    routed["routes"] = [{"host": "a.test", "pool": "p"}, {"host": "b.test", "pool": "p"}]
+    only = {"name": "o", "bind": f"{HOST}:0", "mode": "http", "routes": [{"path": "/x", "pool": "p"}]}
+    conf["listeners"] += [raw, routed, only]
+    proxy = lb(conf)
+
+    def told():
+        found = re.findall(r" notice ((?:no longer )?listening .*|started .*)", proxy.stderr())
+        return [re.sub(r"version=\S+ pid=\d+", "-", x) for x in found]
+
+    ports = {x["name"]: x["bind"] for x in proxy.stats()["listeners"]}
+    limit = proxy.stats()["connections"]["limit"]
+    first = [
+        f"listening address={HOST}:{port} listener=l mode=http pool=p",
+        f"listening address={HOST}:{other} listener=raw mode=tcp pool=p",
+        f"listening address={HOST}:{gone} listener=raw mode=tcp pool=p",
+        f"listening address={ports['r']} listener=r mode=http routes=2 pool=p",
+        f"listening address={ports['o']} listener=o mode=http routes=1 pool=-",
+        f"started - engine={proxy.engine} workers=2 connections_limit={limit}",
+    ]
+    wait_for("the start", lambda: told() == first)
+    proxy.reload_ok()
+    raw["bind"] = [f"{HOST}:{other}", f"{HOST}:{added}"]
+    proxy.reload_ok(conf)
+    second = [
+        f"no longer listening address={HOST}:{gone} listener=raw",
+        f"listening address={HOST}:{added} listener=raw mode=tcp pool=p",
+    ]
+    wait_for("the reload", lambda: told() == first + second)

@@ -191,3 +191,32 @@ def test_the_socket_file_of_another_lb_stays(lb, echo, port):
     assert second.stats()["connections"]["active"] == 0
     second.stop()
     assert not first.socket.exists()
+
+
+def test_a_stop_tells_how_many_were_cut(lb, echo, port):
+    """Two end by themselves, one of them between the signal and the end; three are cut. Those that
+    had ended before the stop are not counted."""
+    conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "60s"
+    proxy = lb(conf)
+    for _ in range(4):
+        assert status_of(ask(port, GET)) == 200
+    proxy.wait_end("completed", 4)
+
+    async def body():
+        conns = await ws_open_many(port, 5)
+        proxy.signal(signal.SIGTERM)
+        await in_thread(wait_for, "the stop", lambda: "stopping active=5" in proxy.stderr())
+        await conns[0].close()
+        await conns[1].close()
+        await in_thread(proxy.wait_active, 3)
+        await in_thread(proxy.stop)
+
+    run(body())
+    assert "notice stopped connections_ended=2 connections_cut=3\n" in proxy.stderr()
+
+
+def test_a_stop_of_an_idle_lb_cuts_nobody(lb, echo, port):
+    proxy = lb(http_conf(port, echo(1)))
+    proxy.stop()
+    assert "notice stopped connections_ended=0 connections_cut=0\n" in proxy.stderr()

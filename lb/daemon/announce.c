@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/announce.h"
+
+#include "daemon/control.h"
+#include "proxy/listener.h"
+#include "proxy/order.h"
+#include "util/log.h"
+
+/* ---- listeners ------------------------------------------------------------------------------- */
+
+static void announce_added(const struct control *c, const struct conf *conf,
+			   const struct delta_listener *dl)
+{
+	const struct conf_listener *l = &conf->listeners[dl->plan_index];
+	const char *pool = l->pool != CONF_NO_POOL ? conf->pools[l->pool].name : "-";
+
+	if (l->n_routes == 0)
+		log_notice(&c->log, "listening address=%s listener=%s mode=%s pool=%s",
+			   dl->listener->text, dl->name, conf_mode_name(l->mode), pool);
+	else
+		log_notice(&c->log, "listening address=%s listener=%s mode=%s routes=%zu pool=%s",
+			   dl->listener->text, dl->name, conf_mode_name(l->mode), l->n_routes,
+			   pool);
+}
+
+static bool is_kept(const struct delta *d, const struct listener *l)
+{
+	for (size_t i = 0; i < d->n_listeners; i++)
+		if (d->listeners[i].listener == l)
+			return true;
+	return false;
+}
+
+void announce_listeners(const struct control *c, const struct delta *d)
+{
+	list_for_each(it, &c->fleet.listeners)
+	{
+		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		if (!is_kept(d, l))
+			log_notice(&c->log, "no longer listening address=%s listener=%s", l->text,
+				   atomic_load(&l->name));
+	}
+	for (size_t i = 0; i < d->n_listeners; i++)
+		if (d->listeners[i].is_new)
+			announce_added(c, d->conf, &d->listeners[i]);
+}
+
+/* ---- a stop ---------------------------------------------------------------------------------- */
+
+void announce_count_from_now(struct control *c)
+{
+	c->stop_count = (struct stop_count){ 0 };
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		c->stop_count.n_ended_before += worker_n_ended(c->threads->thread[i].worker->stats);
+}
+
+void announce_count(struct control *c, const struct order *o)
+{
+	c->stop_count.n_ended += o->n_ended;
+	c->stop_count.n_cut += o->n_cut;
+}
+
+void announce_stopped(const struct control *c)
+{
+	const struct stop_count *s = &c->stop_count;
+	uint64_t by_itself = s->n_ended - s->n_ended_before - s->n_cut;
+
+	log_notice(&c->log, "stopped connections_ended=%llu connections_cut=%llu",
+		   (unsigned long long)by_itself, (unsigned long long)s->n_cut);
+}
