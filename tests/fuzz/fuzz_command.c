@@ -18,6 +18,7 @@ static int fake_status(void *arg, struct status *ret)
 	*ret = (struct status){
 		.version = "1.2.3",
 		.engine = "epoll",
+		.tables = "own",
 		.pid = 42,
 		.generation = 3,
 		.connections = { .forecast = 100, .forecast_by = "memory" },
