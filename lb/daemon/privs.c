@@ -15,9 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Written once, before the threads that read it start. */
-static bool has_dropped;
-
 uint32_t privs_raise_nofile(void)
 {
 	struct rlimit rl;
@@ -70,12 +67,11 @@ int privs_drop(const char *name, uid_t uid, gid_t gid, bool keeps_bind, struct e
 		r = set_caps(keeps_bind ? 1u << CAP_NET_BIND_SERVICE : 0);
 	if (r < 0)
 		return err_add(e, r, "becoming user \"%s\": %s", name, strerror(-r));
-	has_dropped = true;
 	return 0;
 }
 
 void privs_drop_thread_caps(void)
 {
-	if (has_dropped)
+	if (geteuid() != 0)
 		(void)set_caps(0);
 }

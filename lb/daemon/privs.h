@@ -28,5 +28,8 @@ int privs_resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
 int privs_drop(const char *name, uid_t uid, gid_t gid, bool keeps_bind,
 	       struct err *e) LB_MUST_CHECK;
 
-/* A thread that binds nothing gives up all capabilities it has got from a dropped main. */
+/*
+ * A thread that binds nothing gives up all capabilities that it has got from main, where main is
+ * not root: those that main kept in privs_drop(), or was started with (ambient ones of a service).
+ */
 void privs_drop_thread_caps(void);

@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/privs.h"
@@ -106,6 +108,35 @@ START_TEST(a_dropped_process_keeps_what_it_binds_with)
 }
 END_TEST
 
+/* A service may be started as its user, with a capability that is an ambient one. */
+START_TEST(a_worker_keeps_none_that_lb_was_started_with)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	unsigned long long bind = 1ull << CAP_NET_BIND_SERVICE, seen[2];
+	struct err e = ERR_INIT;
+	pthread_t thread;
+	uid_t uid;
+	gid_t gid;
+
+	ck_assert_int_eq(privs_resolve_user(USER, &uid, &gid, &e), 0);
+	ck_assert_int_eq(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(setresuid(uid, uid, uid), 0);
+	memset(data, 0, sizeof(data));
+	data[0].effective = data[0].permitted = data[0].inheritable = (uint32_t)bind;
+	ck_assert_int_eq(syscall(SYS_capset, &header, data), 0);
+	ck_assert_int_eq(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0),
+			 0);
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, worker, seen), 0);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(seen[0], bind);
+	ck_assert_uint_eq(seen[1], 0);
+	ck_assert_uint_eq(caps("CapEff"), bind);
+	err_deinit(&e);
+}
+END_TEST
+
 /* Without a user in the file all stays as it was, in the workers, too. */
 START_TEST(who_did_not_drop_keeps_all)
 {
@@ -149,6 +180,7 @@ int main(void)
 	tcase_add_test(t, an_ordinary_user_cannot_become_another);
 	if (getuid() == 0) { /* only root has something to drop */
 		tcase_add_loop_test(t, a_dropped_process_keeps_what_it_binds_with, 0, 2);
+		tcase_add_test(t, a_worker_keeps_none_that_lb_was_started_with);
 		tcase_add_test(t, who_did_not_drop_keeps_all);
 	}
 	suite_add_tcase(s, t);
