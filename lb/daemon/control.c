@@ -29,9 +29,15 @@
 #include "proto/accept_key.h"
 #include "proxy/order.h"
 
-/* How often a stop looks whether the connections have ended, and the fleet is tidied. */
+/*
+ * How often a stop looks whether the connections have ended, and how often the fleet is tidied and
+ * the service manager is told how many connections there are.
+ */
 #define TICK_MS 20
 #define TIDY_MS 1000
+
+/* What a stop takes beyond its time-outs: workers end, logs are written. A guess. */
+#define STOP_MARGIN_MS 10000
 
 static void on_tick(struct timer *t, void *arg);
 static void on_signal(void *arg, int signo);
@@ -56,6 +62,20 @@ uint64_t control_n_active(const struct control *c)
 	for (uint32_t i = 0; i < c->n_workers; i++)
 		n += counter_read(&c->threads->thread[i].worker->stats->active);
 	return n;
+}
+
+/* Tells the service manager what lb does, where that has changed. */
+static void tell_status(struct control *c)
+{
+	uint64_t n = control_n_active(c);
+	const char *s = n == 1 ? "" : "s";
+
+	if (c->phase == PHASE_RUNNING)
+		notify_status(&c->status, "%llu connection%s, generation %llu",
+			      (unsigned long long)n, s, (unsigned long long)c->generation);
+	else
+		notify_status(&c->status, "stopping, %llu connection%s left", (unsigned long long)n,
+			      s);
 }
 
 /* ---- the workers' last orders ---------------------------------------------------------------- */
@@ -377,6 +397,7 @@ static void on_started(void *ctx, int result, const struct err *why)
 		   LB_VERSION, (int)getpid(), loop_engine_name(c->loop), c->n_workers,
 		   (unsigned long long)atomic_load(&c->threads->proxy.max_conns));
 	notify_ready();
+	tell_status(c);
 }
 
 static void set_limit(struct control *c)
@@ -491,7 +512,8 @@ void control_stop(struct control *c)
 		log_notice(&c->log, "stopping active=%llu stop_timeout_ms=%u",
 			   (unsigned long long)control_n_active(c), c->conf->stop_timeout_ms);
 		announce_count_from_now(c);
-		notify_stopping();
+		notify_stopping((uint64_t)c->conf->stop_delay_ms + c->conf->stop_timeout_ms +
+				STOP_MARGIN_MS);
 		if (c->conf->stop_delay_ms > 0) {
 			c->phase = PHASE_DELAYING;
 			loop_timer_start(c->loop, &c->tick, c->conf->stop_delay_ms);
@@ -520,10 +542,15 @@ static void on_tick(struct timer *t, void *arg)
 		if (!reload_is_under_way(c))
 			fleet_tidy(&c->fleet);
 		headroom_tick(c);
+		tell_status(c);
 		loop_timer_start(c->loop, &c->tick, TIDY_MS);
 		break;
 	case PHASE_DELAYING: begin_drain(c); break;
 	case PHASE_DRAINING:
+		if (loop_now_ms(c->loop) >= c->status_ms) {
+			c->status_ms = loop_now_ms(c->loop) + TIDY_MS;
+			tell_status(c);
+		}
 		if (control_n_active(c) == 0 || loop_now_ms(c->loop) >= c->deadline_ms)
 			quit_now(c);
 		else

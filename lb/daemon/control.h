@@ -21,6 +21,7 @@
 #include "daemon/announce.h"
 #include "daemon/fleet.h"
 #include "daemon/headroom.h"
+#include "daemon/notify.h"
 #include "daemon/reload.h"
 #include "daemon/threads.h"
 #include "ev/loop.h"
@@ -64,6 +65,8 @@ struct control {
 	struct signals *signals; /* owns */
 	struct reload reload;
 	struct headroom headroom;
+	struct notify_status status;
+	uint64_t status_ms; /* PHASE_DRAINING: when it is told next */
 	uint32_t n_workers;
 	uint32_t max_fds;
 	int no_tables; /* 0, or the negative errno for which threads have no tables of their own */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/notify.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,28 @@ void notify_reloading(void)
 	notify(text);
 }
 
-void notify_stopping(void)
+void notify_stopping(uint64_t within_ms)
 {
-	notify("STOPPING=1");
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
+		       (unsigned long long)within_ms * 1000);
+	notify(text);
+}
+
+void notify_status(struct notify_status *told, const char *fmt, ...)
+{
+	static const char key[] = "STATUS=";
+	char text[sizeof(key) + sizeof(told->text)];
+	char *line = text + sizeof(key) - 1;
+	va_list ap;
+
+	memcpy(text, key, sizeof(key));
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(told->text), fmt, ap);
+	va_end(ap);
+	if (strcmp(line, told->text) == 0)
+		return;
+	memcpy(told->text, line, strlen(line) + 1);
+	notify(text);
 }

@@ -61,8 +61,8 @@ static void talk(void)
 	ck_assert_int_eq(text[end], '\0');
 	ck_assert_uint_ge(at, before);
 	ck_assert_uint_le(at, monotonic_us());
-	notify_stopping();
-	ck_assert_str_eq(heard(), "STOPPING=1");
+	notify_stopping(40000);
+	ck_assert_str_eq(heard(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=40000000");
 	ck_assert_str_eq(heard(), "");
 	close(manager);
 }
@@ -90,6 +90,30 @@ START_TEST(an_abstract_socket_is_told)
 }
 END_TEST
 
+/* The same line is told once. */
+START_TEST(a_status_is_told_where_it_changes)
+{
+	struct notify_status told = { .text = "" };
+	char name[64], want[sizeof("STATUS=") + sizeof(told.text)];
+
+	snprintf(name, sizeof(name), "@test_notify.%d", (int)getpid());
+	listen_at(name);
+	notify_status(&told, "%d connections, generation %d", 0, 1);
+	ck_assert_str_eq(heard(), "STATUS=0 connections, generation 1");
+	notify_status(&told, "%d connections, generation %d", 0, 1);
+	ck_assert_str_eq(heard(), "");
+	notify_status(&told, "%d connections, generation %d", 0, 2);
+	ck_assert_str_eq(heard(), "STATUS=0 connections, generation 2");
+
+	for (int i = 0; i < 2; i++) { /* a line that is too long is cut, and the same again */
+		notify_status(&told, "%0200d", i);
+		snprintf(want, sizeof(want), "STATUS=%0*d", (int)sizeof(told.text) - 1, 0);
+		ck_assert_str_eq(heard(), i == 0 ? want : "");
+	}
+	close(manager);
+}
+END_TEST
+
 /* No manager, one that is gone, a name that is too long: nothing happens, no descriptor stays. */
 START_TEST(nobody_need_listen)
 {
@@ -105,7 +129,7 @@ START_TEST(nobody_need_listen)
 	memset(name, 'x', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
 	setenv("NOTIFY_SOCKET", name, 1);
-	notify_stopping();
+	notify_stopping(1);
 	close(before);
 	int after = dup(0);
 	ck_assert_int_eq(after, before);
@@ -134,6 +158,7 @@ int main(void)
 
 	tcase_add_test(t, a_socket_with_a_path_is_told);
 	tcase_add_test(t, an_abstract_socket_is_told);
+	tcase_add_test(t, a_status_is_told_where_it_changes);
 	tcase_add_test(t, nobody_need_listen);
 	tcase_add_test(t, a_deaf_manager_is_not_waited_for);
 	suite_add_tcase(s, t);
