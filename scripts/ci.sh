@@ -88,8 +88,9 @@ check_headers() {
 }
 
 check_shell() {
-	shellcheck scripts/deps scripts/test scripts/demo scripts/sim scripts/fuzz scripts/soak scripts/bench scripts/million scripts/ci.sh \
-		scripts/check-layers scripts/check-hot .ci/run
+	shellcheck scripts/deps scripts/test scripts/demo scripts/sim scripts/fuzz scripts/soak scripts/bench scripts/million scripts/deb scripts/ci.sh \
+		scripts/check-layers scripts/check-hot .ci/run \
+		packaging/install-conf debian/lb.postrm packaging/completion/lb packaging/completion/lbctl
 }
 
 check_hot() {
