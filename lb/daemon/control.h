@@ -60,9 +60,11 @@ struct control {
 	struct log log;
 	struct threads *threads; /* owns */
 	struct fleet fleet;
-	struct probes *probes;   /* owns */
-	struct admin *admin;     /* owns */
-	struct signals *signals; /* owns */
+	struct probes *probes;       /* owns */
+	uint64_t no_check_logged_ms; /* when the log last had a check that could not be made; 0:
+					never */
+	struct admin *admin;         /* owns */
+	struct signals *signals;     /* owns */
 	struct reload reload;
 	struct headroom headroom;
 	struct notify_status status;

@@ -255,6 +255,17 @@ static void add_row(const struct doctor *d, enum forecast_limit l, struct table 
 	table_cell(t, "%s", r.raise);
 }
 
+/* Backends whose health is checked. */
+static size_t n_checked(const struct conf *conf)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->n_pools; i++)
+		if (conf->pools[i].health.type != CONF_CHECK_NONE)
+			n += conf->pools[i].n_backends;
+	return n;
+}
+
 static void print_text(const struct doctor *d, struct text *out)
 {
 	static const char *const header[] = { "", "LIMIT", "ALLOWS", "NOW", "TO RAISE IT" };
@@ -275,6 +286,11 @@ static void print_text(const struct doctor *d, struct text *out)
 		  "at a time is a matter of their traffic\n"
 		  "note: descriptors and memory as this shell has them\n",
 		  d->need.n_workers, d->n_cpus);
+	if (n_checked(d->conf) > d->share.max_checks)
+		text_addf(out,
+			  "note: %zu backends are checked, at most %" PRIu32
+			  " at a time for want of descriptors: the other checks wait\n",
+			  n_checked(d->conf), d->share.max_checks);
 	if (d->machine.cgroup_cpu_milli != LIMITS_NONE)
 		text_addf(out,
 			  "note: the control group grants the time of %" PRIu64 ".%03" PRIu64
@@ -316,6 +332,8 @@ static void print_json(const struct doctor *d, struct text *out)
 	json_kv_string(&j, "bound_by", forecast_limit_name(d->forecast.binding));
 	json_kv_uint(&j, "workers", d->need.n_workers);
 	json_kv_string(&j, "descriptor_tables", d->need.is_shared ? "shared" : "own");
+	json_kv_uint(&j, "checks", n_checked(d->conf));
+	json_kv_uint(&j, "checks_at_once", d->share.max_checks);
 	json_kv_uint(&j, "cpus", d->n_cpus);
 	json_key(&j, "cpu_quota_milli");
 	if (d->machine.cgroup_cpu_milli == LIMITS_NONE)

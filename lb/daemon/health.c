@@ -10,6 +10,9 @@
 #include "daemon/control.h"
 #include "proxy/probe.h"
 
+/* What stops one check stops many: the log has a line of it once a minute. */
+#define NO_CHECK_LOG_MS 60000
+
 static void on_result(void *arg, void *target, bool is_ok, const char *text)
 {
 	struct backend *b = target;
@@ -21,10 +24,18 @@ static void on_result(void *arg, void *target, bool is_ok, const char *text)
 
 static void on_none(void *arg, void *target, const char *text)
 {
+	struct control *c = arg;
 	struct backend *b = target;
+	uint64_t now_ms = loop_now_ms(c->loop);
 
-	(void)arg;
 	(void)snprintf(b->check_result, sizeof(b->check_result), "%s", text);
+	if (c->no_check_logged_ms != 0 && now_ms - c->no_check_logged_ms < NO_CHECK_LOG_MS)
+		return;
+	c->no_check_logged_ms = now_ms;
+	log_warn(&c->log,
+		 "a health check could not be made, its backend stays as it is pool=%s backend=%s "
+		 "result=\"%s\"",
+		 b->pool_name, b->name, text);
 }
 
 static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
@@ -97,6 +108,7 @@ void health_apply(struct control *c)
 	}
 	list_for_each(it, &c->fleet.pools) n +=
 		add_pool(c, list_entry(it, struct fleet_pool, link), targets + n);
+	probes_limit(c->probes, c->threads->share.max_checks);
 	if (probes_set(c->probes, targets, n) < 0)
 		log_err(&c->log, "some health checks could not be set up: out of memory");
 	free(targets);

@@ -230,6 +230,8 @@ static void share_out_tables(const struct threads_need *need, struct threads_sha
 		.n_main = saturated(main + admin_fds(max)),
 		.max_pipes = pipes,
 	};
+	/* The other half is for what a reload binds. */
+	ret->max_checks = max > ret->n_main ? (max - ret->n_main) / 2 : 0;
 	share_out_worker(need, max, fixed, ret);
 }
 
@@ -253,6 +255,7 @@ static void share_out_one_table(const struct threads_need *need, struct threads_
 		.n_needed = saturated(least + least / 4),
 		.n_main = saturated(all),
 		.max_pipes = pipes,
+		.max_checks = max / CHECK_SHARE,
 	};
 	share_out_worker(need, each, least_of_worker(pipes), ret);
 }

@@ -55,6 +55,7 @@ struct threads_share {
 	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
 	uint32_t max_sessions; /* of a worker beside its listening sockets */
 	uint32_t max_pipes;    /* of a worker */
+	uint32_t max_checks;   /* health checks that main may have under way */
 };
 
 struct threads {

@@ -14,8 +14,8 @@
  * time of the check is over, one that sends without end after LINGER_BYTES.
  *
  * One timer covers a check from its connect to its end. The next check begins at its time, whether
- * or not the one before lingers; MAX_CHECKS bounds how many of one probe there are. A descriptor is
- * closed when each operation's last completion was seen.
+ * or not the one before lingers; MAX_CHECKS bounds how many of one probe there are, probes_limit()
+ * how many of all. A descriptor is closed when each operation's last completion was seen.
  *
  * Thread: main.
  */
@@ -84,6 +84,7 @@ struct check {
 struct probe {
 	struct list link; /* probes->all */
 	struct list same; /* probes->bucket[] of its target */
+	struct list due;  /* probes->due, while its next check waits for a place */
 	struct probes *all;
 	void *target;
 	struct addr addr;
@@ -108,9 +109,13 @@ struct probes {
 	struct slab *slab;   /* owns: of struct probe */
 	struct slab *checks; /* owns: of struct check */
 	struct list all;
+	struct list due;     /* of struct probe: the longest due first */
+	uint32_t max_checks; /* at a time */
 	struct list *bucket; /* owns: n_buckets, a power of two */
 	size_t n_buckets;
 };
+
+static void start_due(struct probes *all);
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
@@ -136,6 +141,7 @@ static void free_probe(struct probe *p)
 	loop_timer_stop(p->all->loop, &p->next);
 	list_del(&p->link);
 	list_del(&p->same);
+	list_del(&p->due);
 	free(p->conf.path);
 	free(p->conf.host);
 	free(p->sources);
@@ -528,6 +534,7 @@ static void on_completion(void *arg, const struct completion *done)
 	if (done->buf != NULL)
 		buf_put(all->loop->bufs, done->buf);
 	settle(c);
+	start_due(all);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -535,6 +542,7 @@ static void on_completion(void *arg, const struct completion *done)
 static void on_timeout(struct timer *t, void *arg)
 {
 	struct check *c = container_of(t, struct check, timeout);
+	struct probes *all = c->probe->all;
 	bool has_verdict = c->phase == LINGERING;
 	char text[64];
 
@@ -545,6 +553,7 @@ static void on_timeout(struct timer *t, void *arg)
 		report(c, false, text);
 	}
 	settle(c);
+	start_due(all);
 }
 
 static void start(struct probe *p)
@@ -571,6 +580,23 @@ static void start(struct probe *p)
 	if (r < 0) {
 		connect_failed(c, r);
 		settle(c);
+	}
+}
+
+static bool has_place(const struct probes *all)
+{
+	return slab_n_used(all->checks) < all->max_checks;
+}
+
+/* Starts the checks that have waited longest, while there are places. */
+static void start_due(struct probes *all)
+{
+	while (!list_is_empty(&all->due) && has_place(all)) {
+		struct probe *p = list_entry(all->due.next, struct probe, due);
+
+		list_del(&p->due);
+		if (!p->is_paused && p->current == NULL)
+			start(p);
 	}
 }
 
@@ -601,8 +627,10 @@ static void on_next(struct timer *t, void *arg)
 		return;
 	}
 	loop_timer_start(p->all->loop, &p->next, p->conf.interval_ms);
-	if (is_due)
+	if (is_due && has_place(p->all))
 		start(p);
+	else if (is_due && !list_is_linked(&p->due))
+		list_add_tail(&p->all->due, &p->due);
 }
 
 /* ---- the set --------------------------------------------------------------------------------- */
@@ -656,6 +684,8 @@ struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_
 	p->ops = ops;
 	p->ops_arg = ops_arg;
 	list_init(&p->all);
+	list_init(&p->due);
+	p->max_checks = UINT32_MAX;
 	p->n_buckets = FIRST_BUCKETS;
 	p->bucket = buckets_new(FIRST_BUCKETS);
 	p->slab = slab_new("probe", sizeof(struct probe), 1u << 20);
@@ -723,6 +753,7 @@ static void end_checks(struct probe *p)
 static void remove_probe(struct probe *p)
 {
 	p->is_removed = true;
+	list_del(&p->due);
 	loop_timer_stop(p->all->loop, &p->next);
 	end_checks(p);
 	if (p->n_checks == 0)
@@ -771,6 +802,7 @@ static struct probe *add(struct probes *all, const struct probe_target *t)
 	p->addr = t->addr;
 	p->next_source = slab_n_used(all->slab); /* not all of them begin at the same one */
 	list_init(&p->checks);
+	list_init(&p->due);
 	timer_init(&p->next, on_next);
 	list_add_tail(&all->all, &p->link);
 	list_add_tail(bucket_of(all, t->arg), &p->same);
@@ -781,6 +813,12 @@ static struct probe *add(struct probes *all, const struct probe_target *t)
 	health_init(&p->health, p->conf.rise, p->conf.fall);
 	grow_buckets(all);
 	return p;
+}
+
+void probes_limit(struct probes *p, uint32_t max_checks)
+{
+	p->max_checks = max_checks > 0 ? max_checks : 1;
+	start_due(p);
 }
 
 int probes_set(struct probes *all, const struct probe_target *targets, size_t n)

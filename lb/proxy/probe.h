@@ -51,6 +51,14 @@ struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_
 			  void *ops_arg);
 
 /*
+ * probes_limit() - at most `max_checks` checks at a time, of all targets together; at least one
+ *
+ * A check has one descriptor. One that is due while there are so many waits until another ends, in
+ * the order in which they became due. Without a call there is no limit.
+ */
+void probes_limit(struct probes *p, uint32_t max_checks);
+
+/*
  * probes_set() - check these, and no others
  *
  * Targets that were there before keep their verdict and go on; a check that runs under settings

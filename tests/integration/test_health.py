@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health checks: who is down is not picked, who comes back is."""
 
+import asyncio
 import base64
+import contextlib
 import hashlib
+import json
 import socket
+import subprocess
+import threading
 import time
 
 import pytest
 
+import lbtest
 from lbtest import (
     GOOD_101,
+    LB,
+    SLOW,
     Echo,
     ask,
     connect,
@@ -247,3 +255,86 @@ def test_a_thousand_checks_leave_nothing_behind(lb, fake, port, check):
     assert [n_time_wait(b.port) for b in fakes] == [0] * 10
     assert {row["state"] for row in proxy.backends().values()} == {"up"}
     assert set(ends[:1000]) == {"reset" if check["type"] == "tcp" else "closed"}
+
+
+# ---- more checks than descriptors ----------------------------------------------------------------
+
+
+class SlowBackends:
+    """A hundred addresses of the loopback answer checks on one port, each after some time."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.n_open = self.most = 0
+        self.port = free_port()
+        self.loop = asyncio.new_event_loop()
+        self.server = self.loop.run_until_complete(
+            asyncio.start_server(self._serve, "0.0.0.0", self.port, backlog=1000)
+        )
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+
+    async def _serve(self, reader, writer):
+        self.n_open += 1
+        self.most = max(self.most, self.n_open)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(self.seconds)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        self.n_open -= 1
+        writer.close()
+
+    def close(self):
+        async def end():
+            self.server.close()
+            await self.server.wait_closed()
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+
+@pytest.fixture
+def slow_backends():
+    servers = []
+
+    def start(seconds):
+        servers.append(SlowBackends(seconds))
+        return servers[-1]
+
+    yield start
+    for s in servers:
+        s.close()
+
+
+def test_few_descriptors_take_no_backend_down(lb, port, slow_backends):
+    """600 backends that answer late are checked with 256 open files: as many checks as fit are under
+    way, the others wait, and all are found up."""
+    server = slow_backends(0.6)
+    n, nofile = 600, 256
+    rows = [
+        {"name": f"b{i}", "address": f"127.0.{1 + i // 200}.{1 + i % 200}:{server.port}"}
+        for i in range(n)
+    ]
+    health = {"type": "http", "path": "/", "interval": "20s", "timeout": "5s", "fall": 1}
+    proxy = lb(http_conf(port, rows, health=health), nofile=nofile)
+
+    def results():
+        return [b["check"]["result"] for b in proxy.backends().values()]
+
+    wait_for("every first check", lambda: all(results()), timeout=30)
+    assert all(r.startswith("200 in ") for r in results()), set(results())
+    assert {b["state"] for b in proxy.backends().values()} == {"up"}
+    assert "backend is down" not in proxy.stderr()
+    done = subprocess.run(
+        lbtest.with_limits([*lbtest.WRAP, LB, "doctor", "--json", "-c", proxy.path], nofile=nofile),
+        capture_output=True,
+        text=True,
+        timeout=20 * SLOW,
+    )
+    told = json.loads(done.stdout)
+    assert told["checks"] == n
+    assert 60 < told["checks_at_once"] < 128
+    assert server.most <= told["checks_at_once"]

@@ -323,6 +323,7 @@ void operator_open(struct town *t)
 	LB_ASSERT(proxy_init(&t->threads.proxy, t->n_workers) == 0);
 	t->threads.proxy.passage[0] = t->threads.proxy.passage[1] = sim_channel(t->w);
 	t->threads.thread = t->thread;
+	t->threads.share.max_checks = 1 + (uint32_t)sim_rand(t->w, 2 * N_HOSTS);
 	open_main(t);
 	for (uint32_t i = 0; i < t->n_workers; i++)
 		open_worker(t, i);

@@ -99,6 +99,25 @@ START_TEST(a_conntrack_that_tracks_nothing_does_not_bind)
 }
 END_TEST
 
+/* Checks that do not fit into main's table at the same time are told. */
+START_TEST(checks_that_wait_are_told)
+{
+	static char yaml[8192];
+	int n = sprintf(yaml,
+			"workers: 4\nlisteners: [{name: l, bind: '127.0.0.1:8080', mode: tcp, "
+			"pool: p}]\npools: [{name: p, health: {type: tcp}, backends: [");
+
+	for (int i = 1; i <= 250; i++)
+		n += sprintf(yaml + n, "%s'127.0.0.%d:9001'", i > 1 ? "," : "", i);
+	(void)sprintf(yaml + n, "]}]\n");
+	has(told(yaml, true), "\"checks\":250,\"checks_at_once\":419,");
+	ck_assert_ptr_null(strstr(told(yaml, false), " are checked"));
+	machine_has("/proc/self/limits", "Max open files 400 400 files\n");
+	has(told(yaml, true), "\"checks\":250,\"checks_at_once\":157,");
+	has(told(yaml, false), "\nnote: 250 backends are checked, at most 157 at a time ");
+}
+END_TEST
+
 /* The quota of a cgroup is told, and counted where the file leaves the workers to lb. */
 START_TEST(a_quota_of_cpu_time_is_told)
 {
@@ -189,7 +208,8 @@ START_TEST(as_json)
 	ck_assert_ptr_eq(strchr(text, '\n'), text + out.n - 1);
 	ck_assert_int_eq(strncmp(text, "{\"file\":\"/tmp/", 14), 0);
 	has(text, "/lb.yaml\",\"connections\":1852,\"bound_by\":\"descriptors\","
-		  "\"workers\":4,\"descriptor_tables\":\"own\",\"cpus\":");
+		  "\"workers\":4,\"descriptor_tables\":\"own\","
+		  "\"checks\":0,\"checks_at_once\":419,\"cpus\":");
 	has(text, ",\"limits\":[{\"name\":\"descriptors\",\"kind\":\"held\",\"allows\":1852,"
 		  "\"binds\":true,\"now\":\"1000 open files");
 	has(text, "{\"name\":\"max_connections\",\"kind\":\"held\",\"allows\":null,\"binds\":false,"
@@ -222,6 +242,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_table);
+	tcase_add_test(t, checks_that_wait_are_told);
 	tcase_add_test(t, a_quota_of_cpu_time_is_told);
 	tcase_add_test(t, a_conntrack_that_tracks_nothing_does_not_bind);
 	tcase_add_loop_test(t, the_binding_row_is_marked, 0, ARRAY_SIZE(binding));

@@ -1131,6 +1131,52 @@ START_TEST(a_result_may_remove_its_target)
 }
 END_TEST
 
+/*
+ * No more connections than the limit says, however many targets there are; those that wait have
+ * their turns in order. One that is taken out or paused while it waits is not checked.
+ */
+START_TEST(checks_under_way_are_bounded)
+{
+	enum { N = 12, MAX = 3 };
+	static struct probe_target t[N];
+	static int who[N];
+	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
+	int fd[MAX], n_answered = 0;
+
+	begin_probes(_i);
+	probes_limit(probes, MAX);
+	for (int i = 0; i < N; i++) {
+		t[i] = target_of(&conf);
+		t[i].arg = &who[i];
+	}
+	ck_assert_int_eq(probes_set(probes, t, N), 0);
+	for (int i = 0; i < MAX; i++)
+		fd[i] = take_conn();
+	/* All first checks are due within a second. */
+	for (uint64_t end_ms = loop_now_ms(loop) + 1200; loop_now_ms(loop) < end_ms;)
+		ck_assert_int_eq(loop_turn(loop, 20), 0);
+	ck_assert(!is_asked());
+	t[N - 2].is_paused = true;
+	ck_assert_int_eq(probes_set(probes, t, N - 1), 0);
+	while (n_answered < N - 2) {
+		int i = n_answered++ % MAX;
+		(void)hear(fd[i]);
+		say(fd[i], "HTTP/1.1 200 x\r\n\r\n");
+		close(fd[i]);
+		ck_assert(!is_asked());
+		if (n_answered + MAX <= N - 2)
+			fd[i] = take_conn();
+	}
+	UNTIL(seen.n_ok == N - 2);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(loop_turn(loop, 2), 0);
+	ck_assert(!is_asked());
+	ck_assert_int_eq(seen.n_ok, N - 2);
+	ck_assert_int_eq(seen.n_bad, 0);
+	end_probes();
+}
+END_TEST
+
 /* Maintenance: a check under way is dropped, none comes, then they come again. */
 START_TEST(a_paused_target_is_left_alone)
 {
@@ -1237,6 +1283,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_changed_check_begins_anew, 0, n_engines);
 	tcase_add_loop_test(t, a_removed_target_is_silent, 0, n_engines);
 	tcase_add_loop_test(t, a_result_may_remove_its_target, 0, n_engines);
+	tcase_add_loop_test(t, checks_under_way_are_bounded, 0, n_engines);
 	tcase_add_loop_test(t, a_paused_target_is_left_alone, 0, n_engines);
 	tcase_add_loop_test(t, many_targets_are_checked, 0, n_engines);
 }
