@@ -39,7 +39,10 @@ static void finish(struct control *c)
 		control_log_errors(c, "reload refused", &r->err);
 	tell(c);
 	err_deinit(&r->err);
-	notify_ready();
+	/* READY=1 answers RELOADING=1: the start and a stop have their own messages. */
+	if (r->is_announced && c->phase == PHASE_RUNNING)
+		notify_ready();
+	r->is_announced = false;
 	if (!r->is_again)
 		return;
 
@@ -50,11 +53,15 @@ static void finish(struct control *c)
 	reload_request(c, NULL, NULL);
 }
 
-/* In the log, and for those who wait. */
-static void warn_of_restart(struct control *c, const struct conf *old)
+/*
+ * Names the keys of the new file that a restart would change, in the log and for those who wait.
+ * The new file is compared with the one lb was started with, which is what runs: the previous file
+ * may have had a change of these keys, too.
+ */
+static void warn_of_restart(struct control *c)
 {
 	const char *keys[4];
-	size_t n = conf_restart_keys(old, c->conf, keys);
+	size_t n = conf_restart_keys(c->reload.started, c->conf, keys);
 
 	for (size_t i = 0; i < n; i++) {
 		log_warn(&c->log, "takes effect at restart key=%s", keys[i]);
@@ -72,8 +79,10 @@ static void commit(struct control *c)
 	logger_reconfigure(c->logger, &c->conf->log, &c->conf->access_log);
 	control_apply_conf(c);
 	fleet_tidy(&c->fleet);
-	if (c->generation > 1) {
-		warn_of_restart(c, old);
+	if (c->generation == 1) {
+		r->started = conf_ref(c->conf);
+	} else {
+		warn_of_restart(c);
 		log_notice(&c->log, "reloaded generation=%llu file=%s",
 			   (unsigned long long)c->generation, c->path);
 	}
@@ -339,6 +348,7 @@ void reload_request(struct control *c, reload_fn fn, void *ctx)
 		return;
 	}
 	notify_reloading();
+	r->is_announced = true;
 	r->result = conf_load(c->path, &r->err, &conf);
 	if (r->result == 0)
 		r->result = prepare(c, conf);
@@ -356,5 +366,6 @@ void reload_deinit(struct control *c)
 	r->delta = delta_free(&c->fleet, r->delta);
 	free(r->now);
 	free(r->next);
+	r->started = conf_unref(r->started);
 	err_deinit(&r->err);
 }

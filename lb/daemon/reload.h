@@ -18,6 +18,7 @@
 
 #include "util/err.h"
 
+struct conf;
 struct control;
 struct delta;
 
@@ -31,11 +32,13 @@ struct reload_waiter {
 
 struct reload {
 	/* private to reload.c */
-	struct delta *delta; /* owns: under way; NULL: none */
+	struct delta *delta;  /* owns: under way; NULL: none */
+	struct conf *started; /* counted: of the start; NULL before it is over */
 	struct err err;
 	int result;
 	uint32_t n_waiting;               /* workers that have not answered */
 	size_t batch_from, batch_to;      /* of the delta's listeners: those being handed over */
+	bool is_announced;                /* the service manager was told of this one */
 	bool is_again;                    /* asked for once more meanwhile */
 	size_t n_now, n_next;             /* who waits for this one, and for the one after */
 	struct reload_waiter *now, *next; /* own */

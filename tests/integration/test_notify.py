@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lb tells the service manager that asked for it ($NOTIFY_SOCKET), see sd_notify(3)."""
 
+import re
 import signal
 import socket
 import time
@@ -11,25 +12,36 @@ from lbtest import connect, http_conf, in_thread, run, tcp_conf, wait_for, ws_op
 
 
 class Manager:
-    """The socket of a service manager, and what was heard on it but for READY and RELOADING."""
+    """The socket of a service manager, and the messages that came."""
 
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(str(path))
         self.sock.setblocking(False)
-        self.heard = []
+        self.all = []
 
-    def hear(self):
+    def heard(self):
+        """Every message so far."""
         while True:
             try:
-                message = self.sock.recv(4096).decode()
+                self.all.append(self.sock.recv(4096).decode())
             except BlockingIOError:
-                return self.heard
-            if message.startswith(("STATUS=", "STOPPING=")):
-                self.heard.append(message)
+                return self.all
 
-    def wait(self, message):
-        wait_for(message, lambda: self.hear()[-1:] == [message])
+    def states(self):
+        """The messages of what lb goes through, without those of its status."""
+        return [m for m in self.heard() if not m.startswith("STATUS=")]
+
+    def words(self):
+        """The first lines of these."""
+        return [m.split("\n")[0] for m in self.states()]
+
+    def statuses(self):
+        """The messages of lb's status, and the one of its stop."""
+        return [m for m in self.heard() if m.startswith(("STATUS=", "STOPPING="))]
+
+    def wait(self, status):
+        wait_for(status, lambda: self.statuses()[-1:] == [status])
 
 
 @pytest.fixture
@@ -38,6 +50,46 @@ def manager(tmp_path, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     with m.sock:
         yield m
+
+
+def test_a_start_is_told_once(manager, lb, echo, port):
+    proxy = lb(http_conf(port, echo(1)))
+    proxy.stop()
+    assert manager.words() == ["READY=1", "STOPPING=1"]
+
+
+def test_every_reload_is_told_with_its_end(manager, lb, echo, port):
+    """Whether the file is taken or refused: READY=1 once for each RELOADING=1."""
+    conf = http_conf(port, echo(1))
+    proxy = lb(conf)
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    proxy.reload_ok()
+    wait_for("the end of the first", lambda: len(manager.states()) == 3)
+    assert proxy.reload("nonsense: 1\n").startswith("error: ")
+    wait_for("the end of the second", lambda: len(manager.states()) == 5)
+    proxy.hup(conf)
+    wait_for("the end of the third", lambda: len(manager.states()) == 7)
+    proxy.stop()
+    assert manager.words() == ["READY=1", *["RELOADING=1", "READY=1"] * 3, "STOPPING=1"]
+    for text in manager.states():
+        if text.startswith("RELOADING=1"):
+            at = int(re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", text).group(1))
+            assert before <= at <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            before = at
+
+
+@pytest.mark.parametrize("more", [{}, {"stop_delay": "1h"}], ids=["draining", "delaying"])
+def test_a_reload_during_a_stop_is_not_told(manager, lb, echo, port, more):
+    proxy = lb({"stop_timeout": "1h", **more, **tcp_conf(port, echo(1))})
+    with connect(port):
+        proxy.wait_active(1)
+        proxy.signal(signal.SIGTERM)
+        wait_for("the stop to begin", lambda: "STOPPING=1" in manager.words())
+        proxy.signal(signal.SIGHUP)
+        refusal = "reload refused: lb is stopping"
+        wait_for("the reload to be refused", lambda: refusal in proxy.stderr())
+        proxy.stop()  # the second signal
+    assert manager.words() == ["READY=1", "STOPPING=1"]
 
 
 def test_the_manager_hears_of_connections_and_generations(manager, lb, echo, port):
@@ -62,7 +114,7 @@ def test_the_manager_hears_of_connections_and_generations(manager, lb, echo, por
         await in_thread(proxy.stop, 0)
 
     run(body())
-    assert manager.hear() == [
+    assert manager.statuses() == [
         "STATUS=0 connections, generation 1",
         "STATUS=1 connection, generation 1",
         "STATUS=2 connections, generation 1",
@@ -79,7 +131,7 @@ def test_however_often_it_changes_the_status_is_told_once_a_second(manager, lb, 
     manager.wait("STATUS=0 connections, generation 1")
     began = time.monotonic()
     held = []
-    while len(manager.hear()) < 4:  # three more
+    while len(manager.statuses()) < 4:  # three more
         held.append(connect(port))
         proxy.wait_active(len(held))
         if len(held) == 20:
@@ -90,4 +142,4 @@ def test_however_often_it_changes_the_status_is_told_once_a_second(manager, lb, 
         assert time.monotonic() - began < 30
     for s in held:
         s.close()
-    assert len(manager.heard) - 1 <= time.monotonic() - began + 1
+    assert len(manager.statuses()) - 1 <= time.monotonic() - began + 1

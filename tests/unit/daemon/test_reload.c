@@ -233,14 +233,20 @@ END_TEST
 
 /* ---- what only a restart applies ------------------------------------------------------------- */
 
-START_TEST(a_restart_is_asked_for)
+static void write_for_restart(void)
 {
-	begin();
 	FILE *f = fopen(conf_path, "w");
+
 	(void)fprintf(
 		f, "workers: 5\nlog: {to: %s}\nadmin: {socket: %s, mode: '0666'}\n" LISTENER POOL,
 		log_path, socket_path, backend_port);
 	ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(a_restart_is_asked_for)
+{
+	begin();
+	write_for_restart();
 	ck_assert_int_eq(reloaded(), 0);
 	ck_assert_uint_eq(lb.n_workers, N_WORKERS);
 	stop();
@@ -248,6 +254,22 @@ START_TEST(a_restart_is_asked_for)
 	ck_assert(is_logged("takes effect at restart key=admin\n"));
 	ck_assert(!is_logged("takes effect at restart key=engine"));
 	ck_assert(!is_logged("takes effect at restart key=user"));
+}
+END_TEST
+
+/* As long as the file differs from what runs, and no longer. */
+START_TEST(a_restart_is_asked_for_until_the_file_is_what_runs)
+{
+	begin();
+	for (int round = 0; round < 3; round++) {
+		write_for_restart();
+		ck_assert_int_eq(reloaded(), 0);
+		ck_assert_uint_eq(answers[0].n_reasons, 2);
+	}
+	write_simple();
+	ck_assert_int_eq(reloaded(), 0);
+	ck_assert_uint_eq(answers[0].n_reasons, 0);
+	stop();
 }
 END_TEST
 
@@ -261,6 +283,7 @@ static void add(TCase *t)
 	tcase_add_test(t, a_stop_may_come_in_between);
 	tcase_add_loop_test(t, a_refused_file_changes_nothing, 0, ARRAY_SIZE(refused));
 	tcase_add_test(t, a_restart_is_asked_for);
+	tcase_add_test(t, a_restart_is_asked_for_until_the_file_is_what_runs);
 }
 
 int main(void)
