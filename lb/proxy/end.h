@@ -5,8 +5,9 @@
  * Why a connection ended: one table, one row per reason.
  *
  * From it come the enum, the word in logs and statistics, the HTTP status that a client still
- * waiting for an answer gets (0: none), the WebSocket close code a gentle end would carry, and the
- * list in lb(8).
+ * waiting for an answer gets (0: none), the WebSocket close code a gentle end would carry, the list
+ * in lb(8), and the line that such a client is told. Strangers read that line: it names no key of
+ * the configuration and nothing of what is behind lb.
  *
  * Thread: any (constants). Layer: proxy.
  */
@@ -15,35 +16,48 @@
 
 /* clang-format off */
 #define SESS_ENDS(X) \
-	/* name            word                 status  close  meaning */ \
-	X(CLIENT_CLOSED,    "client_closed",     0,      1000,  "the client closed first") \
-	X(BACKEND_CLOSED,   "backend_closed",    0,      1001,  "the backend closed first") \
-	X(CLIENT_RESET,     "client_reset",      0,      1006,  "the client reset the connection") \
-	X(BACKEND_RESET,    "backend_reset",     502,    1006,  "the backend reset the connection") \
-	X(CLIENT_VANISHED,  "client_vanished",   0,      1006,  "the client stopped acknowledging") \
-	X(BACKEND_VANISHED, "backend_vanished",  502,    1006,  "the backend stopped acknowledging") \
-	X(CLIENT_STALLED,   "client_stalled",    0,      1008,  "the client is alive but took no byte for timeouts.user") \
-	X(BACKEND_STALLED,  "backend_stalled",   502,    1011,  "the backend is alive but took no byte for timeouts.user") \
-	X(COMPLETED,        "completed",         0,      1000,  "a plain request was answered to its end") \
-	X(IDLE,             "idle",              0,      1001,  "no byte moved for timeouts.idle (or timeouts.body)") \
-	X(HALF_CLOSED,      "half_closed",       0,      1001,  "one side had closed and no byte moved for timeouts.half_closed") \
-	X(HANDSHAKE_TIMEOUT,"handshake_timeout", 408,    1008,  "the request head was not complete within timeouts.handshake") \
-	X(BAD_REQUEST,      "bad_request",       400,    1002,  "the request was malformed or refused") \
-	X(NO_ROUTE,         "no_route",          404,    1008,  "no route matched") \
-	X(NO_BACKEND,       "no_backend",        503,    1013,  "no backend was usable, or all were full") \
-	X(NO_PORT,          "no_port",           503,    1013,  "no local port was left towards the backend") \
-	X(CONNECT_FAILED,   "connect_failed",    502,    1014,  "every backend tried refused") \
-	X(CONNECT_TIMEOUT,  "connect_timeout",   504,    1014,  "the last backend tried did not accept within timeouts.connect") \
-	X(RESPONSE_TIMEOUT, "response_timeout",  504,    1014,  "no response head within timeouts.upgrade or timeouts.response") \
-	X(BAD_RESPONSE,     "bad_response",      502,    1014,  "the backend's response head was malformed or cut short") \
-	X(BAD_ACCEPT,       "bad_accept",        502,    1014,  "the backend's 101 did not fit the request") \
-	X(STOP,             "stop",              0,      1001,  "lb stopped") \
-	X(ADMIN,            "admin",             0,      1001,  "an operator ended it")
+	/* name            word                 status  close  meaning, told */ \
+	X(CLIENT_CLOSED,    "client_closed",     0,      1000,  "the client closed first", "") \
+	X(BACKEND_CLOSED,   "backend_closed",    0,      1001,  "the backend closed first", "") \
+	X(CLIENT_RESET,     "client_reset",      0,      1006,  "the client reset the connection", "") \
+	X(BACKEND_RESET,    "backend_reset",     502,    1006,  "the backend reset the connection", \
+	  "the server closed the connection before it had answered") \
+	X(CLIENT_VANISHED,  "client_vanished",   0,      1006,  "the client stopped acknowledging", "") \
+	X(BACKEND_VANISHED, "backend_vanished",  502,    1006,  "the backend stopped acknowledging", \
+	  "the server has stopped answering") \
+	X(CLIENT_STALLED,   "client_stalled",    0,      1008,  "the client is alive but took no byte for timeouts.user", "") \
+	X(BACKEND_STALLED,  "backend_stalled",   502,    1011,  "the backend is alive but took no byte for timeouts.user", \
+	  "the server has stopped taking the request") \
+	X(COMPLETED,        "completed",         0,      1000,  "a plain request was answered to its end", "") \
+	X(IDLE,             "idle",              0,      1001,  "no byte moved for timeouts.idle (or timeouts.body)", "") \
+	X(HALF_CLOSED,      "half_closed",       0,      1001,  "one side had closed and no byte moved for timeouts.half_closed", "") \
+	X(HANDSHAKE_TIMEOUT,"handshake_timeout", 408,    1008,  "the request head was not complete within timeouts.handshake", \
+	  "the request did not come in time") \
+	X(BAD_REQUEST,      "bad_request",       400,    1002,  "the request was malformed or refused", \
+	  "the request is malformed") \
+	X(NO_ROUTE,         "no_route",          404,    1008,  "no route matched", \
+	  "nothing is served at this address") \
+	X(NO_BACKEND,       "no_backend",        503,    1013,  "no backend was usable, or all were full", \
+	  "no server is free, try again in a few seconds") \
+	X(NO_PORT,          "no_port",           503,    1013,  "no local port was left towards the backend", \
+	  "no server is free, try again in a few seconds") \
+	X(CONNECT_FAILED,   "connect_failed",    502,    1014,  "every backend tried refused", \
+	  "no server could be reached") \
+	X(CONNECT_TIMEOUT,  "connect_timeout",   504,    1014,  "the last backend tried did not accept within timeouts.connect", \
+	  "no server could be reached in time") \
+	X(RESPONSE_TIMEOUT, "response_timeout",  504,    1014,  "no response head within timeouts.upgrade or timeouts.response", \
+	  "the server did not answer in time") \
+	X(BAD_RESPONSE,     "bad_response",      502,    1014,  "the backend's response head was malformed or cut short", \
+	  "the server's answer is malformed") \
+	X(BAD_ACCEPT,       "bad_accept",        502,    1014,  "the backend's 101 did not fit the request", \
+	  "the server's answer does not fit the request") \
+	X(STOP,             "stop",              0,      1001,  "lb stopped", "") \
+	X(ADMIN,            "admin",             0,      1001,  "an operator ended it", "")
 /* clang-format on */
 
 enum sess_end {
 	SESS_END_NONE, /* not ended yet */
-#define X(name, word, status, close, meaning) SESS_END_##name,
+#define X(name, word, status, close, meaning, told) SESS_END_##name,
 	SESS_ENDS(X)
 #undef X
 		SESS_N_ENDS
@@ -60,3 +74,6 @@ uint16_t sess_end_close_code(enum sess_end e);
 
 /* A sentence for lb(8). */
 const char *sess_end_meaning(enum sess_end e);
+
+/* What a client that still waits for an answer is told, in the body; "" where it gets no status. */
+const char *sess_end_told(enum sess_end e);

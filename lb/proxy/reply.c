@@ -140,7 +140,7 @@ void reply_error(struct session *s, enum sess_end end, const char *why)
 		loop_random(s->worker->loop, &r, 1);
 		(void)snprintf(extra, sizeof(extra), "Retry-After: %d\r\n", 1 + r % 5);
 	}
-	reply_status(s, end, status, why != NULL ? why : sess_end_meaning(end), extra);
+	reply_status(s, end, status, why != NULL ? why : sess_end_told(end), extra);
 }
 
 void reply_out_of_memory(struct session *s)

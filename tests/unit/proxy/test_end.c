@@ -58,6 +58,23 @@ START_TEST(statuses_and_close_codes_are_sensible)
 }
 END_TEST
 
+/* Who gets a status gets a sentence with it; it has no dotted key and no word of lb's own. */
+START_TEST(strangers_are_told_nothing_of_the_file)
+{
+	static const char *const inner[] = {
+		".", "_", "backend", "timeout", "route", "pool", "port"
+	};
+
+	for (enum sess_end e = SESS_END_NONE; e < SESS_N_ENDS; e++) {
+		const char *told = sess_end_told(e);
+		ck_assert_int_eq(told[0] != '\0', sess_end_status(e) != 0);
+		for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++)
+			ck_assert_msg(strstr(told, inner[i]) == NULL, "%s: \"%s\"",
+				      sess_end_word(e), told);
+	}
+}
+END_TEST
+
 START_TEST(the_man_page_lists_them)
 {
 	const char *tests = getenv("LB_TESTS");
@@ -84,6 +101,7 @@ int main(void)
 
 	tcase_add_test(t, words_are_stable);
 	tcase_add_test(t, statuses_and_close_codes_are_sensible);
+	tcase_add_test(t, strangers_are_told_nothing_of_the_file);
 	tcase_add_test(t, the_man_page_lists_them);
 	suite_add_tcase(s, t);
 
