@@ -139,6 +139,8 @@ void format_status_json(const struct status *s, struct json *j)
 	json_kv_uint(j, "generation", s->generation);
 	json_kv_string(j, "engine", s->engine);
 	json_kv_string(j, "descriptor_tables", s->tables);
+	if (s->http != NULL)
+		json_kv_string(j, "admin_http", s->http);
 	add_workers(s, j);
 	json_key(j, "connections");
 	json_object_begin(j);

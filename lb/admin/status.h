@@ -72,6 +72,7 @@ struct status_counter {
 struct status {
 	const char *version, *engine;
 	const char *tables; /* of descriptors: "own" to each worker, or "shared" by all threads */
+	const char *http;   /* address of the HTTP admin port; NULL: none */
 	int pid;
 	uint64_t uptime_s, generation;
 	struct {

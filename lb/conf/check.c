@@ -5,13 +5,13 @@
  */
 #include "conf/check.h"
 
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf/conf.h"
 #include "conf/tables.h"
 #include "util/assert.h"
+#include "util/parse.h"
 
 /* Of a list that has an item for each entry that was read from it: then as many follow. */
 static const struct yaml_node *first_item(const struct yaml_node *map, struct slice key)
@@ -187,6 +187,22 @@ static void binds_differ(struct opt_ctx *ctx)
 	free(e);
 }
 
+/* A listener has its address to itself, also where one of the two addresses stands for all. */
+static void http_is_no_listener(struct opt_ctx *ctx, const struct conf_listener *l)
+{
+	const struct conf *c = ctx->conf;
+
+	for (size_t k = 0; c->admin.has_http && k < l->n_binds; k++) {
+		const struct conf_bind *b = &l->binds[k];
+		if (addr_overlaps(&b->addr, &c->admin.http) && !addr_eq(&b->addr, &c->admin.http))
+			(void)err_at(
+				ctx->err, c->admin.at,
+				"\"admin.http\" is \"%s\", which the listener's address \"%s\" in "
+				"line %u includes: one of them needs another port",
+				c->admin.http_text, b->text, b->at.line);
+	}
+}
+
 /* ---- a pool ---- */
 
 static bool has_backend_of(const struct conf_pool *p, uint8_t family)
@@ -353,12 +369,16 @@ static void header_asks_something(struct opt_ctx *ctx, const struct yaml_node *n
 
 /* ---- the process ---- */
 
-static void user_exists(struct opt_ctx *ctx)
+/* Permission bits are those of a socket. */
+static void mode_has_a_socket(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
+	uint32_t def = 0;
+	int r = parse_octal_mode(slice_of(opt_row(main_opts, "admin.mode")->def), &def);
 
-	if (c->user != NULL && getpwnam(c->user) == NULL)
-		(void)err_at(ctx->err, c->user_at, "\"user\" is \"%s\": no such user", c->user);
+	LB_ASSERT(r == 0);
+	if (c->admin.socket == NULL && c->admin.mode != def)
+		report_idle(ctx, root, "admin.mode", "without an admin socket");
 }
 
 static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
@@ -378,7 +398,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = first_item(root, SLICE("listeners"));
 
-	user_exists(ctx);
+	mode_has_a_socket(ctx, root);
 	listener_names_differ(ctx, root);
 	pool_names_differ(ctx, root);
 	binds_differ(ctx);
@@ -387,6 +407,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		listener_leads_somewhere(ctx, &c->listeners[i], node);
 		tcp_reads_no_request(ctx, &c->listeners[i], node);
 		tcp_awaits_no_head(ctx, &c->listeners[i], node);
+		http_is_no_listener(ctx, &c->listeners[i]);
 		check_routes(ctx, &c->listeners[i], node);
 	}
 	node = first_item(root, SLICE("pools"));

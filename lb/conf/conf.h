@@ -21,6 +21,9 @@
 #include "util/err.h"
 #include "util/sockaddr.h"
 
+/* The admin socket where the file names none; its folder is lb's own to make. */
+#define CONF_ADMIN_SOCKET "/run/lb/admin.sock"
+
 /* A timeout that never fires (`off`). */
 #define CONF_OFF UINT32_MAX
 
@@ -149,7 +152,7 @@ struct conf {
 	struct conf_log log;
 	struct conf_log access_log;
 	struct {
-		char *socket; /* owns: absolute, or relative to the working directory */
+		char *socket; /* owns: an absolute path; NULL is none */
 		struct mark socket_at;
 		uint32_t mode; /* permission bits */
 		bool has_http;

@@ -120,9 +120,10 @@ const struct opt main_opts[] = {
 		.key = "admin.socket",
 		.type = OPT_FILE,
 		.offset = MAIN(admin.socket),
-		.def = "/run/lb/admin.sock",
+		.def = CONF_ADMIN_SOCKET,
 		.max = "107", /* sun_path, without its NUL */
-		.help = "The unix socket that lbctl talks to.",
+		.flags = OPT_OFF,
+		.help = "The unix socket that lbctl talks to, or off.",
 	},
 	{
 		.key = "admin.mode",

@@ -42,7 +42,7 @@ enum {
 	OPT_REQUIRED = 1u << 1, /* must be there, if the map that holds it is; a list has items */
 	OPT_LATER = 1u << 2,    /* refused as not supported yet */
 	OPT_AUTO = 1u << 3,     /* a number may be `auto`, which is 0 */
-	OPT_OFF = 1u << 4,      /* `off` is allowed: CONF_OFF, of a factor 0 */
+	OPT_OFF = 1u << 4,      /* `off` is allowed: CONF_OFF, of a factor 0, of a file NULL */
 	OPT_PORT_0 = 1u << 5,   /* the address' port may be 0 */
 	OPT_STREAM = 1u << 6,   /* the file may be `stderr` or `stdout`, which stay words */
 };

@@ -256,6 +256,12 @@ static void file_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 		opt_bad(ctx, o, node, "must be a path");
 		return;
 	}
+	char **file = (char **)(void *)((char *)object + o->offset);
+	if ((o->flags & OPT_OFF) != 0 && strcmp(text, "off") == 0) {
+		free(*file);
+		*file = NULL;
+		return;
+	}
 	bool is_stream = strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0;
 	if (*text != '/' && !(is_stream && (o->flags & OPT_STREAM) != 0))
 		text_addf(&path, "%s/", ctx->conf->dir);
@@ -273,7 +279,7 @@ static void file_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 			path.n, o->max);
 		return;
 	}
-	opt_set_string(ctx, (char **)(void *)((char *)object + o->offset), text_slice(&path));
+	opt_set_string(ctx, file, text_slice(&path));
 }
 
 bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,

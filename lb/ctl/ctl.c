@@ -176,7 +176,7 @@ static void say_how_to_name(const struct ctl *c)
 		(void)fputs("lbctl: LBCTL_SOCKET named this socket; ", stderr);
 	else
 		(void)fputs("lbctl: name another one with -s SOCKET or LBCTL_SOCKET; ", stderr);
-	(void)fputs("lb's file has the path under admin.socket\n", stderr);
+	(void)fputs("lb's file has the path under admin.socket (off: none)\n", stderr);
 }
 
 /* Connects. Returns a descriptor, or -1 after saying why not. */

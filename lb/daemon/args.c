@@ -10,7 +10,9 @@
 
 static const char usage[] =
 	"usage: lb [-c FILE]          run in the foreground\n"
-	"       lb check [-c FILE]    check the configuration and exit\n"
+	"       lb check [-c FILE] [--syntax]\n"
+	"                             check the file and this machine and exit; --syntax: the file "
+	"alone\n"
 	"       lb doctor [-c FILE] [--json]\n"
 	"                             how many connections fit, and which limit binds first\n"
 	"       lb --version | --help\n"
@@ -50,6 +52,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
+		{ "syntax", no_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
@@ -63,6 +66,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 		switch (opt) {
 		case 'c': ret->conf = optarg; break;
 		case 'j': ret->is_json = true; break;
+		case 's': ret->is_syntax = true; break;
 		case 'h': return done(usage, ret);
 		case 'v': return done("lb " LB_VERSION "\n", ret);
 		default: return wrong_option(argv[optind - 1]);
@@ -79,6 +83,8 @@ int args_parse(int argc, char **argv, struct args *ret)
 		return wrong("unknown command", argv[optind]);
 	if (ret->is_json && ret->command != ARGS_DOCTOR)
 		return wrong("--json is for lb doctor", NULL);
+	if (ret->is_syntax && ret->command != ARGS_CHECK)
+		return wrong("--syntax is for lb check", NULL);
 	if (ret->conf == NULL)
 		ret->conf = default_conf();
 	return 0;

@@ -16,6 +16,7 @@ struct args {
 	enum args_command command;
 	const char *conf; /* borrows: the file to read */
 	bool is_json;     /* of ARGS_DOCTOR */
+	bool is_syntax;   /* of ARGS_CHECK: the file alone, not this machine */
 };
 
 /*

@@ -18,15 +18,17 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
+#include "daemon/admin_socket.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/notify.h"
+#include "daemon/preflight.h"
 #include "daemon/privs.h"
+#include "daemon/refusal.h"
 #include "daemon/report.h"
 #include "ev/signals.h"
 #include "net/sock.h"
-#include "proto/accept_key.h"
 #include "proxy/order.h"
 
 /*
@@ -192,11 +194,10 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	c->n_workers = threads_count(conf->workers, &machine);
 	c->max_fds = privs_raise_nofile();
 	c->no_tables = threads_unshare_table(); /* no other thread runs yet */
-	if (accept_key_check() < 0) {
-		(void)err_add(e, -ENOTSUP,
-			      "libcrypto gives no SHA-1, which WebSockets need (RFC 6455, 1.3)");
+	if (preflight_user(conf, e) < 0)
+		return EXIT_CONF;
+	if (preflight_crypto(e) < 0)
 		return EXIT_BIND;
-	}
 	int r = open_logger(c, e);
 	if (r == 0)
 		r = choose_engine(c, &engine, e);
@@ -265,24 +266,35 @@ static void remove_socket_file(const struct control *c)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+static int bind_http(struct control *c)
+{
+	struct sockaddr_storage sa;
+	struct addr got;
+
+	c->http_fd = sock_bind_alone(c->loop, &c->conf->admin.http);
+	int r = c->http_fd < 0 ? c->http_fd : loop_listen(c->loop, c->http_fd, SOCK_BACKLOG);
+	if (r == 0)
+		r = loop_sockname(c->loop, c->http_fd, &sa);
+	if (r < 0)
+		return r;
+	addr_from_sockaddr((struct sockaddr *)&sa, &got);
+	(void)addr_format(&got, c->http_text);
+	return 0;
+}
+
 static int bind_admin(struct control *c, struct err *e)
 {
 	const struct conf *conf = c->conf;
 
-	c->admin_fd = sock_listen_unix(c->loop, conf->admin.socket, conf->admin.mode);
-	if (c->admin_fd >= 0)
-		own_socket_file(c, conf->admin.socket);
-	else
-		(void)err_at(e, conf->admin.socket_at, "admin.socket %s: %s", conf->admin.socket,
-			     c->admin_fd == -EADDRINUSE ? "another program answers on it"
-							: strerror(-c->admin_fd));
+	if (conf->admin.socket != NULL) {
+		c->admin_fd = admin_socket_open(c->loop, conf, e);
+		if (c->admin_fd >= 0)
+			own_socket_file(c, conf->admin.socket);
+	}
 	if (conf->admin.has_http) {
-		c->http_fd = sock_bind_alone(c->loop, &conf->admin.http);
-		int r = c->http_fd < 0 ? c->http_fd
-				       : loop_listen(c->loop, c->http_fd, SOCK_BACKLOG);
+		int r = bind_http(c);
 		if (r < 0)
-			(void)err_at(e, conf->admin.at, "admin.http %s: %s", conf->admin.http_text,
-				     strerror(-r));
+			(void)refusal_http(e, conf, r);
 	}
 	return e->n > 0 ? EXIT_BIND : 0;
 }
@@ -293,10 +305,7 @@ static void warn_of_reload(struct control *c)
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
 	char scratch[64];
 
-	if (access(c->path, R_OK) < 0)
-		log_warn(&c->log, "reload will fail: user %s cannot read %s", c->conf->user,
-			 c->path);
-	(void)logger_check(&c->conf->log, &c->conf->access_log, &why);
+	preflight_reload(c->conf, &why);
 	for (size_t i = 0; i < err_n_lines(&why); i++)
 		log_warn(&c->log, "reload will fail: %s",
 			 err_line(&why, i, scratch, sizeof(scratch)));
@@ -310,7 +319,7 @@ static int become_user(struct control *c, struct err *e)
 	if (privs_resolve_user(c->conf->user, &uid, &gid, e) < 0)
 		return EXIT_BIND;
 	logger_chown(c->logger, uid, gid);
-	if (lchown(c->conf->admin.socket, uid, gid) < 0)
+	if (c->socket_path != NULL && lchown(c->socket_path, uid, gid) < 0)
 		log_warn(&c->log, "admin socket stays with its owner error=\"%s\"",
 			 strerror(errno));
 	return privs_drop(c->conf->user, uid, gid, true, e) < 0 ? EXIT_BIND : 0;
@@ -387,7 +396,8 @@ static void on_started(void *ctx, int result, const struct err *why)
 		return;
 	}
 	c->phase = PHASE_RUNNING;
-	admin_serve_socket(c->admin, c->admin_fd);
+	if (c->admin_fd >= 0)
+		admin_serve_socket(c->admin, c->admin_fd);
 	c->admin_fd = -1;
 	if (c->http_fd >= 0)
 		admin_serve_http(c->admin, c->http_fd);

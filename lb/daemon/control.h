@@ -81,6 +81,7 @@ struct control {
 	struct stop_count stop_count;
 	struct last_orders *last; /* owns: n_workers, made at the start: a stop lacks no memory */
 	int admin_fd, http_fd;    /* bound, not yet served; -1: none */
+	char http_text[ADDR_TEXT_MAX]; /* of admin.http with its real port; "": there is none */
 	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
 			    */
 	dev_t socket_dev;  /* with socket_ino: which file that is */

@@ -7,6 +7,7 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
+#include "daemon/refusal.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
@@ -222,14 +223,14 @@ static int prepare_bind(struct fleet *f, struct delta *d, size_t plan_index,
 
 	int r = sock_probe_free(f->loop, &a, &a.port);
 	if (r < 0)
-		return err_at(e, b->at, "cannot bind %s: %s", b->text, strerror(-r));
+		return refusal_bind(e, b->at, &b->addr, b->text, r);
 	dl->listener = listener_new(++f->next_number, &a, dl->name, f->n_workers);
 	if (dl->listener == NULL)
 		return err_at(e, b->at, "out of memory");
 	dl->listener->is_any_port = b->addr.port == 0;
 	dl->is_new = true;
 	r = bind_all(f, dl, &a);
-	return r < 0 ? err_at(e, b->at, "cannot bind %s: %s", b->text, strerror(-r)) : 0;
+	return r < 0 ? refusal_bind(e, b->at, &b->addr, b->text, r) : 0;
 }
 
 static int prepare_listeners(struct fleet *f, struct delta *d, struct err *e)
@@ -257,26 +258,24 @@ static int prepare_listeners(struct fleet *f, struct delta *d, struct err *e)
 /* ---- sources of a delta ---------------------------------------------------------------------- */
 
 /* A source that this machine does not have would fail every connection of its pool. */
-static int try_sources(struct fleet *f, const struct conf_pool *c, struct err *e)
+static int try_sources(struct loop *l, const struct conf_pool *c, struct err *e)
 {
-	char text[ADDR_TEXT_MAX];
 	int result = 0;
 
 	for (size_t i = 0; i < c->n_sources; i++) {
-		int r = sock_try_source(f->loop, &c->sources[i]);
+		int r = sock_try_source(l, &c->sources[i]);
 		if (r < 0)
-			result = err_at(e, c->sources_at[i], "source %s: %s",
-					addr_format_host(&c->sources[i], text), strerror(-r));
+			result = refusal_source(e, c->sources_at[i], &c->sources[i], r);
 	}
 	return result;
 }
 
-static int prepare_sources(struct fleet *f, const struct conf *conf, struct err *e)
+int fleet_try_sources(struct loop *l, const struct conf *conf, struct err *e)
 {
 	int result = 0;
 
 	for (size_t i = 0; i < conf->n_pools; i++) {
-		int r = try_sources(f, &conf->pools[i], e);
+		int r = try_sources(l, &conf->pools[i], e);
 		if (r < 0)
 			result = r; /* the others are tried, too */
 	}
@@ -371,7 +370,7 @@ int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delt
 	if (r < 0) {
 		(void)err_add(e, r, "out of memory");
 	} else {
-		int sources = prepare_sources(f, conf, e);
+		int sources = fleet_try_sources(f->loop, conf, e);
 		r = prepare_listeners(f, d, e);
 		r = r < 0 ? r : sources;
 	}

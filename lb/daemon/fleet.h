@@ -112,6 +112,10 @@ void fleet_deinit(struct fleet *f);
 int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e,
 		  struct delta **ret) LB_MUST_CHECK;
 
+/* Whether connections can come from every source of `conf`: 0, or -EINVAL with the reasons in `e`.
+ */
+int fleet_try_sources(struct loop *l, const struct conf *conf, struct err *e);
+
 /* Whether it changes what open tunnels are timed by. Before fleet_commit(). */
 bool fleet_has_new_timeouts(const struct delta *d);
 

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "daemon/privs.h"
+#include "daemon/refusal.h"
 #include "util/json.h"
 #include "util/ring.h"
 #include "util/text.h"
@@ -589,10 +590,10 @@ static int open_sink(struct sink *s, const struct conf_log *c, struct err *e)
 	if (s->to == NULL)
 		return err_add(e, -ENOMEM, "out of memory");
 	int fd = open_destination(s->to);
-	if (fd < 0)
-		(void)err_at(e, c->at, "cannot open log %s: %s", s->to, strerror(-fd));
-	if (fd < 0)
+	if (fd < 0) {
+		(void)refusal_log(e, c->at, s->to, fd);
 		return fd;
+	}
 	set_destination(s, fd);
 	return 0;
 }
@@ -731,7 +732,19 @@ static int check_file(const struct conf_log *c, struct err *e)
 		if (r > STDERR_FILENO)
 			(void)close(r);
 	}
-	return r < 0 ? err_at(e, c->at, "cannot open log %s: %s", c->to, strerror(-r)) : 0;
+	return r < 0 ? refusal_log(e, c->at, c->to, r) : 0;
+}
+
+int logger_try(const struct conf_log *log, struct err *e)
+{
+	char folder[PATH_MAX];
+	struct stat st;
+
+	if (!log->is_on || log->to[0] != '/' || stat(log->to, &st) == 0 || errno != ENOENT)
+		return check_file(log, e);
+	(void)refusal_folder(log->to, folder, sizeof(folder));
+	int r = faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+	return r < 0 ? refusal_log(e, log->at, log->to, r) : 0;
 }
 
 int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e)

@@ -7,6 +7,7 @@
 #include "daemon/args.h"
 #include "daemon/control.h"
 #include "daemon/doctor.h"
+#include "daemon/preflight.h"
 #include "util/err.h"
 
 static void print_errors(const struct err *e)
@@ -17,18 +18,20 @@ static void print_errors(const struct err *e)
 		(void)fprintf(stderr, "%s\n", err_line(e, i, scratch, sizeof(scratch)));
 }
 
-static int check(const char *path)
+static int check(const char *path, bool is_syntax)
 {
-	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	_cleanup_(err_deinit) struct err e = ERR_INIT, warnings = ERR_INIT;
 	struct conf *conf = NULL;
 
-	if (conf_load(path, &e, &conf) < 0) {
-		print_errors(&e);
-		return EXIT_CONF;
-	}
-	(void)printf("%s: ok\n", path);
+	int r = conf_load(path, &e, &conf);
+	if (r == 0 && !is_syntax)
+		r = preflight(conf, &e, &warnings);
+	print_errors(&e);
+	print_errors(&warnings);
+	if (r == 0)
+		(void)printf("%s: ok\n", path);
 	conf_unref(conf);
-	return 0;
+	return r == 0 ? 0 : EXIT_CONF;
 }
 
 static int doctor(const char *path, bool is_json)
@@ -66,6 +69,7 @@ static int run(const char *path)
 		status = control_start(&c, &e);
 	if (status == 0)
 		status = control_run(&c);
+	err_sort(&e);
 	print_errors(&e);
 	control_close(&c);
 	return status;
@@ -80,7 +84,7 @@ int main(int argc, char **argv)
 		return status;
 	switch (a.command) {
 	case ARGS_RUN: return run(a.conf);
-	case ARGS_CHECK: return check(a.conf);
+	case ARGS_CHECK: return check(a.conf, a.is_syntax);
 	case ARGS_DOCTOR: return doctor(a.conf, a.is_json);
 	case ARGS_DONE: return 0;
 	}

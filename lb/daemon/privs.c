@@ -66,7 +66,8 @@ int privs_drop(const char *name, uid_t uid, gid_t gid, bool keeps_bind, struct e
 	if (r == 0)
 		r = set_caps(keeps_bind ? 1u << CAP_NET_BIND_SERVICE : 0);
 	if (r < 0)
-		return err_add(e, r, "becoming user \"%s\": %s", name, strerror(-r));
+		return err_add(e, r, "becoming user \"%s\": %s%s", name, strerror(-r),
+			       r == -EPERM ? "; start lb as root, or leave \"user\" out" : "");
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "daemon/control.h"
 #include "daemon/logger.h"
 #include "daemon/notify.h"
+#include "daemon/preflight.h"
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "proxy/plan.h"
@@ -324,11 +325,12 @@ bool reload_is_under_way(const struct control *c)
 static int prepare(struct control *c, struct conf *conf)
 {
 	struct reload *r = &c->reload;
+	int user = preflight_user(conf, &r->err);
 	int logs = logger_check(&conf->log, &conf->access_log, &r->err);
 	int fds = threads_check_binds(c->threads, conf_n_binds(conf), &r->err);
 	int fleet = fds == 0 ? fleet_prepare(&c->fleet, conf, &r->err, &r->delta) : fds;
 
-	return logs < 0 ? logs : fleet;
+	return user < 0 ? user : logs < 0 ? logs : fleet;
 }
 
 void reload_request(struct control *c, reload_fn fn, void *ctx)

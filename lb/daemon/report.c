@@ -246,6 +246,7 @@ int report_status(void *arg, struct status *ret)
 	struct control *c = arg;
 
 	ret->version = LB_VERSION;
+	ret->http = c->http_text[0] != '\0' ? c->http_text : NULL;
 	ret->engine = loop_engine_name(c->loop);
 	ret->tables = c->threads->need.is_shared ? "shared" : "own";
 	ret->pid = (int)getpid();

@@ -273,8 +273,7 @@ bool threads_share_out(const struct threads_need *need, struct threads_share *re
 	return true;
 }
 
-/* Returns 0 with the share, or -EMFILE with the reason in `e`. */
-static int share_out(const struct threads_need *need, struct threads_share *ret, struct err *e)
+int threads_fit(const struct threads_need *need, struct threads_share *ret, struct err *e)
 {
 	if (threads_share_out(need, ret))
 		return 0;
@@ -298,7 +297,7 @@ int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
 	const struct threads_need need = with_binds(t, n_binds);
 	struct threads_share share;
 
-	return share_out(&need, &share, e);
+	return threads_fit(&need, &share, e);
 }
 
 void threads_set_binds(struct threads *t, size_t n_binds)
@@ -361,7 +360,7 @@ int threads_new(const struct threads_opts *o, struct err *e, struct threads **re
 	t->main = o->main;
 	t->logger = o->logger;
 	t->need = o->need;
-	int r = share_out(&t->need, &t->share, e);
+	int r = threads_fit(&t->need, &t->share, e);
 	if (r < 0) {
 		free(t);
 		return r;

@@ -95,6 +95,9 @@ int threads_unshare_table(void) LB_MUST_CHECK;
 /* Shares out `max_fds` open files. False: they are fewer than ret->n_needed. */
 bool threads_share_out(const struct threads_need *need, struct threads_share *ret);
 
+/* The same. Returns 0, or -EMFILE with the reason in `e` where they are fewer. */
+int threads_fit(const struct threads_need *need, struct threads_share *ret, struct err *e);
+
 /* Whether `n_binds` addresses can listen under the limit of open files; if not, why is in `e`. */
 int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e) LB_MUST_CHECK;
 

@@ -179,36 +179,71 @@ void sock_drop_new(struct loop *l, int fd)
 	(void)loop_setsockopt(l, fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-/* Whether a connect to the Unix socket is accepted. */
-static bool is_answered(struct loop *l, const struct sockaddr_un *sun)
+/*
+ * Whether somebody answers on the Unix socket: 0 where nobody does, -EADDRINUSE, or -EPERM where it
+ * is another user's, who alone may know.
+ */
+static int ask_unix(const struct sockaddr_un *sun)
 {
-	(void)l;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return true; /* cannot know: keep the file */
+		return -EADDRINUSE; /* cannot know: keep the file */
 
-	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
-	bool is_dead = r < 0 && (errno == ECONNREFUSED || errno == ENOENT);
+	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ? errno : 0;
 	(void)close(fd);
-	return !is_dead;
+	if (r == ECONNREFUSED || r == ENOENT)
+		return 0;
+	return r == EACCES || r == EPERM ? -EPERM : -EADDRINUSE;
+}
+
+static int unix_addr(const char *path, struct sockaddr_un *ret)
+{
+	size_t len = strlen(path);
+
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (len >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(ret->sun_path, path, len); /* the rest is zero */
+	return 0;
+}
+
+int sock_judge_unix(const char *path)
+{
+	struct sockaddr_un sun;
+	struct stat st;
+	int r = unix_addr(path, &sun);
+
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	return ask_unix(&sun);
+}
+
+/* Removes the file of a socket that has ended. */
+static int make_way(const char *path)
+{
+	int r = sock_judge_unix(path);
+
+	return r == 0 && unlink(path) < 0 && errno != ENOENT ? -errno : r;
 }
 
 int sock_listen_unix(struct loop *l, const char *path, uint32_t mode)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun;
+	int r = unix_addr(path, &sun);
 
-	size_t len = strlen(path);
-	if (len >= sizeof(sun.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sun.sun_path, path, len); /* the rest is zero */
-
+	if (r < 0)
+		return r;
 	int fd = loop_socket(l, AF_UNIX, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
-	int r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
-	if (r == -EADDRINUSE && !is_answered(l, &sun)) {
-		struct stat st;
-		if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && unlink(path) == 0)
+	r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
+	if (r == -EADDRINUSE) {
+		r = make_way(path);
+		if (r == 0)
 			r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
 	}
 	/* Nobody can connect before listen(2), so that the permissions come in time. */

@@ -48,9 +48,17 @@ int sock_bind_alone(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
 void sock_drop_new(struct loop *l, int fd);
 
 /*
+ * sock_judge_unix() - whether what has this path, if anything has, leaves it to a new Unix socket
+ *
+ * 0: nothing has it, or a socket that nobody answers on. -EADDRINUSE: a socket that somebody
+ * answers on. -EPERM: a socket that this user may not ask. -ENOTSOCK: no socket. Changes nothing.
+ */
+int sock_judge_unix(const char *path) LB_MUST_CHECK;
+
+/*
  * sock_listen_unix() - a listening Unix socket at `path` with permission bits `mode`
  *
- * A socket file that nobody answers on is replaced; one that somebody answers on is -EADDRINUSE.
+ * The file of a socket that nobody answers on is replaced; for all else see sock_judge_unix().
  */
 int sock_listen_unix(struct loop *l, const char *path, uint32_t mode) LB_MUST_CHECK;
 

@@ -185,6 +185,20 @@ static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
+static bool is_any(const struct addr *a)
+{
+	static const uint8_t zero[sizeof(a->v6)];
+
+	return memcmp(a->v6, zero, a->family == AF_INET ? sizeof(a->v4) : sizeof(a->v6)) == 0;
+}
+
+bool addr_overlaps(const struct addr *a, const struct addr *b)
+{
+	if (a->family != b->family || a->port != b->port || a->port == 0)
+		return false;
+	return is_any(a) || is_any(b) || addr_eq(a, b);
+}
+
 int addr_compare(const struct addr *a, const struct addr *b)
 {
 	if (a->family != b->family)

@@ -47,6 +47,12 @@ char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* Address and port. */
 bool addr_eq(const struct addr *a, const struct addr *b);
 
+/*
+ * Whether two sockets cannot both have their address to themselves: the same family and port, and
+ * the same address or one that stands for all (0.0.0.0, ::). Port 0 is any free one.
+ */
+bool addr_overlaps(const struct addr *a, const struct addr *b);
+
 /* An order of addresses with their ports, as memcmp(3) tells it: equal ones are neighbours. */
 int addr_compare(const struct addr *a, const struct addr *b);
 

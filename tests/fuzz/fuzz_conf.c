@@ -113,7 +113,8 @@ static void check_listener(const struct conf *c, const struct conf_listener *l)
 static void check_conf(const struct conf *c)
 {
 	LB_ASSERT(c->n_listeners > 0 && c->n_pools > 0 && c->workers <= 256);
-	LB_ASSERT(c->dir[0] == '/' && c->admin.socket[0] != '\0' && c->admin.mode <= 0777);
+	LB_ASSERT(c->dir[0] == '/' && c->admin.mode <= 0777);
+	LB_ASSERT(c->admin.socket == NULL || c->admin.socket[0] == '/');
 	LB_ASSERT(c->admin.has_http == (c->admin.http.family != 0));
 	for (size_t i = 0; i < c->n_pools; i++)
 		check_pool(&c->pools[i]);

@@ -17,6 +17,7 @@
 #include "daemon/health.h"
 #include "daemon/logger.h"
 #include "daemon/notify.h"
+#include "daemon/preflight.h"
 #include "proxy/order.h"
 #include "town.h"
 #include "util/slab.h"
@@ -107,6 +108,13 @@ int logger_check(const struct conf_log *log, const struct conf_log *access, stru
 {
 	(void)log;
 	(void)access;
+	(void)e;
+	return 0;
+}
+
+int preflight_user(const struct conf *conf, struct err *e)
+{
+	(void)conf;
 	(void)e;
 	return 0;
 }

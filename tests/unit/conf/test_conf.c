@@ -395,6 +395,8 @@ static const struct {
 	{ "user", "", "user: root", 1, { "user" } },
 	{ "another user", "user: root", "user: nobody", 1, { "user" } },
 	{ "socket", "admin: {socket: /a}", "admin: {socket: /b}", 1, { "admin" } },
+	{ "no socket", "admin: {socket: /a}", "admin: {socket: off}", 1, { "admin" } },
+	{ "no socket, as before", "admin: {socket: off}", "admin: {socket: off}", 0, { 0 } },
 	{ "mode", "admin: {mode: 0600}", "admin: {mode: 0660}", 1, { "admin" } },
 	{ "no http", "admin: {http: 127.0.0.1:1}", "", 1, { "admin" } },
 	{ "two of admin", "admin: {http: 127.0.0.1:1}", "admin: {mode: 0660}", 1, { "admin" } },
@@ -404,6 +406,24 @@ static const struct {
 	  4,
 	  { "workers", "engine", "user", "admin" } },
 };
+
+/* `off` is no path; a file of that name is written with its folder. */
+START_TEST(a_socket_may_be_off)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct conf *c = NULL;
+	char dir[PATH_MAX], want[PATH_MAX + 8];
+
+	ck_assert_int_eq(load_text("admin: {socket: off}" REST, &e, &c, dir), 0);
+	ck_assert_ptr_null(c->admin.socket);
+	conf_unref(c);
+	ck_assert_int_eq(load_text("admin: {socket: ./off}" REST, &e, &c, dir), 0);
+	(void)snprintf(want, sizeof(want), "%s/./off", c->dir);
+	ck_assert_str_eq(c->admin.socket, want);
+	conf_unref(c);
+	ck_assert_uint_eq(e.n, 0);
+}
+END_TEST
 
 START_TEST(restart_keys)
 {
@@ -483,6 +503,7 @@ int main(void)
 	tcase_add_test(t, ends_of_ranges);
 	tcase_add_test(t, paths_start_at_the_file);
 	tcase_add_test(t, file_in_the_working_directory);
+	tcase_add_test(t, a_socket_may_be_off);
 	tcase_add_test(t, places_are_kept);
 	tcase_add_loop_test(t, unreadable_file, 0, ARRAY_SIZE(unreadable));
 	tcase_add_test(t, many_mistakes);

@@ -242,7 +242,7 @@ START_TEST(it_says_which_socket_it_tried)
 	ck_assert_str_eq(written(stderr),
 			 "lbctl: cannot connect to nobody.sock: No such file or directory\n"
 			 "lbctl: LBCTL_SOCKET named this socket; lb's file has the path under "
-			 "admin.socket\n");
+			 "admin.socket (off: none)\n");
 	ck_assert_int_eq(unsetenv("LBCTL_SOCKET"), 0);
 	if (access(ctl_default_path(), F_OK) == 0)
 		return; /* an lb runs here */

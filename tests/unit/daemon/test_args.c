@@ -25,6 +25,8 @@ static const struct {
 	{ "check a file", { "lb", "check", "-c", "x/y" }, ARGS_CHECK, "x/y", "" },
 	{ "the file first", { "lb", "-c", "x/y", "check" }, ARGS_CHECK, "x/y", "" },
 	{ "a file named like a command", { "lb", "-c", "check" }, ARGS_RUN, "check", "" },
+	{ "check the syntax", { "lb", "check", "--syntax" }, ARGS_CHECK, ETC, "" },
+	{ "the syntax first", { "lb", "--syntax", "check", "-c", "a" }, ARGS_CHECK, "a", "" },
 	{ "doctor", { "lb", "doctor" }, ARGS_DOCTOR, ETC, "" },
 	{ "doctor of a file", { "lb", "-c", "x/y", "doctor" }, ARGS_DOCTOR, "x/y", "" },
 	{ "doctor as JSON", { "lb", "doctor", "--json" }, ARGS_DOCTOR, ETC, "" },
@@ -45,6 +47,10 @@ static const struct {
 	{ "two commands", { "lb", "doctor", "check" }, "lb: unknown command \"check\"\n" },
 	{ "JSON of a run", { "lb", "--json" }, "lb: --json is for lb doctor\n" },
 	{ "JSON of a check", { "lb", "check", "--json" }, "lb: --json is for lb doctor\n" },
+	{ "the syntax of a run", { "lb", "--syntax" }, "lb: --syntax is for lb check\n" },
+	{ "the syntax of a doctor",
+	  { "lb", "doctor", "--syntax" },
+	  "lb: --syntax is for lb check\n" },
 	{ "unknown option", { "lb", "-x" }, "lb: unknown option \"-x\"\n" },
 	{ "unknown option in a row", { "lb", "-xy" }, "lb: unknown option \"-x\"\n" },
 	{ "unknown option behind a command",
@@ -116,6 +122,7 @@ START_TEST(good_ones_are_understood)
 		ck_assert(a.is_json == (strstr(good[_i].name, "JSON") != NULL));
 	else
 		ck_assert(!a.is_json);
+	ck_assert(a.is_syntax == (strstr(good[_i].name, "syntax") != NULL));
 	if (good[_i].conf != NULL)
 		ck_assert_str_eq(a.conf, good[_i].conf);
 	if (good[_i].out[0] == '\0')

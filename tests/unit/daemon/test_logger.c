@@ -420,7 +420,8 @@ START_TEST(a_log_that_cannot_be_opened_is_told)
 	ck_assert_ptr_null(logger);
 	ck_assert_uint_eq(err_n_lines(&e), 1);
 	ck_assert_str_eq(err_line(&e, 0, scratch, sizeof(scratch)),
-			 "cannot open log /nonexistent/log: No such file or directory");
+			 "cannot open log /nonexistent/log: No such file or directory; \"mkdir -p "
+			 "/nonexistent\" makes its folder, or name another file");
 	err_deinit(&e);
 }
 END_TEST
@@ -568,10 +569,13 @@ static const struct {
 	{ "both can be opened", null_path, stderr_word, 0, NULL },
 	{ "no access log", null_path, NULL, 0, NULL },
 	{ "no such folder", missing_path, null_path, 1,
-	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory" },
-	{ "a folder", null_path, folder_path, 1, "lb.yaml:4:9: cannot open log /: Is a directory" },
+	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory; \"mkdir -p "
+	  "/nonexistent\" makes its folder, or name another file" },
+	{ "a folder", null_path, folder_path, 1,
+	  "lb.yaml:4:9: cannot open log /: Is a directory; name a file in it" },
 	{ "both cannot", missing_path, folder_path, 2,
-	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory" },
+	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory; \"mkdir -p "
+	  "/nonexistent\" makes its folder, or name another file" },
 };
 
 START_TEST(destinations_are_checked)
@@ -591,6 +595,32 @@ START_TEST(destinations_are_checked)
 	if (checks[_i].n > 0)
 		ck_assert_str_eq(err_line(&e, 0, scratch, sizeof(scratch)), checks[_i].text);
 	err_deinit(&e);
+}
+END_TEST
+
+/* A trial says what a check says, and leaves nothing behind. */
+START_TEST(a_trial_makes_no_file)
+{
+	struct conf_log log = to(log_path, CONF_LOG_TEXT, LOG_LEVEL_NOTICE);
+	struct err tried = ERR_INIT, checked = ERR_INIT;
+	struct conf_log none = { 0 };
+	char scratch[64];
+
+	(void)unlink(log_path);
+	ck_assert_int_eq(logger_try(&log, &tried), 0);
+	ck_assert_int_ne(access(log_path, F_OK), 0);
+	ck_assert_int_eq(logger_try(&none, &tried), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		log = to(checks[i].log, CONF_LOG_TEXT, LOG_LEVEL_NOTICE);
+		int want = logger_check(&log, &none, &checked);
+		ck_assert_msg(logger_try(&log, &tried) == want, "%s", checks[i].name);
+		ck_assert_uint_eq(tried.n, checked.n);
+		if (checked.n > 0)
+			ck_assert_str_eq(err_line(&tried, 0, scratch, sizeof(scratch)),
+					 err_line(&checked, 0, scratch, sizeof(scratch)));
+		err_deinit(&tried);
+		err_deinit(&checked);
+	}
 }
 END_TEST
 
@@ -788,6 +818,7 @@ int main(void)
 	tcase_add_test(t, a_fifo_needs_no_reader_yet);
 	tcase_add_loop_test(t, destinations_are_checked, 0, ARRAY_SIZE(checks));
 	tcase_add_test(t, a_checked_fifo_sees_no_end);
+	tcase_add_test(t, a_trial_makes_no_file);
 	tcase_add_test(t, a_full_ring_drops_and_tells);
 	tcase_add_test(t, a_stuck_reader_delays_no_end);
 	tcase_add_loop_test(t, lost_bytes_are_counted, 0, 2);

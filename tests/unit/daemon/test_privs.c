@@ -165,7 +165,8 @@ START_TEST(an_ordinary_user_cannot_become_another)
 	ck_assert_int_eq(privs_drop("root", 0, 0, true, &e), -EPERM);
 	ck_assert_uint_eq(err_n_lines(&e), 1);
 	ck_assert_str_eq(err_line(&e, 0, scratch, sizeof(scratch)),
-			 "becoming user \"root\": Operation not permitted");
+			 "becoming user \"root\": Operation not permitted; start lb as root, or "
+			 "leave \"user\" out");
 	err_deinit(&e);
 }
 END_TEST

@@ -470,8 +470,25 @@ START_TEST(a_file_in_the_way_is_kept)
 	int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	ck_assert_int_ge(file, 0);
 	close(file);
-	ck_assert_int_eq(sock_listen_unix(loop, path, 0600), -EADDRINUSE);
+	ck_assert_int_eq(sock_listen_unix(loop, path, 0600), -ENOTSOCK);
 	end_unix(); /* it is still there to be removed */
+}
+END_TEST
+
+/* What stands in the way is told without touching it. */
+START_TEST(a_unix_sockets_place_is_judged)
+{
+	begin_unix(_i);
+	ck_assert_int_eq(sock_judge_unix(path), 0);
+	ck_assert_int_eq(sock_judge_unix("/no/such/folder/s"), 0);
+	ck_assert_int_eq(sock_judge_unix(dir), -ENOTSOCK);
+	int fd = sock_listen_unix(loop, path, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(sock_judge_unix(path), -EADDRINUSE);
+	loop_close(loop, fd);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+	ck_assert_int_eq(sock_judge_unix(path), 0);
+	end_unix(); /* its file is still there to be removed */
 }
 END_TEST
 
@@ -635,6 +652,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_living_unix_socket_is_not_taken, 0, n_engines);
 	tcase_add_loop_test(t, a_dead_unix_socket_is_replaced, 0, n_engines);
 	tcase_add_loop_test(t, a_file_in_the_way_is_kept, 0, n_engines);
+	tcase_add_loop_test(t, a_unix_sockets_place_is_judged, 0, n_engines);
 	tcase_add_loop_test(t, a_path_must_fit, 0, n_engines);
 	tcase_add_loop_test(t, bytes_are_delivered_once_acknowledged, 0, n_engines);
 	tcase_add_loop_test(t, a_reset_ends_the_waiting, 0, n_engines);

@@ -203,6 +203,33 @@ START_TEST(equality)
 END_TEST
 
 static const struct {
+	const char *a, *b;
+	bool overlap;
+} pairs[] = {
+	{ "1.2.3.4:80", "1.2.3.4:80", true },  { "1.2.3.4:80", "1.2.3.4:81", false },
+	{ "1.2.3.4:80", "1.2.3.5:80", false }, { "0.0.0.0:80", "1.2.3.4:80", true },
+	{ "0.0.0.0:80", "0.0.0.0:80", true },  { "0.0.0.0:80", "1.2.3.4:81", false },
+	{ "0.0.0.0:0", "1.2.3.4:0", false }, /* each gets a port of its own */
+	{ "[::]:80", "[::1]:80", true },       { "[::2]:80", "[::1]:80", false },
+	{ "[::]:80", "1.2.3.4:80", false }, /* IPv6 alone */
+	{ "[::]:80", "0.0.0.0:80", false },
+};
+
+START_TEST(overlaps)
+{
+	struct addr a, b;
+
+	ck_assert_int_eq(addr_parse(slice_of(pairs[_i].a), true, &a), 0);
+	ck_assert_int_eq(addr_parse(slice_of(pairs[_i].b), true, &b), 0);
+	memset(&a.v6[a.family == AF_INET ? 4 : 16], 0xff, a.family == AF_INET ? 12 : 0);
+	ck_assert_msg(addr_overlaps(&a, &b) == pairs[_i].overlap, "%s and %s", pairs[_i].a,
+		      pairs[_i].b);
+	ck_assert_msg(addr_overlaps(&b, &a) == pairs[_i].overlap, "%s and %s", pairs[_i].b,
+		      pairs[_i].a);
+}
+END_TEST
+
+static const struct {
 	const char *cidr, *in, *out; /* an address inside and one outside */
 } nets[] = {
 	{ "10.0.0.0/8", "10.255.1.2", "11.0.0.0" },
@@ -269,6 +296,7 @@ int main(void)
 	tcase_add_test(t, other_families_are_no_address);
 	tcase_add_loop_test(t, loopbacks_are_known, 0, ARRAY_SIZE(loopbacks));
 	tcase_add_test(t, equality);
+	tcase_add_loop_test(t, overlaps, 0, ARRAY_SIZE(pairs));
 	tcase_add_loop_test(t, networks, 0, ARRAY_SIZE(nets));
 	tcase_add_loop_test(t, bad_networks, 0, ARRAY_SIZE(bad_nets));
 	suite_add_tcase(s, t);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/admin_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/privs.h"
+#include "daemon/refusal.h"
+#include "net/sock.h"
+
+static bool has_default_path(const struct conf *conf)
+{
+	return strcmp(conf->admin.socket, CONF_ADMIN_SOCKET) == 0;
+}
+
+/* What fails here is told by the socket that then cannot be made. */
+static void make_folder(const struct conf *conf, const char *folder)
+{
+	_cleanup_(err_deinit) struct err why = ERR_INIT;
+	uid_t uid;
+	gid_t gid;
+
+	if (mkdir(folder, 0755) < 0)
+		return;
+	(void)!chmod(folder, 0755); /* whatever the umask is */
+	if (conf->user != NULL && privs_resolve_user(conf->user, &uid, &gid, &why) == 0)
+		(void)!lchown(folder, uid, gid);
+}
+
+int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e)
+{
+	char folder[PATH_MAX];
+
+	if (has_default_path(conf))
+		make_folder(conf, refusal_folder(conf->admin.socket, folder, sizeof(folder)));
+	int fd = sock_listen_unix(l, conf->admin.socket, conf->admin.mode);
+	return fd < 0 ? refusal_socket(e, conf, fd) : fd;
+}
+
+/* Whether a file can be made in the folder: 0 or a negative errno. */
+static int may_write(const char *folder)
+{
+	return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+/* Whether the file of a socket that has ended can be removed (see sticky folders in unlink(2)). */
+static int may_replace(const char *path, const char *folder)
+{
+	struct stat file, dir;
+	uid_t own = geteuid();
+
+	if (lstat(path, &file) < 0 || stat(folder, &dir) < 0 || own == 0)
+		return 0;
+	bool is_sticky = (dir.st_mode & S_ISVTX) != 0;
+	return is_sticky && file.st_uid != own && dir.st_uid != own ? -EPERM : 0;
+}
+
+int admin_socket_check(const struct conf *conf, struct err *e)
+{
+	const char *path = conf->admin.socket;
+	char folder[PATH_MAX], above[PATH_MAX];
+	int r = sock_judge_unix(path);
+
+	if (r == -EADDRINUSE)
+		return r;
+	(void)refusal_folder(path, folder, sizeof(folder));
+	if (r == 0)
+		r = may_write(folder);
+	if (r == 0)
+		r = may_replace(path, folder);
+	if (r == -ENOENT && has_default_path(conf) &&
+	    may_write(refusal_folder(folder, above, sizeof(above))) == 0)
+		r = 0; /* a start makes it */
+	return r < 0 ? refusal_socket(e, conf, r) : 0;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function for each step of a start (daemon/control.c), in the same order, without what the
+ * step leaves behind. What happens after lb has become `user` is tried by a child that becomes it.
+ */
+#include "daemon/preflight.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/admin_socket.h"
+#include "daemon/fleet.h"
+#include "daemon/limits.h"
+#include "daemon/logger.h"
+#include "daemon/privs.h"
+#include "daemon/refusal.h"
+#include "daemon/running_lb.h"
+#include "daemon/threads.h"
+#include "ev/loop.h"
+#include "net/sock.h"
+#include "proto/accept_key.h"
+
+struct flight {
+	const struct conf *conf; /* borrows */
+	struct loop *loop;       /* owns: makes sockets */
+	struct err *e, *warnings;
+	struct running_lb running;
+	/* A start would give this log to `user`, or it cannot be opened at all: [0] is the log, [1]
+	 * the access log. */
+	bool is_given[2], is_bad[2];
+};
+
+int preflight_user(const struct conf *conf, struct err *e)
+{
+	if (conf->user == NULL || getpwnam(conf->user) != NULL)
+		return 0;
+	return err_at(e, conf->user_at, "\"user\" is \"%s\": no such user", conf->user);
+}
+
+int preflight_crypto(struct err *e)
+{
+	if (accept_key_check() == 0)
+		return 0;
+	return err_add(e, -ENOTSUP,
+		       "libcrypto gives no SHA-1, which WebSockets need (RFC 6455, 1.3)");
+}
+
+/* ---- the process ----------------------------------------------------------------------------- */
+
+static void try_process(struct flight *f)
+{
+	const struct conf *conf = f->conf;
+	struct threads_share share;
+	struct limits machine;
+
+	(void)preflight_crypto(f->e);
+	if (conf->engine == CONF_ENGINE_URING)
+		(void)loop_probe_uring(f->e);
+	limits_read("", &machine);
+	const struct threads_need need = {
+		.n_workers = threads_count(conf->workers, &machine),
+		.n_binds = (uint32_t)conf_n_binds(conf),
+		.max_fds = privs_raise_nofile(),
+		.is_shared = threads_unshare_table() < 0,
+	};
+	(void)threads_fit(&need, &share, f->e);
+}
+
+/* ---- logs ------------------------------------------------------------------------------------ */
+
+static const struct conf_log *log_of(const struct conf *conf, int which)
+{
+	return which == 0 ? &conf->log : &conf->access_log;
+}
+
+/* As logger_chown() gives files away; one that is not there yet is made, then given. */
+static bool is_to_be_given(const struct conf_log *c)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || !c->is_on || c->to[0] != '/')
+		return false;
+	if (lstat(c->to, &st) < 0)
+		return errno == ENOENT;
+	return S_ISREG(st.st_mode) && st.st_nlink == 1;
+}
+
+static void try_logs(struct flight *f)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct conf_log *c = log_of(f->conf, i);
+		f->is_bad[i] = logger_try(c, f->e) < 0;
+		f->is_given[i] = is_to_be_given(c);
+	}
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+/* The first lb that answers on the admin socket: then that socket is no finding either. */
+static void find_running(struct flight *f)
+{
+	const struct conf *conf = f->conf;
+
+	if (conf->admin.socket == NULL || admin_socket_check(conf, f->e) != -EADDRINUSE)
+		return;
+	int r = running_lb_ask(conf->admin.socket, &f->running);
+	if (r < 0)
+		(void)refusal_socket(f->e, conf, -EADDRINUSE);
+}
+
+/* Binds as the start does, without listening: no client is taken, nobody is kept from listening. */
+static int try_bind(struct flight *f, const struct addr *a)
+{
+	int fd = sock_bind_alone(f->loop, a);
+
+	if (fd >= 0)
+		loop_close(f->loop, fd);
+	return fd < 0 ? fd : 0;
+}
+
+static void try_listener(struct flight *f, const struct conf_bind *b)
+{
+	char text[ADDR_TEXT_MAX];
+	int r = try_bind(f, &b->addr);
+
+	if (r == 0 || ((r == -EADDRINUSE || r == -EACCES) && running_lb_has(&f->running, &b->addr)))
+		return;
+	const struct addr *in_way =
+		r == -EADDRINUSE ? running_lb_in_way(&f->running, &b->addr) : NULL;
+	if (in_way == NULL)
+		(void)refusal_bind(f->e, b->at, &b->addr, b->text, r);
+	else
+		(void)err_at(f->warnings, b->at,
+			     "warning: the lb that runs already (pid %ld) has %s, so that a reload "
+			     "cannot bind %s; a restart can",
+			     f->running.pid, addr_format(in_way, text), b->text);
+}
+
+static void try_addresses(struct flight *f)
+{
+	const struct conf *conf = f->conf;
+
+	if (conf->admin.has_http) {
+		int r = try_bind(f, &conf->admin.http);
+		bool is_own = (r == -EADDRINUSE || r == -EACCES) &&
+			      running_lb_in_way(&f->running, &conf->admin.http) != NULL;
+		if (r < 0 && !is_own)
+			(void)refusal_http(f->e, conf, r);
+	}
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
+			try_listener(f, &conf->listeners[i].binds[k]);
+	(void)fleet_try_sources(f->loop, conf, f->e);
+}
+
+/* ---- as `user` ------------------------------------------------------------------------------- */
+
+static void try_file(const struct conf *conf, struct err *e)
+{
+	if (faccessat(AT_FDCWD, conf->file, R_OK, AT_EACCESS) < 0)
+		(void)refusal_file(e, conf, -errno);
+}
+
+void preflight_reload(const struct conf *conf, struct err *e)
+{
+	try_file(conf, e);
+	(void)logger_check(&conf->log, &conf->access_log, e);
+}
+
+/* A log that a start gives away needs no more than a way to it. */
+static void try_way(const struct conf_log *c, struct err *e)
+{
+	char folder[PATH_MAX];
+
+	(void)refusal_folder(c->to, folder, sizeof(folder));
+	if (faccessat(AT_FDCWD, folder, X_OK, AT_EACCESS) < 0)
+		(void)refusal_log(e, c->at, c->to, -errno);
+}
+
+/* In the child: its findings go to the parent, as they are. */
+static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
+{
+	const struct conf *conf = f->conf;
+	struct err e = ERR_INIT, why = ERR_INIT;
+	char scratch[64];
+
+	if (privs_drop(conf->user, uid, gid, true, &why) < 0) {
+		(void)err_at(&e, conf->user_at, "%s", err_line(&why, 0, scratch, sizeof(scratch)));
+	} else {
+		try_file(conf, &e);
+		for (int i = 0; i < 2; i++) {
+			if (f->is_given[i])
+				try_way(log_of(conf, i), &e);
+			else if (!f->is_bad[i])
+				(void)logger_try(log_of(conf, i), &e);
+		}
+	}
+	for (size_t i = 0; i < e.n_kept; i++)
+		(void)!write(to, &e.item[i], sizeof(e.item[i]));
+	err_deinit(&why);
+	err_deinit(&e);
+}
+
+/* The child's findings: few, and each is written at once (PIPE_BUF is 4096). */
+static void take_findings(struct flight *f, int from)
+{
+	struct err_item it;
+
+	while (read(from, &it, sizeof(it)) == (ssize_t)sizeof(it))
+		(void)err_at(f->e, (struct mark){ .line = it.line, .col = it.col }, "%s", it.text);
+}
+
+static void try_as_user(struct flight *f)
+{
+	int ends[2];
+	uid_t uid;
+	gid_t gid;
+
+	if (f->conf->user == NULL || privs_resolve_user(f->conf->user, &uid, &gid, f->e) < 0)
+		return;
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		(void)err_add(f->e, -errno, "pipe: %s", strerror(errno));
+		return;
+	}
+	pid_t child = fork();
+	if (child == 0) {
+		be_user(f, uid, gid, ends[1]);
+		_exit(0);
+	}
+	(void)close(ends[1]);
+	if (child < 0)
+		(void)err_add(f->e, -errno, "fork: %s", strerror(errno));
+	else
+		take_findings(f, ends[0]);
+	(void)close(ends[0]);
+	if (child > 0)
+		(void)waitpid(child, NULL, 0);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+int preflight(const struct conf *conf, struct err *e, struct err *warnings)
+{
+	struct flight f = { .conf = conf, .e = e, .warnings = warnings };
+	size_t n_before = e->n;
+	int r = loop_new(&(struct loop_opts){ .engine = LOOP_EPOLL }, e, &f.loop);
+
+	if (r < 0)
+		return -EINVAL;
+	bool has_user = preflight_user(conf, e) == 0;
+	try_process(&f);
+	try_logs(&f);
+	find_running(&f);
+	try_addresses(&f);
+	if (has_user)
+		try_as_user(&f);
+	err_sort(e);
+	err_sort(warnings);
+	running_lb_deinit(&f.running);
+	loop_free(f.loop);
+	return e->n > n_before ? -EINVAL : 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Preflight: what of this machine stands in the way of a start by a file that has no mistake.
+ *
+ * preflight() is `lb check`. It changes nothing: it binds without listening, makes no file and no
+ * folder, and asks the lb that runs already instead of disturbing it. What it says comes from the
+ * same functions as what a start says (daemon/refusal.h).
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "util/err.h"
+
+/*
+ * preflight() - find everything that a start would stumble over
+ *
+ * The process must have one thread. Adds a finding for each to `e`, in the order of their places,
+ * and to `warnings` what only a reload of the lb that runs would stumble over. Returns 0 where
+ * there is no finding, or -EINVAL.
+ */
+int preflight(const struct conf *conf, struct err *e, struct err *warnings) LB_MUST_CHECK;
+
+/* Whether this machine knows `user`. Returns 0, or -EINVAL with the reason in `e`. */
+int preflight_user(const struct conf *conf, struct err *e) LB_MUST_CHECK;
+
+/* Whether libcrypto has what handshakes need. Returns 0, or -ENOTSUP with the reason in `e`. */
+int preflight_crypto(struct err *e);
+
+/* After a start has become `user`: adds what that user lacks for a reload to `e`. */
+void preflight_reload(const struct conf *conf, struct err *e);

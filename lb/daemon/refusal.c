@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/refusal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WAY_MAX 256 /* a longer way out is cut, as the error's text is */
+
+char *refusal_folder(const char *path, char *out, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+
+	(void)snprintf(out, size, "%.*s", n == 0 ? 1 : (int)n, n == 0 ? "." : path);
+	return out;
+}
+
+/* The name of the user whose rights count now. */
+static const char *own_name(char out[32])
+{
+	const struct passwd *pw = getpwuid(geteuid());
+
+	if (pw != NULL)
+		return pw->pw_name;
+	(void)snprintf(out, 32, "%u", (unsigned)geteuid());
+	return out;
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+/* What can be done about an address that cannot be bound: "; ..." or "". */
+static const char *bind_way(const struct addr *a, int r, char out[WAY_MAX])
+{
+	bool is_v4 = a->family == AF_INET;
+
+	out[0] = '\0';
+	switch (-r) {
+	case EADDRINUSE:
+		(void)snprintf(out, WAY_MAX,
+			       "; \"ss -ltnp sport = :%u\" shows which program has it: stop that "
+			       "one, or take another port",
+			       a->port);
+		break;
+	case EADDRNOTAVAIL:
+		(void)snprintf(out, WAY_MAX,
+			       "; \"ip addr\" shows the addresses of this machine: take one of "
+			       "them, or %s for all",
+			       is_v4 ? "0.0.0.0" : "[::]");
+		break;
+	case EACCES:
+		(void)snprintf(out, WAY_MAX,
+			       "; a port this low needs CAP_NET_BIND_SERVICE: start lb as root "
+			       "(with \"user\" to become another), or take a port from 1024 on");
+		break;
+	case EAFNOSUPPORT:
+		(void)snprintf(out, WAY_MAX,
+			       "; this machine has no IPv%s: take an address of the "
+			       "other kind",
+			       is_v4 ? "4" : "6");
+		break;
+	default: break;
+	}
+	return out;
+}
+
+int refusal_bind(struct err *e, struct mark at, const struct addr *a, const char *text, int r)
+{
+	char way[WAY_MAX];
+
+	return err_at(e, at, "cannot bind %s: %s%s", text, strerror(-r), bind_way(a, r, way));
+}
+
+int refusal_http(struct err *e, const struct conf *conf, int r)
+{
+	char way[WAY_MAX];
+
+	return err_at(e, conf->admin.at, "admin.http %s: %s%s", conf->admin.http_text, strerror(-r),
+		      bind_way(&conf->admin.http, r, way));
+}
+
+int refusal_source(struct err *e, struct mark at, const struct addr *a, int r)
+{
+	char text[ADDR_TEXT_MAX];
+
+	return err_at(e, at, "source %s: %s%s", addr_format_host(a, text), strerror(-r),
+		      r == -EADDRNOTAVAIL
+			      ? "; \"ip addr\" shows the addresses of this machine: take one of "
+				"them, or give it this one with \"ip addr add\""
+			      : "");
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+int refusal_log(struct err *e, struct mark at, const char *to, int r)
+{
+	char folder[PATH_MAX], name[32];
+
+	(void)refusal_folder(to, folder, sizeof(folder));
+	switch (-r) {
+	case ENOENT:
+		return err_at(e, at,
+			      "cannot open log %s: %s; \"mkdir -p %s\" makes its folder, or name "
+			      "another file",
+			      to, strerror(-r), folder);
+	case EACCES:
+	case EPERM:
+		return err_at(e, at,
+			      "cannot open log %s: %s; user \"%s\" must be able to write it in %s, "
+			      "or name another file",
+			      to, strerror(-r), own_name(name), folder);
+	case EISDIR:
+		return err_at(e, at, "cannot open log %s: %s; name a file in it", to, strerror(-r));
+	default: return err_at(e, at, "cannot open log %s: %s", to, strerror(-r));
+	}
+}
+
+static const char *kind_of(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return "something that is gone now";
+	if (S_ISDIR(st.st_mode))
+		return "a folder";
+	if (S_ISLNK(st.st_mode))
+		return "a symbolic link";
+	return "a file";
+}
+
+int refusal_socket(struct err *e, const struct conf *conf, int r)
+{
+	const char *path = conf->admin.socket, *user = conf->user;
+	char folder[PATH_MAX], name[32];
+	struct mark at = conf->admin.socket_at;
+
+	(void)refusal_folder(path, folder, sizeof(folder));
+	switch (-r) {
+	case EADDRINUSE:
+		return err_at(e, at,
+			      "admin.socket %s: another program answers on it (another lb?): stop "
+			      "that one, or set admin.socket to another path or to off",
+			      path);
+	case ENOTSOCK:
+		return err_at(
+			e, at,
+			"admin.socket %s: %s has this path, and no socket: move it away, or set "
+			"admin.socket to another path or to off",
+			path, kind_of(path));
+	case ENOENT:
+		return err_at(e, at,
+			      "admin.socket %s: its folder is missing: \"mkdir -p %s%s%s%s%s\", or "
+			      "set admin.socket to another path or to off",
+			      path, folder, user != NULL ? " && chown " : "",
+			      user != NULL ? user : "", user != NULL ? " " : "",
+			      user != NULL ? folder : "");
+	case EPERM:
+		return err_at(
+			e, at,
+			"admin.socket %s: a socket of another user has this path: be that user "
+			"or root, or set admin.socket to another path or to off",
+			path);
+	case EACCES:
+		return err_at(e, at,
+			      "admin.socket %s: %s: user \"%s\" must be able to write to %s: chown "
+			      "it, or set admin.socket to another path or to off",
+			      path, strerror(-r), own_name(name), folder);
+	default:
+		return err_at(e, at,
+			      "admin.socket %s: %s: set admin.socket to another path or to off",
+			      path, strerror(-r));
+	}
+}
+
+int refusal_file(struct err *e, const struct conf *conf, int r)
+{
+	char name[32];
+
+	return err_at(e, (struct mark){ .file = conf->file },
+		      "user \"%s\" cannot read this file, which a reload needs: %s; let it, with "
+		      "\"chgrp\" and \"chmod g+r\" (g+x for its folders)",
+		      own_name(name), strerror(-r));
+}

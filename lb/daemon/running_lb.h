@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The lb that runs already, asked over its admin socket: which addresses it has.
+ *
+ * Thread: any one. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/assert.h"
+#include "util/slice.h"
+#include "util/sockaddr.h"
+
+struct running_lb {
+	long pid; /* 0: none was found */
+	size_t n;
+	struct addr *listeners; /* owns: with their real ports */
+	bool has_http;
+	struct addr http; /* of admin.http */
+};
+
+#define RUNNING_LB_INIT ((struct running_lb){ 0 })
+
+/*
+ * running_lb_ask() - ask who answers on the Unix socket at `path`
+ *
+ * Waits a few seconds at most. Returns 0 and fills *ret, -EPROTO where it does not answer as lb
+ * does, or why it cannot be asked (-EACCES, -EAGAIN after the time, ...).
+ */
+int running_lb_ask(const char *path, struct running_lb *ret) LB_MUST_CHECK;
+
+/* Reads the answer to "stats json". Returns 0, -EPROTO or -ENOMEM. */
+int running_lb_read(struct slice answer, struct running_lb *ret) LB_MUST_CHECK;
+
+/* Whether one of its listeners has just this address. */
+bool running_lb_has(const struct running_lb *r, const struct addr *a);
+
+/* An address of it, be it admin.http's, that is in the way of a socket at `a`; NULL: none. */
+const struct addr *running_lb_in_way(const struct running_lb *r, const struct addr *a);
+
+void running_lb_deinit(struct running_lb *r);
