@@ -11,8 +11,8 @@
 static const char usage[] =
 	"usage: lb [-c FILE]          run in the foreground\n"
 	"       lb check [-c FILE] [--syntax]\n"
-	"                             check the file and this machine and exit; --syntax: the file "
-	"alone\n"
+	"                             check the file and this machine, and exit;\n"
+	"                             --syntax: the file alone, for another machine\n"
 	"       lb doctor [-c FILE] [--json]\n"
 	"                             how many connections fit, and which limit binds first\n"
 	"       lb --version | --help\n"

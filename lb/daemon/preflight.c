@@ -196,9 +196,11 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 	} else {
 		try_file(conf, &e);
 		for (int i = 0; i < 2; i++) {
+			if (f->is_bad[i]) /* the parent has told it */
+				continue;
 			if (f->is_given[i])
 				try_way(log_of(conf, i), &e);
-			else if (!f->is_bad[i])
+			else
 				(void)logger_try(log_of(conf, i), &e);
 		}
 	}

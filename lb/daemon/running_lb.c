@@ -7,11 +7,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/text.h"
 
-#define WAIT_S 2                      /* for each step: a socket of this machine answers at once */
+#define WAIT_S 2                      /* for a step: a program of this machine answers at once */
+#define ANSWER_S 10                   /* for all of the answer */
 #define ANSWER_MAX ((size_t)64 << 20) /* some hundred thousand backends */
 
 void running_lb_deinit(struct running_lb *r)
@@ -100,11 +102,22 @@ const struct addr *running_lb_in_way(const struct running_lb *r, const struct ad
 
 /* ---- the question ---------------------------------------------------------------------------- */
 
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
 static int receive_all(int fd, struct text *out)
 {
+	time_t end_s = now_s() + ANSWER_S;
 	char buf[65536];
 
 	for (;;) {
+		if (now_s() > end_s)
+			return -EAGAIN;
 		ssize_t n = recv(fd, buf, sizeof(buf), 0);
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -519,6 +519,22 @@ def test_root_judges_as_user(lb, echo, port, site, what):
 
 
 @only_root
+def test_nothing_is_found_twice(site):
+    """What root finds is not found again as `user`."""
+    site.dir.chmod(0o755)
+    path = site.dir / "lb.yaml"
+    conf = {"user": OTHER, **http_conf(site.port, [("b", 1)]), **with_socket(site.dir / "s")}
+    conf |= {"log": {"to": "no/lb.log"}, "access_log": {"to": str(site.dir)}}
+    path.write_text(json.dumps(conf))
+    path.chmod(0o644)
+    lines = findings(check(path))
+    assert [x.split(": ")[1] for x in lines] == [
+        f"cannot open log {site.dir}/no/lb.log",
+        f"cannot open log {site.dir}",
+    ]
+
+
+@only_root
 def test_what_a_start_gives_to_user_is_no_finding(site):
     """Logs that root makes or has are given away: `user` needs no more than a way to them."""
     site.dir.chmod(0o755)

@@ -4,6 +4,7 @@ kernel or kernel.io_uring_disabled do. Only lb is refused it, by a filter of its
 
 import errno
 import re
+import subprocess
 import sys
 
 import pytest
@@ -84,13 +85,16 @@ def test_auto_falls_back_and_says_so_once(lb, echo, port, refusal):
 
 
 def test_a_named_engine_that_cannot_run_is_an_error(lb, echo, port, refusal):
-    """Exit status 3, and why, in one line."""
+    """Exit status 3, and why, in one line, which `lb check` says before."""
     proxy = lb({**http_conf(port, echo(1)), "engine": "io_uring"}, ready=False)
     assert proxy.wait() == 3
     proxy.was_stopped = True
     (line,) = proxy.stderr().splitlines()
     assert refusal in line
     assert proxy.stdout() == ""
+    argv = [*lbtest.WRAP, str(lbtest.LB), "check", "-c", str(proxy.path)]
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=20 * lbtest.SLOW)
+    assert (p.returncode, p.stdout, p.stderr) == (1, "", f"{line}\n")
 
 
 def test_epoll_does_not_ask_for_it(lb, echo, port, refusal):
