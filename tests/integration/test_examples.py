@@ -379,8 +379,9 @@ def test_the_man_pages_commands_run(play):
 
 @pytest.mark.parametrize("line", commands(is_markdown))
 def test_no_line_of_a_page_is_left_out(line):
-    """lb's commands are run above. Scripts, and lb under a container's limits, have tests of their
-    own (test_containers.py): what such a line names is there."""
+    """lb's commands are run above. Scripts, lb under a container's limits (test_containers.py), and
+    the package on a system (test_package.py) have tests of their own: what such a line names is
+    there."""
     word = line.split()[0]
     if word in ("lb", "lbctl", "kill"):
         assert line in use_it()[1]
@@ -390,6 +391,13 @@ def test_no_line_of_a_page_is_left_out(line):
         files += [f.removeprefix("./") for f in re.findall(r" -v (\./[^:]+):", line)]
         assert all((ROOT / f).exists() for f in files), line
         assert line.split()[1] in ("build", "run", "exec", "kill"), line
+        return
+    if word in ("sudo", "sudoedit"):
+        tested = (ROOT / "tests/integration/test_package.py").read_text()
+        does = re.findall(r"systemctl (\w+) lb\b|(install) \./build-deb/lb_", line)
+        assert does, line
+        for verb, installs in does:
+            assert ('"-i"' if installs else f'"systemctl", "{verb}", "lb"') in tested, line
         return
     assert word.startswith(("./scripts/", "scripts/")), f"nothing runs this line: {line}"
     assert os.access(ROOT / word, os.X_OK), line
