@@ -47,10 +47,14 @@ const struct opt backend_opts[] = {
 	{ .key = NULL },
 };
 
-/* An address alone is a backend with nothing else said of it. */
+/*
+ * An address alone is a backend with nothing else said of it. A name that is not given is the
+ * address in its one spelling, so that a name is unique where its address is, and every balancer
+ * hashes the same name.
+ */
 static void backend_read(struct opt_ctx *ctx, const struct yaml_node *node, struct conf_backend *b)
 {
-	const struct yaml_node *address = node;
+	char text[ADDR_TEXT_MAX];
 
 	b->at = node->at;
 	opt_set_defaults(ctx, backend_opts, b);
@@ -58,11 +62,10 @@ static void backend_read(struct opt_ctx *ctx, const struct yaml_node *node, stru
 		opt_read_value(ctx, opt_row(backend_opts, "address"), node, b);
 	} else {
 		opt_read(ctx, backend_opts, node, b);
-		address = lb_yaml_find(node, SLICE("address"));
 	}
 	bool is_named = lb_yaml_find(node, SLICE("name")) != NULL;
 	if (!is_named && b->addr.family != 0)
-		opt_set_string(ctx, &b->name, slice_of(address->text));
+		opt_set_string(ctx, &b->name, slice_of(addr_format(&b->addr, text)));
 }
 
 void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,

@@ -13,23 +13,6 @@
 #include "util/assert.h"
 #include "util/parse.h"
 
-/* Of a list that has an item for each entry that was read from it: then as many follow. */
-static const struct yaml_node *first_item(const struct yaml_node *map, struct slice key)
-{
-	const struct yaml_node *list = lb_yaml_find(map, key);
-
-	return list != NULL && list->kind == YAML_LIST ? list->first : NULL;
-}
-
-/* The mark of a key's value, or of the map where it is not given. */
-static struct mark mark_of(const struct yaml_node *map, const char *key)
-{
-	LB_ASSERT(map != NULL);
-	const struct yaml_node *n = opt_find(map, key);
-
-	return n != NULL ? n->at : map->at;
-}
-
 /* Whether a word was not understood, so that its default stands in for it. */
 static bool is_misread(const struct yaml_node *map, const char *key, const char *word)
 {
@@ -78,6 +61,12 @@ static bool has_same_addr(const struct entry *a, const struct entry *b)
 	return a->name != NULL && a->addr != NULL && addr_compare(a->addr, b->addr) == 0;
 }
 
+/* A source is an address without a port. */
+static const char *addr_show(const struct addr *a, char text[ADDR_TEXT_MAX])
+{
+	return a->port == 0 ? addr_format_host(a, text) : addr_format(a, text);
+}
+
 /* Reports each entry that equals an earlier one. All have names, or none has. Sorts them. */
 static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const char *what)
 {
@@ -95,7 +84,7 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 		if (has_same_addr(&e[first], &e[i]))
 			continue; /* the address is reported */
 		(void)err_at(ctx->err, e[i].at, "%s \"%s\" is given twice (first in line %u)", what,
-			     e[i].name != NULL ? e[i].name : addr_format(e[i].addr, text),
+			     e[i].name != NULL ? e[i].name : addr_show(e[i].addr, text),
 			     e[first].at.line);
 	}
 }
@@ -103,7 +92,7 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
-	const struct yaml_node *node = first_item(root, SLICE("listeners"));
+	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
 	struct entry *e = opt_alloc(ctx, c->n_listeners + 1, sizeof(*e));
 	size_t n = 0;
 
@@ -111,7 +100,7 @@ static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *r
 		LB_ASSERT(node != NULL);
 		if (c->listeners[i].name != NULL)
 			e[n++] = (struct entry){ .name = c->listeners[i].name,
-						 .at = mark_of(node, "name") };
+						 .at = opt_mark(node, "name") };
 	}
 	report_twins(ctx, e, n, "listener");
 	free(e);
@@ -120,7 +109,7 @@ static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *r
 static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
-	const struct yaml_node *node = first_item(root, SLICE("pools"));
+	const struct yaml_node *node = lb_yaml_items(root, SLICE("pools"));
 	struct entry *e = opt_alloc(ctx, c->n_pools + 1, sizeof(*e));
 	size_t n = 0;
 
@@ -128,7 +117,7 @@ static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
 		LB_ASSERT(node != NULL);
 		if (c->pools[i].name != NULL)
 			e[n++] = (struct entry){ .name = c->pools[i].name,
-						 .at = mark_of(node, "name") };
+						 .at = opt_mark(node, "name") };
 	}
 	report_twins(ctx, e, n, "pool");
 	free(e);
@@ -138,7 +127,7 @@ static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
 static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
 			    const struct yaml_node *pool)
 {
-	const struct yaml_node *node = first_item(pool, SLICE("backends"));
+	const struct yaml_node *node = lb_yaml_items(pool, SLICE("backends"));
 	struct entry *names = opt_alloc(ctx, p->n_backends + 1, sizeof(*names));
 	struct entry *addrs = opt_alloc(ctx, p->n_backends + 1, sizeof(*addrs));
 	size_t n_names = 0, n_addrs = 0;
@@ -149,11 +138,11 @@ static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
 		LB_ASSERT(node != NULL);
 		if (addr != NULL)
 			addrs[n_addrs++] =
-				(struct entry){ .addr = addr, .at = mark_of(node, "address") };
+				(struct entry){ .addr = addr, .at = opt_mark(node, "address") };
 		if (addr != NULL && b->name != NULL)
 			names[n_names++] = (struct entry){ .name = b->name,
 							   .addr = addr,
-							   .at = mark_of(node, "name") };
+							   .at = opt_mark(node, "name") };
 		node = node->next;
 	}
 	report_twins(ctx, addrs, n_addrs, "address");
@@ -218,7 +207,7 @@ static bool has_backend_of(const struct conf_pool *p, uint8_t family)
 static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
 			const struct yaml_node *pool)
 {
-	const struct yaml_node *node = first_item(pool, SLICE("source"));
+	const struct yaml_node *node = lb_yaml_items(pool, SLICE("source"));
 	struct entry *e = opt_alloc(ctx, p->n_sources + 1, sizeof(*e));
 	bool has_bad_backend = p->n_backends == 0 || has_backend_of(p, 0);
 	char text[ADDR_TEXT_MAX];
@@ -229,7 +218,7 @@ static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
 		LB_ASSERT(node != NULL);
 		if (a->family == 0)
 			continue;
-		e[n++] = (struct entry){ .name = node->text, .at = node->at };
+		e[n++] = (struct entry){ .addr = a, .at = node->at };
 		if (!has_bad_backend && !has_backend_of(p, a->family))
 			(void)err_at(ctx->err, node->at,
 				     "source \"%s\" is IPv%s, but no backend is",
@@ -263,14 +252,23 @@ static void health_fits_type(struct opt_ctx *ctx, const struct conf_pool *p,
 	free(def.health.path);
 }
 
+/*
+ * `hash` alone gives no stickiness. Its defaults may stand beside another balance that is written
+ * out: that is a warning (conf/warn.c).
+ */
 static void hash_is_used(struct opt_ctx *ctx, const struct conf_pool *p,
 			 const struct yaml_node *pool)
 {
 	static const char why[] = "without \"balance: hash\"";
+	const struct yaml_node *hash = lb_yaml_find(pool, SLICE("hash"));
 
-	if (p->balance == CONF_BALANCE_HASH ||
+	if (hash == NULL || p->balance == CONF_BALANCE_HASH ||
 	    is_misread(pool, "balance", conf_balance_name(p->balance)))
 		return;
+	if (lb_yaml_find(pool, SLICE("balance")) == NULL) {
+		report_idle(ctx, pool, "hash", why);
+		return;
+	}
 	if (p->hash.key != CONF_HASH_SOURCE)
 		report_idle(ctx, pool, "hash.key", why);
 	if (p->hash.load_percent != 0)
@@ -306,7 +304,7 @@ static void tcp_reads_no_request(struct opt_ctx *ctx, const struct conf_listener
 		(void)err_at(ctx->err, routes->key_at, "\"routes\" need mode http, not tcp");
 	if (l->pool == CONF_NO_POOL || c->pools[l->pool].hash.key == CONF_HASH_SOURCE)
 		return;
-	(void)err_at(ctx->err, mark_of(node, "pool"),
+	(void)err_at(ctx->err, opt_mark(node, "pool"),
 		     "pool \"%s\" has a hash key other than source, which needs mode http, not tcp",
 		     c->pools[l->pool].name);
 }
@@ -350,7 +348,7 @@ static void path_can_match(struct opt_ctx *ctx, const struct conf_route *r,
 	while (p != NULL && *p == '/') {
 		struct slice segment = { .p = p + 1, .n = strcspn(p + 1, "/") };
 		if (is_dot_segment(segment)) {
-			(void)err_at(ctx->err, mark_of(node, "path"),
+			(void)err_at(ctx->err, opt_mark(node, "path"),
 				     "\"path\" matches no request: one with a . or .. in its path "
 				     "is answered with 400");
 			return;
@@ -384,7 +382,7 @@ static void mode_has_a_socket(struct opt_ctx *ctx, const struct yaml_node *root)
 static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 			 const struct yaml_node *listener)
 {
-	const struct yaml_node *node = first_item(listener, SLICE("routes"));
+	const struct yaml_node *node = lb_yaml_items(listener, SLICE("routes"));
 
 	for (size_t i = 0; i < l->n_routes; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
@@ -396,7 +394,7 @@ static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
-	const struct yaml_node *node = first_item(root, SLICE("listeners"));
+	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
 
 	mode_has_a_socket(ctx, root);
 	listener_names_differ(ctx, root);
@@ -410,7 +408,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		http_is_no_listener(ctx, &c->listeners[i]);
 		check_routes(ctx, &c->listeners[i], node);
 	}
-	node = first_item(root, SLICE("pools"));
+	node = lb_yaml_items(root, SLICE("pools"));
 	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
 		backends_differ(ctx, &c->pools[i], node);

@@ -11,6 +11,7 @@
 
 #include "conf/check.h"
 #include "conf/tables.h"
+#include "conf/warn.h"
 #include "conf/yaml.h"
 
 /* ---- the end ---- */
@@ -110,6 +111,7 @@ static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	struct conf *c = ctx->conf;
 	const struct yaml_node *http = opt_find(root, "admin.http");
+	char text[ADDR_TEXT_MAX];
 
 	c->log.is_on = true;
 	c->log.at = mark_of(c, root, "log.to");
@@ -120,7 +122,8 @@ static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
 	if (c->admin.http.family != 0) {
 		c->admin.has_http = true;
 		c->admin.at = http->at;
-		opt_set_string(ctx, &c->admin.http_text, slice_of(http->text));
+		opt_set_string(ctx, &c->admin.http_text,
+			       slice_of(addr_format(&c->admin.http, text)));
 	}
 }
 
@@ -142,6 +145,8 @@ static int fill(struct conf *c, struct err *e)
 	opt_read(&ctx, main_opts, root, c);
 	settle(&ctx, root);
 	check_all(&ctx, root);
+	if (e->n == n_before && !ctx.no_memory)
+		warn_all(&ctx, root);
 	lb_yaml_free(root);
 	if (ctx.no_memory)
 		return err_add(e, -ENOMEM, "%s: %s", c->file, strerror(ENOMEM));

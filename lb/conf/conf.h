@@ -59,7 +59,7 @@ struct conf_log {
 };
 
 struct conf_backend {
-	char *name; /* owns: unique in the pool */
+	char *name; /* owns: unique in the pool; addr_format() of `addr` where the file has none */
 	struct addr addr;
 	uint32_t weight;    /* 0 to 256 */
 	uint32_t max_conns; /* 0: no limit */
@@ -120,7 +120,7 @@ struct conf_route {
 
 struct conf_bind {
 	struct addr addr;
-	char *text; /* owns: as written */
+	char *text; /* owns: as addr_format() writes it */
 	struct mark at;
 };
 
@@ -171,9 +171,10 @@ struct conf {
 /*
  * conf_load() - read, check and freeze one file
  *
- * Adds every mistake of the file to `e`, in the order of their places. Returns 0 and sets *ret to a
- * configuration with one reference, or a negative errno (-EINVAL for a mistake in the file, else
- * why it could not be read; `e` says it too) and leaves *ret alone.
+ * Adds every mistake of the file to `e`, in the order of their places. A file without a mistake is
+ * judged once more: warnings go to `e` too. Returns 0 and sets *ret to a configuration with one
+ * reference, or a negative errno (-EINVAL for a mistake in the file, else why it could not be read;
+ * `e` says it too) and leaves *ret alone.
  */
 int conf_load(const char *path, struct err *e, struct conf **ret) LB_MUST_CHECK;
 

@@ -23,6 +23,7 @@ const char *conf_mode_name(enum conf_mode m)
 static void bind_add(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		     struct conf_listener *l)
 {
+	char text[ADDR_TEXT_MAX];
 	struct addr addr;
 
 	if (node->kind == YAML_BAD || !opt_address(ctx, o, node, &addr))
@@ -30,7 +31,7 @@ static void bind_add(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 	struct conf_bind *b = &l->binds[l->n_binds++];
 	b->addr = addr;
 	b->at = node->at;
-	opt_set_string(ctx, &b->text, slice_of(node->text));
+	opt_set_string(ctx, &b->text, slice_of(addr_format(&addr, text)));
 }
 
 /* One address or a list. Only good ones are kept: each has its own mark. */

@@ -26,6 +26,14 @@ const struct yaml_node *opt_find(const struct yaml_node *map, const char *key)
 	}
 }
 
+struct mark opt_mark(const struct yaml_node *map, const char *key)
+{
+	LB_ASSERT(map != NULL);
+	const struct yaml_node *n = opt_find(map, key);
+
+	return n != NULL ? n->at : map->at;
+}
+
 const struct opt *opt_row(const struct opt *table, const char *key)
 {
 	for (const struct opt *o = table; o->key != NULL; o++) {

@@ -95,6 +95,9 @@ void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 /* The value of a dotted key below `map`, or NULL. */
 const struct yaml_node *opt_find(const struct yaml_node *map, const char *key);
 
+/* The mark of a dotted key's value below `map`, or of `map` where the key is not given. */
+struct mark opt_mark(const struct yaml_node *map, const char *key);
+
 /* The row of a key, or NULL. */
 const struct opt *opt_row(const struct opt *table, const char *key);
 

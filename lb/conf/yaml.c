@@ -69,6 +69,13 @@ const struct yaml_node *lb_yaml_find(const struct yaml_node *n, struct slice key
 	return NULL;
 }
 
+const struct yaml_node *lb_yaml_items(const struct yaml_node *n, struct slice key)
+{
+	const struct yaml_node *list = lb_yaml_find(n, key);
+
+	return list != NULL && list->kind == YAML_LIST ? list->first : NULL;
+}
+
 /* ---- the first pass ---- */
 
 /* The rest of the source from a mark on, or nothing where libyaml and we count lines differently.

@@ -62,3 +62,6 @@ struct yaml_node *lb_yaml_free(struct yaml_node *n);
 
 /* The value of `key`, or NULL where `n` is no map (NULL is fine) or lacks it. */
 const struct yaml_node *lb_yaml_find(const struct yaml_node *n, struct slice key);
+
+/* The first item of the list at `key`, or NULL where there is no list with an item. */
+const struct yaml_node *lb_yaml_items(const struct yaml_node *n, struct slice key);

@@ -48,8 +48,24 @@ void control_log_errors(struct control *c, const char *what, const struct err *e
 {
 	char scratch[64];
 
-	for (size_t i = 0; i < err_n_lines(e); i++)
-		log_err(&c->log, "%s: %s", what, err_line(e, i, scratch, sizeof(scratch)));
+	for (size_t i = 0; i < err_n_lines(e); i++) {
+		if (i == e->n_kept || !e->item[i].is_warning)
+			log_err(&c->log, "%s: %s", what, err_line(e, i, scratch, sizeof(scratch)));
+	}
+}
+
+void control_log_warnings(struct control *c, const struct err *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n_kept; i++) {
+		if (!e->item[i].is_warning)
+			continue;
+		log_warn(&c->log, "configuration: %s", e->item[i].text);
+		n++;
+	}
+	if (n < e->n_warnings)
+		log_warn(&c->log, "configuration: %zu more warnings", e->n_warnings - n);
 }
 
 bool control_is_accepting(const struct control *c)

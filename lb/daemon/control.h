@@ -118,5 +118,8 @@ bool control_is_accepting(const struct control *c);
 /* A configuration has become current: limits and health checks follow it. */
 void control_apply_conf(struct control *c);
 
-/* Writes each error as a line of the log. */
+/* Writes each error, but no warning, as a line of the log. */
 void control_log_errors(struct control *c, const char *what, const struct err *e);
+
+/* Writes each warning of a configuration as a line of the log. */
+void control_log_warnings(struct control *c, const struct err *e);

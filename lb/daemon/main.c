@@ -14,8 +14,13 @@ static void print_errors(const struct err *e)
 {
 	char scratch[64];
 
-	for (size_t i = 0; i < err_n_lines(e); i++)
-		(void)fprintf(stderr, "%s\n", err_line(e, i, scratch, sizeof(scratch)));
+	for (size_t i = 0; i < err_n_lines(e); i++) {
+		const char *line = err_line(e, i, scratch, sizeof(scratch));
+		size_t place = i < e->n_kept ? e->item[i].place_len : 0;
+		bool is_warning = i < e->n_kept && e->item[i].is_warning;
+		(void)fprintf(stderr, "%.*s%s%s\n", (int)place, line, is_warning ? "warning: " : "",
+			      line + place);
+	}
 }
 
 static int check(const char *path, bool is_syntax)
@@ -55,20 +60,22 @@ static int doctor(const char *path, bool is_json)
 
 static int run(const char *path)
 {
-	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	_cleanup_(err_deinit) struct err of_file = ERR_INIT, e = ERR_INIT;
 	struct conf *conf = NULL;
 	struct control c;
 
-	if (conf_load(path, &e, &conf) < 0) {
-		print_errors(&e);
+	if (conf_load(path, &of_file, &conf) < 0) {
+		print_errors(&of_file);
 		return EXIT_CONF;
 	}
 	int status = control_open(&c, path, conf, &e);
 	conf_unref(conf);
 	if (status == 0)
 		status = control_start(&c, &e);
-	if (status == 0)
+	if (status == 0) {
+		control_log_warnings(&c, &of_file);
 		status = control_run(&c);
+	}
 	err_sort(&e);
 	print_errors(&e);
 	control_close(&c);

@@ -66,7 +66,8 @@ static void warn_of_restart(struct control *c)
 
 	for (size_t i = 0; i < n; i++) {
 		log_warn(&c->log, "takes effect at restart key=%s", keys[i]);
-		(void)err_add(&c->reload.err, 0, "%s takes effect at restart", keys[i]);
+		err_warn_at(&c->reload.err, (struct mark){ 0 }, "%s takes effect at restart",
+			    keys[i]);
 	}
 }
 
@@ -352,6 +353,7 @@ void reload_request(struct control *c, reload_fn fn, void *ctx)
 	notify_reloading();
 	r->is_announced = true;
 	r->result = conf_load(c->path, &r->err, &conf);
+	control_log_warnings(c, &r->err);
 	if (r->result == 0)
 		r->result = prepare(c, conf);
 	conf_unref(conf);

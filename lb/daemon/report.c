@@ -437,9 +437,13 @@ static void on_reloaded(void *arg, int result, const struct err *why)
 	struct text t = TEXT_INIT;
 	char scratch[64];
 
-	for (size_t i = 0; i < err_n_lines(why); i++)
-		text_addf(&t, "%s%s", i > 0 ? "\n" : "",
+	for (size_t i = 0; i < err_n_lines(why); i++) {
+		/* A refusal names what stands against the file, and nothing else. */
+		if (result < 0 && i < why->n_kept && why->item[i].is_warning)
+			continue;
+		text_addf(&t, "%s%s", t.n > 0 ? "\n" : "",
 			  err_line(why, i, scratch, sizeof(scratch)));
+	}
 	j->done(j->ctx, result, t.n > 0 ? t.p : "");
 	text_deinit(&t);
 	free(j);

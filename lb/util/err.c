@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Returns a place for one more error, or NULL when enough are kept or memory is short. */
+/* Returns a place for one more item, or NULL when enough are kept or memory is short. */
 static struct err_item *err_next(struct err *e)
 {
-	e->n++;
 	if (e->n_kept == ERR_KEPT_MAX)
 		return NULL;
 
@@ -23,33 +22,52 @@ static struct err_item *err_next(struct err *e)
 	return it;
 }
 
-int err_at(struct err *e, struct mark at, const char *fmt, ...)
+static void err_vat(struct err *e, struct mark at, bool is_warning, const char *fmt, va_list ap)
 {
 	struct err_item *it = err_next(e);
-	if (it == NULL)
-		return -EINVAL;
-
 	int used = 0;
+
+	if (it == NULL)
+		return;
 	if (at.file != NULL && at.line != 0 && at.col != 0)
 		used = snprintf(it->text, sizeof(it->text), "%s:%u:%u: ", at.file, at.line, at.col);
 	else if (at.file != NULL && at.line != 0)
 		used = snprintf(it->text, sizeof(it->text), "%s:%u: ", at.file, at.line);
 	else if (at.file != NULL)
 		used = snprintf(it->text, sizeof(it->text), "%s: ", at.file);
+	it->is_warning = is_warning;
 	it->line = at.line;
 	it->col = at.col;
+	if (used < 0 || (size_t)used >= sizeof(it->text))
+		return;
+	it->place_len = (size_t)used;
+	(void)vsnprintf(it->text + used, sizeof(it->text) - (size_t)used, fmt, ap);
+}
 
-	if (used >= 0 && (size_t)used < sizeof(it->text)) {
-		va_list ap;
-		va_start(ap, fmt);
-		(void)vsnprintf(it->text + used, sizeof(it->text) - (size_t)used, fmt, ap);
-		va_end(ap);
-	}
+int err_at(struct err *e, struct mark at, const char *fmt, ...)
+{
+	va_list ap;
+
+	e->n++;
+	va_start(ap, fmt);
+	err_vat(e, at, false, fmt, ap);
+	va_end(ap);
 	return -EINVAL;
+}
+
+void err_warn_at(struct err *e, struct mark at, const char *fmt, ...)
+{
+	va_list ap;
+
+	e->n_warnings++;
+	va_start(ap, fmt);
+	err_vat(e, at, true, fmt, ap);
+	va_end(ap);
 }
 
 int err_add(struct err *e, int negative_errno, const char *fmt, ...)
 {
+	e->n++;
 	struct err_item *it = err_next(e);
 	if (it == NULL)
 		return negative_errno;
@@ -80,7 +98,7 @@ void err_sort(struct err *e)
 
 size_t err_n_lines(const struct err *e)
 {
-	return e->n_kept + (e->n > e->n_kept ? 1 : 0);
+	return e->n_kept + (e->n + e->n_warnings > e->n_kept ? 1 : 0);
 }
 
 const char *err_line(const struct err *e, size_t i, char *scratch, size_t scratch_len)
@@ -88,7 +106,7 @@ const char *err_line(const struct err *e, size_t i, char *scratch, size_t scratc
 	LB_ASSERT(i < err_n_lines(e));
 	if (i < e->n_kept)
 		return e->item[i].text;
-	(void)snprintf(scratch, scratch_len, "and %zu more", e->n - e->n_kept);
+	(void)snprintf(scratch, scratch_len, "and %zu more", e->n + e->n_warnings - e->n_kept);
 	return scratch;
 }
 

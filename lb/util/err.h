@@ -10,6 +10,7 @@
  * Layer: util.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,12 +28,15 @@ struct mark {
 
 struct err_item {
 	char text[ERR_TEXT_MAX]; /* `file:line:column: text`, or the text alone */
+	size_t place_len;        /* bytes of the text that are the place, with its ": " */
+	bool is_warning;         /* the file is usable all the same */
 	uint32_t line, col;      /* for sorting by place; 0 where there is none */
 };
 
 struct err {
-	size_t n;              /* how many were reported */
-	size_t n_kept;         /* how many of them are in `item` */
+	size_t n;              /* how many errors were reported, without the warnings */
+	size_t n_warnings;     /* how many warnings were reported */
+	size_t n_kept;         /* how many of both are in `item` */
 	struct err_item *item; /* owns */
 };
 
@@ -44,10 +48,15 @@ int err_at(struct err *e, struct mark at, const char *fmt, ...) LB_PRINTF(3, 4);
 /* The same without a place in a file; returns `negative_errno` unchanged. */
 int err_add(struct err *e, int negative_errno, const char *fmt, ...) LB_PRINTF(3, 4);
 
+/* Adds a warning: something that is allowed and is probably not what the user wants. */
+void err_warn_at(struct err *e, struct mark at, const char *fmt, ...) LB_PRINTF(3, 4);
+
 /* Orders the errors by line and column, those without a place first. */
 void err_sort(struct err *e);
 
-/* The number of lines that err_line() gives: the kept errors and, if some were not, "and N more".
+/*
+ * The number of lines that err_line() gives: the kept errors and warnings and, if some were not
+ * kept, "and N more".
  */
 size_t err_n_lines(const struct err *e);
 

@@ -97,6 +97,12 @@ void control_log_errors(struct control *c, const char *what, const struct err *e
 			err_line(e, i, scratch, sizeof(scratch)));
 }
 
+void control_log_warnings(struct control *c, const struct err *e)
+{
+	for (size_t i = 0; i < e->n_kept; i++)
+		sim_say(town_of(c)->w, "main    configuration: %s", e->item[i].text);
+}
+
 void logger_reconfigure(struct logger *l, const struct conf_log *log, const struct conf_log *access)
 {
 	(void)l;

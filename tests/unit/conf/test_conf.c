@@ -97,6 +97,20 @@ START_TEST(defaults_of_a_listener)
 }
 END_TEST
 
+/* However an address is spelt, it is shown, and a name is made of it, in one spelling. */
+START_TEST(addresses_have_one_spelling)
+{
+	struct conf *c = load_good("ipv6");
+
+	ck_assert_str_eq(c->admin.http_text, "[::1]:9901");
+	ck_assert_str_eq(c->listeners[0].binds[1].text, "[::]:8080");
+	ck_assert_str_eq(c->pools[0].backends[0].name, "[::1]:9001");
+	ck_assert_str_eq(c->pools[0].backends[1].name, "127.0.0.1:9001");
+	ck_assert_str_eq(c->pools[0].backends[2].name, "[2001:db8::a]:9001");
+	conf_unref(c);
+}
+END_TEST
+
 START_TEST(defaults_of_a_pool)
 {
 	struct conf *c = load_good("minimal");
@@ -333,8 +347,8 @@ START_TEST(places_are_kept)
 	c = load_good("ipv6");
 	const struct conf_pool *p = &c->pools[0];
 	ck_assert_uint_eq(p->n_sources, 2);
-	is_at(p->sources_at[0], c, 8, 14);
-	is_at(p->sources_at[1], c, 8, 21);
+	is_at(p->sources_at[0], c, 9, 14);
+	is_at(p->sources_at[1], c, 9, 21);
 	conf_unref(c);
 }
 END_TEST
@@ -494,6 +508,7 @@ int main(void)
 
 	tcase_add_test(t, defaults_of_main);
 	tcase_add_test(t, defaults_of_a_listener);
+	tcase_add_test(t, addresses_have_one_spelling);
 	tcase_add_test(t, defaults_of_a_pool);
 	tcase_add_test(t, defaults_of_health);
 	tcase_add_test(t, full_example);

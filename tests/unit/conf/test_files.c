@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every file of tests/config: those in good/ load, and those in bad/ get exactly the errors that
- * their lines `# expect: LINE:COL: text` name, in that order (each the beginning of one).
+ * Every file of tests/config: those in good/ load, and those in bad/ get exactly the errors, those
+ * in warn/ exactly the warnings, that their lines `# expect: LINE:COL: text` name, in that order
+ * (each the beginning of one).
  */
 #include <check.h>
 #include <dirent.h>
@@ -60,7 +61,8 @@ static void is_good(const char *path)
 	char scratch[64];
 
 	int r = conf_load(path, &e, &c);
-	ck_assert_msg(r == 0 && e.n == 0, "%s", e.n != 0 ? err_line(&e, 0, scratch, 64) : path);
+	ck_assert_msg(r == 0 && err_n_lines(&e) == 0, "%s",
+		      e.n_kept != 0 ? err_line(&e, 0, scratch, 64) : path);
 	conf_unref(c);
 }
 
@@ -76,15 +78,11 @@ static const char *said(const struct err *e, size_t i, const char *path)
 	return line[1] == ' ' ? line + 2 : line + 1;
 }
 
-static void is_bad(const char *path)
+/* What is said of a file is what it expects. */
+static void is_expected(const char *path, const struct err *e)
 {
-	_cleanup_(err_deinit) struct err e = ERR_INIT;
-	struct conf *c = NULL;
 	char *line = NULL;
 	size_t cap = 0, n = 0;
-
-	ck_assert_msg(conf_load(path, &e, &c) == -EINVAL, "%s is taken as good", path);
-	ck_assert_ptr_null(c);
 
 	FILE *f = fopen(path, "re");
 	ck_assert_ptr_nonnull(f);
@@ -93,16 +91,39 @@ static void is_bad(const char *path)
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		const char *want = line + strlen(PREFIX);
-		ck_assert_msg(n < err_n_lines(&e), "%s: not reported: %s", path, want);
-		ck_assert_msg(strncmp(said(&e, n, path), want, strlen(want)) == 0,
-			      "%s: expected: %s, got: %s", path, want, said(&e, n, path));
+		ck_assert_msg(n < err_n_lines(e), "%s: not reported: %s", path, want);
+		ck_assert_msg(strncmp(said(e, n, path), want, strlen(want)) == 0,
+			      "%s: expected: %s, got: %s", path, want, said(e, n, path));
 		n++;
 	}
 	(void)fclose(f);
 	free(line);
 	ck_assert_msg(n > 0, "%s expects nothing", path);
-	ck_assert_msg(n == err_n_lines(&e), "%s: not expected: %s", path,
-		      n < err_n_lines(&e) ? said(&e, n, path) : "");
+	ck_assert_msg(n == err_n_lines(e), "%s: not expected: %s", path,
+		      n < err_n_lines(e) ? said(e, n, path) : "");
+}
+
+static void is_bad(const char *path)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct conf *c = NULL;
+
+	ck_assert_msg(conf_load(path, &e, &c) == -EINVAL, "%s is taken as good", path);
+	ck_assert_ptr_null(c);
+	is_expected(path, &e);
+}
+
+static void is_odd(const char *path)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct conf *c = NULL;
+
+	ck_assert_msg(conf_load(path, &e, &c) == 0, "%s: %s", path,
+		      e.n_kept > 0 ? e.item[0].text : "");
+	for (size_t i = 0; i < e.n_kept; i++)
+		ck_assert_msg(e.item[i].is_warning, "%s", e.item[i].text);
+	is_expected(path, &e);
+	conf_unref(c);
 }
 
 START_TEST(good_files_load)
@@ -114,6 +135,12 @@ END_TEST
 START_TEST(bad_files_are_judged_whole)
 {
 	ck_assert_uint_ge(each_file("bad", is_bad), 30);
+}
+END_TEST
+
+START_TEST(odd_files_are_warned_of)
+{
+	ck_assert_uint_ge(each_file("warn", is_odd), 8);
 }
 END_TEST
 
@@ -134,6 +161,7 @@ int main(void)
 
 	tcase_add_test(t, good_files_load);
 	tcase_add_test(t, bad_files_are_judged_whole);
+	tcase_add_test(t, odd_files_are_warned_of);
 	tcase_add_test(t, example_loads);
 	suite_add_tcase(s, t);
 

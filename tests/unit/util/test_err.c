@@ -66,6 +66,28 @@ START_TEST(too_many_are_counted)
 }
 END_TEST
 
+/* A warning is a line of its own, is no error, and says where its text begins. */
+START_TEST(warnings_are_counted_apart)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	char scratch[64];
+
+	err_warn_at(&e, (struct mark){ "f", 2, 1 }, "odd %d", 7);
+	(void)err_at(&e, (struct mark){ "f", 1, 1 }, "bad");
+	ck_assert_uint_eq(e.n, 1);
+	ck_assert_uint_eq(e.n_warnings, 1);
+	err_sort(&e);
+	ck_assert(!e.item[0].is_warning);
+	ck_assert(e.item[1].is_warning);
+	ck_assert_str_eq(err_line(&e, 1, scratch, sizeof(scratch)), "f:2:1: odd 7");
+	ck_assert_str_eq(e.item[1].text + e.item[1].place_len, "odd 7");
+	for (int i = 0; i < ERR_KEPT_MAX; i++)
+		err_warn_at(&e, (struct mark){ "f", 3, 1 }, "odd");
+	ck_assert_uint_eq(err_n_lines(&e), ERR_KEPT_MAX + 1);
+	ck_assert_str_eq(err_line(&e, ERR_KEPT_MAX, scratch, sizeof(scratch)), "and 2 more");
+}
+END_TEST
+
 START_TEST(sorted_by_place)
 {
 	_cleanup_(err_deinit) struct err e = ERR_INIT;
@@ -91,6 +113,7 @@ int main(void)
 	tcase_add_test(t, errno_is_passed_on);
 	tcase_add_test(t, long_text_is_cut);
 	tcase_add_test(t, too_many_are_counted);
+	tcase_add_test(t, warnings_are_counted_apart);
 	tcase_add_test(t, sorted_by_place);
 	suite_add_tcase(s, t);
 

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One function per rule. The configuration has no mistake: each item of a list has its struct. */
+#include "conf/warn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/cover.h"
+#include "conf/tables.h"
+#include "conf/word.h"
+#include "util/assert.h"
+
+/* ---- a listener ---- */
+
+static void warn_of_cover(struct opt_ctx *ctx, struct mark at, const struct conf_listener *l,
+			  const char *what, size_t n, const size_t by[2])
+{
+	const struct conf_route *first = &l->routes[by[0]];
+
+	if (n == 1)
+		err_warn_at(ctx->err, at,
+			    "no request reaches %s: route \"%s\" in line %u comes first and "
+			    "matches all of them",
+			    what, first->name, first->at.line);
+	else
+		err_warn_at(ctx->err, at,
+			    "no request reaches %s: routes \"%s\" in line %u and \"%s\" in line "
+			    "%u come first and match all of them",
+			    what, first->name, first->at.line, l->routes[by[1]].name,
+			    l->routes[by[1]].at.line);
+}
+
+/* A row behind one that matches all of its requests, and a `pool` behind one that matches all. */
+static void routes_are_reached(struct opt_ctx *ctx, const struct conf_listener *l,
+			       const struct yaml_node *node)
+{
+	const struct yaml_node *row = lb_yaml_items(node, SLICE("routes"));
+	char what[WORD_NAME_MAX + 16];
+	size_t by[2], n;
+
+	if (l->n_routes == 0)
+		return;
+	struct cover *c = cover_new(l);
+	if (c == NULL) {
+		ctx->no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < l->n_routes; i++, row = row->next) {
+		LB_ASSERT(row != NULL);
+		n = cover_find(c, i, by);
+		if (n == 0)
+			continue;
+		(void)snprintf(what, sizeof(what), "route \"%s\"", l->routes[i].name);
+		warn_of_cover(ctx, row->at, l, what, n, by);
+	}
+	n = l->pool == CONF_NO_POOL ? 0 : cover_find(c, l->n_routes, by);
+	if (n != 0)
+		warn_of_cover(ctx, opt_mark(node, "pool"), l, "the listener's own \"pool\"", n, by);
+	cover_free(c);
+}
+
+/* ---- a pool ---- */
+
+static bool is_unspecified(const struct addr *a)
+{
+	static const struct addr none;
+
+	return a->family == AF_INET ? memcmp(a->v4, none.v4, sizeof(a->v4)) == 0
+				    : memcmp(a->v6, none.v6, sizeof(a->v6)) == 0;
+}
+
+/* Multicast and the broadcast address: TCP connects to none of them. */
+static bool is_for_many(const struct addr *a)
+{
+	return a->family == AF_INET ? a->v4[0] >= 224 && (a->v4[0] < 240 || a->v4[3] == 255)
+				    : a->v6[0] == 0xff;
+}
+
+static void backend_is_one_server(struct opt_ctx *ctx, const struct conf_backend *b, struct mark at)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (is_unspecified(&b->addr))
+		err_warn_at(ctx->err, at,
+			    "a backend at %s is this machine itself; write %s, or the address of "
+			    "another machine",
+			    addr_format_host(&b->addr, text),
+			    b->addr.family == AF_INET ? "127.0.0.1" : "[::1]");
+	else if (is_for_many(&b->addr))
+		err_warn_at(ctx->err, at,
+			    "no connection can be made to %s, which is no server's own address",
+			    addr_format_host(&b->addr, text));
+}
+
+/* Whether what connects to `to` arrives at a socket that is bound to `bound`. */
+static bool leads_to(const struct addr *to, const struct addr *bound)
+{
+	if (to->family != bound->family || to->port != bound->port)
+		return false;
+	if (addr_eq(to, bound))
+		return true;
+	return (is_unspecified(bound) && addr_is_loopback(to)) ||
+	       (is_unspecified(to) && addr_is_loopback(bound));
+}
+
+static const struct conf_listener *listener_at(const struct conf *c, const struct addr *a)
+{
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+		for (size_t k = 0; k < l->n_binds; k++) {
+			if (leads_to(a, &l->binds[k].addr))
+				return l;
+		}
+	}
+	return NULL;
+}
+
+/* The ports that listeners have, a bit for each: few backends have one of them. */
+struct ports {
+	uint8_t bit[(UINT16_MAX + 1) / 8];
+};
+
+static void ports_of(const struct conf *c, struct ports *ret)
+{
+	*ret = (struct ports){ 0 };
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		for (size_t k = 0; k < c->listeners[i].n_binds; k++) {
+			uint16_t port = c->listeners[i].binds[k].addr.port;
+			ret->bit[port / 8] |= (uint8_t)(1u << port % 8);
+		}
+	}
+}
+
+static void backend_is_not_lb(struct opt_ctx *ctx, const struct ports *ports,
+			      const struct conf_backend *b, struct mark at)
+{
+	uint16_t port = b->addr.port;
+	char text[ADDR_TEXT_MAX];
+
+	if ((ports->bit[port / 8] & 1u << port % 8) == 0)
+		return;
+	const struct conf_listener *l = listener_at(ctx->conf, &b->addr);
+	if (l != NULL)
+		err_warn_at(ctx->err, at,
+			    "backend %s is lb's own listener \"%s\": connections may go round in "
+			    "a circle",
+			    addr_format(&b->addr, text), l->name);
+}
+
+static void some_backend_takes_connections(struct opt_ctx *ctx, const struct conf_pool *p,
+					   const struct yaml_node *node)
+{
+	for (size_t i = 0; i < p->n_backends; i++) {
+		if (p->backends[i].weight != 0)
+			return;
+	}
+	err_warn_at(ctx->err, opt_mark(node, "backends"),
+		    "every backend of pool \"%s\" has weight 0, so that none takes a connection",
+		    p->name);
+}
+
+/* The next check of a backend waits for the one before. */
+static void checks_end_in_time(struct opt_ctx *ctx, const struct conf_pool *p,
+			       const struct yaml_node *node)
+{
+	const struct conf_health *h = &p->health;
+	const struct yaml_node *n = opt_find(node, "health.timeout");
+
+	if (h->type == CONF_CHECK_NONE || h->timeout_ms <= h->interval_ms)
+		return;
+	if (n == NULL)
+		n = opt_find(node, "health.interval");
+	LB_ASSERT(n != NULL); /* the defaults are in order */
+	err_warn_at(ctx->err, n->at,
+		    "\"health.timeout\" is above \"health.interval\": a backend that does not "
+		    "answer is then checked less often than the interval says");
+}
+
+/* conf/check.c refuses `hash` where no balance is written, or where it differs from its defaults.
+ */
+static void hash_does_something(struct opt_ctx *ctx, const struct conf_pool *p,
+				const struct yaml_node *node)
+{
+	const struct yaml_node *hash = lb_yaml_find(node, SLICE("hash"));
+
+	if (hash != NULL && p->balance != CONF_BALANCE_HASH)
+		err_warn_at(ctx->err, hash->key_at,
+			    "\"hash\" has no effect without \"balance: hash\", and balance is %s",
+			    conf_balance_name(p->balance));
+}
+
+static void warn_of_pool(struct opt_ctx *ctx, const struct ports *ports, const struct conf_pool *p,
+			 const struct yaml_node *node)
+{
+	const struct yaml_node *item = lb_yaml_items(node, SLICE("backends"));
+
+	for (size_t i = 0; i < p->n_backends; i++, item = item->next) {
+		LB_ASSERT(item != NULL);
+		struct mark at = opt_mark(item, "address");
+		backend_is_one_server(ctx, &p->backends[i], at);
+		backend_is_not_lb(ctx, ports, &p->backends[i], at);
+	}
+	some_backend_takes_connections(ctx, p, node);
+	checks_end_in_time(ctx, p, node);
+	hash_does_something(ctx, p, node);
+}
+
+/* ---- the pools together ---- */
+
+static void mark_used(bool *is_used, size_t pool)
+{
+	if (pool != CONF_NO_POOL)
+		is_used[pool] = true;
+}
+
+static void pools_are_named(struct opt_ctx *ctx, const struct yaml_node *root)
+{
+	const struct conf *c = ctx->conf;
+	const struct yaml_node *node = lb_yaml_items(root, SLICE("pools"));
+	bool *is_used = opt_alloc(ctx, c->n_pools, sizeof(*is_used));
+
+	if (is_used == NULL)
+		return;
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+		mark_used(is_used, l->pool);
+		for (size_t k = 0; k < l->n_routes; k++)
+			mark_used(is_used, l->routes[k].pool);
+	}
+	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
+		if (!is_used[i])
+			err_warn_at(ctx->err, opt_mark(node, "name"),
+				    "no listener and no route names pool \"%s\"", c->pools[i].name);
+	}
+	free(is_used);
+}
+
+void warn_all(struct opt_ctx *ctx, const struct yaml_node *root)
+{
+	const struct conf *c = ctx->conf;
+	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
+	struct ports ports;
+
+	for (size_t i = 0; i < c->n_listeners; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
+		routes_are_reached(ctx, &c->listeners[i], node);
+	}
+	ports_of(c, &ports);
+	node = lb_yaml_items(root, SLICE("pools"));
+	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
+		LB_ASSERT(node != NULL);
+		warn_of_pool(ctx, &ports, &c->pools[i], node);
+	}
+	pools_are_named(ctx, root);
+}
