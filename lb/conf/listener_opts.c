@@ -96,8 +96,9 @@ const struct opt listener_opts[] = {
 		.key = "bind",
 		.type = OPT_CALL,
 		.read = bind_read,
-		.flags = OPT_RELOAD | OPT_REQUIRED | OPT_PORT_0,
+		.flags = OPT_RELOAD | OPT_REQUIRED | OPT_PORT_0 | OPT_BIND,
 		.help = "The address and port to listen at, or a list of them.",
+		.item = "0.0.0.0:8080",
 	},
 	{
 		.key = "mode",
@@ -122,6 +123,7 @@ const struct opt listener_opts[] = {
 		.read = route_opts_read,
 		.flags = OPT_RELOAD,
 		.help = "Which request goes to which pool; the first that matches wins.",
+		.item = "{path: /ws/*, pool: chat}",
 	},
 	{
 		.key = "timeouts.handshake",

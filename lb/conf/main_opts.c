@@ -173,6 +173,7 @@ const struct opt main_opts[] = {
 		.read = pool_opts_read,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "Groups of backends that do the same work.",
+		.item = "name: chat",
 	},
 	{
 		.key = "listeners",
@@ -180,6 +181,7 @@ const struct opt main_opts[] = {
 		.read = listener_opts_read,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "Addresses at which connections come in.",
+		.item = "name: public",
 	},
 	{ .key = NULL },
 };

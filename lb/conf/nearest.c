@@ -13,7 +13,7 @@ void nearest_init(struct nearest *n, struct slice to)
 
 void nearest_try(struct nearest *n, struct slice word)
 {
-	size_t d = parse_distance(n->to, word);
+	size_t d = slice_eq_nocase(n->to, word) ? 0 : parse_distance(n->to, word);
 
 	if (d < n->distance) {
 		n->distance = d;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "conf/nearest.h"
+#include "conf/synonym.h"
+#include "conf/tables.h"
 #include "conf/word.h"
 #include "util/text.h"
 
@@ -70,22 +72,88 @@ static void list_keys(const struct opt *table, struct slice prefix, struct text 
 	}
 }
 
-static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
-			   const struct yaml_node *node)
+/* Where a table's map at `prefix` stands in lb.yaml: "pools.health". */
+static void place_of(const struct opt *table, struct slice prefix, struct text *ret)
 {
-	char shown[WORD_SHOWN_MAX], hint[NEAREST_TEXT_MAX];
-	_cleanup_(text_deinit) struct text known = TEXT_INIT;
+	const struct opt_table *t = conf_tables;
+
+	while (t->name != NULL && t->opts != table)
+		t++;
+	if (t->name != NULL)
+		text_add(ret, slice_of(t->name));
+	if (prefix.n == 0)
+		return;
+	if (ret->n != 0)
+		text_pad(ret, '.', 1);
+	text_add(ret, (struct slice){ .p = prefix.p, .n = prefix.n - 1 });
+}
+
+/* The row's name for a word that stands in another map: of a map, or its key; NULL: neither. */
+static struct slice named_by(const struct opt *o, struct slice word)
+{
+	const char *dot = strrchr(o->key, '.');
+
+	if (slice_eq(component(o->key), word))
+		return word;
+	if (dot != NULL && slice_eq(slice_of(dot + 1), word))
+		return slice_of(o->key);
+	return SLICE("");
+}
+
+/* Adds `; "health.interval" is a key of pools` where the word is a key elsewhere in the file. */
+static void tell_other_place(struct slice word, struct text *ret)
+{
+	for (const struct opt_table *t = conf_tables; t->name != NULL; t++) {
+		for (const struct opt *o = t->opts; o->key != NULL; o++) {
+			struct slice name = named_by(o, word);
+			if (name.n == 0)
+				continue;
+			text_addf(ret, "%s\"" SLICE_FMT "\" %s %s%s", ret->n == 0 ? "; " : ", ",
+				  SLICE_ARG(name),
+				  (o->flags & OPT_LATER) != 0 ? "of" : "is a key of",
+				  t->name[0] != '\0' ? t->name : "the file",
+				  (o->flags & OPT_LATER) != 0 ? " is not supported yet" : "");
+			break;
+		}
+	}
+}
+
+/* What the unknown key may have been meant to be: a word of others, a slip, a key of another map.
+ */
+static void tell_meant(const struct opt *table, struct slice prefix, struct slice word,
+		       struct text *ret)
+{
+	_cleanup_(text_deinit) struct text place = TEXT_INIT;
+	char synonym[SYNONYM_TEXT_MAX], hint[NEAREST_TEXT_MAX];
 	struct nearest near;
 
-	nearest_init(&near, slice_of(node->key));
+	place_of(table, prefix, &place);
+	(void)synonym_hint(SYNONYM_KEY, place.n != 0 ? place.p : "", word, synonym);
+	if (*synonym != '\0') {
+		text_add(ret, slice_of(synonym));
+		return;
+	}
+	nearest_init(&near, word);
 	for (const struct opt *o = table; o->key != NULL; o++) {
 		struct slice name = name_at(o, prefix);
 		if (name.n != 0)
 			nearest_try(&near, name);
 	}
+	text_add(ret, slice_of(nearest_hint(&near, hint)));
+	if (ret->n == 0)
+		tell_other_place(word, ret);
+}
+
+static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
+			   const struct yaml_node *node)
+{
+	_cleanup_(text_deinit) struct text meant = TEXT_INIT, known = TEXT_INIT;
+	char shown[WORD_SHOWN_MAX];
+
 	(void)word_show(node->key, shown);
-	if (*nearest_hint(&near, hint) != '\0') {
-		(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"%s", shown, hint);
+	tell_meant(table, prefix, slice_of(node->key), &meant);
+	if (meant.n != 0) {
+		(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"%s", shown, meant.p);
 		return;
 	}
 	list_keys(table, prefix, &known);
@@ -93,15 +161,78 @@ static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct 
 		     known.failed ? "others" : known.p);
 }
 
+/* `name:public`, where a key of the map and its value have no space between them: the key. */
+static struct slice glued_key(const struct opt *table, struct slice prefix, struct slice text)
+{
+	const char *colon = text.n == 0 ? NULL : memchr(text.p, ':', text.n);
+	struct slice word = { .p = text.p, .n = colon == NULL ? 0 : (size_t)(colon - text.p) };
+
+	for (const struct opt *o = table; o->key != NULL && word.n != 0; o++) {
+		if (slice_eq(name_at(o, prefix), word))
+			return word;
+	}
+	return SLICE("");
+}
+
+/* The map's one key that the text is a value of, as in `health: tcp`; nothing where several are. */
+static struct slice meant_key(const struct opt *table, struct slice prefix, const char *text)
+{
+	struct slice found = SLICE("");
+
+	for (const struct opt *o = table; o->key != NULL && prefix.n != 0; o++) {
+		struct slice name = name_at(o, prefix);
+		if (name.n == 0 || (o->flags & OPT_LATER) != 0 || !opt_fits(o, text))
+			continue;
+		if (found.n != 0)
+			return SLICE("");
+		found = name;
+	}
+	return found;
+}
+
+static bool is_none(const struct yaml_node *node)
+{
+	static const char *const words[] = { "off", "false", "no", "none" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words) && node->kind == YAML_SCALAR; i++) {
+		if (strcmp(node->text, words[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 			  const struct yaml_node *node)
 {
-	_cleanup_(text_deinit) struct text known = TEXT_INIT;
+	_cleanup_(text_deinit) struct text known = TEXT_INIT, what = TEXT_INIT, meant = TEXT_INIT;
+	char shown[WORD_SHOWN_MAX];
+	struct slice key = SLICE("");
 
+	if (prefix.n != 0)
+		text_addf(&what, "\"%s\" ", node->key);
+	if (node->kind == YAML_SCALAR && !node->is_null)
+		key = glued_key(table, prefix, slice_of(node->text));
+	if (key.n != 0) {
+		const char *value = key.p + key.n + 1;
+		(void)word_show(value + strspn(value, " "), shown);
+		(void)err_at(ctx->err, node->at,
+			     "%sa space is missing behind the colon: write \"" SLICE_FMT ": %s\"",
+			     what.n != 0 ? what.p : "", SLICE_ARG(key), shown);
+		return;
+	}
+	if (node->kind == YAML_SCALAR)
+		key = meant_key(table, prefix, node->text);
+	if (key.n != 0)
+		text_addf(&meant, "; write \"%s: {" SLICE_FMT ": %s}\"", node->key, SLICE_ARG(key),
+			  word_show(node->text, shown));
+	else if (prefix.n != 0 && is_none(node))
+		text_addf(&meant, "; leave the key out for none");
+	else if (table == main_opts && prefix.n == 0 && node->kind == YAML_SCALAR)
+		text_addf(&meant, "; lb.yaml is YAML, with \"key: value\" lines");
 	list_keys(table, prefix, &known);
-	(void)err_at(ctx->err, node->at, "%s%s%smust be a map of these keys: %s",
-		     prefix.n != 0 ? "\"" : "", prefix.n != 0 ? node->key : "",
-		     prefix.n != 0 ? "\" " : "", known.failed ? "" : known.p);
+	(void)err_at(ctx->err, node->at, "%smust be a map of these keys: %s%s",
+		     what.n != 0 ? what.p : "", known.failed ? "" : known.p,
+		     meant.n != 0 ? meant.p : "");
 }
 
 /* Whether rows of the table are of a map at `prefix`, which ends with a dot. */

@@ -45,6 +45,7 @@ enum {
 	OPT_OFF = 1u << 4,      /* `off` is allowed: CONF_OFF, of a factor 0, of a file NULL */
 	OPT_PORT_0 = 1u << 5,   /* the address' port may be 0 */
 	OPT_STREAM = 1u << 6,   /* the file may be `stderr` or `stdout`, which stay words */
+	OPT_BIND = 1u << 7,     /* the address is one to listen at */
 };
 
 struct opt_word {
@@ -73,6 +74,7 @@ struct opt {
 	opt_read_fn read; /* of OPT_CALL */
 	unsigned flags;
 	const char *help; /* one sentence */
+	const char *item; /* of a list: what an item looks like */
 };
 
 /* A table and the place in lb.yaml where its keys may stand: "", "pools", "pools.backends", … */
@@ -101,6 +103,9 @@ struct mark opt_mark(const struct yaml_node *map, const char *key);
 /* The row of a key, or NULL. */
 const struct opt *opt_row(const struct opt *table, const char *key);
 
+/* Whether a text looks like a value of the row: for hints. Never of OPT_NAME and OPT_CALL. */
+bool opt_fits(const struct opt *o, const char *text);
+
 /* Whether two objects have the same value there. Not for OPT_CALL. */
 bool opt_is_same(const struct opt *o, const void *a, const void *b);
 
@@ -112,6 +117,9 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 
 /* The scalar's text, or NULL after it was reported that there is none. */
 const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);
+
+/* Whether a text is a number of the row's type and range, which goes to *ret. */
+bool opt_number(const struct opt *o, struct slice s, uint64_t *ret);
 
 /* How many items a list has; 0, too, after it was reported that it is none or must not be empty. */
 size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);

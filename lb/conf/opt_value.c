@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/advice.h"
 #include "conf/conf.h"
 #include "conf/nearest.h"
 #include "conf/opt.h"
+#include "conf/synonym.h"
 #include "conf/word.h"
 #include "util/parse.h"
 #include "util/text.h"
@@ -31,11 +33,21 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 		(void)err_at(ctx->err, node->at, "\"%s\": %s", o->key, what);
 }
 
+/* `${PORT}`, which shells, Compose and other load balancers replace, and lb does not. */
+static bool is_variable(const char *text)
+{
+	const char *p = strstr(text, "${");
+
+	return p != NULL && strchr(p, '}') != NULL;
+}
+
 const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
 {
-	if (node->kind == YAML_SCALAR && !node->is_null)
+	if (node->kind == YAML_SCALAR && !node->is_null && !is_variable(node->text))
 		return node->text;
-	if (node->kind == YAML_SCALAR)
+	if (node->kind == YAML_SCALAR && !node->is_null)
+		opt_bad(ctx, o, node, "variables are not replaced in this file: write the value");
+	else if (node->kind == YAML_SCALAR)
 		(void)err_at(ctx->err, node->at, "\"%s\" has no value", o->key);
 	else if (node->kind != YAML_BAD)
 		opt_bad(ctx, o, node, "must be a single value, not a %s",
@@ -43,14 +55,29 @@ const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 	return NULL;
 }
 
+/* The way from what is there to a list: of one value, of a map, of a map of named ones. */
+static void report_no_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
+{
+	if (node->kind == YAML_SCALAR && !node->is_null)
+		opt_bad(ctx, o, node,
+			"must be a list, whose items begin with \"- \", as in \"- %s\"", o->item);
+	else if (node->kind == YAML_MAP)
+		(void)err_at(
+			ctx->err, node->at,
+			"\"%s\": must be a list, not a map: begin each item with \"- \", as in "
+			"\"- %s\"",
+			o->key, o->item);
+}
+
 size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
 {
+	LB_ASSERT(o->item != NULL);
 	if (node->kind != YAML_LIST) {
-		opt_bad(ctx, o, node, "must be a list");
+		report_no_list(ctx, o, node);
 		return 0;
 	}
 	if (node->n == 0 && (o->flags & OPT_REQUIRED) != 0)
-		opt_bad(ctx, o, node, "must have at least one item");
+		opt_bad(ctx, o, node, "must have at least one item, as in \"- %s\"", o->item);
 	return node->n;
 }
 
@@ -116,7 +143,7 @@ static const char *number_form(enum opt_type type)
 	case OPT_ADDRESS:
 	case OPT_CALL: break;
 	}
-	return "a number";
+	return "a whole number";
 }
 
 /* Whether `v` is between the row's limits, which are written like values. */
@@ -133,6 +160,11 @@ static bool is_in_range(const struct opt *o, uint64_t v)
 		LB_ASSERT(r == 0);
 	}
 	return v >= min && v <= max;
+}
+
+bool opt_number(const struct opt *o, struct slice s, uint64_t *ret)
+{
+	return number_parse(o->type, s, ret) == 0 && is_in_range(o, *ret);
 }
 
 static void number_store(const struct opt *o, void *object, uint64_t v)
@@ -152,6 +184,7 @@ static void number_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 			void *object)
 {
 	const char *text = opt_text(ctx, o, node);
+	char advice[ADVICE_TEXT_MAX];
 	uint64_t v = 0;
 
 	if (text == NULL)
@@ -165,12 +198,12 @@ static void number_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 		number_store(o, object, o->type == OPT_FACTOR ? 0 : CONF_OFF);
 		return;
 	}
-	if (number_parse(o->type, s, &v) < 0 || !is_in_range(o, v)) {
-		opt_bad(ctx, o, node, "must be %s%s from %s to %s",
+	if (!opt_number(o, s, &v)) {
+		opt_bad(ctx, o, node, "must be %s%s from %s to %s%s",
 			(o->flags & OPT_AUTO) != 0  ? "auto or "
 			: (o->flags & OPT_OFF) != 0 ? "off or "
 						    : "",
-			number_form(o->type), o->min, o->max);
+			number_form(o->type), o->min, o->max, advice_number(o, s, advice));
 		return;
 	}
 	number_store(o, object, v);
@@ -189,7 +222,7 @@ const char *opt_word_of(const struct opt_word *words, int value)
 
 static void report_word(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
 {
-	char hint[NEAREST_TEXT_MAX];
+	char hint[NEAREST_TEXT_MAX], synonym[SYNONYM_TEXT_MAX];
 	_cleanup_(text_deinit) struct text known = TEXT_INIT;
 	struct nearest near;
 
@@ -200,8 +233,9 @@ static void report_word(struct opt_ctx *ctx, const struct opt *o, const struct y
 		nearest_try(&near, slice_of(w->word));
 		text_addf(&known, "%s%s", known.n == 0 ? "" : ", ", w->word);
 	}
+	(void)synonym_hint(SYNONYM_VALUE, o->key, slice_of(node->text), synonym);
 	opt_bad(ctx, o, node, "must be one of %s%s", known.failed ? "" : known.p,
-		nearest_hint(&near, hint));
+		*synonym != '\0' ? synonym : nearest_hint(&near, hint));
 }
 
 static void word_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
@@ -285,9 +319,17 @@ static void file_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		 struct addr *ret)
 {
-	const char *text = opt_text(ctx, o, node);
+	char advice[ADVICE_TEXT_MAX];
 	struct addr a;
 
+	if (node->kind == YAML_MAP || node->kind == YAML_LIST) {
+		opt_bad(ctx, o, node,
+			"must be an address and a port in a single value, like 127.0.0.1:9001, not "
+			"a %s",
+			node->kind == YAML_MAP ? "map" : "list");
+		return false;
+	}
+	const char *text = opt_text(ctx, o, node);
 	if (text == NULL)
 		return false;
 	if (slice_starts_with(slice_of(text), SLICE("unix:"))) {
@@ -297,7 +339,8 @@ bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_nod
 	if (addr_parse(slice_of(text), true, &a) < 0) {
 		opt_bad(ctx, o, node,
 			"must be a numeric address and a port, like 127.0.0.1:9001 or "
-			"\"[::1]:9001\"");
+			"\"[::1]:9001\"%s",
+			advice_address(slice_of(text), true, (o->flags & OPT_BIND) != 0, advice));
 		return false;
 	}
 	if (a.port == 0 && (o->flags & OPT_PORT_0) == 0) {
@@ -309,6 +352,39 @@ bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_nod
 }
 
 /* ---- rows ---- */
+
+static bool is_word_of(const struct opt *o, const char *text)
+{
+	const struct opt_word *w = o->words;
+
+	while (w->word != NULL && (w->is_later || strcmp(w->word, text) != 0))
+		w++;
+	return w->word != NULL;
+}
+
+bool opt_fits(const struct opt *o, const char *text)
+{
+	struct addr addr;
+	uint64_t v;
+
+	switch (o->type) {
+	case OPT_UINT:
+	case OPT_COUNT:
+	case OPT_DURATION:
+	case OPT_SIZE:
+	case OPT_FACTOR:
+	case OPT_MODE: return opt_number(o, slice_of(text), &v);
+	case OPT_WORD: return is_word_of(o, text);
+	case OPT_FILE:
+		return strchr(text, '/') != NULL ||
+		       ((o->flags & OPT_STREAM) != 0 &&
+			(strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0));
+	case OPT_ADDRESS: return addr_parse(slice_of(text), true, &addr) == 0;
+	case OPT_NAME:
+	case OPT_CALL: break;
+	}
+	return false;
+}
 
 void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		    void *object)

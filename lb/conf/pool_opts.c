@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "conf/advice.h"
 #include "conf/conf.h"
 #include "conf/nearest.h"
+#include "conf/synonym.h"
 #include "conf/tables.h"
 #include "conf/word.h"
 #include "util/parse.h"
@@ -76,7 +78,7 @@ static void hash_key_read(struct opt_ctx *ctx, const struct opt *o, const struct
 {
 	struct conf_hash *h = &((struct conf_pool *)object)->hash;
 	const char *text = opt_text(ctx, o, node);
-	char hint[NEAREST_TEXT_MAX];
+	char hint[NEAREST_TEXT_MAX], synonym[SYNONYM_TEXT_MAX];
 	struct nearest near;
 
 	if (text == NULL)
@@ -90,9 +92,12 @@ static void hash_key_read(struct opt_ctx *ctx, const struct opt *o, const struct
 	}
 	const struct hash_word *w = hash_word_find(word, &near);
 	if (w == NULL || has_name != (w->is_name != NULL)) {
+		(void)synonym_hint(SYNONYM_VALUE, o->key, word, synonym);
 		opt_bad(ctx, o, node,
 			"must be one of source, header:NAME, cookie:NAME, query:NAME, path, host%s",
-			w == NULL ? nearest_hint(&near, hint) : "");
+			*synonym != '\0' ? synonym
+			: w == NULL      ? nearest_hint(&near, hint)
+					 : "");
 		return;
 	}
 	if (has_name && !w->is_name(name)) {
@@ -180,6 +185,7 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 {
 	struct conf_pool *p = object;
 	size_t n = opt_list(ctx, o, node);
+	char advice[ADVICE_TEXT_MAX];
 
 	if (n == 0)
 		return;
@@ -192,7 +198,8 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 		struct addr *a = &p->sources[p->n_sources++];
 		const char *text = opt_text(ctx, o, item);
 		if (text != NULL && addr_parse(slice_of(text), false, a) < 0)
-			opt_bad(ctx, o, item, "must be a numeric address without a port");
+			opt_bad(ctx, o, item, "must be a numeric address without a port%s",
+				advice_address(slice_of(text), false, false, advice));
 	}
 }
 
@@ -238,6 +245,7 @@ const struct opt pool_opts[] = {
 		.read = backend_opts_read,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "The servers, each an address or a map.",
+		.item = "10.0.0.11:9001",
 	},
 	{
 		.key = "source",
@@ -245,6 +253,7 @@ const struct opt pool_opts[] = {
 		.read = sources_read,
 		.flags = OPT_RELOAD,
 		.help = "Local addresses to connect from.",
+		.item = "10.0.0.5",
 	},
 	{
 		.key = "health.type",

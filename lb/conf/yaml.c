@@ -16,6 +16,7 @@
 #include <yaml.h>
 
 #include "conf/word.h"
+#include "conf/yaml_syntax.h"
 #include "util/text.h"
 
 #define REPAIRS_MAX 32 /* each costs a pass over the file; the next one ends the reading */
@@ -124,8 +125,14 @@ static bool repair(struct build *b)
 		return false;
 
 	struct mark at = mark_of(b, y->context_mark);
-	(void)err_at(b->err, at, "%s are not supported; quote it: \"" SLICE_FMT "\"",
-		     is_alias ? "aliases" : "anchors", SLICE_ARG(word));
+	if (slice_starts_with(word, SLICE("*:")))
+		(void)err_at(b->err, at,
+			     "\"" SLICE_FMT "\" is no address; for all addresses of this machine "
+			     "write \"0.0.0.0" SLICE_FMT "\"",
+			     SLICE_ARG(word), (int)word.n - 1, word.p + 1);
+	else
+		(void)err_at(b->err, at, "%s are not supported; quote it: \"" SLICE_FMT "\"",
+			     is_alias ? "aliases" : "anchors", SLICE_ARG(word));
 	b->text.p[word.p - b->text.p] = '_';
 	b->repair[b->n_repairs++] = at;
 	return true;
@@ -223,6 +230,9 @@ static int keep_key(struct build *b, struct yaml_node *n)
 	if (twin != NULL)
 		(void)err_at(b->err, n->at, "key \"%s\" is given twice (first in line %u)",
 			     word_show(n->text, shown), twin->key_at.line);
+	if (strstr(n->text, "\xc2\xa0") != NULL)
+		(void)err_at(b->err, n->at,
+			     "a no-break space stands in this key; write plain spaces");
 	if (map->n == YAML_KEYS_MAX)
 		r = err_at(b->err, n->at, "more than %d keys in one map", YAML_KEYS_MAX);
 
@@ -247,7 +257,10 @@ static struct yaml_node *node_new(enum yaml_kind kind, struct mark at)
 static int on_container(struct build *b, enum yaml_kind kind, struct mark at)
 {
 	if (wants_key(b))
-		return err_at(b->err, at, "a key must be a text");
+		return err_at(
+			b->err, at,
+			"a key must be a text; a text that begins with \"[\" or \"{\" must be "
+			"quoted, as \"[::1]:8080\"");
 	if (b->depth == YAML_DEPTH_MAX)
 		return err_at(b->err, at, "nested more than %d deep", YAML_DEPTH_MAX);
 
@@ -341,33 +354,43 @@ static int on_event(struct build *b, const yaml_event_t *ev)
 	return 0;
 }
 
-/* What libyaml says, at the place where it says so. */
+/* Bytes that are no text: there is no mark, but an offset. */
+static int bytes_error(struct build *b)
+{
+	const yaml_parser_t *y = &b->parser;
+	struct mark at = { b->file, 1, 1 };
+
+	for (size_t i = 0; i < y->problem_offset && i < b->text.n; i++) {
+		at.col++;
+		if (b->text.p[i] != '\n')
+			continue;
+		at.line++;
+		at.col = 1;
+	}
+	if (strstr(y->problem, "control characters") != NULL)
+		return err_at(b->err, at,
+			      "a control character (byte 0x%02x) stands here; in double quotes it "
+			      "is written \"\\x%02x\"",
+			      (unsigned)y->problem_value & 0xff, (unsigned)y->problem_value & 0xff);
+	return err_at(b->err, at, "the file is not a text in UTF-8; byte %zu of this line is none",
+		      (size_t)at.col);
+}
+
 static int syntax_error(struct build *b)
 {
 	const yaml_parser_t *y = &b->parser;
-	const char *problem = y->problem != NULL ? y->problem : "malformed";
 
 	if (y->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
-	if (y->error == YAML_READER_ERROR) { /* no mark, but an offset */
-		struct mark at = { b->file, 1, 0 };
-		for (size_t i = 0; i < y->problem_offset && i < b->text.n; i++)
-			at.line += b->text.p[i] == '\n';
-		return err_at(b->err, at, "not a text in UTF-8: %s", problem);
-	}
-
-	struct slice here = source_at(b, y->problem_mark);
-	const char *hint = "";
-	if (here.n != 0 && here.p[0] == '\t')
-		hint = "; indent with spaces, not with tabs";
-	else if (here.n != 0 && here.p != b->text.p && here.p[0] == ':' &&
-		 strchr("[]", here.p[-1]) != NULL)
-		hint = "; quote an IPv6 address: \"[::1]:8080\"";
-	else if (here.n != 0 && strchr("@`%", here.p[0]) != NULL)
-		hint = "; quote the text";
-	return err_at(b->err, mark_of(b, y->problem_mark), "%s%s%s%s",
-		      y->context != NULL ? y->context : "", y->context != NULL ? ": " : "", problem,
-		      hint);
+	if (y->error == YAML_READER_ERROR)
+		return bytes_error(b);
+	return yaml_syntax_report(b->err, text_slice(&b->text),
+				  &(struct yaml_problem){
+					  .problem = y->problem != NULL ? y->problem : "",
+					  .context = y->context,
+					  .at = mark_of(b, y->problem_mark),
+					  .from = mark_of(b, y->context_mark),
+				  });
 }
 
 static int build(struct build *b)

@@ -23,7 +23,7 @@ struct mark {
 	uint32_t col;     /* 1-based; 0 is the whole line */
 };
 
-#define ERR_TEXT_MAX 320 /* longer texts are cut; a path and a key fit */
+#define ERR_TEXT_MAX 512 /* longer texts are cut; a path and a key fit */
 #define ERR_KEPT_MAX 200 /* errors kept; the rest is only counted */
 
 struct err_item {

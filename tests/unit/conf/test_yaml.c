@@ -86,10 +86,20 @@ static const struct {
 	  "f:2:1: a second document begins here; only one is read", -EINVAL },
 	{ "an alias as a key", "*x : 1", "f:1:1: aliases are not supported; quote it: \"*x\"",
 	  -EINVAL },
-	{ "a list as a key", "? []\n: 1", "f:1:3: a key must be a text", -EINVAL },
-	{ "no end", "a: [1", NULL, -EINVAL },
-	{ "no UTF-8", "a: 1\nb: \xff", "f:2: not a text in UTF-8: invalid leading UTF-8 octet",
+	{ "a list as a key", "? []\n: 1",
+	  "f:1:3: a key must be a text; a text that begins with \"[\" or \"{\" must be quoted, as "
+	  "\"[::1]:8080\"",
 	  -EINVAL },
+	{ "a port of all addresses", "a: *:80",
+	  "f:1:4: \"*:80\" is no address; for all addresses of this machine write \"0.0.0.0:80\"",
+	  0 },
+	{ "a no-break space in a key",
+	  "\xc2\xa0"
+	  "a: b",
+	  "f:1:1: a no-break space stands in this key; write plain spaces", 0 },
+	{ "no end", "a: [1", NULL, -EINVAL },
+	{ "no UTF-8", "a: 1\nb: \xff",
+	  "f:2:4: the file is not a text in UTF-8; byte 4 of this line is none", -EINVAL },
 };
 
 START_TEST(mistake)

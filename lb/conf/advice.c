@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/advice.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/opt.h"
+#include "conf/synonym.h"
+#include "conf/word.h"
+#include "util/parse.h"
+#include "util/sockaddr.h"
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static struct slice trim(struct slice s)
+{
+	while (s.n > 0 && s.p[0] == ' ') {
+		s.p++;
+		s.n--;
+	}
+	while (s.n > 0 && s.p[s.n - 1] == ' ')
+		s.n--;
+	return s;
+}
+
+/* Cuts the bytes before `n` off and returns them. */
+static struct slice take(struct slice *s, size_t n)
+{
+	struct slice head = { .p = s->p, .n = n };
+
+	*s = (struct slice){ .p = s->p + n, .n = s->n - n };
+	return head;
+}
+
+static size_t n_digits(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.n && is_digit(s.p[n]))
+		n++;
+	return n;
+}
+
+/* ---- numbers ---- */
+
+/* Says so only where the value can be read itself. */
+static const char *write_it(const struct opt *o, const char *value, char out[ADVICE_TEXT_MAX])
+{
+	uint64_t v;
+
+	if (opt_number(o, slice_of(value), &v))
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; write \"%s\"", value);
+	return out;
+}
+
+static const char *write_word(const char *word, char out[ADVICE_TEXT_MAX])
+{
+	(void)snprintf(out, ADVICE_TEXT_MAX, "; write \"%s\"", word);
+	return out;
+}
+
+/* "1 KiB" of the table of synonyms: a factor and our unit. */
+static bool unit_find(const char *where, struct slice word, uint64_t *factor, const char **unit)
+{
+	const struct synonym *s = synonym_find(SYNONYM_UNIT, where, word);
+
+	if (s == NULL)
+		return false;
+	struct slice number = { .p = s->ours, .n = strcspn(s->ours, " ") };
+	*unit = s->ours + number.n + 1;
+	return parse_uint(number, factor) == 0;
+}
+
+/* Three digits behind the point, as thousandths: ".5" is 500. */
+static bool take_thousandths(struct slice *s, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	*ret = 0;
+	if (s->n == 0 || s->p[0] != '.')
+		return true;
+	(void)take(s, 1);
+	struct slice digits = take(s, n_digits(*s));
+	if (digits.n == 0 || digits.n > 3 || parse_uint(digits, &v) < 0)
+		return false;
+	for (size_t i = digits.n; i < 3; i++)
+		v *= 10;
+	*ret = v;
+	return true;
+}
+
+/* The next smaller unit, for what is no whole number of its own. */
+static const char *smaller(const char *unit, uint64_t *factor)
+{
+	static const struct {
+		const char *unit, *smaller;
+		uint64_t factor;
+	} units[] = {
+		{ "s", "ms", 1000 }, { "m", "s", 60 },       { "h", "m", 60 },
+		{ "KiB", "", 1024 }, { "MiB", "KiB", 1024 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(units[i].unit, unit) == 0) {
+			*factor = units[i].factor;
+			return units[i].smaller;
+		}
+	}
+	return NULL;
+}
+
+/* "10 sec", "1.5s", "1d", "64KB", and "30", whose unit is then `bare`. */
+static const char *advice_with_unit(const struct opt *o, const char *where, const char *bare,
+				    struct slice s, char out[ADVICE_TEXT_MAX])
+{
+	uint64_t v, part, factor = 1, step;
+	const char *unit = bare;
+	char value[48];
+
+	struct slice digits = take(&s, n_digits(s));
+	if (digits.n == 0 || digits.n > 9 || parse_uint(digits, &v) < 0 ||
+	    !take_thousandths(&s, &part))
+		return out;
+	s = trim(s);
+	if (s.n != 0 && !unit_find(where, s, &factor, &unit))
+		return out;
+	v *= factor;
+	if (part != 0) {
+		unit = smaller(unit, &step);
+		if (unit == NULL || part * factor * step % 1000 != 0)
+			return out;
+		v = v * step + part * factor * step / 1000;
+	}
+	(void)snprintf(value, sizeof(value), "%" PRIu64 "%s", v, unit);
+	return write_it(o, value, out);
+}
+
+static bool is_endless(struct slice s)
+{
+	static const char *const words[] = { "never", "none",  "infinite", "infinity", "unlimited",
+					     "no",    "false", "disabled", "0",        "0s",
+					     "-1",    "inf",   "forever" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (slice_eq_nocase(s, slice_of(words[i])))
+			return true;
+	}
+	return false;
+}
+
+/* "1.5": weights and counts are whole. "10k": thousands. */
+static const char *advice_whole(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
+{
+	char value[48];
+
+	struct slice digits = take(&s, n_digits(s));
+	if (digits.n == 0 || digits.n > 9)
+		return out;
+	if (s.n > 1 && s.p[0] == '.' && n_digits((struct slice){ s.p + 1, s.n - 1 }) == s.n - 1) {
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; it has no decimals");
+		return out;
+	}
+	bool is_k = slice_eq_nocase(s, SLICE("k")), is_m = slice_eq_nocase(s, SLICE("m"));
+	if (!is_k && !is_m)
+		return out;
+	(void)snprintf(value, sizeof(value), SLICE_FMT "%s", SLICE_ARG(digits),
+		       is_k ? "000" : "000000");
+	return write_it(o, value, out);
+}
+
+static const char *advice_factor(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
+{
+	uint64_t percent;
+	char value[48];
+
+	if (s.n < 2 || s.n > 6 || s.p[s.n - 1] != '%' ||
+	    parse_uint((struct slice){ s.p, s.n - 1 }, &percent) < 0)
+		return out;
+	(void)snprintf(value, sizeof(value), "%" PRIu64 ".%02" PRIu64, percent / 100,
+		       percent % 100);
+	return write_it(o, value, out);
+}
+
+static const char *advice_mode(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
+{
+	char value[16];
+
+	if (slice_starts_with(s, SLICE("0o")))
+		(void)take(&s, 2);
+	if (s.n == 0 || s.n > 4)
+		return out;
+	(void)snprintf(value, sizeof(value), "0" SLICE_FMT, SLICE_ARG(s));
+	return write_it(o, value, out);
+}
+
+const char *advice_number(const struct opt *o, struct slice text, char out[ADVICE_TEXT_MAX])
+{
+	struct slice s = trim(text);
+
+	out[0] = '\0';
+	if (s.n > 1 && (s.p[s.n - 1] == ';' || s.p[s.n - 1] == ',')) {
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; nothing stands behind a value, no \"%c\"",
+			       s.p[s.n - 1]);
+		return out;
+	}
+	if (is_endless(s) && (o->flags & OPT_OFF) != 0)
+		return write_word("off", out);
+	if (is_endless(s) && (o->flags & OPT_AUTO) != 0)
+		return write_word("auto", out);
+	if (is_endless(s) && o->def == NULL) {
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; leave the key out for no limit");
+		return out;
+	}
+	switch (o->type) {
+	case OPT_UINT:
+	case OPT_COUNT: return advice_whole(o, s, out);
+	case OPT_DURATION: return advice_with_unit(o, "duration", "s", s, out);
+	case OPT_SIZE: return advice_with_unit(o, "size", "", s, out);
+	case OPT_FACTOR: return advice_factor(o, s, out);
+	case OPT_MODE: return advice_mode(o, s, out);
+	case OPT_WORD:
+	case OPT_NAME:
+	case OPT_FILE:
+	case OPT_ADDRESS:
+	case OPT_CALL: break;
+	}
+	return out;
+}
+
+/* ---- addresses ---- */
+
+static const char *say(char out[ADVICE_TEXT_MAX], const char *text)
+{
+	(void)snprintf(out, ADVICE_TEXT_MAX, "; %s", text);
+	return out;
+}
+
+static bool has(struct slice s, char c)
+{
+	return s.n != 0 && memchr(s.p, c, s.n) != NULL;
+}
+
+/* The part before the last colon, and the part behind it. */
+static bool cut_port(struct slice s, struct slice *host, struct slice *port)
+{
+	const char *colon = s.n == 0 ? NULL : memrchr(s.p, ':', s.n);
+
+	if (colon == NULL)
+		return false;
+	*host = (struct slice){ .p = s.p, .n = (size_t)(colon - s.p) };
+	*port = (struct slice){ .p = colon + 1, .n = s.n - host->n - 1 };
+	return true;
+}
+
+static bool is_port(struct slice s)
+{
+	uint64_t v;
+
+	return s.n != 0 && s.n <= 5 && s.p[0] != '0' && parse_uint(s, &v) == 0 && v <= UINT16_MAX;
+}
+
+/* `8080`, `:8080`, `*:8080`: a port alone. */
+static bool take_port_alone(struct slice s, struct slice *ret)
+{
+	if (slice_starts_with(s, SLICE("*")))
+		(void)take(&s, 1);
+	if (slice_starts_with(s, SLICE(":")))
+		(void)take(&s, 1);
+	*ret = s;
+	return is_port(s);
+}
+
+static const char *advice_url(struct slice s, char out[ADVICE_TEXT_MAX])
+{
+	const char *p = memmem(s.p, s.n, "://", 3);
+	struct addr a;
+
+	struct slice rest = { .p = p + 3, .n = s.n - (size_t)(p + 3 - s.p) };
+	if (has(rest, '/'))
+		rest.n = (size_t)((const char *)memchr(rest.p, '/', rest.n) - rest.p);
+	if (addr_parse(rest, true, &a) == 0)
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; it is a URL: write \"" SLICE_FMT "\"",
+			       SLICE_ARG(rest));
+	else
+		(void)say(out, "it is a URL, and lb takes an address and a port alone");
+	return out;
+}
+
+/* An IPv4 address inside an IPv6 address, with what stands around it. */
+static bool is_mapped(struct slice host)
+{
+	struct slice s = host;
+	struct addr a;
+
+	if (s.n > 0 && s.p[0] == '[')
+		(void)take(&s, 1);
+	if (s.n < 7 || strncasecmp(s.p, "::ffff:", 7) != 0)
+		return false;
+	(void)take(&s, 7);
+	if (s.n > 0 && s.p[s.n - 1] == ']')
+		s.n--;
+	return addr_parse(s, false, &a) == 0;
+}
+
+/* The host can be read and the port cannot, or there is none. */
+static const char *advice_port(struct slice s, bool has_port, char out[ADVICE_TEXT_MAX])
+{
+	struct slice host = s, port = SLICE("");
+	struct addr a;
+
+	bool is_v6 = addr_parse(s, false, &a) == 0 && a.family == AF_INET6;
+	if (is_v6 && has_port) {
+		(void)snprintf(out, ADVICE_TEXT_MAX,
+			       "; an IPv6 address needs brackets, quotes and a port, as "
+			       "\"[::1]:8080\"");
+		return out;
+	}
+	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']') {
+		struct slice inner = { .p = s.p + 1, .n = s.n - 2 };
+		if (addr_parse(inner, false, &a) == 0) {
+			(void)snprintf(out, ADVICE_TEXT_MAX,
+				       has_port ? "; the port is missing: \"[" SLICE_FMT "]:8080\""
+						: "; write \"" SLICE_FMT "\"",
+				       SLICE_ARG(inner));
+			return out;
+		}
+	}
+	if (addr_parse(s, false, &a) == 0 && has_port) {
+		(void)snprintf(out, ADVICE_TEXT_MAX,
+			       "; the port is missing: \"" SLICE_FMT ":8080\"", SLICE_ARG(s));
+		return out;
+	}
+	if (!cut_port(s, &host, &port) || addr_parse(host, false, &a) < 0)
+		return out;
+	if (!has_port && port.n != 0 && n_digits(port) == port.n)
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; write \"" SLICE_FMT "\"", SLICE_ARG(host));
+	else if (has_port)
+		(void)say(out, "the port must be a number from 1 to 65535, without a leading 0");
+	return out;
+}
+
+/* Digits and dots, and no address. */
+static bool is_like_v4(struct slice host)
+{
+	for (size_t i = 0; i < host.n; i++) {
+		if (!is_digit(host.p[i]) && host.p[i] != '.')
+			return false;
+	}
+	return has(host, '.');
+}
+
+static const char *advice_host(struct slice s, bool has_port, char out[ADVICE_TEXT_MAX])
+{
+	struct slice host = s, port = SLICE("");
+
+	if (!cut_port(s, &host, &port))
+		host = s;
+	if (is_mapped(has_port ? host : s))
+		return say(out, "write the IPv4 address that is in it");
+	if (is_like_v4(host))
+		return say(out, "an IPv4 address has four numbers from 0 to 255, without leading "
+				"zeros");
+	if (slice_eq_nocase(host, SLICE("localhost"))) {
+		(void)snprintf(out, ADVICE_TEXT_MAX,
+			       "; names are not resolved yet: write \"127.0.0.1%s" SLICE_FMT "\"",
+			       has_port && is_port(port) ? ":"
+			       : has_port                ? ":8080"
+							 : "",
+			       SLICE_ARG(has_port && is_port(port) ? port : SLICE("")));
+		return out;
+	}
+	if (word_is_host(host) && !has(host, '['))
+		(void)snprintf(out, ADVICE_TEXT_MAX,
+			       "; names are not resolved yet: write the address that \"getent "
+			       "hosts %.*s\" prints",
+			       (int)(host.n < 60 ? host.n : 60), host.p);
+	return out;
+}
+
+const char *advice_address(struct slice text, bool has_port, bool is_bind,
+			   char out[ADVICE_TEXT_MAX])
+{
+	struct slice s = trim(text), port;
+	struct cidr network;
+
+	out[0] = '\0';
+	if (s.n == 0)
+		return out;
+	if (memmem(s.p, s.n, "://", 3) != NULL)
+		return advice_url(s, out);
+	if (s.p[0] == '/' || slice_starts_with(s, SLICE("./")))
+		return say(out, "unix sockets are not supported yet");
+	if (has(s, '$'))
+		return say(out, "variables are not replaced: write the value");
+	if (has(s, ' '))
+		return say(out,
+			   is_bind ? "options of an address are keys of the listener"
+				   : "options are keys of a map, as in {address: 10.0.0.1:9000, "
+				     "weight: 2}");
+	if (has(s, '%'))
+		return say(out, "an address with a zone is not supported");
+	if (has(s, '/') && cidr_parse(s, &network) == 0)
+		return say(out, "it is a network, and one address is wanted");
+	if (has(s, '/') || has(s, ';') || has(s, ','))
+		return say(out, "one address is wanted, with nothing behind it");
+	if (has_port && take_port_alone(s, &port)) {
+		(void)snprintf(out, ADVICE_TEXT_MAX, "; write \"%s:" SLICE_FMT "\"%s",
+			       is_bind ? "0.0.0.0" : "127.0.0.1", SLICE_ARG(port),
+			       is_bind ? " for all addresses of this machine" : "");
+		return out;
+	}
+	if (*advice_port(s, has_port, out) == '\0')
+		(void)advice_host(s, has_port, out);
+	return out;
+}

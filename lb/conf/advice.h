@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Advice: the end of a message about a value, which says what was probably meant.
+ *
+ * Each function writes text that follows a message, as `; write "10s"`, or nothing where it has no
+ * idea, and returns `out`.
+ *
+ * Thread: any. Layer: conf.
+ */
+
+#include <stdbool.h>
+
+#include "util/slice.h"
+
+struct opt;
+
+#define ADVICE_TEXT_MAX 224
+
+/* Of a number that cannot be read by its row, as `10 sec`. */
+const char *advice_number(const struct opt *o, struct slice text, char out[ADVICE_TEXT_MAX]);
+
+/*
+ * Of an address that cannot be read. `has_port`: one with a port is wanted. `is_bind`: it is an
+ * address to listen at, where a port alone means all addresses.
+ */
+const char *advice_address(struct slice text, bool has_port, bool is_bind,
+			   char out[ADVICE_TEXT_MAX]);

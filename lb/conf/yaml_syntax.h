@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Syntax: where a text is no YAML, and what its writer may have meant.
+ *
+ * libyaml tells where it could not go on, in words about its own grammar. Often that is a line
+ * behind the mistake. The source tells more.
+ *
+ * Thread: main. Layer: conf.
+ */
+
+#include "util/err.h"
+#include "util/slice.h"
+
+/* What libyaml says. Lines and columns are 1-based; 0 is none. */
+struct yaml_problem {
+	const char *problem; /* its words; never NULL */
+	const char *context; /* what it was at, or NULL */
+	struct mark at;      /* where it stopped */
+	struct mark from;    /* where what it was at begins; without a context of no use */
+};
+
+/* Adds one error about the text at the place of the mistake, and returns -EINVAL. */
+int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_problem *p);
