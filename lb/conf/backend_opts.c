@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conf/conf.h"
+#include "conf/print.h"
 #include "conf/tables.h"
 
 #define BACKEND(member) offsetof(struct conf_backend, member)
@@ -79,4 +80,13 @@ void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct ya
 		return;
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
 		backend_read(ctx, item, &p->backends[p->n_backends++]);
+}
+
+void backend_opts_write(struct printer *p, const struct opt *o, const void *pool)
+{
+	const struct conf_pool *c = pool;
+
+	print_list(p, o);
+	for (size_t i = 0; i < c->n_backends; i++)
+		print_item(p, backend_opts, &c->backends[i]);
 }

@@ -3,6 +3,7 @@
 
 #include "conf/conf.h"
 #include "conf/nearest.h"
+#include "conf/print.h"
 #include "conf/tables.h"
 #include "conf/word.h"
 
@@ -83,6 +84,37 @@ void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_n
 			     nearest_hint(&near, hint));
 }
 
+static void bind_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_listener *l = object;
+	_cleanup_(text_deinit) struct text value = TEXT_INIT;
+
+	if (l->n_binds == 1) {
+		print_text(p, o, slice_of(l->binds[0].text));
+		return;
+	}
+	for (size_t i = 0; i < l->n_binds; i++) {
+		text_add(&value, i == 0 ? SLICE("[") : SLICE(", "));
+		print_scalar(&value, slice_of(l->binds[i].text));
+	}
+	text_add(&value, SLICE("]"));
+	print_yaml(p, o, &value);
+}
+
+void pool_ref_write(struct printer *p, const struct opt *o, const void *object)
+{
+	size_t index;
+
+	memcpy(&index, (const char *)object + o->offset, sizeof(index));
+	if (index != CONF_NO_POOL)
+		print_text(p, o, slice_of(p->conf->pools[index].name));
+}
+
+static bool reads_requests(const void *object)
+{
+	return ((const struct conf_listener *)object)->mode == CONF_MODE_HTTP;
+}
+
 /* Keys of a `listeners:` entry, in the order of lb.yaml(5). */
 const struct opt listener_opts[] = {
 	{
@@ -96,6 +128,9 @@ const struct opt listener_opts[] = {
 		.key = "bind",
 		.type = OPT_CALL,
 		.read = bind_read,
+		.write = bind_write,
+		.shape = SHAPE_TEXT_OR_TEXTS,
+		.pattern = PATTERN_ADDRESS,
 		.flags = OPT_RELOAD | OPT_REQUIRED | OPT_PORT_0 | OPT_BIND,
 		.help = "The address and port to listen at, or a list of them.",
 		.item = "0.0.0.0:8080",
@@ -114,6 +149,8 @@ const struct opt listener_opts[] = {
 		.type = OPT_CALL,
 		.offset = LISTENER(pool),
 		.read = pool_ref_read,
+		.write = pool_ref_write,
+		.pattern = PATTERN_NAME,
 		.flags = OPT_RELOAD,
 		.help = "The pool of what no route matches.",
 	},
@@ -121,6 +158,7 @@ const struct opt listener_opts[] = {
 		.key = "routes",
 		.type = OPT_CALL,
 		.read = route_opts_read,
+		.write = route_opts_write,
 		.flags = OPT_RELOAD,
 		.help = "Which request goes to which pool; the first that matches wins.",
 		.item = "{path: /ws/*, pool: chat}",
@@ -133,6 +171,7 @@ const struct opt listener_opts[] = {
 		.min = "10ms",
 		.max = "10m",
 		.flags = OPT_RELOAD,
+		.has_effect = reads_requests,
 		.help = "How long a client may take for the whole head of its request.",
 	},
 	{
@@ -169,4 +208,13 @@ void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 		opt_set_defaults(ctx, listener_opts, l);
 		opt_read(ctx, listener_opts, item, l);
 	}
+}
+
+void listener_opts_write(struct printer *p, const struct opt *o, const void *conf)
+{
+	const struct conf *c = conf;
+
+	print_list(p, o);
+	for (size_t i = 0; i < c->n_listeners; i++)
+		print_item(p, listener_opts, &c->listeners[i]);
 }

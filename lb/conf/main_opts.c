@@ -24,6 +24,11 @@ static const struct opt_word formats[] = {
 	{ .word = NULL },
 };
 
+static bool has_access_log(const void *object)
+{
+	return ((const struct conf *)object)->access_log.is_on;
+}
+
 /* Keys at the top, in the order of lb.yaml(5). The pools come before the listeners, which name
  * them.
  */
@@ -107,6 +112,7 @@ const struct opt main_opts[] = {
 		.def = "json",
 		.words = formats,
 		.flags = OPT_RELOAD,
+		.has_effect = has_access_log,
 		.help = "What a line of the access log looks like.",
 	},
 	{
@@ -114,6 +120,7 @@ const struct opt main_opts[] = {
 		.type = OPT_FILE,
 		.offset = MAIN(access_log.to),
 		.flags = OPT_RELOAD | OPT_STREAM | OPT_REQUIRED,
+		.has_effect = has_access_log,
 		.help = "Where a line for every ended connection goes: stderr, stdout or a file.",
 	},
 	{
@@ -171,6 +178,7 @@ const struct opt main_opts[] = {
 		.key = "pools",
 		.type = OPT_CALL,
 		.read = pool_opts_read,
+		.write = pool_opts_write,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "Groups of backends that do the same work.",
 		.item = "name: chat",
@@ -179,6 +187,7 @@ const struct opt main_opts[] = {
 		.key = "listeners",
 		.type = OPT_CALL,
 		.read = listener_opts_read,
+		.write = listener_opts_write,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "Addresses at which connections come in.",
 		.item = "name: public",

@@ -21,6 +21,8 @@
 
 struct conf;
 struct opt;
+struct printer;
+struct text;
 
 /* What is read, and the type of the member it goes to. */
 enum opt_type {
@@ -65,13 +67,32 @@ struct opt_ctx {
 typedef void (*opt_read_fn)(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			    void *object);
 
+/* Writes the row's value in `object`, if there is one, by the functions of conf/print.h. */
+typedef void (*opt_write_fn)(struct printer *p, const struct opt *o, const void *object);
+
+/* Whether what the row says matters to `object` as it is. */
+typedef bool (*opt_has_effect_fn)(const void *object);
+
+/* What the value of an OPT_CALL row is, where it is no list of maps with a table of its own. */
+enum opt_shape {
+	SHAPE_TEXT,  /* a text of the row's pattern */
+	SHAPE_TEXTS, /* a list of them */
+	SHAPE_TEXT_OR_TEXTS,
+	SHAPE_MAP_OF_TEXTS, /* a map of any keys and texts */
+};
+
 struct opt {
 	const char *key; /* NULL ends the table */
 	enum opt_type type;
 	size_t offset;               /* of the member */
 	const char *def, *min, *max; /* as the user would write them; a FILE's max is its length */
 	const struct opt_word *words;
-	opt_read_fn read; /* of OPT_CALL */
+	opt_read_fn read;             /* of OPT_CALL */
+	opt_write_fn write;           /* of OPT_CALL */
+	opt_has_effect_fn has_effect; /* NULL: always; else the value is not printed where not */
+	enum opt_shape shape;         /* of OPT_CALL */
+	const char *pattern; /* of OPT_CALL: a regular expression (ECMA 262) of its texts, for
+				editors */
 	unsigned flags;
 	const char *help; /* one sentence */
 	const char *item; /* of a list: what an item looks like */
@@ -106,6 +127,9 @@ const struct opt *opt_row(const struct opt *table, const char *key);
 /* Whether a text looks like a value of the row: for hints. Never of OPT_NAME and OPT_CALL. */
 bool opt_fits(const struct opt *o, const char *text);
 
+/* Writes the value of a row that is not OPT_CALL as the file would; false where there is none. */
+bool opt_format(const struct opt *o, const void *object, struct text *ret);
+
 /* Whether two objects have the same value there. Not for OPT_CALL. */
 bool opt_is_same(const struct opt *o, const void *a, const void *b);
 
@@ -117,6 +141,12 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 
 /* The scalar's text, or NULL after it was reported that there is none. */
 const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);
+
+/* Whether the row's value is a number, with or without a unit. */
+static inline bool opt_is_number(const struct opt *o)
+{
+	return o->type <= OPT_MODE;
+}
 
 /* Whether a text is a number of the row's type and range, which goes to *ret. */
 bool opt_number(const struct opt *o, struct slice s, uint64_t *ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How one value is read by its row. Maps and tables are in opt.c. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -414,6 +415,102 @@ void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 			o->read(ctx, o, node, object);
 		break;
 	}
+}
+
+/* The file's default where it is the value, else the largest unit that leaves no rest. */
+static void format_with_unit(const struct opt *o, uint64_t v, struct text *ret)
+{
+	static const struct {
+		enum opt_type type;
+		uint64_t factor;
+		const char *unit;
+	} units[] = {
+		{ OPT_DURATION, 60 * 60 * 1000, "h" },
+		{ OPT_DURATION, 60 * 1000, "m" },
+		{ OPT_DURATION, 1000, "s" },
+		{ OPT_DURATION, 1, "ms" },
+		{ OPT_SIZE, 1 << 20, "MiB" },
+		{ OPT_SIZE, 1 << 10, "KiB" },
+		{ OPT_SIZE, 1, "" },
+	};
+	uint64_t def;
+
+	if (o->def != NULL && number_parse(o->type, slice_of(o->def), &def) == 0 && def == v) {
+		text_add(ret, slice_of(o->def));
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (units[i].type != o->type || v % units[i].factor != 0)
+			continue;
+		text_addf(ret, "%" PRIu64 "%s", v / units[i].factor, units[i].unit);
+		return;
+	}
+}
+
+static void format_factor(uint64_t hundredths, struct text *ret)
+{
+	text_addf(ret, "%" PRIu64, hundredths / 100);
+	if (hundredths % 100 != 0)
+		text_addf(ret, hundredths % 10 == 0 ? ".%" PRIu64 : ".%02" PRIu64,
+			  hundredths % 10 == 0 ? hundredths % 100 / 10 : hundredths % 100);
+}
+
+static bool format_number(const struct opt *o, uint64_t v, struct text *ret)
+{
+	uint64_t off = o->type == OPT_FACTOR ? 0 : CONF_OFF;
+
+	if ((o->flags & OPT_AUTO) != 0 && v == 0)
+		text_add(ret, SLICE("auto"));
+	else if ((o->flags & OPT_OFF) != 0 && v == off)
+		text_add(ret, SLICE("off"));
+	else if (o->def == NULL && !is_in_range(o, v))
+		return false; /* not given, and without a default */
+	else if (o->type == OPT_FACTOR)
+		format_factor(v, ret);
+	else if (o->type == OPT_MODE)
+		text_addf(ret, "%04" PRIo64, v);
+	else if (o->type == OPT_DURATION || o->type == OPT_SIZE)
+		format_with_unit(o, v, ret);
+	else
+		text_addf(ret, "%" PRIu64, v);
+	return true;
+}
+
+bool opt_format(const struct opt *o, const void *object, struct text *ret)
+{
+	const char *at = (const char *)object + o->offset, *string;
+	char text[ADDR_TEXT_MAX];
+	struct addr addr;
+	uint64_t v64;
+	uint32_t v32;
+	int word;
+
+	switch (o->type) {
+	case OPT_COUNT: memcpy(&v64, at, sizeof(v64)); return format_number(o, v64, ret);
+	case OPT_UINT:
+	case OPT_DURATION:
+	case OPT_SIZE:
+	case OPT_FACTOR:
+	case OPT_MODE: memcpy(&v32, at, sizeof(v32)); return format_number(o, v32, ret);
+	case OPT_WORD:
+		memcpy(&word, at, sizeof(word));
+		text_add(ret, slice_of(opt_word_of(o->words, word)));
+		return ret->n != 0;
+	case OPT_NAME:
+	case OPT_FILE:
+		memcpy(&string, at, sizeof(string));
+		text_add(ret, slice_of(string != NULL ? string : ""));
+		return string != NULL;
+	case OPT_ADDRESS:
+		memcpy(&addr, at, sizeof(addr));
+		if (addr.family == 0)
+			return false;
+		text_add(ret, slice_of(addr_format(&addr, text)));
+		return true;
+	case OPT_CALL: break;
+	}
+	LB_ASSERT(o->type != OPT_CALL);
+	return false;
 }
 
 static bool is_same_string(const void *a, const void *b)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "conf/advice.h"
 #include "conf/conf.h"
 #include "conf/nearest.h"
+#include "conf/print.h"
 #include "conf/synonym.h"
 #include "conf/tables.h"
 #include "conf/word.h"
@@ -203,6 +205,82 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 	}
 }
 
+/* ---- the way back ---- */
+
+static bool is_hash(const void *object)
+{
+	return ((const struct conf_pool *)object)->balance == CONF_BALANCE_HASH;
+}
+
+static bool has_checks(const void *object)
+{
+	return ((const struct conf_pool *)object)->health.type != CONF_CHECK_NONE;
+}
+
+static bool judges_status(const void *object)
+{
+	return ((const struct conf_pool *)object)->health.type == CONF_CHECK_HTTP;
+}
+
+static bool asks_for_path(const void *object)
+{
+	return judges_status(object) ||
+	       ((const struct conf_pool *)object)->health.type == CONF_CHECK_WEBSOCKET;
+}
+
+static void hash_key_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_hash *h = &((const struct conf_pool *)object)->hash;
+	_cleanup_(text_deinit) struct text key = TEXT_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(hash_words); i++) {
+		if (hash_words[i].key == h->key)
+			text_addf(&key, "%s%s%s", hash_words[i].word, h->name != NULL ? ":" : "",
+				  h->name != NULL ? h->name : "");
+	}
+	print_text(p, o, text_slice(&key));
+	p->out->failed = p->out->failed || key.failed;
+}
+
+static void sources_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_pool *c = object;
+	_cleanup_(text_deinit) struct text value = TEXT_INIT;
+	char text[ADDR_TEXT_MAX];
+
+	if (c->n_sources == 0)
+		return;
+	for (size_t i = 0; i < c->n_sources; i++) {
+		text_add(&value, i == 0 ? SLICE("[") : SLICE(", "));
+		print_scalar(&value, slice_of(addr_format_host(&c->sources[i], text)));
+	}
+	text_add(&value, SLICE("]"));
+	print_yaml(p, o, &value);
+}
+
+static void health_path_write(struct printer *p, const struct opt *o, const void *object)
+{
+	print_text(p, o, slice_of(((const struct conf_pool *)object)->health.path));
+}
+
+static void health_host_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const char *host = ((const struct conf_pool *)object)->health.host;
+
+	if (host != NULL)
+		print_text(p, o, slice_of(host));
+}
+
+static void status_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_health *h = &((const struct conf_pool *)object)->health;
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), h->status_min == h->status_max ? "%u" : "%u-%u",
+		       (unsigned)h->status_min, (unsigned)h->status_max);
+	print_text(p, o, slice_of(text));
+}
+
 /* Keys of a `pools:` entry, in the order of lb.yaml(5). */
 const struct opt pool_opts[] = {
 	{
@@ -226,6 +304,9 @@ const struct opt pool_opts[] = {
 		.type = OPT_CALL,
 		.def = "source",
 		.read = hash_key_read,
+		.write = hash_key_write,
+		.has_effect = is_hash,
+		.pattern = "^(source|path|host|(header|cookie|query):.+)$",
 		.flags = OPT_RELOAD,
 		.help = "What balance: hash looks at.",
 	},
@@ -237,12 +318,15 @@ const struct opt pool_opts[] = {
 		.min = "1.05",
 		.max = "10",
 		.flags = OPT_RELOAD | OPT_OFF,
+		.has_effect = is_hash,
 		.help = "Above this multiple of the mean load a backend passes its next keys on.",
 	},
 	{
 		.key = "backends",
 		.type = OPT_CALL,
 		.read = backend_opts_read,
+		.write = backend_opts_write,
+		.pattern = PATTERN_ADDRESS,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "The servers, each an address or a map.",
 		.item = "10.0.0.11:9001",
@@ -251,6 +335,9 @@ const struct opt pool_opts[] = {
 		.key = "source",
 		.type = OPT_CALL,
 		.read = sources_read,
+		.write = sources_write,
+		.shape = SHAPE_TEXTS,
+		.pattern = "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
 		.flags = OPT_RELOAD,
 		.help = "Local addresses to connect from.",
 		.item = "10.0.0.5",
@@ -262,6 +349,7 @@ const struct opt pool_opts[] = {
 		.def = "tcp",
 		.words = checks,
 		.flags = OPT_RELOAD,
+		.has_effect = has_checks,
 		.help = "What a backend must do to be up.",
 	},
 	{
@@ -269,6 +357,9 @@ const struct opt pool_opts[] = {
 		.type = OPT_CALL,
 		.def = "/",
 		.read = health_path_read,
+		.write = health_path_write,
+		.has_effect = asks_for_path,
+		.pattern = "^/[^ #]*$",
 		.flags = OPT_RELOAD,
 		.help = "The path that a check asks for.",
 	},
@@ -276,6 +367,9 @@ const struct opt pool_opts[] = {
 		.key = "health.host",
 		.type = OPT_CALL,
 		.read = health_host_read,
+		.write = health_host_write,
+		.has_effect = asks_for_path,
+		.pattern = "^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$",
 		.flags = OPT_RELOAD,
 		.help = "The host that a check asks for; without it, the backend's address.",
 	},
@@ -284,6 +378,9 @@ const struct opt pool_opts[] = {
 		.type = OPT_CALL,
 		.def = "200-399",
 		.read = status_read,
+		.write = status_write,
+		.has_effect = judges_status,
+		.pattern = "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$",
 		.flags = OPT_RELOAD,
 		.help = "Which statuses of an http check are good.",
 	},
@@ -295,6 +392,7 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "1h",
 		.flags = OPT_RELOAD,
+		.has_effect = has_checks,
 		.help = "The time between two checks of a backend.",
 	},
 	{
@@ -305,6 +403,7 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "5m",
 		.flags = OPT_RELOAD,
+		.has_effect = has_checks,
 		.help = "How long a check may take.",
 	},
 	{
@@ -315,6 +414,7 @@ const struct opt pool_opts[] = {
 		.min = "1",
 		.max = "100",
 		.flags = OPT_RELOAD,
+		.has_effect = has_checks,
 		.help = "How many good checks in a row bring a backend up.",
 	},
 	{
@@ -325,6 +425,7 @@ const struct opt pool_opts[] = {
 		.min = "1",
 		.max = "100",
 		.flags = OPT_RELOAD,
+		.has_effect = has_checks,
 		.help = "How many bad checks in a row bring a backend down.",
 	},
 	{
@@ -450,4 +551,13 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 		return;
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
 		pool_read(ctx, item, &c->pools[c->n_pools++]);
+}
+
+void pool_opts_write(struct printer *p, const struct opt *o, const void *conf)
+{
+	const struct conf *c = conf;
+
+	print_list(p, o);
+	for (size_t i = 0; i < c->n_pools; i++)
+		print_item(p, pool_opts, &c->pools[i]);
 }

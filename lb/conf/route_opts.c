@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "conf/print.h"
 #include "conf/tables.h"
 #include "conf/word.h"
 
@@ -110,6 +111,47 @@ static void headers_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 		header_add(ctx, o, item, r);
 }
 
+static void host_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_route *r = object;
+	_cleanup_(text_deinit) struct text host = TEXT_INIT;
+
+	if (r->host == NULL)
+		return;
+	text_addf(&host, "%s%s", r->host_is_suffix ? "*" : "", r->host);
+	print_text(p, o, text_slice(&host));
+	p->out->failed = p->out->failed || host.failed;
+}
+
+static void path_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_route *r = object;
+	_cleanup_(text_deinit) struct text path = TEXT_INIT;
+
+	if (r->path == NULL)
+		return;
+	text_addf(&path, "%s%s", r->path, r->path_is_prefix ? "*" : "");
+	print_text(p, o, text_slice(&path));
+	p->out->failed = p->out->failed || path.failed;
+}
+
+static void headers_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_route *r = object;
+	_cleanup_(text_deinit) struct text value = TEXT_INIT;
+
+	if (r->n_headers == 0)
+		return;
+	for (size_t i = 0; i < r->n_headers; i++) {
+		text_add(&value, i == 0 ? SLICE("{") : SLICE(", "));
+		print_scalar(&value, slice_of(r->headers[i].name));
+		text_add(&value, SLICE(": "));
+		print_scalar(&value, slice_of(r->headers[i].value));
+	}
+	text_add(&value, SLICE("}"));
+	print_yaml(p, o, &value);
+}
+
 /* Keys of a `routes:` entry, in the order of lb.yaml(5). */
 const struct opt route_opts[] = {
 	{
@@ -123,6 +165,8 @@ const struct opt route_opts[] = {
 		.key = "host",
 		.type = OPT_CALL,
 		.read = host_read,
+		.write = host_write,
+		.pattern = "^(\\*\\.)?([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])$",
 		.flags = OPT_RELOAD,
 		.help = "The host that is asked for; *.x is any name below x.",
 	},
@@ -130,6 +174,8 @@ const struct opt route_opts[] = {
 		.key = "path",
 		.type = OPT_CALL,
 		.read = path_read,
+		.write = path_write,
+		.pattern = "^/([^ ?#*]*/)?\\*?$|^/[^ ?#*]*$",
 		.flags = OPT_RELOAD,
 		.help = "The path that is asked for; /x/* is /x/ and what is below.",
 	},
@@ -145,6 +191,8 @@ const struct opt route_opts[] = {
 		.key = "header",
 		.type = OPT_CALL,
 		.read = headers_read,
+		.write = headers_write,
+		.shape = SHAPE_MAP_OF_TEXTS,
 		.flags = OPT_RELOAD,
 		.help = "Header fields that must be there with exactly these values.",
 	},
@@ -153,6 +201,8 @@ const struct opt route_opts[] = {
 		.type = OPT_CALL,
 		.offset = ROUTE(pool),
 		.read = pool_ref_read,
+		.write = pool_ref_write,
+		.pattern = PATTERN_NAME,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
 		.help = "The pool that gets the request.",
 	},
@@ -185,4 +235,15 @@ void route_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 			opt_set_string(ctx, &r->name, slice_of(number));
 		}
 	}
+}
+
+void route_opts_write(struct printer *p, const struct opt *o, const void *listener)
+{
+	const struct conf_listener *l = listener;
+
+	if (l->n_routes == 0)
+		return;
+	print_list(p, o);
+	for (size_t i = 0; i < l->n_routes; i++)
+		print_item(p, route_opts, &l->routes[i]);
 }

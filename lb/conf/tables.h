@@ -17,6 +17,10 @@ extern const struct opt route_opts[];    /* into struct conf_route */
 extern const struct opt pool_opts[];     /* into struct conf_pool */
 extern const struct opt backend_opts[];  /* into struct conf_backend */
 
+/* Patterns of OPT_CALL rows that are in several tables. */
+#define PATTERN_ADDRESS "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"
+#define PATTERN_NAME "^[^\\u0000-\\u0020/|\\u007f]{1,63}$"
+
 /* All of them, with their place in the file; ended by a NULL name. */
 extern const struct opt_table conf_tables[];
 
@@ -33,6 +37,15 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		       void *pool);
 
+/* opt_write_fn of the same lists. */
+void listener_opts_write(struct printer *p, const struct opt *o, const void *conf);
+void route_opts_write(struct printer *p, const struct opt *o, const void *listener);
+void pool_opts_write(struct printer *p, const struct opt *o, const void *conf);
+void backend_opts_write(struct printer *p, const struct opt *o, const void *pool);
+
 /* A pool's name into a size_t, its index: the pools are read before what names them. */
 void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		   void *object);
+
+/* The name of the pool whose index that is, if any. */
+void pool_ref_write(struct printer *p, const struct opt *o, const void *object);

@@ -10,11 +10,13 @@
 
 static const char usage[] =
 	"usage: lb [-c FILE]          run in the foreground\n"
-	"       lb check [-c FILE] [--syntax]\n"
+	"       lb check [-c FILE] [--syntax] [--print]\n"
 	"                             check the file and this machine, and exit;\n"
-	"                             --syntax: the file alone, for another machine\n"
+	"                             --syntax: the file alone, for another machine;\n"
+	"                             --print: show the file with every default filled in\n"
 	"       lb doctor [-c FILE] [--json]\n"
 	"                             how many connections fit, and which limit binds first\n"
+	"       lb --schema           a JSON schema of the configuration, for editors\n"
 	"       lb --version | --help\n"
 	"\n"
 	"Without -c the file is ./lb.yaml, or /etc/lb/lb.yaml where there is none.\n";
@@ -53,6 +55,8 @@ int args_parse(int argc, char **argv, struct args *ret)
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "syntax", no_argument, NULL, 's' },
+		{ "print", no_argument, NULL, 'p' },
+		{ "schema", no_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
@@ -67,6 +71,8 @@ int args_parse(int argc, char **argv, struct args *ret)
 		case 'c': ret->conf = optarg; break;
 		case 'j': ret->is_json = true; break;
 		case 's': ret->is_syntax = true; break;
+		case 'p': ret->is_printed = true; break;
+		case 'S': ret->command = ARGS_SCHEMA; return 0;
 		case 'h': return done(usage, ret);
 		case 'v': return done("lb " LB_VERSION "\n", ret);
 		default: return wrong_option(argv[optind - 1]);
@@ -85,6 +91,8 @@ int args_parse(int argc, char **argv, struct args *ret)
 		return wrong("--json is for lb doctor", NULL);
 	if (ret->is_syntax && ret->command != ARGS_CHECK)
 		return wrong("--syntax is for lb check", NULL);
+	if (ret->is_printed && ret->command != ARGS_CHECK)
+		return wrong("--print is for lb check", NULL);
 	if (ret->conf == NULL)
 		ret->conf = default_conf();
 	return 0;

@@ -9,6 +9,7 @@ enum args_command {
 	ARGS_RUN,
 	ARGS_CHECK,
 	ARGS_DOCTOR,
+	ARGS_SCHEMA,
 	ARGS_DONE, /* --help or --version: it was printed */
 };
 
@@ -17,6 +18,7 @@ struct args {
 	const char *conf; /* borrows: the file to read */
 	bool is_json;     /* of ARGS_DOCTOR */
 	bool is_syntax;   /* of ARGS_CHECK: the file alone, not this machine */
+	bool is_printed;  /* of ARGS_CHECK: the configuration, with every default */
 };
 
 /*

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "conf/conf.h"
+#include "conf/print.h"
+#include "conf/schema.h"
 #include "daemon/args.h"
 #include "daemon/control.h"
 #include "daemon/doctor.h"
@@ -23,20 +25,51 @@ static void print_errors(const struct err *e)
 	}
 }
 
-static int check(const char *path, bool is_syntax)
+/* Writes what a command has made, or says that memory was short. */
+static int print_out(int r, struct text *out)
+{
+	if (r == 0)
+		(void)fputs(out->p, stdout);
+	else
+		(void)fprintf(stderr, "lb: out of memory\n");
+	text_deinit(out);
+	return r == 0 ? 0 : EXIT_INTERNAL;
+}
+
+static int schema(void)
+{
+	struct text out = TEXT_INIT;
+	int r = conf_schema(&out);
+
+	text_pad(&out, '\n', 1);
+	return print_out(r, &out);
+}
+
+/* Prints a file without a mistake, also where this machine could not start lb by it. */
+static int print_conf(const struct conf *conf)
+{
+	struct text out = TEXT_INIT;
+
+	return print_out(conf_print(conf, &out), &out);
+}
+
+static int check(const char *path, const struct args *a)
 {
 	_cleanup_(err_deinit) struct err e = ERR_INIT, warnings = ERR_INIT;
 	struct conf *conf = NULL;
 
 	int r = conf_load(path, &e, &conf);
-	if (r == 0 && !is_syntax)
+	if (r == 0 && !a->is_syntax)
 		r = preflight(conf, &e, &warnings);
 	print_errors(&e);
 	print_errors(&warnings);
-	if (r == 0)
+	int status = r == 0 ? 0 : EXIT_CONF;
+	if (conf != NULL && a->is_printed)
+		status = print_conf(conf) != 0 ? EXIT_INTERNAL : status;
+	else if (r == 0)
 		(void)printf("%s: ok\n", path);
 	conf_unref(conf);
-	return r == 0 ? 0 : EXIT_CONF;
+	return status;
 }
 
 static int doctor(const char *path, bool is_json)
@@ -91,8 +124,9 @@ int main(int argc, char **argv)
 		return status;
 	switch (a.command) {
 	case ARGS_RUN: return run(a.conf);
-	case ARGS_CHECK: return check(a.conf, a.is_syntax);
+	case ARGS_CHECK: return check(a.conf, &a);
 	case ARGS_DOCTOR: return doctor(a.conf, a.is_json);
+	case ARGS_SCHEMA: return schema();
 	case ARGS_DONE: return 0;
 	}
 	return EXIT_INTERNAL;

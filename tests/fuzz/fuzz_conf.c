@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
+#include "conf/print.h"
 
 /* Lines and columns of a text as an editor counts them: how many lines there are, at most, and the
  * longest. YAML knows line ends beside ASCII's; of a text that has more than ASCII only the size is
@@ -122,6 +123,26 @@ static void check_conf(const struct conf *c)
 		check_listener(c, &c->listeners[i]);
 }
 
+/* What is printed is read again, and prints the same. */
+static void check_print(const struct conf *c)
+{
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
+	struct text first = TEXT_INIT, second = TEXT_INIT;
+	struct conf *again = NULL;
+	char path[64];
+	int fd = memfd_create("printed.yaml", MFD_CLOEXEC);
+
+	LB_ASSERT(fd >= 0 && conf_print(c, &first) == 0);
+	LB_ASSERT(write(fd, first.p, first.n) == (ssize_t)first.n);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	LB_ASSERT(conf_load(path, &e, &again) == 0 && conf_print(again, &second) == 0);
+	LB_ASSERT(slice_eq(text_slice(&first), text_slice(&second)));
+	conf_unref(again);
+	text_deinit(&first);
+	text_deinit(&second);
+	(void)close(fd);
+}
+
 static void check_load(const char *path, struct extent x)
 {
 	_cleanup_(err_deinit) struct err e = ERR_INIT, again = ERR_INIT;
@@ -129,12 +150,14 @@ static void check_load(const char *path, struct extent x)
 	const char *keys[4];
 
 	int r = conf_load(path, &e, &c);
-	LB_ASSERT(conf_load(path, &again, &d) == r && again.n == e.n);
+	LB_ASSERT(conf_load(path, &again, &d) == r && again.n == e.n &&
+		  again.n_warnings == e.n_warnings);
 	LB_ASSERT((r == 0) == (c != NULL) && (r == 0) == (e.n == 0) && r <= 0);
 	if (r < 0) {
 		check_errors(&e, path, x);
 	} else {
 		check_conf(c);
+		check_print(c);
 		LB_ASSERT(conf_restart_keys(c, d, keys) == 0);
 	}
 	conf_unref(c);

@@ -32,11 +32,6 @@ static void each_row(void (*fn)(const struct opt_table *t, const struct opt *o))
 	ck_assert_uint_gt(n, 60);
 }
 
-static bool is_number(const struct opt *o)
-{
-	return o->type <= OPT_MODE;
-}
-
 static void row_is_whole(const struct opt_table *t, const struct opt *o)
 {
 	size_t n = o->help != NULL ? strlen(o->help) : 0;
@@ -47,7 +42,8 @@ static void row_is_whole(const struct opt_table *t, const struct opt *o)
 		return;
 	ck_assert_msg((o->type == OPT_WORD) == (o->words != NULL), "%s", o->key);
 	ck_assert_msg((o->type == OPT_CALL) == (o->read != NULL), "%s", o->key);
-	ck_assert_msg(!is_number(o) || (o->min != NULL && o->max != NULL), "%s", o->key);
+	ck_assert_msg((o->type == OPT_CALL) == (o->write != NULL), "%s", o->key);
+	ck_assert_msg(!opt_is_number(o) || (o->min != NULL && o->max != NULL), "%s", o->key);
 	ck_assert_msg(o->def == NULL || (o->flags & OPT_REQUIRED) == 0, "%s", o->key);
 }
 
@@ -77,7 +73,7 @@ static size_t read_alone(const struct opt *o, const char *text)
 /* What min, max, and a number say is itself allowed; one step outside is not. */
 static void range_is_sound(const struct opt_table *t, const struct opt *o)
 {
-	if (!is_number(o) || (o->flags & OPT_LATER) != 0)
+	if (!opt_is_number(o) || (o->flags & OPT_LATER) != 0)
 		return;
 	ck_assert_msg(read_alone(o, o->min) == 0, "%s: %s: min", t->name, o->key);
 	ck_assert_msg(read_alone(o, o->max) == 0, "%s: %s: max", t->name, o->key);
@@ -184,8 +180,8 @@ static void man_knows(const struct opt_table *t, const struct opt *o)
 	}
 	ck_assert_msg(entry != NULL, "lb.yaml(5), %s: lacks %s", t->name, o->key);
 	man_says(entry, o->key, o->def);
-	man_says(entry, o->key, is_number(o) ? o->min : NULL);
-	man_says(entry, o->key, is_number(o) ? o->max : NULL);
+	man_says(entry, o->key, opt_is_number(o) ? o->min : NULL);
+	man_says(entry, o->key, opt_is_number(o) ? o->max : NULL);
 	for (const struct opt_word *w = o->words; w != NULL && w->word != NULL; w++)
 		man_says(entry, o->key, w->is_later ? NULL : w->word);
 	bool says_restart = strstr(entry, "takes effect at restart") != NULL;
