@@ -100,8 +100,8 @@ static const char *smaller(const char *unit, uint64_t *factor)
 		const char *unit, *smaller;
 		uint64_t factor;
 	} units[] = {
-		{ "s", "ms", 1000 }, { "m", "s", 60 },       { "h", "m", 60 },
-		{ "KiB", "", 1024 }, { "MiB", "KiB", 1024 },
+		{ "s", "ms", 1000 }, { "m", "s", 60 },    { "h", "m", 60 },
+		{ "d", "h", 24 },    { "KiB", "", 1024 }, { "MiB", "KiB", 1024 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {

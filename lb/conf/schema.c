@@ -73,7 +73,7 @@ static void put_number(struct json *j, const struct opt *o)
 	switch (o->type) {
 	case OPT_DURATION:
 		put_types(j, "string", off, NULL);
-		put_number_pattern(j, o, "[0-9]+(ms|s|m|h)");
+		put_number_pattern(j, o, "[0-9]+(ms|s|m|h|d)");
 		put_off(j, o);
 		return;
 	case OPT_SIZE:

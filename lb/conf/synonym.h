@@ -16,7 +16,7 @@
 enum synonym_kind {
 	SYNONYM_KEY, /* of a key: `where` is the map's place, as "pools.health"; ours is a place */
 	SYNONYM_VALUE, /* of a value: `where` is the row's key, as "health.type"; ours is a value */
-	SYNONYM_UNIT,  /* of a unit: `where` is "duration" or "size"; ours is "N UNIT", as "24h" */
+	SYNONYM_UNIT,  /* of a unit: `where` is "duration" or "size"; ours is "N UNIT", as "7 d" */
 };
 
 struct synonym {
