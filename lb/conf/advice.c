@@ -16,6 +16,11 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+static const char *find(struct slice s, const char *word)
+{
+	return s.p == NULL ? NULL : memmem(s.p, s.n, word, strlen(word));
+}
+
 static struct slice trim(struct slice s)
 {
 	while (s.n > 0 && s.p[0] == ' ') {
@@ -276,9 +281,10 @@ static bool take_port_alone(struct slice s, struct slice *ret)
 
 static const char *advice_url(struct slice s, char out[ADVICE_TEXT_MAX])
 {
-	const char *p = memmem(s.p, s.n, "://", 3);
+	const char *p = find(s, "://");
 	struct addr a;
 
+	LB_ASSERT(p != NULL);
 	struct slice rest = { .p = p + 3, .n = s.n - (size_t)(p + 3 - s.p) };
 	if (has(rest, '/'))
 		rest.n = (size_t)((const char *)memchr(rest.p, '/', rest.n) - rest.p);
@@ -390,7 +396,7 @@ const char *advice_address(struct slice text, bool has_port, bool is_bind,
 	out[0] = '\0';
 	if (s.n == 0)
 		return out;
-	if (memmem(s.p, s.n, "://", 3) != NULL)
+	if (find(s, "://") != NULL)
 		return advice_url(s, out);
 	if (s.p[0] == '/' || slice_starts_with(s, SLICE("./")))
 		return say(out, "unix sockets are not supported yet");

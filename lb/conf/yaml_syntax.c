@@ -44,6 +44,11 @@ static struct slice line_of(struct slice text, uint32_t n)
 	return text;
 }
 
+static const char *find(struct slice s, const char *word)
+{
+	return s.p == NULL ? NULL : memmem(s.p, s.n, word, strlen(word));
+}
+
 static bool is_inner(char c)
 {
 	return ((unsigned char)c & 0xc0) == 0x80; /* not the first byte of a character in UTF-8 */
@@ -185,7 +190,7 @@ static bool judge_indent(const struct scene *s)
 				     "a tab indents this line; indent with spaces, not with tabs");
 			return true;
 		}
-		const char *nbsp = line.n == 0 ? NULL : memmem(line.p, line.n, "\xc2\xa0", 2);
+		const char *nbsp = find(line, "\xc2\xa0");
 		if (nbsp != NULL) {
 			(void)err_at(s->err, place(s, n, (size_t)(nbsp - line.p)),
 				     "a no-break space stands here; write a plain space");
@@ -225,10 +230,10 @@ static bool judge_ipv6(const struct scene *s)
 /* `${PORT}` inside a flow map, `{{ port }}`. */
 static bool judge_variable(const struct scene *s)
 {
-	const char *p = s->line.n == 0 ? NULL : memmem(s->line.p, s->line.n, "${", 2);
+	const char *p = find(s->line, "${");
 
-	if (p == NULL && s->line.n != 0)
-		p = memmem(s->line.p, s->line.n, "{{", 2);
+	if (p == NULL)
+		p = find(s->line, "{{");
 	if (p == NULL)
 		return false;
 	(void)err_at(s->err, place(s, s->p->at.line, (size_t)(p - s->line.p)),
@@ -266,7 +271,8 @@ static bool judge_second_colon(const struct scene *s)
 
 	if (!says(s, "mapping values are not allowed"))
 		return false;
-	const char *colon = s->at <= key ? NULL : memmem(s->line.p + key, s->at - key, ": ", 2);
+	struct slice before_it = { .p = s->line.p + key, .n = s->at > key ? s->at - key : 0 };
+	const char *colon = find(before_it, ": ");
 	if (colon != NULL) {
 		(void)err_at(s->err, s->p->at,
 			     "a second \": \" stands in this line; write the key on a line of its "
