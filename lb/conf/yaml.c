@@ -354,28 +354,6 @@ static int on_event(struct build *b, const yaml_event_t *ev)
 	return 0;
 }
 
-/* Bytes that are no text: there is no mark, but an offset. */
-static int bytes_error(struct build *b)
-{
-	const yaml_parser_t *y = &b->parser;
-	struct mark at = { b->file, 1, 1 };
-
-	for (size_t i = 0; i < y->problem_offset && i < b->text.n; i++) {
-		at.col++;
-		if (b->text.p[i] != '\n')
-			continue;
-		at.line++;
-		at.col = 1;
-	}
-	if (strstr(y->problem, "control characters") != NULL)
-		return err_at(b->err, at,
-			      "a control character (byte 0x%02x) stands here; in double quotes it "
-			      "is written \"\\x%02x\"",
-			      (unsigned)y->problem_value & 0xff, (unsigned)y->problem_value & 0xff);
-	return err_at(b->err, at, "the file is not a text in UTF-8; byte %zu of this line is none",
-		      (size_t)at.col);
-}
-
 static int syntax_error(struct build *b)
 {
 	const yaml_parser_t *y = &b->parser;
@@ -383,7 +361,9 @@ static int syntax_error(struct build *b)
 	if (y->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
 	if (y->error == YAML_READER_ERROR)
-		return bytes_error(b);
+		return yaml_bytes_report(b->err, b->file, text_slice(&b->text), y->problem_offset,
+					 y->problem_value,
+					 strstr(y->problem, "control characters") != NULL);
 	return yaml_syntax_report(b->err, text_slice(&b->text),
 				  &(struct yaml_problem){
 					  .problem = y->problem != NULL ? y->problem : "",

@@ -14,34 +14,60 @@
 
 #define WORD_MAX 60 /* of a word that a message repeats */
 
+#define LINES_MAX 256 /* lines above a problem that are looked at; a guess */
+
 struct scene {
 	struct err *err;
-	struct slice text;
 	const struct yaml_problem *p;
+	struct slice window[LINES_MAX]; /* line n is at n % LINES_MAX, up to the problem's own */
+	struct slice from;              /* the line where the context begins */
 	struct slice line; /* where libyaml stopped; empty behind the end of the text */
 	size_t at;         /* the byte in that line */
 };
 
 /* ---- the source ---- */
 
-/* Line `n`, from 1, without its end; empty where there is none. */
-static struct slice line_of(struct slice text, uint32_t n)
+/* The bytes of the line break at `i`, as libyaml counts lines: LF, CR, both, NEL, LS, PS; or 0. */
+static size_t break_len(struct slice s, size_t i)
 {
-	while (n > 1 && text.n != 0) {
-		const char *end = memchr(text.p, '\n', text.n);
-		if (end == NULL)
-			return SLICE("");
-		text = (struct slice){ .p = end + 1, .n = text.n - (size_t)(end + 1 - text.p) };
-		n--;
+	static const char *const breaks[] = { "\r\n",     "\n",           "\r",
+					      "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9" };
+	struct slice rest = { .p = s.p + i, .n = s.n - i };
+
+	if (strchr("\r\n\xc2\xe2", s.p[i]) == NULL)
+		return 0;
+	for (size_t k = 0; k < ARRAY_SIZE(breaks); k++) {
+		if (slice_starts_with(rest, slice_of(breaks[k])))
+			return strlen(breaks[k]);
 	}
-	if (n == 0 || text.n == 0)
-		return SLICE("");
-	const char *end = memchr(text.p, '\n', text.n);
-	if (end != NULL)
-		text.n = (size_t)(end - text.p);
-	if (text.n != 0 && text.p[text.n - 1] == '\r')
-		text.n--;
-	return text;
+	return 0;
+}
+
+/* Finds the lines in one pass over the text. */
+static void find_lines(struct scene *s, struct slice text)
+{
+	size_t from = 0;
+
+	for (uint32_t n = 1; n <= s->p->at.line && from <= text.n; n++) {
+		size_t end = from, len = 0;
+		while (end < text.n && (len = break_len(text, end)) == 0)
+			end++;
+		struct slice line = { .p = text.p + from, .n = end - from };
+		s->window[n % LINES_MAX] = line;
+		if (n == s->p->from.line)
+			s->from = line;
+		from = end + (len != 0 ? len : 1);
+	}
+}
+
+/* Line `n`, from 1, without its end; empty where it is too far above. */
+static struct slice line_of(const struct scene *s, uint32_t n)
+{
+	uint32_t last = s->p->at.line;
+
+	if (n == s->p->from.line)
+		return s->from;
+	return n == 0 || n > last || last - n >= LINES_MAX ? SLICE("") : s->window[n % LINES_MAX];
 }
 
 static const char *find(struct slice s, const char *word)
@@ -107,11 +133,11 @@ static bool is_blank(struct slice line)
 }
 
 /* The number of the last line before `n` that says something, or 0. */
-static uint32_t line_before(struct slice text, uint32_t n)
+static uint32_t line_before(const struct scene *s, uint32_t n)
 {
-	while (n > 1) {
+	while (n > 1 && s->p->at.line - n < LINES_MAX) {
 		n--;
-		if (!is_blank(line_of(text, n)))
+		if (!is_blank(line_of(s, n)))
 			return n;
 	}
 	return 0;
@@ -155,7 +181,7 @@ static bool is_about(const struct scene *s, const char *words)
 
 static struct mark place(const struct scene *s, uint32_t line, size_t byte)
 {
-	return (struct mark){ s->p->at.file, line, column_of(line_of(s->text, line), byte) };
+	return (struct mark){ s->p->at.file, line, column_of(line_of(s, line), byte) };
 }
 
 /* The byte where libyaml stopped, or NUL at a line's end. */
@@ -178,12 +204,12 @@ static uint32_t first_line(const struct scene *s)
 /* A tab, or a no-break space that came along with a copied text, where a line is indented. */
 static bool judge_indent(const struct scene *s)
 {
-	uint32_t first = first_line(s), before = line_before(s->text, first);
+	uint32_t first = first_line(s), before = line_before(s, first);
 
 	if (says(s, "expected ',' or")) /* between brackets tabs are spaces */
 		return false;
 	for (uint32_t n = before != 0 ? before : first; n <= s->p->at.line; n++) {
-		struct slice line = line_of(s->text, n);
+		struct slice line = line_of(s, n);
 		size_t i = indent_of(line);
 		if (i < line.n && line.p[i] == '\t' && !is_blank(line)) {
 			(void)err_at(s->err, place(s, n, i),
@@ -244,7 +270,7 @@ static bool judge_variable(const struct scene *s)
 /* `name:public`, or `-name`: the line before is part of this one to libyaml. */
 static bool judge_missing_space(const struct scene *s, uint32_t n)
 {
-	struct slice line = line_of(s->text, n);
+	struct slice line = line_of(s, n);
 	size_t i = key_of(line);
 
 	if (i < line.n && line.p[i] == '-' && i + 1 < line.n && is_name_char(line.p[i + 1])) {
@@ -266,7 +292,7 @@ static bool judge_missing_space(const struct scene *s, uint32_t n)
 /* A ": " where no key can be. */
 static bool judge_second_colon(const struct scene *s)
 {
-	uint32_t before = line_before(s->text, s->p->at.line);
+	uint32_t before = line_before(s, s->p->at.line);
 	size_t key = key_of(s->line);
 
 	if (!says(s, "mapping values are not allowed"))
@@ -281,7 +307,7 @@ static bool judge_second_colon(const struct scene *s)
 	}
 	if (before != 0 && judge_missing_space(s, before))
 		return true;
-	struct slice above = line_of(s->text, before);
+	struct slice above = line_of(s, before);
 	if (before != 0 && key > key_of(above)) {
 		(void)err_at(s->err, place(s, s->p->at.line, key),
 			     "this line is indented deeper than line %u above, which has a value "
@@ -300,7 +326,7 @@ static bool judge_no_colon(const struct scene *s)
 		return false;
 	if (judge_missing_space(s, s->p->from.line))
 		return true;
-	struct slice line = line_of(s->text, s->p->from.line);
+	struct slice line = line_of(s, s->p->from.line);
 	struct slice word = word_at(line, byte_of(line, s->p->from.col));
 	(void)err_at(s->err, s->p->from,
 		     "a colon and a space are missing behind the key \"" SLICE_FMT "\"",
@@ -318,10 +344,10 @@ static bool judge_list_in_line(const struct scene *s)
 }
 
 /* The last line before `n` that is an item of a list, or 0. */
-static uint32_t item_before(struct slice text, uint32_t n)
+static uint32_t item_before(const struct scene *s, uint32_t n)
 {
-	for (n = line_before(text, n); n != 0; n = line_before(text, n)) {
-		struct slice line = line_of(text, n);
+	for (n = line_before(s, n); n != 0; n = line_before(s, n)) {
+		struct slice line = line_of(s, n);
 		if (key_of(line) > indent_of(line))
 			return n;
 	}
@@ -331,8 +357,8 @@ static uint32_t item_before(struct slice text, uint32_t n)
 /* An item whose "-" is not below the others. */
 static void report_dash(const struct scene *s)
 {
-	uint32_t above = item_before(s->text, s->p->at.line);
-	struct slice line = line_of(s->text, above);
+	uint32_t above = item_before(s, s->p->at.line);
+	struct slice line = line_of(s, above);
 
 	if (above == 0)
 		(void)err_at(s->err, s->p->at,
@@ -382,8 +408,8 @@ static bool judge_key(const struct scene *s)
 /* A key of an item that does not begin below the item's first key. */
 static bool judge_item(const struct scene *s)
 {
-	uint32_t above = item_before(s->text, s->p->at.line);
-	struct slice line = line_of(s->text, above);
+	uint32_t above = item_before(s, s->p->at.line);
+	struct slice line = line_of(s, above);
 
 	if (!says(s, "did not find expected '-' indicator"))
 		return false;
@@ -398,7 +424,7 @@ static bool judge_item(const struct scene *s)
 static uint32_t slashes_line(const struct scene *s)
 {
 	for (uint32_t n = first_line(s); n <= s->p->at.line; n++) {
-		struct slice line = line_of(s->text, n);
+		struct slice line = line_of(s, n);
 		size_t i = indent_of(line);
 		if (i + 1 < line.n && line.p[i] == '/' && line.p[i + 1] == '/')
 			return n;
@@ -418,7 +444,7 @@ static bool judge_brackets(const struct scene *s)
 	bool is_later = s->p->at.line > s->p->from.line;
 	uint32_t slashes = slashes_line(s);
 	if (slashes != 0)
-		(void)err_at(s->err, place(s, slashes, indent_of(line_of(s->text, slashes))),
+		(void)err_at(s->err, place(s, slashes, indent_of(line_of(s, slashes))),
 			     "a comment begins with \"#\"");
 	else if (is_other_end || c == '\0' || (is_later && s->at == 0))
 		(void)err_at(s->err, s->p->from, "this \"%c\" is not closed: a \"%c\" is missing",
@@ -450,7 +476,7 @@ static bool judge_first_char(const struct scene *s)
 	const struct yaml_problem *p = s->p;
 
 	if (is_about(s, "a directive") || is_about(s, "a block scalar")) {
-		struct slice line = line_of(s->text, p->from.line);
+		struct slice line = line_of(s, p->from.line);
 		size_t i = byte_of(line, p->from.col);
 		(void)err_at(s->err, p->from, "a text cannot begin with \"%c\"; quote it",
 			     i < line.n ? line.p[i] : '%');
@@ -493,12 +519,34 @@ static bool (*const judges[])(const struct scene *s) = {
 
 int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_problem *p)
 {
-	struct scene s = { .err = e, .text = text, .p = p, .line = line_of(text, p->at.line) };
+	struct scene s = { .err = e, .p = p };
 
+	find_lines(&s, text);
+	s.line = line_of(&s, p->at.line);
 	s.at = byte_of(s.line, p->at.col);
 	for (size_t i = 0; i < ARRAY_SIZE(judges); i++) {
 		if (judges[i](&s))
 			return -EINVAL;
 	}
 	return err_at(e, p->at, "this is no YAML (%s)", p->problem);
+}
+
+int yaml_bytes_report(struct err *e, const char *file, struct slice text, size_t offset, int byte,
+		      bool is_control)
+{
+	struct mark at = { file, 1, 1 };
+
+	for (size_t i = 0; i < offset && i < text.n;) {
+		size_t len = break_len(text, i);
+		at.line += len != 0;
+		at.col = len != 0 ? 1 : at.col + (is_inner(text.p[i]) ? 0 : 1);
+		i += len != 0 ? len : 1;
+	}
+	if (is_control)
+		return err_at(e, at,
+			      "a control character (byte 0x%02x) stands here; in double quotes it "
+			      "is written \"\\x%02x\"",
+			      (unsigned)byte & 0xff, (unsigned)byte & 0xff);
+	return err_at(e, at, "the file is not a text in UTF-8: byte 0x%02x stands here",
+		      (unsigned)byte & 0xff);
 }

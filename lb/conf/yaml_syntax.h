@@ -10,6 +10,9 @@
  * Thread: main. Layer: conf.
  */
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "util/err.h"
 #include "util/slice.h"
 
@@ -23,3 +26,10 @@ struct yaml_problem {
 
 /* Adds one error about the text at the place of the mistake, and returns -EINVAL. */
 int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_problem *p);
+
+/*
+ * The same for bytes that are no text in UTF-8, or, with `is_control`, for a control character that
+ * YAML does not take. `offset` is that of the byte.
+ */
+int yaml_bytes_report(struct err *e, const char *file, struct slice text, size_t offset, int byte,
+		      bool is_control);

@@ -23,6 +23,9 @@ static struct err_item *err_next(struct err *e)
 }
 
 static void err_vat(struct err *e, struct mark at, bool is_warning, const char *fmt, va_list ap)
+	LB_PRINTF(4, 0);
+
+static void err_vat(struct err *e, struct mark at, bool is_warning, const char *fmt, va_list ap)
 {
 	struct err_item *it = err_next(e);
 	int used = 0;

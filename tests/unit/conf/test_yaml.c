@@ -99,7 +99,7 @@ static const struct {
 	  "f:1:1: a no-break space stands in this key; write plain spaces", 0 },
 	{ "no end", "a: [1", NULL, -EINVAL },
 	{ "no UTF-8", "a: 1\nb: \xff",
-	  "f:2:4: the file is not a text in UTF-8; byte 4 of this line is none", -EINVAL },
+	  "f:2:4: the file is not a text in UTF-8: byte 0xff stands here", -EINVAL },
 };
 
 START_TEST(mistake)

@@ -126,6 +126,13 @@ static const struct {
 	  "\"\\x01\"" },
 	{ "CRLF", "a: b\r\n\tc: d\r\n",
 	  "f:2:1: a tab indents this line; indent with spaces, not with tabs" },
+	{ "CR alone", "a: b\r\tc: d\r",
+	  "f:2:1: a tab indents this line; indent with spaces, not with tabs" },
+	{ "behind a line separator", "a: b\342\200\250c: \001",
+	  "f:2:4: a control character (byte 0x01) stands here; in double quotes it is written "
+	  "\"\\x01\"" },
+	{ "no UTF-8 behind UTF-8", "a: \303\251\377",
+	  "f:1:5: the file is not a text in UTF-8: byte 0xff stands here" },
 	{ "tabs in JSON", "{\n\t\"a\": 1\n\t\"b\": 2}\n",
 	  "f:3:5: a \",\" is missing before this, or a \"}\" for the \"{\" in line 1" },
 };
