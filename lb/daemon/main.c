@@ -55,14 +55,13 @@ static int print_conf(const struct conf *conf)
 
 static int check(const char *path, const struct args *a)
 {
-	_cleanup_(err_deinit) struct err e = ERR_INIT, warnings = ERR_INIT;
+	_cleanup_(err_deinit) struct err e = ERR_INIT;
 	struct conf *conf = NULL;
 
 	int r = conf_load(path, &e, &conf);
 	if (r == 0 && !a->is_syntax)
-		r = preflight(conf, &e, &warnings);
+		r = preflight(conf, &e);
 	print_errors(&e);
-	print_errors(&warnings);
 	int status = r == 0 ? 0 : EXIT_CONF;
 	if (conf != NULL && a->is_printed)
 		status = print_conf(conf) != 0 ? EXIT_INTERNAL : status;

@@ -30,7 +30,7 @@
 struct flight {
 	const struct conf *conf; /* borrows */
 	struct loop *loop;       /* owns: makes sockets */
-	struct err *e, *warnings;
+	struct err *e;
 	struct running_lb running;
 	/* A start would give this log to `user`, or it cannot be opened at all: [0] is the log, [1]
 	 * the access log. */
@@ -137,10 +137,10 @@ static void try_listener(struct flight *f, const struct conf_bind *b)
 	if (in_way == NULL)
 		(void)refusal_bind(f->e, b->at, &b->addr, b->text, r);
 	else
-		(void)err_at(f->warnings, b->at,
-			     "warning: the lb that runs already (pid %ld) has %s, so that a reload "
-			     "cannot bind %s; a restart can",
-			     f->running.pid, addr_format(in_way, text), b->text);
+		err_warn_at(f->e, b->at,
+			    "the lb that runs already (pid %ld) has %s, so that a reload "
+			    "cannot bind %s; a restart can",
+			    f->running.pid, addr_format(in_way, text), b->text);
 }
 
 static void try_addresses(struct flight *f)
@@ -248,9 +248,9 @@ static void try_as_user(struct flight *f)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-int preflight(const struct conf *conf, struct err *e, struct err *warnings)
+int preflight(const struct conf *conf, struct err *e)
 {
-	struct flight f = { .conf = conf, .e = e, .warnings = warnings };
+	struct flight f = { .conf = conf, .e = e };
 	size_t n_before = e->n;
 	int r = loop_new(&(struct loop_opts){ .engine = LOOP_EPOLL }, e, &f.loop);
 
@@ -264,7 +264,6 @@ int preflight(const struct conf *conf, struct err *e, struct err *warnings)
 	if (has_user)
 		try_as_user(&f);
 	err_sort(e);
-	err_sort(warnings);
 	running_lb_deinit(&f.running);
 	loop_free(f.loop);
 	return e->n > n_before ? -EINVAL : 0;

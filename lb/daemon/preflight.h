@@ -20,10 +20,10 @@
  * preflight() - find everything that a start would stumble over
  *
  * The process must have one thread. Adds a finding for each to `e`, in the order of their places,
- * and to `warnings` what only a reload of the lb that runs would stumble over. Returns 0 where
+ * and warns of what only a reload of the lb that runs would stumble over. Returns 0 where
  * there is no finding, or -EINVAL.
  */
-int preflight(const struct conf *conf, struct err *e, struct err *warnings) LB_MUST_CHECK;
+int preflight(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
 /* Whether this machine knows `user`. Returns 0, or -EINVAL with the reason in `e`. */
 int preflight_user(const struct conf *conf, struct err *e) LB_MUST_CHECK;

@@ -64,22 +64,22 @@ def test_a_refusal_names_the_mistakes_only(lb, echo, port):
 def test_print_shows_every_default(tmp_path):
     path = ROOT / "tests" / "config" / "good" / "full.yaml"
     want = (ROOT / "tests" / "config" / "print" / "full.yaml").read_text()
-    assert lb_run("check", "--print", "-c", path) == (0, want, "")
+    assert lb_run("check", "--syntax", "--print", "-c", path) == (0, want, "")
     printed = tmp_path / "printed.yaml"
     printed.write_text(want)
-    assert lb_run("check", "-c", printed) == (0, f"{printed}: ok\n", "")
+    assert lb_run("check", "--syntax", "-c", printed) == (0, f"{printed}: ok\n", "")
     assert yaml.safe_load(want)["pools"][1]["timeouts"]["connect"] == "3s"
 
 
 def test_print_tells_mistakes_and_warnings(tmp_path):
     path = tmp_path / "lb.yaml"
     path.write_text("workers: x\n")
-    status, out, err = lb_run("check", "--print", "-c", path)
+    status, out, err = lb_run("check", "--syntax", "--print", "-c", path)
     assert (status, out) == (1, "") and f'{path}:1:10: "workers" is "x"' in err
     path.write_text(
         "listeners: [{name: l, bind: 127.0.0.1:8080, pool: p}]\n"
         "pools: [{name: p, backends: [{address: 127.0.0.1:9001, weight: 0}]}]\n"
     )
-    status, out, err = lb_run("check", "--print", "-c", path)
+    status, out, err = lb_run("check", "--syntax", "--print", "-c", path)
     assert status == 0 and out.startswith("workers: auto\n")
     assert err.startswith(f"{path}:2:29: warning: every backend of pool")

@@ -29,7 +29,6 @@ UNSEEN = {
     "tag": "YAML has tags",
     "tcp_reads_no_request": "another key's value decides",
     "unknown_pool": "two values are compared",
-    "unknown_user": "the machine knows its users",
 }
 
 
