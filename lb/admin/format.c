@@ -73,6 +73,7 @@ static void add_backend(const struct status_backend *b, struct json *j)
 	json_kv_string(j, "type", b->check_type != NULL ? b->check_type : "none");
 	json_kv_string(j, "result", b->check_result);
 	json_kv_uint(j, "since_s", b->since_s);
+	json_kv_uint(j, "failures", b->check_failures);
 	json_object_end(j);
 	json_kv_uint(j, "max_connections", b->max_conns);
 	add_ports(b, j);
@@ -98,6 +99,11 @@ static void add_pools(const struct status *s, const char *pool, struct json *j)
 		json_kv_string(j, "name", p->name);
 		json_kv_string(j, "balance", p->balance);
 		json_kv_uint(j, "active", p->active);
+		json_kv_uint(j, "total", p->sums.total);
+		json_kv_uint(j, "failed", p->sums.failed);
+		json_kv_uint(j, "bytes_in", p->sums.bytes_in);
+		json_kv_uint(j, "bytes_out", p->sums.bytes_out);
+		json_kv_uint(j, "check_failures", p->sums.check_failures);
 		json_key(j, "backends");
 		json_array_begin(j);
 		for (size_t b = 0; b < p->n_backends; b++)

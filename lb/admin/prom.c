@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/prom.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "balance/backend.h"
 
 static void type(struct text *out, const char *name, const char *kind, const char *help)
 {
@@ -67,17 +72,6 @@ static const struct figure worker_figures[] = {
 };
 #undef AT
 
-#define AT(member) offsetof(struct status_backend, member)
-static const struct figure backend_figures[] = {
-	{ "lb_backend_connections_active", "gauge",
-	  "Connections a backend has, from the pick on.", AT(active) },
-	{ "lb_backend_connections_total", "counter", "Connections given to a backend.", AT(total) },
-	{ "lb_backend_connections_limit", "gauge",
-	  "Connections a backend takes at most (max_connections), 0 for no limit.", AT(max_conns) },
-	{ "lb_backend_failed_total", "counter",
-	  "Failed connects to a backend and bad handshakes of it.", AT(failed) },
-};
-#undef AT
 /* clang-format on */
 
 static void print_listeners(const struct status *s, struct text *out)
@@ -112,73 +106,216 @@ static void print_workers(const struct status *s, struct text *out)
 
 /* ---- backends -------------------------------------------------------------------------------- */
 
-typedef uint64_t (*backend_fn)(const struct status_backend *b, size_t offset);
+static const char *const states[] = { "up", "down", "draining", "maint", "checking" };
 
-static uint64_t plain(const struct status_backend *b, size_t offset)
+/*
+ * A series of a backend is known by (pool, name). It is a sum where more than one backend has had
+ * the name: those that have left the file, and what was before.
+ */
+struct series {
+	const char *name;
+	const char *state; /* NULL: there is none of the name any more, only its past */
+	bool is_in_file;
+	uint64_t active, limit, is_up, weight;
+	struct backend_sums sums;
+};
+
+/* clang-format off */
+#define AT(member) offsetof(struct series, member)
+static const struct figure backend_gauges[] = {
+	{ "lb_backend_connections_active", "gauge",
+	  "Connections a backend has, from the pick on.", AT(active) },
+	{ "lb_backend_connections_limit", "gauge",
+	  "Connections a backend takes at most (max_connections), 0 for no limit.", AT(limit) },
+	{ "lb_backend_up", "gauge", "1 where a backend is up, 0 in any other state.", AT(is_up) },
+	{ "lb_backend_weight", "gauge", "A backend's weight.", AT(weight) },
+};
+#undef AT
+
+/* Of a backend and, from all its backends, of a pool. */
+#define AT(member) offsetof(struct backend_sums, member)
+static const struct sum {
+	const char *name;      /* behind lb_backend_ and lb_pool_ */
+	const char *help;      /* behind "a backend" and "a pool's backends" */
+	const char *direction; /* a label of that name; or NULL */
+	size_t offset;
+} sums[] = {
+	{ "connections_total", "Connections given to", NULL, AT(total) },
+	{ "failed_total",
+	  "Failed connects, bad handshakes and upgrades answered with 5xx of", NULL, AT(failed) },
+	{ "check_failures_total", "Failed health checks of", NULL, AT(check_failures) },
+	{ "bytes_total", "Bytes from clients (in) and to clients (out) of", "in", AT(bytes_in) },
+	{ "bytes_total", NULL, "out", AT(bytes_out) },
+};
+#undef AT
+/* clang-format on */
+
+/* The series of a pool. */
+struct series_list {
+	struct series *s; /* owns */
+	size_t n;
+};
+
+static int by_name(const void *pa, const void *pb)
 {
-	return value_at(b, offset);
+	const struct series *a = pa, *b = pb;
+
+	return strcmp(a->name, b->name);
 }
 
-static uint64_t is_up(const struct status_backend *b, size_t offset)
+static void add_series(struct series *to, const struct series *more)
 {
-	(void)offset;
-	return strcmp(b->state, "up") == 0;
+	/* The one in the file, where there is one, speaks for its name. */
+	if (to->state == NULL || more->is_in_file)
+		to->state = more->state;
+	to->is_in_file |= more->is_in_file;
+	to->active += more->active;
+	to->limit += more->limit;
+	to->is_up += more->is_up;
+	to->weight += more->weight;
+	backend_sums_add(&to->sums, &more->sums);
 }
 
-static uint64_t weight(const struct status_backend *b, size_t offset)
+static struct series series_of(const struct status_backend *b)
 {
-	(void)offset;
-	return b->is_removed ? 0 : b->weight;
+	return (struct series){
+		.name = b->name,
+		.state = b->state,
+		.is_in_file = !b->is_removed,
+		.active = b->active,
+		.limit = b->max_conns,
+		.is_up = strcmp(b->state, "up") == 0,
+		.weight = b->is_removed ? 0 : b->weight,
+		.sums = {
+			.total = b->total,
+			.failed = b->failed,
+			.bytes_in = b->bytes_in,
+			.bytes_out = b->bytes_out,
+			.check_failures = b->check_failures,
+		},
+	};
 }
 
-static bool is_same_name(const struct status_pool *p, size_t a, size_t b)
+/* Makes one of those of one name, which are neighbours then. */
+static void merge(struct series_list *l)
 {
-	return strcmp(p->backends[a].name, p->backends[b].name) == 0;
+	size_t n = 0;
+
+	qsort(l->s, l->n, sizeof(*l->s), by_name);
+	for (size_t i = 0; i < l->n; i++) {
+		if (n > 0 && strcmp(l->s[n - 1].name, l->s[i].name) == 0)
+			add_series(&l->s[n - 1], &l->s[i]);
+		else
+			l->s[n++] = l->s[i];
+	}
+	l->n = n;
 }
 
-/* Two backends of one name: all but one of them are removed ones. */
-static bool may_have_doubles(const struct status_pool *p)
+static int make_series(const struct status_pool *p, struct series_list *ret)
 {
-	for (size_t i = 0; i < p->n_backends; i++)
-		if (p->backends[i].is_removed)
-			return true;
-	return false;
+	bool may_have_doubles = p->n_past > 0;
+
+	ret->s = calloc(p->n_backends + p->n_past + 1, sizeof(*ret->s));
+	if (ret->s == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->n_backends; i++) {
+		ret->s[ret->n++] = series_of(&p->backends[i]);
+		may_have_doubles |= p->backends[i].is_removed;
+	}
+	for (size_t i = 0; i < p->n_past; i++)
+		ret->s[ret->n++] = (struct series){
+			.name = p->past[i].name,
+			.sums = p->past[i].sums,
+		};
+	if (may_have_doubles)
+		merge(ret);
+	return 0;
 }
 
-/* Sums over all backends of the k-th one's name. False: an earlier one has spoken for it. */
-static bool sum_of(const struct status_pool *p, size_t k, backend_fn fn, size_t offset,
-		   uint64_t *ret)
+/* `extra` is one more label with its comma, or "". */
+static void print_sample(const char *name, const struct status_pool *p, const struct series *s,
+			 const char *extra, uint64_t v, struct text *out)
 {
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < k; i++)
-		if (is_same_name(p, i, k))
-			return false;
-	for (size_t i = k; i < p->n_backends; i++)
-		if (is_same_name(p, i, k))
-			sum += fn(&p->backends[i], offset);
-	*ret = sum;
-	return true;
+	text_addf(out, "%s{", name);
+	label(out, "pool", p->name);
+	text_addf(out, ",");
+	label(out, "backend", s->name);
+	text_addf(out, "%s} %" PRIu64 "\n", extra, v);
 }
 
-/* One sample per name. `extra` is one more label with its comma, or "". */
-static void print_samples(const struct status *s, const char *name, backend_fn fn, size_t offset,
-			  const char *extra, struct text *out)
+static void print_gauges(const struct status *s, const struct series_list *l, struct text *out)
 {
+	for (size_t f = 0; f < ARRAY_SIZE(backend_gauges); f++) {
+		const struct figure *fig = &backend_gauges[f];
+
+		type(out, fig->name, fig->kind, fig->help);
+		for (size_t i = 0; i < s->n_pools; i++)
+			for (size_t k = 0; k < l[i].n; k++)
+				if (l[i].s[k].state != NULL)
+					print_sample(fig->name, &s->pools[i], &l[i].s[k], "",
+						     value_at(&l[i].s[k], fig->offset), out);
+	}
+}
+
+static void print_states(const struct status *s, const struct series_list *l, struct text *out)
+{
+	const char *name = "lb_backend_state";
+	char extra[32];
+
+	type(out, name, "gauge", "1 for the state that a backend is in, 0 for the others.");
 	for (size_t i = 0; i < s->n_pools; i++) {
-		const struct status_pool *p = &s->pools[i];
-		bool has_doubles = may_have_doubles(p);
+		for (size_t k = 0; k < l[i].n; k++) {
+			const struct series *b = &l[i].s[k];
+			for (size_t n = 0; n < ARRAY_SIZE(states) && b->state != NULL; n++) {
+				(void)snprintf(extra, sizeof(extra), ",state=\"%s\"", states[n]);
+				print_sample(name, &s->pools[i], b, extra,
+					     strcmp(b->state, states[n]) == 0, out);
+			}
+		}
+	}
+}
 
-		for (size_t k = 0; k < p->n_backends; k++) {
-			uint64_t v = fn(&p->backends[k], offset);
+static void print_sums(const struct status *s, const struct series_list *l, struct text *out)
+{
+	char name[64], extra[32], help[128];
 
-			if (has_doubles && !sum_of(p, k, fn, offset, &v))
-				continue;
+	for (size_t f = 0; f < ARRAY_SIZE(sums); f++) {
+		const struct sum *sum = &sums[f];
+
+		(void)snprintf(name, sizeof(name), "lb_backend_%s", sum->name);
+		(void)snprintf(help, sizeof(help), "%s a backend.", sum->help);
+		extra[0] = '\0';
+		if (sum->direction != NULL)
+			(void)snprintf(extra, sizeof(extra), ",direction=\"%s\"", sum->direction);
+		if (sum->help != NULL)
+			type(out, name, "counter", help);
+		for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++)
+			for (size_t k = 0; k < l[i].n; k++)
+				print_sample(name, &s->pools[i], &l[i].s[k], extra,
+					     value_at(&l[i].s[k].sums, sum->offset), out);
+	}
+}
+
+static void print_pools(const struct status *s, struct text *out)
+{
+	char name[64], help[128];
+
+	for (size_t f = 0; f < ARRAY_SIZE(sums); f++) {
+		const struct sum *sum = &sums[f];
+
+		(void)snprintf(name, sizeof(name), "lb_pool_%s", sum->name);
+		(void)snprintf(help, sizeof(help), "%s all backends that a pool has and had.",
+			       sum->help);
+		if (sum->help != NULL)
+			type(out, name, "counter", help);
+		for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++) {
 			text_addf(out, "%s{", name);
-			label(out, "pool", p->name);
-			text_addf(out, ",");
-			label(out, "backend", p->backends[k].name);
-			text_addf(out, "%s} %" PRIu64 "\n", extra, v);
+			label(out, "pool", s->pools[i].name);
+			if (sum->direction != NULL) {
+				text_addf(out, ",");
+				label(out, "direction", sum->direction);
+			}
+			text_addf(out, "} %" PRIu64 "\n", value_at(&s->pools[i].sums, sum->offset));
 		}
 	}
 }
@@ -207,23 +344,21 @@ static void print_ports(const struct status *s, const char *name, size_t offset,
 
 static void print_backends(const struct status *s, struct text *out)
 {
-	const char *bytes = "lb_backend_bytes_total";
+	size_t n = s->n_pools + s->n_past_pools;
+	struct series_list *l = calloc(n + 1, sizeof(*l));
+	int r = l == NULL ? -ENOMEM : 0;
 
-	for (size_t f = 0; f < ARRAY_SIZE(backend_figures); f++) {
-		const struct figure *fig = &backend_figures[f];
-
-		type(out, fig->name, fig->kind, fig->help);
-		print_samples(s, fig->name, plain, fig->offset, "", out);
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = make_series(&s->pools[i], &l[i]);
+	if (r == 0) {
+		print_gauges(s, l, out);
+		print_states(s, l, out);
+		print_sums(s, l, out);
 	}
-	type(out, "lb_backend_up", "gauge", "1 where a backend is up, 0 in any other state.");
-	print_samples(s, "lb_backend_up", is_up, 0, "", out);
-	type(out, "lb_backend_weight", "gauge", "A backend's weight.");
-	print_samples(s, "lb_backend_weight", weight, 0, "", out);
-	type(out, bytes, "counter", "Bytes from clients (in) and to clients (out).");
-	print_samples(s, bytes, plain, offsetof(struct status_backend, bytes_in),
-		      ",direction=\"in\"", out);
-	print_samples(s, bytes, plain, offsetof(struct status_backend, bytes_out),
-		      ",direction=\"out\"", out);
+	out->failed |= r < 0;
+	for (size_t i = 0; i < n && l != NULL; i++)
+		free(l[i].s);
+	free(l);
 	type(out, "lb_backend_ports_used", "gauge",
 	     "Local ports of a source address that a backend's connections take, about.");
 	print_ports(s, "lb_backend_ports_used", offsetof(struct status_backend, ports_used), out);
@@ -297,6 +432,7 @@ void prom_print(const struct status *s, struct text *out)
 	print_listeners(s, out);
 	print_workers(s, out);
 	print_backends(s, out);
+	print_pools(s, out);
 	print_counters(s, out);
 	print_handshake(&s->handshake, out);
 }

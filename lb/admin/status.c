@@ -5,9 +5,10 @@
 
 void status_deinit(struct status *s)
 {
-	for (size_t i = 0; i < s->n_pools; i++) {
+	for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++) {
 		free(s->pools[i].backends);
 		free(s->pools[i].sources);
+		free(s->pools[i].past);
 	}
 	free(s->workers);
 	free(s->listeners);

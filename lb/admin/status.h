@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "balance/backend.h"
 #include "util/metric.h"
 #include "util/sockaddr.h"
 
@@ -39,6 +40,7 @@ struct status_backend {
 	uint32_t weight;
 	uint64_t max_conns; /* 0: no limit */
 	uint64_t active, total, failed, bytes_in, bytes_out;
+	uint64_t check_failures;
 	const char *check_type;   /* "tcp" "http" "websocket"; NULL: no checks */
 	const char *check_result; /* "101 in 1.2ms"; "" before the first */
 	uint64_t since_s;         /* in this health state */
@@ -48,9 +50,18 @@ struct status_backend {
 	uint64_t ports_used, ports_limit;    /* used: about */
 };
 
+/* What former backends of a name did. */
+struct status_past {
+	const char *name;
+	struct backend_sums sums;
+};
+
 struct status_pool {
 	const char *name, *balance;
 	uint64_t active;
+	struct backend_sums sums; /* of all backends that it has and had */
+	size_t n_past;
+	struct status_past *past; /* owns: a name may come more than once, and be a backend's */
 	size_t n_backends;
 	struct status_backend *backends; /* owns */
 	struct status_source *sources;   /* owns: IPv4, IPv6, then "default" */
@@ -85,6 +96,7 @@ struct status {
 	size_t n_listeners;
 	struct status_listener *listeners; /* owns */
 	size_t n_pools;
+	size_t n_past_pools;       /* behind them: pools of which only the past is left */
 	struct status_pool *pools; /* owns */
 	size_t n_ends;
 	struct status_end *ends; /* owns */

@@ -182,3 +182,28 @@ SUM(bytes_out)
 SUM(total)
 SUM(failed)
 #undef SUM
+
+struct backend_sums backend_sums(const struct backend *b)
+{
+	return (struct backend_sums){
+		.total = backend_total(b),
+		.failed = backend_failed(b),
+		.bytes_in = backend_bytes_in(b),
+		.bytes_out = backend_bytes_out(b),
+		.check_failures = b->check_failures,
+	};
+}
+
+void backend_sums_add(struct backend_sums *to, const struct backend_sums *more)
+{
+	to->total += more->total;
+	to->failed += more->failed;
+	to->bytes_in += more->bytes_in;
+	to->bytes_out += more->bytes_out;
+	to->check_failures += more->check_failures;
+}
+
+bool backend_sums_are_zero(const struct backend_sums *s)
+{
+	return (s->total | s->failed | s->bytes_in | s->bytes_out | s->check_failures) == 0;
+}

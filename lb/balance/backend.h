@@ -30,6 +30,11 @@ struct backend_tally {
 	struct counter failed;    /* failed connects, bad handshakes, upgrades answered 5xx */
 } LB_CACHE_ALIGNED;
 
+/* What a backend did since it is there, over all workers. */
+struct backend_sums {
+	uint64_t total, failed, bytes_in, bytes_out, check_failures;
+};
+
 struct backend {
 	/* written by workers at every pick and end, so in a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint32_t active; /* places taken: from the pick on */
@@ -54,6 +59,7 @@ struct backend {
 	/* thread: main */
 	char check_result[96]; /* of the last check; "" before the first */
 	uint64_t since_ns;     /* in this health state */
+	uint64_t check_failures;
 };
 
 /* One reference, or NULL when memory is short. Thread: main. */
@@ -100,6 +106,11 @@ uint64_t backend_bytes_in(const struct backend *b);
 uint64_t backend_bytes_out(const struct backend *b);
 uint64_t backend_total(const struct backend *b);
 uint64_t backend_failed(const struct backend *b);
+
+/* All of them. Thread: main. */
+struct backend_sums backend_sums(const struct backend *b);
+void backend_sums_add(struct backend_sums *to, const struct backend_sums *more);
+bool backend_sums_are_zero(const struct backend_sums *s);
 
 /* Thread: the worker. Hot. */
 static inline void backend_count_bytes(struct backend *b, uint32_t worker, uint64_t in,

@@ -19,6 +19,7 @@ int fleet_init(struct fleet *f, struct loop *loop, uint32_t n_workers)
 	f->n_workers = n_workers;
 	list_init(&f->pools);
 	list_init(&f->listeners);
+	past_init(&f->past);
 	f->names = names_new();
 	return f->names == NULL ? -ENOMEM : 0;
 }
@@ -27,15 +28,33 @@ static void backend_entry_free(struct fleet_backend *fb)
 {
 	list_del(&fb->link);
 	backend_unref(fb->backend);
+	past_record_free(fb->record);
 	free(fb);
 }
 
-static void pool_entry_free(struct fleet_pool *p)
+/* The entry of a backend that is to be; NULL when memory is short. */
+static struct fleet_backend *backend_entry_new(const char *name)
+{
+	struct fleet_backend *fb = calloc(1, sizeof(*fb));
+
+	if (fb == NULL)
+		return NULL;
+	list_init(&fb->link);
+	fb->record = past_record_new(name);
+	if (fb->record == NULL) {
+		free(fb);
+		return NULL;
+	}
+	return fb;
+}
+
+static void pool_entry_free(struct fleet *f, struct fleet_pool *p)
 {
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed was unlinked before */
 	list_for_each(it, &p->backends)
 		backend_entry_free(list_entry(it, struct fleet_backend, link));
 	list_del(&p->link);
+	past_pool_deinit(&f->past, &p->past);
 	members_unref(p->members);
 	pool_unref(p->pool);
 	free(p);
@@ -52,7 +71,7 @@ void fleet_deinit(struct fleet *f)
 {
 	if (f->names == NULL)
 		return;
-	list_for_each(it, &f->pools) pool_entry_free(list_entry(it, struct fleet_pool, link));
+	list_for_each(it, &f->pools) pool_entry_free(f, list_entry(it, struct fleet_pool, link));
 	list_for_each(it, &f->listeners)
 		listener_entry_free(list_entry(it, struct fleet_listener, link));
 	f->plan = plan_unref(f->plan);
@@ -79,7 +98,7 @@ struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name)
 	return p != NULL && !p->is_removed ? p : NULL;
 }
 
-struct fleet_backend *fleet_find_backend(struct fleet_pool *p, const char *name)
+struct fleet_backend *fleet_find_backend(const struct fleet_pool *p, const char *name)
 {
 	list_for_each(it, &p->backends)
 	{
@@ -133,19 +152,37 @@ static void roll_deinit(struct roll *r)
 	free(r->entry);
 }
 
+/* The first of this name, or NULL. */
+static struct fleet_backend **roll_search(const struct roll *r, const char *name)
+{
+	struct fleet_backend **at =
+		r->n == 0 ? NULL
+			  : bsearch(name, r->entry, r->n, sizeof(struct fleet_backend *), by_key);
+
+	while (at != NULL && at > r->entry && strcmp(at[-1]->backend->name, name) == 0)
+		at--;
+	return at;
+}
+
 /* The same name and address, in the file or gone from it: then it comes back with its counters. */
 static struct fleet_backend *roll_find(const struct roll *r, const struct conf_backend *c)
 {
-	struct fleet_backend **at = r->n == 0 ? NULL
-					      : bsearch(c->name, r->entry, r->n,
-							sizeof(struct fleet_backend *), by_key);
+	struct fleet_backend **at = roll_search(r, c->name);
 
-	if (at == NULL)
-		return NULL;
-	while (at > r->entry && strcmp(at[-1]->backend->name, c->name) == 0)
-		at--;
-	for (; at < r->entry + r->n && strcmp((*at)->backend->name, c->name) == 0; at++)
+	for (; at != NULL && at < r->entry + r->n && strcmp((*at)->backend->name, c->name) == 0;
+	     at++)
 		if (addr_eq(&(*at)->backend->addr, &c->addr))
+			return *at;
+	return NULL;
+}
+
+/* The one of this name that is in the file. */
+static struct fleet_backend *roll_find_named(const struct roll *r, const char *name)
+{
+	struct fleet_backend **at = roll_search(r, name);
+
+	for (; at != NULL && at < r->entry + r->n && strcmp((*at)->backend->name, name) == 0; at++)
+		if (!(*at)->is_removed)
 			return *at;
 	return NULL;
 }
@@ -328,7 +365,7 @@ static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool
 		db->backend = db->old != NULL ? backend_ref(db->old->backend)
 					      : backend_new(c->name, &c->backends[i], f->n_workers,
 							    loop_now_ns(f->loop));
-		db->fresh = db->old != NULL ? NULL : calloc(1, sizeof(*db->fresh));
+		db->fresh = db->old != NULL ? NULL : backend_entry_new(c->backends[i].name);
 		dp->n_backends++; /* what it has so far is delta_free()'s */
 		if (db->backend == NULL || (db->old == NULL && db->fresh == NULL))
 			return -ENOMEM;
@@ -398,7 +435,8 @@ struct delta *delta_free(struct fleet *f, struct delta *d)
 	for (size_t i = 0; i < d->n_pools; i++) {
 		struct delta_pool *dp = &d->pools[i];
 		for (size_t b = 0; b < dp->n_backends; b++) {
-			free(dp->backends[b].fresh);
+			if (dp->backends[b].fresh != NULL)
+				backend_entry_free(dp->backends[b].fresh);
 			backend_unref(dp->backends[b].backend);
 		}
 		free(dp->backends);
@@ -466,7 +504,6 @@ static void commit_backend(struct fleet_pool *p, struct delta_backend *db,
 		fb = db->fresh;
 		db->fresh = NULL;
 		fb->backend = backend_ref(db->backend);
-		list_init(&fb->link);
 	}
 	if (db->file_weight != fb->file_weight)
 		fb->is_weight_set = false;
@@ -500,6 +537,7 @@ static void commit_pool(struct fleet *f, struct delta_pool *dp, const struct con
 		p->pool = pool_ref(dp->pool);
 		list_init(&p->backends);
 		list_init(&p->link);
+		past_pool_init(&p->past);
 	}
 	pool_configure(p->pool, c);
 	p->balance = c->balance;
@@ -543,6 +581,46 @@ void fleet_commit(struct fleet *f, struct delta *d)
 	f->plan = plan_ref(d->plan);
 }
 
+/* ---- what is gone ---------------------------------------------------------------------------- */
+
+/* Its last connection has ended, and the file has it no more. */
+static void retire(struct fleet *f, struct fleet_pool *p, struct fleet_backend *fb)
+{
+	struct backend_sums sums = backend_sums(fb->backend);
+
+	backend_sums_add(&sums, &fb->past);
+	past_add(&f->past, &p->past, take_ptr(fb->record), &sums, loop_now_ns(f->loop));
+	backend_entry_free(fb);
+}
+
+/* The backends of one pool by their names: many may be forgotten at once. */
+struct heirs {
+	const struct past_pool *of;
+	struct roll roll;
+};
+
+static struct backend_sums *find_heir(void *arg, struct past_pool *p, const char *name)
+{
+	struct heirs *h = arg;
+	const struct fleet_pool *pool = container_of(p, struct fleet_pool, past);
+
+	if (h->of != p) {
+		roll_deinit(&h->roll);
+		h->of = roll_init(&h->roll, pool) == 0 ? p : NULL;
+	}
+	struct fleet_backend *fb =
+		h->of != NULL ? roll_find_named(&h->roll, name) : fleet_find_backend(pool, name);
+	return fb != NULL ? &fb->past : NULL;
+}
+
+static void tidy_past(struct fleet *f)
+{
+	struct heirs h = { .of = NULL };
+
+	past_expire(&f->past, loop_now_ns(f->loop), find_heir, &h);
+	roll_deinit(&h.roll);
+}
+
 void fleet_tidy(struct fleet *f)
 {
 	list_for_each(it, &f->pools)
@@ -552,10 +630,19 @@ void fleet_tidy(struct fleet *f)
 		{
 			struct fleet_backend *fb = list_entry(ib, struct fleet_backend, link);
 			if (fb->is_removed && backend_active(fb->backend) == 0)
-				backend_entry_free(fb);
+				retire(f, p, fb);
 		}
-		if (p->is_removed && list_is_empty(&p->backends))
-			pool_entry_free(p);
+	}
+	tidy_past(f);
+	list_for_each(it, &f->pools)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		if (!p->is_removed || !list_is_empty(&p->backends))
+			continue;
+		if (list_is_empty(&p->past.records))
+			pool_entry_free(f, p);
+		else
+			p->members = members_unref(p->members); /* they hold its backends */
 	}
 }
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "daemon/past.h"
 #include "ev/loop.h"
 #include "util/err.h"
 #include "util/list.h"
@@ -35,7 +36,9 @@ struct fleet_backend {
 	uint32_t file_weight;    /* as in the newest file */
 	bool is_weight_set;      /* `lbctl weight` has changed it since */
 	bool is_removed;
-	bool is_ports_high; /* it was warned of the local ports towards it */
+	struct past_record *record; /* owns: the room for what it did, once it is gone */
+	struct backend_sums past;   /* of earlier backends of its name, long gone */
+	bool is_ports_high;         /* it was warned of the local ports towards it */
 };
 
 struct fleet_pool {
@@ -43,9 +46,11 @@ struct fleet_pool {
 	struct pool *pool;       /* counted */
 	struct members *members; /* counted: the newest version */
 	struct list backends;    /* of struct fleet_backend */
+	struct past_pool past;   /* of the backends that are gone */
 	enum conf_balance balance;
 	enum conf_check check;
-	bool is_removed; /* not in the file any more, but has backends that still serve */
+	/* Not in the file any more, but has backends that still serve, or a past to tell of. */
+	bool is_removed;
 };
 
 struct fleet_listener {
@@ -58,6 +63,7 @@ struct fleet {
 	uint32_t n_workers;
 	struct names *names; /* owns */
 	struct list pools, listeners;
+	struct past past;
 	struct plan *plan;    /* counted: the current one; NULL before the first commit */
 	uint64_t next_number; /* of listeners */
 	uint32_t next_slot;   /* of pools */
@@ -132,14 +138,15 @@ void fleet_commit(struct fleet *f, struct delta *d);
 struct delta *delta_free(struct fleet *f, struct delta *d);
 
 /*
- * Drops removed backends and pools whose last connection has ended. Not between fleet_commit() and
- * the moment when the health checks follow it: they still name what was removed.
+ * Drops removed backends and pools whose last connection has ended; what they did goes to the past.
+ * Not between fleet_commit() and the moment when the health checks follow it: they still name what
+ * was removed.
  */
 void fleet_tidy(struct fleet *f);
 
 /* A pool, or a backend of one, that is in the file; NULL where there is none. */
 struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name);
-struct fleet_backend *fleet_find_backend(struct fleet_pool *p, const char *name);
+struct fleet_backend *fleet_find_backend(const struct fleet_pool *p, const char *name);
 
 /*
  * fleet_reweigh() - new members for a pool after a weight was set at run time

@@ -18,7 +18,7 @@ static void on_result(void *arg, void *target, bool is_ok, const char *text)
 	struct backend *b = target;
 
 	(void)arg;
-	(void)is_ok;
+	b->check_failures += !is_ok;
 	(void)snprintf(b->check_result, sizeof(b->check_result), "%s", text);
 }
 

@@ -96,6 +96,7 @@ static void describe_backend(struct control *c, const struct fleet_pool *p,
 		.failed = backend_failed(b),
 		.bytes_in = backend_bytes_in(b),
 		.bytes_out = backend_bytes_out(b),
+		.check_failures = b->check_failures,
 		.check_type = p->check == CONF_CHECK_NONE ? NULL : conf_check_name(p->check),
 		.check_result = b->check_result,
 		.since_s = (loop_now_ns(c->loop) - b->since_ns) / 1000000000u,
@@ -161,9 +162,55 @@ static int add_backends(struct control *c, struct fleet_pool *p, struct status_p
 	return 0;
 }
 
+static void add_past_row(struct status_pool *sp, const char *name, const struct backend_sums *sums)
+{
+	if (!backend_sums_are_zero(sums))
+		sp->past[sp->n_past++] = (struct status_past){ .name = name, .sums = *sums };
+	backend_sums_add(&sp->sums, sums);
+}
+
+/* What is gone, and in all. */
+static int add_past(const struct fleet_pool *p, struct status_pool *sp)
+{
+	size_t n = sp->n_backends;
+
+	list_for_each(it, &p->past.records) n++;
+	sp->past = calloc(n + 1, sizeof(*sp->past));
+	if (sp->past == NULL)
+		return -ENOMEM;
+	sp->sums = p->past.sums;
+	list_for_each(it, &p->past.records)
+	{
+		const struct past_record *r = list_entry(it, struct past_record, in_pool);
+		add_past_row(sp, r->name, &r->sums);
+	}
+	list_for_each(it, &p->backends)
+	{
+		const struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct backend_sums now = backend_sums(fb->backend);
+		add_past_row(sp, fb->backend->name, &fb->past);
+		backend_sums_add(&sp->sums, &now);
+	}
+	return 0;
+}
+
+static int add_pool(struct control *c, struct fleet_pool *p, struct status_pool *sp)
+{
+	sp->name = pool_name(p->pool);
+	sp->balance = conf_balance_name(p->balance);
+	int r = add_backends(c, p, sp);
+	return r < 0 ? r : add_past(p, sp);
+}
+
+static bool is_past_pool(const struct fleet_pool *p)
+{
+	return p->is_removed && list_is_empty(&p->backends);
+}
+
 static int add_pools(struct control *c, struct status *st)
 {
 	size_t n = 0;
+	int r = 0;
 
 	list_for_each(it, &c->fleet.pools) n++;
 	st->pools = calloc(n, sizeof(*st->pools));
@@ -172,15 +219,16 @@ static int add_pools(struct control *c, struct status *st)
 	list_for_each(it, &c->fleet.pools)
 	{
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
-		struct status_pool *sp = &st->pools[st->n_pools++];
-
-		sp->name = pool_name(p->pool);
-		sp->balance = conf_balance_name(p->balance);
-		int r = add_backends(c, p, sp);
-		if (r < 0)
-			return r;
+		if (!is_past_pool(p) && r == 0)
+			r = add_pool(c, p, &st->pools[st->n_pools++]);
 	}
-	return 0;
+	list_for_each(it, &c->fleet.pools)
+	{
+		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		if (is_past_pool(p) && r == 0)
+			r = add_pool(c, p, &st->pools[st->n_pools + st->n_past_pools++]);
+	}
+	return r;
 }
 
 static int add_ends(struct control *c, struct status *st)

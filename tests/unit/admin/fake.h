@@ -81,6 +81,7 @@ static inline int fake_status(void *arg, struct status *ret)
 		  .ports_limit = 28232,
 		  .check_type = "tcp",
 		  .check_result = "refused",
+		  .check_failures = 6,
 		  .since_s = 8 },
 		{ .name = "b2",
 		  .address = "127.0.0.1:9009",
@@ -105,6 +106,12 @@ static inline int fake_status(void *arg, struct status *ret)
 		  .is_removed = true,
 		  .check_result = "" },
 	};
+	static const struct status_past past[] = {
+		{ "former", { 7, 1, 10, 20, 3 } },
+		{ "b2", { 1000, 0, 5, 6, 0 } },
+		{ "former", { 70, 0, 0, 0, 0 } },
+	};
+	static const struct status_past long_past[] = { { "x", { 8, 0, 0, 0, 0 } } };
 	static const struct status_end ends[] = { { "client_closed", 5 }, { "idle", 0 } };
 	static const struct status_counter counters[] = {
 		{ "frames_in", "WebSocket frames from clients", 77 },
@@ -133,7 +140,7 @@ static inline int fake_status(void *arg, struct status *ret)
 		.n_listeners = 1,
 		.listeners = COPY(listeners),
 		.n_pools = 2,
-		.pools = calloc(3, sizeof(struct status_pool)),
+		.pools = calloc(4, sizeof(struct status_pool)),
 		.n_ends = 2,
 		.ends = COPY(ends),
 		.n_counters = 1,
@@ -147,6 +154,9 @@ static inline int fake_status(void *arg, struct status *ret)
 		.n_backends = 3,
 		.backends = COPY(chat),
 		.sources = COPY(sources),
+		.sums = { 2000, 9, 1100, 2200, 11 },
+		.n_past = 3,
+		.past = COPY(past),
 	};
 	ret->pools[0].backends[1].sources = ret->pools[0].sources;
 	ret->pools[1] = (struct status_pool){
@@ -162,6 +172,14 @@ static inline int fake_status(void *arg, struct status *ret)
 			.n_backends = 1,
 			.backends = COPY(old),
 		};
+	ret->n_past_pools = 1;
+	ret->pools[ret->n_pools] = (struct status_pool){
+		.name = "left",
+		.balance = "first",
+		.sums = { .total = 8 },
+		.n_past = 1,
+		.past = COPY(long_past),
+	};
 	for (int i = 0; i < METRIC_HIST_N; i++)
 		ret->handshake.le[i] = i < 2 ? 3 : 4;
 	ret->handshake.sum_ns = 1500000000;

@@ -21,26 +21,30 @@ static void teardown(void)
 }
 
 #define CHAT \
-	"{\"name\":\"chat\",\"balance\":\"hash\",\"active\":7,\"backends\":[" \
+	"{\"name\":\"chat\",\"balance\":\"hash\",\"active\":7,\"total\":2000,\"failed\":9," \
+	"\"bytes_in\":1100,\"bytes_out\":2200,\"check_failures\":11,\"backends\":[" \
 	"{\"name\":\"127.0.0.1:9001\",\"address\":\"127.0.0.1:9001\",\"state\":\"up\"," \
 	"\"weight\":1,\"active\":4,\"total\":11,\"failed\":1,\"bytes_in\":1000," \
 	"\"bytes_out\":2048,\"check\":{\"type\":\"websocket\",\"result\":\"101 in 1.2ms\"," \
-	"\"since_s\":9},\"max_connections\":0,\"ports\":[]}," \
+	"\"since_s\":9,\"failures\":0},\"max_connections\":0,\"ports\":[]}," \
 	"{\"name\":\"b2\",\"address\":\"127.0.0.1:9002\",\"state\":\"down\",\"weight\":2," \
 	"\"active\":2,\"total\":12,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
-	"\"check\":{\"type\":\"tcp\",\"result\":\"refused\",\"since_s\":8}," \
+	"\"check\":{\"type\":\"tcp\",\"result\":\"refused\",\"since_s\":8,\"failures\":6}," \
 	"\"max_connections\":20000,\"ports\":[{\"source\":\"10.0.0.5\",\"used\":1,\"limit\":" \
 	"28232},{\"source\":\"10.0.0.6\",\"used\":1,\"limit\":28232}]}," \
 	"{\"name\":\"b2\",\"address\":\"127.0.0.1:9009\",\"state\":\"draining\",\"weight\":5," \
 	"\"active\":1,\"total\":100,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
-	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0," \
+	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0,\"failures\":0},\"max_" \
+	"connections\":0," \
 	"\"ports\":[]," \
 	"\"removed\":true}]}"
 #define WEB \
-	"{\"name\":\"web\",\"balance\":\"first\",\"active\":0,\"backends\":[" \
+	"{\"name\":\"web\",\"balance\":\"first\",\"active\":0,\"total\":0,\"failed\":0," \
+	"\"bytes_in\":0,\"bytes_out\":0,\"check_failures\":0,\"backends\":[" \
 	"{\"name\":\"w\",\"address\":\"127.0.0.1:80\",\"state\":\"up\",\"weight\":1," \
 	"\"active\":0,\"total\":0,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
-	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0},\"max_connections\":0," \
+	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0,\"failures\":0},\"max_" \
+	"connections\":0," \
 	"\"ports\":[]}]}"
 
 START_TEST(stats_as_json)

@@ -52,13 +52,33 @@ static const char *const lines[] = {
 	"lb_backend_failed_total{pool=\"chat\",backend=\"127.0.0.1:9001\"} 1",
 	"lb_backend_bytes_total{pool=\"chat\",backend=\"127.0.0.1:9001\",direction=\"in\"} 1000",
 	"lb_backend_bytes_total{pool=\"chat\",backend=\"127.0.0.1:9001\",direction=\"out\"} 2048",
-	/* two of one name, the second one removed: one sample for both */
+	"lb_backend_state{pool=\"web\",backend=\"w\",state=\"up\"} 1",
+	"lb_backend_state{pool=\"web\",backend=\"w\",state=\"down\"} 0",
+	"lb_backend_state{pool=\"web\",backend=\"w\",state=\"draining\"} 0",
+	"lb_backend_state{pool=\"web\",backend=\"w\",state=\"maint\"} 0",
+	"lb_backend_state{pool=\"web\",backend=\"w\",state=\"checking\"} 0",
+	"lb_backend_check_failures_total{pool=\"chat\",backend=\"b2\"} 6",
+	/* two of one name, the second one removed, and a third one of the past: one sample */
+	"lb_backend_state{pool=\"chat\",backend=\"b2\",state=\"down\"} 1",
+	"lb_backend_state{pool=\"chat\",backend=\"b2\",state=\"draining\"} 0",
+	"lb_backend_bytes_total{pool=\"chat\",backend=\"b2\",direction=\"in\"} 5",
 	"lb_backend_connections_active{pool=\"chat\",backend=\"b2\"} 3",
-	"lb_backend_connections_total{pool=\"chat\",backend=\"b2\"} 112",
+	"lb_backend_connections_total{pool=\"chat\",backend=\"b2\"} 1112",
 	"lb_backend_connections_limit{pool=\"chat\",backend=\"b2\"} 20000",
 	"lb_backend_up{pool=\"chat\",backend=\"b2\"} 0",
 	"lb_backend_weight{pool=\"chat\",backend=\"b2\"} 2",
 	"lb_backend_up{pool=\"web\",backend=\"w\"} 1",
+	/* names and pools that are gone: their counters */
+	"lb_backend_connections_total{pool=\"chat\",backend=\"former\"} 77",
+	"lb_backend_check_failures_total{pool=\"chat\",backend=\"former\"} 3",
+	"lb_backend_connections_total{pool=\"left\",backend=\"x\"} 8",
+	"lb_pool_connections_total{pool=\"left\"} 8",
+	"lb_pool_connections_total{pool=\"chat\"} 2000",
+	"lb_pool_failed_total{pool=\"chat\"} 9",
+	"lb_pool_bytes_total{pool=\"chat\",direction=\"in\"} 1100",
+	"lb_pool_bytes_total{pool=\"chat\",direction=\"out\"} 2200",
+	"lb_pool_check_failures_total{pool=\"chat\"} 11",
+	"lb_pool_connections_total{pool=\"web\"} 0",
 	"lb_ends_total{reason=\"client_closed\"} 5",
 	"lb_ends_total{reason=\"idle\"} 0",
 	"# HELP lb_frames_in_total WebSocket frames from clients.",
@@ -92,6 +112,21 @@ static size_t family_len(const char *line)
 	return n;
 }
 
+/* What is gone has no state, no connections and no limits. */
+START_TEST(the_past_has_no_gauges)
+{
+	prom_print(&st, &out);
+	for (char *line = out.p, *next; *line != '\0'; line = next) {
+		next = strchr(line, '\n') + 1;
+		if (line[0] != '#' &&
+		    (memmem(line, (size_t)(next - line), "\"former\"", 8) != NULL ||
+		     memmem(line, (size_t)(next - line), "\"left\"", 6) != NULL))
+			ck_assert_msg(memmem(line, strcspn(line, "{"), "_total", 6) != NULL, "%s",
+				      line);
+	}
+}
+END_TEST
+
 /* HELP, TYPE, samples: a family's lines stand together and it comes once. */
 START_TEST(families_are_whole)
 {
@@ -120,7 +155,7 @@ START_TEST(families_are_whole)
 		ck_assert(strncmp(line, seen[n_seen - 1], family_len(line)) == 0);
 		n_samples++;
 	}
-	ck_assert_uint_eq(n_seen, 26);
+	ck_assert_uint_eq(n_seen, 32);
 	ck_assert_uint_gt(n_samples, 50);
 }
 END_TEST
@@ -167,6 +202,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, figures_are_there, 0, ARRAY_SIZE(lines));
+	tcase_add_test(t, the_past_has_no_gauges);
 	tcase_add_test(t, families_are_whole);
 	tcase_add_test(t, no_sample_comes_twice);
 	tcase_add_test(t, labels_are_escaped);

@@ -512,6 +512,96 @@ START_TEST(an_old_and_a_new_one_of_a_name_live_side_by_side)
 }
 END_TEST
 
+/* ---- what is gone ---------------------------------------------------------------------------- */
+
+/* What a backend did outlives it: under its name, and after an hour in the name of who has it. */
+START_TEST(a_name_keeps_its_sums)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A ", " B "]"));
+	backend_count_bytes(backend_named("a")->backend, 0, 100, 200);
+	backend_count_failure(backend_named("b")->backend, 1);
+	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:9'}]"));
+	struct fleet_pool *p = pool_named("p");
+	ck_assert_uint_eq(n_of(&p->past.records), 2);
+	ck_assert_uint_eq(fleet.past.n, 2);
+	ck_assert(backend_sums_are_zero(&backend_named("a")->past));
+
+	loop->now_ns += PAST_KEEP_NS;
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(fleet.past.n, 0);
+	ck_assert_uint_eq(backend_named("a")->past.bytes_in, 100);
+	ck_assert_uint_eq(backend_named("a")->past.bytes_out, 200);
+	ck_assert_uint_eq(backend_named("a")->past.failed, 0);
+	ck_assert_uint_eq(p->past.sums.failed, 1);
+	ck_assert_uint_eq(p->past.sums.bytes_in, 0);
+
+	/* It moves once more: the sums of both addresses go along. */
+	backend_count_bytes(backend_named("a")->backend, 0, 1, 2);
+	committed(simple(port, "backends: [" B "]"));
+	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:8'}]"));
+	loop->now_ns += PAST_KEEP_NS;
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(backend_named("a")->past.bytes_in, 101);
+	ck_assert_uint_eq(backend_named("a")->past.bytes_out, 202);
+}
+END_TEST
+
+/* One that still serves counts on, under whatever address its name is now. */
+START_TEST(the_hour_begins_with_the_last_connection)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A "]"));
+	struct backend *a = backend_named("a")->backend;
+	ck_assert(backend_reserve(a));
+	committed(simple(port, "backends: [" B "]"));
+	loop->now_ns += 2 * PAST_KEEP_NS;
+	fleet_tidy(&fleet);
+	ck_assert_str_eq(backends_of(pool_named("p")), "b -a");
+	backend_count_bytes(a, 0, 5, 5);
+	backend_release(a);
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(fleet.past.n, 1);
+	loop->now_ns += PAST_KEEP_NS - 1;
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(fleet.past.n, 1);
+	loop->now_ns++;
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(pool_named("p")->past.sums.bytes_in, 5);
+}
+END_TEST
+
+/* A pool that has left the file goes with the last of its past, and no backend stays for it. */
+START_TEST(a_removed_pool_stays_with_its_past)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A "]"));
+	struct fleet_pool *p = pool_named("p");
+	struct backend *a = backend_ref(backend_named("a")->backend);
+	backend_count_bytes(a, 0, 5, 5);
+	for (int comes_back = 1; comes_back >= 0; comes_back--) {
+		committed(written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: q}]\n"
+				  "pools: [{name: q, backends: [" A "]}]\n",
+				  port));
+		ck_assert_uint_eq(n_of(&fleet.pools), 2);
+		ck_assert(list_is_empty(&p->backends));
+		ck_assert_uint_eq(atomic_load(&a->refs), 1);
+		if (comes_back) {
+			committed(simple(port, "backends: [" A "]"));
+			ck_assert_ptr_eq(pool_named("p"), p);
+			ck_assert_uint_eq(n_of(&p->past.records), 1);
+		}
+	}
+	loop->now_ns += PAST_KEEP_NS;
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	backend_unref(a);
+}
+END_TEST
+
 /* ---- pools ----------------------------------------------------------------------------------- */
 
 /* The listener leads to `first`. */
@@ -703,6 +793,9 @@ int main(void)
 	tcase_add_test(t, a_removed_backend_stays_until_its_last_connection);
 	tcase_add_test(t, a_removed_backend_may_come_back);
 	tcase_add_test(t, an_old_and_a_new_one_of_a_name_live_side_by_side);
+	tcase_add_test(t, a_name_keeps_its_sums);
+	tcase_add_test(t, the_hour_begins_with_the_last_connection);
+	tcase_add_test(t, a_removed_pool_stays_with_its_past);
 	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
 	tcase_add_test(t, live_settings_change_at_the_commit);
 	tcase_add_loop_test(t, new_timeouts_are_found, 0, ARRAY_SIZE(timeouts));
