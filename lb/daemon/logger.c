@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/log_fields.h"
 #include "daemon/privs.h"
 #include "daemon/refusal.h"
 #include "util/json.h"
@@ -49,7 +50,7 @@ struct line_record {
 /* An access record without pointers. */
 struct access_flat {
 	uint32_t kind;
-	struct access_record r; /* its strings are not to be used */
+	struct access_record r; /* its strings are not to be used, but `error`, a constant */
 	char listener[FIELD_MAX], route[FIELD_MAX], pool[FIELD_MAX], backend[FIELD_MAX];
 };
 
@@ -235,18 +236,23 @@ static void format_line(struct sink *s, enum log_level level, uint64_t ns, const
 	json_object_begin(&j);
 	json_kv_string(&j, "time", time);
 	json_kv_string(&j, "level", log_level_name(level));
-	json_kv_string(&j, "msg", line);
+	log_fields_add(&j, line);
 	json_object_end(&j);
 	add_json(&s->batch, &j);
 }
 
+/* `msg`: that of a log line; NULL: it is a line of the access log. */
 static void format_access_json(struct text *batch, const struct access_flat *a, const char *time,
-			       const char *client)
+			       const char *client, const char *msg)
 {
 	struct json j = JSON_INIT;
 
 	json_object_begin(&j);
 	json_kv_string(&j, "time", time);
+	if (msg != NULL) {
+		json_kv_string(&j, "level", log_level_name(LOG_LEVEL_INFO));
+		json_kv_string(&j, "msg", msg);
+	}
 	json_kv_string(&j, "client", client);
 	json_kv_string(&j, "listener", a->listener);
 	json_kv_string(&j, "route", a->route);
@@ -258,6 +264,9 @@ static void format_access_json(struct text *batch, const struct access_flat *a, 
 	json_kv_uint(&j, "duration_ms", a->r.duration_ns / 1000000);
 	json_kv_uint(&j, "handshake_ms", a->r.handshake_ms);
 	json_kv_string(&j, "end", sess_end_word(a->r.end));
+	json_kv_uint(&j, "id", a->r.id);
+	json_kv_uint(&j, "ws_close", a->r.ws_close);
+	json_kv_string(&j, "error", a->r.error != NULL ? a->r.error : "");
 	json_object_end(&j);
 	add_json(batch, &j);
 }
@@ -272,12 +281,14 @@ static void access_text(const struct access_flat *a, const char *client, char *o
 {
 	(void)snprintf(out, len,
 		       "client=%s listener=%s route=%s pool=%s backend=%s status=%u bytes_in=%llu "
-		       "bytes_out=%llu duration_ms=%llu handshake_ms=%u end=%s",
+		       "bytes_out=%llu duration_ms=%llu handshake_ms=%u end=%s id=%llu "
+		       "ws_close=%u error=\"%s\"",
 		       client, or_dash(a->listener), or_dash(a->route), or_dash(a->pool),
 		       or_dash(a->backend), a->r.status, (unsigned long long)a->r.bytes_in,
 		       (unsigned long long)a->r.bytes_out,
 		       (unsigned long long)(a->r.duration_ns / 1000000), a->r.handshake_ms,
-		       sess_end_word(a->r.end));
+		       sess_end_word(a->r.end), (unsigned long long)a->r.id, a->r.ws_close,
+		       a->r.error != NULL ? a->r.error : "");
 }
 
 static void format_access(struct logger *l, const struct access_flat *a)
@@ -288,11 +299,15 @@ static void format_access(struct logger *l, const struct access_flat *a)
 	addr_format(&a->r.client, client);
 	access_text(a, client, line, sizeof(line));
 	if (l->access.to != NULL && l->access.format == CONF_LOG_JSON)
-		format_access_json(&l->access.batch, a, time, client);
+		format_access_json(&l->access.batch, a, time, client, NULL);
 	else if (l->access.to != NULL)
 		text_addf(&l->access.batch, "%s %s\n", time, line);
 
-	if (atomic_load_explicit(&l->level, memory_order_relaxed) >= LOG_LEVEL_INFO) {
+	if (atomic_load_explicit(&l->level, memory_order_relaxed) < LOG_LEVEL_INFO)
+		return;
+	if (l->log.format == CONF_LOG_JSON) {
+		format_access_json(&l->log.batch, a, time, client, "connection ended");
+	} else {
 		char ended[LOG_LINE_MAX];
 		(void)snprintf(ended, sizeof(ended), "connection ended %.*s", LOG_LINE_MAX - 20,
 			       line);

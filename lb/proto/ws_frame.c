@@ -131,11 +131,42 @@ static bool may_come(const struct ws_track *t, const struct ws_head *h)
 	return ws_is_control(h->opcode) || (h->opcode == WS_CONTINUATION) == t->is_fragmented;
 }
 
+/* Of a Close frame head[] has the mask's first bytes, the code's, and how many of these came. */
+enum { MASK_AT = 0, CODE_AT = 2, N_CODE_AT = 4, CODE_BYTES = 2 };
+
+static void begin_close(struct ws_track *t, const struct ws_head *h)
+{
+	for (size_t i = 0; i < CODE_BYTES; i++)
+		t->head[MASK_AT + i] = h->is_masked ? h->mask[i] : 0;
+	t->head[N_CODE_AT] = 0;
+}
+
+static void take_close(struct ws_track *t, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n && t->head[N_CODE_AT] < CODE_BYTES; i++) {
+		uint8_t at = t->head[N_CODE_AT]++;
+		t->head[CODE_AT + at] = p[i] ^ t->head[MASK_AT + at];
+	}
+}
+
+static void end_close(struct ws_track *t)
+{
+	unsigned code = (unsigned)t->head[CODE_AT] << 8 | t->head[CODE_AT + 1];
+
+	if (t->saw_close)
+		return;
+	if (t->head[N_CODE_AT] < CODE_BYTES || code < 1000 || code > 4999)
+		code = 1005; /* no code */
+	t->close_code = (uint16_t)(code & 0x1fff);
+	t->saw_close = true;
+}
+
 static void count_end(struct ws_track *t, struct ws_count *count)
 {
 	count->frames++;
 	count->messages += t->is_message_end;
-	t->saw_close |= t->is_close;
+	if (t->is_close)
+		end_close(t);
 }
 
 static void begin_frame(struct ws_track *t, const struct ws_head *h, struct ws_count *count)
@@ -150,6 +181,8 @@ static void begin_frame(struct ws_track *t, const struct ws_head *h, struct ws_c
 	t->left = h->len;
 	t->is_message_end = is_data && h->is_fin;
 	t->is_close = h->opcode == WS_CLOSE;
+	if (t->is_close)
+		begin_close(t, h);
 	if (is_data)
 		t->is_fragmented = !h->is_fin;
 	if (t->left == 0)
@@ -176,7 +209,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	case WS_MORE: break;
 	}
 	memcpy(t->head + had, p + had, n - had);
-	t->n_head = (uint8_t)n;
+	t->n_head = n & 0xf;
 	return n - had;
 }
 
@@ -207,6 +240,8 @@ struct ws_count ws_track_feed(struct ws_track *t, const uint8_t *p, size_t n)
 			continue;
 		}
 		size_t taken = n - i < t->left ? n - i : (size_t)t->left;
+		if (t->is_close)
+			take_close(t, p + i, taken);
 		take_payload(t, taken, &count);
 		i += taken;
 	}

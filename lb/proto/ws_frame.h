@@ -71,15 +71,18 @@ struct ws_count {
 /* One direction of a tunnel: where in its frames the bytes stand. 24 bytes, flat. */
 struct ws_track {
 	/* private to ws_frame.c */
-	uint64_t left;                 /* payload bytes of the current frame to come */
-	uint8_t head[WS_HEAD_MAX - 1]; /* a header in pieces */
-	uint8_t n_head;                /* bytes of it */
-	bool is_to_be_masked : 1;      /* client to server */
+	uint64_t left; /* payload bytes of the current frame to come */
+	/* A header in pieces; in the payload of a Close, its mask and what of its code has come. */
+	uint8_t head[WS_HEAD_MAX - 1];
+	uint8_t n_head : 4;       /* bytes of it */
+	bool is_to_be_masked : 1; /* client to server */
 	bool is_broken : 1;
 	bool saw_close : 1;
-	bool is_message_end : 1; /* the current frame ends a message */
-	bool is_close : 1;       /* the current frame is a Close */
-	bool is_fragmented : 1;  /* a message has begun and goes on in another frame */
+	bool is_message_end : 1;  /* the current frame ends a message */
+	uint16_t close_code : 13; /* of the first Close frame; 0: none */
+	bool is_close : 1;        /* the current frame is a Close */
+	bool is_fragmented : 1;   /* a message has begun and goes on in another frame */
+	bool was_first : 1;       /* its Close frame came before the other direction's */
 };
 
 _Static_assert(sizeof(struct ws_track) <= 24, "two of them are in every session");
@@ -113,6 +116,26 @@ static inline bool ws_track_is_at_boundary(const struct ws_track *t)
 static inline bool ws_track_is_broken(const struct ws_track *t)
 {
 	return t->is_broken;
+}
+
+/*
+ * The status code of the first Close frame (RFC 6455, 7.4): 1005 where it had none, or none that
+ * may be sent (1000 to 4999); 0 where no Close frame has come whole.
+ */
+static inline uint16_t ws_track_close_code(const struct ws_track *t)
+{
+	return t->saw_close ? t->close_code : 0;
+}
+
+/* A Close frame has come in this direction, and none in the other: the tracker keeps that. */
+static inline void ws_track_set_first(struct ws_track *t)
+{
+	t->was_first = true;
+}
+
+static inline bool ws_track_was_first(const struct ws_track *t)
+{
+	return t->was_first;
 }
 
 /* Whether a Close frame has come, whole. */

@@ -30,6 +30,7 @@ struct exchange {
 	struct body body[2]; /* by the side that sends it */
 	struct pick pick;    /* the key, and the backends tried */
 	uint32_t n_tries;
+	const char *error;     /* a constant: what lb's own answer said; NULL: there was none */
 	enum sess_end failure; /* of the last try: decides the answer when none is left */
 	uint64_t asked_ms;     /* by the loop's clock, when the request was out; 0: not yet */
 	bool is_connect_late;  /* the connect in flight was cancelled: it took too long */

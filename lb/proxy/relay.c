@@ -225,6 +225,15 @@ static void take_body(struct session *s, enum side from, struct buf *b)
 		refuse_body(s, from);
 }
 
+void relay_track(struct session *s, enum side from, const uint8_t *p, size_t n)
+{
+	struct ws_track *t = &s->flow[from].ws;
+
+	worker_track(s->worker, from, t, p, n);
+	if (ws_track_saw_close(t) && !ws_track_saw_close(&s->flow[side_other(from)].ws))
+		ws_track_set_first(t);
+}
+
 void relay_take(struct session *s, enum side from, struct buf *b)
 {
 	struct flow *f = &s->flow[from];
@@ -235,7 +244,7 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 		return;
 	}
 	if (f->kind == FLOW_WS)
-		worker_track(s->worker, from, &f->ws, b->data + b->off, b->len);
+		relay_track(s, from, b->data + b->off, b->len);
 	else if (f->kind == FLOW_BODY)
 		take_body(s, from, b);
 

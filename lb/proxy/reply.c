@@ -106,6 +106,8 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 		s->is_refused = true;
 		counter_add(&s->from->listener->tally[w->id].rejected, 1);
 	}
+	if (s->x != NULL)
+		s->x->error = why;
 	struct buf *b = NULL;
 	if (s->is_http && buf_reserve(w->loop->bufs, BUF_SMALL, 1) == 0)
 		b = buf_get(w->loop->bufs, BUF_SMALL);

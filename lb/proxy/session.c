@@ -243,6 +243,15 @@ void session_settle(struct session *s)
 	}
 }
 
+/* The code of the Close frame that came first, from whichever side. */
+static uint16_t close_code(const struct session *s)
+{
+	if (s->flow[CLIENT].kind != FLOW_WS)
+		return 0;
+	enum side side = ws_track_was_first(&s->flow[CLIENT].ws) ? CLIENT : BACKEND;
+	return ws_track_close_code(&s->flow[side].ws);
+}
+
 static void report(const struct session *s)
 {
 	struct worker *w = s->worker;
@@ -261,6 +270,8 @@ static void report(const struct session *s)
 		.duration_ns = now_ns - s->start_ns,
 		.handshake_ms = s->handshake_ms,
 		.end = s->end,
+		.ws_close = close_code(s),
+		.error = s->x != NULL ? s->x->error : NULL,
 	};
 
 	w->access(w->access_arg, &r);

@@ -193,7 +193,7 @@ static void release_held(struct session *s)
 		struct buf *b = held.head;
 		held.head = b->next;
 		if (f->kind == FLOW_WS)
-			worker_track(s->worker, CLIENT, &f->ws, b->data + b->off, b->len);
+			relay_track(s, CLIENT, b->data + b->off, b->len);
 		queue_push(&f->queue, s->worker->loop->bufs, b);
 	}
 }
@@ -395,8 +395,8 @@ static void accept_upgrade(struct session *s)
 	begin_tunnel(s, is_ws ? FLOW_WS : FLOW_RAW);
 	/* The 101 passes as it is, and with it the first bytes that were glued to it. */
 	if (is_ws)
-		worker_track(s->worker, BACKEND, &s->flow[BACKEND].ws,
-			     head->data + x->resp.head_len, head->len - x->resp.head_len);
+		relay_track(s, BACKEND, head->data + x->resp.head_len,
+			    head->len - x->resp.head_len);
 	queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, head);
 	relay_tunnel(s);
 }

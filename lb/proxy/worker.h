@@ -93,6 +93,8 @@ struct access_record {
 	uint64_t duration_ns;
 	uint32_t handshake_ms;
 	enum sess_end end;
+	uint16_t ws_close; /* of the Close frame that came first; 1005: it had none; 0: none came */
+	const char *error; /* a constant: why lb refused or gave up; NULL: it did not */
 };
 
 /* Takes a copy; may drop it; must not block. Thread: the worker. */

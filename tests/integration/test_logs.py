@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -17,6 +18,7 @@ from lbtest import (
     connect,
     free_port,
     http_conf,
+    recv_exact,
     recv_head,
     reset,
     run,
@@ -41,6 +43,9 @@ KEYS = {
     "duration_ms",
     "handshake_ms",
     "end",
+    "id",
+    "ws_close",
+    "error",
 }
 
 
@@ -86,6 +91,8 @@ def test_the_access_log(lb, echo, port, tmp_path):
     assert status_of(ask(port, b"BAD\r\n\r\n")) == 400
     bad = wait_rows(path, 3)[2]
     assert (bad["status"], bad["end"]) == (400, "bad_request")
+    assert plain["error"] == tunnel["error"] == ""
+    assert len({plain["id"], tunnel["id"], bad["id"]}) == 3
     assert "hunter2" not in path.read_text(), "a secret was logged"
 
 
@@ -346,3 +353,129 @@ def test_every_listening_address_is_told(lb, echo, port):
         f"listening address={HOST}:{added} listener=raw mode=tcp pool=p",
     ]
     wait_for("the reload", lambda: told() == first + second)
+
+
+# ---- what an access line says of a WebSocket, and of a refusal ------------------------------------
+
+MASK = b"\x11\x22\x33\x44"
+
+
+def client_close(payload):
+    masked = bytes(b ^ MASK[i % 4] for i, b in enumerate(payload))
+    return bytes([0x88, 0x80 | len(payload)]) + MASK + masked
+
+
+CLOSES = [
+    ("the client's", client_close(b"\x03\xe9bye"), b"\x88\x02\x03\xe8", 1001),
+    ("the client's, without a code", client_close(b""), b"\x88\x02\x03\xe8", 1005),
+    ("the backend's", None, b"\x88\x02\x0f\xa0", 4000),
+    ("none", b"", b"", 0),
+]
+
+
+@pytest.mark.parametrize("close, answer, code", [c[1:] for c in CLOSES], ids=[c[0] for c in CLOSES])
+@pytest.mark.parametrize("is_slow", [False, True], ids=["whole", "bytewise"])
+def test_the_close_code_is_that_of_who_closed_first(
+    lb, fake, port, tmp_path, is_slow, close, answer, code
+):
+    """A ping before it, and the other side's Close behind it, which has another code."""
+    path = tmp_path / "access.log"
+
+    def send(s, data):
+        for part in [data[i : i + 1] for i in range(len(data))] if is_slow else [data]:
+            s.sendall(part)
+            if is_slow:
+                time.sleep(0.002)
+
+    def serve(s):
+        early = recv_head(s)[1]
+        s.sendall(GOOD_101)
+        if close is None:
+            send(s, b"\x89\x02hi" + answer)
+            recv_exact(s, 8)
+        else:
+            recv_exact(s, 8 + len(close) - len(early))
+            send(s, answer)
+
+    conf = http_conf(port, [fake(serve).row()])
+    conf["access_log"] = {"format": "json", "to": str(path)}
+    proxy = lb(conf)
+    with connect(port) as s:
+        s.sendall(upgrade_request())
+        head, rest = recv_head(s)
+        assert status_of(head) == 101
+        (conn,) = json.loads(proxy.command("conns json"))["conns"]
+        if close is None:
+            recv_exact(s, 4 + len(answer) - len(rest))
+            send(s, client_close(b"\x03\xe8"))
+        else:
+            send(s, b"\x89\x82" + MASK + b"\x79\x4b" + close)
+        while s.recv(4096):
+            pass
+    (row,) = wait_rows(path, 1)
+    assert row["ws_close"] == code
+    assert row["id"] == conn["id"]
+    assert row["error"] == ""
+
+
+REFUSALS = [
+    ("no Host", "GET / HTTP/1.1\r\n\r\n", 400),
+    ("a bad header", "GET / HTTP/1.1\r\nHost: x\r\nhunter2 : x\r\n\r\n", 400),
+    ("a bad key", "GET /?hunter2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: hunter2\r\n"
+     "Sec-WebSocket-Protocol: hunter2\r\n\r\n", 400),
+    ("another version", "GET /?hunter2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+     "Upgrade: websocket\r\nSec-WebSocket-Version: 12\r\n"
+     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 426),
+    ("a method", "CONNECT hunter2:1 HTTP/1.1\r\nHost: hunter2:1\r\n\r\n", 501),
+    ("two lengths", "POST /?hunter2 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+     "Content-Length: 2\r\nAuthorization: hunter2\r\nCookie: hunter2\r\n\r\n", 400),
+    ("no backend", "GET /?hunter2 HTTP/1.1\r\nHost: x\r\nAuthorization: hunter2\r\n\r\n", 502),
+]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_refusal_says_why_and_nothing_of_the_client(lb, port, tmp_path, form):
+    """`error` is a text of lb's own. Whatever a client sends as query, Authorization, cookie or
+    subprotocol is in no log."""
+    path, log = tmp_path / "access.log", tmp_path / "lb.log"
+    conf = http_conf(port, [("b", free_port())])
+    conf["log"] = {"level": "debug", "format": form, "to": str(log)}
+    conf["access_log"] = {"format": form, "to": str(path)}
+    proxy = lb(conf)
+    said = []
+    for name, request, status in REFUSALS:
+        answer = ask(port, request.encode())
+        assert status_of(answer) == status, name
+        said.append(answer.split(b"\r\n\r\n", 1)[1].decode().strip())
+    proxy.stop()
+    lines = path.read_text().splitlines()
+    ended = [line for line in log.read_text().splitlines() if "connection ended" in line]
+    assert len(lines) == len(ended) == len(REFUSALS)
+    for line, end, text, (name, _, status) in zip(lines, ended, said, REFUSALS):
+        if form == "json":
+            row, line_row = json.loads(line), json.loads(end)
+            assert (row["status"], row["error"]) == (status, text), name
+            assert line_row["msg"] == "connection ended" and line_row["level"] == "info"
+            assert {k: v for k, v in line_row.items() if k not in ("msg", "level")} == row
+        else:
+            assert f" status={status} " in line and line.endswith(f'error="{text}"'), name
+            assert end.endswith(f'error="{text}"'), name
+    assert "hunter2" not in path.read_text() + log.read_text() + proxy.stderr()
+
+
+def test_json_lines_have_fields(lb, port, tmp_path):
+    log = tmp_path / "lb.log"
+    conf = http_conf(port, [("b", free_port())])
+    conf["pools"][0]["health"] = {"type": "tcp", "interval": "50ms"}
+    conf["log"] = {"level": "notice", "format": "json", "to": str(log)}
+    proxy = lb(conf)
+    proxy.wait_state("b", "down")
+    wait_for("both lines", lambda: len(rows(log)) >= 3)
+    by_msg = {row["msg"]: row for row in rows(log)}
+    started, down = by_msg["started"], by_msg["backend is down"]
+    assert started["pid"] == proxy.pid and started["workers"] >= 1
+    assert isinstance(started["connections_limit"], int)
+    assert down["level"] == "warn"
+    assert (down["pool"], down["backend"], down["first"]) == ("p", "b", True)
+    assert down["result"] == "connect: Connection refused"

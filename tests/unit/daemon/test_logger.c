@@ -152,15 +152,19 @@ static const struct access_record full_record = {
 	.duration_ns = 61234567890,
 	.handshake_ms = 3,
 	.end = SESS_END_CLIENT_CLOSED,
+	.ws_close = 1001,
 };
-#define FULL_JSON \
-	"{\"time\":\"" TIME "\",\"client\":\"192.0.2.9:40001\",\"listener\":\"public\"," \
+#define FULL_FIELDS \
+	"\"client\":\"192.0.2.9:40001\",\"listener\":\"public\"," \
 	"\"route\":\"1\",\"pool\":\"chat\",\"backend\":\"b2\",\"status\":101," \
 	"\"bytes_in\":5000000000,\"bytes_out\":12,\"duration_ms\":61234,\"handshake_ms\":3," \
-	"\"end\":\"client_closed\"}\n"
+	"\"end\":\"client_closed\",\"id\":7,\"ws_close\":1001,\"error\":\"\"}\n"
+#define FULL_JSON "{\"time\":\"" TIME "\"," FULL_FIELDS
 #define FULL_TEXT \
 	"client=192.0.2.9:40001 listener=public route=1 pool=chat backend=b2 status=101 " \
-	"bytes_in=5000000000 bytes_out=12 duration_ms=61234 handshake_ms=3 end=client_closed\n"
+	"bytes_in=5000000000 bytes_out=12 duration_ms=61234 handshake_ms=3 end=client_closed " \
+	"id=7 " \
+	"ws_close=1001 error=\"\"\n"
 
 static const struct access_record bare_record = {
 	.wall_ns = TIME_NS,
@@ -168,14 +172,17 @@ static const struct access_record bare_record = {
 	.listener = "public",
 	.status = 404,
 	.end = SESS_END_NO_ROUTE,
+	.error = "no route matched",
 };
 #define BARE_JSON \
 	"{\"time\":\"" TIME "\",\"client\":\"[::1]:1\",\"listener\":\"public\",\"route\":\"\"," \
 	"\"pool\":\"\",\"backend\":\"\",\"status\":404,\"bytes_in\":0,\"bytes_out\":0," \
-	"\"duration_ms\":0,\"handshake_ms\":0,\"end\":\"no_route\"}\n"
+	"\"duration_ms\":0,\"handshake_ms\":0,\"end\":\"no_route\",\"id\":0," \
+	"\"ws_close\":0,\"error\":\"no route matched\"}\n"
 #define BARE_TEXT \
 	"client=[::1]:1 listener=public route=- pool=- backend=- status=404 bytes_in=0 " \
-	"bytes_out=0 duration_ms=0 handshake_ms=0 end=no_route\n"
+	"bytes_out=0 duration_ms=0 handshake_ms=0 end=no_route id=0 ws_close=0 " \
+	"error=\"no route matched\"\n"
 
 static void access_of(uint32_t producer, const struct access_record *r)
 {
@@ -192,13 +199,13 @@ static const struct {
 } lines[] = {
 	{ "plain", LOG_LEVEL_NOTICE, "lb is ready workers=2",
 	  TIME " notice lb is ready workers=2\n",
-	  "{\"time\":\"" TIME "\",\"level\":\"notice\",\"msg\":\"lb is ready workers=2\"}\n" },
+	  "{\"time\":\"" TIME "\",\"level\":\"notice\",\"msg\":\"lb is ready\",\"workers\":2}\n" },
 	{ "with quotes", LOG_LEVEL_WARN, "backend is down result=\"closed\"",
 	  TIME " warn backend is down result=\"closed\"\n",
 	  "{\"time\":\"" TIME "\",\"level\":\"warn\","
-	  "\"msg\":\"backend is down result=\\\"closed\\\"\"}\n" },
+	  "\"msg\":\"backend is down\",\"result\":\"closed\"}\n" },
 	{ "with an end of line in it", LOG_LEVEL_ERR, "bad key=a\nb", TIME " err bad key=a b\n",
-	  "{\"time\":\"" TIME "\",\"level\":\"err\",\"msg\":\"bad key=a\\nb\"}\n" },
+	  "{\"time\":\"" TIME "\",\"level\":\"err\",\"msg\":\"bad\",\"key\":\"a\\nb\"}\n" },
 	{ "above the level", LOG_LEVEL_INFO, "not worth it", "", "" },
 };
 

@@ -237,6 +237,66 @@ START_TEST(stream_may_come_byte_by_byte)
 }
 END_TEST
 
+/* Close frames behind a Ping, from a server and, masked, from a client. */
+static const struct {
+	const char *name;
+	uint8_t n, payload[6];
+	uint16_t code;
+} closes[] = {
+	{ "normal", 2, { 0x03, 0xe8 }, 1000 },
+	{ "going away, with a reason", 6, { 0x03, 0xe9, 'b', 'y', 'e', '!' }, 1001 },
+	{ "of an application", 2, { 0x13, 0x87 }, 4999 },
+	{ "without a code", 0, { 0 }, 1005 },
+	{ "half a code", 1, { 0x03 }, 1005 },
+	{ "below all codes", 2, { 0x03, 0xe7 }, 1005 },
+	{ "above all codes", 2, { 0x13, 0x88 }, 1005 },
+	{ "far above", 2, { 0xff, 0xff }, 1005 },
+};
+
+START_TEST(the_close_code_is_seen)
+{
+	const size_t row = (size_t)_i / 2;
+	const bool is_masked = _i % 2 != 0;
+	uint8_t in[64] = { 0x89, 0x02, 'h', 'i' };
+	struct ws_head h = { .len = closes[row].n,
+			     .opcode = WS_CLOSE,
+			     .is_fin = true,
+			     .is_masked = is_masked,
+			     .mask = { 0xa1, 0xb2, 0xc3, 0xd4 } };
+	size_t n = is_masked ? 0 : 4;
+
+	n += ws_head_build(&h, in + n);
+	memcpy(in + n, closes[row].payload, closes[row].n);
+	if (is_masked)
+		ws_mask(in + n, closes[row].n, h.mask, 0);
+	n += closes[row].n;
+	size_t whole = n;
+	/* A second one changes nothing. */
+	n += ws_head_build(&h, in + n);
+	for (size_t i = 0; i < closes[row].n; i++)
+		in[n++] = 0x55;
+
+	for (size_t a = 0; a <= whole; a++) { /* in two pieces, wherever it is cut */
+		struct ws_track t;
+		ws_track_init(&t, is_masked);
+		(void)ws_track_feed(&t, in, a);
+		if (a < whole)
+			ck_assert_uint_eq(ws_track_close_code(&t), 0);
+		(void)ws_track_feed(&t, in + a, whole - a);
+		ck_assert_msg(ws_track_close_code(&t) == closes[row].code, "%s: %u",
+			      closes[row].name, ws_track_close_code(&t));
+		(void)ws_track_feed(&t, in + whole, n - whole);
+		ck_assert_uint_eq(ws_track_close_code(&t), closes[row].code);
+	}
+	struct ws_track t; /* a byte at a time */
+	ws_track_init(&t, is_masked);
+	for (size_t i = 0; i < n; i++)
+		(void)ws_track_feed(&t, in + i, 1);
+	ck_assert_uint_eq(ws_track_close_code(&t), closes[row].code);
+	ck_assert(!ws_track_is_broken(&t) && ws_track_is_at_boundary(&t));
+}
+END_TEST
+
 START_TEST(payload_may_pass_unseen)
 {
 	const uint8_t head[] = { 0x82, 0x7f, 0, 0, 0, 1, 0, 0, 0, 0, 'x' };
@@ -280,6 +340,7 @@ int main(void)
 	tcase_add_loop_test(t, stream_is_followed, 0, N(streams));
 	tcase_add_loop_test(t, stream_may_come_in_pieces, 0, N(streams));
 	tcase_add_loop_test(t, stream_may_come_byte_by_byte, 0, N(streams));
+	tcase_add_loop_test(t, the_close_code_is_seen, 0, 2 * (int)ARRAY_SIZE(closes));
 	tcase_add_test(t, payload_may_pass_unseen);
 	suite_add_tcase(s, t);
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/log_fields.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "util/json.h"
+#include "util/parse.h"
+
+#define KEY_MAX 32
+
+/* Their values are names, and a name may be "7" or "true". */
+static const char *const names[] = { "backend",  "bind", "client", "file",   "key",
+				     "listener", "pool", "route",  "socket", "user" };
+static const char *const reserved[] = { "time", "level", "msg" };
+
+static bool is_one_of(const char *const *words, size_t n, const char *word)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(words[i], word) == 0)
+			return true;
+	return false;
+}
+
+/* The key of a pair that begins at `p`, or 0 where none does. Returns its length. */
+static size_t key_at(const char *p, char key[KEY_MAX])
+{
+	size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+	if (n == 0 || n >= KEY_MAX || p[n] != '=' || p[0] < 'a')
+		return 0;
+	memcpy(key, p, n);
+	key[n] = '\0';
+	return is_one_of(reserved, ARRAY_SIZE(reserved), key) ? 0 : n;
+}
+
+/* Where the next pair begins, from `p` on: behind a space; or the end of the line. */
+static const char *next_pair(const char *p)
+{
+	char key[KEY_MAX];
+
+	for (const char *at = strchr(p, ' '); at != NULL; at = strchr(at + 1, ' '))
+		if (key_at(at + 1, key) > 0)
+			return at + 1;
+	return p + strlen(p);
+}
+
+/*
+ * The end of a quoted value whose text begins at `p`: the quote behind which the line ends or a
+ * pair begins. A text that has quotes of its own is not cut at them. NULL: there is none.
+ */
+static const char *closing_quote(const char *p)
+{
+	char key[KEY_MAX];
+
+	for (const char *at = strchr(p, '"'); at != NULL; at = strchr(at + 1, '"'))
+		if (at[1] == '\0' || (at[1] == ' ' && key_at(at + 2, key) > 0))
+			return at;
+	return NULL;
+}
+
+static void add_bare(struct json *j, const char *key, struct slice value)
+{
+	uint64_t v;
+
+	json_key(j, key);
+	if (is_one_of(names, ARRAY_SIZE(names), key))
+		json_string(j, value);
+	else if (slice_eq(value, SLICE("true")) || slice_eq(value, SLICE("false")))
+		json_bool(j, value.n == 4);
+	else if ((value.n == 1 || value.p[0] != '0') && parse_uint(value, &v) == 0)
+		json_uint(j, v);
+	else
+		json_string(j, value);
+}
+
+void log_fields_add(struct json *j, const char *line)
+{
+	char key[KEY_MAX];
+	const char *p = key_at(line, key) > 0 ? line : next_pair(line);
+	size_t n_text = (size_t)(p - line);
+
+	if (n_text > 0 && *p != '\0')
+		n_text--; /* the space */
+	json_kv_slice(j, "msg", (struct slice){ .p = line, .n = n_text });
+	while (*p != '\0') {
+		const char *value = p + key_at(p, key) + 1;
+		const char *end = *value == '"' ? closing_quote(value + 1) : NULL;
+
+		if (end != NULL) {
+			json_kv_slice(
+				j, key,
+				(struct slice){ .p = value + 1, .n = (size_t)(end - value - 1) });
+			p = end[1] == '\0' ? end + 1 : end + 2;
+			continue;
+		}
+		p = next_pair(value);
+		end = *p == '\0' ? p : p - 1;
+		add_bare(j, key, (struct slice){ .p = value, .n = (size_t)(end - value) });
+	}
+}
