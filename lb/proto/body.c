@@ -59,9 +59,22 @@ void body_init_request(struct body *b, const struct http1_head *h)
 		init(b, BODY_MODE_NONE, 0);
 }
 
+/* RFC 9112, 6.3, first rule: whatever its fields say. */
+static bool is_bodiless(const struct http1_head *h, enum http1_method asked)
+{
+	return asked == HTTP1_HEAD || h->status < 200 || h->status == 204 || h->status == 304;
+}
+
+const char *body_check_response(const struct http1_head *h, enum http1_method asked)
+{
+	if (h->is_chunked && h->content_length >= 0 && !is_bodiless(h, asked))
+		return "Content-Length with Transfer-Encoding";
+	return NULL;
+}
+
 void body_init_response(struct body *b, const struct http1_head *h, enum http1_method asked)
 {
-	if (asked == HTTP1_HEAD || h->status < 200 || h->status == 204 || h->status == 304)
+	if (is_bodiless(h, asked))
 		init(b, BODY_MODE_NONE, 0);
 	else if (!init_framed(b, h))
 		init(b, BODY_MODE_UNTIL_CLOSE, 0);

@@ -47,6 +47,14 @@ void body_init_request(struct body *b, const struct http1_head *h);
 void body_init_response(struct body *b, const struct http1_head *h, enum http1_method asked);
 
 /*
+ * body_check_response() - whether the framing of a whole response can be read in one way only
+ *
+ * Content-Length beside Transfer-Encoding is harmless where no body can follow (RFC 9112, 6.3,
+ * first rule), and ambiguous where one does. Returns NULL, or what is wrong (static text).
+ */
+const char *body_check_response(const struct http1_head *h, enum http1_method asked) LB_MUST_CHECK;
+
+/*
  * body_feed() - take the next bytes of the connection
  *
  * Sets *ret_used to how many of them belong to the body: all with BODY_MORE; up to its end with

@@ -221,9 +221,12 @@ int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *ou
 		bool is_framing = f->id == HTTP1_FIELD_CONTENT_LENGTH ||
 				  f->id == HTTP1_FIELD_TRANSFER_ENCODING;
 
+		/* RFC 9112, 6.3: Transfer-Encoding overrides a Content-Length beside it. */
+		bool is_overridden = f->id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked;
+
 		if (f->id == HTTP1_FIELD_UPGRADE && keeps_upgrade)
 			has_upgrade = true;
-		else if (d.field[i] || (is_framing && is_bodiless))
+		else if (d.field[i] || (is_framing && is_bodiless) || is_overridden)
 			continue;
 		out_field(&o, buf, f);
 	}

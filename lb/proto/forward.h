@@ -55,7 +55,8 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
  *
  * `h` is whole and forward_check() found nothing. A 101 keeps its Upgrade, a 426 too; other final
  * responses say `Connection: close`. Of 1xx and 204, which have no body, Content-Length and
- * Transfer-Encoding are removed. A 1xx is nothing for a client of HTTP/1.0: the caller drops it.
+ * Transfer-Encoding are removed; of others Content-Length where Transfer-Encoding is there, too
+ * (see body_check_response()). A 1xx is nothing for a client of HTTP/1.0: the caller drops it.
  */
 int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *out,
 		     size_t cap) LB_MUST_CHECK;

@@ -402,8 +402,9 @@ static const char *judge_name(const struct http1_head *h, enum http1_id id)
 		return "Transfer-Encoding in HTTP/1.0";
 	if (id == HTTP1_FIELD_TRANSFER_ENCODING && h->is_chunked)
 		return "more than one Transfer-Encoding";
-	if ((id == HTTP1_FIELD_TRANSFER_ENCODING && has_length) ||
-	    (id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked))
+	/* Of a response the request decides whether they matter: body_check_response(). */
+	if (!h->is_response && ((id == HTTP1_FIELD_TRANSFER_ENCODING && has_length) ||
+				(id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked)))
 		return "Content-Length with Transfer-Encoding";
 	return NULL;
 }

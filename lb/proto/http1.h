@@ -84,7 +84,7 @@ struct http1_field {
 
 /* About 1.1 KiB. The spans are whole when the verdict is HTTP1_OK. */
 struct http1_head {
-	int64_t content_length; /* -1: none */
+	int64_t content_length; /* -1: none; a request has no other framing beside it */
 	const char *why;        /* static text: what is wrong; NULL before an error */
 	uint16_t head_len;      /* where the head ends and what is glued to it begins */
 	uint16_t n_fields;

@@ -147,10 +147,6 @@ const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *
 		return "a 101 that nobody asked for";
 	if (h->minor == 0)
 		return "a 101 in HTTP/1.0";
-	/* RFC 9110, 8.6 and RFC 9112, 6.1: it has no body, and one that says so means another
-	 * thing. */
-	if (h->content_length >= 0 || h->is_chunked)
-		return "a 101 with a body";
 	if (!http1_has_token(h, buf, HTTP1_FIELD_CONNECTION, SLICE("upgrade")))
 		return "a 101 whose Connection does not name upgrade";
 	if (u->kind == UPGRADE_WEBSOCKET) {

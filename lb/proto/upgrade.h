@@ -39,7 +39,9 @@ void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t 
 /*
  * upgrade_judge_101() - whether a 101 is the right answer to what was asked for
  *
- * `h` is a whole response head with status 101. Returns NULL, or what is wrong with it (static).
+ * `h` is a whole response head with status 101. Whatever it says of a body: a 101 has none and ends
+ * with its head (RFC 9112, 6.3), so Content-Length and Transfer-Encoding mean nothing in it, and
+ * forward_response() removes them. Returns NULL, or what is wrong with it (static).
  */
 const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
 			      const uint8_t *buf) LB_MUST_CHECK;

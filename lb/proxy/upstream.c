@@ -360,24 +360,51 @@ static void fail_response(struct session *s, enum sess_end end, const char *why)
 	reply_error(s, end, why);
 }
 
+/*
+ * Takes the whole head out of what has come from the backend, and makes of it the one that goes to
+ * the client; *ret_rest is what came behind it, or NULL. Returns NULL where there is no memory;
+ * that is answered.
+ */
+static struct buf *take_head(struct session *s, struct buf **ret_rest)
+{
+	struct exchange *x = s->x;
+	struct buf_pool *pool = s->worker->loop->bufs;
+	struct buf *head = head_new(pool, x->resp.head_len + FORWARD_GROWTH);
+
+	if (head == NULL || head_cut_rest(x->head[BACKEND], pool, x->resp.head_len, ret_rest) < 0) {
+		if (head != NULL)
+			buf_put(pool, head);
+		reply_out_of_memory(s);
+		return NULL;
+	}
+	int n = forward_response(&x->resp, x->head[BACKEND]->data, head->data, head->cap);
+	LB_ASSERT(n > 0);
+	head->len = (uint32_t)n;
+	buf_put(pool, x->head[BACKEND]);
+	x->head[BACKEND] = NULL;
+	return head;
+}
+
 /* An interim response other than 101 (RFC 9110, 15.2): passed on to whoever can read it. */
 static bool pass_interim(struct session *s)
 {
 	struct exchange *x = s->x;
-	struct buf *rest;
+	struct buf *head, *rest;
+	const char *why = forward_check(&x->resp, x->head[BACKEND]->data);
 
-	if (s->flow[BACKEND].queue.bytes > MAX_INTERIM_BYTES) {
-		fail_response(s, SESS_END_BAD_RESPONSE, "too many interim responses");
+	if (why == NULL && s->flow[BACKEND].queue.bytes > MAX_INTERIM_BYTES)
+		why = "too many interim responses";
+	if (why != NULL) {
+		fail_response(s, SESS_END_BAD_RESPONSE, why);
 		return false;
 	}
-	if (head_cut_rest(x->head[BACKEND], s->worker->loop->bufs, x->resp.head_len, &rest) < 0) {
-		session_kill(s, SESS_END_BACKEND_CLOSED);
+	head = take_head(s, &rest);
+	if (head == NULL)
 		return false;
-	}
 	if (x->req.minor == 0) {
-		buf_put(s->worker->loop->bufs, x->head[BACKEND]);
+		buf_put(s->worker->loop->bufs, head);
 	} else {
-		queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, x->head[BACKEND]);
+		queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, head);
 		relay_send(s, BACKEND);
 	}
 	x->head[BACKEND] = rest;
@@ -387,17 +414,21 @@ static bool pass_interim(struct session *s)
 
 static void accept_upgrade(struct session *s)
 {
-	struct exchange *x = s->x;
-	struct buf *head = take_ptr(x->head[BACKEND]);
-	bool is_ws = x->upgrade.kind == UPGRADE_WEBSOCKET;
+	struct buf_pool *pool = s->worker->loop->bufs;
+	struct flow *f = &s->flow[BACKEND];
+	bool is_ws = s->x->upgrade.kind == UPGRADE_WEBSOCKET;
+	struct buf *rest, *head = take_head(s, &rest);
 
+	if (head == NULL)
+		return;
 	s->status = 101;
 	begin_tunnel(s, is_ws ? FLOW_WS : FLOW_RAW);
-	/* The 101 passes as it is, and with it the first bytes that were glued to it. */
-	if (is_ws)
-		relay_track(s, BACKEND, head->data + x->resp.head_len,
-			    head->len - x->resp.head_len);
-	queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, head);
+	queue_push(&f->queue, pool, head);
+	if (rest != NULL) { /* the first bytes of the tunnel were glued to it */
+		if (is_ws)
+			relay_track(s, BACKEND, rest->data, rest->len);
+		queue_push(&f->queue, pool, rest);
+	}
 	relay_tunnel(s);
 }
 
@@ -407,19 +438,10 @@ static void accept_response(struct session *s)
 	struct exchange *x = s->x;
 	struct worker *w = s->worker;
 	struct flow *f = &s->flow[BACKEND];
-	struct buf *rest;
-	struct buf *head = head_new(w->loop->bufs, x->resp.head_len + FORWARD_GROWTH);
+	struct buf *rest, *head = take_head(s, &rest);
 
-	if (head == NULL ||
-	    head_cut_rest(x->head[BACKEND], w->loop->bufs, x->resp.head_len, &rest) < 0) {
-		if (head != NULL)
-			buf_put(w->loop->bufs, head);
-		reply_out_of_memory(s);
+	if (head == NULL)
 		return;
-	}
-	int n = forward_response(&x->resp, x->head[BACKEND]->data, head->data, head->cap);
-	LB_ASSERT(n > 0);
-	head->len = (uint32_t)n;
 	s->status = x->resp.status;
 	queue_push(&f->queue, w->loop->bufs, head);
 
@@ -452,8 +474,11 @@ static void accept_response(struct session *s)
 static void judge_101(struct session *s)
 {
 	struct exchange *x = s->x;
-	const char *why = upgrade_judge_101(&x->upgrade, &x->resp, x->head[BACKEND]->data);
+	const uint8_t *bytes = x->head[BACKEND]->data;
+	const char *why = upgrade_judge_101(&x->upgrade, &x->resp, bytes);
 
+	if (why == NULL)
+		why = forward_check(&x->resp, bytes);
 	if (why == NULL)
 		accept_upgrade(s);
 	else
@@ -465,6 +490,8 @@ static void judge_final(struct session *s)
 	struct exchange *x = s->x;
 	const char *why = forward_check(&x->resp, x->head[BACKEND]->data);
 
+	if (why == NULL)
+		why = body_check_response(&x->resp, x->req.method);
 	if (why == NULL && x->req.minor == 0 && x->resp.is_chunked)
 		why = "chunked response to HTTP/1.0";
 	if (why == NULL)

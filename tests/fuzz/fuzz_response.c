@@ -27,6 +27,8 @@ static bool is_passed(const struct http1_head *h, const uint8_t *p, size_t i)
 		return false;
 	if (is_bodiless(h) && (is_length || slice_eq_nocase(name, SLICE("transfer-encoding"))))
 		return false;
+	if (is_length && h->is_chunked)
+		return false;
 	for (size_t k = 0; is_length && k < i; k++)
 		if (slice_eq_nocase(http1_slice(p, h->fields[k].name), name))
 			return false; /* the same again */
@@ -67,7 +69,7 @@ static void check_framing(const struct http1_head *in, const struct http1_head *
 			LB_ASSERT(body_is_done(&a));
 	}
 	if (!is_bodiless(in))
-		LB_ASSERT(in->content_length == out->content_length &&
+		LB_ASSERT((in->is_chunked ? -1 : in->content_length) == out->content_length &&
 			  in->is_chunked == out->is_chunked);
 }
 

@@ -102,7 +102,8 @@ static inline void head_is_clean(const struct http1_head *h, const uint8_t *p)
 	LB_ASSERT(memcmp(p + h->head_len - 4, "\r\n\r\n", 4) == 0);
 	LB_ASSERT(memchr(p, '\0', h->head_len) == NULL);
 	LB_ASSERT(h->why == NULL && h->minor <= 1);
-	LB_ASSERT(h->content_length >= -1 && !(h->is_chunked && h->content_length >= 0));
+	LB_ASSERT(h->content_length >= -1);
+	LB_ASSERT(h->is_response || !(h->is_chunked && h->content_length >= 0));
 	LB_ASSERT(!(h->is_chunked && h->minor == 0));
 	LB_ASSERT(h->n_fields <= HTTP1_FIELDS_MAX);
 	for (size_t i = 0; i < h->n_fields; i++) {

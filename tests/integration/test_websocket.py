@@ -395,6 +395,11 @@ def test_another_upgrade_is_relayed_unseen(lb, fake, port):
 
 ANSWERS = [
     ("right", GOOD_101, 101, None),
+    ("length 0", GOOD_101[:-2] + b"Content-Length: 0\r\n\r\n", 101, None),
+    ("a length", GOOD_101[:-2] + b"Content-Length: 7\r\n\r\n", 101, None),
+    ("chunked", GOOD_101[:-2] + b"Transfer-Encoding: chunked\r\n\r\n", 101, None),
+    ("wrong accept, length 0", GOOD_101[:-2].replace(b"s3pP", b"aaaa") + b"Content-Length: 0\r\n\r\n",
+     502, "bad_accept"),
     ("wrong accept", GOOD_101.replace(b"s3pP", b"aaaa"), 502, "bad_accept"),
     ("no accept", b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 502, "bad_accept"),
     ("no Upgrade", GOOD_101.replace(b"Upgrade: websocket\r\n", b""), 502, None),

@@ -40,6 +40,23 @@ static const struct {
 	  0 },
 };
 
+#define BOTH "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+static const struct {
+	const char *name, *text;
+	enum http1_method asked;
+	bool is_right;
+} framings[] = {
+	{ "a length", "HTTP/1.1 200 x\r\nContent-Length: 7\r\n\r\n", HTTP1_GET, true },
+	{ "chunks", "HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP1_GET, true },
+	{ "both", "HTTP/1.1 200 x\r\n" BOTH, HTTP1_GET, false },
+	{ "both, of another method", "HTTP/1.1 404 x\r\n" BOTH, HTTP1_OTHER, false },
+	{ "both, to HEAD", "HTTP/1.1 200 x\r\n" BOTH, HTTP1_HEAD, true },
+	{ "both in a 304", "HTTP/1.1 304 x\r\n" BOTH, HTTP1_GET, true },
+	{ "both in a 204", "HTTP/1.1 204 x\r\n" BOTH, HTTP1_GET, true },
+	{ "both in a 101", "HTTP/1.1 101 x\r\n" BOTH, HTTP1_GET, true },
+};
+
 /* Whole bodies; three bytes that belong to none are put behind each. */
 static const struct {
 	const char *name, *text;
@@ -124,6 +141,20 @@ START_TEST(head_decides_the_framing)
 	ck_assert_msg(b.mode == heads[_i].mode, "%s: %d", heads[_i].name, b.mode);
 	ck_assert_msg(b.left == heads[_i].left, "%s", heads[_i].name);
 	ck_assert(body_is_until_close(&b) == (b.mode == BODY_MODE_UNTIL_CLOSE));
+}
+END_TEST
+
+START_TEST(two_framings_are_for_bodiless_responses)
+{
+	struct http1_head h;
+
+	http1_init_response(&h);
+	ck_assert_int_eq(
+		http1_parse(&h, (const uint8_t *)framings[_i].text, strlen(framings[_i].text)),
+		HTTP1_OK);
+	ck_assert_msg((body_check_response(&h, framings[_i].asked) == NULL) ==
+			      framings[_i].is_right,
+		      "%s", framings[_i].name);
 }
 END_TEST
 
@@ -282,6 +313,7 @@ int main(void)
 	TCase *t = tcase_create("framing");
 
 	tcase_add_loop_test(t, head_decides_the_framing, 0, N(heads));
+	tcase_add_loop_test(t, two_framings_are_for_bodiless_responses, 0, N(framings));
 	tcase_add_loop_test(t, chunks_end_where_they_should, 0, N(good));
 	tcase_add_loop_test(t, chunks_may_come_in_pieces, 0, N(good));
 	tcase_add_loop_test(t, bad_chunks_are_refused, 0, N(bad));

@@ -105,6 +105,13 @@ static const struct {
 	  "HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" },
 	{ "204 has no framing", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
 	  "HTTP/1.1 204 No Content\r\n" CLOSE },
+	{ "101 loses chunks",
+	  "HTTP/1.1 101 x\r\nTransfer-Encoding: chunked\r\nUpgrade: a\r\nConnection: "
+	  "Upgrade\r\n\r\n",
+	  "HTTP/1.1 101 x\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n" },
+	{ "of two framings one is left",
+	  "HTTP/1.1 304 x\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n",
+	  "HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\nA: b\r\n" CLOSE },
 	{ "304 keeps its length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
 	  "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n" CLOSE },
 	{ "426",

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mode: http, deviations that real clients and backends send: taken where they have one reading.
+
+What goes on is spelt in one way, so that whoever comes next has nothing to guess. The other half,
+what stays refused, is in test_strict.py.
+"""
+
+import base64
+import hashlib
+
+import pytest
+
+from lbtest import (
+    ACCEPT,
+    GOOD_101,
+    connect,
+    fields_of,
+    http_conf,
+    recv_all,
+    recv_exact,
+    recv_head,
+    status_of,
+    upgrade_request,
+    wait_for,
+    ws_frame,
+)
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+# ---- a 101 that says something of a body ---------------------------------------------------------
+
+# Shiny's httpuv, RStudio, drogon, libhv and RxNetty send one of these.
+FRAMINGS = {
+    "length 0": b"Content-Length: 0\r\n",
+    "a length": b"Content-Length: 12\r\n",
+    "chunked": b"Transfer-Encoding: chunked\r\n",
+    "both": b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
+def test_a_101_with_a_framing(lb, fake, port, framing):
+    """It has no body, so that its framing means nothing; the client sees none of it."""
+    frame = ws_frame(b"welcome", 1, mask=b"")
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(GOOD_101[:-2] + framing + b"\r\n" + frame)
+        s.sendall(recv_exact(s, 4))
+        recv_all(s)
+
+    lb(http_conf(port, [fake(serve).row()], retries=0))
+    with connect(port) as s:
+        s.sendall(upgrade_request())
+        head, rest = recv_head(s)
+        assert status_of(head) == 101
+        names = [name for name, _ in fields_of(head)]
+        assert sorted(names) == ["connection", "sec-websocket-accept", "upgrade"]
+        assert rest + recv_exact(s, len(frame) - len(rest)) == frame
+        s.sendall(b"\x8a\x80abcd"[:4])
+        assert recv_exact(s, 4) == b"\x8a\x80ab"
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
+def test_a_check_takes_a_101_with_a_framing(lb, fake, port, framing):
+    def serve(s):
+        head, _ = recv_head(s)
+        key = dict(fields_of(head))["sec-websocket-key"]
+        digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        answer = GOOD_101.replace(ACCEPT.encode(), base64.b64encode(digest))
+        s.sendall(answer[:-2] + framing + b"\r\n")
+        recv_all(s)
+
+    health = {"type": "websocket", "path": "/", "interval": "100ms", "timeout": "1s", "fall": 1}
+    proxy = lb(http_conf(port, [fake(serve).row()], health=health))
+    wait_for("a check", lambda: proxy.backends()["f"]["check"]["result"])
+    assert proxy.backends()["f"]["check"]["result"].startswith("101 in ")
+
+
+def test_an_interim_response_with_a_framing(lb, fake, port):
+    def serve(s):
+        recv_head(s)
+        s.sendall(
+            b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: </a>\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        )
+
+    lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(GET)
+        answer = recv_all(s)
+    assert answer.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
