@@ -82,8 +82,10 @@ struct conn {
 	bool saw_eof : 1;
 	bool is_shut : 1;   /* half-closed by us */
 	bool must_wait : 1; /* a send found no room: the next one waits for some */
-	struct body body;
-	struct ws_in ws;
+	union {
+		struct body body; /* CONN_BODY */
+		struct ws_in ws;  /* CONN_TUNNEL; zeros before */
+	};
 };
 
 _Static_assert(sizeof(struct conn) <= 400, "tens of thousands of them are held");

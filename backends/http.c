@@ -211,15 +211,19 @@ void http_take(struct conn *c, struct buf *b)
 
 void http_take_body(struct conn *c, struct buf *b)
 {
-	size_t used;
-	enum body_verdict v = body_feed(&c->body, b->data + b->off, b->len, &used);
+	struct body_fed fed;
+	uint8_t owed[BODY_OWED_MAX];
+	enum body_verdict v = body_feed(&c->body, b->data + b->off, b->len, &fed);
+	uint32_t n_owed = v == BODY_DONE ? (uint32_t)body_take_owed(&c->body, owed) : 0;
 
-	if (v == BODY_BAD) {
+	b->len = (uint32_t)fed.kept;
+	if (v == BODY_BAD || n_owed > b->cap - b->off - b->len) {
 		buf_put(c->server->loop->bufs, b);
 		conn_end(c);
 		return;
 	}
-	b->len = (uint32_t)used;
+	memcpy(b->data + b->off + b->len, owed, n_owed);
+	b->len += n_owed;
 	conn_pass(c, b);
 	if (v == BODY_DONE)
 		conn_linger(c);

@@ -2,14 +2,21 @@
 /*
  * Chunk framing, a state for every place in it:
  *
- *   SIZE_FIRST -> SIZE -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST
- *                                           |  (size 0)
- *                                           v
- *                      END_LF <--------- TRAILER -> NAME -> VALUE -> VALUE_LF -> TRAILER
+ *   SIZE_FIRST -> SIZE -> [SPACE] -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF ->
+ * SIZE_FIRST |  (size 0)
+ *                                                     v
+ *            END_LF <----------------------------- TRAILER -> NAME -> VALUE -> VALUE_LF -> TRAILER
+ *
+ * A step says with emit() what of a byte goes on. settle() lets it go as far as there is room for
+ * it in what has been read of this piece; what is left is owed. A step adds at most one byte to
+ * what is held back (owed bytes and the name being read), and only where none of the bytes before
+ * it is owed; so there are never more of them than a name has, with its colon.
  *
  * Thread: the owner's. Hot.
  */
 #include "proto/body.h"
+
+#include <string.h>
 
 #include "proto/octet.h"
 
@@ -27,6 +34,7 @@ enum state {
 	CHUNK_DATA_LF,
 	CHUNK_TRAILER,
 	CHUNK_NAME,
+	CHUNK_NAME_SPACE,
 	CHUNK_VALUE,
 	CHUNK_VALUE_LF,
 	CHUNK_END_LF,
@@ -78,10 +86,50 @@ void body_init_response(struct body *b, const struct http1_head *h, enum http1_m
 		init(b, BODY_MODE_NONE, 0);
 	else if (!init_framed(b, h))
 		init(b, BODY_MODE_UNTIL_CLOSE, 0);
+	b->is_response = true;
+}
+
+/* ---- what goes on ---------------------------------------------------------------------------- */
+
+/* The bytes of a feed: `in` of them are judged, `out` of them go on. */
+struct piece {
+	uint8_t *p;
+	size_t in, out;
+};
+
+static void emit(struct body *b, uint8_t c)
+{
+	LB_ASSERT(b->n_owed < BODY_OWED_MAX);
+	b->owed[b->n_owed++] = c;
+}
+
+/* Lets go what is owed, as far as it fits in front of what is not judged yet. */
+static void settle(struct body *b, struct piece *f)
+{
+	size_t room = f->in - f->out;
+	size_t n = b->n_owed < room ? b->n_owed : room;
+
+	if (n == 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		f->p[f->out++] = b->owed[i];
+	b->n_owed -= (uint8_t)n;
+	for (size_t i = 0; i < b->n_owed; i++)
+		b->owed[i] = b->owed[i + n];
+}
+
+size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX])
+{
+	size_t n = b->n_owed;
+
+	memcpy(out, b->owed, n);
+	b->n_owed = 0;
+	return n;
 }
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
+/* Leading zeros are left out: whether one stands for a whole size is known behind it. */
 static enum state take_digit(struct body *b, uint8_t c)
 {
 	uint64_t digit = octet_is(c, OCTET_DIGIT) ? c - 0x30u : (c | 0x20u) - 'a' + 10;
@@ -89,20 +137,26 @@ static enum state take_digit(struct body *b, uint8_t c)
 	if (b->left > (uint64_t)INT64_MAX >> 4 || ++b->n_text > SIZE_DIGITS_MAX)
 		return CHUNK_BROKEN;
 	b->left = b->left << 4 | digit;
+	if (b->left != 0)
+		emit(b, c | 0x20u);
 	return CHUNK_SIZE;
 }
 
-/* Behind the size: RFC 9112, 7.1.1 lets white space stand before an extension, not before CR. */
-static enum state step_size(struct body *b, uint8_t c)
+static enum state end_size_line(struct body *b)
 {
-	if (octet_is(c, OCTET_HEX) && b->state != CHUNK_SPACE)
-		return take_digit(b, c);
-	if (b->state == CHUNK_SIZE_FIRST)
-		return CHUNK_BROKEN;
-	if (c == '\r' && b->state == CHUNK_SIZE)
-		return CHUNK_SIZE_LF;
-	if (b->state == CHUNK_SIZE)
-		b->n_text = 0;
+	emit(b, '\r');
+	return CHUNK_SIZE_LF;
+}
+
+/*
+ * Behind the size. RFC 9112, 7.1.1 lets white space stand before an extension, not before CR; what
+ * writes a size in a field of fixed width sends it there all the same (most ESP32 devices). From a
+ * backend it is taken: the size ends before it in any case.
+ */
+static enum state step_behind_size(struct body *b, uint8_t c)
+{
+	if (c == '\r' && (b->state == CHUNK_SIZE || b->is_response))
+		return end_size_line(b);
 	if (++b->n_text > BODY_EXTENSION_MAX)
 		return CHUNK_BROKEN;
 	if (octet_is(c, OCTET_OWS))
@@ -110,13 +164,99 @@ static enum state step_size(struct body *b, uint8_t c)
 	return c == ';' ? CHUNK_EXTENSION : CHUNK_BROKEN;
 }
 
+static enum state step_size(struct body *b, uint8_t c)
+{
+	if (octet_is(c, OCTET_HEX))
+		return take_digit(b, c);
+	if (b->state == CHUNK_SIZE_FIRST)
+		return CHUNK_BROKEN;
+	if (b->left == 0)
+		emit(b, '0'); /* for all its digits */
+	b->n_text = 0;
+	return step_behind_size(b, c);
+}
+
 static enum state step_extension(struct body *b, uint8_t c)
 {
 	if (c == '\r')
-		return CHUNK_SIZE_LF;
+		return end_size_line(b);
 	if (!octet_is(c, OCTET_TEXT) || ++b->n_text > BODY_EXTENSION_MAX)
 		return CHUNK_BROKEN;
 	return CHUNK_EXTENSION;
+}
+
+/* ---- trailers -------------------------------------------------------------------------------- */
+
+/*
+ * Whether a trailer is dropped: its name frames or routes a message, ends here as in a head, or is
+ * one that lb sets. Who merges trailers into fields would believe it.
+ */
+static bool is_dropped(const struct body *b)
+{
+	if (b->n_name > BODY_NAME_MAX)
+		return true;
+	switch (http1_name_id((struct slice){ .p = b->name, .n = b->n_name })) {
+	case HTTP1_FIELD_HOST:
+	case HTTP1_FIELD_CONTENT_LENGTH:
+	case HTTP1_FIELD_TRANSFER_ENCODING:
+	case HTTP1_FIELD_CONNECTION:
+	case HTTP1_FIELD_UPGRADE:
+	case HTTP1_FIELD_KEEP_ALIVE:
+	case HTTP1_FIELD_PROXY_CONNECTION:
+	case HTTP1_FIELD_TE: return true;
+	case HTTP1_FIELD_FORWARDED:
+	case HTTP1_FIELD_X_FORWARDED_FOR:
+	case HTTP1_FIELD_X_FORWARDED_PROTO:
+	case HTTP1_FIELD_X_FORWARDED_HOST: return !b->is_response;
+	case HTTP1_FIELD_OTHER:
+	case HTTP1_FIELD_SEC_WEBSOCKET_KEY:
+	case HTTP1_FIELD_SEC_WEBSOCKET_VERSION:
+	case HTTP1_FIELD_SEC_WEBSOCKET_ACCEPT:
+	case HTTP1_FIELD_COOKIE:
+	case HTTP1_FIELD_N: break;
+	}
+	return false;
+}
+
+/* The name is held until its colon. */
+static enum state take_name(struct body *b, uint8_t c)
+{
+	if (b->state == CHUNK_TRAILER)
+		b->n_name = 0;
+	if (b->n_name < BODY_NAME_MAX)
+		b->name[b->n_name++] = (char)c;
+	else
+		b->n_name = BODY_NAME_MAX + 1;
+	return CHUNK_NAME;
+}
+
+static enum state end_name(struct body *b)
+{
+	b->is_dropped = is_dropped(b);
+	for (size_t i = 0; !b->is_dropped && i < b->n_name; i++)
+		emit(b, (uint8_t)b->name[i]);
+	if (!b->is_dropped)
+		emit(b, ':');
+	return CHUNK_VALUE;
+}
+
+/* As in a head, white space before the colon is taken from a backend only, and goes. */
+static enum state step_name(struct body *b, uint8_t c)
+{
+	if (c == ':')
+		return end_name(b);
+	if (octet_is(c, OCTET_OWS) && b->is_response)
+		return CHUNK_NAME_SPACE;
+	if (octet_is(c, OCTET_TOKEN) && b->state == CHUNK_NAME)
+		return take_name(b, c);
+	return CHUNK_BROKEN;
+}
+
+static enum state pass(struct body *b, uint8_t c, enum state to)
+{
+	if (!b->is_dropped)
+		emit(b, c);
+	return to;
 }
 
 /* Trailers are fields (RFC 9112, 7.1.2): a name without white space, a colon, a value. */
@@ -124,19 +264,29 @@ static enum state step_trailer(struct body *b, uint8_t c)
 {
 	if (++b->n_text > BODY_TRAILERS_MAX)
 		return CHUNK_BROKEN;
+	if (b->state == CHUNK_NAME || b->state == CHUNK_NAME_SPACE)
+		return step_name(b, c);
 	if (b->state == CHUNK_TRAILER) {
-		if (c == '\r')
+		if (c == '\r') {
+			emit(b, c);
 			return CHUNK_END_LF;
-		return octet_is(c, OCTET_TOKEN) ? CHUNK_NAME : CHUNK_BROKEN;
-	}
-	if (b->state == CHUNK_NAME) {
-		if (c == ':')
-			return CHUNK_VALUE;
-		return octet_is(c, OCTET_TOKEN) ? CHUNK_NAME : CHUNK_BROKEN;
+		}
+		return octet_is(c, OCTET_TOKEN) ? take_name(b, c) : CHUNK_BROKEN;
 	}
 	if (c == '\r')
-		return CHUNK_VALUE_LF;
-	return octet_is(c, OCTET_TEXT) ? CHUNK_VALUE : CHUNK_BROKEN;
+		return pass(b, c, CHUNK_VALUE_LF);
+	return octet_is(c, OCTET_TEXT) ? pass(b, c, CHUNK_VALUE) : CHUNK_BROKEN;
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+/* `c` where only `want` may stand. */
+static enum state step_only(struct body *b, uint8_t c, uint8_t want, enum state to)
+{
+	if (c != want)
+		return CHUNK_BROKEN;
+	emit(b, c);
+	return to;
 }
 
 /* Where the byte `c`, which is no payload, leads. */
@@ -144,21 +294,20 @@ static enum state step(struct body *b, uint8_t c)
 {
 	switch ((enum state)b->state) {
 	case CHUNK_SIZE_FIRST:
-	case CHUNK_SIZE:
-	case CHUNK_SPACE: return step_size(b, c);
+	case CHUNK_SIZE: return step_size(b, c);
+	case CHUNK_SPACE: return step_behind_size(b, c);
 	case CHUNK_EXTENSION: return step_extension(b, c);
 	case CHUNK_SIZE_LF:
 		b->n_text = 0;
-		if (c != '\n')
-			return CHUNK_BROKEN;
-		return b->left == 0 ? CHUNK_TRAILER : CHUNK_DATA;
-	case CHUNK_DATA_CR: return c == '\r' ? CHUNK_DATA_LF : CHUNK_BROKEN;
-	case CHUNK_DATA_LF: return c == '\n' ? CHUNK_SIZE_FIRST : CHUNK_BROKEN;
+		return step_only(b, c, '\n', b->left == 0 ? CHUNK_TRAILER : CHUNK_DATA);
+	case CHUNK_DATA_CR: return step_only(b, c, '\r', CHUNK_DATA_LF);
+	case CHUNK_DATA_LF: return step_only(b, c, '\n', CHUNK_SIZE_FIRST);
 	case CHUNK_TRAILER:
 	case CHUNK_NAME:
+	case CHUNK_NAME_SPACE:
 	case CHUNK_VALUE: return step_trailer(b, c);
-	case CHUNK_VALUE_LF: return c == '\n' ? CHUNK_TRAILER : CHUNK_BROKEN;
-	case CHUNK_END_LF: return c == '\n' ? CHUNK_OVER : CHUNK_BROKEN;
+	case CHUNK_VALUE_LF: return c == '\n' ? pass(b, c, CHUNK_TRAILER) : CHUNK_BROKEN;
+	case CHUNK_END_LF: return step_only(b, c, '\n', CHUNK_OVER);
 	case CHUNK_DATA:
 	case CHUNK_OVER:
 	case CHUNK_BROKEN: break;
@@ -175,22 +324,36 @@ static size_t skip(struct body *b, size_t n)
 	return taken;
 }
 
-static enum body_verdict feed_chunked(struct body *b, const uint8_t *p, size_t n, size_t *ret_used)
+/* Nothing is owed in front of payload: that follows a size, whose digits went on as they came. */
+static void take_payload(struct body *b, struct piece *f, size_t n)
 {
-	size_t i = 0;
+	size_t taken = skip(b, n - f->in);
 
-	while (i < n && b->state != CHUNK_OVER && b->state != CHUNK_BROKEN) {
+	LB_ASSERT(b->n_owed == 0);
+	if (f->out != f->in)
+		memmove(f->p + f->out, f->p + f->in, taken);
+	f->in += taken;
+	f->out += taken;
+	if (b->left == 0)
+		b->state = CHUNK_DATA_CR;
+}
+
+static enum body_verdict feed_chunked(struct body *b, uint8_t *p, size_t n, struct body_fed *ret)
+{
+	struct piece f = { .p = p };
+
+	while (f.in < n && b->state != CHUNK_OVER && b->state != CHUNK_BROKEN) {
 		if (b->state == CHUNK_DATA) {
-			i += skip(b, n - i);
-			if (b->left == 0)
-				b->state = CHUNK_DATA_CR;
+			take_payload(b, &f, n);
 			continue;
 		}
-		b->state = (uint8_t)step(b, p[i]);
-		if (b->state != CHUNK_BROKEN)
-			i++;
+		b->state = (uint8_t)step(b, p[f.in]);
+		if (b->state != CHUNK_BROKEN) {
+			f.in++;
+			settle(b, &f);
+		}
 	}
-	*ret_used = i;
+	*ret = (struct body_fed){ .used = f.in, .kept = f.out };
 	if (b->state == CHUNK_OVER)
 		b->mode = BODY_MODE_NONE;
 	if (b->state == CHUNK_BROKEN)
@@ -198,19 +361,21 @@ static enum body_verdict feed_chunked(struct body *b, const uint8_t *p, size_t n
 	return b->state == CHUNK_OVER ? BODY_DONE : BODY_MORE;
 }
 
-enum body_verdict body_feed(struct body *b, const uint8_t *p, size_t n, size_t *ret_used)
+enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n, struct body_fed *ret)
 {
 	switch ((enum body_mode)b->mode) {
-	case BODY_MODE_CHUNKED: return feed_chunked(b, p, n, ret_used);
-	case BODY_MODE_UNTIL_CLOSE: *ret_used = n; return BODY_MORE;
+	case BODY_MODE_CHUNKED: return feed_chunked(b, p, n, ret);
+	case BODY_MODE_UNTIL_CLOSE:
+		*ret = (struct body_fed){ .used = n, .kept = n };
+		return BODY_MORE;
 	case BODY_MODE_LENGTH:
-		*ret_used = skip(b, n);
+		ret->used = ret->kept = skip(b, n);
 		if (b->left != 0)
 			return BODY_MORE;
 		b->mode = BODY_MODE_NONE;
 		return BODY_DONE;
 	case BODY_MODE_NONE: break;
 	}
-	*ret_used = 0;
+	*ret = (struct body_fed){ 0 };
 	return BODY_DONE;
 }

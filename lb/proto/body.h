@@ -4,11 +4,23 @@
 /*
  * Body: where the body of a plain message ends (RFC 9112, 6.3 and 7.1).
  *
- * The bytes pass unchanged, chunk framing and trailers included; a body only tells how many of them
- * belong to it. Chunk framing is judged strictly: what another parser could read differently is
- * BODY_BAD.
+ * Payload passes unchanged. Chunk framing goes on in one spelling, whatever spelling it came in: a
+ * size without leading zeros, in lower case, and without extensions (which RFC 9112, 7.1.1 lets
+ * anybody remove), then CRLF. Trailers pass line by line, but for those whose name means something
+ * to whoever merges trailers into fields (RFC 9110, 6.5.1). What another parser could read
+ * differently is BODY_BAD.
  *
- * Thread: the owner's. Layer: proto. Includes util/ only. Hot: payload is skipped, not read.
+ * The rewriting is done in place, for what goes on is never longer than what has come:
+ *
+ *     came   [3;ext\r\nabc\r\n0;x\r\nHost: a\r\n\r\n][another request]
+ *     passes [3\r\nabc\r\n0\r\n\r\n]              used   is left alone
+ *                                     kept
+ *
+ * A byte that cannot be judged before the next receive (a zero: of the last chunk, or in front of a
+ * size? a trailer's name) is owed: it goes on in front of what comes next.
+ *
+ * Thread: the owner's. Layer: proto. Includes util/ only. Hot: payload is skipped, not read, and
+ * moved only behind framing that was shortened.
  */
 
 #include <stdbool.h>
@@ -20,6 +32,8 @@
 
 #define BODY_EXTENSION_MAX 1024u /* bytes of extensions on one chunk's line; a guess */
 #define BODY_TRAILERS_MAX 8192u  /* bytes of trailers; a guess: half of a head */
+#define BODY_NAME_MAX 64u        /* bytes of a trailer's name; a longer one is dropped; a guess */
+#define BODY_OWED_MAX (BODY_NAME_MAX + 8u)
 
 enum body_mode {
 	BODY_MODE_NONE,
@@ -39,7 +53,19 @@ struct body {
 	uint64_t left;   /* payload bytes to come: of the body, or of the chunk */
 	uint16_t n_text; /* bytes of the size, extension or trailers so far */
 	uint8_t mode;    /* enum body_mode */
-	uint8_t state;   /* BODY_MODE_CHUNKED */
+	uint8_t state;   /* BODY_MODE_CHUNKED; as all that follows */
+	uint8_t n_name;  /* bytes of the trailer's name so far; BODY_NAME_MAX + 1: too many */
+	uint8_t n_owed;
+	bool is_response : 1;
+	bool is_dropped : 1;         /* the trailer that is being read */
+	char name[BODY_NAME_MAX];    /* of the trailer that is being read */
+	uint8_t owed[BODY_OWED_MAX]; /* what goes on in front of what comes next */
+};
+
+/* What became of the bytes of a body_feed(). */
+struct body_fed {
+	size_t used; /* they belonged to the body */
+	size_t kept; /* that many of them, now the first ones, go on; at most `used` */
 };
 
 /* From whole heads. */
@@ -55,14 +81,22 @@ void body_init_response(struct body *b, const struct http1_head *h, enum http1_m
 const char *body_check_response(const struct http1_head *h, enum http1_method asked) LB_MUST_CHECK;
 
 /*
- * body_feed() - take the next bytes of the connection
+ * body_feed() - take the next bytes of the connection, and make of them what goes on
  *
- * Sets *ret_used to how many of them belong to the body: all with BODY_MORE; up to its end with
+ * ret->used tells how many of them belong to the body: all with BODY_MORE; up to its end with
  * BODY_DONE (0 when it was over before: with n of 0 this asks whether it is); up to the offending
- * byte with BODY_BAD.
+ * byte with BODY_BAD. p[0 .. ret->kept) go on; with BODY_DONE what body_take_owed() gives goes on
+ * behind them. The bytes from ret->used on are as they were.
  */
-enum body_verdict body_feed(struct body *b, const uint8_t *p, size_t n,
-			    size_t *ret_used) LB_MUST_CHECK;
+enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n,
+			    struct body_fed *ret) LB_MUST_CHECK;
+
+/*
+ * body_take_owed() - what goes on and has not yet: behind a body that is over, or is cut off here
+ *
+ * Returns how many bytes were written to `out`, mostly none.
+ */
+size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX]);
 
 /* Whether only the end of the connection ends it (a response without a length). */
 static inline bool body_is_until_close(const struct body *b)

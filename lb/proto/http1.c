@@ -45,10 +45,6 @@ enum state {
 
 typedef enum http1_verdict (*step_fn)(struct http1_head *h, const uint8_t *buf, size_t len);
 
-#define X(name, text) [HTTP1_FIELD_##name] = { .p = (text), .n = sizeof(text) - 1 },
-static const struct slice known_names[HTTP1_FIELD_N] = { HTTP1_KNOWN_FIELDS(X) };
-#undef X
-
 static enum http1_verdict bad(struct http1_head *h, const char *why)
 {
 	h->why = why;
@@ -360,14 +356,6 @@ static enum http1_verdict step_line_lf(struct http1_head *h, const uint8_t *buf,
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
-static enum http1_id name_id(struct slice name)
-{
-	for (enum http1_id id = HTTP1_FIELD_OTHER + 1; id < HTTP1_FIELD_N; id++)
-		if (slice_eq_nocase(known_names[id], name))
-			return id;
-	return HTTP1_FIELD_OTHER;
-}
-
 /* The head's end, or a name's first byte. */
 static enum http1_verdict step_field(struct http1_head *h, const uint8_t *buf, size_t len)
 {
@@ -419,7 +407,7 @@ static enum http1_verdict step_name(struct http1_head *h, const uint8_t *buf, si
 		return bad_octet(h, buf[h->pos], "malformed field name");
 
 	struct http1_field *f = &h->fields[h->n_fields];
-	enum http1_id id = name_id(slice_between(buf, h->mark, h->pos));
+	enum http1_id id = http1_name_id(slice_between(buf, h->mark, h->pos));
 	const char *why = judge_name(h, id);
 	if (why != NULL)
 		return bad(h, why);

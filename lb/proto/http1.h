@@ -126,6 +126,9 @@ void http1_init_response(struct http1_head *h);
  */
 enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len) LB_MUST_CHECK;
 
+/* Which of the fields that lb knows has this name, in any case. */
+enum http1_id http1_name_id(struct slice name);
+
 /* ---- what is in a whole head; slices borrow from `buf` -----------------------------------------
  */
 

@@ -8,6 +8,18 @@
 #include "proto/http1.h"
 #include "proto/octet.h"
 
+#define X(name, text) [HTTP1_FIELD_##name] = { .p = (text), .n = sizeof(text) - 1 },
+static const struct slice known_names[HTTP1_FIELD_N] = { HTTP1_KNOWN_FIELDS(X) };
+#undef X
+
+enum http1_id http1_name_id(struct slice name)
+{
+	for (enum http1_id id = HTTP1_FIELD_OTHER + 1; id < HTTP1_FIELD_N; id++)
+		if (slice_eq_nocase(known_names[id], name))
+			return id;
+	return HTTP1_FIELD_OTHER;
+}
+
 struct slice http1_path(const struct http1_head *h, const uint8_t *buf)
 {
 	if (h->path.len != 0)

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 #include "balance/backend.h"
 #include "balance/pool.h"
@@ -208,21 +209,49 @@ static void refuse_body(struct session *s, enum side from)
 	response->is_reset = true;
 }
 
+/*
+ * Puts what a body that is over still owes behind its last bytes, in `b`, or in a buffer of its own
+ * where `b` is full (a queue is a list of such). Returns the buffer that is to be queued last.
+ */
+static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
+{
+	struct buf_pool *pool = s->worker->loop->bufs;
+	uint8_t owed[BODY_OWED_MAX];
+	uint32_t n = (uint32_t)body_take_owed(&s->x->body[from], owed);
+
+	if (n > b->cap - b->off - b->len) {
+		(void)buf_reserve(pool, BUF_SMALL, 1);
+		struct buf *more = buf_get(pool, BUF_SMALL);
+		if (more == NULL) {
+			session_kill(s, SESS_END_NO_BACKEND); /* which cuts it short: a reset */
+			return b;
+		}
+		queue_push(&s->flow[from].queue, pool, b);
+		b = more;
+	}
+	memcpy(b->data + b->off + b->len, owed, n);
+	b->len += n;
+	return b;
+}
+
 /* Lets the bytes of a plain message's body pass, and nothing behind it. */
-static void take_body(struct session *s, enum side from, struct buf *b)
+static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 {
 	struct flow *f = &s->flow[from];
-	size_t used = 0;
-	enum body_verdict v = body_feed(&s->x->body[from], b->data + b->off, b->len, &used);
+	struct body_fed fed;
+	enum body_verdict v = body_feed(&s->x->body[from], b->data + b->off, b->len, &fed);
 
-	b->len = (uint32_t)used;
+	b->len = (uint32_t)fed.kept;
 	if (v == BODY_MORE)
-		return;
+		return b;
 
 	f->is_eof = true;
 	session_cancel_op(s, op_recv(from));
 	if (v == BODY_BAD)
 		refuse_body(s, from);
+	else
+		b = add_owed(s, from, b);
+	return b;
 }
 
 void relay_track(struct session *s, enum side from, const uint8_t *p, size_t n)
@@ -246,7 +275,7 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	if (f->kind == FLOW_WS)
 		relay_track(s, from, b->data + b->off, b->len);
 	else if (f->kind == FLOW_BODY)
-		take_body(s, from, b);
+		b = take_body(s, from, b);
 
 	if (b->len == 0 || s->state == SESS_DEAD || s->state == SESS_DRAIN) {
 		buf_put(pool, b);

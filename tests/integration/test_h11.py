@@ -8,6 +8,7 @@ nothing behind it. lb may refuse more; how much passes is asserted, so that none
 """
 
 import queue
+import re
 import tempfile
 
 import h11
@@ -32,11 +33,19 @@ set_hypothesis_home_dir(HOME.name)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"}
 CLAIMS = {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
+NO_TRAILER = HOP_BY_HOP | {b"host", b"content-length", b"transfer-encoding"}
 HTTP2 = {b"h2c", b"h2", b"http/2.0", b"http/2"}
 OWN = CLAIMS | {b"connection", b"upgrade"}
 
 
 # ---- what h11 reads ------------------------------------------------------------------------------
+
+
+def mended(data):
+    """A response without what lb takes from backends and h11 does not: white space before a colon,
+    and before the extension of a chunk."""
+    data = re.sub(rb"(?m)^([^\s:]+)[ \t]+:", rb"\1:", data)
+    return re.sub(rb"(?m)^([0-9A-Fa-f]+)[ \t]*;[^\r\n]*\r$", rb"\1\r", data)
 
 
 class Message:
@@ -133,7 +142,7 @@ def check_request(sent, got):
     assert got.values(b"x-forwarded-host") == (got.values(b"host") or [])
     check_upgrade(sent, got)
     assert got.body == sent.body
-    assert got.trailers == sent.trailers
+    assert got.trailers == [t for t in sent.trailers if t[0].lower() not in NO_TRAILER | CLAIMS]
 
 
 def check_upgrade(sent, got):
@@ -168,7 +177,7 @@ def check_response(sent, got):
         n = len(got.fields)
     assert got.fields[:n] == sent.kept(removed)
     assert got.body == sent.body
-    assert got.trailers == sent.trailers
+    assert got.trailers == [t for t in sent.trailers if t[0].lower() not in NO_TRAILER]
 
 
 # ---- the wire ------------------------------------------------------------------------------------
@@ -251,7 +260,7 @@ class Judge:
             assert answer == b"" or got.head is not None, f"h11 refuses what lb wrote: {got.error}"
             return False
         assert got.behind == b"", "something is behind the response"
-        check_response(read_response(data), got)
+        check_response(read_response(mended(data)), got)
         return True
 
 
@@ -266,8 +275,9 @@ def judge(engine, tmp_path_factory):
 
 # ---- the corpus ----------------------------------------------------------------------------------
 
-# Right by RFC 9112, 7.1.1, which h11 0.14 does not know: white space before a chunk's extension.
-NOT_H11 = {"9112-7.1.1 extensions"}
+# Right by RFC 9112, 7.1.1, which h11 0.14 does not know: white space before a chunk's extension. And
+# ill-formed extensions, which mean nothing and are dropped.
+NOT_H11 = {"9112-7.1.1 extensions", "9112-7.1.1 ill-formed extensions"}
 RIGHT = [r for r in PASSED if r[0] not in NOT_H11]
 
 

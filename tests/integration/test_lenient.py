@@ -7,6 +7,9 @@ what stays refused, is in test_strict.py.
 
 import base64
 import hashlib
+import itertools
+import os
+import socket
 
 import pytest
 
@@ -91,3 +94,56 @@ def test_an_interim_response_with_a_framing(lb, fake, port):
         s.sendall(GET)
         answer = recv_all(s)
     assert answer.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+# ---- chunk framing -------------------------------------------------------------------------------
+
+# Most ESP32 devices write a size in a field of fixed width.
+ESP32 = b"6     \r\nhello \r\n5     \r\nworld\r\n0     \r\n\r\n"
+CANONICAL = b"6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n"
+CHUNKED_200 = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_spaces_behind_a_size(lb, fake, port, step):
+    """In whatever pieces they come."""
+
+    def serve(s):
+        recv_head(s)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        data = CHUNKED_200 + ESP32
+        for i in range(0, len(data), step):
+            s.sendall(data[i : i + step])
+        recv_all(s)
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(GET)
+        answer = recv_all(s)
+    assert answer.split(b"\r\n\r\n", 1)[1] == CANONICAL
+    assert proxy.backends()["f"]["failed"] == 0
+
+
+def test_chunks_of_every_spelling_and_size(lb, fake, port):
+    """Payload that is moved behind shortened framing arrives whole, and much of it, too."""
+    data = os.urandom(1 << 20)
+    came = goes = b""
+    rest = data
+    for i in itertools.count():
+        n = min(len(rest), (1, 10, 4095, 4096, 70000)[i % 5])
+        came += f"{n:0{i % 16 + 1}X}".encode() + (b"", b" ", b";a=b", b" ;", b";")[i // 2 % 5]
+        came += b"\r\n" + rest[:n] + b"\r\n"
+        goes += f"{n:x}\r\n".encode() + rest[:n] + b"\r\n"
+        rest = rest[n:]
+        if n == 0:
+            break
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(CHUNKED_200 + came)
+        recv_all(s)
+
+    lb(http_conf(port, [fake(serve).row()]))
+    with connect(port, timeout=30) as s:
+        s.sendall(GET)
+        assert recv_all(s).split(b"\r\n\r\n", 1)[1] == goes

@@ -8,6 +8,7 @@ wire.
 """
 
 import queue
+import re
 
 import pytest
 
@@ -252,7 +253,8 @@ OTHER_CLAIMS = (
 # Fields of whatever name behind the last chunk.
 TRAILERS = (
     "Transfer-Encoding: chunked\r\nConnection: close, X-A\r\nX-A: b\r\nUpgrade: websocket\r\n"
-    "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nCookie: a=b\r\nAuthorization: c\r\n"
+    "X-Forwarded-For: 1.2.3.4\r\nforwarded: for=1.2.3.4\r\nCookie: a=b\r\nAuthorization: c\r\n"
+    "HOST: b.test\r\nContent-Length: 3\r\nTE: trailers\r\nKeep-Alive: 5\r\n"
 )
 
 # (name, what is sent, what the backend sees, to the byte)
@@ -416,7 +418,7 @@ PASSED = [
     (
         "9112-7.1 leading zeros of a size",
         post(CHUNKED, "0000000000000003\r\nabc\r\n00\r\n\r\n"),
-        seen_post(CHUNKED, "0000000000000003\r\nabc\r\n00\r\n\r\n"),
+        seen_post(CHUNKED, "3\r\nabc\r\n0\r\n\r\n"),
     ),
     (
         "9112-7.1 a chunk that looks like an end",
@@ -426,7 +428,17 @@ PASSED = [
     (
         "9112-7.1.1 extensions",
         post(CHUNKED, '3;a;b=c;d="e f"\r\nabc\r\n3 \t;g\r\ndef\r\n0;h\r\n\r\n'),
-        seen_post(CHUNKED, '3;a;b=c;d="e f"\r\nabc\r\n3 \t;g\r\ndef\r\n0;h\r\n\r\n'),
+        seen_post(CHUNKED, "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"),
+    ),
+    (
+        "9112-7.1.1 ill-formed extensions",
+        post(CHUNKED, "5;\r\nabcde\r\n5;a=\xff\r\nfghij\r\n3\t;a=b\r\nklm\r\n0; \r\n\r\n"),
+        seen_post(CHUNKED, "5\r\nabcde\r\n5\r\nfghij\r\n3\r\nklm\r\n0\r\n\r\n"),
+    ),
+    (
+        "9112-7.1 digits in upper case",
+        post(CHUNKED, "0A\r\n0123456789\r\n0\r\n\r\n"),
+        seen_post(CHUNKED, "a\r\n0123456789\r\n0\r\n\r\n"),
     ),
     (
         "9112-7.1.2 trailers",
@@ -436,12 +448,12 @@ PASSED = [
     (
         "9112-7.1.2 a trailer frames nothing",
         post(CHUNKED, "0\r\nContent-Length: 41\r\nHost: b.test\r\n\r\n" + SMUGGLED),
-        seen_post(CHUNKED, "0\r\nContent-Length: 41\r\nHost: b.test\r\n\r\n"),
+        seen_post(CHUNKED, "0\r\n\r\n"),
     ),
     (
-        "9110-6.5.1 trailers pass whatever their names",
+        "9110-6.5.1 no trailer says what lb has judged, or sets",
         post(CHUNKED, "0\r\n" + TRAILERS + "\r\n" + SMUGGLED),
-        seen_post(CHUNKED, "0\r\n" + TRAILERS + "\r\n"),
+        seen_post(CHUNKED, "0\r\nX-A: b\r\nCookie: a=b\r\nAuthorization: c\r\n\r\n"),
     ),
     (
         "9110-7.6.1 what Connection names, and what is always removed",
@@ -665,9 +677,19 @@ GOOD_RESPONSES = [
         response("A: b\r\nConnection: close\r\n", "HTTP/1.1 204 No Content"),
     ),
     (
-        "9112-7.1 chunks pass as they came",
-        response(CHUNKED) + "2;a\r\nok\r\n0\r\nB: c\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
-        response(CHUNKED + "Connection: close\r\n") + "2;a\r\nok\r\n0\r\nB: c\r\n\r\n",
+        "9112-7.1 chunks go on in one spelling",
+        response(CHUNKED) + "2;a\r\nok\r\n02 ; b\r\nok\r\n0\r\nB: c\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        response(CHUNKED + "Connection: close\r\n") + "2\r\nok\r\n2\r\nok\r\n0\r\nB: c\r\n\r\n",
+    ),
+    (
+        "9112-7.1 spaces behind a size",
+        response(CHUNKED) + "6     \r\nabcdef\r\n0     \r\n\r\n",
+        response(CHUNKED + "Connection: close\r\n") + "6\r\nabcdef\r\n0\r\n\r\n",
+    ),
+    (
+        "9110-6.5.1 trailers that frame nothing go",
+        response(CHUNKED) + "0\r\nContent-Length: 3\r\nB : c\r\nX-Forwarded-For: d\r\n\r\n",
+        response(CHUNKED + "Connection: close\r\n") + "0\r\nB: c\r\nX-Forwarded-For: d\r\n\r\n",
     ),
 ]
 
@@ -779,9 +801,10 @@ NEVER = 1 << 30  # bytes that a backend waits for in vain
 
 def check_broken(answer, got, good):
     head = seen_post(CHUNKED).encode("latin-1")
+    goes_on = re.sub(r"[ \t]*;[^\r]*", "", good)  # without extensions
     assert answer is None or status_of(answer) in (0, 400)
     assert got[: len(head)] == head
-    assert good.encode("latin-1").startswith(got[len(head) :])
+    assert goes_on.encode("latin-1").startswith(got[len(head) :])
 
 
 @rows(BROKEN)

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define S(literal) (literal), sizeof(literal) - 1
+#define NAME_16 "A-name-of-16-by."
+#define NAME_64 NAME_16 NAME_16 NAME_16 NAME_16
 
 static const struct {
 	const char *name, *text;
@@ -57,70 +59,148 @@ static const struct {
 	{ "both in a 101", "HTTP/1.1 101 x\r\n" BOTH, HTTP1_GET, true },
 };
 
-/* Whole bodies; three bytes that belong to none are put behind each. */
+/* Whole bodies, and what goes on of them; three bytes that belong to none are put behind each. */
 static const struct {
 	const char *name, *text;
 	size_t n;
+	const char *out; /* NULL: as it came */
+	bool is_response;
 } good[] = {
-	{ "empty", S("0\r\n\r\n") },
-	{ "one chunk", S("5\r\nhello\r\n0\r\n\r\n") },
-	{ "two chunks", S("1\r\nx\r\n00a\r\n0123456789\r\n000\r\n\r\n") },
-	{ "payload that looks like framing", S("9\r\n\r\n0\r\n\r\n\0\n\r\n0\r\n\r\n") },
-	{ "hexadecimal in any case",
-	  S("aB\r\n" /* 171 */
-	    "0123456789012345678901234567890123456789012345678901234567890"
-	    "0123456789012345678901234567890123456789012345678901234567890"
-	    "0123456789012345678901234567890123456789012345678"
-	    "\r\n0\r\n\r\n") },
-	{ "16 digits", S("0000000000000001\r\nx\r\n0\r\n\r\n") },
-	{ "extension", S("1;a=b;c=\"d;\xe9\"\r\nx\r\n0;last\r\n\r\n") },
-	{ "white space before an extension", S("1 \t;a\r\nx\r\n0\r\n\r\n") },
-	{ "trailers", S("0\r\nX: y\r\nZ:\r\n\r\n") },
+	{ "empty", S("0\r\n\r\n"), NULL, false },
+	{ "one chunk", S("5\r\nhello\r\n0\r\n\r\n"), NULL, false },
+	{ "two chunks", S("1\r\nx\r\na\r\n0123456789\r\n0\r\n\r\n"), NULL, false },
+	{ "payload that looks like framing", S("9\r\n\r\n0\r\n\r\n;\n\r\n0\r\n\r\n"), NULL, false },
+	{ "leading zeros", S("1\r\nx\r\n00a\r\n0123456789\r\n000\r\n\r\n"),
+	  "1\r\nx\r\na\r\n0123456789\r\n0\r\n\r\n", false },
+	{ "a zero within", S("10\r\n0123456789abcdef\r\n0\r\n\r\n"), NULL, false },
+	{ "hexadecimal in any case", S("A\r\n0123456789\r\nb\r\n0123456789a\r\n0\r\n\r\n"),
+	  "a\r\n0123456789\r\nb\r\n0123456789a\r\n0\r\n\r\n", false },
+	{ "16 digits", S("0000000000000001\r\nx\r\n0\r\n\r\n"), "1\r\nx\r\n0\r\n\r\n", false },
+	{ "extension", S("1;a=b;c=\"d;\xe9\"\r\nx\r\n0;last\r\n\r\n"), "1\r\nx\r\n0\r\n\r\n",
+	  false },
+	{ "white space before an extension", S("1 \t;a\r\nx\r\n00 ;\r\n\r\n"),
+	  "1\r\nx\r\n0\r\n\r\n", false },
+	{ "ill-formed extensions", S("1;\r\nx\r\n1;a=\xff\r\ny\r\n1\t;a=b;;=\r\nz\r\n0; \r\n\r\n"),
+	  "1\r\nx\r\n1\r\ny\r\n1\r\nz\r\n0\r\n\r\n", false },
+	{ "spaces behind a size, of a backend", S("6     \r\nabcdef\r\n0 \t   \r\n\r\n"),
+	  "6\r\nabcdef\r\n0\r\n\r\n", true },
+	{ "trailers", S("0\r\nX: y\r\nZ:\r\n\r\n"), NULL, false },
+	{ "trailers that mean something elsewhere",
+	  S("0\r\nA: 1\r\nHost: a\r\nCONTENT-length: 3\r\ntransfer-encoding: chunked\r\nB:\r\n"
+	    "Connection: a\r\nUpgrade: a\r\nKeep-Alive: a\r\nProxy-Connection: a\r\nTE: a\r\n"
+	    "Forwarded: a\r\nX-Forwarded-For: a\r\nx-forwarded-proto: a\r\nX-Forwarded-Host: a\r\n"
+	    "C: 2\r\n\r\n"),
+	  "0\r\nA: 1\r\nB:\r\nC: 2\r\n\r\n", false },
+	{ "only such trailers", S("000\r\nHost:\r\nTE:\r\n\r\n"), "0\r\n\r\n", false },
+	{ "names that begin so, or end so",
+	  S("0\r\nHos: a\r\nHosts: a\r\nX-Host: a\r\nT: a\r\nTEE: a\r\nX-Forwarded-Fort: "
+	    "a\r\n\r\n"),
+	  NULL, false },
+	{ "of a backend", S("0\r\nX-Forwarded-For: a\r\nHost: b\r\n\r\n"),
+	  "0\r\nX-Forwarded-For: a\r\n\r\n", true },
+	{ "white space before the colon, of a backend", S("0\r\nA \t: b\r\nHost : c\r\n\r\n"),
+	  "0\r\nA: b\r\n\r\n", true },
+	{ "a name of 64 bytes", S("0\r\n" NAME_64 ": a\r\n\r\n"), NULL, false },
+	{ "a name of 65 bytes", S("00\r\nA: b\r\n" NAME_64 "5: a\r\nC: d\r\n\r\n"),
+	  "0\r\nA: b\r\nC: d\r\n\r\n", false },
+	{ "zeros before a long name", S("00000\r\n" NAME_64 ": a\r\n\r\n"),
+	  "0\r\n" NAME_64 ": a\r\n\r\n", false },
 };
 
 /* Every row ends with the byte that decides. */
 static const struct {
 	const char *name, *text;
 	size_t n;
+	bool is_response;
 } bad[] = {
-	{ "no size", S("\r") },
-	{ "no digit", S("g") },
-	{ "sign", S("+") },
-	{ "space before the size", S(" ") },
-	{ "0x", S("0x") },
-	{ "extension without a size", S(";") },
-	{ "bare LF behind the size", S("5\n") },
-	{ "bare CR behind the size", S("5\rh") },
-	{ "space behind the size", S("5 \r") },
-	{ "digits behind a space", S("5 5") },
-	{ "size over 63 bits", S("8000000000000000") },
-	{ "17 digits", S("00000000000000001") },
-	{ "bare LF in an extension", S("1;a\n") },
-	{ "bare CR in an extension", S("1;a\rb") },
-	{ "NUL in an extension", S("1;\0") },
-	{ "payload longer than its size", S("1\r\nxy") },
-	{ "bare LF behind the payload", S("1\r\nx\n") },
-	{ "bare CR behind the payload", S("1\r\nx\r0") },
-	{ "bare LF at the end", S("0\r\n\n") },
-	{ "bare CR at the end", S("0\r\n\r0") },
-	{ "trailer without a name", S("0\r\n:") },
-	{ "space before the colon", S("0\r\nX ") },
-	{ "folded trailer", S("0\r\nX: y\r\n ") },
-	{ "trailer without a colon", S("0\r\nX\r") },
-	{ "bare LF in a trailer", S("0\r\nX: y\n") },
-	{ "bare CR in a trailer", S("0\r\nX: y\rZ") },
-	{ "NUL in a trailer", S("0\r\nX: \0") },
+	{ "no size", S("\r"), true },
+	{ "no digit", S("g"), true },
+	{ "sign", S("+"), true },
+	{ "space before the size", S(" "), true },
+	{ "0x", S("0x"), true },
+	{ "extension without a size", S(";"), true },
+	{ "bare LF behind the size", S("5\n"), true },
+	{ "bare CR behind the size", S("5\rh"), true },
+	{ "space behind the size", S("5 \r"), false },
+	{ "bare LF behind a space", S("5 \n"), true },
+	{ "bare CR behind a space", S("5 \rh"), true },
+	{ "digits behind a space", S("5 5"), true },
+	{ "size over 63 bits", S("8000000000000000"), true },
+	{ "17 digits", S("00000000000000001"), true },
+	{ "bare LF in an extension", S("1;a\n"), true },
+	{ "bare CR in an extension", S("1;a\rb"), true },
+	{ "NUL in an extension", S("1;\0"), true },
+	{ "payload longer than its size", S("1\r\nxy"), true },
+	{ "bare LF behind the payload", S("1\r\nx\n"), true },
+	{ "bare CR behind the payload", S("1\r\nx\r0"), true },
+	{ "bare LF at the end", S("0\r\n\n"), true },
+	{ "bare CR at the end", S("0\r\n\r0"), true },
+	{ "trailer without a name", S("0\r\n:"), true },
+	{ "space before the colon", S("0\r\nX "), false },
+	{ "text behind such a space", S("0\r\nX y"), true },
+	{ "folded trailer", S("0\r\nX: y\r\n "), true },
+	{ "trailer without a colon", S("0\r\nX\r"), true },
+	{ "bare LF in a trailer", S("0\r\nX: y\n"), true },
+	{ "bare CR in a trailer", S("0\r\nX: y\rZ"), true },
+	{ "bare CR in one that is dropped", S("0\r\nHost: y\rZ"), true },
+	{ "NUL in a trailer", S("0\r\nX: \0"), true },
 };
 
-static struct body chunked(void)
+static struct body chunked_of(bool is_response)
 {
 	struct http1_head h;
 	struct body b;
 
-	http1_init_request(&h);
+	http1_init_response(&h);
 	h.is_chunked = true;
-	body_init_request(&b, &h);
+	h.status = 200;
+	if (is_response)
+		body_init_response(&b, &h, HTTP1_GET);
+	else
+		body_init_request(&b, &h);
 	return b;
+}
+
+static struct body chunked(void)
+{
+	return chunked_of(false);
+}
+
+/* Bytes that were fed, and what went on of them. */
+struct passed {
+	uint8_t bytes[2048];
+	size_t n, used;
+};
+
+/* Feeds a copy, with its end at the end of its memory. */
+static enum body_verdict feed(struct body *b, const void *p, size_t n, struct passed *out)
+{
+	struct body_fed fed = { SIZE_MAX, SIZE_MAX };
+	uint8_t *copy = malloc(n == 0 ? 1 : n);
+
+	ck_assert_ptr_nonnull(copy);
+	memcpy(copy, p, n);
+	enum body_verdict v = body_feed(b, copy, n, &fed);
+	ck_assert(fed.kept <= fed.used && fed.used <= n);
+	ck_assert_mem_eq(copy + fed.used, (const uint8_t *)p + fed.used, n - fed.used);
+	ck_assert(out->n + fed.kept + BODY_OWED_MAX <= sizeof(out->bytes));
+	memcpy(out->bytes + out->n, copy, fed.kept);
+	out->n += fed.kept;
+	out->used += fed.used;
+	if (v == BODY_DONE)
+		out->n += body_take_owed(b, out->bytes + out->n);
+	free(copy);
+	return v;
+}
+
+static void assert_passed(int row, const struct passed *out)
+{
+	const char *want = good[row].out != NULL ? good[row].out : good[row].text;
+	size_t n = good[row].out != NULL ? strlen(want) : good[row].n;
+
+	ck_assert_msg(out->n == n && memcmp(out->bytes, want, n) == 0, "%s: %.*s", good[row].name,
+		      (int)out->n, (const char *)out->bytes);
+	ck_assert_msg(out->used == good[row].n, "%s: %zu", good[row].name, out->used);
 }
 
 START_TEST(head_decides_the_framing)
@@ -160,52 +240,74 @@ END_TEST
 
 START_TEST(chunks_end_where_they_should)
 {
-	struct body b = chunked();
-	uint8_t buf[512];
-	size_t n = good[_i].n, used = SIZE_MAX;
+	struct body b = chunked_of(good[_i].is_response);
+	struct passed out = { 0 };
+	uint8_t buf[1024];
+	size_t n = good[_i].n;
 
 	memcpy(buf, good[_i].text, n);
 	memcpy(buf + n, "0\r\n", 3);
-	ck_assert_msg(body_feed(&b, buf, n + 3, &used) == BODY_DONE, "%s", good[_i].name);
-	ck_assert_msg(used == n, "%s: %zu", good[_i].name, used);
+	ck_assert_msg(feed(&b, buf, n + 3, &out) == BODY_DONE, "%s", good[_i].name);
+	assert_passed(_i, &out);
 	ck_assert(body_is_done(&b));
-	ck_assert_int_eq(body_feed(&b, buf + n, 3, &used), BODY_DONE);
-	ck_assert_uint_eq(used, 0);
+	ck_assert_int_eq(feed(&b, buf + n, 3, &out), BODY_DONE);
+	assert_passed(_i, &out);
 }
 END_TEST
 
+/* In pieces of each size the same goes on. */
 START_TEST(chunks_may_come_in_pieces)
 {
-	struct body b = chunked();
-	const uint8_t *p = (const uint8_t *)good[_i].text;
-	size_t used;
+	for (size_t size = 1; size < good[_i].n; size++) {
+		struct body b = chunked_of(good[_i].is_response);
+		struct passed out = { 0 };
 
-	for (size_t i = 0; i + 1 < good[_i].n; i++) {
-		ck_assert_msg(body_feed(&b, p + i, 1, &used) == BODY_MORE, "%s: %zu", good[_i].name,
-			      i);
-		ck_assert_uint_eq(used, 1);
+		for (size_t at = 0; at < good[_i].n; at += size) {
+			size_t left = good[_i].n - at, n = left < size ? left : size;
+			enum body_verdict v = feed(&b, good[_i].text + at, n, &out);
+
+			ck_assert_msg(v == (n == left ? BODY_DONE : BODY_MORE), "%s: %zu of %zu",
+				      good[_i].name, at, size);
+			if (v == BODY_MORE)
+				ck_assert_int_eq(feed(&b, "", 0, &out), BODY_MORE);
+		}
+		assert_passed(_i, &out);
 	}
-	ck_assert_int_eq(body_feed(&b, p, 0, &used), BODY_MORE);
-	ck_assert_msg(body_feed(&b, p + good[_i].n - 1, 1, &used) == BODY_DONE, "%s",
-		      good[_i].name);
-	ck_assert_uint_eq(used, 1);
 }
 END_TEST
 
 START_TEST(bad_chunks_are_refused)
 {
-	struct body whole = chunked(), pieces = chunked();
-	const uint8_t *p = (const uint8_t *)bad[_i].text;
-	size_t n = bad[_i].n, used;
+	struct body whole = chunked_of(bad[_i].is_response);
+	struct body pieces = chunked_of(bad[_i].is_response);
+	struct passed out = { 0 }, parts = { 0 };
+	const char *p = bad[_i].text;
+	size_t n = bad[_i].n;
 
-	ck_assert_msg(body_feed(&whole, p, n, &used) == BODY_BAD, "%s", bad[_i].name);
-	ck_assert_msg(used == n - 1, "%s: %zu", bad[_i].name, used);
-	ck_assert_int_eq(body_feed(&whole, p, n, &used), BODY_BAD); /* stays */
-	ck_assert_uint_eq(used, 0);
+	ck_assert_msg(feed(&whole, p, n, &out) == BODY_BAD, "%s", bad[_i].name);
+	ck_assert_msg(out.used == n - 1, "%s: %zu", bad[_i].name, out.used);
+	ck_assert_int_eq(feed(&whole, p, n, &out), BODY_BAD); /* stays */
+	ck_assert_uint_eq(out.used, n - 1);
 
 	for (size_t i = 0; i + 1 < n; i++)
-		ck_assert_msg(body_feed(&pieces, p + i, 1, &used) == BODY_MORE, "%s", bad[_i].name);
-	ck_assert_msg(body_feed(&pieces, p + n - 1, 1, &used) == BODY_BAD, "%s", bad[_i].name);
+		ck_assert_msg(feed(&pieces, p + i, 1, &parts) == BODY_MORE, "%s", bad[_i].name);
+	ck_assert_msg(feed(&pieces, p + n - 1, 1, &parts) == BODY_BAD, "%s", bad[_i].name);
+}
+END_TEST
+
+/* A body that is left in the middle has gone on whole, with what it owes. */
+START_TEST(what_is_owed_can_be_taken)
+{
+	struct body b = chunked();
+	struct passed out = { 0 };
+
+	ck_assert_int_eq(feed(&b, "0", 1, &out), BODY_MORE);
+	ck_assert_uint_eq(out.n, 0);
+	ck_assert_int_eq(feed(&b, "\r", 1, &out), BODY_MORE);
+	ck_assert_uint_eq(out.n, 1);
+	ck_assert_uint_eq(body_take_owed(&b, out.bytes + 1), 1);
+	ck_assert_mem_eq(out.bytes, "0\r", 2);
+	ck_assert_uint_eq(body_take_owed(&b, out.bytes), 0);
 }
 END_TEST
 
@@ -213,18 +315,21 @@ END_TEST
 static enum body_verdict feed_times(struct body *b, const char *byte, size_t n)
 {
 	enum body_verdict v = BODY_MORE;
-	size_t used;
+	struct body_fed fed;
+	uint8_t copy;
 
-	for (size_t i = 0; i < n; i++)
-		v = body_feed(b, (const uint8_t *)byte, 1, &used);
+	for (size_t i = 0; i < n; i++) {
+		copy = (uint8_t)*byte;
+		v = body_feed(b, &copy, 1, &fed);
+	}
 	return v;
 }
 
 static void feed_text(struct body *b, const char *text)
 {
-	size_t used;
+	struct passed out = { 0 };
 
-	ck_assert_int_eq(body_feed(b, (const uint8_t *)text, strlen(text), &used), BODY_MORE);
+	ck_assert_int_eq(feed(b, text, strlen(text), &out), BODY_MORE);
 }
 
 START_TEST(extensions_have_a_maximum)
@@ -261,13 +366,14 @@ END_TEST
 START_TEST(largest_chunk_is_counted_down)
 {
 	struct body b = chunked();
-	const uint8_t payload[1000] = { 0 };
-	size_t used;
+	uint8_t payload[1000] = { 0 };
+	struct body_fed fed;
 
 	feed_text(&b, "7fffffffffffffff\r\n");
 	ck_assert_uint_eq(b.left, INT64_MAX);
-	ck_assert_int_eq(body_feed(&b, payload, sizeof(payload), &used), BODY_MORE);
-	ck_assert_uint_eq(used, sizeof(payload));
+	ck_assert_int_eq(body_feed(&b, payload, sizeof(payload), &fed), BODY_MORE);
+	ck_assert_uint_eq(fed.used, sizeof(payload));
+	ck_assert_uint_eq(fed.kept, sizeof(payload));
 	ck_assert_uint_eq(b.left, INT64_MAX - sizeof(payload));
 }
 END_TEST
@@ -276,17 +382,19 @@ START_TEST(length_is_counted_down)
 {
 	struct http1_head h;
 	struct body b;
-	size_t used;
+	struct passed out = { 0 };
 
 	http1_init_request(&h);
 	h.content_length = 5;
 	body_init_request(&b, &h);
-	ck_assert_int_eq(body_feed(&b, (const uint8_t *)"abc", 3, &used), BODY_MORE);
-	ck_assert_uint_eq(used, 3);
-	ck_assert_int_eq(body_feed(&b, (const uint8_t *)"defg", 4, &used), BODY_DONE);
-	ck_assert_uint_eq(used, 2);
-	ck_assert_int_eq(body_feed(&b, (const uint8_t *)"fg", 2, &used), BODY_DONE);
-	ck_assert_uint_eq(used, 0);
+	ck_assert_int_eq(feed(&b, "abc", 3, &out), BODY_MORE);
+	ck_assert_uint_eq(out.used, 3);
+	ck_assert_int_eq(feed(&b, "defg", 4, &out), BODY_DONE);
+	ck_assert_uint_eq(out.used, 5);
+	ck_assert_int_eq(feed(&b, "fg", 2, &out), BODY_DONE);
+	ck_assert_uint_eq(out.used, 5);
+	ck_assert_uint_eq(out.n, 5);
+	ck_assert_mem_eq(out.bytes, "abcde", 5);
 }
 END_TEST
 
@@ -294,13 +402,13 @@ START_TEST(end_of_connection_ends_the_rest)
 {
 	struct http1_head h;
 	struct body b;
-	size_t used;
+	struct passed out = { 0 };
 
 	http1_init_response(&h);
 	h.status = 200;
 	body_init_response(&b, &h, HTTP1_GET);
-	ck_assert_int_eq(body_feed(&b, (const uint8_t *)"abc", 3, &used), BODY_MORE);
-	ck_assert_uint_eq(used, 3);
+	ck_assert_int_eq(feed(&b, "abc", 3, &out), BODY_MORE);
+	ck_assert_uint_eq(out.used, 3);
 	ck_assert(!body_is_done(&b));
 }
 END_TEST
@@ -317,6 +425,7 @@ int main(void)
 	tcase_add_loop_test(t, chunks_end_where_they_should, 0, N(good));
 	tcase_add_loop_test(t, chunks_may_come_in_pieces, 0, N(good));
 	tcase_add_loop_test(t, bad_chunks_are_refused, 0, N(bad));
+	tcase_add_test(t, what_is_owed_can_be_taken);
 	tcase_add_test(t, extensions_have_a_maximum);
 	tcase_add_test(t, trailers_have_a_maximum);
 	tcase_add_test(t, largest_chunk_is_counted_down);
