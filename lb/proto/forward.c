@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Heads are written field by field: a field that passes is copied from its name's first byte to its
- * value's last. What is removed is decided beforehand, in a map with a bit for each field.
+ * Heads are written field by field, each in one spelling: its name as it came, a colon, a space,
+ * its value; and the fields that frame a message as they were understood. What is removed is
+ * decided beforehand, in a map with a bit for each field.
  *
  * Thread: any.
  */
 #include "proto/forward.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #define CONNECTION_NAMES_MAX 100u /* as many as there can be fields: more is an attack */
@@ -39,18 +41,26 @@ static void out_add(struct out *o, struct slice s)
 static void out_line(struct out *o, struct slice name, struct slice value)
 {
 	out_add(o, name);
-	out_add(o, SLICE(": "));
+	out_add(o, value.n > 0 ? SLICE(": ") : SLICE(":"));
 	out_add(o, value);
 	out_add(o, SLICE("\r\n"));
 }
 
-/* A field as it came. */
-static void out_field(struct out *o, const uint8_t *buf, const struct http1_field *f)
+/* The field number `i` of the head: what frames a message without leading zeros, in lower case. */
+static void out_field(struct out *o, const struct http1_head *h, const uint8_t *buf, size_t i)
 {
-	size_t n = (size_t)(f->value.off + f->value.len - f->name.off);
+	const struct http1_field *f = &h->fields[i];
+	struct slice name = http1_slice(buf, f->name);
+	char digits[24];
 
-	out_add(o, (struct slice){ .p = (const char *)buf + f->name.off, .n = n });
-	out_add(o, SLICE("\r\n"));
+	if (f->id == HTTP1_FIELD_CONTENT_LENGTH) {
+		(void)snprintf(digits, sizeof(digits), "%" PRId64, h->content_length);
+		out_line(o, name, slice_of(digits));
+	} else if (f->id == HTTP1_FIELD_TRANSFER_ENCODING) {
+		out_line(o, name, SLICE("chunked"));
+	} else {
+		out_line(o, name, http1_slice(buf, f->value));
+	}
 }
 
 static int out_end(struct out *o)
@@ -180,7 +190,7 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
 		if (d.field[i] || is_forwarded_claim(field->id) ||
 		    (is_absolute && field->id == HTTP1_FIELD_HOST))
 			continue;
-		out_field(&o, buf, field);
+		out_field(&o, h, buf, i);
 	}
 	out_forwarded(&o, h, buf, f);
 	out_add(&o, f->upgrade->kind == UPGRADE_NONE ? SLICE("Connection: close\r\n")
@@ -228,7 +238,7 @@ int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *ou
 			has_upgrade = true;
 		else if (d.field[i] || (is_framing && is_bodiless) || is_overridden)
 			continue;
-		out_field(&o, buf, f);
+		out_field(&o, h, buf, i);
 	}
 	if (has_upgrade)
 		out_add(&o, SLICE("Connection: Upgrade\r\n"));

@@ -5,11 +5,12 @@
  * Forward: the heads that lb sends, made of the heads it got; and its own answers.
  *
  * Hop-by-hop fields end here, what Connection names among them; lb's own X-Forwarded-* replace
- * whatever the client claims. Everything else passes untouched, in order, in its own case.
+ * whatever the client claims. Everything else passes in order, its names in their own case and its
+ * values to the byte. What stands around a value, and how a length is written, has one spelling.
  *
  * Each function writes a head to `out`, without a NUL, and returns its length, or -ENOSPC where
- * `cap` is too small. A head grows by at most FORWARD_GROWTH bytes and the length of its authority
- * twice.
+ * `cap` is too small. A head grows by at most FORWARD_GROWTH bytes (a space for each field and lb's
+ * own fields) and the length of its authority twice.
  *
  * Thread: any (pure functions). Layer: proto. Includes util/ only.
  */
@@ -22,7 +23,7 @@
 #include "proto/upgrade.h"
 #include "util/sockaddr.h"
 
-#define FORWARD_GROWTH 256u
+#define FORWARD_GROWTH (256u + HTTP1_FIELDS_MAX)
 
 /* What lb tells a backend beside the request itself. */
 struct forward {

@@ -7,7 +7,7 @@
  *                                                                                             v
  *   END_LF <- FIELD <-------------------------------------------------------------------- LINE_LF
  *                |                                                                            ^
- *                +--> NAME -> BEFORE_VALUE -> VALUE ------------------------------------------+
+ *                +--> NAME -> [BEFORE_COLON] -> BEFORE_VALUE -> VALUE ------------------------+
  *
  * A function judges at least one byte, or moves to a state that does, and never looks at one behind
  * `len`. http1_parse() cuts `len` to HTTP1_HEAD_MAX, so every offset fits 16 bits.
@@ -37,6 +37,7 @@ enum state {
 	STATE_LINE_LF,
 	STATE_FIELD,
 	STATE_NAME,
+	STATE_BEFORE_COLON,
 	STATE_BEFORE_VALUE,
 	STATE_VALUE,
 	STATE_END_LF,
@@ -401,10 +402,11 @@ static enum http1_verdict step_name(struct http1_head *h, const uint8_t *buf, si
 {
 	if (!run(h, buf, len, OCTET_TOKEN))
 		return HTTP1_MORE;
-	if (octet_is(buf[h->pos], OCTET_OWS))
+	uint8_t c = buf[h->pos];
+	if (octet_is(c, OCTET_OWS) && !h->is_response)
 		return bad(h, "white space before the colon");
-	if (buf[h->pos] != ':')
-		return bad_octet(h, buf[h->pos], "malformed field name");
+	if (c != ':' && !octet_is(c, OCTET_OWS))
+		return bad_octet(h, c, "malformed field name");
 
 	struct http1_field *f = &h->fields[h->n_fields];
 	enum http1_id id = http1_name_id(slice_between(buf, h->mark, h->pos));
@@ -413,6 +415,16 @@ static enum http1_verdict step_name(struct http1_head *h, const uint8_t *buf, si
 		return bad(h, why);
 	f->name = span_between(h->mark, h->pos);
 	f->id = (uint8_t)id;
+	return advance(h, c == ':' ? STATE_BEFORE_VALUE : STATE_BEFORE_COLON);
+}
+
+/* RFC 9112, 5.1: in a request it is refused, from a response a proxy removes it. */
+static enum http1_verdict step_before_colon(struct http1_head *h, const uint8_t *buf, size_t len)
+{
+	if (!run(h, buf, len, OCTET_OWS))
+		return HTTP1_MORE;
+	if (buf[h->pos] != ':')
+		return bad_octet(h, buf[h->pos], "malformed field name");
 	return advance(h, STATE_BEFORE_VALUE);
 }
 
@@ -538,6 +550,7 @@ static const step_fn steps[N_STATES] = {
 	[STATE_LINE_LF] = step_line_lf,
 	[STATE_FIELD] = step_field,
 	[STATE_NAME] = step_name,
+	[STATE_BEFORE_COLON] = step_before_colon,
 	[STATE_BEFORE_VALUE] = step_before_value,
 	[STATE_VALUE] = step_value,
 	[STATE_END_LF] = step_end_lf,

@@ -77,7 +77,7 @@ struct http1_span {
 };
 
 struct http1_field {
-	struct http1_span name;
+	struct http1_span name;  /* without white space behind it, which a response may have */
 	struct http1_span value; /* without the white space around it; may be empty */
 	uint8_t id;              /* enum http1_id */
 };

@@ -46,8 +46,7 @@ static void check_fields(const struct http1_head *in, const uint8_t *p,
 		LB_ASSERT(k < out->n_fields);
 		LB_ASSERT(slice_eq(http1_slice(p, in->fields[i].name),
 				   http1_slice(q, out->fields[k].name)));
-		LB_ASSERT(slice_eq(http1_slice(p, in->fields[i].value),
-				   http1_slice(q, out->fields[k].value)));
+		head_same_value(in, p, i, out, q, k);
 		k++;
 	}
 	for (; k < out->n_fields; k++)

@@ -6,6 +6,8 @@
  * two heads are compared by their meaning.
  */
 
+#include <stdio.h>
+
 #include "fuzz.h"
 #include "proto/http1.h"
 #include "proto/octet.h"
@@ -111,9 +113,12 @@ static inline void head_is_clean(const struct http1_head *h, const uint8_t *p)
 
 		LB_ASSERT(f->name.off > at && f->name.len > 0);
 		LB_ASSERT(memcmp(p + f->name.off - 2, "\r\n", 2) == 0);
-		LB_ASSERT(p[f->name.off + f->name.len] == ':');
+		size_t colon = (size_t)f->name.off + f->name.len;
+		if (h->is_response)
+			colon = octet_run(p, colon, h->head_len, OCTET_OWS);
+		LB_ASSERT(p[colon] == ':');
 		LB_ASSERT(head_all(p, f->name, OCTET_TOKEN) && head_all(p, f->value, OCTET_TEXT));
-		LB_ASSERT(f->value.off > f->name.off + f->name.len);
+		LB_ASSERT(f->value.off > colon);
 		at = (size_t)f->value.off + f->value.len;
 		LB_ASSERT(at < h->head_len);
 		if (f->value.len != 0) {
@@ -163,4 +168,20 @@ static inline bool head_is_hop_by_hop(struct slice name)
 static inline bool head_is_named(const struct http1_head *h, const uint8_t *p, struct slice name)
 {
 	return http1_has_token(h, p, HTTP1_FIELD_CONNECTION, name);
+}
+
+/* Whether what is sent on has the field's value; of what frames a message, its meaning. */
+static inline void head_same_value(const struct http1_head *in, const uint8_t *p, size_t i,
+				   const struct http1_head *out, const uint8_t *q, size_t k)
+{
+	struct slice value = http1_slice(q, out->fields[k].value);
+	char length[24];
+
+	(void)snprintf(length, sizeof(length), "%lld", (long long)in->content_length);
+	if (in->fields[i].id == HTTP1_FIELD_CONTENT_LENGTH)
+		LB_ASSERT(slice_eq(value, slice_of(length)));
+	else if (in->fields[i].id == HTTP1_FIELD_TRANSFER_ENCODING)
+		LB_ASSERT(slice_eq(value, SLICE("chunked")));
+	else
+		LB_ASSERT(slice_eq(value, http1_slice(p, in->fields[i].value)));
 }

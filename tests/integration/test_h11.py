@@ -48,6 +48,13 @@ def mended(data):
     return re.sub(rb"(?m)^([0-9A-Fa-f]+)[ \t]*;[^\r\n]*\r$", rb"\1\r", data)
 
 
+def spelt(name, value):
+    """The one spelling of what frames a message."""
+    if name == b"content-length":
+        return str(int(value)).encode()
+    return value.lower() if name == b"transfer-encoding" else value
+
+
 class Message:
     """The first message of a stream: `head` is h11's event, `fields` have their names as sent."""
 
@@ -92,7 +99,8 @@ class Message:
         gone = HOP_BY_HOP | removed | {t.lower() for t in self.tokens(b"connection")}
         kept = [(n, v) for n, v in self.fields if n.lower() not in gone]
         lengths = [f for f in kept if f[0].lower() == b"content-length"]
-        return [f for f in kept if f not in lengths[1:] or f is lengths[0]]
+        kept = [f for f in kept if f not in lengths[1:] or f is lengths[0]]
+        return [(n, spelt(n.lower(), v)) for n, v in kept]
 
 
 def read_request(data):

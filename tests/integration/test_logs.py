@@ -158,7 +158,7 @@ SAYINGS = [
     ("reason, fields and body", GET, SAID, 200),
     ("a reason that drives a terminal", GET, SAID.replace(" hunter2", " \x1b[2Jhunter2"), 502),
     ("no response", GET, "hunter2\r\n\r\n", 502),
-    ("a malformed field", GET, "HTTP/1.1 200 OK\r\nhunter2 : hunter2\r\n\r\n", 502),
+    ("a malformed field", GET, "HTTP/1.1 200 OK\r\nhunter2 hunter2: a\r\n\r\n", 502),
     ("a malformed length", GET, "HTTP/1.1 200 OK\r\nContent-Length: hunter2\r\n\r\n", 502),
     ("an unknown coding", GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: hunter2\r\n\r\n", 502),
     ("a wrong version", GET, "HTTP/hunter2 200 OK\r\n\r\n", 502),
