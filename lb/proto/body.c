@@ -89,6 +89,11 @@ void body_init_response(struct body *b, const struct http1_head *h, enum http1_m
 	b->is_response = true;
 }
 
+void body_unframe(struct body *b)
+{
+	b->is_unframed = true;
+}
+
 /* ---- what goes on ---------------------------------------------------------------------------- */
 
 /* The bytes of a feed: `in` of them are judged, `out` of them go on. */
@@ -99,6 +104,8 @@ struct piece {
 
 static void emit(struct body *b, uint8_t c)
 {
+	if (b->is_unframed)
+		return;
 	LB_ASSERT(b->n_owed < BODY_OWED_MAX);
 	b->owed[b->n_owed++] = c;
 }

@@ -57,6 +57,7 @@ struct body {
 	uint8_t n_name;  /* bytes of the trailer's name so far; BODY_NAME_MAX + 1: too many */
 	uint8_t n_owed;
 	bool is_response : 1;
+	bool is_unframed : 1;        /* only payload goes on */
 	bool is_dropped : 1;         /* the trailer that is being read */
 	char name[BODY_NAME_MAX];    /* of the trailer that is being read */
 	uint8_t owed[BODY_OWED_MAX]; /* what goes on in front of what comes next */
@@ -97,6 +98,19 @@ enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n,
  * Returns how many bytes were written to `out`, mostly none.
  */
 size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX]);
+
+/*
+ * Lets only the payload of a body go on, without chunk framing and trailers: for who cannot read
+ * those. Where it ends is then told by the end of the connection, and of a body that is cut short
+ * only by a reset.
+ */
+void body_unframe(struct body *b);
+
+/* Whether nothing of what has gone on tells that the body is not whole yet. */
+static inline bool body_is_unframed(const struct body *b)
+{
+	return b->mode == BODY_MODE_CHUNKED && b->is_unframed;
+}
 
 /* Whether only the end of the connection ends it (a response without a length). */
 static inline bool body_is_until_close(const struct body *b)

@@ -142,7 +142,30 @@ static void out_request_line(struct out *o, const struct http1_head *h, const ui
 		out_add(o, SLICE("?"));
 		out_add(o, http1_slice(buf, h->query));
 	}
-	out_add(o, h->minor == 0 ? SLICE(" HTTP/1.0\r\n") : SLICE(" HTTP/1.1\r\n"));
+	out_add(o, SLICE(" HTTP/1.1\r\n"));
+}
+
+/* Where it is not the client's own field: the target's authority, or the backend's address. */
+static void out_host(struct out *o, const struct http1_head *h, const uint8_t *buf,
+		     const struct forward *f)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (h->form == HTTP1_FORM_ABSOLUTE)
+		out_line(o, SLICE("Host"), http1_slice(buf, h->authority));
+	else if (h->authority.len == 0)
+		out_line(o, SLICE("Host"), slice_of(addr_format(f->backend, text)));
+}
+
+/* Whether a field of the client is replaced by lb's own, or says what no HTTP/1.0 can. */
+static bool is_replaced(const struct http1_head *h, const uint8_t *buf, size_t i)
+{
+	const struct http1_field *f = &h->fields[i];
+
+	if (f->id == HTTP1_FIELD_HOST)
+		return h->form == HTTP1_FORM_ABSOLUTE;
+	return is_forwarded_claim(f->id) ||
+	       (h->minor == 0 && slice_eq_nocase(http1_slice(buf, f->name), SLICE("Expect")));
 }
 
 static void out_forwarded(struct out *o, const struct http1_head *h, const uint8_t *buf,
@@ -178,20 +201,13 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
 {
 	struct out o = { .p = out, .cap = cap };
 	struct drops d;
-	bool is_absolute = h->form == HTTP1_FORM_ABSOLUTE;
 
 	drop_hop_by_hop(&d, h, buf);
 	out_request_line(&o, h, buf);
-	if (is_absolute)
-		out_line(&o, SLICE("Host"), http1_slice(buf, h->authority));
-	for (size_t i = 0; i < h->n_fields; i++) {
-		const struct http1_field *field = &h->fields[i];
-
-		if (d.field[i] || is_forwarded_claim(field->id) ||
-		    (is_absolute && field->id == HTTP1_FIELD_HOST))
-			continue;
-		out_field(&o, h, buf, i);
-	}
+	out_host(&o, h, buf, f);
+	for (size_t i = 0; i < h->n_fields; i++)
+		if (!d.field[i] && !is_replaced(h, buf, i))
+			out_field(&o, h, buf, i);
 	out_forwarded(&o, h, buf, f);
 	out_add(&o, f->upgrade->kind == UPGRADE_NONE ? SLICE("Connection: close\r\n")
 						     : SLICE("Connection: Upgrade\r\n"));
@@ -216,27 +232,36 @@ static void out_status_line(struct out *o, const struct http1_head *h, const uin
 	out_add(o, SLICE("\r\n"));
 }
 
-int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *out, size_t cap)
+/* Whether a field says how a body is framed that the client does not get so. */
+static bool is_unframed(const struct http1_head *h, const uint8_t *buf, size_t i, bool is_1_0)
+{
+	bool is_bodiless = h->status < 200 || h->status == 204; /* RFC 9110, 8.6; RFC 9112, 6.1 */
+	bool is_unchunked = is_1_0 && h->is_chunked;
+
+	switch (h->fields[i].id) {
+	case HTTP1_FIELD_TRANSFER_ENCODING: return is_bodiless || is_1_0;
+	/* RFC 9112, 6.3: Transfer-Encoding overrides it. */
+	case HTTP1_FIELD_CONTENT_LENGTH: return is_bodiless || h->is_chunked;
+	default:
+		return is_unchunked &&
+		       slice_eq_nocase(http1_slice(buf, h->fields[i].name), SLICE("Trailer"));
+	}
+}
+
+int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0, uint8_t *out,
+		     size_t cap)
 {
 	struct out o = { .p = out, .cap = cap };
 	struct drops d;
 	bool keeps_upgrade = h->status == 101 || h->status == 426;
-	bool is_bodiless = h->status < 200 || h->status == 204; /* RFC 9110, 8.6; RFC 9112, 6.1 */
 	bool has_upgrade = false;
 
 	drop_hop_by_hop(&d, h, buf);
 	out_status_line(&o, h, buf);
 	for (size_t i = 0; i < h->n_fields; i++) {
-		const struct http1_field *f = &h->fields[i];
-		bool is_framing = f->id == HTTP1_FIELD_CONTENT_LENGTH ||
-				  f->id == HTTP1_FIELD_TRANSFER_ENCODING;
-
-		/* RFC 9112, 6.3: Transfer-Encoding overrides a Content-Length beside it. */
-		bool is_overridden = f->id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked;
-
-		if (f->id == HTTP1_FIELD_UPGRADE && keeps_upgrade)
+		if (h->fields[i].id == HTTP1_FIELD_UPGRADE && keeps_upgrade)
 			has_upgrade = true;
-		else if (d.field[i] || (is_framing && is_bodiless) || is_overridden)
+		else if (d.field[i] || is_unframed(h, buf, i, is_1_0))
 			continue;
 		out_field(&o, h, buf, i);
 	}

@@ -27,7 +27,9 @@
 
 /* What lb tells a backend beside the request itself. */
 struct forward {
-	const struct addr *client;     /* borrowed: whose address X-Forwarded-For gives */
+	const struct addr *client; /* borrowed: whose address X-Forwarded-For gives */
+	const struct addr
+		*backend; /* borrowed: whose address is Host where the client names none */
 	const struct upgrade *upgrade; /* borrowed: as judged; not UPGRADE_BAD */
 	bool is_tls;                   /* the client came by TLS */
 };
@@ -45,8 +47,11 @@ const char *forward_check(const struct http1_head *h, const uint8_t *buf) LB_MUS
 /*
  * forward_request() - a request's head for the backend
  *
- * `h` is whole and forward_check() found nothing. HTTP/1.0 goes on as 1.0, so that no backend
- * answers it in chunks; everything else as 1.1. A plain request says `Connection: close`.
+ * `h` is whole and forward_check() found nothing. It goes on as HTTP/1.1, whatever the client spoke
+ * (RFC 9110, 2.5): lb can read whatever a backend answers to that. A request of 1.0 may come
+ * without Host, which one of 1.1 must have (RFC 9112, 3.2): it gets the backend's address; and its
+ * Expect is dropped, which 1.0 does not know (RFC 9110, 10.1.1). A plain request says `Connection:
+ * close`.
  */
 int forward_request(const struct http1_head *h, const uint8_t *buf, const struct forward *f,
 		    uint8_t *out, size_t cap) LB_MUST_CHECK;
@@ -57,9 +62,10 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
  * `h` is whole and forward_check() found nothing. A 101 keeps its Upgrade, a 426 too; other final
  * responses say `Connection: close`. Of 1xx and 204, which have no body, Content-Length and
  * Transfer-Encoding are removed; of others Content-Length where Transfer-Encoding is there, too
- * (see body_check_response()). A 1xx is nothing for a client of HTTP/1.0: the caller drops it.
+ * (see body_check_response()). A client of HTTP/1.0 (`is_1_0`) is told nothing of chunks and
+ * trailers: the caller passes the payload alone (body_unframe()), and drops a 1xx.
  */
-int forward_response(const struct http1_head *h, const uint8_t *buf, uint8_t *out,
+int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0, uint8_t *out,
 		     size_t cap) LB_MUST_CHECK;
 
 /*

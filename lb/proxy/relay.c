@@ -356,6 +356,13 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
+/* Whether the client gets the response's body without the framing that tells where it ends. */
+static bool is_unframed(const struct session *s, enum side from)
+{
+	return s->flow[from].kind == FLOW_BODY && from == BACKEND &&
+	       body_is_unframed(&s->x->body[BACKEND]);
+}
+
 void relay_source_ended(struct session *s, enum side from, int error)
 {
 	struct flow *f = &s->flow[from];
@@ -363,6 +370,7 @@ void relay_source_ended(struct session *s, enum side from, int error)
 	if (f->is_eof)
 		return;
 	f->is_eof = true;
+	f->is_reset = is_unframed(s, from); /* cut short, it would look whole behind a FIN */
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (error < 0 || f->is_broken) {
 		f->is_reset = true;

@@ -240,7 +240,11 @@ static bool queue_head(struct session *s)
 {
 	struct exchange *x = s->x;
 	struct buf_pool *pool = s->worker->loop->bufs;
-	struct forward f = { .client = &s->client, .upgrade = &x->upgrade };
+	struct forward f = {
+		.client = &s->client,
+		.backend = &s->backend->addr,
+		.upgrade = &x->upgrade,
+	};
 	const uint8_t *bytes = x->head[CLIENT]->data;
 	uint32_t most = x->req.head_len + FORWARD_GROWTH + 2u * x->req.authority.len;
 	struct buf *b = head_new(pool, most);
@@ -377,7 +381,8 @@ static struct buf *take_head(struct session *s, struct buf **ret_rest)
 		reply_out_of_memory(s);
 		return NULL;
 	}
-	int n = forward_response(&x->resp, x->head[BACKEND]->data, head->data, head->cap);
+	int n = forward_response(&x->resp, x->head[BACKEND]->data, x->req.minor == 0, head->data,
+				 head->cap);
 	LB_ASSERT(n > 0);
 	head->len = (uint32_t)n;
 	buf_put(pool, x->head[BACKEND]);
@@ -447,6 +452,8 @@ static void accept_response(struct session *s)
 
 	f->kind = FLOW_BODY;
 	body_init_response(&x->body[BACKEND], &x->resp, x->req.method);
+	if (x->req.minor == 0)
+		body_unframe(&x->body[BACKEND]);
 	note_handshake(s);
 	if (x->upgrade.kind != UPGRADE_NONE) {
 		/* Refused: what the client sent for the tunnel has nowhere to go. A refusal by a
@@ -492,8 +499,6 @@ static void judge_final(struct session *s)
 
 	if (why == NULL)
 		why = body_check_response(&x->resp, x->req.method);
-	if (why == NULL && x->req.minor == 0 && x->resp.is_chunked)
-		why = "chunked response to HTTP/1.0";
 	if (why == NULL)
 		accept_response(s);
 	else

@@ -78,7 +78,7 @@ static size_t forward(const struct http1_head *h, const uint8_t *p, uint8_t **re
 	uint8_t *out = malloc(cap);
 
 	LB_ASSERT(out != NULL);
-	int n = forward_response(h, p, out, cap);
+	int n = forward_response(h, p, false, out, cap);
 	LB_ASSERT(n > 0 && (size_t)n <= cap);
 	*ret = out;
 	return (size_t)n;

@@ -131,23 +131,32 @@ def split_target(target, method):
     return authority, rest if rest[:1] == b"/" else b"/" + rest
 
 
-def check_request(sent, got):
-    """`sent` is what h11 reads in the client's bytes, `got` what it reads in the backend's."""
+def check_request(sent, got, backend):
+    """`sent` is what h11 reads in the client's bytes, `got` what it reads in the backend's, at the
+    address `backend`."""
     assert sent.error is None, f"lb accepts what h11 refuses: {sent.error}"
     assert sent.is_whole, "lb sees an end that h11 does not"
     authority, target = split_target(sent.head.target, sent.head.method)
     assert got.head.method == sent.head.method
     assert got.head.target == target
-    assert (got.head.http_version == b"1.0") == (sent.head.http_version == b"1.0")
+    assert got.head.http_version == b"1.1"
 
-    want = sent.kept(CLAIMS | ({b"host"} if authority is not None else set()))
+    is_1_0 = sent.head.http_version == b"1.0"
+    want = sent.kept(
+        CLAIMS
+        | ({b"host"} if authority is not None else set())
+        | ({b"expect"} if is_1_0 else set())
+    )
+    has_host = authority is not None or sent.values(b"host") != []
     if authority is not None:
         want.insert(0, (b"Host", authority))
+    elif not has_host:
+        want.insert(0, (b"Host", backend))
     n = len(want)
     assert got.fields[:n] == want
     assert {name.lower() for name, _ in got.fields[n:]} <= OWN
     assert len(got.values(b"x-forwarded-for")) == len(got.values(b"x-forwarded-proto")) == 1
-    assert got.values(b"x-forwarded-host") == (got.values(b"host") or [])
+    assert got.values(b"x-forwarded-host") == (got.values(b"host") if has_host else [])
     check_upgrade(sent, got)
     assert got.body == sent.body
     assert got.trailers == [t for t in sent.trailers if t[0].lower() not in NO_TRAILER | CLAIMS]
@@ -251,7 +260,7 @@ class Judge:
             assert status_of(answer) != 200
             return False
         assert got.behind == b"", "something is behind the request"
-        check_request(sent, got)
+        check_request(sent, got, self.backend)
         return True
 
     def check_answer(self, answer, is_head):
@@ -277,7 +286,9 @@ def judge(engine, tmp_path_factory):
     port = lbtest.free_port()
     judge = Judge(port)
     with fake_factory() as fake, lb_factory(engine, tmp_path_factory.mktemp("h11")) as lb:
-        judge.proxy = lb(http_conf(port, [fake(judge.serve).row()], retries=0))
+        row = fake(judge.serve).row()
+        judge.backend = row["address"].encode()
+        judge.proxy = lb(http_conf(port, [row], retries=0))
         yield judge
 
 

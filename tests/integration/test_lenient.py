@@ -147,3 +147,72 @@ def test_chunks_of_every_spelling_and_size(lb, fake, port):
     with connect(port, timeout=30) as s:
         s.sendall(GET)
         assert recv_all(s).split(b"\r\n\r\n", 1)[1] == goes
+
+
+# ---- HTTP/1.0 clients ----------------------------------------------------------------------------
+
+GET_1_0 = b"GET / HTTP/1.0\r\n\r\n"
+
+
+def test_a_chunked_response_to_http_1_0(lb, fake, port):
+    """Its payload, and the end of the connection."""
+    data = os.urandom(300000)
+    chunks = b"".join(
+        f"{len(data[i : i + 7777]):x};a\r\n".encode() + data[i : i + 7777] + b"\r\n"
+        for i in range(0, len(data), 7777)
+    )
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(CHUNKED_200[:-2] + b"Trailer: A\r\n\r\n" + chunks + b"0\r\nA: b\r\n\r\n")
+        recv_all(s)  # the connection stays open: lb must know the end by itself
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(GET_1_0)
+        head, body = recv_head(s)
+        body += recv_all(s)
+    assert head == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    assert body == data
+    proxy.wait_end("completed")
+
+
+@pytest.mark.parametrize("sent", [b"3\r\nabc\r\n", b"5\r\nabc", b"3\r\nabc\r\n0\r\n"])
+def test_a_chunked_response_to_http_1_0_that_is_cut_short(lb, fake, port, sent):
+    """Only a reset can say so: what came is delivered first."""
+
+    def serve(s):
+        recv_head(s)
+        s.sendall(CHUNKED_200 + sent)
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(GET_1_0)
+        head, body = recv_head(s)
+        with pytest.raises(ConnectionResetError):
+            while part := s.recv(65536):
+                body += part
+    assert status_of(head) == 200
+    assert body == b"abc"
+    proxy.wait_end("backend_closed")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("method, status", [("HEAD", 200), ("GET", 304)])
+def test_two_framings_where_no_body_follows(lb, fake, port, version, method, status):
+    def serve(s):
+        recv_head(s)
+        s.sendall(
+            f"HTTP/1.1 {status} x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n"
+            "A: b\r\n\r\n".encode()
+        )
+        recv_all(s)
+
+    lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(f"{method} / HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+        answer = recv_all(s)
+    coding = [("transfer-encoding", "chunked")] if version == "1.1" else []
+    assert status_of(answer) == status
+    assert fields_of(answer) == [*coding, ("a", "b"), ("connection", "close")]
+    assert answer.endswith(b"\r\n\r\n")

@@ -168,16 +168,18 @@ def test_what_the_backend_is_told(lb, fake, port):
     assert len([k for k, _ in fields if k == "host"]) == 1
 
 
-def test_http_1_0_goes_on_as_1_0(lb, fake, port):
+def test_http_1_0_goes_on_as_1_1(lb, fake, port):
     got = []
 
     def serve(s):
         got.append(recv_head(s)[0])
         s.sendall(b"HTTP/1.0 200 OK\r\n\r\nold")
 
-    lb(http_conf(port, [fake(serve).row()]))
+    row = fake(serve).row()
+    lb(http_conf(port, [row]))
     answer = ask(port, b"GET / HTTP/1.0\r\n\r\n")
-    assert got[0].startswith(b"GET / HTTP/1.0\r\n")
+    assert got[0].startswith(b"GET / HTTP/1.1\r\n")
+    assert ("host", row["address"]) in fields_of(got[0])
     assert answer.endswith(b"\r\n\r\nold")
 
 

@@ -295,6 +295,31 @@ START_TEST(bad_chunks_are_refused)
 }
 END_TEST
 
+/* For a client of HTTP/1.0. */
+START_TEST(payload_alone_can_go_on)
+{
+	static const char text[] = "3;a\r\nabc\r\n004 \r\ndefg\r\n0\r\nA: b\r\n\r\n";
+
+	for (size_t size = 1; size < sizeof(text); size++) {
+		struct body b = chunked_of(true);
+		struct passed out = { 0 };
+		enum body_verdict v = BODY_MORE;
+
+		body_unframe(&b);
+		for (size_t at = 0; at < sizeof(text) - 1; at += size) {
+			size_t left = sizeof(text) - 1 - at;
+
+			ck_assert(v == BODY_MORE && body_is_unframed(&b));
+			v = feed(&b, text + at, left < size ? left : size, &out);
+		}
+		ck_assert_int_eq(v, BODY_DONE);
+		ck_assert(!body_is_unframed(&b));
+		ck_assert_uint_eq(out.n, 7);
+		ck_assert_mem_eq(out.bytes, "abcdefg", 7);
+	}
+}
+END_TEST
+
 /* A body that is left in the middle has gone on whole, with what it owes. */
 START_TEST(what_is_owed_can_be_taken)
 {
@@ -425,6 +450,7 @@ int main(void)
 	tcase_add_loop_test(t, chunks_end_where_they_should, 0, N(good));
 	tcase_add_loop_test(t, chunks_may_come_in_pieces, 0, N(good));
 	tcase_add_loop_test(t, bad_chunks_are_refused, 0, N(bad));
+	tcase_add_test(t, payload_alone_can_go_on);
 	tcase_add_test(t, what_is_owed_can_be_taken);
 	tcase_add_test(t, extensions_have_a_maximum);
 	tcase_add_test(t, trailers_have_a_maximum);

@@ -60,10 +60,18 @@ static const struct {
 	  "OPTIONS /? HTTP/1.1\r\nHost: h\r\n" XF_H CLOSE },
 	{ "asterisk", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
 	  "OPTIONS * HTTP/1.1\r\nHost: h\r\n" XF_H CLOSE },
-	{ "1.0 stays 1.0", "GET / HTTP/1.0\r\nA: b\r\n\r\n",
-	  "GET / HTTP/1.0\r\nA: b\r\n" XF CLOSE },
+	{ "1.0 becomes 1.1, with a Host", "GET / HTTP/1.0\r\nA: b\r\n\r\n",
+	  "GET / HTTP/1.1\r\nHost: 192.0.2.9:80\r\nA: b\r\n" XF CLOSE },
+	{ "1.0 with a Host", "GET / HTTP/1.0\r\nA: b\r\nHost: h\r\n\r\n",
+	  "GET / HTTP/1.1\r\nA: b\r\nHost: h\r\n" XF_H CLOSE },
 	{ "1.0, absolute", "GET http://h/ HTTP/1.0\r\n\r\n",
-	  "GET / HTTP/1.0\r\nHost: h\r\n" XF_H CLOSE },
+	  "GET / HTTP/1.1\r\nHost: h\r\n" XF_H CLOSE },
+	{ "1.0 expects nothing",
+	  "PUT / HTTP/1.0\r\nHost: h\r\nEXPECT: 100-continue\r\nContent-Length: 3\r\n\r\n",
+	  "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n" XF_H CLOSE },
+	{ "1.1 does",
+	  "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+	  "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n" XF_H CLOSE },
 	{ "1.2 becomes 1.1", "GET / HTTP/1.2\r\nHost: h\r\n\r\n",
 	  "GET / HTTP/1.1\r\nHost: h\r\n" XF_H CLOSE },
 	{ "equal lengths become one",
@@ -136,6 +144,20 @@ static const struct {
 	  "HTTP/1.1 426 x\r\nA: b\r\n" CLOSE },
 };
 
+/* For a client of HTTP/1.0. */
+static const struct {
+	const char *name, *in, *out;
+} responses_1_0[] = {
+	{ "plain", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTrailer: a\r\n\r\n",
+	  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTrailer: a\r\n" CLOSE },
+	{ "chunks go",
+	  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTRAILER: a\r\nA: b\r\n\r\n",
+	  "HTTP/1.1 200 OK\r\nA: b\r\n" CLOSE },
+	{ "two framings go",
+	  "HTTP/1.1 304 x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+	  "HTTP/1.1 304 x\r\n" CLOSE },
+};
+
 static const struct {
 	const char *name, *connection;
 	bool is_right;
@@ -169,25 +191,26 @@ static void assert_text(const char *name, const uint8_t *got, int n, const char 
 static int request(const char *text, uint8_t *out, size_t cap)
 {
 	const uint8_t *buf = (const uint8_t *)text;
-	struct addr client;
+	struct addr client, backend;
 	struct upgrade u;
 	struct http1_head h;
 
 	parse(&h, text, false);
+	ck_assert_int_eq(addr_parse(SLICE("192.0.2.9:80"), true, &backend), 0);
 	ck_assert_ptr_null(forward_check(&h, buf));
 	upgrade_judge(&u, &h, buf);
 	ck_assert_int_eq(addr_parse(SLICE("192.0.2.1:5000"), true, &client), 0);
-	struct forward f = { .client = &client, .upgrade = &u };
+	struct forward f = { .client = &client, .backend = &backend, .upgrade = &u };
 	return forward_request(&h, buf, &f, out, cap);
 }
 
-static int response(const char *text, uint8_t *out, size_t cap)
+static int response(const char *text, bool is_1_0, uint8_t *out, size_t cap)
 {
 	struct http1_head h;
 
 	parse(&h, text, true);
 	ck_assert_ptr_null(forward_check(&h, (const uint8_t *)text));
-	return forward_response(&h, (const uint8_t *)text, out, cap);
+	return forward_response(&h, (const uint8_t *)text, is_1_0, out, cap);
 }
 
 START_TEST(request_is_rewritten)
@@ -203,9 +226,18 @@ END_TEST
 START_TEST(response_is_rewritten)
 {
 	uint8_t out[1024];
-	int n = response(responses[_i].in, out, sizeof(out));
+	int n = response(responses[_i].in, false, out, sizeof(out));
 
 	assert_text(responses[_i].name, out, n, responses[_i].out);
+}
+END_TEST
+
+START_TEST(response_to_1_0_is_rewritten)
+{
+	uint8_t out[1024];
+	int n = response(responses_1_0[_i].in, true, out, sizeof(out));
+
+	assert_text(responses_1_0[_i].name, out, n, responses_1_0[_i].out);
 }
 END_TEST
 
@@ -315,6 +347,7 @@ int main(void)
 
 	tcase_add_loop_test(t, request_is_rewritten, 0, N(requests));
 	tcase_add_loop_test(t, response_is_rewritten, 0, N(responses));
+	tcase_add_loop_test(t, response_to_1_0_is_rewritten, 0, N(responses_1_0));
 	tcase_add_loop_test(t, room_is_respected, 0, N(requests));
 	tcase_add_test(t, other_clients_are_told_of);
 	tcase_add_loop_test(t, connection_is_checked, 0, N(names));
