@@ -116,9 +116,7 @@ void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t 
 			is_other |= upgrade_is_passed(token);
 		}
 	}
-	/* A server may always ignore an Upgrade; with a body it has to, or two protocols overlap.
-	 */
-	if (is_other && h->content_length <= 0 && !h->is_chunked)
+	if (is_other)
 		u->kind = UPGRADE_OTHER;
 }
 
@@ -137,11 +135,22 @@ static const char *judge_accept(const struct upgrade *u, const struct http1_head
 	return NULL;
 }
 
-const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
-			      const uint8_t *buf)
+/* Whether the backend was told of this protocol (forward_request()). */
+static bool is_asked(const struct upgrade *u, struct slice token, const struct http1_head *req,
+		     const uint8_t *req_buf)
 {
-	size_t iter = 0;
+	if (u->kind == UPGRADE_WEBSOCKET)
+		return slice_eq_nocase(token, SLICE("websocket"));
+	return upgrade_is_passed(token) &&
+	       http1_has_token(req, req_buf, HTTP1_FIELD_UPGRADE, token);
+}
+
+const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
+			      const uint8_t *buf, const struct http1_head *req,
+			      const uint8_t *req_buf)
+{
 	struct slice list, token;
+	bool has_any = false;
 
 	if (u->kind != UPGRADE_WEBSOCKET && u->kind != UPGRADE_OTHER)
 		return "a 101 that nobody asked for";
@@ -149,18 +158,14 @@ const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *
 		return "a 101 in HTTP/1.0";
 	if (!http1_has_token(h, buf, HTTP1_FIELD_CONNECTION, SLICE("upgrade")))
 		return "a 101 whose Connection does not name upgrade";
-	if (u->kind == UPGRADE_WEBSOCKET) {
-		if (!http1_has_token(h, buf, HTTP1_FIELD_UPGRADE, SLICE("websocket")))
-			return "a 101 whose Upgrade is not websocket";
-		return judge_accept(u, h, buf);
-	}
-	bool has_any = false;
-	while (http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &iter, &list)) {
+	for (size_t i = 0; http1_known_field(h, buf, HTTP1_FIELD_UPGRADE, &i, &list);) {
 		while (http1_next_token(&list, &token)) {
-			if (!upgrade_is_passed(token))
+			if (!is_asked(u, token, req, req_buf))
 				return "a 101 to a protocol that was not asked for";
 			has_any = true;
 		}
 	}
-	return has_any ? NULL : "a 101 without Upgrade";
+	if (!has_any)
+		return "a 101 without Upgrade";
+	return u->kind == UPGRADE_WEBSOCKET ? judge_accept(u, h, buf) : NULL;
 }

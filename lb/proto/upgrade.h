@@ -30,9 +30,10 @@ struct upgrade {
 /*
  * upgrade_judge() - what a whole request head asks for
  *
- * An Upgrade is plain where Connection does not name it, in HTTP/1.0, where nothing is left of it
- * without HTTP/2's tokens, and, but for a WebSocket's (that is refused), where the request has a
- * body. Where `websocket` stands among others it is what is asked for.
+ * An Upgrade is plain where Connection does not name it, in HTTP/1.0, and where nothing is left of
+ * it without HTTP/2's tokens. Where `websocket` stands among others it is what is asked for; with a
+ * body it is refused. An upgrade to another protocol may have one (docker exec does): it comes
+ * first, and the tunnel behind it (RFC 9110, 7.8).
  */
 void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t *buf);
 
@@ -41,10 +42,13 @@ void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t 
  *
  * `h` is a whole response head with status 101. Whatever it says of a body: a 101 has none and ends
  * with its head (RFC 9112, 6.3), so Content-Length and Transfer-Encoding mean nothing in it, and
- * forward_response() removes them. Returns NULL, or what is wrong with it (static).
+ * forward_response() removes them. `req` is the request that asked, for only that may be switched
+ * to which it has named; for a WebSocket it may be NULL. Returns NULL, or what is wrong with it
+ * (static).
  */
 const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
-			      const uint8_t *buf) LB_MUST_CHECK;
+			      const uint8_t *buf, const struct http1_head *req,
+			      const uint8_t *req_buf) LB_MUST_CHECK;
 
 /*
  * Whether an element of Upgrade is passed on: a protocol as RFC 9110, 7.8 has it (a token, perhaps

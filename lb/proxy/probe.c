@@ -348,8 +348,9 @@ static void judge_answer(struct check *c)
 					q->head.status <= conf->status_max);
 		return;
 	}
-	const char *why =
-		q->head.status == 101 ? upgrade_judge_101(&q->upgrade, &q->head, q->answer) : NULL;
+	const char *why = NULL;
+	if (q->head.status == 101)
+		why = upgrade_judge_101(&q->upgrade, &q->head, q->answer, NULL, NULL);
 	if (why != NULL) {
 		report_bad(c, "handshake", why);
 		return;

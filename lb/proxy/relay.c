@@ -234,16 +234,41 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 	return b;
 }
 
-/* Lets the bytes of a plain message's body pass, and nothing behind it. */
+/* Behind the body of a request that asks for an upgrade the tunnel begins: it waits for the 101. */
+static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_class class)
+{
+	struct buf_pool *pool = s->worker->loop->bufs;
+
+	s->flow[CLIENT].kind = FLOW_HOLD;
+	if (n == 0)
+		return;
+	(void)buf_reserve(pool, class, 1);
+	struct buf *rest = buf_get(pool, class); /* as large as the one that it was in */
+	if (rest == NULL) {
+		reply_out_of_memory(s);
+		return;
+	}
+	memcpy(rest->data, p, n);
+	rest->len = (uint32_t)n;
+	queue_push(&s->x->held, pool, rest);
+}
+
+/* Lets the bytes of a message's body pass, and nothing behind it. */
 static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 {
 	struct flow *f = &s->flow[from];
+	uint8_t *p = b->data + b->off;
+	size_t n = b->len;
 	struct body_fed fed;
-	enum body_verdict v = body_feed(&s->x->body[from], b->data + b->off, b->len, &fed);
+	enum body_verdict v = body_feed(&s->x->body[from], p, n, &fed);
 
 	b->len = (uint32_t)fed.kept;
 	if (v == BODY_MORE)
 		return b;
+	if (v == BODY_DONE && from == CLIENT && s->x->upgrade.kind != UPGRADE_NONE) {
+		hold_rest(s, p + fed.used, n - fed.used, b->class);
+		return add_owed(s, from, b);
+	}
 
 	f->is_eof = true;
 	session_cancel_op(s, op_recv(from));
@@ -267,14 +292,15 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 {
 	struct flow *f = &s->flow[from];
 	struct buf_pool *pool = s->worker->loop->bufs;
+	enum flow_kind kind = f->kind; /* a body's last bytes are still the body's */
 
 	if (f->is_dead || f->is_eof) {
 		buf_put(pool, b);
 		return;
 	}
-	if (f->kind == FLOW_WS)
+	if (kind == FLOW_WS)
 		relay_track(s, from, b->data + b->off, b->len);
-	else if (f->kind == FLOW_BODY)
+	else if (kind == FLOW_BODY)
 		b = take_body(s, from, b);
 
 	if (b->len == 0 || s->state == SESS_DEAD || s->state == SESS_DRAIN) {
@@ -283,7 +309,7 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 			session_mark_dirty(s, from); /* for relay_check(): the body may be over */
 		return;
 	}
-	if (f->kind == FLOW_HOLD) {
+	if (kind == FLOW_HOLD) {
 		queue_push(&s->x->held, pool, b);
 		return;
 	}

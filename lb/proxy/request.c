@@ -123,10 +123,12 @@ static bool take_rest(struct session *s)
 		return false;
 	}
 	struct flow *f = &s->flow[CLIENT];
-	if (x->upgrade.kind == UPGRADE_NONE) {
+	body_init_request(&x->body[CLIENT], &x->req);
+	x->has_body_first = x->upgrade.kind != UPGRADE_NONE && !body_is_done(&x->body[CLIENT]);
+	if (x->upgrade.kind == UPGRADE_NONE || x->has_body_first)
 		f->kind = FLOW_BODY;
+	if (x->upgrade.kind == UPGRADE_NONE) {
 		f->keeps_open = true;
-		body_init_request(&x->body[CLIENT], &x->req);
 		f->is_eof = body_is_done(&x->body[CLIENT]);
 	}
 	if (rest != NULL)

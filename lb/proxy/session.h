@@ -84,7 +84,7 @@ enum sess_op {
 enum flow_kind {
 	FLOW_RAW,  /* nothing */
 	FLOW_WS,   /* WebSocket frame headers are counted */
-	FLOW_BODY, /* a plain message: exactly its body passes (the exchange has the state) */
+	FLOW_BODY, /* a message: exactly its body passes (the exchange has the state) */
 	FLOW_HOLD, /* bytes are received and wait: the handshake is not over */
 };
 

@@ -267,11 +267,19 @@ static void read_response(struct session *s)
 		  session_start_op(s, OP_RECV_BACKEND));
 }
 
-/* Whether a plain request's body is still on its way: then nobody can expect a response. */
+/* Whether all of the request has come from the client, its body included. */
+static bool is_request_whole(const struct session *s)
+{
+	return s->flow[CLIENT].is_eof || s->flow[CLIENT].kind == FLOW_HOLD;
+}
+
+/* Whether a request's body is still on its way: then nobody can expect a response. */
 static bool is_sending(const struct session *s)
 {
-	return s->x->upgrade.kind == UPGRADE_NONE &&
-	       (!s->flow[CLIENT].is_eof || !queue_is_empty(&s->flow[CLIENT].queue)) &&
+	const struct exchange *x = s->x;
+
+	return (x->upgrade.kind == UPGRADE_NONE || x->has_body_first) &&
+	       (!is_request_whole(s) || !queue_is_empty(&s->flow[CLIENT].queue)) &&
 	       !s->flow[CLIENT].is_dead;
 }
 
@@ -319,13 +327,19 @@ void upstream_on_connect(struct session *s, const struct completion *c)
 
 /* ---- the client meanwhile -------------------------------------------------------------------- */
 
+static void judge_response(struct session *s);
+static bool is_101_early(const struct session *s);
+
 void upstream_on_client_recv(struct session *s, const struct completion *c)
 {
 	struct flow *f = &s->flow[CLIENT];
 
 	if (c->res > 0) {
+		bool was_early = is_101_early(s);
 		s->active_ms = loop_now_ms(s->worker->loop);
 		relay_take(s, CLIENT, c->buf);
+		if (was_early && s->state == SESS_UPGRADE && !is_101_early(s))
+			judge_response(s);
 	} else if (c->res == 0) {
 		/* Nobody half-closes while waiting for an upgrade: the client has left. */
 		if (s->is_http && s->x->upgrade.kind != UPGRADE_NONE) {
@@ -437,6 +451,24 @@ static void accept_upgrade(struct session *s)
 	relay_tunnel(s);
 }
 
+/*
+ * The upgrade is refused: a plain request from here on, whose body perhaps goes on. What the client
+ * sent for the tunnel has nowhere to go.
+ */
+static void make_plain(struct session *s)
+{
+	struct flow *f = &s->flow[CLIENT];
+
+	queue_clear(&s->x->held, s->worker->loop->bufs);
+	s->x->upgrade.kind = UPGRADE_NONE;
+	f->keeps_open = true;
+	if (f->kind == FLOW_HOLD) {
+		f->kind = FLOW_BODY;
+		f->is_eof = true;
+		session_cancel_op(s, OP_RECV_CLIENT);
+	}
+}
+
 /* A final response: rewritten head, then exactly its body. The exchange stays to its end. */
 static void accept_response(struct session *s)
 {
@@ -456,15 +488,11 @@ static void accept_response(struct session *s)
 		body_unframe(&x->body[BACKEND]);
 	note_handshake(s);
 	if (x->upgrade.kind != UPGRADE_NONE) {
-		/* Refused: what the client sent for the tunnel has nowhere to go. A refusal by a
-		 * status of 500 or above is a failure of the backend, not of the client. */
+		/* A refusal by a status of 500 or above is a failure of the backend, not of the
+		 * client. */
 		if (s->status >= 500)
 			backend_count_failure(s->backend, w->id);
-		queue_clear(&x->held, w->loop->bufs);
-		s->flow[CLIENT].kind = FLOW_BODY;
-		s->flow[CLIENT].keeps_open = true;
-		s->flow[CLIENT].is_eof = true;
-		session_cancel_op(s, OP_RECV_CLIENT);
+		make_plain(s);
 	}
 	session_set_state(s, SESS_RELAY);
 	if (body_is_done(&x->body[BACKEND])) {
@@ -482,7 +510,8 @@ static void judge_101(struct session *s)
 {
 	struct exchange *x = s->x;
 	const uint8_t *bytes = x->head[BACKEND]->data;
-	const char *why = upgrade_judge_101(&x->upgrade, &x->resp, bytes);
+	const char *why =
+		upgrade_judge_101(&x->upgrade, &x->resp, bytes, &x->req, x->head[CLIENT]->data);
 
 	if (why == NULL)
 		why = forward_check(&x->resp, bytes);
@@ -505,6 +534,18 @@ static void judge_final(struct session *s)
 		fail_response(s, SESS_END_BAD_RESPONSE, why);
 }
 
+/*
+ * Whether a 101 has come before the request was whole. It waits for that: no client uses the new
+ * protocol sooner (RFC 9110, 7.8), and the body's end is not to be looked for in a tunnel.
+ */
+static bool is_101_early(const struct session *s)
+{
+	const struct exchange *x = s->x;
+
+	return x->head[BACKEND] != NULL && x->resp.head_len != 0 && x->resp.status == 101 &&
+	       x->has_body_first && !is_request_whole(s);
+}
+
 static void judge_response(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -520,6 +561,8 @@ static void judge_response(struct session *s)
 				      "malformed response from the backend");
 			return;
 		}
+		if (is_101_early(s))
+			return;
 		if (x->resp.status == 101) {
 			judge_101(s);
 			return;
@@ -553,7 +596,8 @@ void upstream_on_recv(struct session *s, const struct completion *c)
 		}
 		judge_response(s);
 	}
-	if (s->state == SESS_UPGRADE && !session_is_in_flight(s, OP_RECV_BACKEND))
+	if (s->state == SESS_UPGRADE && !session_is_in_flight(s, OP_RECV_BACKEND) &&
+	    !is_101_early(s))
 		read_response(s);
 }
 

@@ -199,8 +199,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	LB_ASSERT((u.kind == UPGRADE_BAD) == (u.why != NULL));
 	LB_ASSERT(u.kind != UPGRADE_BAD || u.status == 400 || u.status == 426);
 	LB_ASSERT(u.kind == UPGRADE_NONE || h.minor == 1);
-	LB_ASSERT(u.kind == UPGRADE_NONE || u.kind == UPGRADE_BAD ||
-		  (!h.is_chunked && h.content_length <= 0));
+	LB_ASSERT(u.kind != UPGRADE_WEBSOCKET || (!h.is_chunked && h.content_length <= 0));
 	if (u.kind != UPGRADE_BAD && forward_check(&h, data) == NULL)
 		check_forwarded(&h, data, &u);
 	return 0;

@@ -95,10 +95,17 @@ static void check_101(const struct http1_head *in, const uint8_t *p, const struc
 		{ .kind = UPGRADE_WEBSOCKET, .key = "dGhlIHNhbXBsZSBub25jZQ==" },
 	};
 
-	LB_ASSERT(upgrade_judge_101(&asked[0], in, p) != NULL);
+	static const char text[] = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n"
+				   "Upgrade: irc/6.9, h2c, tcp\r\n\r\n";
+	const uint8_t *r = (const uint8_t *)text;
+	struct http1_head req;
+
+	http1_init_request(&req);
+	LB_ASSERT(http1_parse(&req, r, sizeof(text) - 1) == HTTP1_OK);
+	LB_ASSERT(upgrade_judge_101(&asked[0], in, p, &req, r) != NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
-		if (upgrade_judge_101(&asked[i], in, p) == NULL)
-			LB_ASSERT(upgrade_judge_101(&asked[i], out, q) == NULL);
+		if (upgrade_judge_101(&asked[i], in, p, &req, r) == NULL)
+			LB_ASSERT(upgrade_judge_101(&asked[i], out, q, &req, r) == NULL);
 }
 
 /* lb in front of lb: the second has nothing to change; but for Close, as in fuzz_request.c. */

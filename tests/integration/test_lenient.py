@@ -216,3 +216,131 @@ def test_two_framings_where_no_body_follows(lb, fake, port, version, method, sta
     assert status_of(answer) == status
     assert fields_of(answer) == [*coding, ("a", "b"), ("connection", "close")]
     assert answer.endswith(b"\r\n\r\n")
+
+
+# ---- upgrades to other protocols -----------------------------------------------------------------
+
+EXEC = b"POST /exec/1/start HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n"
+UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+BODIES = {
+    "length": (b"Content-Length: 16\r\n", b'{"Detach":false}', b'{"Detach":false}'),
+    "chunks": (
+        b"Transfer-Encoding: chunked\r\n",
+        b'010;a\r\n{"Detach":false}\r\n0\r\nHost: a\r\n\r\n',
+        b'10\r\n{"Detach":false}\r\n0\r\n\r\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("step", [1, 10000])
+@pytest.mark.parametrize("glued", [b"", b"stdin "], ids=["alone", "glued"])
+@pytest.mark.parametrize("fields, body, seen", BODIES.values(), ids=BODIES.keys())
+def test_a_body_then_a_tunnel(lb, fake, port, fields, body, seen, glued, step):
+    """docker exec: the body goes first, and what follows it waits for the 101."""
+    got = []
+
+    def serve(s):
+        head, rest = recv_head(s)
+        got.append(head)
+        rest += recv_exact(s, len(seen) - len(rest))
+        s.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            rest += s.recv(1)
+        s.settimeout(20)
+        got.append(rest)
+        s.sendall(UPGRADED + b"stdout ")
+        got.append(recv_exact(s, len(glued) + 4))
+        s.sendall(b"bye")
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    data = EXEC + fields + b"\r\n" + body + glued
+    with connect(port) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(0, len(data), step):
+            s.sendall(data[i : i + step])
+        head, rest = recv_head(s)
+        assert status_of(head) == 101
+        rest += recv_exact(s, 7 - len(rest))
+        s.sendall(b"more")
+        assert rest + recv_all(s) == b"stdout bye"
+    assert b"Connection: Upgrade\r\nUpgrade: tcp\r\n" in got[0]
+    assert got[1:] == [seen, glued + b"more"]
+    proxy.wait_active(0)
+    assert proxy.ends() == {"backend_closed": 1}
+
+
+def test_a_large_body_then_a_tunnel(lb, fake, port):
+    """Larger than what is held on its way; the 101 comes before it is whole, and waits for it."""
+    data = os.urandom(3 << 20)
+    got = []
+
+    def serve(s):
+        _, rest = recv_head(s)
+        s.sendall(UPGRADED)
+        got.append(rest + recv_exact(s, len(data) + 4 - len(rest)))
+        s.sendall(b"bye")
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    with connect(port, timeout=30) as s:
+        s.sendall(EXEC + f"Content-Length: {len(data)}\r\n\r\n".encode() + data[:1000])
+        s.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            s.recv(1)
+        s.settimeout(30)
+        s.sendall(data[1000:] + b"more")
+        head, rest = recv_head(s)
+        assert status_of(head) == 101
+        assert rest + recv_all(s) == b"bye"
+    assert got == [data + b"more"]
+    proxy.wait_active(0)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_refused_upgrade_with_a_body_is_a_plain_request(lb, fake, port, is_whole):
+    """Its body is sent to its end, and nothing behind that."""
+    behind = []
+
+    def serve(s):
+        _, body = recv_head(s)
+        body += recv_exact(s, (6 if is_whole else 3) - len(body))
+        s.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 6\r\n\r\n")
+        body += recv_exact(s, 6 - len(body))
+        s.sendall(body)
+        behind.append(recv_all(s))
+
+    proxy = lb(http_conf(port, [fake(serve).row()]))
+    with connect(port) as s:
+        s.sendall(EXEC + b"Content-Length: 6\r\n\r\nabc" + (b"defSTDIN" if is_whole else b""))
+        head, rest = recv_head(s)
+        assert status_of(head) == 404
+        if not is_whole:
+            s.sendall(b"defSTDIN")
+        assert rest + recv_all(s) == b"abcdef"
+    wait_for("the backend's end", lambda: behind)
+    assert behind == [b""]
+    proxy.wait_active(0)
+    assert proxy.ends() == {"completed": 1}
+
+
+OTHERS = {
+    "websocket": b"Upgrade: websocket\r\n",
+    "a websocket with an Accept": GOOD_101[len(b"HTTP/1.1 101 Switching Protocols\r\n") : -2],
+    "another": b"Upgrade: bar\r\n",
+    "another beside it": b"Upgrade: foo, bar\r\n",
+    "another version": b"Upgrade: foo/2\r\n",
+}
+
+
+@pytest.mark.parametrize("fields", OTHERS.values(), ids=OTHERS.keys())
+def test_a_101_to_what_was_not_asked_for(lb, fake, port, fields):
+    def serve(s):
+        recv_head(s)
+        s.sendall(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\n" + fields + b"\r\n")
+        recv_all(s)
+
+    proxy = lb(http_conf(port, [fake(serve).row()], retries=0))
+    with connect(port) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n")
+        assert status_of(recv_all(s)) == 502
+    proxy.wait_end("bad_accept")
+    assert proxy.backends()["f"]["failed"] == 1

@@ -551,14 +551,14 @@ PASSED = [
         seen(upgrade="irc/6.9,rta/x11"),
     ),
     (
-        "9110-7.8 another protocol, and a body: plain",
+        "9110-7.8 another protocol, and a body: nothing behind it before a 101",
         post("Upgrade: irc/6.9\r\nConnection: upgrade\r\nContent-Length: 3\r\n", "abc" + SMUGGLED),
-        seen_post("Content-Length: 3\r\n", "abc"),
+        seen(HOST + "Content-Length: 3\r\n", "POST / HTTP/1.1", "abc", upgrade="irc/6.9"),
     ),
     (
-        "9110-7.8 another protocol, and chunks: plain",
-        post("Upgrade: irc/6.9\r\nConnection: upgrade\r\n" + CHUNKED, "0\r\n\r\n" + SMUGGLED),
-        seen_post(CHUNKED, "0\r\n\r\n"),
+        "9110-7.8 another protocol, and chunks: nothing behind them before a 101",
+        post("Upgrade: irc/6.9\r\nConnection: upgrade\r\n" + CHUNKED, "00\r\n\r\n" + SMUGGLED),
+        seen(HOST + CHUNKED, "POST / HTTP/1.1", "0\r\n\r\n", upgrade="irc/6.9"),
     ),
     (
         "9110-7.8 Upgrade without Connection: plain",

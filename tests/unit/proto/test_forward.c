@@ -90,6 +90,11 @@ static const struct {
 	  "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: a/1, h2c\r\nUpgrade: "
 	  "b\r\n\r\n",
 	  "GET / HTTP/1.1\r\nHost: h\r\n" XF_H "Connection: Upgrade\r\nUpgrade: a/1,b\r\n\r\n" },
+	{ "other tokens, and a body",
+	  "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: "
+	  "3\r\n\r\n",
+	  "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n" XF_H
+	  "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n" },
 	{ "h2c becomes plain",
 	  "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
 	  "HTTP2-Settings: AAMA\r\n\r\n",

@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* RFC 6455, 1.3. */
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
@@ -69,9 +70,12 @@ static const struct {
 	  "OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n" END,
 	  UPGRADE_OTHER, 0 },
 	{ "another token with a body",
-	  GET "Connection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 3\r\n" END, UPGRADE_NONE, 0 },
+	  GET "Connection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 3\r\n" END, UPGRADE_OTHER,
+	  0 },
 	{ "another token with chunks",
 	  GET "Connection: Upgrade\r\nUpgrade: foo\r\nTransfer-Encoding: chunked\r\n" END,
+	  UPGRADE_OTHER, 0 },
+	{ "h2c with a body", GET "Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n" END,
 	  UPGRADE_NONE, 0 },
 	{ "h2c", GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n" END, UPGRADE_NONE,
 	  0 },
@@ -88,6 +92,9 @@ static const struct {
 	{ "h2c and another", GET "Connection: Upgrade\r\nUpgrade: h2c, foo\r\n" END, UPGRADE_OTHER,
 	  0 },
 };
+
+/* What is asked for where that is another protocol. */
+#define ASKED GET "Connection: upgrade\r\nUpgrade: foo, Bar/1, h2c\r\nUpgrade: tcp\r\n" END
 
 static const struct {
 	const char *name, *text;
@@ -116,6 +123,27 @@ static const struct {
 	  false },
 	{ "HTTP/1.0", "HTTP/1.0 101 x\r\n" ASKS ACCEPT END, UPGRADE_WEBSOCKET, false },
 	{ "other", SWITCH "Connection: upgrade\r\nUpgrade: foo\r\n" END, UPGRADE_OTHER, true },
+	{ "other in another case", SWITCH "Connection: upgrade\r\nUpgrade: FOO\r\n" END,
+	  UPGRADE_OTHER, true },
+	{ "other with its version", SWITCH "Connection: upgrade\r\nUpgrade: bar/1\r\n" END,
+	  UPGRADE_OTHER, true },
+	{ "other in a second line", SWITCH "Connection: upgrade\r\nUpgrade: tcp\r\n" END,
+	  UPGRADE_OTHER, true },
+	{ "two that were asked for", SWITCH "Connection: upgrade\r\nUpgrade: tcp, foo\r\n" END,
+	  UPGRADE_OTHER, true },
+	{ "one that was not", SWITCH "Connection: upgrade\r\nUpgrade: baz\r\n" END, UPGRADE_OTHER,
+	  false },
+	{ "one that was not beside one that was",
+	  SWITCH "Connection: upgrade\r\nUpgrade: foo, baz\r\n" END, UPGRADE_OTHER, false },
+	{ "without the version", SWITCH "Connection: upgrade\r\nUpgrade: bar\r\n" END,
+	  UPGRADE_OTHER, false },
+	{ "another version", SWITCH "Connection: upgrade\r\nUpgrade: bar/2\r\n" END, UPGRADE_OTHER,
+	  false },
+	{ "websocket for another", SWITCH ASKS END, UPGRADE_OTHER, false },
+	{ "websocket for another, with an Accept", SWITCH ASKS ACCEPT END, UPGRADE_OTHER, false },
+	{ "websocket and another",
+	  SWITCH "Connection: upgrade\r\nUpgrade: websocket, foo\r\n" ACCEPT END, UPGRADE_WEBSOCKET,
+	  false },
 	{ "other without Upgrade", SWITCH "Connection: upgrade\r\n" END, UPGRADE_OTHER, false },
 	{ "other with an empty Upgrade", SWITCH "Connection: upgrade\r\nUpgrade:\r\n" END,
 	  UPGRADE_OTHER, false },
@@ -162,11 +190,15 @@ START_TEST(response_is_judged_right)
 {
 	const uint8_t *buf = (const uint8_t *)responses[_i].text;
 	struct upgrade u = { .kind = responses[_i].asked, .key = KEY };
-	struct http1_head h;
+	const uint8_t *asked = (const uint8_t *)ASKED;
+	struct http1_head h, req;
 
+	http1_init_request(&req);
+	ck_assert_int_eq(http1_parse(&req, asked, strlen(ASKED)), HTTP1_OK);
 	http1_init_response(&h);
 	ck_assert_int_eq(http1_parse(&h, buf, strlen(responses[_i].text)), HTTP1_OK);
-	const char *why = upgrade_judge_101(&u, &h, buf);
+	const char *why = u.kind == UPGRADE_WEBSOCKET ? upgrade_judge_101(&u, &h, buf, NULL, NULL)
+						      : upgrade_judge_101(&u, &h, buf, &req, asked);
 	ck_assert_msg((why == NULL) == responses[_i].is_right, "%s: %s", responses[_i].name,
 		      why != NULL ? why : "taken");
 }
