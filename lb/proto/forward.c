@@ -304,7 +304,8 @@ int forward_error(int status, const char *why, const char *extra, bool is_head, 
 			 "Connection: %s\r\n\r\n"
 			 "%s%s",
 			 status, status_text(status), upgrade, extra, strlen(why) + 1,
-			 is_426 ? "Upgrade" : "close", is_head ? "" : why, is_head ? "" : "\n");
+			 is_426 ? "Upgrade, close" : "close", is_head ? "" : why,
+			 is_head ? "" : "\n");
 
 	return n < 0 || (size_t)n >= cap ? -ENOSPC : n;
 }

@@ -72,8 +72,8 @@ int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0
  * forward_error() - lb's own answer, whole: head and a line of text
  *
  * `extra` is "" or whole field lines ("Retry-After: 2\r\n"). With `is_head` the body is left out.
- * A 426 says which version of WebSocket is spoken, and its Connection names Upgrade; the others'
- * says close.
+ * Its Connection says close; that of a 426, which says which version of WebSocket is spoken, names
+ * Upgrade, too.
  */
 int forward_error(int status, const char *why, const char *extra, bool is_head, uint8_t *out,
 		  size_t cap) LB_MUST_CHECK;

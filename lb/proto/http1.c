@@ -575,6 +575,11 @@ void http1_init_response(struct http1_head *h)
 	h->is_response = true;
 }
 
+bool http1_is_begun(const struct http1_head *h)
+{
+	return h->state != STATE_START && h->state != STATE_START_LF;
+}
+
 enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	size_t end = len < HTTP1_HEAD_MAX ? len : HTTP1_HEAD_MAX;

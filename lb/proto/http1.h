@@ -126,6 +126,10 @@ void http1_init_response(struct http1_head *h);
  */
 enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len) LB_MUST_CHECK;
 
+/* Whether more has come than an empty line before the first: whoever sends a head wants an answer.
+ */
+bool http1_is_begun(const struct http1_head *h);
+
 /* Which of the fields that lb knows has this name, in any case. */
 enum http1_id http1_name_id(struct slice name);
 

@@ -205,3 +205,15 @@ void request_on_recv(struct session *s, const struct completion *c)
 	if (s->state == SESS_HELLO && !session_is_in_flight(s, OP_RECV_CLIENT))
 		read_more(s);
 }
+
+/*
+ * Who has not begun to ask, as a browser that connects ahead of need or a scanner of ports, expects
+ * no answer: a browser would take it for that to its next request.
+ */
+void request_on_timeout(struct session *s)
+{
+	if (http1_is_begun(&s->x->req))
+		reply_error(s, SESS_END_HANDSHAKE_TIMEOUT, NULL);
+	else
+		session_kill(s, SESS_END_HANDSHAKE_TIMEOUT);
+}

@@ -11,3 +11,4 @@
 
 void request_start(struct session *s);
 void request_on_recv(struct session *s, const struct completion *c);
+void request_on_timeout(struct session *s);

@@ -70,7 +70,7 @@ static void on_timeout(struct timer *t, void *arg)
 
 	(void)arg;
 	switch ((enum sess_state)s->state) {
-	case SESS_HELLO: reply_error(s, SESS_END_HANDSHAKE_TIMEOUT, NULL); break;
+	case SESS_HELLO: request_on_timeout(s); break;
 	case SESS_PICK: break;
 	case SESS_CONNECT:
 	case SESS_UPGRADE: upstream_on_timeout(s); break;

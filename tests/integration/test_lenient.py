@@ -344,3 +344,29 @@ def test_a_101_to_what_was_not_asked_for(lb, fake, port, fields):
         assert status_of(recv_all(s)) == 502
     proxy.wait_end("bad_accept")
     assert proxy.backends()["f"]["failed"] == 1
+
+
+# ---- who asks for nothing ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r", b"\r\n"], ids=["nothing", "CR", "an empty line"])
+def test_who_asks_for_nothing_is_told_nothing(lb, echo, port, sent):
+    """A browser's preconnect would take a 408 for the answer to its next request."""
+    conf = http_conf(port, echo(1))
+    conf["listeners"][0]["timeouts"] = {"handshake": "200ms"}
+    proxy = lb(conf)
+    with connect(port) as s:
+        s.sendall(sent)
+        assert recv_all(s) == b""
+    proxy.wait_end("handshake_timeout")
+    assert proxy.ends() == {"handshake_timeout": 1}
+
+
+def test_who_has_begun_to_ask_is_told(lb, echo, port):
+    conf = http_conf(port, echo(1))
+    conf["listeners"][0]["timeouts"] = {"handshake": "200ms"}
+    proxy = lb(conf)
+    with connect(port) as s:
+        s.sendall(b"\r\nG")
+        assert status_of(recv_all(s)) == 408
+    proxy.wait_end("handshake_timeout")

@@ -119,7 +119,7 @@ def test_verdict(shared, request_, want):
         if want == 200:
             return
         fields = dict(fields_of(head))
-        assert fields["connection"].lower() == ("upgrade" if want == 426 else "close")
+        assert fields["connection"].lower() == ("upgrade, close" if want == 426 else "close")
         assert len(body.splitlines()) == 1, "an error's body is a line"
 
 
@@ -139,7 +139,7 @@ def test_426_says_what_is_spoken(shared):
     fields = dict(fields_of(ask(shared.port, upgrade_request(version="7"))))
     assert fields["sec-websocket-version"] == "13"
     assert fields["upgrade"].lower() == "websocket"
-    assert fields["connection"].lower() == "upgrade"
+    assert fields["connection"] == "Upgrade, close"
 
 
 def test_a_verdict_falls_at_the_byte_that_decides_it(shared):

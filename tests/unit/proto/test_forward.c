@@ -324,7 +324,7 @@ static const struct {
 	  "Content-Length: 2\r\n" CLOSE "x\n" },
 	{ "426", 426, "v13", "", false,
 	  "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-	  "Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: Upgrade\r\n\r\n"
+	  "Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: Upgrade, close\r\n\r\n"
 	  "v13\n" },
 	{ "one without a text of its own", 418, "x", "", true,
 	  "HTTP/1.1 418 Error\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n" CLOSE },

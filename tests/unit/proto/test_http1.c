@@ -343,6 +343,25 @@ static void assert_same_in_pieces(const char *name, const char *text, bool is_re
 	ck_assert_int_eq(parse(&pieces, text, n), HTTP1_OK); /* stays */
 }
 
+/* A byte of a request line begins a head; an empty line before it does not. */
+START_TEST(begun_is_told)
+{
+	struct http1_head h;
+
+	init(&h, false);
+	ck_assert(!http1_is_begun(&h));
+	ck_assert_int_eq(parse(&h, "\r", 1), HTTP1_MORE);
+	ck_assert(!http1_is_begun(&h));
+	ck_assert_int_eq(parse(&h, "\r\n", 2), HTTP1_MORE);
+	ck_assert(!http1_is_begun(&h));
+	ck_assert_int_eq(parse(&h, "\r\nG", 3), HTTP1_MORE);
+	ck_assert(http1_is_begun(&h));
+	init(&h, false);
+	ck_assert_int_eq(parse(&h, "G", 1), HTTP1_MORE);
+	ck_assert(http1_is_begun(&h));
+}
+END_TEST
+
 START_TEST(request_may_come_in_pieces)
 {
 	assert_same_in_pieces(good[_i].name, good[_i].text, false);
@@ -545,6 +564,7 @@ int main(void)
 	TCase *t = tcase_create("head");
 
 	tcase_add_loop_test(t, request_is_understood, 0, N(good));
+	tcase_add_test(t, begun_is_told);
 	tcase_add_loop_test(t, request_may_come_in_pieces, 0, N(good));
 	tcase_add_loop_test(t, response_is_understood, 0, N(good_responses));
 	tcase_add_loop_test(t, response_may_come_in_pieces, 0, N(good_responses));
