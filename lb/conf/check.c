@@ -316,8 +316,42 @@ static void tcp_awaits_no_head(struct opt_ctx *ctx, const struct conf_listener *
 	struct conf_listener def = { 0 };
 
 	opt_set_defaults(ctx, listener_opts, &def);
-	if (l->mode == CONF_MODE_TCP && l->handshake_ms != def.handshake_ms)
+	if (l->mode != CONF_MODE_TCP)
+		return;
+	if (l->handshake_ms != def.handshake_ms)
 		report_idle(ctx, node, "timeouts.handshake", "in mode tcp");
+	if (l->http.underscores != def.http.underscores)
+		report_idle(ctx, node, "http.underscores", "in mode tcp");
+}
+
+/* The pool looks for a field that the listener never lets through. */
+static void hash_key_can_come(struct opt_ctx *ctx, size_t pool, struct mark at)
+{
+	const struct conf *c = ctx->conf;
+
+	if (pool == CONF_NO_POOL)
+		return;
+	const struct conf_hash *h = &c->pools[pool].hash;
+	if (h->key == CONF_HASH_HEADER && h->name != NULL && strchr(h->name, '_') != NULL)
+		(void)err_at(
+			ctx->err, at,
+			"pool \"%s\" hashes the header \"%s\", which this listener never passes "
+			"on: \"http.underscores\" has to be pass",
+			c->pools[pool].name, h->name);
+}
+
+static void hash_keys_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
+			       const struct yaml_node *node)
+{
+	const struct yaml_node *route = lb_yaml_items(node, SLICE("routes"));
+
+	if (l->mode != CONF_MODE_HTTP || l->http.underscores == CONF_UNDERSCORES_PASS)
+		return;
+	hash_key_can_come(ctx, l->pool, opt_mark(node, "pool"));
+	for (size_t i = 0; i < l->n_routes; i++, route = route->next) {
+		LB_ASSERT(route != NULL);
+		hash_key_can_come(ctx, l->routes[i].pool, opt_mark(route, "pool"));
+	}
 }
 
 /* ---- a route ---- */
@@ -365,6 +399,24 @@ static void header_asks_something(struct opt_ctx *ctx, const struct yaml_node *n
 		(void)err_at(ctx->err, header->at, "\"header\" names no header");
 }
 
+/* A field that is dropped or refused before routes are looked at. */
+static void header_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
+			    const struct conf_route *r, const struct yaml_node *node)
+{
+	if (l->http.underscores == CONF_UNDERSCORES_PASS)
+		return;
+	for (size_t i = 0; i < r->n_headers; i++) {
+		if (strchr(r->headers[i].name, '_') == NULL)
+			continue;
+		(void)err_at(ctx->err, opt_mark(node, "header"),
+			     "\"header\" matches no request: names with an underscore, like "
+			     "\"%s\", need "
+			     "\"http.underscores\" to be pass",
+			     r->headers[i].name);
+		return;
+	}
+}
+
 /* ---- the process ---- */
 
 /* Permission bits are those of a socket. */
@@ -388,6 +440,7 @@ static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 		LB_ASSERT(node != NULL);
 		path_can_match(ctx, &l->routes[i], node);
 		header_asks_something(ctx, node);
+		header_can_come(ctx, l, &l->routes[i], node);
 	}
 }
 
@@ -406,6 +459,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		tcp_reads_no_request(ctx, &c->listeners[i], node);
 		tcp_awaits_no_head(ctx, &c->listeners[i], node);
 		http_is_no_listener(ctx, &c->listeners[i]);
+		hash_keys_can_come(ctx, &c->listeners[i], node);
 		check_routes(ctx, &c->listeners[i], node);
 	}
 	node = lb_yaml_items(root, SLICE("pools"));

@@ -47,6 +47,7 @@ enum conf_hash_key {
 };
 enum conf_check { CONF_CHECK_NONE, CONF_CHECK_TCP, CONF_CHECK_HTTP, CONF_CHECK_WEBSOCKET };
 enum conf_splice { CONF_SPLICE_AUTO, CONF_SPLICE_ALWAYS, CONF_SPLICE_NEVER };
+enum conf_underscores { CONF_UNDERSCORES_DROP, CONF_UNDERSCORES_PASS, CONF_UNDERSCORES_REFUSE };
 enum conf_tristate { CONF_ANY, CONF_NO, CONF_YES };
 
 /* Where log lines go. */
@@ -135,6 +136,9 @@ struct conf_listener {
 	size_t n_routes;
 	struct conf_route *routes; /* owns */
 	uint32_t handshake_ms;
+	struct {
+		enum conf_underscores underscores; /* in the names of a request's fields */
+	} http;
 	struct mark at;
 };
 

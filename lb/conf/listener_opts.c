@@ -16,6 +16,13 @@ static const struct opt_word modes[] = {
 	{ .word = NULL },
 };
 
+static const struct opt_word underscores[] = {
+	{ "drop", CONF_UNDERSCORES_DROP, false },
+	{ "pass", CONF_UNDERSCORES_PASS, false },
+	{ "refuse", CONF_UNDERSCORES_REFUSE, false },
+	{ .word = NULL },
+};
+
 const char *conf_mode_name(enum conf_mode m)
 {
 	return opt_word_of(modes, (int)m);
@@ -173,6 +180,16 @@ const struct opt listener_opts[] = {
 		.flags = OPT_RELOAD,
 		.has_effect = reads_requests,
 		.help = "How long a client may take for the whole head of its request.",
+	},
+	{
+		.key = "http.underscores",
+		.type = OPT_WORD,
+		.offset = LISTENER(http.underscores),
+		.def = "drop",
+		.words = underscores,
+		.flags = OPT_RELOAD,
+		.has_effect = reads_requests,
+		.help = "What becomes of a request's fields with an underscore in their names.",
 	},
 	{
 		.key = "tls",

@@ -225,6 +225,12 @@ static bool is_dropped(const struct body *b)
 	return false;
 }
 
+/* The bytes of the name that are there. */
+static size_t name_len(const struct body *b)
+{
+	return b->n_name <= BODY_NAME_MAX ? b->n_name : BODY_NAME_MAX;
+}
+
 /* The name is held until its colon. */
 static enum state take_name(struct body *b, uint8_t c)
 {
@@ -239,7 +245,12 @@ static enum state take_name(struct body *b, uint8_t c)
 
 static enum state end_name(struct body *b)
 {
-	b->is_dropped = is_dropped(b);
+	bool is_underscored = b->underscores != BODY_UNDERSCORES_PASS &&
+			      memchr(b->name, '_', name_len(b)) != NULL;
+
+	if (is_underscored && b->underscores == BODY_UNDERSCORES_REFUSE)
+		return CHUNK_BROKEN;
+	b->is_dropped = is_underscored || is_dropped(b);
 	for (size_t i = 0; !b->is_dropped && i < b->n_name; i++)
 		emit(b, (uint8_t)b->name[i]);
 	if (!b->is_dropped)

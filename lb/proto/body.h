@@ -58,6 +58,7 @@ struct body {
 	uint8_t n_owed;
 	bool is_response : 1;
 	bool is_unframed : 1;        /* only payload goes on */
+	uint8_t underscores : 2;     /* enum body_underscores */
 	bool is_dropped : 1;         /* the trailer that is being read */
 	char name[BODY_NAME_MAX];    /* of the trailer that is being read */
 	uint8_t owed[BODY_OWED_MAX]; /* what goes on in front of what comes next */
@@ -69,7 +70,15 @@ struct body_fed {
 	size_t kept; /* that many of them, now the first ones, go on; at most `used` */
 };
 
-/* From whole heads. */
+/* What becomes of trailers with an underscore in their names, which CGI and WSGI take for a hyphen.
+ */
+enum body_underscores {
+	BODY_UNDERSCORES_PASS,
+	BODY_UNDERSCORES_DROP,
+	BODY_UNDERSCORES_REFUSE, /* they are BODY_BAD */
+};
+
+/* From whole heads. Trailers with an underscore pass, until somebody sets b->underscores. */
 void body_init_request(struct body *b, const struct http1_head *h);
 void body_init_response(struct body *b, const struct http1_head *h, enum http1_method asked);
 

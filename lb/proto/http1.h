@@ -156,6 +156,12 @@ bool http1_field(const struct http1_head *h, const uint8_t *buf, struct slice na
 bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
 		       size_t *iter, struct slice *ret_value);
 
+/* Whether the name of a field has an underscore: CGI and WSGI take it for a hyphen. */
+bool http1_has_underscore(const struct http1_head *h, const uint8_t *buf);
+
+/* Takes such fields out of the head: nobody looks at them any more, and they are not sent on. */
+void http1_drop_underscores(struct http1_head *h, const uint8_t *buf);
+
 /*
  * http1_next_token() - take the next element off a comma-separated list
  *

@@ -56,6 +56,29 @@ bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http
 	return false;
 }
 
+static bool is_underscored(const struct http1_field *f, const uint8_t *buf)
+{
+	return memchr(buf + f->name.off, '_', f->name.len) != NULL;
+}
+
+bool http1_has_underscore(const struct http1_head *h, const uint8_t *buf)
+{
+	for (size_t i = 0; i < h->n_fields; i++)
+		if (is_underscored(&h->fields[i], buf))
+			return true;
+	return false;
+}
+
+void http1_drop_underscores(struct http1_head *h, const uint8_t *buf)
+{
+	uint16_t n = 0;
+
+	for (size_t i = 0; i < h->n_fields; i++)
+		if (!is_underscored(&h->fields[i], buf))
+			h->fields[n++] = h->fields[i];
+	h->n_fields = n;
+}
+
 static struct slice trim(struct slice s)
 {
 	while (s.n > 0 && octet_is((uint8_t)s.p[0], OCTET_OWS)) {

@@ -2,8 +2,8 @@
 /*
  * HELLO in mode http.
  *
- *   bytes -> http1_parse() -> upgrade_judge() -> forward_check() -> route_match() -> PICK
- *               | 400 431 501 505   | 400 426        | 400             | 404
+ *   bytes -> http1_parse() -> apply_rules() -> upgrade_judge() -> forward_check() -> route_match()
+ * -> PICK | 400 431 501 505   | 400            | 400 426        | 400             | 404
  *
  * Thread: owner worker.
  */
@@ -112,6 +112,16 @@ static uint64_t hash_key(const struct session *s)
 
 /* ---- the head is whole ----------------------------------------------------------------------- */
 
+static enum body_underscores trailer_underscores(enum conf_underscores u)
+{
+	switch (u) {
+	case CONF_UNDERSCORES_DROP: return BODY_UNDERSCORES_DROP;
+	case CONF_UNDERSCORES_REFUSE: return BODY_UNDERSCORES_REFUSE;
+	case CONF_UNDERSCORES_PASS: break;
+	}
+	return BODY_UNDERSCORES_PASS;
+}
+
 /* What stands behind the head: a body begins, or bytes of the tunnel come early. */
 static bool take_rest(struct session *s)
 {
@@ -124,6 +134,7 @@ static bool take_rest(struct session *s)
 	}
 	struct flow *f = &s->flow[CLIENT];
 	body_init_request(&x->body[CLIENT], &x->req);
+	x->body[CLIENT].underscores = trailer_underscores(x->pl->conf->http.underscores);
 	x->has_body_first = x->upgrade.kind != UPGRADE_NONE && !body_is_done(&x->body[CLIENT]);
 	if (x->upgrade.kind == UPGRADE_NONE || x->has_body_first)
 		f->kind = FLOW_BODY;
@@ -136,17 +147,39 @@ static bool take_rest(struct session *s)
 	return s->state == SESS_HELLO;
 }
 
-static void accept_head(struct session *s)
+/* What the listener says of heads that are right otherwise. Returns what is wrong, or NULL. */
+static const char *apply_rules(struct session *s)
 {
 	struct exchange *x = s->x;
 	const uint8_t *bytes = x->head[CLIENT]->data;
 
+	switch (x->pl->conf->http.underscores) {
+	case CONF_UNDERSCORES_DROP: http1_drop_underscores(&x->req, bytes); break;
+	case CONF_UNDERSCORES_REFUSE:
+		if (http1_has_underscore(&x->req, bytes))
+			return "an underscore in the name of a field";
+		break;
+	case CONF_UNDERSCORES_PASS: break;
+	}
+	return NULL;
+}
+
+static void accept_head(struct session *s)
+{
+	struct exchange *x = s->x;
+	const uint8_t *bytes = x->head[CLIENT]->data;
+	const char *why = apply_rules(s);
+
+	if (why != NULL) {
+		reply_error(s, SESS_END_BAD_REQUEST, why);
+		return;
+	}
 	upgrade_judge(&x->upgrade, &x->req, bytes);
 	if (x->upgrade.kind == UPGRADE_BAD) {
 		reply_status(s, SESS_END_BAD_REQUEST, x->upgrade.status, x->upgrade.why, "");
 		return;
 	}
-	const char *why = forward_check(&x->req, bytes);
+	why = forward_check(&x->req, bytes);
 	if (why != NULL) {
 		reply_error(s, SESS_END_BAD_REQUEST, why);
 		return;

@@ -370,3 +370,60 @@ def test_who_has_begun_to_ask_is_told(lb, echo, port):
         s.sendall(b"\r\nG")
         assert status_of(recv_all(s)) == 408
     proxy.wait_end("handshake_timeout")
+
+
+# ---- names with underscores ----------------------------------------------------------------------
+
+UNDERSCORES = "X_Forwarded_For: 1.2.3.4\r\nContent_Length: 99\r\nx_key: b\r\n"
+
+
+@pytest.mark.parametrize("rule", [None, "drop", "pass", "refuse"])
+@pytest.mark.parametrize("where", ["field", "trailer"])
+def test_names_with_underscores(lb, fake, port, rule, where):
+    """CGI and WSGI make one variable of X_Forwarded_For and X-Forwarded-For."""
+    got = []
+
+    def serve(s):
+        data = b"".join(recv_head(s))
+        while not data.endswith(b"0\r\n\r\n" if where == "field" else b"A: b\r\n\r\n"):
+            part = s.recv(65536)
+            if part == b"":
+                return
+            data += part
+        got.append(data)
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    conf = http_conf(port, [fake(serve).row()])
+    if rule is not None:
+        conf["listeners"][0]["http"] = {"underscores": rule}
+    proxy = lb(conf)
+    field, trailer = (UNDERSCORES, "") if where == "field" else ("", UNDERSCORES)
+    with connect(port) as s:
+        s.sendall(
+            f"POST / HTTP/1.1\r\nHost: x\r\n{field}Transfer-Encoding: chunked\r\n\r\n"
+            f"0\r\n{trailer}".encode()
+        )
+        s.sendall(b"\r\n" if where == "field" else b"A: b\r\n\r\n")
+        status = status_of(recv_all(s))
+    if rule == "refuse":
+        assert status == 400
+        proxy.wait_end("bad_request")
+        return
+    assert status == 200
+    assert (UNDERSCORES.encode() in got[0]) == (rule == "pass")
+    assert (b"_" in got[0]) == (rule == "pass")
+
+
+def test_a_route_and_a_hash_by_a_name_with_an_underscore(lb, echo, port):
+    a, b = echo(2)
+    conf = http_conf(port, [a])
+    conf["pools"].append({"name": "q", "backends": [{"name": b.name, "address": b.address}]})
+    conf["listeners"][0] |= {
+        "http": {"underscores": "pass"},
+        "routes": [{"header": {"x_key": "b"}, "pool": "q"}],
+    }
+    lb(conf)
+    for fields, name in (("", a.name), ("X_KEY: b\r\n", b.name)):
+        with connect(port) as s:
+            s.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+            assert dict(fields_of(recv_all(s)))["x-backend"] == name

@@ -92,6 +92,7 @@ START_TEST(defaults_of_a_listener)
 	ck_assert_uint_eq(l->pool, 0);
 	ck_assert_uint_eq(l->n_routes, 0);
 	ck_assert_uint_eq(l->handshake_ms, 10000);
+	ck_assert_int_eq(l->http.underscores, CONF_UNDERSCORES_DROP);
 	ck_assert_uint_eq(l->at.line, 2);
 	conf_unref(c);
 }

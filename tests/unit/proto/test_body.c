@@ -295,6 +295,41 @@ START_TEST(bad_chunks_are_refused)
 }
 END_TEST
 
+static const struct {
+	const char *name;
+	enum body_underscores rule;
+	const char *out; /* NULL: refused */
+} underscores[] = {
+	{ "pass", BODY_UNDERSCORES_PASS, "0\r\nA: b\r\nX_Forwarded_For: c\r\nD: e\r\n\r\n" },
+	{ "drop", BODY_UNDERSCORES_DROP, "0\r\nA: b\r\nD: e\r\n\r\n" },
+	{ "refuse", BODY_UNDERSCORES_REFUSE, NULL },
+};
+
+START_TEST(underscores_are_ruled)
+{
+	static const char text[] = "0\r\nA: b\r\nX_Forwarded_For: c\r\nD: e\r\n\r\n";
+	const char *want = underscores[_i].out;
+
+	for (size_t size = 1; size < sizeof(text); size++) {
+		struct body b = chunked();
+		struct passed out = { 0 };
+		enum body_verdict v = BODY_MORE;
+
+		b.underscores = underscores[_i].rule;
+		for (size_t at = 0; at < sizeof(text) - 1 && v == BODY_MORE; at += size) {
+			size_t left = sizeof(text) - 1 - at;
+			v = feed(&b, text + at, left < size ? left : size, &out);
+		}
+		ck_assert_msg(v == (want != NULL ? BODY_DONE : BODY_BAD), "%s",
+			      underscores[_i].name);
+		if (want != NULL) {
+			ck_assert_uint_eq(out.n, strlen(want));
+			ck_assert_mem_eq(out.bytes, want, out.n);
+		}
+	}
+}
+END_TEST
+
 /* For a client of HTTP/1.0. */
 START_TEST(payload_alone_can_go_on)
 {
@@ -450,6 +485,7 @@ int main(void)
 	tcase_add_loop_test(t, chunks_end_where_they_should, 0, N(good));
 	tcase_add_loop_test(t, chunks_may_come_in_pieces, 0, N(good));
 	tcase_add_loop_test(t, bad_chunks_are_refused, 0, N(bad));
+	tcase_add_loop_test(t, underscores_are_ruled, 0, N(underscores));
 	tcase_add_test(t, payload_alone_can_go_on);
 	tcase_add_test(t, what_is_owed_can_be_taken);
 	tcase_add_test(t, extensions_have_a_maximum);

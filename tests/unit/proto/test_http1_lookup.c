@@ -108,12 +108,35 @@ START_TEST(token_is_found_in_any_line)
 }
 END_TEST
 
+START_TEST(underscores_are_found_and_dropped)
+{
+	static const char request[] =
+		"GET / HTTP/1.1\r\nX_A: 1\r\nHost: h\r\n_: 2\r\nB: x_y\r\nx_a: 3\r\n\r\n";
+	const uint8_t *p = (const uint8_t *)request;
+	struct http1_head h;
+	struct slice value;
+	size_t iter = 0;
+
+	http1_init_request(&h);
+	ck_assert_int_eq(http1_parse(&h, p, sizeof(request) - 1), HTTP1_OK);
+	ck_assert(http1_has_underscore(&h, p));
+	http1_drop_underscores(&h, p);
+	ck_assert(!http1_has_underscore(&h, p));
+	ck_assert_uint_eq(h.n_fields, 2);
+	ck_assert(!http1_field(&h, p, SLICE("x_a"), &iter, &value));
+	iter = 0;
+	ck_assert(http1_field(&h, p, SLICE("b"), &iter, &value));
+	ck_assert(slice_eq(value, SLICE("x_y")));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("proto/http1_lookup");
 	TCase *t = tcase_create("lookup");
 
 	tcase_add_checked_fixture(t, setup, NULL);
+	tcase_add_test(t, underscores_are_found_and_dropped);
 	tcase_add_loop_test(t, parameter_is_found, 0, sizeof(params) / sizeof(params[0]));
 	tcase_add_loop_test(t, cookie_is_found, 0, sizeof(cookies) / sizeof(cookies[0]));
 	tcase_add_test(t, every_line_of_a_field_is_found);
