@@ -322,6 +322,10 @@ static void tcp_awaits_no_head(struct opt_ctx *ctx, const struct conf_listener *
 		report_idle(ctx, node, "timeouts.handshake", "in mode tcp");
 	if (l->http.underscores != def.http.underscores)
 		report_idle(ctx, node, "http.underscores", "in mode tcp");
+	if (opt_find(node, "http.dot_segments") != NULL)
+		report_idle(ctx, node, "http.dot_segments", "in mode tcp");
+	if (l->http.targets != def.http.targets)
+		report_idle(ctx, node, "http.targets", "in mode tcp");
 }
 
 /* The pool looks for a field that the listener never lets through. */
@@ -373,18 +377,20 @@ static bool is_dot_segment(struct slice s)
 	return n_dots == 1 || n_dots == 2;
 }
 
-/* A request with a dot segment is refused before routes are looked at. */
-static void path_can_match(struct opt_ctx *ctx, const struct conf_route *r,
-			   const struct yaml_node *node)
+/* Before routes are looked at a request with a dot segment is refused, or loses it. */
+static void path_can_match(struct opt_ctx *ctx, const struct conf_listener *l,
+			   const struct conf_route *r, const struct yaml_node *node)
 {
+	bool is_refused = l->http.dots == CONF_DOTS_REFUSE;
 	const char *p = r->path;
 
-	while (p != NULL && *p == '/') {
+	while (l->http.dots != CONF_DOTS_PASS && p != NULL && *p == '/') {
 		struct slice segment = { .p = p + 1, .n = strcspn(p + 1, "/") };
 		if (is_dot_segment(segment)) {
 			(void)err_at(ctx->err, opt_mark(node, "path"),
 				     "\"path\" matches no request: one with a . or .. in its path "
-				     "is answered with 400");
+				     "%s, unless \"http.dot_segments\" is pass",
+				     is_refused ? "is answered with 400" : "loses it");
 			return;
 		}
 		p = segment.p + segment.n;
@@ -438,7 +444,7 @@ static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 
 	for (size_t i = 0; i < l->n_routes; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
-		path_can_match(ctx, &l->routes[i], node);
+		path_can_match(ctx, l, &l->routes[i], node);
 		header_asks_something(ctx, node);
 		header_can_come(ctx, l, &l->routes[i], node);
 	}

@@ -48,6 +48,8 @@ enum conf_hash_key {
 enum conf_check { CONF_CHECK_NONE, CONF_CHECK_TCP, CONF_CHECK_HTTP, CONF_CHECK_WEBSOCKET };
 enum conf_splice { CONF_SPLICE_AUTO, CONF_SPLICE_ALWAYS, CONF_SPLICE_NEVER };
 enum conf_underscores { CONF_UNDERSCORES_DROP, CONF_UNDERSCORES_PASS, CONF_UNDERSCORES_REFUSE };
+enum conf_dots { CONF_DOTS_AUTO, CONF_DOTS_REFUSE, CONF_DOTS_NORMALISE, CONF_DOTS_PASS };
+enum conf_targets { CONF_TARGETS_STRICT, CONF_TARGETS_RELAXED };
 enum conf_tristate { CONF_ANY, CONF_NO, CONF_YES };
 
 /* Where log lines go. */
@@ -138,6 +140,8 @@ struct conf_listener {
 	uint32_t handshake_ms;
 	struct {
 		enum conf_underscores underscores; /* in the names of a request's fields */
+		enum conf_dots dots;               /* dot segments in paths; frozen: not AUTO */
+		enum conf_targets targets;
 	} http;
 	struct mark at;
 };

@@ -23,6 +23,19 @@ static const struct opt_word underscores[] = {
 	{ .word = NULL },
 };
 
+static const struct opt_word dots[] = {
+	{ "refuse", CONF_DOTS_REFUSE, false },
+	{ "normalise", CONF_DOTS_NORMALISE, false },
+	{ "pass", CONF_DOTS_PASS, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word targets[] = {
+	{ "strict", CONF_TARGETS_STRICT, false },
+	{ "relaxed", CONF_TARGETS_RELAXED, false },
+	{ .word = NULL },
+};
+
 const char *conf_mode_name(enum conf_mode m)
 {
 	return opt_word_of(modes, (int)m);
@@ -192,6 +205,25 @@ const struct opt listener_opts[] = {
 		.help = "What becomes of a request's fields with an underscore in their names.",
 	},
 	{
+		.key = "http.dot_segments",
+		.type = OPT_WORD,
+		.offset = LISTENER(http.dots),
+		.words = dots,
+		.flags = OPT_RELOAD,
+		.has_effect = reads_requests,
+		.help = "What becomes of . and .. in paths; refuse where a route has a path.",
+	},
+	{
+		.key = "http.targets",
+		.type = OPT_WORD,
+		.offset = LISTENER(http.targets),
+		.def = "strict",
+		.words = targets,
+		.flags = OPT_RELOAD,
+		.has_effect = reads_requests,
+		.help = "Whether a request's target may have UTF-8 that is not encoded.",
+	},
+	{
 		.key = "tls",
 		.flags = OPT_LATER,
 		.help = "Certificates for encrypted connections.",
@@ -209,6 +241,15 @@ const struct opt listener_opts[] = {
 	{ .key = NULL },
 };
 
+/* Only a route that looks at paths could be led astray by dot segments. */
+static enum conf_dots default_dots(const struct conf_listener *l)
+{
+	for (size_t i = 0; i < l->n_routes; i++)
+		if (l->routes[i].path != NULL)
+			return CONF_DOTS_REFUSE;
+	return CONF_DOTS_PASS;
+}
+
 void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			void *conf)
 {
@@ -224,6 +265,8 @@ void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 		l->pool = CONF_NO_POOL;
 		opt_set_defaults(ctx, listener_opts, l);
 		opt_read(ctx, listener_opts, item, l);
+		if (l->http.dots == CONF_DOTS_AUTO)
+			l->http.dots = default_dots(l);
 	}
 }
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 3986, 3.2 as far as HTTP uses it. IPvFuture and zone identifiers are refused: nobody routes
- * by them, and what two parsers may read in two ways is not passed on.
+ * RFC 3986, 3.2 as far as HTTP uses it, and the zone identifiers of RFC 6874. IPvFuture is refused:
+ * nobody routes by it, and what two parsers may read in two ways is not passed on.
  *
  * Thread: any.
  */
 #include "proto/authority.h"
 
+#include <arpa/inet.h>
 #include <stdint.h>
 
 #include "proto/octet.h"
 #include "util/parse.h"
-#include "util/sockaddr.h"
 
 /* "", ":" or ":8080"; RFC 3986 lets a port be empty. */
 static bool is_port(struct slice s)
@@ -41,17 +41,50 @@ static bool is_reg_name(struct slice s)
 	return s.n != 0;
 }
 
+/* Of any kind, an IPv4 address that is mapped into it too. */
+static bool is_ipv6(struct slice s)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr a;
+
+	if (s.n >= sizeof(text))
+		return false;
+	memcpy(text, s.p, s.n);
+	text[s.n] = '\0';
+	return inet_pton(AF_INET6, text, &a) == 1;
+}
+
+/* Unreserved characters and escapes (RFC 6874, 2). */
+static bool is_zone(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (memchr("!$&'()*+,;=:", s.p[i], 12) != NULL)
+			return false;
+	return is_reg_name(s);
+}
+
+/* An address, and perhaps "%25" and a zone. */
+static bool is_ipv6_with_zone(struct slice s)
+{
+	const char *percent = memchr(s.p, '%', s.n);
+
+	if (percent == NULL)
+		return is_ipv6(s);
+	struct slice addr = { .p = s.p, .n = (size_t)(percent - s.p) };
+	struct slice behind = { .p = percent, .n = s.n - addr.n };
+	return behind.n > 3 && memcmp(percent, "%25", 3) == 0 && is_ipv6(addr) &&
+	       is_zone((struct slice){ .p = percent + 3, .n = behind.n - 3 });
+}
+
 /* `s` begins with '['. */
 static bool parse_ipv6(struct slice s, struct slice *ret_host)
 {
 	const char *end = memchr(s.p, ']', s.n);
-	struct addr a;
 
 	if (end == NULL)
 		return false;
 	size_t n = (size_t)(end - s.p);
-	struct slice inner = { .p = s.p + 1, .n = n - 1 };
-	if (inner.n == 0 || addr_parse(inner, false, &a) < 0 || a.family != AF_INET6)
+	if (!is_ipv6_with_zone((struct slice){ .p = s.p + 1, .n = n - 1 }))
 		return false;
 	if (!is_port((struct slice){ .p = end + 1, .n = s.n - n - 1 }))
 		return false;

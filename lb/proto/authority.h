@@ -15,9 +15,10 @@
 /*
  * authority_parse() - judge an authority, and find the name that routes compare
  *
- * The host is a reg-name (RFC 3986), an IPv4 address or an IPv6 address in brackets; the port, up
+ * The host is a reg-name (RFC 3986), an IPv4 address or an IPv6 address in brackets, perhaps with a
+ * zone (RFC 6874); the port, up
  * to 65535, may be missing. *ret_host is the host without port and one trailing dot; an IPv6
- * address keeps its brackets. It borrows from `s`.
+ * address keeps its brackets and its zone. It borrows from `s`.
  *
  * Returns false and leaves *ret_host alone where the text is none.
  */

@@ -293,7 +293,8 @@ static enum state step_trailer(struct body *b, uint8_t c)
 	}
 	if (c == '\r')
 		return pass(b, c, CHUNK_VALUE_LF);
-	return octet_is(c, OCTET_TEXT) ? pass(b, c, CHUNK_VALUE) : CHUNK_BROKEN;
+	return octet_is(c, b->is_response ? OCTET_LAX : OCTET_TEXT) ? pass(b, c, CHUNK_VALUE)
+								    : CHUNK_BROKEN;
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */

@@ -154,7 +154,9 @@ static enum http1_verdict step_target(struct http1_head *h, const uint8_t *buf, 
 		h->mark++;
 		return advance(h, STATE_PATH);
 	case 'h':
-	case 'H': h->form = HTTP1_FORM_ABSOLUTE; return advance(h, STATE_SCHEME);
+	case 'H':
+	case 'w':
+	case 'W': h->form = HTTP1_FORM_ABSOLUTE; return advance(h, STATE_SCHEME);
 	case '*':
 		h->form = HTTP1_FORM_ASTERISK;
 		if (h->method != HTTP1_OPTIONS && !is_preface(h, buf))
@@ -164,9 +166,55 @@ static enum http1_verdict step_target(struct http1_head *h, const uint8_t *buf, 
 	}
 }
 
-/* The space behind the target. */
-static enum http1_verdict end_target(struct http1_head *h)
+/* Bytes of the sequence that begins at p[0], of `n` that are there; 0: it is ill-formed. */
+static size_t utf8_len(const uint8_t *p, size_t n)
 {
+	uint8_t c = p[0], least = 0x80, most = 0xbf; /* of the second byte (Unicode, table 3-7) */
+	size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+
+	if (len == 0 || len > n)
+		return 0;
+	if (c == 0xe0)
+		least = 0xa0; /* below: overlong */
+	else if (c == 0xed)
+		most = 0x9f; /* above: surrogates */
+	else if (c == 0xf0)
+		least = 0x90;
+	else if (c == 0xf4)
+		most = 0x8f;
+	for (size_t i = 1; i < len; i++) {
+		if (p[i] < least || p[i] > most)
+			return 0;
+		least = 0x80;
+		most = 0xbf;
+	}
+	return len;
+}
+
+static bool is_utf8(struct slice s)
+{
+	const uint8_t *p = (const uint8_t *)s.p;
+	size_t len;
+
+	for (size_t i = 0; i < s.n; i += len) {
+		len = utf8_len(p + i, s.n - i);
+		if (len == 0)
+			return false;
+	}
+	return true;
+}
+
+/* The octets of a path's segment, or of a query, with those that the caller takes. */
+static unsigned target_mask(const struct http1_head *h, unsigned strict)
+{
+	return h->takes & HTTP1_TAKES_UTF8 ? strict | OCTET_HIGH : strict;
+}
+
+/* The space behind the target. */
+static enum http1_verdict end_target(struct http1_head *h, const uint8_t *buf)
+{
+	if (h->takes & HTTP1_TAKES_UTF8 && !is_utf8(slice_between(buf, h->target.off, h->pos)))
+		return bad(h, "the target is no UTF-8");
 	h->target.len = (uint16_t)(h->pos - h->target.off);
 	h->mark = (uint16_t)(h->pos + 1);
 	return advance(h, STATE_VERSION);
@@ -178,16 +226,27 @@ static enum http1_verdict step_asterisk(struct http1_head *h, const uint8_t *buf
 	if (buf[h->pos] != ' ')
 		return bad_octet(h, buf[h->pos], "malformed target");
 	h->path.len = 1;
-	return end_target(h);
+	return end_target(h, buf);
 }
 
-/* "http://" or "https://", in any case; the fifth byte decides which. */
+/* The only scheme that can still come, where `n` bytes of one have come to `p`. */
+static struct slice scheme_of(const uint8_t *p, size_t n)
+{
+	bool is_ws = (p[0] | 0x20) == 'w';
+	size_t at = is_ws ? 2 : 4; /* of the 's' that may follow */
+	bool is_tls = n >= at && (p[at] | 0x20) == 's';
+
+	if (is_ws)
+		return is_tls ? SLICE("wss://") : SLICE("ws://");
+	return is_tls ? SLICE("https://") : SLICE("http://");
+}
+
+/* Of HTTP, or of the WebSockets that begin in it, in any case. */
 static enum http1_verdict step_scheme(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	for (; h->pos < len; h->pos++) {
 		size_t n = (size_t)(h->pos - h->target.off);
-		bool is_https = n >= 4 && (buf[h->target.off + 4] | 0x20) == 's';
-		struct slice scheme = is_https ? SLICE("https://") : SLICE("http://");
+		struct slice scheme = scheme_of(buf + h->target.off, n);
 		uint8_t c = buf[h->pos];
 
 		if (c != (uint8_t)scheme.p[n] &&
@@ -201,32 +260,12 @@ static enum http1_verdict step_scheme(struct http1_head *h, const uint8_t *buf, 
 	return HTTP1_MORE;
 }
 
-/* "." and "..", with a dot written as %2e too (RFC 3986, 6.2.2.3: others would remove them). */
-static bool is_dot_segment(struct slice s)
-{
-	size_t n_dots = 0;
-
-	for (size_t i = 0; i < s.n; n_dots++) {
-		struct slice rest = { .p = s.p + i, .n = s.n - i < 3 ? s.n - i : 3 };
-
-		if (rest.p[0] == '.')
-			i++;
-		else if (slice_eq_nocase(rest, SLICE("%2e")))
-			i += 3;
-		else
-			return false;
-		if (n_dots == 2)
-			return false;
-	}
-	return n_dots > 0;
-}
-
 /* Behind the path's last byte: '?' or the space. */
 static enum http1_verdict end_path(struct http1_head *h, const uint8_t *buf)
 {
 	h->path.len = (uint16_t)(h->pos - h->path.off);
 	if (buf[h->pos] == ' ')
-		return end_target(h);
+		return end_target(h, buf);
 	h->query.off = (uint16_t)(h->pos + 1);
 	return advance(h, STATE_QUERY);
 }
@@ -256,13 +295,16 @@ static enum http1_verdict step_authority(struct http1_head *h, const uint8_t *bu
 
 static enum http1_verdict step_path(struct http1_head *h, const uint8_t *buf, size_t len)
 {
-	if (!run(h, buf, len, OCTET_SEGMENT))
+	if (!run(h, buf, len, target_mask(h, OCTET_SEGMENT)))
 		return HTTP1_MORE;
 	uint8_t c = buf[h->pos];
 	if (c != '/' && c != '?' && c != ' ')
 		return bad_octet(h, c, "malformed target");
-	if (is_dot_segment(slice_between(buf, h->mark, h->pos)))
-		return bad(h, "a dot segment in the path");
+	if (http1_dots(slice_between(buf, h->mark, h->pos)) > 0) {
+		if (!(h->takes & HTTP1_TAKES_DOTS))
+			return bad(h, "a dot segment in the path");
+		h->has_dots = true;
+	}
 	if (c != '/')
 		return end_path(h, buf);
 	h->mark = (uint16_t)(h->pos + 1);
@@ -271,12 +313,12 @@ static enum http1_verdict step_path(struct http1_head *h, const uint8_t *buf, si
 
 static enum http1_verdict step_query(struct http1_head *h, const uint8_t *buf, size_t len)
 {
-	if (!run(h, buf, len, OCTET_TARGET))
+	if (!run(h, buf, len, target_mask(h, OCTET_TARGET)))
 		return HTTP1_MORE;
 	if (buf[h->pos] != ' ')
 		return bad_octet(h, buf[h->pos], "malformed target");
 	h->query.len = (uint16_t)(h->pos - h->query.off);
-	return end_target(h);
+	return end_target(h, buf);
 }
 
 /* ---- version and status line ----------------------------------------------------------------- */
@@ -332,7 +374,7 @@ static enum http1_verdict step_status(struct http1_head *h, const uint8_t *buf, 
 			h->reason.off = (uint16_t)(h->pos + 1);
 			return advance(h, STATE_REASON);
 		}
-		if (n == 3 || !octet_is(c, OCTET_DIGIT) || (n == 0 && (c < '1' || c > '5')))
+		if (n == 3 || !octet_is(c, OCTET_DIGIT) || (n == 0 && c == '0'))
 			return bad_octet(h, c, "malformed status");
 		h->status = (uint16_t)(h->status * 10 + (c - '0'));
 	}
@@ -453,7 +495,9 @@ static unsigned value_mask(const struct http1_head *h, enum http1_id id, const c
 		*ret_what = "unknown transfer coding";
 		return OCTET_TOKEN | OCTET_OWS;
 	}
-	return OCTET_TEXT;
+	/* RFC 9110, 5.5 lets controls be kept that cannot end a line: not where lb acts upon them.
+	 */
+	return h->is_response && id == HTTP1_FIELD_OTHER ? OCTET_LAX : OCTET_TEXT;
 }
 
 static const char *take_host(struct http1_head *h, const uint8_t *buf, struct http1_span value)

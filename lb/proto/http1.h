@@ -46,6 +46,12 @@ enum http1_form {
 	HTTP1_FORM_ASTERISK,
 };
 
+/* What a parser takes of requests beside the strict grammar: set behind http1_init_request(). */
+enum {
+	HTTP1_TAKES_DOTS = 1u << 0, /* dot segments in the path; see http1_remove_dots() */
+	HTTP1_TAKES_UTF8 = 1u << 1, /* well-formed UTF-8 in path and query, not percent-encoded */
+};
+
 /* The fields that lb itself reads, writes or removes. */
 /* clang-format off */
 #define HTTP1_KNOWN_FIELDS(X) \
@@ -93,7 +99,9 @@ struct http1_head {
 	uint8_t minor;  /* 0 for HTTP/1.0, else 1 */
 	bool is_chunked;
 	bool is_response;
-	uint16_t status;          /* of a response: 100 to 599 */
+	bool has_dots;            /* a segment of the path is a dot segment (HTTP1_TAKES_DOTS) */
+	uint8_t takes;            /* HTTP1_TAKES_*; the caller's */
+	uint16_t status;          /* of a response: 100 to 999 */
 	struct http1_span reason; /* of a response; may be empty */
 	struct http1_span method_text;
 	struct http1_span target;    /* as it was sent */
@@ -143,6 +151,20 @@ static inline struct slice http1_slice(const uint8_t *buf, struct http1_span spa
 
 /* The path that is sent on: as it came, "*", or "/" for an absolute target without one. */
 struct slice http1_path(const struct http1_head *h, const uint8_t *buf);
+
+/*
+ * How many dots a segment of a path consists of where it is a dot segment (1 or 2), else 0. A dot
+ * may be written as %2e (RFC 3986, 6.2.2.3: others would remove it).
+ */
+unsigned http1_dots(struct slice segment);
+
+/*
+ * http1_remove_dots() - take the dot segments out of the path (RFC 3986, 5.2.4)
+ *
+ * `h` is a whole request; its path in `buf` is rewritten in place and becomes shorter. Nothing is
+ * decoded: %2f stays what it is, no slash. `target` is not looked at any more after it.
+ */
+void http1_remove_dots(struct http1_head *h, uint8_t *buf);
 
 /*
  * http1_field() - the next value of the field `name` (in any case)

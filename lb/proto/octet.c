@@ -29,12 +29,14 @@
 	 (IS_VISIBLE(c) && (c) != '#' ? OCTET_TARGET : 0) | \
 	 (IS_VISIBLE(c) || IS_OWS(c) || (c) >= 0x80 ? OCTET_TEXT : 0) | \
 	 (IS_ALNUM(c) || IS_HOST_MARK(c) ? OCTET_HOST : 0) | (IS_DIGIT(c) ? OCTET_DIGIT : 0) | \
-	 (IS_OWS(c) ? OCTET_OWS : 0) | (IS_HEX(c) ? OCTET_HEX : 0))
+	 (IS_OWS(c) ? OCTET_OWS : 0) | (IS_HEX(c) ? OCTET_HEX : 0) | \
+	 ((c) >= 0x80 ? OCTET_HIGH : 0) | \
+	 ((c) != '\0' && (c) != '\r' && (c) != '\n' ? OCTET_LAX : 0))
 
 #define FOUR(c) CLASS(c), CLASS((c) + 1), CLASS((c) + 2), CLASS((c) + 3)
 #define ROW(c) FOUR(c), FOUR((c) + 4), FOUR((c) + 8), FOUR((c) + 12)
 
-const uint8_t octet_class[256] = {
+const uint16_t octet_class[256] = {
 	ROW(0x00), ROW(0x10), ROW(0x20), ROW(0x30), ROW(0x40), ROW(0x50), ROW(0x60), ROW(0x70),
 	ROW(0x80), ROW(0x90), ROW(0xa0), ROW(0xb0), ROW(0xc0), ROW(0xd0), ROW(0xe0), ROW(0xf0),
 };

@@ -20,9 +20,11 @@ enum {
 	OCTET_DIGIT = 1u << 5,
 	OCTET_OWS = 1u << 6, /* HTAB and space */
 	OCTET_HEX = 1u << 7,
+	OCTET_HIGH = 1u << 8, /* 0x80 to 0xff */
+	OCTET_LAX = 1u << 9,  /* all but NUL, CR and LF: what cannot end a line (RFC 9110, 5.5) */
 };
 
-extern const uint8_t octet_class[256];
+extern const uint16_t octet_class[256];
 
 static inline bool octet_is(uint8_t c, unsigned mask)
 {

@@ -32,9 +32,21 @@ static void read_more(struct session *s)
 		  session_start_op(s, OP_RECV_CLIENT));
 }
 
+static uint8_t what_is_taken(const struct conf_listener *l)
+{
+	unsigned takes = 0;
+
+	if (l->http.dots != CONF_DOTS_REFUSE)
+		takes |= HTTP1_TAKES_DOTS;
+	if (l->http.targets == CONF_TARGETS_RELAXED)
+		takes |= HTTP1_TAKES_UTF8;
+	return (uint8_t)takes;
+}
+
 void request_start(struct session *s)
 {
 	http1_init_request(&s->x->req);
+	s->x->req.takes = what_is_taken(s->x->pl->conf);
 	session_timeout(s, s->x->pl->conf->handshake_ms);
 	read_more(s);
 }
@@ -151,8 +163,11 @@ static bool take_rest(struct session *s)
 static const char *apply_rules(struct session *s)
 {
 	struct exchange *x = s->x;
-	const uint8_t *bytes = x->head[CLIENT]->data;
+	uint8_t *bytes = x->head[CLIENT]->data;
 
+	/* Routes match the path that is sent on. */
+	if (x->pl->conf->http.dots == CONF_DOTS_NORMALISE)
+		http1_remove_dots(&x->req, bytes);
 	switch (x->pl->conf->http.underscores) {
 	case CONF_UNDERSCORES_DROP: http1_drop_underscores(&x->req, bytes); break;
 	case CONF_UNDERSCORES_REFUSE:

@@ -157,7 +157,7 @@ static void take_trailers(struct reader *r)
 			(void)take_run(r, OCTET_OWS, left);
 		const uint8_t *colon = r->p;
 		take_octet(r, ':');
-		(void)take_run(r, OCTET_TEXT, BODY_TRAILERS_MAX);
+		(void)take_run(r, r->is_response ? OCTET_LAX : OCTET_TEXT, BODY_TRAILERS_MAX);
 		take_octet(r, '\r');
 		size_t n = (size_t)(r->p - line);
 		if (n > left)

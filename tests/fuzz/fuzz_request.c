@@ -22,9 +22,11 @@ static const struct addr backend = { .family = AF_INET, .port = 2, .v4 = { 192, 
 static void check_request(const struct http1_head *h, const uint8_t *p)
 {
 	struct slice host;
+	unsigned mask = h->takes & HTTP1_TAKES_UTF8 ? OCTET_TARGET | OCTET_HIGH : OCTET_TARGET;
 
 	LB_ASSERT(h->method_text.len > 0 && head_all(p, h->method_text, OCTET_TOKEN));
-	LB_ASSERT(h->target.len > 0 && head_all(p, h->target, OCTET_TARGET));
+	LB_ASSERT(h->target.len > 0 && head_all(p, h->target, mask));
+	LB_ASSERT(!h->has_dots || h->takes & HTTP1_TAKES_DOTS);
 	LB_ASSERT(h->form != HTTP1_FORM_NONE && !h->is_response);
 	LB_ASSERT(!slice_eq(http1_slice(p, h->method_text), SLICE("CONNECT")));
 	LB_ASSERT(http1_path(h, p).n > 0);
@@ -171,6 +173,7 @@ static void check_forwarded(const struct http1_head *h, const uint8_t *p, const 
 	size_t n = forward(h, p, u, &q);
 
 	http1_init_request(&out);
+	out.takes = h->takes;
 	enum http1_verdict v = http1_parse(&out, q, n);
 	if (v == HTTP1_TOO_LARGE) {
 		LB_ASSERT(n > HTTP1_HEAD_MAX || h->n_fields + OWN_FIELDS_MAX > HTTP1_FIELDS_MAX);
@@ -187,20 +190,55 @@ static void check_forwarded(const struct http1_head *h, const uint8_t *p, const 
 	free(q);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void init_relaxed(struct http1_head *h)
+{
+	http1_init_request(h);
+	h->takes = HTTP1_TAKES_DOTS | HTTP1_TAKES_UTF8;
+}
+
+/* What is sent on has no dot segment any more, and is otherwise the same. */
+static void check_dots(struct http1_head h, const uint8_t *data, const struct upgrade *u)
+{
+	struct http1_head out;
+	uint8_t *p = fuzz_copy(data, h.head_len), *q;
+	uint16_t before = h.path.len;
+
+	http1_remove_dots(&h, p);
+	LB_ASSERT(h.path.len <= before && !h.has_dots);
+	size_t n = forward(&h, p, u, &q);
+	http1_init_request(&out);
+	out.takes = HTTP1_TAKES_UTF8;
+	enum http1_verdict v = http1_parse(&out, q, n);
+	LB_ASSERT(v == HTTP1_OK || v == HTTP1_TOO_LARGE);
+	if (v == HTTP1_OK)
+		check_meaning(&h, p, &out, q);
+	free(q);
+	free(p);
+}
+
+static void check(head_init_fn init, const uint8_t *data, size_t size)
 {
 	struct http1_head h;
 	struct upgrade u;
 
-	if (head_judge(http1_init_request, data, size, &h) != HTTP1_OK)
-		return 0;
+	if (head_judge(init, data, size, &h) != HTTP1_OK)
+		return;
 	check_request(&h, data);
 	upgrade_judge(&u, &h, data);
 	LB_ASSERT((u.kind == UPGRADE_BAD) == (u.why != NULL));
 	LB_ASSERT(u.kind != UPGRADE_BAD || u.status == 400 || u.status == 426);
 	LB_ASSERT(u.kind == UPGRADE_NONE || h.minor == 1);
 	LB_ASSERT(u.kind != UPGRADE_WEBSOCKET || (!h.is_chunked && h.content_length <= 0));
-	if (u.kind != UPGRADE_BAD && forward_check(&h, data) == NULL)
-		check_forwarded(&h, data, &u);
+	if (u.kind == UPGRADE_BAD || forward_check(&h, data) != NULL)
+		return;
+	check_forwarded(&h, data, &u);
+	if (h.has_dots)
+		check_dots(h, data, &u);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	check(http1_init_request, data, size);
+	check(init_relaxed, data, size);
 	return 0;
 }

@@ -152,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (head_judge(http1_init_response, data, size, &h) != HTTP1_OK)
 		return 0;
-	LB_ASSERT(h.is_response && h.status >= 100 && h.status <= 599);
+	LB_ASSERT(h.is_response && h.status >= 100 && h.status <= 999);
 	LB_ASSERT(head_all(data, h.reason, OCTET_TEXT));
 	if (forward_check(&h, data) == NULL)
 		check_forwarded(&h, data);

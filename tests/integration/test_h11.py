@@ -42,8 +42,9 @@ OWN = CLAIMS | {b"connection", b"upgrade"}
 
 
 def mended(data):
-    """A response without what lb takes from backends and h11 does not: white space before a colon,
-    and before the extension of a chunk."""
+    """A response without what lb takes from backends and h11 does not: white space before a colon
+    and before the extension of a chunk, and controls that end no line."""
+    data = re.sub(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]", b"?", data)
     data = re.sub(rb"(?m)^([^\s:]+)[ \t]+:", rb"\1:", data)
     return re.sub(rb"(?m)^([0-9A-Fa-f]+)[ \t]*;[^\r\n]*\r$", rb"\1\r", data)
 
@@ -277,7 +278,7 @@ class Judge:
         """One message of a backend; returns whether it passed."""
         self.expect(data)
         answer, _ = self.ask(request().encode())
-        got = read_response(answer)
+        got = read_response(mended(answer))
         if not got.is_whole or got.head.status_code == 502:
             # What began and cannot be ended is cut, so that the client sees that it is not whole.
             assert answer == b"" or got.head is not None, f"h11 refuses what lb wrote: {got.error}"

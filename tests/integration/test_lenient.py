@@ -427,3 +427,92 @@ def test_a_route_and_a_hash_by_a_name_with_an_underscore(lb, echo, port):
         with connect(port) as s:
             s.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
             assert dict(fields_of(recv_all(s)))["x-backend"] == name
+
+
+# ---- targets -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paths(lb, fake, port):
+    """A function that makes an lb with http settings and a route for /api/*, and returns another
+    that asks it for a target: the status, the pool, and the target that the backend saw."""
+
+    def serve(name):
+        def answer(s):
+            target = recv_head(s)[0].split(b" ")[1]
+            body = name + b" " + target
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+        return answer
+
+    def make(has_path=True, **http):
+        conf = http_conf(port, [fake(serve(b"web"), name="w").row()])
+        conf["pools"].append({"name": "api", "backends": [fake(serve(b"api"), name="a").row()]})
+        route = {"path": "/api/*"} if has_path else {"header": {"x-none": "1"}}
+        conf["listeners"][0] |= {"http": http, "routes": [{**route, "pool": "api"}]}
+        proxy = lb(conf)
+
+        def ask(target):
+            with connect(port) as s:
+                s.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = recv_all(s)
+            if status_of(answer) != 200:
+                proxy.wait_end("bad_request")
+                return status_of(answer)
+            return tuple(answer.split(b"\r\n\r\n", 1)[1].split(b" ", 1))
+
+        return ask
+
+    return make
+
+
+def test_dot_segments_are_refused_where_a_route_has_a_path(paths):
+    ask = paths()
+    assert ask(b"/api/a") == (b"api", b"/api/a")
+    for target in (b"/api/../a", b"/a/%2e%2E/api/", b"/.", b"/a/."):
+        assert ask(target) == 400
+    assert ask(b"/api/?/../") == (b"api", b"/api/?/../")
+
+
+def test_dot_segments_pass_where_no_route_has_a_path(paths):
+    """Go's client sends them."""
+    ask = paths(has_path=False)
+    assert ask(b"/a/../b/%2e/c") == (b"web", b"/a/../b/%2e/c")
+
+
+def test_dot_segments_can_be_refused_everywhere(paths):
+    assert paths(has_path=False, dot_segments="refuse")(b"/a/../b") == 400
+
+
+def test_dot_segments_are_normalised(paths):
+    """What is matched is what is sent on."""
+    ask = paths(dot_segments="normalise")
+    for target, pool, path in (
+        (b"/api/../a?q=/../", b"web", b"/a?q=/../"),
+        (b"/a/../api/b", b"api", b"/api/b"),
+        (b"/a/%2e%2E/api/./b/.", b"api", b"/api/b/"),
+        (b"/api/..%2fa", b"api", b"/api/..%2fa"),
+        (b"/api/%2e.", b"web", b"/"),
+        (b"/../../api/", b"api", b"/api/"),
+        (b"http://y/a/../api/b", b"api", b"/api/b"),
+    ):
+        assert ask(target) == (pool, path)
+
+
+def test_dot_segments_pass_as_they_came(paths):
+    ask = paths(dot_segments="pass")
+    assert ask(b"/api/../a") == (b"api", b"/api/../a")
+    assert ask(b"/a/../api/") == (b"web", b"/a/../api/")
+
+
+def test_targets_in_utf_8(paths):
+    """Well-formed UTF-8 and nothing else, and only where the listener says so."""
+    word = "/\u00fc/\u20ac?\U0001f600".encode()
+    ask = paths(targets="relaxed")
+    assert ask(b"/api" + word) == (b"api", b"/api" + word)
+    for target in (b"/\xfc", b"/\xc0\xae\xc0\xae/", b"/\xed\xa0\x80", b"/a?\xc3", b"/\xc3\xbc#a", b"/\x7f"):
+        assert ask(target) == 400
+
+
+def test_targets_are_strict_by_default(paths):
+    assert paths()("/\u00fc".encode()) == 400

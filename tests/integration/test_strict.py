@@ -86,6 +86,10 @@ REFUSED = [
     # Request target.
     ("9112-3.2 a fragment", request(line="GET /a#b HTTP/1.1"), 400),
     ("9112-3.2 a target that is not ASCII", request(line="GET /\xfc HTTP/1.1"), 400),
+    ("9112-3.2 a target in UTF-8", request(line="GET /\xc3\xbc HTTP/1.1"), 400),
+    ("9112-3.2 a Host with a bare zone", request("Host: [fe80::1%eth0]\r\n"), 400),
+    ("9112-3.2 a Host with an empty zone", request("Host: [fe80::1%25]\r\n"), 400),
+    ("9112-3.2.2 a scheme like a WebSocket's", request(line="GET wsx://a.test/ HTTP/1.1"), 400),
     ("9112-3.2 a control in the target", request(line="GET /\x1f HTTP/1.1"), 400),
     ("9112-3.2 DEL in the target", request(line="GET /\x7f HTTP/1.1"), 400),
     ("9112-3.2 CR in the target", request(line="GET /\rx HTTP/1.1"), 400),
@@ -301,6 +305,31 @@ PASSED = [
         "9112-3.2.2 the target's authority replaces Host",
         request("A: b\r\nHost: claimed.test\r\nC: d\r\n", "GET http://real.test:81/p?q HTTP/1.1"),
         seen("Host: real.test:81\r\nA: b\r\nC: d\r\n", "GET /p?q HTTP/1.1", host="real.test:81"),
+    ),
+    (
+        "9112-3.2.2 absolute, of a WebSocket",
+        request(HOST + WS, "GET ws://a.test/ws?q HTTP/1.1"),
+        seen(TUNNEL["fields"], "GET /ws?q HTTP/1.1", upgrade="websocket"),
+    ),
+    (
+        "9112-3.2.2 absolute, of a WebSocket in TLS",
+        request("Host: b.test\r\n", "GET WSS://a.test HTTP/1.1"),
+        seen(line="GET / HTTP/1.1"),
+    ),
+    (
+        "9112-3.2.1 dot segments where no route looks at paths",
+        request(line="GET /a/./b/%2e%2E/../c/.. HTTP/1.1"),
+        seen(line="GET /a/./b/%2e%2E/../c/.. HTTP/1.1"),
+    ),
+    (
+        "9112-3.2 Host with a mapped IPv4 address",
+        request("Host: [::ffff:127.0.0.1]:80\r\n"),
+        seen("Host: [::ffff:127.0.0.1]:80\r\n", host="[::ffff:127.0.0.1]:80"),
+    ),
+    (
+        "9112-3.2 Host with a zone",
+        request("Host: [fe80::1%25eth0]\r\n"),
+        seen("Host: [fe80::1%25eth0]\r\n", host="[fe80::1%25eth0]"),
     ),
     (
         "9112-3.2.2 absolute without a path",
@@ -651,6 +680,8 @@ BAD_RESPONSES = [
     ("9112-4 no status", response(line="HTTP/1.1 OK")),
     ("9112-4 a status of two digits", response(line="HTTP/1.1 20 OK")),
     ("9112-4 a status of four digits", response(line="HTTP/1.1 2000 OK")),
+    ("9112-4 status 1000", response(line="HTTP/1.1 1000 OK")),
+    ("9110-5.5 a control in Connection", response("Connection: \x01\r\n")),
     ("9112-4 status 000", response(line="HTTP/1.1 000 OK")),
     ("9112-4 two spaces before the status", response(line="HTTP/1.1  200 OK")),
     ("9112-4 NUL in the reason", response(line="HTTP/1.1 200 O\0K")),
@@ -679,6 +710,21 @@ GOOD_RESPONSES = [
         "9112-4 a reason of any text",
         response("Content-Length: 0\r\n", "HTTP/1.1 299 \xfcber\tall "),
         response("Content-Length: 0\r\nConnection: close\r\n", "HTTP/1.1 299 \xfcber\tall "),
+    ),
+    (
+        "9110-15 a status of 600 or more",
+        response("Content-Length: 0\r\n", "HTTP/1.1 999 Request denied"),
+        response("Content-Length: 0\r\nConnection: close\r\n", "HTTP/1.1 999 Request denied"),
+    ),
+    (
+        "9110-15 a status of 600, with a body",
+        response("Content-Length: 2\r\n", "HTTP/1.1 600 x") + "ok",
+        response("Content-Length: 2\r\nConnection: close\r\n", "HTTP/1.1 600 x") + "ok",
+    ),
+    (
+        "9110-5.5 controls that end no line",
+        response("A: \x01\x0b\x1b[\x7fb\r\nContent-Length: 0\r\n"),
+        response("A: \x01\x0b\x1b[\x7fb\r\nContent-Length: 0\r\nConnection: close\r\n"),
     ),
     (
         "9112-2.3 a 1.0 goes on as 1.1",

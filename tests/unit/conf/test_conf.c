@@ -93,6 +93,8 @@ START_TEST(defaults_of_a_listener)
 	ck_assert_uint_eq(l->n_routes, 0);
 	ck_assert_uint_eq(l->handshake_ms, 10000);
 	ck_assert_int_eq(l->http.underscores, CONF_UNDERSCORES_DROP);
+	ck_assert_int_eq(l->http.dots, CONF_DOTS_PASS); /* no route looks at paths */
+	ck_assert_int_eq(l->http.targets, CONF_TARGETS_STRICT);
 	ck_assert_uint_eq(l->at.line, 2);
 	conf_unref(c);
 }
@@ -205,6 +207,7 @@ START_TEST(routes_of_the_full_example)
 	const struct conf_listener *l = &c->listeners[0];
 
 	ck_assert_uint_eq(l->n_routes, 3);
+	ck_assert_int_eq(l->http.dots, CONF_DOTS_REFUSE); /* one does */
 	ck_assert_str_eq(l->routes[0].name, "1");
 	ck_assert_str_eq(l->routes[0].host, "chat.example.com");
 	ck_assert(!l->routes[0].host_is_suffix);

@@ -55,6 +55,10 @@ static const struct {
 	  HTTP1_GET, HTTP1_FORM_ABSOLUTE, 1, 1, -1, false },
 	{ "absolute, any case, no path", "GET HTTPS://A. HTTP/1.1\r\n" HOST END, "/", NULL, "A",
 	  "A.", HTTP1_GET, HTTP1_FORM_ABSOLUTE, 1, 1, -1, false },
+	{ "absolute, of a WebSocket", "GET ws://a/ws HTTP/1.1\r\n" HOST END, "/ws", NULL, "a", "a",
+	  HTTP1_GET, HTTP1_FORM_ABSOLUTE, 1, 1, -1, false },
+	{ "absolute, of one in TLS", "GET WsS://a:1?q HTTP/1.1\r\n" HOST END, "/", "q", "a", "a:1",
+	  HTTP1_GET, HTTP1_FORM_ABSOLUTE, 1, 1, -1, false },
 	{ "absolute, query only", "GET http://[::1]?q HTTP/1.1\r\n" HOST END, "/", "q", "[::1]",
 	  "[::1]", HTTP1_GET, HTTP1_FORM_ABSOLUTE, 1, 1, -1, false },
 	{ "absolute OPTIONS", "OPTIONS http://a HTTP/1.1\r\n" HOST END, "*", NULL, "a", "a",
@@ -113,6 +117,8 @@ static const struct row requests[] = {
 	{ "asterisk without OPTIONS", S("GET *"), HTTP1_BAD },
 	{ "more than an asterisk", S("OPTIONS */"), HTTP1_BAD },
 	{ "dot segment", S("GET /./"), HTTP1_BAD },
+	{ "a scheme that begins so", S("GET wx"), HTTP1_BAD },
+	{ "a scheme that goes on so", S("GET wsss"), HTTP1_BAD },
 	{ "dot segment at the end", S("GET /a/. "), HTTP1_BAD },
 	{ "dots before the query", S("GET /a/..?"), HTTP1_BAD },
 	{ "dots in an absolute target", S("GET http://h/../"), HTTP1_BAD },
@@ -196,7 +202,11 @@ static const struct row responses[] = {
 	{ "two spaces", S("HTTP/1.1  "), HTTP1_BAD },
 	{ "no status", S("HTTP/1.1\r"), HTTP1_BAD },
 	{ "status below 100", S("HTTP/1.1 0"), HTTP1_BAD },
-	{ "status above 599", S("HTTP/1.1 6"), HTTP1_BAD },
+	{ "status above 999", S("HTTP/1.1 1000"), HTTP1_BAD },
+	{ "a control in the reason", S("HTTP/1.1 200 O\x01"), HTTP1_BAD },
+	{ "NUL in a value", S("HTTP/1.1 200 OK\r\nA: \0"), HTTP1_BAD },
+	{ "a control in what lb reads", S("HTTP/1.1 200 OK\r\nConnection: a\x01"), HTTP1_BAD },
+	{ "a control in a length", S("HTTP/1.1 200 OK\r\nContent-Length: 1\x01"), HTTP1_BAD },
 	{ "two digits", S("HTTP/1.1 20 "), HTTP1_BAD },
 	{ "four digits", S("HTTP/1.1 2000"), HTTP1_BAD },
 	{ "tab behind the status", S("HTTP/1.1 200\t"), HTTP1_BAD },
@@ -231,6 +241,10 @@ static const struct {
 	{ "reason", "HTTP/1.0 404 Not \xe9 Found\r\n\r\n", "Not \xe9 Found", 404, 0, -1, false },
 	{ "100", "HTTP/1.1 100 Continue\r\n\r\n", "Continue", 100, 1, -1, false },
 	{ "599", "HTTP/1.1 599 x\r\n\r\n", "x", 599, 1, -1, false },
+	{ "600", "HTTP/1.1 600 x\r\n\r\n", "x", 600, 1, -1, false },
+	{ "999", "HTTP/1.1 999 x\r\n\r\n", "x", 999, 1, -1, false },
+	{ "controls in a value", "HTTP/1.1 200 OK\r\nA: \x01\x1b[\x0b\x7f\r\n\r\n", "OK", 200, 1,
+	  -1, false },
 	{ "length", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "OK", 200, 1, 0, false },
 	{ "chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "OK", 200, 1, -1,
 	  true },
@@ -344,6 +358,83 @@ static void assert_same_in_pieces(const char *name, const char *text, bool is_re
 }
 
 /* A byte of a request line begins a head; an empty line before it does not. */
+/* What a listener may take beside the strict grammar. */
+static const struct {
+	const char *name, *text;
+	size_t n;
+	uint8_t takes;
+	enum http1_verdict verdict;
+	const char *path; /* of a right one, without its dot segments */
+} takes[] = {
+	{ "dots", S("GET /a/../b/. HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK, "/b/" },
+	{ "dots in a query", S("GET /a/.?/../ HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK,
+	  "/a/" },
+	{ "encoded dots", S("GET /a/%2E%2e/%2e/b HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS,
+	  HTTP1_OK, "/b" },
+	{ "half encoded", S("GET /a/.%2e HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK, "/" },
+	{ "above the root", S("GET /../../a HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK,
+	  "/a" },
+	{ "nothing is left", S("GET /.. HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK, "/" },
+	{ "a dot alone", S("GET /. HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK, "/" },
+	{ "RFC 3986, 5.2.4", S("GET /a/b/c/./../../g HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS,
+	  HTTP1_OK, "/a/g" },
+	{ "empty segments are segments", S("GET //a///../b HTTP/1.1\r\n" HOST END),
+	  HTTP1_TAKES_DOTS, HTTP1_OK, "//a//b" },
+	{ "an encoded slash is none", S("GET /a/..%2f../b HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS,
+	  HTTP1_OK, "/a/..%2f../b" },
+	{ "three dots", S("GET /a/.../%2e%2e%2e HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK,
+	  "/a/.../%2e%2e%2e" },
+	{ "absolute", S("GET ws://h/a/../b HTTP/1.1\r\n" HOST END), HTTP1_TAKES_DOTS, HTTP1_OK,
+	  "/b" },
+	{ "dots, but UTF-8 is taken", S("GET /a/../"), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "UTF-8", S("GET /\xc3\xbc/\xe2\x82\xac/\xf0\x9f\x98\x80?\xc3\xbc HTTP/1.1\r\n" HOST END),
+	  HTTP1_TAKES_UTF8, HTTP1_OK, "/\xc3\xbc/\xe2\x82\xac/\xf0\x9f\x98\x80" },
+	{ "the ends of UTF-8",
+	  S("GET "
+	    "/\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"
+	    " HTTP/1.1\r\n" HOST END),
+	  HTTP1_TAKES_UTF8, HTTP1_OK,
+	  "/\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf" },
+	{ "UTF-8, but dots are taken", S("GET /\xc3"), HTTP1_TAKES_DOTS, HTTP1_BAD, NULL },
+	{ "Latin-1", S("GET /\xfc "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "an overlong dot", S("GET /\xc0\xae "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "an overlong slash", S("GET /\xe0\x80\xaf "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "overlong in four", S("GET /\xf0\x8f\xbf\xbf "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "a surrogate", S("GET /\xed\xa0\x80 "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "above Unicode", S("GET /\xf4\x90\x80\x80 "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "a sequence cut by the path's end", S("GET /\xc3?\xbc "), HTTP1_TAKES_UTF8, HTTP1_BAD,
+	  NULL },
+	{ "a continuation alone", S("GET /a?\x80 "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "a sequence cut short", S("GET /\xe2\x82 "), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "a fragment", S("GET /\xc3\xbc#"), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "a control", S("GET /\x1f"), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "UTF-8 in a method", S("G\xc3"), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+	{ "UTF-8 in an authority", S("GET http://\xc3"), HTTP1_TAKES_UTF8, HTTP1_BAD, NULL },
+};
+
+START_TEST(what_is_taken_is_taken)
+{
+	const char *name = takes[_i].name;
+	struct http1_head h;
+	uint8_t buf[256];
+
+	init(&h, false);
+	h.takes = takes[_i].takes;
+	for (size_t n = 0; n < takes[_i].n; n++)
+		ck_assert_msg(parse(&h, takes[_i].text, n) == HTTP1_MORE, "%s: %zu", name, n);
+	ck_assert_msg(parse(&h, takes[_i].text, takes[_i].n) == takes[_i].verdict, "%s", name);
+	if (takes[_i].verdict != HTTP1_OK)
+		return;
+	memcpy(buf, takes[_i].text, takes[_i].n);
+	struct http1_span query = h.query;
+	http1_remove_dots(&h, buf);
+	assert_slice(name, http1_path(&h, buf), takes[_i].path);
+	ck_assert(h.query.off == query.off && h.query.len == query.len);
+	ck_assert(!h.has_dots);
+	ck_assert_mem_eq(buf + query.off, takes[_i].text + query.off, query.len);
+}
+END_TEST
+
 START_TEST(begun_is_told)
 {
 	struct http1_head h;
@@ -565,6 +656,7 @@ int main(void)
 
 	tcase_add_loop_test(t, request_is_understood, 0, N(good));
 	tcase_add_test(t, begun_is_told);
+	tcase_add_loop_test(t, what_is_taken_is_taken, 0, (int)(sizeof(takes) / sizeof(takes[0])));
 	tcase_add_loop_test(t, request_may_come_in_pieces, 0, N(good));
 	tcase_add_loop_test(t, response_is_understood, 0, N(good_responses));
 	tcase_add_loop_test(t, response_may_come_in_pieces, 0, N(good_responses));

@@ -44,6 +44,18 @@ START_TEST(text_is_all_but_controls)
 }
 END_TEST
 
+START_TEST(lax_is_all_but_ends_of_lines)
+{
+	for (int c = 0; c < 256; c++) {
+		ck_assert_msg(octet_is((uint8_t)c, OCTET_LAX) ==
+				      (c != '\0' && c != '\r' && c != '\n'),
+			      "0x%02x", (unsigned)c);
+		ck_assert_msg(octet_is((uint8_t)c, OCTET_HIGH) == (c >= 0x80), "0x%02x",
+			      (unsigned)c);
+	}
+}
+END_TEST
+
 START_TEST(run_stops_at_the_first_other)
 {
 	const uint8_t text[] = "abc def";
@@ -61,6 +73,7 @@ int main(void)
 
 	tcase_add_loop_test(t, class_has_its_members_only, 0, sizeof(classes) / sizeof(classes[0]));
 	tcase_add_test(t, text_is_all_but_controls);
+	tcase_add_test(t, lax_is_all_but_ends_of_lines);
 	tcase_add_test(t, run_stops_at_the_first_other);
 	suite_add_tcase(s, t);
 

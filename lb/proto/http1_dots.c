@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Dot segments of a path, which some remove before they look at it and others do not.
+ *
+ * Thread: any.
+ */
+#include "proto/http1.h"
+
+#include <string.h>
+
+unsigned http1_dots(struct slice segment)
+{
+	unsigned n_dots = 0;
+
+	for (size_t i = 0; i < segment.n; n_dots++) {
+		size_t left = segment.n - i;
+		struct slice next = { .p = segment.p + i, .n = left < 3 ? left : 3 };
+
+		if (next.p[0] == '.')
+			i++;
+		else if (slice_eq_nocase(next, SLICE("%2e")))
+			i += 3;
+		else
+			return 0;
+		if (n_dots == 2)
+			return 0;
+	}
+	return n_dots;
+}
+
+/* The length of the first `n` bytes of a path without their last segment and its slash. */
+static size_t cut_segment(const uint8_t *path, size_t n)
+{
+	const uint8_t *slash = n > 0 ? memrchr(path, '/', n) : NULL;
+
+	return slash != NULL ? (size_t)(slash - path) : 0;
+}
+
+void http1_remove_dots(struct http1_head *h, uint8_t *buf)
+{
+	uint8_t *path = buf + h->path.off;
+	size_t out = 0, end;
+
+	if (!h->has_dots)
+		return;
+	for (size_t i = 0; i < h->path.len; i = end) { /* path[i] is a slash */
+		const uint8_t *slash = memchr(path + i + 1, '/', h->path.len - i - 1);
+		end = slash != NULL ? (size_t)(slash - path) : h->path.len;
+		unsigned n_dots = http1_dots((struct slice){
+			.p = (const char *)path + i + 1,
+			.n = end - i - 1,
+		});
+		size_t n = end - i;
+
+		if (n_dots == 2)
+			out = cut_segment(path, out);
+		if (n_dots > 0) /* at the end its slash stays: what is named is a folder */
+			n = end == h->path.len ? 1 : 0;
+		memmove(path + out, path + i, n);
+		out += n;
+	}
+	h->path.len = (uint16_t)out;
+	h->has_dots = false;
+}
