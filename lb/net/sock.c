@@ -333,6 +333,20 @@ bool sock_is_alive(struct loop *l, int fd, uint32_t user_ms)
 	return ti.tcpi_last_ack_recv < limit_ms;
 }
 
+bool sock_taken(struct loop *l, int fd, struct sock_taken *ret)
+{
+	struct tcp_info ti;
+
+	if (!tcp_info(l, fd, &ti) || ti.tcpi_state == STATE_CLOSED)
+		return false;
+	ret->bytes = (uint32_t)ti.tcpi_bytes_acked;
+	/* Nothing is on its way: since then acknowledgements only answer keepalive and the probes
+	 * of a closed window. */
+	ret->is_shut_out = ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes > 0;
+	ret->quiet_ms = ti.tcpi_unacked > 0 ? ti.tcpi_last_ack_recv : ti.tcpi_last_data_sent;
+	return true;
+}
+
 int sock_error(struct loop *l, int fd)
 {
 	int error = 0;

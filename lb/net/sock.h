@@ -97,5 +97,23 @@ bool sock_is_delivered(struct loop *l, int fd);
  */
 bool sock_is_alive(struct loop *l, int fd, uint32_t user_ms);
 
+/*
+ * What a peer's kernel has taken of the bytes sent to it. quiet_ms is exact while bytes are on
+ * their way to it; else it goes by when the last of them set out.
+ */
+struct sock_taken {
+	uint32_t bytes;    /* modulo 2^32: that more were taken is told by a difference */
+	uint64_t quiet_ms; /* since it last took some */
+	bool is_shut_out;  /* bytes wait for its window to open */
+};
+
+/*
+ * sock_taken() - how much the peer has acknowledged, and when
+ *
+ * What waits for its window to open is not on its way. What its kernel has acknowledged and it has
+ * not yet read cannot be known. False, and *ret untouched, where nothing is to be known.
+ */
+bool sock_taken(struct loop *l, int fd, struct sock_taken *ret) LB_MUST_CHECK;
+
 /* The pending error, or 0. */
 int sock_error(struct loop *l, int fd);

@@ -76,16 +76,57 @@ void relay_watch_time(struct session *s)
 	session_timeout(s, quiet_limit_ms(s));
 }
 
+/* What the peers on `sides` have taken, all in all: the more bytes, the less quiet. */
+static struct sock_taken taken_by(struct session *s, unsigned sides)
+{
+	struct sock_taken all = { .quiet_ms = UINT64_MAX };
+
+	for (enum side side = CLIENT; side < N_SIDES; side++) {
+		struct sock_taken one;
+		if (!(sides & 1u << side) || s->fd[side] < 0 ||
+		    !sock_taken(s->worker->loop, s->fd[side], &one))
+			continue;
+		all.bytes += one.bytes;
+		all.is_shut_out |= one.is_shut_out;
+		if (one.quiet_ms < all.quiet_ms)
+			all.quiet_ms = one.quiet_ms;
+	}
+	return all;
+}
+
+void relay_note_taken(struct session *s, enum side side)
+{
+	s->taken = taken_by(s, 1u << side).bytes;
+}
+
+bool relay_is_quiet(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
+		    uint32_t shut_out_ms)
+{
+	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - *since_ms;
+
+	if (quiet_ms >= limit_ms) {
+		struct sock_taken t = taken_by(s, sides);
+		if (t.bytes != s->taken && t.quiet_ms < quiet_ms) {
+			*since_ms += quiet_ms - t.quiet_ms;
+			quiet_ms = t.quiet_ms;
+		}
+		s->taken = t.bytes;
+		if (t.is_shut_out && quiet_ms >= limit_ms)
+			limit_ms = shut_out_ms;
+		if (quiet_ms >= limit_ms)
+			return true;
+	}
+	session_timeout(s, limit_ms - quiet_ms);
+	return false;
+}
+
 void relay_on_timeout(struct session *s)
 {
-	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - s->active_ms;
 	uint32_t limit_ms = quiet_limit_ms(s);
 
-	if (quiet_ms < limit_ms) {
-		session_timeout(s, limit_ms - quiet_ms);
-		return;
-	}
-	session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED : SESS_END_IDLE);
+	if (relay_is_quiet(s, BOTH_SIDES, &s->active_ms, limit_ms, relay_shut_out_ms(limit_ms)))
+		session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED
+								  : SESS_END_IDLE);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

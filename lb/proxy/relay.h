@@ -7,6 +7,7 @@
  * Thread: owner worker. Hot. Layer: proxy.
  */
 
+#include "conf/conf.h"
 #include "proxy/session.h"
 
 /* Both flows run: from the connect on in tcp mode, from the 101 on in http. State: RELAY. */
@@ -50,6 +51,29 @@ void relay_check(struct session *s);
 
 /* (Re)starts the time-out that fits: idle, body or half_closed. */
 void relay_watch_time(struct session *s);
+
+/*
+ * relay_is_quiet() - whether no byte has moved for `limit_ms`, so that a time-out is over
+ *
+ * None that lb received or sent since *since_ms (active_ms, say), and none that a peer's kernel on
+ * one of `sides` (1u << side) has acknowledged since this was last asked: *since_ms is moved on to
+ * when one did, as what lb has sent may drain for much longer than a time-out lasts. While bytes
+ * wait for a peer's window to open, `shut_out_ms` is the limit (docs/decisions, 0015). Where it is
+ * not over, the timer is started for the rest. When a time-out is due this costs a system call for
+ * each side.
+ */
+bool relay_is_quiet(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
+		    uint32_t shut_out_ms);
+#define BOTH_SIDES (1u << CLIENT | 1u << BACKEND)
+
+/* How long a peer that is shut out may take no byte, where others may for `limit_ms`. */
+static inline uint32_t relay_shut_out_ms(uint32_t limit_ms)
+{
+	return limit_ms < CONF_OFF / 2 ? 2 * limit_ms : limit_ms;
+}
+
+/* What `side` has acknowledged so far does not count for the next relay_is_quiet(). */
+void relay_note_taken(struct session *s, enum side side);
 
 void relay_on_recv(struct session *s, enum side from, const struct completion *c);
 void relay_on_send(struct session *s, enum side from, const struct completion *c);

@@ -33,18 +33,19 @@
 #define DELIVERY_LOOK_MS 5
 #define DELIVERY_WAIT_MS 30000
 
-/* Looks again soon at first, then ever more seldom, and at the end of the wait. */
-static void look_again(struct session *s, uint64_t waited_ms)
-{
-	uint64_t in_ms = waited_ms < 100 ? DELIVERY_LOOK_MS : waited_ms / 10;
-	uint64_t left_ms = DELIVERY_WAIT_MS - waited_ms;
-
-	session_timeout(s, in_ms < left_ms ? in_ms : left_ms);
-}
-
 static uint64_t waited_ms(const struct session *s)
 {
 	return loop_now_ms(s->worker->loop) - s->active_ms;
+}
+
+/* Looks again soon at first, then ever more seldom, and at the end of the wait. */
+static void look_again(struct session *s)
+{
+	uint64_t waited = waited_ms(s);
+	uint64_t in_ms = waited < 100 ? DELIVERY_LOOK_MS : waited / 10;
+	uint64_t left_ms = DELIVERY_WAIT_MS > waited ? DELIVERY_WAIT_MS - waited : waited / 10;
+
+	session_timeout(s, in_ms < left_ms ? in_ms : left_ms);
 }
 
 /*
@@ -123,6 +124,7 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	b->len = (uint32_t)n;
 	s->status = (uint16_t)status;
 	s->active_ms = loop_now_ms(w->loop);
+	relay_note_taken(s, CLIENT);
 	begin(s, end);
 	queue_push(&s->flow[BACKEND].queue, w->loop->bufs, b);
 	s->flow[BACKEND].kind = FLOW_RAW;
@@ -190,12 +192,13 @@ static bool are_last_words_out(const struct session *s)
 
 void reply_on_timeout(struct session *s)
 {
-	uint64_t waited = waited_ms(s);
+	unsigned sides = s->must_reset ? BOTH_SIDES : 1u << CLIENT;
 
-	if (are_last_words_out(s) || waited >= DELIVERY_WAIT_MS)
+	if (are_last_words_out(s) ||
+	    relay_is_quiet(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
 		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
-		look_again(s, waited);
+		look_again(s);
 }
 
 /* Waiting to reset: the timer looks whether what was sent is delivered (reply_on_timeout). */

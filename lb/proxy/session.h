@@ -148,7 +148,7 @@ struct session {
 	struct exchange *x;      /* owns, until the tunnel stands */
 	struct flow flow[N_SIDES];
 	struct timer timer; /* the state's time-out */
-	uint64_t active_ms; /* when a byte last moved, by the loop's clock */
+	uint64_t active_ms; /* when a byte was last seen to move, by the loop's clock */
 
 	/* cold: figures and names */
 	struct list link;           /* worker->dead, or worker->waiting */
@@ -159,6 +159,7 @@ struct session {
 	uint32_t handshake_ms;      /* until the tunnel stood or the response head had come */
 	uint32_t drain_bytes;       /* read and dropped after lb's answer */
 	struct addr client;
+	uint32_t taken; /* bytes that both peers had acknowledged (relay_quiet_ms()) */
 };
 
 _Static_assert(offsetof(struct session, flow) == 56, "as drawn");

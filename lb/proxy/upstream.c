@@ -612,15 +612,18 @@ void upstream_on_timeout(struct session *s)
 		return;
 	}
 
-	/* A request is on its way while its bytes move; then neither early bytes nor interims
-	 * count. */
-	uint64_t since_ms = s->x->asked_ms != 0 ? s->x->asked_ms : s->active_ms;
-	uint64_t waited_ms = loop_now_ms(s->worker->loop) - since_ms;
+	/*
+	 * A request is on its way while its bytes move, the last of them until the backend has
+	 * taken them; then neither early bytes nor interims count.
+	 */
+	bool is_asked = s->x->asked_ms != 0;
 	uint32_t limit_ms = wait_limit_ms(s);
 
-	if (waited_ms < limit_ms)
-		session_timeout(s, limit_ms - waited_ms);
-	else if (is_sending(s) && queue_is_empty(&s->flow[CLIENT].queue))
+	if (!relay_is_quiet(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
+			    is_asked ? &s->x->asked_ms : &s->active_ms, limit_ms,
+			    relay_shut_out_ms(limit_ms)))
+		return;
+	if (is_sending(s) && queue_is_empty(&s->flow[CLIENT].queue))
 		/* It is the client that stalls, its body is not whole. */
 		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
 	else

@@ -376,11 +376,14 @@ static void fill_tcp_info(struct sim *w, int sock, struct tcp_info *ti)
 	uint64_t heard_ns = s->is_cut ? s->heard_ns : w->now_ns;
 
 	ti->tcpi_state = s->error != 0 || s->is_broken ? STATE_CLOSED : 1;
-	ti->tcpi_unacked = s->tx.n > 0;
 	ti->tcpi_snd_mss = MSS;
 	ti->tcpi_snd_wnd = peer != NULL && peer->rx_max > peer->rx.n
 				   ? (uint32_t)(peer->rx_max - peer->rx.n)
 				   : 0;
+	ti->tcpi_unacked = s->tx.n > 0 && ti->tcpi_snd_wnd > 0;
+	ti->tcpi_notsent_bytes = s->tx.n > 0 && ti->tcpi_snd_wnd == 0;
+	ti->tcpi_bytes_acked = s->fate->n_delivered;
+	ti->tcpi_last_data_sent = (uint32_t)((w->now_ns - s->stuck_ns) / 1000000);
 	ti->tcpi_last_ack_recv = (uint32_t)((w->now_ns - heard_ns) / 1000000);
 }
 

@@ -549,6 +549,34 @@ START_TEST(bytes_are_delivered_once_acknowledged)
 }
 END_TEST
 
+/* The bytes of a peer that does not read: those that its kernel took, and no more. */
+START_TEST(what_is_taken_can_be_followed)
+{
+	struct sock_taken was, now;
+	uint8_t skipped[65536];
+	int fds[2];
+
+	begin(_i);
+	tcp_pair(fds);
+	stuff(fds[0]);
+	do { /* the first look may come before the peer's delayed acknowledgement */
+		ck_assert(sock_taken(loop, fds[0], &was));
+		(void)usleep(100000);
+		ck_assert(sock_taken(loop, fds[0], &now));
+	} while (now.bytes != was.bytes);
+	ck_assert_uint_ge(now.quiet_ms, 90); /* the kernel counts in ticks */
+	for (int i = 0; i < 20000 && now.bytes == was.bytes; i++) {
+		if (recv(fds[1], skipped, sizeof(skipped), MSG_DONTWAIT) < 0)
+			(void)usleep(100);
+		ck_assert(sock_taken(loop, fds[0], &now));
+	}
+	ck_assert_uint_ne(now.bytes, was.bytes);
+	ck_assert_uint_lt(now.quiet_ms, 90);
+	close_pair(fds);
+	end();
+}
+END_TEST
+
 /* Nothing will be delivered any more, so there is nothing to wait for. */
 START_TEST(a_reset_ends_the_waiting)
 {
@@ -560,6 +588,7 @@ START_TEST(a_reset_ends_the_waiting)
 	ck_assert(!sock_is_delivered(loop, fds[0]));
 	close_peer(fds[1], true);
 	UNTIL(sock_is_delivered(loop, fds[0]));
+	ck_assert(!sock_taken(loop, fds[0], &(struct sock_taken){ 0 }));
 	ck_assert_int_eq(sock_error(loop, fds[0]), ECONNRESET);
 	ck_assert_int_eq(sock_error(loop, fds[0]), 0);
 	loop_close(loop, fds[0]);
@@ -626,6 +655,7 @@ START_TEST(what_is_no_tcp_socket_knows_nothing)
 	ck_assert_int_eq(pipe(fds), 0);
 	ck_assert(sock_is_delivered(loop, fds[0]));
 	ck_assert(!sock_is_alive(loop, fds[0], 1000));
+	ck_assert(!sock_taken(loop, fds[0], &(struct sock_taken){ 0 }));
 	ck_assert_int_eq(sock_error(loop, fds[0]), 0);
 	close(fds[0]);
 	close(fds[1]);
@@ -655,6 +685,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_unix_sockets_place_is_judged, 0, n_engines);
 	tcase_add_loop_test(t, a_path_must_fit, 0, n_engines);
 	tcase_add_loop_test(t, bytes_are_delivered_once_acknowledged, 0, n_engines);
+	tcase_add_loop_test(t, what_is_taken_can_be_followed, 0, n_engines);
 	tcase_add_loop_test(t, a_reset_ends_the_waiting, 0, n_engines);
 	tcase_add_loop_test(t, a_close_can_be_a_reset, 0, n_engines);
 	tcase_add_loop_test(t, a_stalled_peer_is_told_from_a_vanished_one, 0,
