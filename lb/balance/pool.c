@@ -207,6 +207,14 @@ struct backend *pool_pick(const struct members *m, struct pick *k)
 	return backend_ref(e->backend);
 }
 
+bool pool_has_candidate(const struct members *m, const struct pick *k)
+{
+	for (size_t i = 0; i < m->n && k->n_tried < PICK_MAX_TRIED; i++)
+		if (policy_is_candidate(&m->entry[i], k))
+			return true;
+	return false;
+}
+
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 uint64_t pool_key_of_bytes(struct slice s)

@@ -119,6 +119,13 @@ struct pick {
  */
 struct backend *pool_pick(const struct members *m, struct pick *k);
 
+/*
+ * pool_has_candidate() - whether a pick failed only because backends are full
+ *
+ * That is: some are usable and were not tried. Looks at each, so it is for when a pick has failed.
+ */
+bool pool_has_candidate(const struct members *m, const struct pick *k);
+
 /* Keys for policy hash (docs/hash.md): of bytes, of a host in any case, of a client's address. */
 uint64_t pool_key_of_bytes(struct slice s);
 uint64_t pool_key_of_host(struct slice s);

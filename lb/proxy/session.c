@@ -22,6 +22,7 @@
 #include "proxy/request.h"
 #include "proxy/splice.h"
 #include "proxy/upstream.h"
+#include "proxy/wait.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
 
@@ -52,6 +53,8 @@ void session_set_state(struct session *s, enum sess_state to)
 	LB_ASSERT(sess_next[s->state] & 1u << to);
 	if (is_handshaking(s->state) && !is_handshaking(to))
 		counter_sub(&s->worker->stats->handshaking, 1);
+	if (s->state == SESS_PICK)
+		wait_leave(s);
 	s->state = (uint8_t)to;
 	loop_timer_stop(s->worker->loop, &s->timer);
 }
@@ -71,7 +74,7 @@ static void on_timeout(struct timer *t, void *arg)
 	(void)arg;
 	switch ((enum sess_state)s->state) {
 	case SESS_HELLO: request_on_timeout(s); break;
-	case SESS_PICK: break;
+	case SESS_PICK:
 	case SESS_CONNECT:
 	case SESS_UPGRADE: upstream_on_timeout(s); break;
 	case SESS_RELAY: relay_on_timeout(s); break;
@@ -228,6 +231,7 @@ void session_close_backend(struct session *s)
 	if (s->has_place) {
 		s->has_place = false;
 		backend_release(s->backend);
+		wait_place_is_free(s->worker);
 	}
 }
 

@@ -151,7 +151,7 @@ struct session {
 	uint64_t active_ms; /* when a byte was last seen to move, by the loop's clock */
 
 	/* cold: figures and names */
-	struct list link;           /* worker->dead, or worker->waiting */
+	struct list link;           /* worker->dead, ->waiting, or ->picking (in PICK) */
 	struct listen_socket *from; /* borrows: counts its sessions, outlives them */
 	const char *route;          /* interned: lives as long as the process; NULL: none */
 	uint64_t id;                /* unique across workers */

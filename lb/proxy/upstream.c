@@ -150,13 +150,9 @@ static void connect_failed(struct session *s, int error)
 			    is_port_exhaustion(error) ? SESS_END_NO_PORT : SESS_END_CONNECT_FAILED);
 }
 
-void upstream_run(struct session *s)
+/* A backend is picked. */
+static void try_it(struct session *s)
 {
-	LB_ASSERT(s->state == SESS_PICK);
-	if (!pick(s)) {
-		give_up(s);
-		return;
-	}
 	session_set_state(s, SESS_CONNECT);
 	int r = start_connect(s);
 	if (r < 0) {
@@ -166,6 +162,36 @@ void upstream_run(struct session *s)
 	/* The client's early bytes, and its leaving. */
 	if (!session_is_in_flight(s, OP_RECV_CLIENT))
 		relay_read(s, CLIENT);
+}
+
+/* Whether a backend might take it, were it not full. */
+static bool may_find_a_place(const struct session *s)
+{
+	const struct exchange *x = s->x;
+	const struct members *m = worker_members(s->worker, s->pool);
+
+	return x->n_tries <= x->conf->retries && m != NULL && pool_has_candidate(m, &x->pick);
+}
+
+void upstream_run(struct session *s)
+{
+	LB_ASSERT(s->state == SESS_PICK);
+	if (!wait_is_behind(s) && pick(s))
+		try_it(s);
+	else if (!may_find_a_place(s) || !wait_join(s))
+		give_up(s);
+	else if (!session_is_in_flight(s, OP_RECV_CLIENT))
+		relay_read(s, CLIENT);
+}
+
+bool upstream_try_again(struct session *s)
+{
+	LB_ASSERT(s->state == SESS_PICK);
+	if (!pick(s))
+		return false;
+	try_it(s);
+	session_settle(s);
+	return true;
 }
 
 void upstream_start_tcp(struct session *s)
@@ -605,6 +631,10 @@ void upstream_on_recv(struct session *s, const struct completion *c)
 
 void upstream_on_timeout(struct session *s)
 {
+	if (s->state == SESS_PICK) { /* it has waited long enough for a place */
+		give_up(s);
+		return;
+	}
 	if (s->state == SESS_CONNECT) {
 		/* Its last completion, now or cancelled, decides (upstream_on_connect). */
 		s->x->is_connect_late = true;

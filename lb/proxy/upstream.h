@@ -17,6 +17,9 @@ void upstream_start_tcp(struct session *s);
  */
 void upstream_run(struct session *s);
 
+/* One that waits for a place (proxy/wait.h) picks again. False: it waits on. */
+bool upstream_try_again(struct session *s);
+
 void upstream_on_connect(struct session *s, const struct completion *c);
 
 /* The client's bytes while no relay runs: kept, or a body on its way. */

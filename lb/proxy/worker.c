@@ -91,6 +91,8 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	list_init(&w->listen);
 	list_init(&w->dead);
 	list_init(&w->waiting);
+	list_init(&w->picking);
+	timer_init(&w->pick_timer, wait_on_timer);
 	timer_init(&w->send_timer, on_send_again);
 	timer_init(&w->retry, on_retry);
 	timer_init(&w->walk_timer, on_walk);

@@ -19,6 +19,7 @@
 #include "proto/ws_frame.h"
 #include "proxy/end.h"
 #include "proxy/session.h"
+#include "proxy/wait.h"
 #include "util/list.h"
 #include "util/log.h"
 #include "util/metric.h"
@@ -144,6 +145,9 @@ struct worker {
 	struct list dead;      /* wait to be buried */
 	struct list waiting;   /* sessions whose send was refused: tried again soon */
 	struct timer send_timer;
+	struct list picking; /* sessions that wait for a place at a backend (proxy/wait.h) */
+	uint32_t n_picking, n_picking_by[WAIT_SLOTS];
+	struct timer pick_timer;
 	uint32_t n_sessions;
 	struct room *room;         /* borrows: its own of proxy->rooms */
 	uint32_t n_passed;         /* connections passed on in this turn */

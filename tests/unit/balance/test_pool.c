@@ -71,6 +71,29 @@ START_TEST(references_keep_what_they_name)
 }
 END_TEST
 
+/* Only for a place that may come free it is worth waiting. */
+START_TEST(a_full_pool_is_told_from_a_dead_one)
+{
+	struct fixture f = fixture_new(2, equal, 1, CONF_BALANCE_FIRST, 0);
+	struct pick first = { .key = 1 }, k = { .key = 1 };
+
+	backend_set_health(f.b[0], BACKEND_DOWN, 1);
+	backend_set_max_conns(f.b[1], 1);
+	struct backend *b = pool_pick(f.m, &first);
+	ck_assert_ptr_eq(b, f.b[1]);
+	ck_assert_ptr_null(pool_pick(f.m, &k));
+	ck_assert(pool_has_candidate(f.m, &k));
+	ck_assert(!pool_has_candidate(f.m, &first)); /* it was there already */
+	backend_set_admin(f.b[1], BACKEND_MAINT);
+	ck_assert(!pool_has_candidate(f.m, &k));
+	backend_release(b);
+	ck_assert_ptr_null(pool_pick(f.m, &k));
+	ck_assert(!pool_has_candidate(f.m, &k));
+	backend_unref(b);
+	fixture_free(&f);
+}
+END_TEST
+
 START_TEST(a_failed_pick_takes_nothing)
 {
 	struct fixture f = fixture_new(2, equal, 1, CONF_BALANCE_FIRST, 0);
@@ -105,6 +128,7 @@ int main(void)
 	tcase_add_test(t, sources_take_turns);
 	tcase_add_test(t, references_keep_what_they_name);
 	tcase_add_test(t, a_failed_pick_takes_nothing);
+	tcase_add_test(t, a_full_pool_is_told_from_a_dead_one);
 	tcase_add_test(t, tries_end_where_they_cannot_be_noted);
 	suite_add_tcase(s, t);
 
