@@ -362,6 +362,16 @@ void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 	l->ops->poll(l, fd, events, tag);
 }
 
+void loop_poll_room(struct loop *l, int fd, op_tag tag)
+{
+	l->ops->poll_room(l, fd, tag);
+}
+
+void loop_cancel_room(struct loop *l, int fd, op_tag tag)
+{
+	l->ops->cancel_room(l, fd, tag);
+}
+
 /* Takes a receive out of the queue of the waiting. */
 static bool cancel_wait(struct loop *l, op_tag tag)
 {

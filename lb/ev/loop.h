@@ -242,9 +242,9 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_ta
  * the kernel took (perhaps fewer than all) or a negative errno. Never raises SIGPIPE. One send in
  * flight on a descriptor at a time.
  *
- * -EAGAIN: it cannot wait for room, try later. An engine answers so only where `may_refuse` allows
- * it, or where the peer has sent its FIN (io_uring's polls then fire at once and for ever:
- * docs/decisions, 0006).
+ * -EAGAIN: there is no room. An engine answers so only where `may_refuse` allows it, or where the
+ * peer has sent its FIN (io_uring's polls then fire at once and for ever: docs/decisions, 0006);
+ * then loop_poll_room() waits.
  */
 #define LOOP_IOV_MAX 16
 void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse, op_tag tag);
@@ -254,6 +254,17 @@ void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_
  * res: the events, or a negative errno.
  */
 void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
+
+/*
+ * loop_poll_room() - wait once until a socket takes bytes again, though its peer has sent its FIN
+ *
+ * What loop_poll() for POLLOUT cannot do with every engine (docs/decisions, 0017). It costs two
+ * system calls more, so it is for such sockets only. res: the events, POLLOUT, POLLERR or POLLHUP,
+ * or a negative errno: the wait could not begin. One on a descriptor at a time. It is cancelled by
+ * loop_cancel_room(), and only while it is in flight.
+ */
+void loop_poll_room(struct loop *l, int fd, op_tag tag);
+void loop_cancel_room(struct loop *l, int fd, op_tag tag);
 
 /*
  * loop_cancel() - ask the operation `tag` on `fd` to end

@@ -297,6 +297,12 @@ static void epoll_cancel(struct loop *l, int fd, op_tag tag)
 		post(l, tag, -ECANCELED);
 }
 
+/* This engine's polls tell of what was asked for. */
+static void epoll_poll_room(struct loop *l, int fd, op_tag tag)
+{
+	epoll_poll(l, fd, POLLOUT, tag);
+}
+
 static void epoll_close(struct loop *l, int fd)
 {
 	struct record *r = record_of(epoll_of(l), fd);
@@ -572,6 +578,8 @@ static const struct loop_ops epoll_ops = {
 	.send = epoll_send,
 	.poll = epoll_poll,
 	.cancel = epoll_cancel,
+	.poll_room = epoll_poll_room,
+	.cancel_room = epoll_cancel,
 	.adopt = epoll_adopt,
 	.socket = epoll_socket,
 	.setsockopt = sys_setsockopt,

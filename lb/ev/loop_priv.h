@@ -50,6 +50,8 @@ struct loop_ops {
 		     op_tag tag);
 	void (*poll)(struct loop *l, int fd, uint32_t events, op_tag tag);
 	void (*cancel)(struct loop *l, int fd, op_tag tag);
+	void (*poll_room)(struct loop *l, int fd, op_tag tag);
+	void (*cancel_room)(struct loop *l, int fd, op_tag tag);
 
 	/* Room for whatever is started on a descriptor that was made elsewhere. NULL: none is
 	 * needed. */

@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -40,6 +41,11 @@
 #define SQE_OPTLEN(sqe) ((sqe)->file_index)
 /* setsockopt(2) as a command of the ring, since Linux 6.7; liburing 2.3 does not name it. */
 #define CMD_SETSOCKOPT 3
+
+/* The tag of the poll on room_fd, and what one such completion may bring; then others have theirs.
+ */
+#define TAG_ROOM tag_make(LOOP_CLASS_OWN, 1, 0)
+#define TURN_ROOMS 256
 
 #define SUBMIT_TRIES 1000 /* a kernel that takes nothing after so many has failed */
 
@@ -63,6 +69,9 @@ struct uring {
 	struct buf_ring bufs[BUF_N_CLASSES];
 	bool has_recv_cap; /* the kernel bounds a multishot receive */
 	bool has_options;  /* it knows CMD_SETSOCKOPT */
+	int room_fd;       /* an epoll instance: sockets that loop_poll_room() waits for */
+	uint32_t n_rooms;  /* of them */
+	bool is_room_polled;
 	uint32_t scratch_used;
 	uint8_t *scratch; /* owns */
 };
@@ -288,6 +297,66 @@ static void uring_set_option(struct loop *l, int fd, int level, int name, const 
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
+/* ---- room where the peer has sent its FIN ---------------------------------------------------- */
+
+/*
+ * A poll of the ring's always asks for POLLRDHUP, too, and so fires at once and for ever where the
+ * peer has sent its FIN. epoll asks for what it is told. The ring polls the epoll instance, each of
+ * whose sockets is there for one event:
+ *
+ *   socket --EPOLLOUT, once--> room_fd --POLLIN--> the ring: room_ready()
+ */
+static void poll_rooms(struct uring *u)
+{
+	if (u->is_room_polled || u->n_rooms == 0)
+		return;
+	struct io_uring_sqe *sqe = get_sqe(u);
+	io_uring_prep_poll_add(sqe, u->room_fd, POLLIN);
+	io_uring_sqe_set_data64(sqe, TAG_ROOM);
+	u->is_room_polled = true;
+}
+
+static void uring_poll_room(struct loop *l, int fd, op_tag tag)
+{
+	struct uring *u = uring_of(l);
+	struct epoll_event ev = { .events = EPOLLOUT | EPOLLONESHOT, .data.u64 = tag };
+	int r = epoll_ctl(u->room_fd, EPOLL_CTL_MOD, fd, &ev);
+
+	if (r < 0 && errno == ENOENT)
+		r = epoll_ctl(u->room_fd, EPOLL_CTL_ADD, fd, &ev);
+	if (r < 0) {
+		loop_post(l, &(struct completion){ .tag = tag, .res = -errno });
+		return;
+	}
+	u->n_rooms++;
+	poll_rooms(u);
+}
+
+static void uring_cancel_room(struct loop *l, int fd, op_tag tag)
+{
+	struct uring *u = uring_of(l);
+
+	/* It is not there where it was cancelled before, or could not be added. */
+	if (epoll_ctl(u->room_fd, EPOLL_CTL_DEL, fd, NULL) < 0)
+		return;
+	u->n_rooms--;
+	loop_post(l, &(struct completion){ .tag = tag, .res = -ECANCELED });
+}
+
+/* One event at a time, so that none is in hand when a handler cancels its wait. */
+static void room_ready(struct uring *u)
+{
+	struct epoll_event ev;
+
+	u->is_room_polled = false;
+	for (int i = 0; i < TURN_ROOMS && epoll_wait(u->room_fd, &ev, 1, 0) == 1; i++) {
+		struct completion c = { .tag = ev.data.u64, .res = (int)ev.events };
+		u->n_rooms--;
+		loop_dispatch(&u->loop, &c);
+	}
+	poll_rooms(u);
+}
+
 /* ---- buffer rings ---------------------------------------------------------------------------- */
 
 static uint32_t buf_ring_laid(const struct buf_ring *b)
@@ -499,7 +568,9 @@ static int uring_wait(struct loop *l, uint64_t wait_ms)
 	for (unsigned n = 0; n < CQ_ENTRIES && io_uring_peek_cqe(&u->ring, &cqe) == 0; n++) {
 		struct io_uring_cqe copy = *cqe;
 		io_uring_cqe_seen(&u->ring, cqe);
-		if (copy.user_data != 0)
+		if (copy.user_data == TAG_ROOM)
+			room_ready(u);
+		else if (copy.user_data != 0)
 			dispatch_cqe(u, &copy);
 	}
 	return 0;
@@ -514,6 +585,8 @@ static void uring_free(struct loop *l)
 	for (int class = 0; class < BUF_N_CLASSES; class ++)
 		buf_ring_close(u, class);
 	io_uring_queue_exit(&u->ring);
+	if (u->room_fd >= 0)
+		(void)close(u->room_fd);
 	loop_deinit(l);
 	free(u->scratch);
 	free(u);
@@ -536,6 +609,8 @@ static const struct loop_ops uring_ops = {
 	.send = uring_send,
 	.poll = uring_poll,
 	.cancel = uring_cancel,
+	.poll_room = uring_poll_room,
+	.cancel_room = uring_cancel_room,
 	.socket = sys_socket,
 	.setsockopt = sys_setsockopt,
 	.set_option = uring_set_option,
@@ -659,7 +734,11 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 	u->bufs[BUF_SMALL].n_entries = o->n_ring_bufs ? o->n_ring_bufs : DEFAULT_SMALL_BUFS;
 	u->bufs[BUF_LARGE].n_entries = LARGE_BUFS;
 	u->scratch = aligned_alloc(4096, SCRATCH_BYTES); /* pages of its own, to be given back */
+	u->room_fd = epoll_create1(EPOLL_CLOEXEC);
+	int room_error = u->room_fd < 0 ? -errno : 0;
 	r = u->scratch == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
+	if (r == 0)
+		r = room_error;
 	if (r == 0)
 		r = buf_ring_open(u, BUF_SMALL);
 	if (r == 0)

@@ -518,11 +518,12 @@ void relay_send(struct session *s, enum side from)
 	struct flow *f = &s->flow[from];
 	struct iovec iov[LOOP_IOV_MAX];
 
-	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)))
+	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)) ||
+	    session_is_in_flight(s, OP_ROOM_BACKEND + from))
 		return;
 	/*
 	 * There is room, mostly; waiting for it costs io_uring a poll, so only who was refused
-	 * waits. After the destination's FIN it cannot wait: then the worker does.
+	 * waits. After the destination's FIN it cannot wait (relay_wait_room()).
 	 */
 	f->must_wait &= !has_fin(s, side_other(from));
 	int n = queue_iov(&f->queue, iov);
@@ -537,11 +538,30 @@ void relay_send_refused(struct session *s, enum side from)
 	if (s->state == SESS_DEAD)
 		return;
 	if (f->must_wait || has_fin(s, side_other(from))) {
-		worker_send_later(s->worker, s);
+		relay_wait_room(s, from);
 		return;
 	}
 	f->must_wait = true;
 	relay_send(s, from);
+}
+
+void relay_wait_room(struct session *s, enum side from)
+{
+	enum sess_op op = OP_ROOM_BACKEND + from;
+
+	/* A poll for the same room is in flight where bytes were spliced before. */
+	if (!session_is_in_flight(s, op) && !session_is_in_flight(s, OP_SPILL_BACKEND + from))
+		loop_poll_room(s->worker->loop, s->fd[side_other(from)], session_start_op(s, op));
+}
+
+void relay_on_room(struct session *s, enum side from, const struct completion *c)
+{
+	if (s->state == SESS_DEAD || c->res == -ECANCELED)
+		return;
+	if (c->res < 0) /* no memory to wait with */
+		session_kill(s, relay_error_reason(s, side_other(from), c->res));
+	else
+		session_mark_dirty(s, from);
 }
 
 void relay_count_sent(struct session *s, enum side from, uint32_t n)

@@ -43,8 +43,16 @@ enum sess_end relay_error_reason(const struct session *s, enum side side, int er
 /* Starts a send of what is queued from `from`, if none is in flight. */
 void relay_send(struct session *s, enum side from);
 
-/* A send found no room (-EAGAIN): the next one waits for some, or a timer does where it cannot. */
+/* A send found no room (-EAGAIN): the next one waits for some, or comes when there is some. */
 void relay_send_refused(struct session *s, enum side from);
+
+/*
+ * relay_wait_room() - go on with what came from `from` when its destination takes bytes again
+ *
+ * For a destination that has sent its FIN: no send, and with io_uring no poll, can wait for it.
+ */
+void relay_wait_room(struct session *s, enum side from);
+void relay_on_room(struct session *s, enum side from, const struct completion *c);
 
 /* Passes ends on and sees whether all is done. */
 void relay_check(struct session *s);

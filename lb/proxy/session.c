@@ -135,12 +135,14 @@ static enum side op_side(enum sess_op op)
 	case OP_SEND_CLIENT:
 	case OP_ERR_CLIENT:
 	case OP_FILL_CLIENT:
-	case OP_SPILL_CLIENT: return CLIENT;
+	case OP_SPILL_CLIENT:
+	case OP_ROOM_CLIENT: return CLIENT;
 	case OP_RECV_BACKEND:
 	case OP_SEND_BACKEND:
 	case OP_ERR_BACKEND:
 	case OP_FILL_BACKEND:
 	case OP_SPILL_BACKEND:
+	case OP_ROOM_BACKEND:
 	case OP_CONNECT: return BACKEND;
 	case SESS_N_OPS: break;
 	}
@@ -150,7 +152,11 @@ static enum side op_side(enum sess_op op)
 
 void session_cancel_op(struct session *s, enum sess_op op)
 {
-	if (session_is_in_flight(s, op))
+	if (!session_is_in_flight(s, op))
+		return;
+	if (op == OP_ROOM_BACKEND || op == OP_ROOM_CLIENT)
+		loop_cancel_room(s->worker->loop, s->fd[op_side(op)], session_tag(s, op));
+	else
 		loop_cancel(s->worker->loop, s->fd[op_side(op)], session_tag(s, op));
 }
 
@@ -214,7 +220,6 @@ void session_kill(struct session *s, enum sess_end why)
 	for (enum sess_op op = 0; op < SESS_N_OPS; op++)
 		session_cancel_op(s, op);
 	session_set_state(s, SESS_DEAD);
-	list_del(&s->link); /* of those that wait for room */
 	if (s->in_flight == 0)
 		list_add_tail(&s->worker->dead, &s->link);
 }
@@ -433,6 +438,8 @@ void session_on_completion(void *arg, const struct completion *c)
 	case OP_FILL_BACKEND: splice_on_fill(s, BACKEND, c); break;
 	case OP_SPILL_BACKEND: splice_on_spill(s, CLIENT, c); break;
 	case OP_SPILL_CLIENT: splice_on_spill(s, BACKEND, c); break;
+	case OP_ROOM_BACKEND: relay_on_room(s, CLIENT, c); break;
+	case OP_ROOM_CLIENT: relay_on_room(s, BACKEND, c); break;
 	case OP_CONNECT: upstream_on_connect(s, c); break;
 	case SESS_N_OPS: LB_ASSERT(false);
 	}

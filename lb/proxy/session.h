@@ -76,6 +76,8 @@ enum sess_op {
 	OP_FILL_BACKEND,
 	OP_SPILL_BACKEND, /* poll until the destination of a pipe can be written */
 	OP_SPILL_CLIENT,
+	OP_ROOM_BACKEND, /* the same, where the destination has sent its FIN */
+	OP_ROOM_CLIENT,
 	OP_CONNECT,
 	SESS_N_OPS
 };
@@ -151,7 +153,7 @@ struct session {
 	uint64_t active_ms; /* when a byte was last seen to move, by the loop's clock */
 
 	/* cold: figures and names */
-	struct list link;           /* worker->dead, ->waiting, or ->picking (in PICK) */
+	struct list link;           /* worker->dead, or ->picking (in PICK) */
 	struct listen_socket *from; /* borrows: counts its sessions, outlives them */
 	const char *route;          /* interned: lives as long as the process; NULL: none */
 	uint64_t id;                /* unique across workers */

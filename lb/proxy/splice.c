@@ -91,7 +91,7 @@ static void wait_spill(struct session *s, enum side from)
 
 	relay_watch_errors(s, from);
 	if (back->is_eof || back->is_sick) {
-		worker_send_later(s->worker, s);
+		relay_wait_room(s, from);
 		return;
 	}
 	if (!session_is_in_flight(s, op))
@@ -176,7 +176,8 @@ void splice_run(struct session *s, enum side from)
 		relay_send(s, from);
 		return;
 	}
-	if (session_is_in_flight(s, OP_SPILL_BACKEND + from) || session_is_in_flight(s, op_fill))
+	if (session_is_in_flight(s, OP_SPILL_BACKEND + from) ||
+	    session_is_in_flight(s, OP_ROOM_BACKEND + from) || session_is_in_flight(s, op_fill))
 		return;
 
 	size_t moved = 0;
@@ -222,11 +223,15 @@ void splice_on_fill(struct session *s, enum side from, const struct completion *
 
 void splice_on_spill(struct session *s, enum side from, const struct completion *c)
 {
+	if (s->state == SESS_DRAIN) {
+		session_mark_dirty(s, from); /* a send may have found the wait under way */
+		return;
+	}
 	if (s->state != SESS_RELAY || c->res == -ECANCELED)
 		return;
 	/* The destination's FIN alone: polling again would tell just that, at once. */
 	if (c->res > 0 && !(c->res & (POLLOUT | POLLERR | POLLHUP)))
-		worker_send_later(s->worker, s);
+		relay_wait_room(s, from);
 	else
 		splice_run(s, from);
 }

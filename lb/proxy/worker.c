@@ -41,13 +41,9 @@
 /* What another worker is about to do is done by then; a guess, never tuned. */
 #define MOMENT_MS 1
 
-/* How soon a refused send is tried again; a guess, never tuned. */
-#define SEND_AGAIN_MS 5
-
 static void on_turn_end(void *arg);
 static void on_retry(struct timer *t, void *arg);
 static void on_walk(struct timer *t, void *arg);
-static void on_send_again(struct timer *t, void *arg);
 static const struct loop_upkeep upkeep;
 
 int proxy_init(struct proxy *p, uint32_t n_workers)
@@ -90,10 +86,8 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->room->knock.run = guest_run;
 	list_init(&w->listen);
 	list_init(&w->dead);
-	list_init(&w->waiting);
 	list_init(&w->picking);
 	timer_init(&w->pick_timer, wait_on_timer);
-	timer_init(&w->send_timer, on_send_again);
 	timer_init(&w->retry, on_retry);
 	timer_init(&w->walk_timer, on_walk);
 	w->loop->timers.arg = w;
@@ -310,27 +304,6 @@ void worker_count_frames(struct worker *w, enum side from, struct ws_count n)
 		return;
 	counter_add(from == CLIENT ? &w->stats->frames_in : &w->stats->frames_out, n.frames);
 	counter_add(from == CLIENT ? &w->stats->messages_in : &w->stats->messages_out, n.messages);
-}
-
-void worker_send_later(struct worker *w, struct session *s)
-{
-	if (!list_is_linked(&s->link))
-		list_add_tail(&w->waiting, &s->link);
-	if (!timer_is_running(&w->send_timer))
-		loop_timer_start(w->loop, &w->send_timer, SEND_AGAIN_MS);
-}
-
-static void on_send_again(struct timer *t, void *arg)
-{
-	struct worker *w = arg;
-
-	(void)t;
-	while (!list_is_empty(&w->waiting)) {
-		struct session *s = list_entry(w->waiting.next, struct session, link);
-		list_del(&s->link);
-		session_mark_dirty(s, CLIENT);
-		session_mark_dirty(s, BACKEND);
-	}
 }
 
 uint64_t worker_next_id(struct worker *w)

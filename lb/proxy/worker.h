@@ -143,9 +143,7 @@ struct worker {
 
 	struct session *dirty; /* have something to send at the turn's end */
 	struct list dead;      /* wait to be buried */
-	struct list waiting;   /* sessions whose send was refused: tried again soon */
-	struct timer send_timer;
-	struct list picking; /* sessions that wait for a place at a backend (proxy/wait.h) */
+	struct list picking;   /* sessions that wait for a place at a backend (proxy/wait.h) */
 	uint32_t n_picking, n_picking_by[WAIT_SLOTS];
 	struct timer pick_timer;
 	uint32_t n_sessions;
@@ -228,9 +226,6 @@ void worker_track(struct worker *w, enum side from, struct ws_track *t, const ui
 
 /* Counts frames that were followed otherwise. */
 void worker_count_frames(struct worker *w, enum side from, struct ws_count n);
-
-/* A send was refused for want of room: the session is flushed again in a moment. */
-void worker_send_later(struct worker *w, struct session *s);
 
 /* A unique connection id. */
 uint64_t worker_next_id(struct worker *w);

@@ -3,8 +3,10 @@
 
 import os
 import pwd
+import re
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from lbtest import (
     connect,
     http_conf,
     recv_all,
+    recv_exact,
     recv_head,
     reset,
     status_of,
@@ -79,6 +82,46 @@ def test_clients_that_half_close_and_do_not_read_take_no_threads(lb, fake, port)
         for _ in range(100):
             assert uring_threads(threads_of(proxy.pid)) == []
             time.sleep(0.01)
+    finally:
+        for s in held:
+            reset(s)
+    proxy.wait_active(0, timeout=20)
+
+
+def wakes_of(pid, name):
+    """How often the threads of this name have slept and been woken."""
+    n = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith(name):
+            n += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)[1])
+    return n
+
+
+@pytest.mark.parametrize("splice", ["always", "never"])
+def test_clients_that_half_close_and_do_not_read_wake_nobody(lb, fake, port, splice):
+    """Each was tried again every 5 ms on io_uring. They are not forgotten: one that reads again gets
+    all that its backend has to say."""
+    proxy = lb(tcp_conf(port, [fake(floods).row()], relay={"splice": splice}))
+    held = []
+    try:
+        for _ in range(100):
+            held.append(connect(port))
+        wait_for(
+            "all to be full",
+            lambda: all(r["bytes_out"] > 1 << 16 for r in proxy.conns(limit=100)),
+            timeout=20,
+        )
+        for s in held:
+            s.shutdown(socket.SHUT_WR)
+
+        def sleeps():
+            was = wakes_of(proxy.pid, "lb-worker")
+            time.sleep(1)
+            return wakes_of(proxy.pid, "lb-worker") - was < 50
+
+        wait_for("the workers to sleep", sleeps, timeout=10)
+        for s in held[:5]:
+            recv_exact(s, 16 << 20)
     finally:
         for s in held:
             reset(s)

@@ -180,7 +180,7 @@ void check_idle(struct town *t)
 
 		SIM_CHECK(buf_bytes_used(w->loop->bufs) == 0, "worker %u: buffers are left", i);
 		SIM_CHECK(slab_n_used(w->exchanges) == 0, "worker %u: exchanges are left", i);
-		SIM_CHECK(list_is_empty(&w->waiting) && list_is_empty(&w->dead),
+		SIM_CHECK(list_is_empty(&w->picking) && list_is_empty(&w->dead),
 			  "worker %u: its lists are not empty", i);
 	}
 	SIM_CHECK(t->threads.proxy.n_conns == 0, "places are left");

@@ -20,7 +20,7 @@
 #define STATE_CLOSED 7 /* TCP_CLOSE */
 #define MSS 1448
 
-enum sim_op_kind { SIM_ACCEPT, SIM_CONNECT, SIM_RECV, SIM_SEND, SIM_POLL };
+enum sim_op_kind { SIM_ACCEPT, SIM_CONNECT, SIM_RECV, SIM_SEND, SIM_POLL, SIM_ROOM };
 
 struct sim_op {
 	enum sim_op_kind kind;
@@ -158,6 +158,11 @@ static void sim_op_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 	add_op(l, SIM_POLL, fd, tag)->events = events;
 }
 
+static void sim_op_poll_room(struct loop *l, int fd, op_tag tag)
+{
+	add_op(l, SIM_ROOM, fd, tag)->events = POLLOUT;
+}
+
 static void sim_op_cancel(struct loop *l, int fd, op_tag tag)
 {
 	struct sim_engine *e = engine_of(l);
@@ -235,7 +240,8 @@ static bool try_recv(struct sim_engine *e, struct sim_op *op, struct completion 
 
 static int try_poll(struct sim_engine *e, const struct sim_op *op)
 {
-	uint32_t always = POLLERR | POLLHUP | (e->is_ring ? POLLRDHUP : 0);
+	bool tells_fin = e->is_ring && op->kind == SIM_POLL;
+	uint32_t always = POLLERR | POLLHUP | (tells_fin ? POLLRDHUP : 0);
 	uint32_t events = sim_poll_events(e->world, sock_of(&e->loop, op->fd));
 
 	events &= op->events | always;
@@ -261,7 +267,8 @@ static bool try_op(struct sim_engine *e, struct sim_op *op, struct completion *c
 		if (c->res == -EAGAIN && is_refused(e, op))
 			return true;
 		break;
-	case SIM_POLL: c->res = try_poll(e, op); break;
+	case SIM_POLL:
+	case SIM_ROOM: c->res = try_poll(e, op); break;
 	}
 	if (c->res != -EAGAIN)
 		return true;
@@ -547,6 +554,8 @@ static const struct loop_ops sim_ops = {
 	.send = sim_op_send,
 	.poll = sim_op_poll,
 	.cancel = sim_op_cancel,
+	.poll_room = sim_op_poll_room,
+	.cancel_room = sim_op_cancel,
 	.socket = sim_call_socket,
 	.setsockopt = sim_call_setsockopt,
 	.set_option = sim_call_set_option,

@@ -276,6 +276,70 @@ START_TEST(polls_stand_beside_each_other)
 }
 END_TEST
 
+/* Fills the socket's buffer: its peer does not read. */
+static void stuff(int fd)
+{
+	static const char zeros[65536];
+
+	for (int quiet = 0; quiet < 5; quiet++) {
+		while (send(fd, zeros, sizeof(zeros), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+			quiet = 0;
+		ck_assert_int_eq(errno, EAGAIN);
+		(void)usleep(2000);
+	}
+}
+
+static void skip_all(int fd)
+{
+	static char skipped[65536];
+
+	while (recv(fd, skipped, sizeof(skipped), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* Neither its peer's FIN nor what has come from it is room. */
+START_TEST(room_is_waited_for_behind_a_fin)
+{
+	int fds[2], others[2];
+
+	begin(_i);
+	tcp_pair(fds);
+	tcp_pair(others);
+	stuff(fds[0]);
+	stuff(others[0]);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	shutdown(fds[1], SHUT_WR);
+	shutdown(others[1], SHUT_WR);
+	for (int n = 1; n <= 2; n++) { /* again and again */
+		loop_poll_room(loop, fds[0], tag(1));
+		loop_poll_room(loop, others[0], tag(2));
+		idle();
+		uint64_t turns = loop->n_dispatched;
+		idle();
+		ck_assert_uint_eq(loop->n_dispatched, turns); /* nothing fires for ever */
+		ck_assert_int_eq(ops[1].n, n - 1);
+		while (ops[1].n < n) {
+			skip_all(fds[1]);
+			ck_assert_int_eq(loop_turn(loop, 1), 0);
+		}
+		ck_assert_int_eq(ops[1].res, POLLOUT);
+		ck_assert_int_eq(ops[2].n_last, n - 1);
+		loop_cancel_room(loop, others[0], tag(2));
+		loop_cancel_room(loop, others[0], tag(2));
+		UNTIL(ops[2].n_last == n);
+		ck_assert_int_eq(ops[2].res, -ECANCELED);
+		stuff(fds[0]);
+	}
+	loop_poll_room(loop, fds[0], tag(1));
+	close_peer(fds[1], true);
+	UNTIL(ops[1].n == 3);
+	ck_assert_int_ne(ops[1].res & (POLLERR | POLLHUP), 0);
+	loop_close(loop, fds[0]);
+	close_pair(others);
+	end();
+}
+END_TEST
+
 static void start(int kind, int fd, unsigned op)
 {
 	if (kind == 0)
@@ -686,6 +750,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, poll_for_errors_sees_a_reset_only, 0, n_engines);
 	tcase_add_loop_test(t, poll_is_level_triggered, 0, n_engines);
 	tcase_add_loop_test(t, polls_stand_beside_each_other, 0, n_engines);
+	tcase_add_loop_test(t, room_is_waited_for_behind_a_fin, 0, n_engines);
 	tcase_add_loop_test(t, cancel_gives_one_last_completion, 0, n_engines);
 	tcase_add_loop_test(t, new_owner_of_a_number_hears_nothing_old, 0, n_engines);
 	tcase_add_loop_test(t, descriptors_are_passed, 0, n_engines);
