@@ -27,7 +27,10 @@
 
 #define MAX_BUFS 16             /* design, section 4, rule 2 */
 #define BULK_BYTES (512u << 10) /* measured: 256 KiB cost a fifth more (docs/decisions, 0010) */
-#define BULK_FULL_BUFS 8        /* full buffers in a row that prove bulk; a guess, never tuned */
+/* Longer than most backends take to begin a response, short for one that works for nobody. A guess.
+ */
+#define LEFT_MS 500
+#define BULK_FULL_BUFS 8 /* full buffers in a row that prove bulk; a guess, never tuned */
 
 static enum sess_op op_recv(enum side from)
 {
@@ -64,6 +67,26 @@ static bool is_half_closed(const struct session *s)
 	       s->flow[BACKEND].is_dead;
 }
 
+bool relay_may_have_left(const struct session *s)
+{
+	const struct flow *f = &s->flow[CLIENT];
+
+	return s->is_http && !s->is_tunnel && f->is_eof && f->is_sick && !s->flow[BACKEND].is_eof;
+}
+
+uint32_t relay_patience_ms(const struct session *s, uint32_t limit_ms)
+{
+	return limit_ms > LEFT_MS && relay_may_have_left(s) ? LEFT_MS : limit_ms;
+}
+
+void relay_client_fin(struct session *s)
+{
+	s->flow[CLIENT].is_sick = true;
+	/* Perhaps it has been quiet for long. */
+	if ((s->state == SESS_UPGRADE || s->state == SESS_RELAY) && relay_may_have_left(s))
+		session_timeout(s, 0);
+}
+
 static uint32_t quiet_limit_ms(const struct session *s)
 {
 	if (!s->is_tunnel)
@@ -73,7 +96,7 @@ static uint32_t quiet_limit_ms(const struct session *s)
 
 void relay_watch_time(struct session *s)
 {
-	session_timeout(s, quiet_limit_ms(s));
+	session_timeout(s, relay_patience_ms(s, quiet_limit_ms(s)));
 }
 
 /* What the peers on `sides` have taken, all in all: the more bytes, the less quiet. */
@@ -124,7 +147,12 @@ void relay_on_timeout(struct session *s)
 {
 	uint32_t limit_ms = quiet_limit_ms(s);
 
-	if (relay_is_quiet(s, BOTH_SIDES, &s->active_ms, limit_ms, relay_shut_out_ms(limit_ms)))
+	if (!relay_is_quiet(s, BOTH_SIDES, &s->active_ms, relay_patience_ms(s, limit_ms),
+			    relay_shut_out_ms(limit_ms)))
+		return;
+	if (relay_may_have_left(s))
+		session_kill(s, SESS_END_CLIENT_CLOSED);
+	else
 		session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED
 								  : SESS_END_IDLE);
 }
@@ -172,7 +200,10 @@ void relay_watch_errors(struct session *s, enum side side)
 
 	if (has_ended(f) || f->is_sick || session_is_in_flight(s, op))
 		return;
-	loop_poll(s->worker->loop, s->fd[side], 0, session_start_op(s, op));
+	/* The FIN of a tunnel's side is found by reading, that of a plain request's client is not.
+	 */
+	uint32_t events = side == CLIENT && s->is_http && !s->is_tunnel ? POLLRDHUP : 0;
+	loop_poll(s->worker->loop, s->fd[side], events, session_start_op(s, op));
 }
 
 void relay_read(struct session *s, enum side from)
@@ -317,6 +348,8 @@ static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 		refuse_body(s, from);
 	else
 		b = add_owed(s, from, b);
+	if (v != BODY_BAD && from == CLIENT && f->is_sick)
+		relay_client_fin(s);
 	return b;
 }
 
@@ -434,8 +467,14 @@ void relay_source_ended(struct session *s, enum side from, int error)
 {
 	struct flow *f = &s->flow[from];
 
-	if (f->is_eof)
+	bool is_clients_fin = from == CLIENT && !s->is_tunnel && error == 0;
+	if (is_clients_fin)
+		f->is_sick = true;
+	if (f->is_eof) {
+		if (is_clients_fin)
+			relay_client_fin(s);
 		return;
+	}
 	f->is_eof = true;
 	f->is_reset = is_unframed(s, from); /* cut short, it would look whole behind a FIN */
 	s->active_ms = loop_now_ms(s->worker->loop);

@@ -83,6 +83,17 @@ static inline uint32_t relay_shut_out_ms(uint32_t limit_ms)
 /* What `side` has acknowledged so far does not count for the next relay_is_quiet(). */
 void relay_note_taken(struct session *s, enum side side);
 
+/*
+ * relay_client_fin() - the client of a plain request has sent its FIN behind it
+ *
+ * Whether it has left, or only half-closed, nothing tells but what becomes of bytes sent to it. So
+ * it has left once no byte has moved for LEFT_MS (docs/decisions, 0018): relay_patience_ms() is the
+ * time-out then, where `limit_ms` would be, and relay_may_have_left() says that it is.
+ */
+void relay_client_fin(struct session *s);
+bool relay_may_have_left(const struct session *s);
+uint32_t relay_patience_ms(const struct session *s, uint32_t limit_ms);
+
 void relay_on_recv(struct session *s, enum side from, const struct completion *c);
 void relay_on_send(struct session *s, enum side from, const struct completion *c);
 void relay_on_error_poll(struct session *s, enum side side, const struct completion *c);

@@ -412,7 +412,9 @@ static void on_error_poll(struct session *s, enum side side, const struct comple
 		relay_on_error_poll(s, side, c);
 	else if (c->res < 0 || c->res & (POLLERR | POLLHUP))
 		upstream_on_error_poll(s, side);
-	else /* its FIN: it may still wait for a response */
+	else if (side == CLIENT) /* its FIN */
+		relay_client_fin(s);
+	else
 		s->flow[side].is_sick = true;
 }
 

@@ -335,7 +335,7 @@ static void connected(struct session *s)
 	http1_init_response(&s->x->resp);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	s->x->asked_ms = is_sending(s) ? 0 : s->active_ms;
-	session_timeout(s, wait_limit_ms(s));
+	session_timeout(s, relay_patience_ms(s, wait_limit_ms(s)));
 	relay_send(s, CLIENT);
 	read_response(s);
 }
@@ -378,8 +378,9 @@ void upstream_on_client_recv(struct session *s, const struct completion *c)
 			return;
 		}
 		f->is_eof = true;
-		if (!s->is_http) /* a plain request is over with its body: who half-closes still
-				    waits */
+		if (s->is_http) /* behind a plain request that is whole */
+			relay_client_fin(s);
+		else
 			session_blame(s, SESS_END_CLIENT_CLOSED);
 	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
 		session_kill(s, SESS_END_CLIENT_RESET);
@@ -650,9 +651,13 @@ void upstream_on_timeout(struct session *s)
 	uint32_t limit_ms = wait_limit_ms(s);
 
 	if (!relay_is_quiet(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
-			    is_asked ? &s->x->asked_ms : &s->active_ms, limit_ms,
-			    relay_shut_out_ms(limit_ms)))
+			    is_asked ? &s->x->asked_ms : &s->active_ms,
+			    relay_patience_ms(s, limit_ms), relay_shut_out_ms(limit_ms)))
 		return;
+	if (relay_may_have_left(s)) {
+		session_kill(s, SESS_END_CLIENT_CLOSED);
+		return;
+	}
 	if (is_sending(s) && queue_is_empty(&s->flow[CLIENT].queue))
 		/* It is the client that stalls, its body is not whole. */
 		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
@@ -665,5 +670,5 @@ void upstream_on_sent(struct session *s)
 	if (s->x->asked_ms != 0 || is_sending(s))
 		return;
 	s->x->asked_ms = loop_now_ms(s->worker->loop);
-	session_timeout(s, wait_limit_ms(s));
+	session_timeout(s, relay_patience_ms(s, wait_limit_ms(s)));
 }
