@@ -466,19 +466,20 @@ static const struct {
 	const char *name, *args, *help;
 	command_fn fn;
 } commands[] = {
-	{ "stats",    "",               "all figures",                              run_stats },
-	{ "backends", "[POOL]",         "backends, their states and connections",   run_backends },
+	{ "stats",    "",               "show all statistics",                      run_stats },
+	{ "backends", "[POOL]",         "show backends, states and connections",    run_backends },
 	{ "conns",    "[pool=P] [backend=B] [client=CIDR] [min-age=5m] [sort=age|bytes] [limit=N]",
-					"open connections, 1000 of them at most without a limit",
+					"show open connections, at most 1000 by default",
 										    run_conns },
 	{ "drain",    "POOL/BACKEND [status]",
-					"no new connections, checks go on; status: how many are left",
+					"stop new connections; health checks continue; "
+					"status: show how many connections are left",
 										    run_drain },
-	{ "ready",    "POOL/BACKEND",   "undoes drain and maint",                   run_ready },
-	{ "maint",    "POOL/BACKEND",   "no new connections, no checks",            run_maint },
-	{ "weight",   "POOL/BACKEND N", "changes a weight, 0 to 256",               run_weight },
-	{ "reload",   "",               "reads the configuration again",            run_reload },
-	{ "help",     "",               "this list",                                run_help },
+	{ "ready",    "POOL/BACKEND",   "undo drain and maint",                     run_ready },
+	{ "maint",    "POOL/BACKEND",   "stop new connections and health checks",   run_maint },
+	{ "weight",   "POOL/BACKEND N", "set the weight, 0 to 256",                 run_weight },
+	{ "reload",   "",               "reload the configuration",                 run_reload },
+	{ "help",     "",               "list the commands",                        run_help },
 };
 /* clang-format on */
 

@@ -13,21 +13,23 @@
 const char ctl_usage[] =
 	"usage: lbctl [-s SOCKET] [--json] [--wide] COMMAND\n"
 	"\n"
-	"  stats                         all figures\n"
-	"  backends [POOL]               backends, their states and connections\n"
+	"  stats                         show all statistics\n"
+	"  backends [POOL]               show backends, their states and connections\n"
 	"  conns [--pool P] [--backend B] [--client CIDR] [--min-age 5m]\n"
 	"        [--sort age|bytes] [--limit N]\n"
-	"                                open connections, 1000 at most without a limit\n"
-	"  drain POOL/BACKEND [--wait]   no new connections, checks go on;\n"
-	"                                --wait: shows how many are left until none is\n"
-	"  ready POOL/BACKEND            undoes drain and maint\n"
-	"  maint POOL/BACKEND            no new connections, no checks\n"
-	"  weight POOL/BACKEND N         changes a weight, 0 to 256\n"
-	"  reload                        reads the configuration again\n"
-	"  help                          what the socket understands\n"
+	"                                show open connections, at most 1000 by default\n"
+	"  drain POOL/BACKEND [--wait]   stop new connections; health checks continue;\n"
+	"                                --wait: wait until all connections have ended\n"
+	"  drain POOL/BACKEND status     show how many connections are left\n"
+	"  ready POOL/BACKEND            undo drain and maint\n"
+	"  maint POOL/BACKEND            stop new connections and health checks\n"
+	"  weight POOL/BACKEND N         set the weight, 0 to 256\n"
+	"  reload                        reload the configuration\n"
+	"  help                          list the commands as sent over the socket\n"
 	"\n"
-	"Without -s the socket is $LBCTL_SOCKET, ./lb.sock or /run/lb/admin.sock.\n"
-	"Tables fit 80 columns; --wide shows all columns, --json is for programs.\n";
+	"Without -s, lbctl uses $LBCTL_SOCKET if it is set, else ./lb.sock if it exists,\n"
+	"else /run/lb/admin.sock. Tables are at most 80 columns wide; --wide shows all\n"
+	"columns. --json prints one line of JSON.\n";
 
 /* ---- the command line ------------------------------------------------------------------------ */
 

@@ -11,15 +11,15 @@
 static const char usage[] =
 	"usage: lb [-c FILE]          run in the foreground\n"
 	"       lb check [-c FILE] [--syntax] [--print]\n"
-	"                             check the file and this machine, and exit;\n"
-	"                             --syntax: the file alone, for another machine;\n"
-	"                             --print: show the file with every default filled in\n"
+	"                             check the file, and whether lb could start with it;\n"
+	"                             --syntax: check only the file, not this machine;\n"
+	"                             --print: print the file with all defaults filled in\n"
 	"       lb doctor [-c FILE] [--json]\n"
-	"                             how many connections fit, and which limit binds first\n"
-	"       lb --schema           a JSON schema of the configuration, for editors\n"
+	"                             show how many connections fit and what limits them\n"
+	"       lb --schema           print a JSON schema of the configuration, for editors\n"
 	"       lb --version | --help\n"
 	"\n"
-	"Without -c the file is ./lb.yaml, or /etc/lb/lb.yaml where there is none.\n";
+	"Without -c, lb reads ./lb.yaml or, if there is none, /etc/lb/lb.yaml.\n";
 
 static const char *default_conf(void)
 {

@@ -69,7 +69,7 @@ static const struct {
 	{ "weight chat/b2 0", "ok: chat/b2 has weight 0\n\n" },
 	{ "reload", "ok: generation 3\n\n" },
 	{ "reload json", "{\"generation\":3,\"warnings\":[]}\n\n" },
-	{ "help", "stats: all figures\nbackends [POOL]: " },
+	{ "help", "stats: show all statistics\nbackends [POOL]: " },
 };
 
 START_TEST(answers_begin_right)
