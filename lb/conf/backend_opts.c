@@ -12,14 +12,15 @@ const struct opt backend_opts[] = {
 		.type = OPT_NAME,
 		.offset = BACKEND(name),
 		.flags = OPT_RELOAD,
-		.help = "What commands and statistics call it; without it, its address.",
+		.help = "The name of the backend in commands and statistics; without it, the "
+			"backend's address.",
 	},
 	{
 		.key = "address",
 		.type = OPT_ADDRESS,
 		.offset = BACKEND(addr),
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "Where it listens.",
+		.help = "The address that lb connects to, with a port.",
 	},
 	{
 		.key = "weight",
@@ -29,7 +30,8 @@ const struct opt backend_opts[] = {
 		.min = "0",
 		.max = "256",
 		.flags = OPT_RELOAD,
-		.help = "Its share beside the others'; 0 takes no new connection.",
+		.help = "The backend's share of new connections, relative to the other weights of "
+			"the pool; a backend with weight 0 gets no new connections.",
 	},
 	{
 		.key = "max_connections",
@@ -38,12 +40,13 @@ const struct opt backend_opts[] = {
 		.min = "1",
 		.max = "100000000",
 		.flags = OPT_RELOAD,
-		.help = "How many connections it may have at once; without it there is no limit.",
+		.help = "The maximum number of connections to the backend at one time; without it "
+			"there is no limit.",
 	},
 	{
 		.key = "backup",
 		.flags = OPT_LATER,
-		.help = "Whether it is picked only when no other can be.",
+		.help = "Whether the backend is selected only when no other backend can be.",
 	},
 	{ .key = NULL },
 };

@@ -142,7 +142,7 @@ const struct opt listener_opts[] = {
 		.type = OPT_NAME,
 		.offset = LISTENER(name),
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "What logs and statistics call it.",
+		.help = "The name of the listener in logs and statistics.",
 	},
 	{
 		.key = "bind",
@@ -152,7 +152,7 @@ const struct opt listener_opts[] = {
 		.shape = SHAPE_TEXT_OR_TEXTS,
 		.pattern = PATTERN_ADDRESS,
 		.flags = OPT_RELOAD | OPT_REQUIRED | OPT_PORT_0 | OPT_BIND,
-		.help = "The address and port to listen at, or a list of them.",
+		.help = "The address to listen on, with a port, or a list of addresses.",
 		.item = "0.0.0.0:8080",
 	},
 	{
@@ -162,7 +162,8 @@ const struct opt listener_opts[] = {
 		.def = "http",
 		.words = modes,
 		.flags = OPT_RELOAD,
-		.help = "http reads a request and may route by it; tcp relays bytes unseen.",
+		.help = "http reads the HTTP request and can route by it; tcp relays bytes "
+			"without reading them.",
 	},
 	{
 		.key = "pool",
@@ -172,7 +173,7 @@ const struct opt listener_opts[] = {
 		.write = pool_ref_write,
 		.pattern = PATTERN_NAME,
 		.flags = OPT_RELOAD,
-		.help = "The pool of what no route matches.",
+		.help = "The name of the pool for requests that match no route.",
 	},
 	{
 		.key = "routes",
@@ -180,7 +181,8 @@ const struct opt listener_opts[] = {
 		.read = route_opts_read,
 		.write = route_opts_write,
 		.flags = OPT_RELOAD,
-		.help = "Which request goes to which pool; the first that matches wins.",
+		.help = "The list of routes; the first route that matches a request decides which "
+			"pool gets the request.",
 		.item = "{path: /ws/*, pool: chat}",
 	},
 	{
@@ -192,7 +194,7 @@ const struct opt listener_opts[] = {
 		.max = "10m",
 		.flags = OPT_RELOAD,
 		.has_effect = reads_requests,
-		.help = "How long a client may take for the whole head of its request.",
+		.help = "How long a client may take to send the complete head of its request.",
 	},
 	{
 		.key = "http.underscores",
@@ -202,7 +204,8 @@ const struct opt listener_opts[] = {
 		.words = underscores,
 		.flags = OPT_RELOAD,
 		.has_effect = reads_requests,
-		.help = "What becomes of a request's fields with an underscore in their names.",
+		.help = "What lb does with header fields and trailers of a request that have an "
+			"underscore in their names.",
 	},
 	{
 		.key = "http.dot_segments",
@@ -211,7 +214,8 @@ const struct opt listener_opts[] = {
 		.words = dots,
 		.flags = OPT_RELOAD,
 		.has_effect = reads_requests,
-		.help = "What becomes of . and .. in paths; refuse where a route has a path.",
+		.help = "What lb does with a request that has a . or .. segment in its path; "
+			"without this key, refuse when a route has a path, otherwise pass.",
 	},
 	{
 		.key = "http.targets",
@@ -221,7 +225,8 @@ const struct opt listener_opts[] = {
 		.words = targets,
 		.flags = OPT_RELOAD,
 		.has_effect = reads_requests,
-		.help = "Whether a request's target may have UTF-8 that is not encoded.",
+		.help = "strict accepts only what the grammar of request targets allows; relaxed "
+			"also accepts UTF-8 that is not percent-encoded.",
 	},
 	{
 		.key = "tls",
@@ -231,12 +236,12 @@ const struct opt listener_opts[] = {
 	{
 		.key = "proxy_protocol",
 		.flags = OPT_LATER,
-		.help = "Whether connections begin with a PROXY header.",
+		.help = "Whether connections begin with a PROXY protocol header.",
 	},
 	{
 		.key = "trusted_proxies",
 		.flags = OPT_LATER,
-		.help = "Networks whose X-Forwarded-For is appended to.",
+		.help = "Networks of proxies whose X-Forwarded-For is kept and extended.",
 	},
 	{ .key = NULL },
 };

@@ -41,8 +41,8 @@ const struct opt main_opts[] = {
 		.min = "1",
 		.max = "256",
 		.flags = OPT_AUTO,
-		.help = "Threads that carry connections; auto is one for each CPU that this "
-			"process may use, within the CPU quota of its control groups.",
+		.help = "The number of threads that carry connections; auto is one for each CPU "
+			"that the process may use, within the CPU quota of its control groups.",
 	},
 	{
 		.key = "engine",
@@ -50,14 +50,14 @@ const struct opt main_opts[] = {
 		.offset = MAIN(engine),
 		.def = "auto",
 		.words = engines,
-		.help = "How the kernel is asked for work: io_uring, or epoll where that is "
-			"missing.",
+		.help = "The kernel interface for socket I/O; auto is io_uring when the kernel "
+			"has what lb needs, otherwise epoll.",
 	},
 	{
 		.key = "user",
 		.type = OPT_NAME,
 		.offset = MAIN(user),
-		.help = "The user to become once the sockets are bound.",
+		.help = "The user that lb switches to after it has bound its sockets.",
 	},
 	{
 		.key = "stop_timeout",
@@ -67,7 +67,7 @@ const struct opt main_opts[] = {
 		.min = "10ms",
 		.max = "24h",
 		.flags = OPT_RELOAD,
-		.help = "How long a graceful stop waits for connections to end.",
+		.help = "How long a graceful stop waits for open connections to end.",
 	},
 	{
 		.key = "stop_delay",
@@ -77,7 +77,8 @@ const struct opt main_opts[] = {
 		.min = "0s",
 		.max = "1h",
 		.flags = OPT_RELOAD,
-		.help = "How long a graceful stop goes on accepting first, with /healthz at 503.",
+		.help = "How long lb goes on accepting connections after a graceful stop has "
+			"begun, while /healthz answers 503.",
 	},
 	{
 		.key = "log.level",
@@ -86,7 +87,7 @@ const struct opt main_opts[] = {
 		.def = "notice",
 		.words = levels,
 		.flags = OPT_RELOAD,
-		.help = "The least important lines that are still written.",
+		.help = "The least severe level that is logged.",
 	},
 	{
 		.key = "log.format",
@@ -95,7 +96,7 @@ const struct opt main_opts[] = {
 		.def = "text",
 		.words = formats,
 		.flags = OPT_RELOAD,
-		.help = "What a log line looks like.",
+		.help = "The format of log lines.",
 	},
 	{
 		.key = "log.to",
@@ -103,7 +104,7 @@ const struct opt main_opts[] = {
 		.offset = MAIN(log.to),
 		.def = "stderr",
 		.flags = OPT_RELOAD | OPT_STREAM,
-		.help = "Where log lines go: stderr, stdout or a file.",
+		.help = "Where lb writes its log: stderr, stdout, or the path of a file.",
 	},
 	{
 		.key = "access_log.format",
@@ -113,7 +114,7 @@ const struct opt main_opts[] = {
 		.words = formats,
 		.flags = OPT_RELOAD,
 		.has_effect = has_access_log,
-		.help = "What a line of the access log looks like.",
+		.help = "The format of the access log.",
 	},
 	{
 		.key = "access_log.to",
@@ -121,7 +122,8 @@ const struct opt main_opts[] = {
 		.offset = MAIN(access_log.to),
 		.flags = OPT_RELOAD | OPT_STREAM | OPT_REQUIRED,
 		.has_effect = has_access_log,
-		.help = "Where a line for every ended connection goes: stderr, stdout or a file.",
+		.help = "Where lb writes one line for every connection that has ended: stderr, "
+			"stdout, or the path of a file.",
 	},
 	{
 		.key = "admin.socket",
@@ -130,7 +132,7 @@ const struct opt main_opts[] = {
 		.def = CONF_ADMIN_SOCKET,
 		.max = "107", /* sun_path, without its NUL */
 		.flags = OPT_OFF,
-		.help = "The unix socket that lbctl talks to, or off.",
+		.help = "The path of the Unix socket for lbctl, or off for no such socket.",
 	},
 	{
 		.key = "admin.mode",
@@ -139,14 +141,14 @@ const struct opt main_opts[] = {
 		.def = "0600",
 		.min = "0000",
 		.max = "0777",
-		.help = "The permission bits of that socket.",
+		.help = "The permission bits of the admin socket.",
 	},
 	{
 		.key = "admin.http",
 		.type = OPT_ADDRESS,
 		.offset = MAIN(admin.http),
 		.flags = OPT_PORT_0,
-		.help = "An address for GET /healthz, /metrics and /stats.",
+		.help = "The address on which lb answers GET /healthz, /metrics and /stats.",
 	},
 	{
 		.key = "limits.connections",
@@ -156,23 +158,23 @@ const struct opt main_opts[] = {
 		.min = "1",
 		.max = "100000000",
 		.flags = OPT_AUTO | OPT_RELOAD,
-		.help = "How many connections there may be at once; auto is what descriptors "
-			"allow.",
+		.help = "The maximum number of client connections at one time; auto is the number "
+			"that the limit of open files allows.",
 	},
 	{
 		.key = "limits.per_source",
 		.flags = OPT_LATER,
-		.help = "How many connections one source address may have.",
+		.help = "The maximum number of connections from one source address.",
 	},
 	{
 		.key = "limits.accept_rate",
 		.flags = OPT_LATER,
-		.help = "How many connections per second are accepted.",
+		.help = "The maximum number of connections that are accepted per second.",
 	},
 	{
 		.key = "trusted_proxies",
 		.flags = OPT_LATER,
-		.help = "Networks whose X-Forwarded-For is appended to.",
+		.help = "Networks of proxies whose X-Forwarded-For is kept and extended.",
 	},
 	{
 		.key = "pools",
@@ -180,7 +182,7 @@ const struct opt main_opts[] = {
 		.read = pool_opts_read,
 		.write = pool_opts_write,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "Groups of backends that do the same work.",
+		.help = "The list of pools; a pool is a group of backends that do the same work.",
 		.item = "name: chat",
 	},
 	{
@@ -189,7 +191,7 @@ const struct opt main_opts[] = {
 		.read = listener_opts_read,
 		.write = listener_opts_write,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "Addresses at which connections come in.",
+		.help = "The list of listeners; a listener accepts connections on its addresses.",
 		.item = "name: public",
 	},
 	{ .key = NULL },

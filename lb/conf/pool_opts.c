@@ -288,7 +288,7 @@ const struct opt pool_opts[] = {
 		.type = OPT_NAME,
 		.offset = POOL(name),
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "What listeners, routes, commands and statistics call it.",
+		.help = "The name of the pool in listeners, routes, commands and statistics.",
 	},
 	{
 		.key = "balance",
@@ -297,7 +297,7 @@ const struct opt pool_opts[] = {
 		.def = "least_connections",
 		.words = balances,
 		.flags = OPT_RELOAD,
-		.help = "How a backend is picked.",
+		.help = "The policy that selects a backend for a new connection.",
 	},
 	{
 		.key = "hash.key",
@@ -308,7 +308,8 @@ const struct opt pool_opts[] = {
 		.has_effect = is_hash,
 		.pattern = "^(source|path|host|(header|cookie|query):.+)$",
 		.flags = OPT_RELOAD,
-		.help = "What balance: hash looks at.",
+		.help = "The value that is hashed to select a backend; only valid with balance: "
+			"hash.",
 	},
 	{
 		.key = "hash.load_factor",
@@ -319,7 +320,8 @@ const struct opt pool_opts[] = {
 		.max = "10",
 		.flags = OPT_RELOAD | OPT_OFF,
 		.has_effect = is_hash,
-		.help = "Above this multiple of the mean load a backend passes its next keys on.",
+		.help = "The maximum load of a backend, as a multiple of the mean load of the "
+			"pool; only valid with balance: hash.",
 	},
 	{
 		.key = "backends",
@@ -328,7 +330,7 @@ const struct opt pool_opts[] = {
 		.write = backend_opts_write,
 		.pattern = PATTERN_ADDRESS,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "The servers, each an address or a map.",
+		.help = "The list of backends, each an address or a map.",
 		.item = "10.0.0.11:9001",
 	},
 	{
@@ -339,7 +341,7 @@ const struct opt pool_opts[] = {
 		.shape = SHAPE_TEXTS,
 		.pattern = "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
 		.flags = OPT_RELOAD,
-		.help = "Local addresses to connect from.",
+		.help = "Local IP addresses from which lb connects to the backends.",
 		.item = "10.0.0.5",
 	},
 	{
@@ -350,7 +352,7 @@ const struct opt pool_opts[] = {
 		.words = checks,
 		.flags = OPT_RELOAD,
 		.has_effect = has_checks,
-		.help = "What a backend must do to be up.",
+		.help = "The check that decides whether a backend is up.",
 	},
 	{
 		.key = "health.path",
@@ -361,7 +363,7 @@ const struct opt pool_opts[] = {
 		.has_effect = asks_for_path,
 		.pattern = "^/[^ #]*$",
 		.flags = OPT_RELOAD,
-		.help = "The path that a check asks for.",
+		.help = "The path that an http or websocket check requests.",
 	},
 	{
 		.key = "health.host",
@@ -371,7 +373,8 @@ const struct opt pool_opts[] = {
 		.has_effect = asks_for_path,
 		.pattern = "^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$",
 		.flags = OPT_RELOAD,
-		.help = "The host that a check asks for; without it, the backend's address.",
+		.help = "The Host header of an http or websocket check; without it, the backend's "
+			"address.",
 	},
 	{
 		.key = "health.status",
@@ -382,7 +385,7 @@ const struct opt pool_opts[] = {
 		.has_effect = judges_status,
 		.pattern = "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$",
 		.flags = OPT_RELOAD,
-		.help = "Which statuses of an http check are good.",
+		.help = "The status, or range of statuses, with which an http check passes.",
 	},
 	{
 		.key = "health.interval",
@@ -393,7 +396,8 @@ const struct opt pool_opts[] = {
 		.max = "1h",
 		.flags = OPT_RELOAD,
 		.has_effect = has_checks,
-		.help = "The time between two checks of a backend.",
+		.help = "The time from the start of one check of a backend to the start of its "
+			"next check.",
 	},
 	{
 		.key = "health.timeout",
@@ -415,7 +419,8 @@ const struct opt pool_opts[] = {
 		.max = "100",
 		.flags = OPT_RELOAD,
 		.has_effect = has_checks,
-		.help = "How many good checks in a row bring a backend up.",
+		.help = "How many checks in a row must pass before a backend that is down counts "
+			"as up.",
 	},
 	{
 		.key = "health.fall",
@@ -426,7 +431,8 @@ const struct opt pool_opts[] = {
 		.max = "100",
 		.flags = OPT_RELOAD,
 		.has_effect = has_checks,
-		.help = "How many bad checks in a row bring a backend down.",
+		.help = "How many checks in a row must fail before a backend that is up counts as "
+			"down.",
 	},
 	{
 		.key = "retries",
@@ -436,7 +442,8 @@ const struct opt pool_opts[] = {
 		.min = "0",
 		.max = "100",
 		.flags = OPT_RELOAD,
-		.help = "How many other backends are tried when a connect fails.",
+		.help = "How many other backends lb tries when it cannot connect to the selected "
+			"one.",
 	},
 	{
 		.key = "timeouts.connect",
@@ -446,7 +453,8 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "5m",
 		.flags = OPT_RELOAD,
-		.help = "Give up on a backend that has not accepted by then and try the next one.",
+		.help = "How long a backend may take to accept a connection before lb tries "
+			"another backend.",
 	},
 	{
 		.key = "timeouts.upgrade",
@@ -456,7 +464,7 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "10m",
 		.flags = OPT_RELOAD,
-		.help = "How long a backend may take to answer an Upgrade request.",
+		.help = "How long a backend may take to answer an upgrade request.",
 	},
 	{
 		.key = "timeouts.response",
@@ -466,8 +474,8 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "24h",
 		.flags = OPT_RELOAD,
-		.help = "How long a backend may take until the head of any other response, "
-			"from when it has the whole request.",
+		.help = "How long a backend may take to send the head of its response to a plain "
+			"request, once lb has sent the backend the whole request.",
 	},
 	{
 		.key = "timeouts.body",
@@ -477,7 +485,8 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "24h",
 		.flags = OPT_RELOAD,
-		.help = "How long a plain request or response may stand still.",
+		.help = "How long no data may move while a plain request or its response is being "
+			"transferred.",
 	},
 	{
 		.key = "timeouts.idle",
@@ -487,7 +496,8 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "168h",
 		.flags = OPT_RELOAD | OPT_OFF,
-		.help = "How long a tunnel may stand still.",
+		.help = "Close a tunnel (a WebSocket, or a connection with mode tcp) after this "
+			"long without data in either direction.",
 	},
 	{
 		.key = "timeouts.half_closed",
@@ -497,7 +507,8 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "24h",
 		.flags = OPT_RELOAD,
-		.help = "How long a tunnel may stand still once one side has closed.",
+		.help = "When one side of a tunnel has closed, close the whole tunnel after this "
+			"long without data.",
 	},
 	{
 		.key = "timeouts.user",
@@ -507,7 +518,9 @@ const struct opt pool_opts[] = {
 		.min = "10ms",
 		.max = "24h",
 		.flags = OPT_RELOAD | OPT_OFF,
-		.help = "TCP_USER_TIMEOUT: how long a peer may leave sent bytes without an answer.",
+		.help = "TCP_USER_TIMEOUT: close a connection when the peer, for this long, has "
+			"not acknowledged data that was sent, or has accepted none of the data "
+			"that waits for it.",
 	},
 	{
 		.key = "relay.splice",
@@ -516,7 +529,8 @@ const struct opt pool_opts[] = {
 		.def = "auto",
 		.words = splices,
 		.flags = OPT_RELOAD,
-		.help = "Whether bulk goes from socket to socket inside the kernel.",
+		.help = "Use splice(2) for large transfers in tunnels: auto, when it is cheaper; "
+			"always; never.",
 	},
 	{
 		.key = "relay.buffer",
@@ -526,7 +540,8 @@ const struct opt pool_opts[] = {
 		.min = "4KiB",
 		.max = "1MiB",
 		.flags = OPT_RELOAD,
-		.help = "How many bytes may wait for a peer that does not read, per direction.",
+		.help = "How many bytes lb buffers in each direction for a peer that does not "
+			"read.",
 	},
 	{ .key = NULL },
 };

@@ -159,7 +159,8 @@ const struct opt route_opts[] = {
 		.type = OPT_NAME,
 		.offset = ROUTE(name),
 		.flags = OPT_RELOAD,
-		.help = "What logs call it; without it routes are numbered from 1.",
+		.help = "The name of the route in logs; without it, the route's number in the "
+			"list, counted from 1.",
 	},
 	{
 		.key = "host",
@@ -168,7 +169,7 @@ const struct opt route_opts[] = {
 		.write = host_write,
 		.pattern = "^(\\*\\.)?([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])$",
 		.flags = OPT_RELOAD,
-		.help = "The host that is asked for; *.x is any name below x.",
+		.help = "The requested host, without a port; *.x matches any host name below x.",
 	},
 	{
 		.key = "path",
@@ -177,7 +178,7 @@ const struct opt route_opts[] = {
 		.write = path_write,
 		.pattern = "^/([^ ?#*]*/)?\\*?$|^/[^ ?#*]*$",
 		.flags = OPT_RELOAD,
-		.help = "The path that is asked for; /x/* is /x/ and what is below.",
+		.help = "The requested path; /x/* matches /x/ and every path below it.",
 	},
 	{
 		.key = "websocket",
@@ -185,7 +186,7 @@ const struct opt route_opts[] = {
 		.offset = ROUTE(websocket),
 		.words = kinds,
 		.flags = OPT_RELOAD,
-		.help = "Whether the request is an upgrade to a WebSocket.",
+		.help = "true matches only WebSocket upgrade requests, false only other requests.",
 	},
 	{
 		.key = "header",
@@ -194,7 +195,7 @@ const struct opt route_opts[] = {
 		.write = headers_write,
 		.shape = SHAPE_MAP_OF_TEXTS,
 		.flags = OPT_RELOAD,
-		.help = "Header fields that must be there with exactly these values.",
+		.help = "Header fields that the request must have, with exactly these values.",
 	},
 	{
 		.key = "pool",
@@ -204,13 +205,17 @@ const struct opt route_opts[] = {
 		.write = pool_ref_write,
 		.pattern = PATTERN_NAME,
 		.flags = OPT_RELOAD | OPT_REQUIRED,
-		.help = "The pool that gets the request.",
+		.help = "The name of the pool for requests that match the route.",
 	},
 	{ .key = "method", .flags = OPT_LATER, .help = "The request's method." },
-	{ .key = "query", .flags = OPT_LATER, .help = "Parameters of the query." },
-	{ .key = "cookie", .flags = OPT_LATER, .help = "Cookies." },
-	{ .key = "subprotocol", .flags = OPT_LATER, .help = "A subprotocol that is offered." },
-	{ .key = "origin", .flags = OPT_LATER, .help = "The page that opens the WebSocket." },
+	{ .key = "query", .flags = OPT_LATER, .help = "Parameters of the request's query." },
+	{ .key = "cookie", .flags = OPT_LATER, .help = "Cookies of the request." },
+	{ .key = "subprotocol",
+	  .flags = OPT_LATER,
+	  .help = "A WebSocket subprotocol that the client offers." },
+	{ .key = "origin",
+	  .flags = OPT_LATER,
+	  .help = "The origin of the page that opens the WebSocket." },
 	{ .key = NULL },
 };
 
