@@ -416,8 +416,7 @@ static void header_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
 			continue;
 		(void)err_at(ctx->err, opt_mark(node, "header"),
 			     "\"header\" matches no request: names with an underscore, like "
-			     "\"%s\", need "
-			     "\"http.underscores\" to be pass",
+			     "\"%s\", need \"http.underscores\" to be pass",
 			     r->headers[i].name);
 		return;
 	}

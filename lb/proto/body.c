@@ -2,10 +2,11 @@
 /*
  * Chunk framing, a state for every place in it:
  *
- *   SIZE_FIRST -> SIZE -> [SPACE] -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF ->
- * SIZE_FIRST |  (size 0)
- *                                                     v
- *            END_LF <----------------------------- TRAILER -> NAME -> VALUE -> VALUE_LF -> TRAILER
+ *   SIZE_FIRST -> SIZE -> [SPACE] -> [EXTENSION] -> SIZE_LF
+ *   SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST
+ *   SIZE_LF -> TRAILER (behind the size 0)
+ *   TRAILER -> NAME -> [NAME_SPACE] -> VALUE -> VALUE_LF -> TRAILER
+ *   TRAILER -> END_LF -> OVER
  *
  * A step says with emit() what of a byte goes on. settle() lets it go as far as there is room for
  * it in what has been read of this piece; what is left is owed. A step adds at most one byte to

@@ -12,9 +12,8 @@
  *
  * The rewriting is done in place, for what goes on is never longer than what has come:
  *
- *     came   [3;ext\r\nabc\r\n0;x\r\nHost: a\r\n\r\n][another request]
- *     passes [3\r\nabc\r\n0\r\n\r\n]              used   is left alone
- *                                     kept
+ *     came     [3;ext\r\nabc\r\n0;x\r\nHost: a\r\n\r\n]  `used` bytes; what is behind is left alone
+ *     goes on  [3\r\nabc\r\n0\r\n\r\n]                   `kept` bytes, at the same place
  *
  * A byte that cannot be judged before the next receive (a zero: of the last chunk, or in front of a
  * size? a trailer's name) is owed: it goes on in front of what comes next.
@@ -102,7 +101,7 @@ enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n,
 			    struct body_fed *ret) LB_MUST_CHECK;
 
 /*
- * body_take_owed() - what goes on and has not yet: behind a body that is over, or is cut off here
+ * body_take_owed() - what of a body that is over has still to go on
  *
  * Returns how many bytes were written to `out`, mostly none.
  */

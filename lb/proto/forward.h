@@ -27,9 +27,8 @@
 
 /* What lb tells a backend beside the request itself. */
 struct forward {
-	const struct addr *client; /* borrowed: whose address X-Forwarded-For gives */
-	const struct addr
-		*backend; /* borrowed: whose address is Host where the client names none */
+	const struct addr *client;  /* borrowed: whose address X-Forwarded-For gives */
+	const struct addr *backend; /* borrowed: whose address is Host where the client has none */
 	const struct upgrade *upgrade; /* borrowed: as judged; not UPGRADE_BAD */
 	bool is_tls;                   /* the client came by TLS */
 };

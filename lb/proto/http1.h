@@ -134,8 +134,7 @@ void http1_init_response(struct http1_head *h);
  */
 enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len) LB_MUST_CHECK;
 
-/* Whether more has come than an empty line before the first: whoever sends a head wants an answer.
- */
+/* Whether a byte of the request line has come; an empty line before it is none. */
 bool http1_is_begun(const struct http1_head *h);
 
 /* Which of the fields that lb knows has this name, in any case. */

@@ -27,8 +27,7 @@ struct exchange {
 	struct queue held;              /* the client's bytes that wait for the tunnel */
 	struct http1_head req, resp;
 	struct upgrade upgrade;
-	bool has_body_first; /* an upgrade's request has a body; what follows that is the tunnel's
-			      */
+	bool has_body_first; /* the request of an upgrade has a body, and the tunnel follows that */
 	struct body body[2]; /* by the side that sends it */
 	struct pick pick;    /* the key, and the backends tried */
 	uint32_t n_tries;

@@ -2,8 +2,11 @@
 /*
  * HELLO in mode http.
  *
- *   bytes -> http1_parse() -> apply_rules() -> upgrade_judge() -> forward_check() -> route_match()
- * -> PICK | 400 431 501 505   | 400            | 400 426        | 400             | 404
+ *   http1_parse()    400 431 501 505
+ *   apply_rules()    400
+ *   upgrade_judge()  400 426
+ *   forward_check()  400
+ *   route_match()    404, or else PICK
  *
  * Thread: owner worker.
  */
