@@ -329,21 +329,25 @@ static uint32_t weight_of(const struct fleet_backend *old, const struct conf_bac
 	return c->weight;
 }
 
-static int make_members(struct delta_pool *dp, const struct conf_pool *c)
+/* Where `changed` is not NULL, that backend has the given weight instead of its own. */
+static struct members *make_members(const struct delta_pool *dp, const struct conf_pool *c,
+				    const struct delta_backend *changed, uint32_t weight)
 {
-	struct members_entry *entries = calloc(dp->n_backends, sizeof(*entries));
+	struct members_entry *entries = calloc(dp->n_backends + 1, sizeof(*entries));
 
 	if (entries == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < dp->n_backends; i++)
+		return NULL;
+	for (size_t i = 0; i < dp->n_backends; i++) {
+		const struct delta_backend *db = &dp->backends[i];
 		entries[i] = (struct members_entry){
-			.backend = dp->backends[i].backend,
-			.weight = dp->backends[i].weight,
+			.backend = db->backend,
+			.weight = db == changed ? weight : db->weight,
 		};
-	dp->members =
+	}
+	struct members *m =
 		members_new(dp->pool, c->balance, c->hash.load_percent, entries, dp->n_backends);
 	free(entries);
-	return dp->members == NULL ? -ENOMEM : 0;
+	return m;
 }
 
 static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool *c)
@@ -372,7 +376,8 @@ static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool
 		db->weight = weight_of(db->old, &c->backends[i]);
 		db->file_weight = c->backends[i].weight;
 	}
-	return make_members(dp, c);
+	dp->members = make_members(dp, c, NULL, 0);
+	return dp->members == NULL ? -ENOMEM : 0;
 }
 
 static int prepare_pools(struct fleet *f, struct delta *d)
@@ -505,8 +510,8 @@ static void commit_backend(struct fleet_pool *p, struct delta_backend *db,
 		db->fresh = NULL;
 		fb->backend = backend_ref(db->backend);
 	}
-	if (db->file_weight != fb->file_weight)
-		fb->is_weight_set = false;
+	fb->is_weight_set =
+		db->is_weight_set || (fb->is_weight_set && db->file_weight == fb->file_weight);
 	fb->file_weight = db->file_weight;
 	fb->is_removed = false;
 	backend_set_weight(fb->backend, db->weight);
@@ -579,6 +584,7 @@ void fleet_commit(struct fleet *f, struct delta *d)
 
 	plan_unref(f->plan);
 	f->plan = plan_ref(d->plan);
+	d->is_committed = true;
 }
 
 /* ---- what is gone ---------------------------------------------------------------------------- */
@@ -646,7 +652,33 @@ void fleet_tidy(struct fleet *f)
 	}
 }
 
-int fleet_reweigh(struct fleet_pool *p)
+/* ---- a weight that an operator sets --------------------------------------------------------- */
+
+struct delta_backend *delta_find_backend(struct delta *d, const char *pool, const char *backend,
+					 struct delta_pool **ret)
+{
+	for (size_t i = 0; i < d->n_pools; i++) {
+		struct delta_pool *dp = &d->pools[i];
+		if (strcmp(pool_name(dp->pool), pool) != 0)
+			continue;
+		*ret = dp;
+		for (size_t b = 0; b < dp->n_backends; b++)
+			if (strcmp(dp->backends[b].backend->name, backend) == 0)
+				return &dp->backends[b];
+		return NULL;
+	}
+	return NULL;
+}
+
+struct members *delta_members_with(const struct delta *d, const struct delta_pool *dp,
+				   const struct delta_backend *db, uint32_t weight)
+{
+	LB_ASSERT(!d->is_committed);
+	return make_members(dp, &d->conf->pools[dp - d->pools], db, weight);
+}
+
+struct members *fleet_members_with(const struct fleet_pool *p, const struct fleet_backend *fb,
+				   uint32_t weight)
 {
 	size_t n = 0, i = 0;
 
@@ -654,22 +686,18 @@ int fleet_reweigh(struct fleet_pool *p)
 		!list_entry(it, struct fleet_backend, link)->is_removed;
 	struct members_entry *entries = calloc(n + 1, sizeof(*entries));
 	if (entries == NULL)
-		return -ENOMEM;
+		return NULL;
 	list_for_each(it, &p->backends)
 	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
-		if (!fb->is_removed)
+		const struct fleet_backend *each = list_entry(it, struct fleet_backend, link);
+		if (!each->is_removed)
 			entries[i++] = (struct members_entry){
-				.backend = fb->backend,
-				.weight = backend_weight(fb->backend),
+				.backend = each->backend,
+				.weight = each == fb ? weight : backend_weight(each->backend),
 			};
 	}
 	struct members *m =
 		members_new(p->pool, p->balance, members_load_percent(p->members), entries, n);
 	free(entries);
-	if (m == NULL)
-		return -ENOMEM;
-	members_unref(p->members);
-	p->members = m;
-	return 0;
+	return m;
 }

@@ -85,6 +85,7 @@ struct delta_backend {
 	struct fleet_backend *fresh; /* owns until the commit: the entry of a new one */
 	uint32_t weight;             /* to be used: the file's, or the one set at run time */
 	uint32_t file_weight;
+	bool is_weight_set; /* an operator set the weight while this delta was under way */
 };
 
 struct delta_pool {
@@ -102,7 +103,8 @@ struct delta {
 	size_t n_listeners;
 	struct delta_listener *listeners; /* owns */
 	size_t n_pools;
-	struct delta_pool *pools; /* owns */
+	struct delta_pool *pools; /* owns; in the order of conf->pools */
+	bool is_committed;
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -148,9 +150,17 @@ void fleet_tidy(struct fleet *f);
 struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name);
 struct fleet_backend *fleet_find_backend(const struct fleet_pool *p, const char *name);
 
+/* The backend that a delta has under these names, and its pool in *ret; NULL where it has none. */
+struct delta_backend *delta_find_backend(struct delta *d, const char *pool, const char *backend,
+					 struct delta_pool **ret);
+
 /*
- * fleet_reweigh() - new members for a pool after a weight was set at run time
+ * fleet_members_with() - the pool's members if `fb` had this weight
  *
- * Returns 0 with p->members replaced (to be mailed to the workers), or -ENOMEM.
+ * Nothing changes yet. Returns members with one reference, or NULL when memory is short.
  */
-int fleet_reweigh(struct fleet_pool *p) LB_MUST_CHECK;
+struct members *fleet_members_with(const struct fleet_pool *p, const struct fleet_backend *fb,
+				   uint32_t weight);
+/* The same for a pool of a delta that is not committed. */
+struct members *delta_members_with(const struct delta *d, const struct delta_pool *dp,
+				   const struct delta_backend *db, uint32_t weight);

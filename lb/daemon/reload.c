@@ -322,6 +322,13 @@ bool reload_is_under_way(const struct control *c)
 	return c->reload.delta != NULL || c->reload.n_waiting > 0;
 }
 
+struct delta *reload_pending(const struct control *c)
+{
+	struct delta *d = c->reload.delta;
+
+	return d != NULL && !d->is_committed ? d : NULL;
+}
+
 /* All reasons against it are found, not the first; but without descriptors no bind succeeds. */
 static int prepare(struct control *c, struct conf *conf)
 {

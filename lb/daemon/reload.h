@@ -56,4 +56,7 @@ int reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx) LB
 /* Whether one has begun and is not over. */
 bool reload_is_under_way(const struct control *c);
 
+/* What a reload under way will commit; NULL where there is none, or it is committed already. */
+struct delta *reload_pending(const struct control *c);
+
 void reload_deinit(struct control *c);

@@ -12,6 +12,7 @@
 #include "daemon/control.h"
 #include "daemon/health.h"
 #include "daemon/logger.h"
+#include "daemon/membership.h"
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "proxy/worker.h"
@@ -511,38 +512,6 @@ void report_reload(void *arg, admin_reload_fn done, void *ctx)
 
 /* ---- backends -------------------------------------------------------------------------------- */
 
-static void on_reweighed(struct order *o, void *arg)
-{
-	struct control *c = arg;
-
-	if (o->result < 0)
-		log_err(&c->log, "weight not applied worker=%u error=\"%s\"", o->worker,
-			strerror(-o->result));
-	order_free(o);
-}
-
-static int set_weight(struct control *c, struct fleet_pool *p, struct fleet_backend *fb,
-		      uint32_t weight)
-{
-	backend_set_weight(fb->backend, weight);
-	fb->is_weight_set = true;
-	int r = fleet_reweigh(p);
-
-	for (uint32_t w = 0; w < c->n_workers && r == 0; w++) {
-		struct order *o = order_new(ORDER_MEMBERS, w);
-		if (o != NULL)
-			o->members = calloc(1, sizeof(struct members *));
-		if (o == NULL || o->members == NULL) {
-			order_free(o);
-			return -ENOMEM;
-		}
-		o->members[o->n_members++] = members_ref(p->members);
-		o->done = on_reweighed;
-		threads_order(c->threads, w, &o->mail);
-	}
-	return r;
-}
-
 /* ` , did you mean "..."` for whichever known name is near enough. */
 static void unknown(char *why, size_t why_len, const char *what, const char *name,
 		    const char *nearest)
@@ -623,12 +592,16 @@ int report_backend(void *arg, enum admin_backend_op op, const char *pool, const 
 
 	if (fb == NULL)
 		return -ENOENT;
+	if (c->phase == PHASE_QUITTING) {
+		(void)snprintf(why, why_len, "lb is stopping");
+		return -ESHUTDOWN;
+	}
 	switch (op) {
-	case ADMIN_DRAIN: backend_set_admin(fb->backend, BACKEND_DRAIN); break;
-	case ADMIN_READY: backend_set_admin(fb->backend, BACKEND_READY); break;
-	case ADMIN_MAINT: backend_set_admin(fb->backend, BACKEND_MAINT); break;
+	case ADMIN_DRAIN: membership_set_admin(c, p, fb, BACKEND_DRAIN); break;
+	case ADMIN_READY: membership_set_admin(c, p, fb, BACKEND_READY); break;
+	case ADMIN_MAINT: membership_set_admin(c, p, fb, BACKEND_MAINT); break;
 	case ADMIN_WEIGHT:
-		if (set_weight(c, p, fb, weight) < 0) {
+		if (membership_set_weight(c, p, fb, weight) < 0) {
 			(void)snprintf(why, why_len, "out of memory");
 			return -ENOMEM;
 		}

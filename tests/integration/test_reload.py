@@ -5,6 +5,7 @@ import asyncio
 import copy
 import json
 import re
+import signal
 import socket
 import threading
 import time
@@ -356,6 +357,43 @@ def test_runtime_changes_survive_unless_the_file_changed(lb, echo, port):
     conf["pools"][0]["backends"][0]["weight"] = 7
     proxy.reload_ok(conf)
     assert proxy.backends()["e1"]["weight"] == 7
+
+
+SETTINGS = [
+    ("weight", "weight p/e1 9", lambda row: row["weight"] == 9),
+    ("drain", "drain p/e1", lambda row: row["state"] == "draining"),
+    ("maint", "maint p/e1", lambda row: row["state"] == "maint"),
+]
+
+
+@pytest.mark.parametrize("command, holds", [s[1:] for s in SETTINGS], ids=[s[0] for s in SETTINGS])
+def test_what_is_set_during_a_reload_is_kept(lb, echo, port, command, holds):
+    """lb reads the file and then waits for its workers; what is answered "ok" meanwhile holds."""
+    echoes = echo(2)
+    conf = http_conf(port, echoes)
+    more = copy.deepcopy(conf)
+    more["listeners"] += [
+        {"name": f"n{i}", "bind": f"{HOST}:0", "pool": "p"} for i in range(100)
+    ]
+    proxy = lb(conf)
+    for i in range(10):
+        proxy.rewrite(conf if i % 2 else more)
+        # Both are there when main goes on; the signal is read first.
+        proxy.signal(signal.SIGSTOP)
+        proxy.signal(signal.SIGHUP)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+            s.connect(str(proxy.socket))
+            s.sendall(f"{command}\n".encode())
+            s.shutdown(socket.SHUT_WR)
+            proxy.signal(signal.SIGCONT)
+            answer = recv_all(s).decode()
+        assert not answer.startswith("error: "), answer
+        wait_for("the next generation", lambda n=i: proxy.stats()["generation"] == n + 2)
+        row = proxy.backends()["e1"]
+        assert holds(row), f"{command!r} was answered {answer!r} and is lost: {row}"
+        proxy.command("ready p/e1")
+        proxy.command("weight p/e1 1")
 
 
 def test_two_addresses_may_not_be_the_same(engine, tmp_path, echo, port):

@@ -16,6 +16,7 @@
 #include "balance/pool.h"
 #include "daemon/health.h"
 #include "daemon/logger.h"
+#include "daemon/membership.h"
 #include "daemon/notify.h"
 #include "daemon/preflight.h"
 #include "proxy/order.h"
@@ -46,6 +47,11 @@ struct operator
 	bool is_reloading, has_listed;
 	bool is_broken; /* the file on disk is */
 	uint32_t n_listings;
+	/* what was set last while a reload was under way; pool NULL: nothing */
+	const char *set_pool, *set_backend;
+	uint32_t set_weight;
+	enum backend_admin set_admin;
+	bool is_weight_set, is_admin_set;
 };
 
 /* ---- what daemon/ wants of the rest of itself ------------------------------------------------ */
@@ -356,12 +362,42 @@ void operator_open(struct town *t)
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
+/* What was answered "ok" while the reload was under way holds behind it. */
+static void check_settings(struct town *t)
+{
+	struct operator* op = t->operator;
+	struct fleet_pool *p =
+		op->set_pool != NULL ? fleet_find_pool(&t->control.fleet, op->set_pool) : NULL;
+	struct fleet_backend *fb = p != NULL ? fleet_find_backend(p, op->set_backend) : NULL;
+
+	if (fb != NULL && op->is_weight_set)
+		SIM_CHECK(backend_weight(fb->backend) == op->set_weight,
+			  "a weight that was set during a reload is lost");
+	if (fb != NULL && op->is_admin_set)
+		SIM_CHECK(backend_admin(fb->backend) == op->set_admin,
+			  "a state that was set during a reload is lost");
+	op->set_pool = NULL;
+}
+
+/* Remembers, while a reload is under way, which backend was set last. */
+static void note_setting(struct town *t, const struct fleet_backend *fb)
+{
+	static const char *const names[N_HOSTS] = { "b0", "b1", "b2", "b3" };
+	struct operator* op = t->operator;
+	int i = fb->backend->name[1] - '0';
+
+	op->set_pool = op->is_reloading ? (i < N_HOSTS / 2 ? "web" : "raw") : NULL;
+	op->set_backend = names[i];
+	op->is_weight_set = op->is_admin_set = false;
+}
+
 static void on_reloaded(void *ctx, int result, const struct err *why)
 {
 	struct town *t = ctx;
 	char scratch[64];
 
 	t->operator->is_reloading = false;
+	check_settings(t);
 	/* Where all is full, a removed address is not free before those in its queue are served. */
 	SIM_CHECK(result == 0 || t->operator->is_broken || t->is_faulty || t->is_tight ||
 				 t->control.phase != PHASE_RUNNING,
@@ -406,7 +442,10 @@ static void administer(struct town *t)
 		return;
 	enum backend_admin a = admins[sim_rand(t->w, ARRAY_SIZE(admins))];
 	sim_say(t->w, "main    %s is set to %d", fb->backend->name, (int)a);
-	backend_set_admin(fb->backend, a);
+	membership_set_admin(&t->control, p, fb, a);
+	note_setting(t, fb);
+	t->operator->set_admin = a;
+	t->operator->is_admin_set = true;
 	health_apply(&t->control);
 }
 
@@ -416,20 +455,13 @@ static void on_order_done(struct order *o, void *arg)
 	order_free(o);
 }
 
-/* An order to each worker, or NULL where there is no memory for it. */
-static void order_all(struct town *t, enum order_kind kind, void (*done)(struct order *, void *),
-		      struct members *m)
+static void order_all(struct town *t, enum order_kind kind, void (*done)(struct order *, void *))
 {
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		struct order *o = order_new(kind, i);
 		LB_ASSERT(o != NULL);
 		o->done = done;
 		o->filter.limit = 1 + (uint32_t)sim_rand(t->w, 100);
-		if (m != NULL) {
-			o->members = calloc(1, sizeof(struct members *));
-			LB_ASSERT(o->members != NULL);
-			o->members[o->n_members++] = members_ref(m);
-		}
 		threads_order(&t->threads, i, &o->mail);
 	}
 }
@@ -439,12 +471,14 @@ static void reweigh(struct town *t)
 	struct fleet_pool *p = any_pool(t);
 	struct fleet_backend *fb = p != NULL ? any_backend(t, p) : NULL;
 
-	if (fb == NULL || t->operator->is_reloading)
+	if (fb == NULL)
 		return;
-	backend_set_weight(fb->backend, (uint32_t)sim_rand(t->w, 4));
-	fb->is_weight_set = true;
-	LB_ASSERT(fleet_reweigh(p) == 0);
-	order_all(t, ORDER_MEMBERS, on_order_done, p->members);
+	uint32_t weight = (uint32_t)sim_rand(t->w, 4);
+	sim_say(t->w, "main    %s is given weight %u", fb->backend->name, weight);
+	LB_ASSERT(membership_set_weight(&t->control, p, fb, weight) == 0);
+	note_setting(t, fb);
+	t->operator->set_weight = weight;
+	t->operator->is_weight_set = true;
 }
 
 static void on_listed(struct order *o, void *arg)
@@ -487,7 +521,7 @@ static void change(struct town *t)
 	case 1: reload(t); break;
 	case 2: administer(t); break;
 	case 3: reweigh(t); break;
-	case 4: order_all(t, ORDER_CONNS, on_listed, NULL); break;
+	case 4: order_all(t, ORDER_CONNS, on_listed); break;
 	}
 }
 
@@ -517,7 +551,7 @@ static enum sim_step stop_step(struct town *t)
 	if (n_active(t) == 0 || sim_now_ms(t->w) >= op->deadline_ms) {
 		op->phase = OPERATOR_QUITS;
 		sim_say(t->w, "main    quits");
-		order_all(t, ORDER_QUIT, on_quit, NULL);
+		order_all(t, ORDER_QUIT, on_quit);
 		return SIM_ACTED;
 	}
 	sim_wake_at_ms(t->w, op->deadline_ms);
@@ -533,7 +567,9 @@ static enum sim_step serve_step(struct town *t)
 	if (op->n_changes_left > 0 && sim_chance(t->w, 3)) {
 		op->n_changes_left--;
 		change(t);
-		sim_sleep_ms(t->w, sim_rand(t->w, 6000));
+		/* Sometimes the next change comes while a reload is under way. */
+		if (!op->is_reloading || sim_chance(t->w, 2))
+			sim_sleep_ms(t->w, sim_rand(t->w, 6000));
 		return SIM_ACTED;
 	}
 	if ((now_ms >= op->stop_ms || t->n_talking == 0) && !op->is_reloading) {
@@ -543,7 +579,7 @@ static enum sim_step serve_step(struct town *t)
 		op->deadline_ms = now_ms + 5000;
 		t->control.phase = PHASE_DRAINING;
 		sim_say(t->w, "main    stops");
-		order_all(t, ORDER_STOP, on_order_done, NULL);
+		order_all(t, ORDER_STOP, on_order_done);
 		return SIM_ACTED;
 	}
 	sim_wake_at_ms(t->w, op->stop_ms > now_ms ? op->stop_ms : now_ms + 100);

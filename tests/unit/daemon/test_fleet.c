@@ -752,18 +752,20 @@ START_TEST(new_members_follow_a_new_weight)
 	committed(
 		simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " C "]"));
 	struct members *old = members_ref(p->members);
-	backend_set_weight(backend_named("c")->backend, 42);
-	ck_assert_int_eq(fleet_reweigh(p), 0);
-	ck_assert_ptr_ne(p->members, old);
-	ck_assert_uint_eq(p->members->n, 2); /* the removed b is not among them */
-	ck_assert_ptr_eq(p->members->entry[0].backend, backend_named("a")->backend);
-	ck_assert_uint_eq(p->members->entry[0].weight, 1);
-	ck_assert_ptr_eq(p->members->entry[1].backend, backend_named("c")->backend);
-	ck_assert_uint_eq(p->members->entry[1].weight, 42);
-	ck_assert_int_eq(p->members->balance, CONF_BALANCE_HASH);
-	ck_assert_uint_eq(members_load_percent(p->members), 150);
+	struct members *m = fleet_members_with(p, backend_named("c"), 42);
+	ck_assert_ptr_nonnull(m);
+	ck_assert_ptr_eq(p->members, old); /* nothing is set yet */
+	ck_assert_uint_eq(backend_weight(backend_named("c")->backend), 1);
+	ck_assert_uint_eq(m->n, 2); /* the removed b is not among them */
+	ck_assert_ptr_eq(m->entry[0].backend, backend_named("a")->backend);
+	ck_assert_uint_eq(m->entry[0].weight, 1);
+	ck_assert_ptr_eq(m->entry[1].backend, backend_named("c")->backend);
+	ck_assert_uint_eq(m->entry[1].weight, 42);
+	ck_assert_int_eq(m->balance, CONF_BALANCE_HASH);
+	ck_assert_uint_eq(members_load_percent(m), 150);
 	ck_assert_uint_eq(old->entry[1].weight, 1); /* workers may still pick by it */
 	members_unref(old);
+	members_unref(m);
 	list_for_each(it, &p->backends)
 	{
 		struct backend *b = list_entry(it, struct fleet_backend, link)->backend;

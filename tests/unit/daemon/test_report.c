@@ -126,6 +126,7 @@ START_TEST(figures_are_sums_over_workers)
 END_TEST
 
 static void on_reloaded(void *ctx, int result, const char *why);
+static int reload_result;
 
 static void check_sources(const struct status_backend *b, const char *const *want, size_t n)
 {
@@ -330,6 +331,116 @@ START_TEST(a_backend_is_changed)
 }
 END_TEST
 
+/* ---- a reload under way ---------------------------------------------------------------------- */
+
+static int n_reloaded;
+
+static void on_reload_over(void *ctx, int result, const struct err *why)
+{
+	(void)why;
+	ck_assert_ptr_null(ctx);
+	reload_result = result;
+	n_reloaded++;
+}
+
+/* Where a reload stands when the operator's command comes. */
+enum moment { BEFORE_COMMIT, BEHIND_COMMIT };
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	enum moment moment;
+	enum admin_backend_op op;
+	uint32_t weight;
+	const char *address, *more; /* of "b" in the next file; NULL: its address stays */
+	uint32_t want_weight;
+	enum backend_admin want_admin;
+} meanwhile[] = {
+	{ "a weight", BEFORE_COMMIT, ADMIN_WEIGHT, 9, NULL, "", 9, BACKEND_READY },
+	{ "weight 0", BEFORE_COMMIT, ADMIN_WEIGHT, 0, NULL, "", 0, BACKEND_READY },
+	{ "a weight that the file changes, too", BEFORE_COMMIT, ADMIN_WEIGHT, 9, NULL, ", weight: 3", 9,
+	  BACKEND_READY },
+	{ "a weight where the file moves the backend", BEFORE_COMMIT, ADMIN_WEIGHT, 9, "127.0.0.1:9", "", 9,
+	  BACKEND_READY },
+	{ "drain", BEFORE_COMMIT, ADMIN_DRAIN, 0, NULL, "", 1, BACKEND_DRAIN },
+	{ "maint", BEFORE_COMMIT, ADMIN_MAINT, 0, NULL, "", 1, BACKEND_MAINT },
+	{ "ready", BEFORE_COMMIT, ADMIN_READY, 0, NULL, "", 1, BACKEND_READY },
+	{ "drain where the file moves the backend", BEFORE_COMMIT, ADMIN_DRAIN, 0, "127.0.0.1:9", "", 1,
+	  BACKEND_DRAIN },
+	{ "a weight behind the commit", BEHIND_COMMIT, ADMIN_WEIGHT, 9, NULL, "", 9, BACKEND_READY },
+	{ "drain behind the commit", BEHIND_COMMIT, ADMIN_DRAIN, 0, NULL, "", 1, BACKEND_DRAIN },
+};
+/* clang-format on */
+
+/* Writes the next file. A new listener makes the reload wait for the workers before its commit. */
+static void write_next(const char *address, const char *more)
+{
+	char own[32];
+
+	(void)snprintf(own, sizeof(own), "127.0.0.1:%u", backend_port);
+	write_conf("listeners: [{name: l, bind: '127.0.0.1:0', mode: tcp, pool: p}, {name: n, "
+		   "bind: '127.0.0.1:0', mode: tcp, pool: p}]\n"
+		   "pools: [{name: p, balance: first, backends: [{name: b, address: '%s'%s}, "
+		   "{name: c, address: '127.0.0.1:1'}]}]\n",
+		   address != NULL ? address : own, more);
+}
+
+/* What an operator is told "ok" for holds behind the reload, in main's view and the workers'. */
+START_TEST(what_is_set_during_a_reload_is_kept)
+{
+	char why[320] = "";
+
+	write_simple();
+	start();
+	write_next(meanwhile[_i].address, meanwhile[_i].more);
+	n_reloaded = 0;
+	reload_request(&lb, on_reload_over, NULL);
+	if (meanwhile[_i].moment == BEHIND_COMMIT)
+		RUN_UNTIL(lb.reload.delta == NULL || lb.reload.delta->is_committed);
+	ck_assert_int_eq(report_backend(&lb, meanwhile[_i].op, "p", "b", meanwhile[_i].weight, why,
+					sizeof(why)),
+			 0);
+	RUN_UNTIL(n_reloaded == 1);
+	ck_assert_int_eq(reload_result, 0);
+
+	struct backend *b = backend_named("b");
+	ck_assert_msg(backend_weight(b) == meanwhile[_i].want_weight, "%s: %u", meanwhile[_i].name,
+		      backend_weight(b));
+	ck_assert_msg(backend_admin(b) == meanwhile[_i].want_admin, "%s", meanwhile[_i].name);
+	struct members *m = fleet_find_pool(&lb.fleet, "p")->members;
+	ck_assert_ptr_eq(m->entry[0].backend, b);
+	ck_assert_uint_eq(m->entry[0].weight, meanwhile[_i].want_weight);
+	/* Every worker picks by these members. */
+	RUN_UNTIL(atomic_load(&m->refs) == 1 + N_WORKERS);
+
+	/* The same file once more changes nothing. */
+	reload_request(&lb, on_reload_over, NULL);
+	RUN_UNTIL(n_reloaded == 2);
+	ck_assert_uint_eq(backend_weight(backend_named("b")), meanwhile[_i].want_weight);
+	ck_assert_int_eq(backend_admin(backend_named("b")), meanwhile[_i].want_admin);
+	stop();
+}
+END_TEST
+
+/* The command is refused once the workers are told to quit: nobody is there to apply it. */
+START_TEST(nothing_is_set_on_a_quitting_lb)
+{
+	char why[320] = "";
+
+	write_simple();
+	start();
+	control_stop(&lb);
+	ck_assert_int_eq(report_backend(&lb, ADMIN_WEIGHT, "p", "b", 9, why, sizeof(why)), 0);
+	control_stop(&lb);
+	ck_assert_int_eq(report_backend(&lb, ADMIN_WEIGHT, "p", "b", 7, why, sizeof(why)),
+			 -ESHUTDOWN);
+	ck_assert_str_eq(why, "lb is stopping");
+	ck_assert_uint_eq(backend_weight(backend_named("b")), 9);
+	ck_assert_int_eq(control_run(&lb), 0);
+	control_close(&lb);
+}
+END_TEST
+
 static const struct {
 	const char *name, *pool, *backend, *want;
 } unknown[] = {
@@ -356,7 +467,6 @@ END_TEST
 
 /* ---- reload and health ----------------------------------------------------------------------- */
 
-static int reload_result;
 static char reload_why[1024];
 
 static void on_reloaded(void *ctx, int result, const char *why)
@@ -411,6 +521,8 @@ static void add(TCase *t)
 	tcase_add_test(t, connections_of_all_workers_are_listed);
 	tcase_add_test(t, a_quitting_lb_lists_nothing);
 	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
+	tcase_add_loop_test(t, what_is_set_during_a_reload_is_kept, 0, ARRAY_SIZE(meanwhile));
+	tcase_add_test(t, nothing_is_set_on_a_quitting_lb);
 	tcase_add_loop_test(t, an_unknown_backend_is_told, 0, ARRAY_SIZE(unknown));
 	tcase_add_test(t, a_reload_is_answered);
 	tcase_add_test(t, a_stopping_lb_is_not_healthy);

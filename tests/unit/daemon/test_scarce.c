@@ -10,9 +10,12 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "daemon/control.h"
+#include "daemon/membership.h"
+#include "daemon/threads.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
 #include "proxy/plan.h"
+#include "proxy/worker.h"
 
 #define N_WORKERS 2
 
@@ -227,6 +230,92 @@ START_TEST(starting_fails_whole)
 }
 END_TEST
 
+/* ---- a weight that an operator sets ---------------------------------------------------------- */
+
+static void wake_nobody(void *arg)
+{
+	(void)arg;
+}
+
+/* Main, and of its workers what an order for new members touches. */
+static struct control lb;
+static struct threads threads;
+static struct thread thread[N_WORKERS];
+static struct worker workers[N_WORKERS];
+
+static void begin_membership(struct conf *conf)
+{
+	begin(0);
+	lb = (struct control){ .n_workers = N_WORKERS, .threads = &threads, .loop = loop };
+	threads = (struct threads){ .n = N_WORKERS, .thread = thread };
+	mailbox_open_with(&lb.mail, &lb, wake_nobody, NULL);
+	ck_assert_int_eq(fleet_init(&lb.fleet, loop, N_WORKERS), 0);
+	struct err e = ERR_INIT;
+	struct delta *d = NULL;
+	ck_assert_int_eq(fleet_prepare(&lb.fleet, conf, &e, &d), 0);
+	fleet_commit(&lb.fleet, d);
+	for (int i = 0; i < N_WORKERS; i++) {
+		struct worker *w = &workers[i];
+		*w = (struct worker){ .main = &lb.mail, .n_members = 1 };
+		w->members = calloc(1, sizeof(struct members *));
+		w->members[0] = members_ref(d->pools[0].members);
+		mailbox_open_with(&thread[i].mail, w, wake_nobody, NULL);
+	}
+	delta_free(&lb.fleet, d);
+	ck_assert_int_eq(loop_turn(loop, 0), 0);
+}
+
+static void end_membership(void)
+{
+	for (int i = 0; i < N_WORKERS; i++) {
+		members_unref(workers[i].members[0]);
+		free(workers[i].members);
+		mailbox_close(&thread[i].mail);
+	}
+	fleet_deinit(&lb.fleet);
+	mailbox_close(&lb.mail);
+	end();
+}
+
+/* It is set on main and on every worker, or nowhere. */
+START_TEST(a_weight_is_set_whole_or_not_at_all)
+{
+	unsigned n_failed = 0;
+
+	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	{
+		struct conf *conf =
+			written("listeners: [{name: l, bind: '127.0.0.1:0', pool: p}]\n"
+				"pools: [{name: p, balance: %s, backends: [{name: b, address: "
+				"'127.0.0.1:1'}, {name: c, address: '127.0.0.1:2'}]}]\n",
+				policies[_i / SCARCE_N_MANNERS]);
+		int r;
+
+		begin_membership(conf);
+		struct fleet_pool *p = fleet_find_pool(&lb.fleet, "p");
+		struct fleet_backend *b = fleet_find_backend(p, "b");
+		struct members *before = members_ref(p->members);
+		SCARCELY(r = membership_set_weight(&lb, p, b, 7));
+		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		n_failed += r < 0;
+		ck_assert_uint_eq(backend_weight(b->backend), r == 0 ? 7 : 1);
+		ck_assert_int_eq(b->is_weight_set, r == 0);
+		ck_assert_int_eq(p->members != before, r == 0);
+		ck_assert_uint_eq(p->members->entry[0].weight, r == 0 ? 7 : 1);
+		for (int i = 0; i < N_WORKERS; i++) {
+			mailbox_drain(&thread[i].mail);
+			ck_assert_ptr_eq(workers[i].members[0], p->members);
+		}
+		mailbox_drain(&lb.mail);
+		ck_assert_uint_eq(atomic_load(&before->refs), r == 0 ? 1 : 2 + N_WORKERS);
+		members_unref(before);
+		end_membership();
+		conf_unref(conf);
+	}
+	ck_assert_uint_ge(n_failed, 6);
+}
+END_TEST
+
 static void add(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
@@ -234,6 +323,8 @@ static void add(TCase *t)
 			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
 	tcase_add_loop_test(t, a_fleet_begins_or_not, 0, SCARCE_N_MANNERS);
 	tcase_add_loop_test(t, opening_fails_whole, 0, SCARCE_N_MANNERS * (1 + n_engines));
+	tcase_add_loop_test(t, a_weight_is_set_whole_or_not_at_all, 0,
+			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
 	tcase_add_loop_test(t, starting_fails_whole, 0, SCARCE_N_MANNERS * n_engines);
 }
 
