@@ -89,8 +89,7 @@ bool backend_is_usable(const struct backend *b)
 {
 	/* Each of these may be a moment old: a pick that comes too early or late harms nobody. */
 	return atomic_load_explicit(&b->health, memory_order_relaxed) != BACKEND_DOWN &&
-	       atomic_load_explicit(&b->admin, memory_order_relaxed) == BACKEND_READY &&
-	       !atomic_load_explicit(&b->is_removed, memory_order_relaxed);
+	       atomic_load_explicit(&b->admin, memory_order_relaxed) == BACKEND_READY;
 }
 
 const char *backend_state_name(const struct backend *b)

@@ -44,9 +44,9 @@ struct backend {
 	/* read at every pick, written by main now and then */
 	LB_CACHE_ALIGNED _Atomic uint32_t max_conns; /* 0: no limit */
 	_Atomic uint32_t weight;
-	_Atomic uint8_t health; /* enum backend_health */
-	_Atomic uint8_t admin;  /* enum backend_admin */
-	_Atomic bool is_removed;
+	_Atomic uint8_t health;  /* enum backend_health */
+	_Atomic uint8_t admin;   /* enum backend_admin */
+	_Atomic bool is_removed; /* for who looks; a pick does not */
 
 	/* constant */
 	char *name;      /* owns */
@@ -80,7 +80,13 @@ bool backend_reserve(struct backend *b) LB_MUST_CHECK;
 bool backend_reserve_within(struct backend *b, uint32_t bound) LB_MUST_CHECK;
 void backend_release(struct backend *b);
 
-/* Whether new connections may go there: up or not yet checked, ready, in the file. Hot. */
+/*
+ * Whether new connections may go there: up or not yet checked, and ready. Hot.
+ *
+ * Of a backend that has left the file this says nothing: the members, which a worker gets together
+ * with its configuration, leave it out. A worker that has its members still may use it; if it could
+ * not, it would refuse connections until the new members arrive.
+ */
 bool backend_is_usable(const struct backend *b);
 
 /* "up" "down" "draining" "maint" "checking"; a removed one is draining. */

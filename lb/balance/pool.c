@@ -102,6 +102,36 @@ uint32_t pool_next_source(struct pool *p)
 	return atomic_fetch_add_explicit(&p->next_source, 1, memory_order_relaxed);
 }
 
+void pool_keep_members(struct pool *p, struct members *m)
+{
+	struct members *old = p->kept;
+
+	p->kept = m != NULL ? members_ref(m) : NULL;
+	members_unref(old); /* and with it the pool, perhaps, where the caller holds it no more */
+}
+
+const struct members *pool_kept_members(const struct pool *p)
+{
+	return p->kept;
+}
+
+void pool_add_plan(struct pool *p)
+{
+	p->n_plans++;
+}
+
+void pool_drop_plan(struct pool *p)
+{
+	LB_ASSERT(p->n_plans > 0);
+	if (--p->n_plans == 0)
+		pool_keep_members(p, NULL);
+}
+
+bool pool_has_plan(const struct pool *p)
+{
+	return p->n_plans > 0;
+}
+
 /* ---- members --------------------------------------------------------------------------------- */
 
 static int cumulate(struct members *m)

@@ -32,6 +32,9 @@ struct pool {
 
 	/* private to pool.c, but for the policies */
 	char *name; /* owns */
+	/* counted: by which sessions pick that were routed to the pool before it left the file */
+	struct members *kept;
+	uint32_t n_plans; /* thread: main: configurations in use that name the pool */
 	/* read by relaying sessions, written by a reload */
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
@@ -57,6 +60,22 @@ uint32_t pool_half_closed_ms(const struct pool *p);
 uint32_t pool_user_ms(const struct pool *p);
 uint32_t pool_buffer_bytes(const struct pool *p);
 enum conf_splice pool_splice(const struct pool *p);
+
+/*
+ * pool_keep_members() - what a pool that leaves the file is picked from until its plans are gone
+ *
+ * Connections that were routed to the pool under an older configuration, and are still without a
+ * backend, go to these members (counted; NULL: none any more). Thread: main, while no worker reads
+ * them: before a mail that makes the workers forget the pool, or when no plan names it any more.
+ */
+void pool_keep_members(struct pool *p, struct members *m);
+/* Thread: a worker that has no members of its own of the pool. Hot. */
+const struct members *pool_kept_members(const struct pool *p);
+
+/* Plans that name a pool; with the last of them go its kept members. Thread: main. */
+void pool_add_plan(struct pool *p);
+void pool_drop_plan(struct pool *p);
+bool pool_has_plan(const struct pool *p);
 
 /* A number that goes up by one per call, to turn through the local addresses. */
 uint32_t pool_next_source(struct pool *p);

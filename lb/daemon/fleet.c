@@ -75,6 +75,12 @@ void fleet_deinit(struct fleet *f)
 	list_for_each(it, &f->listeners)
 		listener_entry_free(list_entry(it, struct fleet_listener, link));
 	f->plan = plan_unref(f->plan);
+	while (f->old != NULL) {
+		struct plan *p = f->old;
+		f->old = p->next;
+		LB_ASSERT(plan_is_unused(p)); /* the workers have ended */
+		plan_unref(p);
+	}
 	f->names = names_free(f->names);
 }
 
@@ -521,8 +527,13 @@ static void commit_backend(struct fleet_pool *p, struct delta_backend *db,
 	list_add_tail(&p->backends, &fb->link); /* in the order of the file */
 }
 
-static void mark_all_removed(struct fleet_pool *p)
+/* No new plan names the pool, but a session that was routed to it has no other place to go to. */
+static void remove_pool(struct fleet_pool *p)
 {
+	if (p->is_removed)
+		return;
+	p->is_removed = true;
+	pool_keep_members(p->pool, p->members);
 	list_for_each(it, &p->backends)
 	{
 		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
@@ -574,15 +585,13 @@ void fleet_commit(struct fleet *f, struct delta *d)
 	list_splice_tail(&removed, &f->pools);
 	for (size_t i = 0; i < d->n_pools; i++)
 		commit_pool(f, &d->pools[i], &d->conf->pools[i]);
-	list_for_each(it, &removed)
-	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
-		p->is_removed = true;
-		mark_all_removed(p);
-	}
+	list_for_each(it, &removed) remove_pool(list_entry(it, struct fleet_pool, link));
 	list_splice_tail(&f->pools, &removed);
 
-	plan_unref(f->plan);
+	if (f->plan != NULL) {
+		f->plan->next = f->old;
+		f->old = f->plan;
+	}
 	f->plan = plan_ref(d->plan);
 	d->is_committed = true;
 }
@@ -627,11 +636,32 @@ static void tidy_past(struct fleet *f)
 	roll_deinit(&h.roll);
 }
 
+static void tidy_plans(struct fleet *f)
+{
+	struct plan **at = &f->old;
+
+	while (*at != NULL) {
+		struct plan *p = *at;
+		if (plan_is_unused(p)) {
+			*at = p->next;
+			plan_unref(p);
+		} else {
+			at = &p->next;
+		}
+	}
+}
+
 void fleet_tidy(struct fleet *f)
 {
+	tidy_plans(f);
 	list_for_each(it, &f->pools)
 	{
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		if (!p->is_removed)
+			pool_keep_members(p->pool,
+					  NULL); /* it came back: workers have its new ones */
+		else if (pool_has_plan(p->pool))
+			continue;
 		list_for_each(ib, &p->backends)
 		{
 			struct fleet_backend *fb = list_entry(ib, struct fleet_backend, link);
@@ -645,10 +675,12 @@ void fleet_tidy(struct fleet *f)
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
 		if (!p->is_removed || !list_is_empty(&p->backends))
 			continue;
-		if (list_is_empty(&p->past.records))
+		if (list_is_empty(&p->past.records)) {
 			pool_entry_free(f, p);
-		else
-			p->members = members_unref(p->members); /* they hold its backends */
+			continue;
+		}
+		pool_keep_members(p->pool, NULL); /* these and its own members hold its backends */
+		p->members = members_unref(p->members);
 	}
 }
 

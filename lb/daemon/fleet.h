@@ -49,7 +49,7 @@ struct fleet_pool {
 	struct past_pool past;   /* of the backends that are gone */
 	enum conf_balance balance;
 	enum conf_check check;
-	/* Not in the file any more, but has backends that still serve, or a past to tell of. */
+	/* Not in the file any more, but has backends that may still serve, or a past to tell of. */
 	bool is_removed;
 };
 
@@ -65,6 +65,7 @@ struct fleet {
 	struct list pools, listeners;
 	struct past past;
 	struct plan *plan;    /* counted: the current one; NULL before the first commit */
+	struct plan *old;     /* counted, as a list: replaced ones that a session may still use */
 	uint64_t next_number; /* of listeners */
 	uint32_t next_slot;   /* of pools */
 };
@@ -140,9 +141,9 @@ void fleet_commit(struct fleet *f, struct delta *d);
 struct delta *delta_free(struct fleet *f, struct delta *d);
 
 /*
- * Drops removed backends and pools whose last connection has ended; what they did goes to the past.
- * Not between fleet_commit() and the moment when the health checks follow it: they still name what
- * was removed.
+ * Drops plans that no session uses any more, and removed backends and pools whose last connection
+ * has ended; what these did goes to the past. A pool stays while such a plan names it. Not between
+ * fleet_commit() and the moment when the health checks follow it: they still name what was removed.
  */
 void fleet_tidy(struct fleet *f);
 

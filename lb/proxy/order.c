@@ -47,6 +47,8 @@ struct order *order_free(struct order *o)
 		listener_unref(o->listeners[i]);
 	for (size_t i = 0; i < o->n_members; i++)
 		members_unref(o->members[i]);
+	for (uint32_t i = 0; o->slots != NULL && i < o->n_slots; i++)
+		members_unref(o->slots[i]);
 	for (size_t i = 0; i < o->n_rows; i++)
 		backend_unref(o->rows[i].backend);
 	plan_unref(o->plan);
@@ -65,7 +67,11 @@ int order_make_slots(struct order *o)
 		if (o->n_slots <= o->members[i]->pool->slot)
 			o->n_slots = o->members[i]->pool->slot + 1;
 	o->slots = calloc(o->n_slots + 1, sizeof(struct members *));
-	return o->slots == NULL ? -ENOMEM : 0;
+	if (o->slots == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < o->n_members; i++)
+		o->slots[o->members[i]->pool->slot] = members_ref(o->members[i]);
+	return 0;
 }
 
 static void run_done(struct mail *m, void *main_arg)
@@ -120,67 +126,61 @@ static void drop_parked(struct worker *w)
 
 /* ---- a new configuration --------------------------------------------------------------------- */
 
-static void grow_members(struct worker *w, struct order *o)
+/* The order takes back what it brings the replacement of: main frees that. */
+static void swap_members(struct worker *w, struct order *o)
 {
-	if (o->n_slots <= w->n_members)
-		return;
-	for (uint32_t i = 0; i < w->n_members; i++)
-		o->slots[i] = w->members[i];
-	free(w->members);
-	w->members = take_ptr(o->slots);
+	struct members **old = w->members;
+	uint32_t n_old = w->n_members;
+
+	w->members = o->slots;
 	w->n_members = o->n_slots;
+	o->slots = old;
+	o->n_slots = n_old;
 }
 
-static void set_members(struct worker *w, struct members *m)
+static void replace_members(struct worker *w, struct order *o)
 {
+	struct members *m = o->members[0];
 	uint32_t slot = m->pool->slot;
 
-	LB_ASSERT(slot < w->n_members); /* an APPLY has named the pool before, or does so now */
-	members_unref(w->members[slot]);
-	w->members[slot] = members_ref(m);
+	/* Main has named the pool in an APPLY before, and in none since that left it out. */
+	LB_ASSERT(slot < w->n_members && w->members[slot]->pool == m->pool);
+	o->members[0] = w->members[slot];
+	w->members[slot] = m;
 }
 
-/* Pools that left the configuration give their members up, so that removed backends can go. */
-static void forget_members(struct worker *w, const struct order *o)
+static void swap_plan(struct worker *w, struct order *o)
 {
-	for (uint32_t slot = 0; slot < w->n_members; slot++) {
-		bool is_named = false;
-		for (size_t i = 0; i < o->n_members && !is_named; i++)
-			is_named = o->members[i]->pool->slot == slot;
-		if (!is_named)
-			w->members[slot] = members_unref(w->members[slot]);
-	}
+	struct plan *old = w->plan;
+
+	w->plan = o->plan;
+	o->plan = old;
 }
 
-static const struct plan_listener *listener_in_plan(const struct order *o, const struct listener *l)
+static const struct plan_listener *listener_in_plan(const struct worker *w, const struct order *o,
+						    const struct listener *l)
 {
 	for (size_t i = 0; i < o->n_listeners; i++)
 		if (o->listeners[i] == l)
-			return &o->plan->listeners[o->plan_index[i]];
+			return &w->plan->listeners[o->plan_index[i]];
 	return NULL;
 }
 
 /* Main has seen to it that nothing in here can be refused. */
 static void apply(struct worker *w, struct order *o)
 {
-	grow_members(w, o);
-	for (size_t i = 0; i < o->n_members; i++)
-		set_members(w, o->members[i]);
-	forget_members(w, o);
-
-	struct plan *old = w->plan;
-	w->plan = plan_ref(o->plan);
+	swap_members(w, o);
+	swap_plan(w, o);
 	list_for_each(it, &w->listen)
 	{
 		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
-		const struct plan_listener *pl = listener_in_plan(o, ls->listener);
+		const struct plan_listener *pl = listener_in_plan(w, o, ls->listener);
 
 		if (pl == NULL)
 			listen_socket_close(ls);
 		else if (ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN)
 			listen_socket_open(ls, w->plan, pl);
 	}
-	plan_unref(old);
 	worker_resume(w);
 }
 
@@ -418,7 +418,7 @@ void order_run(struct mail *m, void *arg)
 		apply(w, o);
 		begin_walk(w, o);
 		return;
-	case ORDER_MEMBERS: set_members(w, o->members[0]); break;
+	case ORDER_MEMBERS: replace_members(w, o); break;
 	case ORDER_CONNS: begin_walk(w, o); return;
 	case ORDER_STOP: stop_accepting(w); break;
 	case ORDER_QUIT: quit(w, o); return;

@@ -78,12 +78,14 @@ struct order {
 	struct listener **listeners; /* owns the array, counts each */
 	size_t *plan_index;          /* APPLY: which of the plan's listeners each one is; owns */
 
-	struct plan *plan;        /* APPLY: counted */
+	struct plan *plan;        /* APPLY: counted: the new one, and then the replaced one */
 	bool has_new_timeouts;    /* APPLY: of a pool whose tunnels are open already, perhaps */
-	size_t n_members;         /* APPLY, MEMBERS */
+	size_t n_members;         /* APPLY; MEMBERS: one, and then the one that it has replaced */
 	struct members **members; /* owns the array, counts each */
+	/* APPLY: the worker's next array of members by pool slot, and then the one that it has
+	 * replaced (order_make_slots()); owns the array, counts each */
 	uint32_t n_slots;
-	struct members **slots; /* APPLY: owns: the worker's next array (order_make_slots()) */
+	struct members **slots;
 
 	bool is_settled;           /* APPLY, the worker's: removed sockets were closed a turn ago */
 	struct order *next_walk;   /* the worker's: waits behind another walk */
@@ -102,9 +104,11 @@ struct order *order_new(enum order_kind kind, uint32_t worker);
 struct order *order_free(struct order *o);
 
 /*
- * order_make_slots() - make room on the worker for all members that an APPLY names
+ * order_make_slots() - make the worker's next array of all members that an APPLY names
  *
- * So that nothing of it can be refused there. Returns 0 or -ENOMEM. Thread: main.
+ * The worker only swaps it for the array that it has: nothing can be refused there, its work does
+ * not grow with the number of pools, and main frees what was replaced. Returns 0 or -ENOMEM.
+ * Thread: main.
  */
 int order_make_slots(struct order *o) LB_MUST_CHECK;
 

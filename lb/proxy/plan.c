@@ -11,8 +11,10 @@ static void plan_free(struct plan *p)
 		route_table_free(p->listeners[i].routes);
 		free(p->listeners[i].route_name);
 	}
-	for (size_t i = 0; i < p->n_pools; i++)
+	for (size_t i = 0; i < p->n_pools; i++) {
+		pool_drop_plan(p->pools[i].pool);
 		pool_unref(p->pools[i].pool);
+	}
 	free(p->listeners);
 	free(p->pools);
 	conf_unref(p->conf);
@@ -56,9 +58,11 @@ struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names
 		return NULL;
 	}
 
-	for (size_t i = 0; i < conf->n_pools; i++)
+	for (size_t i = 0; i < conf->n_pools; i++) {
 		p->pools[p->n_pools++] =
 			(struct plan_pool){ .conf = &conf->pools[i], .pool = pool_ref(pools[i]) };
+		pool_add_plan(pools[i]);
+	}
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		p->n_listeners++;
 		if (!resolve_listener(p, i, names)) {
@@ -82,4 +86,10 @@ struct plan *plan_unref(struct plan *p)
 	if (p != NULL && atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
 		plan_free(p);
 	return NULL;
+}
+
+bool plan_is_unused(const struct plan *p)
+{
+	/* Acquire: what the others did with it before they let go has happened. */
+	return atomic_load_explicit(&p->refs, memory_order_acquire) == 1;
 }

@@ -5,13 +5,15 @@
  * The plan: a frozen configuration with its names resolved to run-time objects.
  *
  * Each successful load makes one. Workers hold the newest; sessions that still shake hands hold the
- * one they came in under; with the last of them an old one is freed. Backends are not in it: a
- * pool's members reach the workers apart, by mail (struct members).
+ * one they came in under. Main holds each until all of them have let go of it, so that an old plan
+ * is always freed on main. Backends are not in it: a pool's members reach the workers apart, by
+ * mail (struct members).
  *
- * Thread: made on main, read on any. Layer: proxy.
+ * Thread: made and freed on main, read on any. Layer: proxy.
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +40,8 @@ struct plan {
 	/* private to plan.c */
 	atomic_uint refs;
 
+	struct plan *next; /* main's: in its list of plans that were replaced */
+
 	struct conf *conf; /* counted */
 	size_t n_listeners;
 	struct plan_listener *listeners; /* owns; in the order of conf->listeners */
@@ -54,5 +58,8 @@ struct plan {
 struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names *names);
 
 struct plan *plan_ref(struct plan *p);
-/* NULL is fine. Returns NULL. Thread: any. */
+/* NULL is fine. Returns NULL. Thread: any, but the last reference is main's. */
 struct plan *plan_unref(struct plan *p);
+
+/* Whether the caller's reference is the only one. Thread: main. */
+bool plan_is_unused(const struct plan *p);

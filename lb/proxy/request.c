@@ -21,6 +21,7 @@
 #include "proto/upgrade.h"
 #include "proxy/exchange.h"
 #include "proxy/head.h"
+#include "proxy/listener.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/upstream.h"
@@ -74,8 +75,9 @@ static bool has_header(void *arg, struct slice name, struct slice value)
 	return false;
 }
 
-/* The pool that the request goes to, or NULL; notes the route's name. */
-static const struct plan_pool *match_route(struct session *s)
+/* The pool that the request goes to by this listener of a plan, or NULL; notes the route's name. */
+static const struct plan_pool *match_route(struct session *s, const struct plan *plan,
+					   const struct plan_listener *pl)
 {
 	struct exchange *x = s->x;
 	const uint8_t *bytes = x->head[CLIENT]->data;
@@ -87,12 +89,34 @@ static const struct plan_pool *match_route(struct session *s)
 		.has_header = has_header,
 		.arg = &query,
 	};
-	int i = route_match(x->pl->routes, &req);
+	int i = route_match(pl->routes, &req);
 
 	if (i < 0)
-		return x->pl->pool;
-	s->route = x->pl->route_name[i];
-	return &x->plan->pools[x->pl->conf->routes[i].pool];
+		return pl->pool;
+	s->route = pl->route_name[i];
+	return &plan->pools[pl->conf->routes[i].pool];
+}
+
+/*
+ * By the newest configuration of the listener that the connection came in by. A reload may have
+ * left that one without a place for the request, or removed the listener: then by the configuration
+ * under which the connection was accepted, because no reload may refuse it.
+ */
+static const struct plan_pool *find_pool(struct session *s)
+{
+	struct exchange *x = s->x;
+	const struct listen_socket *from = s->from;
+
+	if (from->pl != NULL && from->plan != x->plan && from->pl->conf->mode == CONF_MODE_HTTP) {
+		const struct plan_pool *pp = match_route(s, from->plan, from->pl);
+		if (pp != NULL) {
+			plan_unref(x->plan);
+			x->plan = plan_ref(from->plan);
+			x->pl = from->pl;
+			return pp;
+		}
+	}
+	return match_route(s, x->plan, x->pl);
 }
 
 /* What the pool's policy hashes: what its key names, or the source address where it is missing. */
@@ -203,7 +227,7 @@ static void accept_head(struct session *s)
 		return;
 	}
 
-	const struct plan_pool *pp = match_route(s);
+	const struct plan_pool *pp = find_pool(s);
 	if (pp == NULL) {
 		reply_error(s, SESS_END_NO_ROUTE, NULL);
 		return;

@@ -286,7 +286,10 @@ void worker_return_exchange(struct worker *w, struct exchange *x)
 
 const struct members *worker_members(const struct worker *w, const struct pool *pool)
 {
-	return pool->slot < w->n_members ? w->members[pool->slot] : NULL;
+	const struct members *m = pool->slot < w->n_members ? w->members[pool->slot] : NULL;
+
+	/* Of a pool that has left the file the slot is empty, out of range, or another pool's. */
+	return m != NULL && m->pool == pool ? m : pool_kept_members(pool);
 }
 
 void worker_track(struct worker *w, enum side from, struct ws_track *t, const uint8_t *p, size_t n)

@@ -218,7 +218,10 @@ void worker_resume(struct worker *w);
 struct exchange *worker_lend_exchange(struct worker *w);
 void worker_return_exchange(struct worker *w, struct exchange *x);
 
-/* The newest members of a pool, or NULL if the pool has none here. Borrowed until the next mail. */
+/*
+ * The newest members of a pool; of one that has left the file the last ones, for sessions that were
+ * routed to it before. NULL where it has none. Borrowed until the next mail.
+ */
 const struct members *worker_members(const struct worker *w, const struct pool *pool);
 
 /* Follows the frames in bytes that came from a side, and counts them. Hot. */

@@ -28,6 +28,7 @@
 #define MAX_PIPES 4
 #define SPARE_FDS 8
 #define LISTEN_FDS 8
+#define N_POOLS 2
 
 enum operator_phase {
 	OPERATOR_BEGINS,
@@ -237,24 +238,30 @@ static void put_pool(struct town *t, const char *name, int first)
 	}
 }
 
+/* A reload may rename a pool, all else being the same: then it is another pool. */
+static const char *const pool_names[N_POOLS][2] = { { "web", "web2" }, { "raw", "raw2" } };
+
 static void write_conf(struct town *t, bool is_broken)
 {
+	const char *web = pool_names[0][sim_chance(t->w, 4)];
+	const char *raw = pool_names[1][sim_chance(t->w, 4)];
+
 	t->text[0] = '\0';
 	if (sim_chance(t->w, 6))
 		put(t, "limits: {connections: %d}\n", (int)(4 + sim_rand(t->w, 12)));
 	put(t,
-	    "listeners:\n  - {name: web, bind: \"127.0.0.1:8080\", mode: http, pool: web,"
+	    "listeners:\n  - {name: web, bind: \"127.0.0.1:8080\", mode: http, pool: %s,"
 	    " timeouts: {handshake: %s}}\n",
-	    ONE_OF(t, "2s", "30s"));
-	put(t, "  - {name: raw, bind: \"127.0.0.1:8081\", mode: tcp, pool: raw}\n");
+	    web, ONE_OF(t, "2s", "30s"));
+	put(t, "  - {name: raw, bind: \"127.0.0.1:8081\", mode: tcp, pool: %s}\n", raw);
 	if (sim_chance(t->w, 3)) /* one that comes and goes */
-		put(t, "  - {name: more, bind: \"127.0.0.1:%d\", mode: tcp, pool: raw}\n",
-		    (int)(8090 + sim_rand(t->w, 2)));
+		put(t, "  - {name: more, bind: \"127.0.0.1:%d\", mode: tcp, pool: %s}\n",
+		    (int)(8090 + sim_rand(t->w, 2)), raw);
 	if (is_broken)
 		put(t, "    nonsense: {\n");
 	put(t, "pools:\n");
-	put_pool(t, "web", 0);
-	put_pool(t, "raw", N_HOSTS / 2);
+	put_pool(t, web, 0);
+	put_pool(t, raw, N_HOSTS / 2);
 	LB_ASSERT(ftruncate(t->file, 0) == 0);
 	LB_ASSERT(pwrite(t->file, t->text, strlen(t->text), 0) == (ssize_t)strlen(t->text));
 	if (sim_is_traced(t->w))
@@ -386,7 +393,10 @@ static void note_setting(struct town *t, const struct fleet_backend *fb)
 	struct operator* op = t->operator;
 	int i = fb->backend->name[1] - '0';
 
-	op->set_pool = op->is_reloading ? (i < N_HOSTS / 2 ? "web" : "raw") : NULL;
+	op->set_pool = NULL;
+	for (int k = 0; k < N_POOLS * 2 && op->is_reloading; k++)
+		if (strcmp(pool_names[k / 2][k % 2], fb->backend->pool_name) == 0)
+			op->set_pool = pool_names[k / 2][k % 2];
 	op->set_backend = names[i];
 	op->is_weight_set = op->is_admin_set = false;
 }
@@ -418,7 +428,10 @@ static void reload(struct town *t)
 
 static struct fleet_pool *any_pool(struct town *t)
 {
-	return fleet_find_pool(&t->control.fleet, sim_chance(t->w, 2) ? "web" : "raw");
+	const char *const *names = pool_names[sim_rand(t->w, N_POOLS)];
+	struct fleet_pool *p = fleet_find_pool(&t->control.fleet, names[0]);
+
+	return p != NULL ? p : fleet_find_pool(&t->control.fleet, names[1]);
 }
 
 static struct fleet_backend *any_backend(struct town *t, struct fleet_pool *p)

@@ -15,7 +15,7 @@ static const struct {
 	{ "draining", BACKEND_UP, BACKEND_DRAIN, false, "draining", false },
 	{ "draining and down", BACKEND_DOWN, BACKEND_DRAIN, false, "draining", false },
 	{ "maint", BACKEND_CHECKING, BACKEND_MAINT, false, "maint", false },
-	{ "removed", BACKEND_UP, BACKEND_READY, true, "draining", false },
+	{ "removed", BACKEND_UP, BACKEND_READY, true, "draining", true },
 	{ "removed and down", BACKEND_DOWN, BACKEND_READY, true, "draining", false },
 };
 

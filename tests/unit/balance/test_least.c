@@ -107,14 +107,13 @@ END_TEST
 /* ---- what happens outside is noticed ----------------------------------------------------------
  */
 
-enum change { UP, READY, RETURNED, RELEASED, MORE_ROOM, N_CHANGES };
+enum change { UP, READY, RELEASED, MORE_ROOM, N_CHANGES };
 
 static void hide(const struct fixture *f, size_t i, enum change how)
 {
 	switch (how) {
 	case UP: backend_set_health(f->b[i], BACKEND_DOWN, 1); break;
 	case READY: backend_set_admin(f->b[i], BACKEND_DRAIN); break;
-	case RETURNED: backend_set_removed(f->b[i], true); break;
 	case RELEASED: occupy(f, i, 5); break;
 	case MORE_ROOM: backend_set_max_conns(f->b[i], 1); break;
 	case N_CHANGES: ck_abort();
@@ -126,7 +125,6 @@ static void show(const struct fixture *f, size_t i, enum change how)
 	switch (how) {
 	case UP: backend_set_health(f->b[i], BACKEND_UP, 2); break;
 	case READY: backend_set_admin(f->b[i], BACKEND_READY); break;
-	case RETURNED: backend_set_removed(f->b[i], false); break;
 	case RELEASED: release(f, i, 5); break;
 	case MORE_ROOM: backend_set_max_conns(f->b[i], 0); break;
 	case N_CHANGES: ck_abort();

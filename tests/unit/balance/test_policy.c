@@ -20,7 +20,7 @@ static const struct {
 };
 
 /* Each way of not being usable, and what undoes it. */
-enum unusable { DOWN, DRAINING, MAINT, REMOVED, FULL, N_UNUSABLE };
+enum unusable { DOWN, DRAINING, MAINT, FULL, N_UNUSABLE };
 
 static void make(struct backend *b, enum unusable how)
 {
@@ -28,7 +28,6 @@ static void make(struct backend *b, enum unusable how)
 	case DOWN: backend_set_health(b, BACKEND_DOWN, 1); break;
 	case DRAINING: backend_set_admin(b, BACKEND_DRAIN); break;
 	case MAINT: backend_set_admin(b, BACKEND_MAINT); break;
-	case REMOVED: backend_set_removed(b, true); break;
 	case FULL: {
 		backend_set_max_conns(b, 1);
 		bool had_room = backend_reserve(b);

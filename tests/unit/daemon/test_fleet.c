@@ -462,7 +462,8 @@ START_TEST(a_removed_backend_stays_until_its_last_connection)
 	ck_assert_str_eq(backends_of(pool_named("p")), "c -a"); /* b had none and is gone */
 	ck_assert_ptr_null(fleet_find_backend(pool_named("p"), "a"));
 	ck_assert_str_eq(backend_state_name(a), "draining");
-	ck_assert(!backend_is_usable(a));
+	ck_assert_uint_eq(pool_named("p")->members->n, 1); /* nobody picks the removed ones */
+	ck_assert_ptr_ne(pool_named("p")->members->entry[0].backend, a);
 
 	backend_release(a);
 	fleet_tidy(&fleet);
@@ -645,6 +646,41 @@ START_TEST(a_removed_pool_stays_with_its_last_connection)
 }
 END_TEST
 
+/* A session that still shakes hands under the old plan may pick from a pool that left the file. */
+START_TEST(a_removed_pool_stays_while_a_plan_names_it)
+{
+	uint16_t port = free_port();
+
+	committed(with_pools(port, "p", "{name: p, backends: [" A ", " B "]}"));
+	struct plan *plan = plan_ref(fleet.plan); /* as such a session does */
+	struct fleet_pool *p = pool_named("p");
+	struct members *members = p->members;
+	ck_assert_ptr_null(pool_kept_members(p->pool));
+
+	for (int i = 0; i < 3; i++) {
+		committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
+		ck_assert_ptr_null(fleet_find_pool(&fleet, "p"));
+		ck_assert_str_eq(backends_of(p), "-a -b");
+		ck_assert_ptr_eq(pool_kept_members(p->pool), members);
+		for (size_t b = 0; b < members->n; b++)
+			ck_assert(backend_is_usable(members->entry[b].backend));
+	}
+	/* It comes back as the same one, and leaves again. */
+	committed(with_pools(port, "p", "{name: p, backends: [" B "]}"));
+	ck_assert_ptr_eq(pool_named("p"), p);
+	ck_assert_ptr_null(pool_kept_members(p->pool));
+	ck_assert_str_eq(backends_of(p), "b");
+	committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
+	ck_assert_ptr_eq(pool_kept_members(p->pool), p->members);
+	ck_assert_uint_eq(p->members->n, 1);
+
+	plan_unref(plan);
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	ck_assert_ptr_null(fleet.old);
+}
+END_TEST
+
 /* Relaying sessions read them: they change at the commit, not before. */
 START_TEST(live_settings_change_at_the_commit)
 {
@@ -799,6 +835,7 @@ int main(void)
 	tcase_add_test(t, the_hour_begins_with_the_last_connection);
 	tcase_add_test(t, a_removed_pool_stays_with_its_past);
 	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
+	tcase_add_test(t, a_removed_pool_stays_while_a_plan_names_it);
 	tcase_add_test(t, live_settings_change_at_the_commit);
 	tcase_add_loop_test(t, new_timeouts_are_found, 0, ARRAY_SIZE(timeouts));
 	tcase_add_loop_test(t, a_weight_set_at_run_time_holds_until_the_file_changes_it, 0,

@@ -256,13 +256,64 @@ START_TEST(members_of_a_removed_pool_are_given_up)
 	put_in_force();
 	for (int i = 0; i < N_WORKERS; i++) {
 		struct order *o = order_apply(i, false);
-		o->members[0] = members_unref(o->members[0]);
-		o->n_members = 0;
+		o->slots[0] = members_unref(o->slots[0]);
 		ck_assert_int_eq(ordered(i, o), 0);
 		ck_assert_ptr_null(worker_members(rigs[i].w, pool));
 	}
 	forget_answer();
 	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	end_orders();
+}
+END_TEST
+
+/* Who was routed to the pool before it left the file picks from what the pool keeps. */
+START_TEST(a_removed_pool_is_picked_from_what_it_keeps)
+{
+	begin_orders(_i);
+	put_in_force();
+	struct pool *other = pool_new(&conf->pools[0], 0); /* with the same slot */
+	struct members_entry e = { .backend = backend, .weight = 1 };
+	struct members *others = members_new(other, CONF_BALANCE_FIRST, 0, &e, 1);
+	pool_keep_members(pool, members);
+	for (int i = 0; i < N_WORKERS; i++) {
+		struct order *o = order_apply(i, false);
+		members_unref(o->slots[0]);
+		o->slots[0] = members_ref(others);
+		ck_assert_int_eq(ordered(i, o), 0);
+		ck_assert_ptr_eq(worker_members(rigs[i].w, other), others);
+		ck_assert_ptr_eq(worker_members(rigs[i].w, pool), members);
+	}
+	forget_answer();
+	pool_keep_members(pool, NULL);
+	ck_assert_ptr_null(worker_members(rigs[0].w, pool));
+	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	members_unref(others);
+	pool_unref(other);
+	end_orders();
+}
+END_TEST
+
+/* What an APPLY replaces comes back to main, which frees it: a worker's turn has no time for it. */
+START_TEST(what_is_replaced_is_freed_on_main)
+{
+	begin_orders(_i);
+	put_in_force();
+	struct plan *next = plan_new(conf, &pool, names);
+	for (int i = 0; i < N_WORKERS; i++) {
+		struct order *o = order_apply(i, true);
+		plan_unref(o->plan);
+		o->plan = plan_ref(next);
+		ck_assert_int_eq(ordered(i, o), 0);
+		ck_assert_ptr_eq(rigs[i].w->plan, next);
+		ck_assert_ptr_eq(answered->plan, plan);
+		ck_assert_uint_eq(answered->n_slots, 1);
+		ck_assert_ptr_eq(answered->slots[0], members);
+	}
+	forget_answer();
+	ck_assert(plan_is_unused(plan));
+	put_out_of_force();
+	ck_assert(plan_is_unused(next));
+	plan_unref(next);
 	end_orders();
 }
 END_TEST
@@ -512,6 +563,8 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, applying_again_keeps_the_socket, 0, n_engines);
 	tcase_add_loop_test(t, members_are_replaced, 0, n_engines);
 	tcase_add_loop_test(t, members_of_a_removed_pool_are_given_up, 0, n_engines);
+	tcase_add_loop_test(t, a_removed_pool_is_picked_from_what_it_keeps, 0, n_engines);
+	tcase_add_loop_test(t, what_is_replaced_is_freed_on_main, 0, n_engines);
 	tcase_add_loop_test(t, connections_are_listed, 0, n_engines);
 	tcase_add_loop_test(t, a_list_has_its_limit, 0, n_engines);
 	tcase_add_loop_test(t, a_sorted_list_holds_the_first, 0, n_engines);
