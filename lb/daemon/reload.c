@@ -31,11 +31,21 @@ static void tell(struct control *c)
 	free(now);
 }
 
+/* NULL is fine. Returns NULL. */
+static struct order **free_orders(const struct control *c, struct order **orders)
+{
+	for (uint32_t i = 0; orders != NULL && i < c->n_workers; i++)
+		order_free(orders[i]);
+	free(orders);
+	return NULL;
+}
+
 static void finish(struct control *c)
 {
 	struct reload *r = &c->reload;
 
 	r->delta = delta_free(&c->fleet, r->delta);
+	r->drop = free_orders(c, r->drop);
 	if (r->result < 0 && c->phase != PHASE_STARTING)
 		control_log_errors(c, "reload refused", &r->err);
 	tell(c);
@@ -143,12 +153,7 @@ static struct order **make_orders(struct control *c, enum order_kind kind)
 		else if (kind == ORDER_APPLY)
 			r = fill_apply(orders[i], &c->reload);
 	}
-	if (r == 0)
-		return orders;
-	for (uint32_t i = 0; orders != NULL && i < c->n_workers; i++)
-		order_free(orders[i]);
-	free(orders);
-	return NULL;
+	return r == 0 ? orders : free_orders(c, orders);
 }
 
 /* `done` hears of each. */
@@ -174,15 +179,25 @@ static void on_dropped(struct order *o, void *arg)
 		finish(c);
 }
 
-/* Undoes what the workers have taken so far. */
+/* The workers were told to stop: nothing may begin to accept any more. */
+static bool is_stopping(const struct control *c)
+{
+	return c->phase == PHASE_DRAINING || c->phase == PHASE_QUITTING;
+}
+
+/* Undoes what the workers have taken so far. A stop has done so already. */
 static void drop(struct control *c, int result)
 {
 	c->reload.result = result;
-	struct order **orders = make_orders(c, ORDER_DROP);
-	if (orders != NULL)
-		post_orders(c, orders, on_dropped);
+	if (is_stopping(c))
+		finish(c);
 	else
-		finish(c); /* the parked sockets stay parked: nothing was lost but memory */
+		post_orders(c, take_ptr(c->reload.drop), on_dropped);
+}
+
+static int refuse_to_stop(struct control *c)
+{
+	return err_add(&c->reload.err, -ESHUTDOWN, "lb is stopping");
 }
 
 static void on_applied(struct order *o, void *arg)
@@ -200,12 +215,16 @@ static void on_applied(struct order *o, void *arg)
 static void apply(struct control *c)
 {
 	struct reload *r = &c->reload;
-	int result = fleet_listen(&c->fleet, r->delta, &r->err);
-	struct order **orders = result == 0 ? make_orders(c, ORDER_APPLY) : NULL;
+	struct order **orders = make_orders(c, ORDER_APPLY);
+	int result = 0;
 
-	if (result == 0 && orders == NULL)
+	/* Last: whoever connects to a socket that listens must be served. */
+	if (orders == NULL)
 		result = err_add(&r->err, -ENOMEM, "out of memory");
+	else
+		result = fleet_listen(&c->fleet, r->delta, &r->err);
 	if (result < 0) {
+		free_orders(c, orders);
 		drop(c, result);
 		return;
 	}
@@ -270,6 +289,10 @@ static void take_next(struct control *c)
 {
 	struct reload *r = &c->reload;
 
+	if (is_stopping(c)) {
+		drop(c, refuse_to_stop(c));
+		return;
+	}
 	if (!find_batch(r)) {
 		apply(c);
 		return;
@@ -286,10 +309,17 @@ static void take_next(struct control *c)
 
 /* ---- the beginning of one -------------------------------------------------------------------- */
 
-static void hand_over(struct control *c)
+/* What undoes it is made first. Returns 0, or -ENOMEM with nothing begun. */
+static int hand_over(struct control *c)
 {
-	c->reload.batch_from = c->reload.batch_to = 0;
+	struct reload *r = &c->reload;
+
+	r->drop = make_orders(c, ORDER_DROP);
+	if (r->drop == NULL)
+		return -ENOMEM;
+	r->batch_from = r->batch_to = 0;
 	take_next(c);
+	return 0;
 }
 
 /* Adds a waiter to one of the two lists. Returns 0 or -ENOMEM: then he will hear nothing. */
@@ -313,8 +343,11 @@ int reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx)
 	if (add_waiter(&r->now, &r->n_now, fn, ctx) < 0)
 		return -ENOMEM;
 	r->delta = d;
-	hand_over(c);
-	return 0;
+	if (hand_over(c) == 0)
+		return 0;
+	r->delta = NULL;
+	r->n_now = 0;
+	return -ENOMEM;
 }
 
 bool reload_is_under_way(const struct control *c)
@@ -353,7 +386,7 @@ void reload_request(struct control *c, reload_fn fn, void *ctx)
 	}
 	(void)add_waiter(&r->now, &r->n_now, fn, ctx); /* without memory: the log says it */
 	if (c->phase != PHASE_RUNNING) {
-		r->result = err_add(&r->err, -ESHUTDOWN, "lb is stopping");
+		r->result = refuse_to_stop(c);
 		finish(c);
 		return;
 	}
@@ -364,10 +397,12 @@ void reload_request(struct control *c, reload_fn fn, void *ctx)
 	if (r->result == 0)
 		r->result = prepare(c, conf);
 	conf_unref(conf);
-	if (r->result < 0)
-		finish(c);
-	else
-		hand_over(c);
+	if (r->result == 0) {
+		if (hand_over(c) == 0)
+			return;
+		r->result = err_add(&r->err, -ENOMEM, "out of memory");
+	}
+	finish(c);
 }
 
 void reload_deinit(struct control *c)
@@ -375,6 +410,7 @@ void reload_deinit(struct control *c)
 	struct reload *r = &c->reload;
 
 	r->delta = delta_free(&c->fleet, r->delta);
+	r->drop = free_orders(c, r->drop);
 	free(r->now);
 	free(r->next);
 	r->started = conf_unref(r->started);

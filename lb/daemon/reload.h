@@ -7,7 +7,9 @@
  *   load, check -> prepare (bind) -> TAKE to all workers -> listen -> APPLY to all -> commit
  *        | refused      | refused        | a full table: DROP   | refused: DROP
  *
- * The first start goes the same way. Reloads asked for meanwhile become one more afterwards.
+ * The first start goes the same way. Reloads asked for meanwhile become one more afterwards. Once
+ * the workers are told to stop, a reload that has not got as far as APPLY is refused: it would open
+ * listeners behind the stop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -21,6 +23,7 @@
 struct conf;
 struct control;
 struct delta;
+struct order;
 
 /* `why` has the reasons where result is negative, else warnings, if any. */
 typedef void (*reload_fn)(void *ctx, int result, const struct err *why);
@@ -36,11 +39,12 @@ struct reload {
 	struct conf *started; /* counted: of the start; NULL before it is over */
 	struct err err;
 	int result;
-	uint32_t n_waiting;               /* workers that have not answered */
-	size_t batch_from, batch_to;      /* of the delta's listeners: those being handed over */
-	bool is_announced;                /* the service manager was told of this one */
-	bool is_again;                    /* asked for once more meanwhile */
-	size_t n_now, n_next;             /* who waits for this one, and for the one after */
+	uint32_t n_waiting;          /* workers that have not answered */
+	struct order **drop;         /* owns, with one per worker: made first; NULL once posted */
+	size_t batch_from, batch_to; /* of the delta's listeners: those being handed over */
+	bool is_announced;           /* the service manager was told of this one */
+	bool is_again;               /* asked for once more meanwhile */
+	size_t n_now, n_next;        /* who waits for this one, and for the one after */
 	struct reload_waiter *now, *next; /* own */
 };
 

@@ -169,6 +169,7 @@ static const struct plan_listener *listener_in_plan(const struct worker *w, cons
 /* Main has seen to it that nothing in here can be refused. */
 static void apply(struct worker *w, struct order *o)
 {
+	LB_ASSERT(!w->is_stopping);
 	swap_members(w, o);
 	swap_plan(w, o);
 	list_for_each(it, &w->listen)

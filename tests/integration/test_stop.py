@@ -2,6 +2,8 @@
 """A stop: what is open may end by itself, what was queued is served, and time is bounded."""
 
 import asyncio
+import copy
+import re
 import signal
 import time
 
@@ -55,6 +57,41 @@ def test_it_waits_for_connections_to_end(lb, echo, port):
         await ws.close()
         await in_thread(proxy.stop, 0)
         assert time.monotonic() - began < 3
+
+    run(body())
+
+
+def test_a_stop_behind_a_reload_opens_no_listener(lb, echo, port):
+    """SIGTERM right behind SIGHUP: more new listeners than the workers take in one batch are half
+    handed over then. None of them accepts while lb waits for its connections to end."""
+    conf = http_conf(port, echo(1))
+    conf["stop_timeout"] = "20s"
+    proxy = lb(conf)
+    ports = [free_port() for _ in range(150)]
+    more = copy.deepcopy(conf)
+    more["listeners"] += [
+        {"name": f"n{p}", "bind": f"{HOST}:{p}", "pool": "p"} for p in ports
+    ]
+
+    async def body():
+        ws = await ws_open(port)
+        proxy.rewrite(more)
+        proxy.signal(signal.SIGSTOP)
+        proxy.signal(signal.SIGHUP)
+        proxy.signal(signal.SIGTERM)
+        proxy.signal(signal.SIGCONT)
+        await in_thread(wait_for, "the stop", lambda: "notice stopping" in proxy.stderr())
+        await in_thread(
+            wait_for,
+            "the end of the reload",
+            lambda: re.search("reload refused: lb is stopping|reloaded", proxy.stderr()),
+        )
+        for p in [port, *ports]:
+            with pytest.raises(ConnectionRefusedError):
+                await in_thread(connect, p)
+        assert await ws_ask(ws, "still served") == "still served"
+        await ws.close()
+        await in_thread(proxy.stop, 0)
 
     run(body())
 

@@ -563,6 +563,7 @@ static enum sim_step stop_step(struct town *t)
 
 	if (n_active(t) == 0 || sim_now_ms(t->w) >= op->deadline_ms) {
 		op->phase = OPERATOR_QUITS;
+		t->control.phase = PHASE_QUITTING;
 		sim_say(t->w, "main    quits");
 		order_all(t, ORDER_QUIT, on_quit);
 		return SIM_ACTED;
@@ -585,7 +586,7 @@ static enum sim_step serve_step(struct town *t)
 			sim_sleep_ms(t->w, sim_rand(t->w, 6000));
 		return SIM_ACTED;
 	}
-	if ((now_ms >= op->stop_ms || t->n_talking == 0) && !op->is_reloading) {
+	if (now_ms >= op->stop_ms || t->n_talking == 0) {
 		if (t->n_talking == 0 && n_active(t) == 0)
 			check_idle(t);
 		op->phase = OPERATOR_STOPS;

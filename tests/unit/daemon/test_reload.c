@@ -166,6 +166,107 @@ START_TEST(a_stop_may_come_in_between)
 }
 END_TEST
 
+/* ---- a stop behind a reload ------------------------------------------------------------------ */
+
+/* More than the workers take in one batch. */
+#define N_NEW 150
+
+static uint16_t new_ports[N_NEW];
+
+/* The next file has N_NEW listeners more, on ports that are free. */
+static void write_many(void)
+{
+	static char text[N_NEW * 64];
+	int fds[N_NEW], n = 0;
+
+	for (int i = 0; i < N_NEW; i++)
+		fds[i] = listening(&new_ports[i]);
+	for (int i = 0; i < N_NEW; i++) {
+		close(fds[i]);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, ", '127.0.0.1:%u'", new_ports[i]);
+	}
+	write_conf("stop_timeout: 30s\n"
+		   "listeners: [{name: l, bind: ['127.0.0.1:0'%s], mode: tcp, pool: p}]\n" POOL,
+		   text, backend_port);
+}
+
+static bool is_accepting(uint16_t port)
+{
+	int fd = dial(port);
+
+	if (fd >= 0)
+		hang_up(fd);
+	return fd >= 0;
+}
+
+static int n_accepting(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < N_NEW; i++)
+		n += is_accepting(new_ports[i]);
+	return n;
+}
+
+/* What had come of a reload when lb was told to stop: no listener, one batch of them, all. */
+static const struct {
+	const char *name;
+	size_t n_handed_over;
+	int want;
+} stops[] = {
+	{ "the first batch is under way", 1, -ESHUTDOWN },
+	{ "a later batch is under way", 100, -ESHUTDOWN },
+	{ "it is in force", SIZE_MAX, 0 },
+};
+
+/* Nobody new is accepted behind a stop, neither by an old listener nor by a new one. */
+START_TEST(a_stop_opens_no_listener)
+{
+	memset(answers, 0, sizeof(answers));
+	write_conf("stop_timeout: 30s\n" LISTENER POOL, backend_port);
+	start();
+	int client = dial(port_of(0)); /* lb waits for it while it drains */
+	RUN_UNTIL(n_active() == 1);
+	uint16_t old_port = port_of(0);
+
+	write_many();
+	reload_request(&lb, on_reloaded, &answers[0]);
+	RUN_UNTIL(lb.reload.batch_to >= stops[_i].n_handed_over || answers[0].n == 1);
+	control_stop(&lb);
+	RUN_UNTIL(answers[0].n == 1);
+	ck_assert_msg(answers[0].result == stops[_i].want, "%s: %d", stops[_i].name,
+		      answers[0].result);
+	ck_assert_int_eq(lb.phase, PHASE_DRAINING);
+	ck_assert(!reload_is_under_way(&lb));
+	RUN_UNTIL(!is_accepting(old_port));
+	if (stops[_i].want == 0) /* their sockets are closed by the stop, as the old one is */
+		RUN_UNTIL(n_accepting() == 0);
+	ck_assert_msg(n_accepting() == 0, "%s", stops[_i].name);
+	RUN_UNTIL(n_active() == 1);
+
+	hang_up(client);
+	ck_assert_int_eq(control_run(&lb), 0);
+	control_close(&lb);
+}
+END_TEST
+
+/* ... and one that stops at once may find the reload anywhere. */
+START_TEST(a_second_stop_ends_a_reload)
+{
+	memset(answers, 0, sizeof(answers));
+	write_conf("stop_timeout: 30s\n" LISTENER POOL, backend_port);
+	start();
+	write_many();
+	reload_request(&lb, on_reloaded, &answers[0]);
+	RUN_UNTIL(lb.reload.batch_to >= stops[_i].n_handed_over || answers[0].n == 1);
+	control_stop(&lb);
+	control_stop(&lb);
+	ck_assert_int_eq(control_run(&lb), 0);
+	ck_assert_int_eq(answers[0].n, 1);
+	control_close(&lb);
+}
+END_TEST
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static const struct {
@@ -282,6 +383,8 @@ static void add(TCase *t)
 	tcase_add_test(t, requests_meanwhile_become_one_more);
 	tcase_add_test(t, the_later_request_reads_the_later_file);
 	tcase_add_test(t, a_stop_may_come_in_between);
+	tcase_add_loop_test(t, a_stop_opens_no_listener, 0, ARRAY_SIZE(stops));
+	tcase_add_loop_test(t, a_second_stop_ends_a_reload, 0, ARRAY_SIZE(stops));
 	tcase_add_loop_test(t, a_refused_file_changes_nothing, 0, ARRAY_SIZE(refused));
 	tcase_add_test(t, a_restart_is_asked_for);
 	tcase_add_test(t, a_restart_is_asked_for_until_the_file_is_what_runs);

@@ -230,6 +230,111 @@ START_TEST(starting_fails_whole)
 }
 END_TEST
 
+/* ---- a reload of a running lb ---------------------------------------------------------------- */
+
+static char conf_path[64], reload_log[64], reload_socket[64];
+static uint16_t ports[3];
+
+static void write_file(const char *binds)
+{
+	FILE *f = fopen(conf_path, "w");
+
+	ck_assert_ptr_nonnull(f);
+	(void)fprintf(f,
+		      "workers: 2\nlog: {to: %s, level: err}\nadmin: {socket: %s}\n"
+		      "listeners: [{name: l, bind: [%s], pool: p}]\n"
+		      "pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
+		      reload_log, reload_socket, binds);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+/* One listener, or with two more. */
+static void write_ports(int n)
+{
+	char text[128] = "";
+
+	for (int i = 0; i < n; i++)
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s'127.0.0.1:%u'",
+			       i > 0 ? ", " : "", ports[i]);
+	write_file(text);
+}
+
+/* Whether the file is in force then. */
+static bool reload_now(struct control *c, bool is_scarce)
+{
+	uint64_t generation = c->generation;
+
+	scarce_is_on = is_scarce;
+	reload_request(c, NULL, NULL);
+	for (int i = 0; i < 2000 && reload_is_under_way(c); i++)
+		(void)loop_turn(c->loop, 5);
+	scarce_is_on = false;
+	ck_assert(!reload_is_under_way(c));
+	return c->generation == generation + 1;
+}
+
+static bool is_refused(uint16_t port)
+{
+	struct sockaddr_in to = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r = connect(fd, (struct sockaddr *)&to, sizeof(to));
+
+	close(fd);
+	return r < 0;
+}
+
+/*
+ * Whatever main is refused on the way, and however much of it: the new addresses are given up to
+ * the last worker, and the next reload has them.
+ */
+START_TEST(a_reload_that_fails_gives_its_addresses_up)
+{
+	static struct control c;
+	unsigned n_failed = 0;
+	struct err e = ERR_INIT;
+	struct conf *conf = NULL;
+
+	(void)snprintf(conf_path, sizeof(conf_path), "/tmp/test_lb.%d.yaml", (int)getpid());
+	(void)snprintf(reload_log, sizeof(reload_log), "/tmp/test_lb.%d.log", (int)getpid());
+	(void)snprintf(reload_socket, sizeof(reload_socket), "/tmp/test_lb.%d.sock", (int)getpid());
+	begin(0);
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		ports[i] = free_port();
+	end();
+	write_ports(1);
+	ck_assert_int_eq(conf_load(conf_path, &e, &conf), 0);
+	ck_assert_int_eq(control_open(&c, conf_path, conf, &e), 0);
+	conf_unref(conf);
+	ck_assert_int_eq(control_start(&c, &e), 0);
+
+	scarce.spares_io = true;
+	scarce_begin((enum scarce_manner)_i);
+	do {
+		scarce.n++;
+		scarce.n_asked = scarce.n_refused = 0;
+		write_ports(3);
+		bool is_in_force = reload_now(&c, true);
+		ck_assert(is_in_force || scarce.n_refused > 0);
+		n_failed += !is_in_force;
+		ck_assert_int_eq(is_refused(ports[1]), !is_in_force);
+		ck_assert_int_eq(is_refused(ports[2]), !is_in_force);
+		ck_assert(reload_now(&c, false));
+		ck_assert(!is_refused(ports[1]) && !is_refused(ports[2]));
+		write_ports(1);
+		ck_assert(reload_now(&c, false));
+	} while (scarce.n_refused > 0);
+	ck_assert_uint_ge(n_failed, 60);
+
+	control_stop(&c);
+	control_stop(&c);
+	ck_assert_int_eq(control_run(&c), 0);
+	control_close(&c);
+	err_deinit(&e);
+	ck_assert_int_eq(unlink(reload_log), 0);
+	ck_assert_int_eq(unlink(conf_path), 0);
+}
+END_TEST
+
 /* ---- a weight that an operator sets ---------------------------------------------------------- */
 
 static void wake_nobody(void *arg)
@@ -325,6 +430,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, opening_fails_whole, 0, SCARCE_N_MANNERS * (1 + n_engines));
 	tcase_add_loop_test(t, a_weight_is_set_whole_or_not_at_all, 0,
 			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
+	tcase_add_loop_test(t, a_reload_that_fails_gives_its_addresses_up, 0, SCARCE_N_MANNERS);
 	tcase_add_loop_test(t, starting_fails_whole, 0, SCARCE_N_MANNERS * n_engines);
 }
 
