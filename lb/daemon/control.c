@@ -327,7 +327,7 @@ static void warn_of_reload(struct control *c)
 			 err_line(&why, i, scratch, sizeof(scratch)));
 }
 
-static int become_user(struct control *c, struct err *e)
+static int become_user(struct control *c, const struct delta *first, struct err *e)
 {
 	uid_t uid;
 	gid_t gid;
@@ -335,21 +335,27 @@ static int become_user(struct control *c, struct err *e)
 	if (privs_resolve_user(c->conf->user, &uid, &gid, e) < 0)
 		return EXIT_BIND;
 	logger_chown(c->logger, uid, gid);
+	int r = fleet_give(&c->fleet, first, uid, gid);
+	if (r < 0)
+		log_warn(&c->log,
+			 "listening sockets stay with their owner: a reload cannot replace an "
+			 "address by one that includes it error=\"%s\"",
+			 strerror(-r));
 	if (c->socket_path != NULL && lchown(c->socket_path, uid, gid) < 0)
 		log_warn(&c->log, "admin socket stays with its owner error=\"%s\"",
 			 strerror(errno));
 	return privs_drop(c->conf->user, uid, gid, true, e) < 0 ? EXIT_BIND : 0;
 }
 
-/* Drops to `user`: logs and the admin socket are given to it first. */
-static int drop_user(struct control *c, struct err *e)
+/* Drops to `user`: logs, the admin socket and the listeners' sockets are given to it first. */
+static int drop_user(struct control *c, const struct delta *first, struct err *e)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
 	char scratch[64];
 
 	if (c->conf->user == NULL)
 		return 0;
-	int r = become_user(c, &why);
+	int r = become_user(c, first, &why);
 	if (r == 0)
 		warn_of_reload(c);
 	else
@@ -470,7 +476,7 @@ int control_start(struct control *c, struct err *e)
 	if (fleet_prepare(&c->fleet, c->conf, e, &first) < 0)
 		r = EXIT_BIND;
 	if (r == 0)
-		r = drop_user(c, e);
+		r = drop_user(c, first, e);
 	if (r == 0 && (start_services(c, e) < 0 || threads_start(c->threads, e) < 0))
 		r = EXIT_INTERNAL;
 	if (r == 0) {

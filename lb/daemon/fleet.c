@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "balance/backend.h"
 #include "balance/pool.h"
+#include "daemon/occupied.h"
 #include "daemon/refusal.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
@@ -19,6 +21,7 @@ int fleet_init(struct fleet *f, struct loop *loop, uint32_t n_workers)
 	f->n_workers = n_workers;
 	list_init(&f->pools);
 	list_init(&f->listeners);
+	list_init(&f->leaving);
 	past_init(&f->past);
 	f->names = names_new();
 	return f->names == NULL ? -ENOMEM : 0;
@@ -73,6 +76,8 @@ void fleet_deinit(struct fleet *f)
 		return;
 	list_for_each(it, &f->pools) pool_entry_free(f, list_entry(it, struct fleet_pool, link));
 	list_for_each(it, &f->listeners)
+		listener_entry_free(list_entry(it, struct fleet_listener, link));
+	list_for_each(it, &f->leaving)
 		listener_entry_free(list_entry(it, struct fleet_listener, link));
 	f->plan = plan_unref(f->plan);
 	while (f->old != NULL) {
@@ -227,6 +232,71 @@ static struct listener *find_for_bind(struct fleet *f, const struct conf_bind *b
 	return NULL;
 }
 
+/* ---- an address that lb's own sockets are in the way of -------------------------------------- */
+
+static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t inode)
+{
+	for (uint32_t w = 0; w < n_workers; w++)
+		if (l->inodes[w] == inode)
+			return true;
+	return false;
+}
+
+/* Whether lb shares the new address with the socket of this inode. */
+struct own {
+	const struct fleet *f;
+	const struct addr *a;
+};
+
+/*
+ * Of its own that leave, lb does not share the very same address: the old sockets, which drop what
+ * is new to them, would get a part of the new ones' connections. (Such a socket listens on only
+ * while lb is at a limit and its queue cannot be served.)
+ */
+static bool is_own(void *arg, uint32_t inode)
+{
+	const struct own *o = arg;
+
+	if (inode == 0)
+		return false;
+	list_for_each(it, &o->f->listeners)
+	{
+		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		if (has_inode(l, o->f->n_workers, inode))
+			return true;
+	}
+	list_for_each(it, &o->f->leaving)
+	{
+		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		if (has_inode(l, o->f->n_workers, inode))
+			return !addr_eq(&l->addr, o->a);
+	}
+	return false;
+}
+
+static bool is_port_own(const struct fleet *f, uint16_t port)
+{
+	list_for_each(it, &f->listeners) if (list_entry(it, struct fleet_listener, link)
+						     ->listener->addr.port == port) return true;
+	list_for_each(
+		it,
+		&f->leaving) if (list_entry(it, struct fleet_listener, link)->listener->addr.port ==
+				 port) return true;
+	return false;
+}
+
+/* Whether `a` can be had; sets its port where that is 0. */
+static int probe_free(struct fleet *f, struct addr *a)
+{
+	int r = sock_probe_free(f->loop, a, &a->port);
+
+	if (r != -EADDRINUSE || !is_port_own(f, a->port))
+		return r;
+	/* Where the kernel does not tell who is in the way, the address counts as taken. */
+	struct own own = { .f = f, .a = a };
+	return occupied_by_others(a, is_own, &own) == 0 ? 0 : r;
+}
+
 /* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
 static int bind_all(struct fleet *f, struct delta_listener *dl, const struct addr *a)
 {
@@ -239,6 +309,7 @@ static int bind_all(struct fleet *f, struct delta_listener *dl, const struct add
 		dl->fd[w] = sock_bind_shared(f->loop, a);
 		if (dl->fd[w] < 0)
 			return dl->fd[w];
+		dl->listener->inodes[w] = occupied_inode(dl->fd[w]);
 	}
 	return 0;
 }
@@ -264,7 +335,7 @@ static int prepare_bind(struct fleet *f, struct delta *d, size_t plan_index,
 		return 0;
 	}
 
-	int r = sock_probe_free(f->loop, &a, &a.port);
+	int r = probe_free(f, &a);
 	if (r < 0)
 		return refusal_bind(e, b->at, &b->addr, b->text, r);
 	dl->listener = listener_new(++f->next_number, &a, dl->name, f->n_workers);
@@ -476,6 +547,15 @@ bool fleet_has_new_timeouts(const struct delta *d)
 	return false;
 }
 
+int fleet_give(const struct fleet *f, const struct delta *d, uid_t uid, gid_t gid)
+{
+	for (size_t i = 0; i < d->n_listeners; i++)
+		for (uint32_t w = 0; d->listeners[i].is_new && w < f->n_workers; w++)
+			if (fchown(d->listeners[i].fd[w], uid, gid) < 0)
+				return -errno;
+	return 0;
+}
+
 int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
 {
 	for (size_t i = 0; i < d->n_listeners; i++) {
@@ -492,14 +572,25 @@ int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
 
 static void commit_listeners(struct fleet *f, struct delta *d)
 {
+	for (size_t i = 0; i < d->n_listeners; i++)
+		d->listeners[i].listener->is_kept = true;
 	list_for_each(it, &f->listeners)
-		listener_entry_free(list_entry(it, struct fleet_listener, link));
+	{
+		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
+		if (fl->listener->is_kept) {
+			listener_entry_free(fl); /* it has a new one */
+		} else {
+			list_del(&fl->link);
+			list_add_tail(&f->leaving, &fl->link);
+		}
+	}
 	for (size_t i = 0; i < d->n_listeners; i++) {
 		struct delta_listener *dl = &d->listeners[i];
 		struct fleet_listener *fl = dl->fresh;
 
 		dl->fresh = NULL;
 		fl->listener = listener_ref(dl->listener);
+		fl->listener->is_kept = false;
 		/* Release: a worker that reads the pointer sees the string. */
 		atomic_store_explicit(&fl->listener->name, dl->name, memory_order_release);
 		list_add_tail(&f->listeners, &fl->link);
@@ -651,15 +742,25 @@ static void tidy_plans(struct fleet *f)
 	}
 }
 
+static void tidy_listeners(struct fleet *f)
+{
+	list_for_each(it, &f->leaving)
+	{
+		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
+		if (listener_is_unused(fl->listener))
+			listener_entry_free(fl);
+	}
+}
+
 void fleet_tidy(struct fleet *f)
 {
+	tidy_listeners(f);
 	tidy_plans(f);
 	list_for_each(it, &f->pools)
 	{
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
 		if (!p->is_removed)
-			pool_keep_members(p->pool,
-					  NULL); /* it came back: workers have its new ones */
+			pool_keep_members(p->pool, NULL); /* it came back: newer ones are in use */
 		else if (pool_has_plan(p->pool))
 			continue;
 		list_for_each(ib, &p->backends)
@@ -675,12 +776,10 @@ void fleet_tidy(struct fleet *f)
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
 		if (!p->is_removed || !list_is_empty(&p->backends))
 			continue;
-		if (list_is_empty(&p->past.records)) {
+		if (list_is_empty(&p->past.records))
 			pool_entry_free(f, p);
-			continue;
-		}
-		pool_keep_members(p->pool, NULL); /* these and its own members hold its backends */
-		p->members = members_unref(p->members);
+		else
+			p->members = members_unref(p->members); /* they hold its backends */
 	}
 }
 

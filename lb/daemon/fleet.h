@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "conf/conf.h"
 #include "daemon/past.h"
@@ -64,6 +65,7 @@ struct fleet {
 	struct names *names; /* owns */
 	struct list pools, listeners;
 	struct past past;
+	struct list leaving;  /* of struct fleet_listener: removed, perhaps not closed everywhere */
 	struct plan *plan;    /* counted: the current one; NULL before the first commit */
 	struct plan *old;     /* counted, as a list: replaced ones that a session may still use */
 	uint64_t next_number; /* of listeners */
@@ -128,6 +130,14 @@ int fleet_try_sources(struct loop *l, const struct conf *conf, struct err *e);
 /* Whether it changes what open tunnels are timed by. Before fleet_commit(). */
 bool fleet_has_new_timeouts(const struct delta *d);
 
+/*
+ * fleet_give() - give the new sockets to the user that lb is about to become
+ *
+ * The kernel lets two sockets share a port only where both are one user's. Without this no later
+ * reload could go from one address to another that includes it. Returns 0 or a negative errno.
+ */
+int fleet_give(const struct fleet *f, const struct delta *d, uid_t uid, gid_t gid) LB_MUST_CHECK;
+
 /* Lets all new sockets listen (main's copies share them with the workers'). */
 int fleet_listen(struct fleet *f, struct delta *d, struct err *e) LB_MUST_CHECK;
 
@@ -141,9 +151,10 @@ void fleet_commit(struct fleet *f, struct delta *d);
 struct delta *delta_free(struct fleet *f, struct delta *d);
 
 /*
- * Drops plans that no session uses any more, and removed backends and pools whose last connection
- * has ended; what these did goes to the past. A pool stays while such a plan names it. Not between
- * fleet_commit() and the moment when the health checks follow it: they still name what was removed.
+ * Drops removed listeners that no worker has a socket of, plans that no session uses any more, and
+ * removed backends and pools whose last connection has ended; what these did goes to the past. A
+ * pool stays while such a plan names it. Not between fleet_commit() and the moment when the health
+ * checks follow it: they still name what was removed.
  */
 void fleet_tidy(struct fleet *f);
 

@@ -89,8 +89,11 @@ static void commit(struct control *c)
 	c->conf = conf_ref(r->delta->conf);
 	c->generation++;
 	logger_reconfigure(c->logger, &c->conf->log, &c->conf->access_log);
-	control_apply_conf(c);
-	fleet_tidy(&c->fleet);
+	if (c->phase !=
+	    PHASE_QUITTING) { /* else the workers, whose figures it reads, may be gone */
+		control_apply_conf(c);
+		fleet_tidy(&c->fleet);
+	}
 	if (c->generation == 1) {
 		r->started = conf_ref(c->conf);
 	} else {

@@ -25,6 +25,9 @@ static const char unpaced[] = "reno";
  */
 #define STATE_CLOSED 7
 
+#ifndef IPV6_MINHOPCOUNT
+#define IPV6_MINHOPCOUNT 73
+#endif
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
@@ -163,6 +166,17 @@ int sock_bind_alone(struct loop *l, const struct addr *addr)
 	return bound(l, addr, false);
 }
 
+/*
+ * Drops packets of a lower TTL, but no ACK that completes a handshake. Where a process may attach
+ * no filter (some kernels want a privilege for that, which lb gives up with `user`) this does as
+ * well: hardly anybody but a neighbour in the same network sends a TTL of 255.
+ */
+static void set_least_ttl(struct loop *l, int fd, int ttl)
+{
+	(void)set_int(l, fd, IPPROTO_IP, IP_MINTTL, ttl);
+	(void)set_int(l, fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, ttl);
+}
+
 void sock_drop_new(struct loop *l, int fd)
 {
 	/* A socket filter sees a segment from its TCP header on; byte 13 has the flags. */
@@ -176,7 +190,16 @@ void sock_drop_new(struct loop *l, int fd)
 	};
 	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
 
-	(void)loop_setsockopt(l, fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	if (loop_setsockopt(l, fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		set_least_ttl(l, fd, 255);
+}
+
+void sock_serve_old(struct loop *l, int fd)
+{
+	int none = 0;
+
+	(void)loop_setsockopt(l, fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
+	set_least_ttl(l, fd, 0);
 }
 
 /*

@@ -47,6 +47,9 @@ int sock_bind_alone(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
  */
 void sock_drop_new(struct loop *l, int fd);
 
+/* Frees a connection accepted from such a socket from what it has inherited of that. */
+void sock_serve_old(struct loop *l, int fd);
+
 /*
  * sock_judge_unix() - whether what has this path, if anything has, leaves it to a new Unix socket
  *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker's listening socket moves PARKED -> OPEN -> CLOSING -> CLOSED, or PARKED -> CLOSED.
+ * A worker's listening socket moves PARKED -> OPEN -> LEAVING -> CLOSING -> CLOSED, or from PARKED
+ * or LEAVING to the end at once.
  *
  * Thread: owner worker; struct listener itself is made on main.
  */
@@ -25,6 +26,8 @@
 /* Those that come in within this time may share their keepalive times. */
 #define SPREAD_MS 100
 
+static void on_left(struct timer *t, void *arg);
+
 /* ---- the shared object ----------------------------------------------------------------------- */
 
 struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
@@ -42,7 +45,8 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 	l->n_workers = n_workers;
 	l->text = strdup(addr_format(addr, text));
 	l->tally = aligned_alloc(_Alignof(struct listener_tally), n_workers * sizeof(*l->tally));
-	if (l->text == NULL || l->tally == NULL)
+	l->inodes = calloc(n_workers, sizeof(*l->inodes));
+	if (l->text == NULL || l->tally == NULL || l->inodes == NULL)
 		return listener_unref(l);
 	memset(l->tally, 0, n_workers * sizeof(*l->tally));
 	return l;
@@ -59,9 +63,15 @@ struct listener *listener_unref(struct listener *l)
 	if (l == NULL || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
 	free(l->tally);
+	free(l->inodes);
 	free(l->text);
 	free(l);
 	return NULL;
+}
+
+bool listener_is_unused(const struct listener *l)
+{
+	return atomic_load_explicit(&l->refs, memory_order_acquire) == 1;
 }
 
 /* ---- a worker's socket ----------------------------------------------------------------------- */
@@ -90,6 +100,7 @@ struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, in
 	ls->listener = listener_ref(l);
 	ls->fd = fd;
 	ls->state = LISTEN_PARKED;
+	timer_init(&ls->timer, on_left);
 	list_add_tail(&w->listen, &ls->link);
 	worker_count_listening(w, 1);
 	return ls;
@@ -129,6 +140,8 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 	struct worker *w = ls->worker;
 
 	spread(ls);
+	if (ls->state != LISTEN_OPEN)
+		sock_serve_old(w->loop, fd);
 	/* Counted before the session runs: it may end at once. */
 	ls->n_sessions++;
 	counter_add(&tally_of(ls)->accepted, 1);
@@ -196,7 +209,7 @@ void listen_socket_arm(struct listen_socket *ls)
 		close_when_empty(ls); /* and frees it, perhaps */
 		return;
 	}
-	if (ls->state != LISTEN_OPEN || ls->is_armed)
+	if ((ls->state != LISTEN_OPEN && ls->state != LISTEN_LEAVING) || ls->is_armed)
 		return;
 	ls->is_armed = true;
 	ls->is_cancelled = false;
@@ -220,14 +233,10 @@ void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struc
 	listen_socket_arm(ls);
 }
 
-void listen_socket_close(struct listen_socket *ls)
+/* Accepts no more. */
+static void leave(struct listen_socket *ls)
 {
-	if (ls->state == LISTEN_CLOSED || (ls->state == LISTEN_CLOSING && ls->is_armed))
-		return;
-	if (ls->state == LISTEN_OPEN) {
-		atomic_fetch_sub_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
-		sock_drop_new(ls->worker->loop, ls->fd);
-	}
+	loop_timer_stop(ls->worker->loop, &ls->timer);
 	ls->state = LISTEN_CLOSING;
 	if (!ls->is_armed) {
 		close_when_empty(ls);
@@ -235,6 +244,39 @@ void listen_socket_close(struct listen_socket *ls)
 	}
 	ls->is_cancelled = true;
 	loop_cancel(ls->worker->loop, ls->fd, tag_of(ls));
+}
+
+static void on_left(struct timer *t, void *arg)
+{
+	(void)arg;
+	leave(container_of(t, struct listen_socket, timer));
+}
+
+void listen_socket_close(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	switch (ls->state) {
+	case LISTEN_PARKED: leave(ls); break;
+	case LISTEN_OPEN:
+		atomic_fetch_sub_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
+		sock_drop_new(w->loop, ls->fd);
+		ls->state = LISTEN_LEAVING;
+		if (worker_is_quitting(w) || w->proxy->leaving_ms == 0)
+			leave(ls);
+		else
+			loop_timer_start(w->loop, &ls->timer, w->proxy->leaving_ms);
+		break;
+	case LISTEN_LEAVING:
+		if (worker_is_quitting(w))
+			leave(ls);
+		break;
+	case LISTEN_CLOSING:
+		if (!ls->is_armed)
+			close_when_empty(ls);
+		break;
+	case LISTEN_CLOSED: break;
+	}
 }
 
 /* Whether the kernel, not a peer, is the reason that an accept failed. */

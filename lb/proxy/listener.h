@@ -31,6 +31,13 @@ struct plan;
 struct plan_listener;
 struct worker;
 
+/*
+ * How long a socket that leaves still accepts. A client whose SYN came just before needs a round
+ * trip (and on this machine, while its CPUs are busy, some milliseconds) until it is in the queue;
+ * if the socket is closed by then it is reset. A guess, never tuned.
+ */
+#define LISTEN_LEAVING_MS 100
+
 /* thread: the worker of its index writes, any reads */
 struct listener_tally {
 	struct counter accepted;
@@ -44,10 +51,12 @@ struct listener {
 	uint64_t number;            /* unique in this process; names it in transfers */
 	struct addr addr;           /* its identity; the real port */
 	bool is_any_port;           /* the file says port 0 */
+	bool is_kept;               /* thread: main: by the configuration that is being committed */
 	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
 	_Atomic(const char *) name; /* interned; a reload may rename it */
 	uint32_t n_workers;
-	_Atomic uint32_t n_open;      /* workers whose socket is LISTEN_OPEN */
+	uint32_t *inodes;        /* owns: by which the kernel lists its sockets; one per worker */
+	_Atomic uint32_t n_open; /* workers whose socket is LISTEN_OPEN */
 	struct listener_tally *tally; /* owns: one per worker */
 };
 
@@ -57,10 +66,13 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 struct listener *listener_ref(struct listener *l);
 /* NULL is fine. Returns NULL. Thread: any. */
 struct listener *listener_unref(struct listener *l);
+/* Whether the caller's reference is the only one: no worker has a socket of it. Thread: main. */
+bool listener_is_unused(const struct listener *l);
 
 enum listen_state {
 	LISTEN_PARKED,  /* taken, not accepting: a reload is being prepared */
 	LISTEN_OPEN,    /* accepting, or paused at a limit */
+	LISTEN_LEAVING, /* the same, but drops whoever begins to connect */
 	LISTEN_CLOSING, /* waits for its accept's last completion, or a place for who has queued */
 	LISTEN_CLOSED,  /* kept for the sessions that came in by it */
 };
@@ -79,6 +91,7 @@ struct listen_socket {
 	bool is_polling;     /* ... it is a poll, not an accept */
 	uint32_t n_sessions; /* living sessions that came in by it */
 	uint64_t spread_ms;  /* when sock_spread_keepalive() was last called */
+	struct timer timer;  /* LISTEN_LEAVING: when to stop accepting */
 };
 
 /* Takes over `fd`. Returns a parked socket, or NULL when memory is short (`fd` is closed then). */
@@ -91,7 +104,13 @@ void listen_socket_open(struct listen_socket *ls, struct plan *plan,
 /* Arms an accept if none is in flight and there is a place; else counts a pause. */
 void listen_socket_arm(struct listen_socket *ls);
 
-/* Stops accepting, takes in what the kernel has queued, closes; freed with its last session. */
+/*
+ * listen_socket_close() - lose nobody, and close
+ *
+ * New connections are dropped by the kernel from here on. Those whose handshake with the kernel is
+ * under way are accepted for a while longer, then what has queued up is taken in, and the socket is
+ * closed; it is freed with its last session. Where the worker quits it is closed at once.
+ */
 void listen_socket_close(struct listen_socket *ls);
 
 /* Makes a session of `fd`, which it takes over, as if it had come in here. It has its place. */

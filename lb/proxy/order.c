@@ -303,30 +303,37 @@ static struct session *next_on_walk(struct worker *w, const struct order *o)
 	return slab_next(w->sessions, &w->walk_cursor);
 }
 
-/* Whether a removed listening socket still waits for its accept's last completion. */
-static bool is_any_closing(const struct worker *w)
+/* How long until a removed listening socket may be closed; 0: none is open, or one in this turn. */
+static uint64_t closing_wait_ms(const struct worker *w, bool *ret_is_any)
 {
+	uint64_t wait_ms = 0;
+
+	*ret_is_any = false;
 	list_for_each(it, &w->listen)
 	{
 		const struct listen_socket *ls = list_entry(it, struct listen_socket, link);
-		if (ls->state == LISTEN_CLOSING && ls->is_armed)
-			return true;
+		if (ls->state == LISTEN_LEAVING)
+			wait_ms = WALK_PAUSE_MS;
+		*ret_is_any = *ret_is_any || ls->state == LISTEN_LEAVING ||
+			      (ls->state == LISTEN_CLOSING && ls->is_armed);
 	}
-	return false;
+	return wait_ms;
 }
 
 /*
  * Whether a new configuration is in force to the last: the addresses it gave up are free for the
- * next one. A descriptor is gone a turn after it was closed.
+ * next one. A descriptor is gone a turn after it was closed. If not, the walk goes on later.
  */
-static bool is_in_force(const struct worker *w, struct order *o)
+static bool is_in_force(struct worker *w, struct order *o)
 {
-	bool was_settled = o->is_settled;
+	bool was_settled = o->is_settled, is_any;
 
-	if (o->kind != ORDER_APPLY)
+	if (o->kind != ORDER_APPLY || was_settled)
 		return true;
-	o->is_settled = !is_any_closing(w);
-	return was_settled;
+	uint64_t wait_ms = closing_wait_ms(w, &is_any);
+	o->is_settled = !is_any;
+	loop_timer_start(w->loop, &w->walk_timer, wait_ms);
+	return false;
 }
 
 void order_walk(struct worker *w)
@@ -336,10 +343,8 @@ void order_walk(struct worker *w)
 
 	for (int i = 0; i < WALK_SLICE; i++) {
 		struct session *s = next_on_walk(w, o);
-		if (s == NULL && !is_in_force(w, o)) {
-			wake_walk(w);
+		if (s == NULL && !is_in_force(w, o))
 			return;
-		}
 		if (s == NULL) {
 			w->walk = o->next_walk;
 			w->walk_cursor = 0;

@@ -50,7 +50,11 @@ int proxy_init(struct proxy *p, uint32_t n_workers)
 {
 	size_t size = n_workers * sizeof(struct room);
 
-	*p = (struct proxy){ .n_workers = n_workers, .passage = { -1, -1 } };
+	*p = (struct proxy){
+		.n_workers = n_workers,
+		.leaving_ms = LISTEN_LEAVING_MS,
+		.passage = { -1, -1 },
+	};
 	p->rooms = aligned_alloc(_Alignof(struct room), size);
 	if (p->rooms == NULL)
 		return -ENOMEM;

@@ -49,8 +49,9 @@ struct room {
 /* What all workers share. thread: any */
 struct proxy {
 	uint32_t n_workers;
-	struct room *rooms;         /* owns: one per worker */
-	int passage[2];             /* borrows: a socket pair in every table; from [0] to [1] */
+	uint32_t leaving_ms; /* how long a listening socket that leaves still accepts; constant */
+	struct room *rooms;  /* owns: one per worker */
+	int passage[2];      /* borrows: a socket pair in every table; from [0] to [1] */
 	_Atomic uint32_t n_passing; /* guests in it */
 	_Atomic uint64_t n_conns;   /* places taken: sessions, and accepts that have one reserved */
 	_Atomic uint64_t max_conns; /* limits.connections, or what the descriptors allow */

@@ -235,6 +235,28 @@ int sim_bind(struct sim *w, int sock, const struct addr *a)
 	return 0;
 }
 
+/* 0.0.0.0 with the port of `a`. */
+static struct addr any_of(const struct addr *a)
+{
+	return (struct addr){ .family = AF_INET, .port = a->port };
+}
+
+static bool overlap(const struct addr *a, const struct addr *b)
+{
+	struct addr any = any_of(a);
+
+	return addr_eq(a, b) || (a->port == b->port && (addr_eq(a, &any) || addr_eq(b, &any)));
+}
+
+bool sim_is_listening(const struct sim *w, const struct addr *a)
+{
+	for (size_t i = 0; i < w->n_socks; i++)
+		if (w->sock[i] != NULL && w->sock[i]->kind == SIM_LISTEN &&
+		    addr_eq(&w->sock[i]->local, a))
+			return true;
+	return false;
+}
+
 /* As in Linux: two may be bound with SO_REUSEADDR, but they listen together only as a group. */
 int sim_start_listening(struct sim *w, int sock)
 {
@@ -242,7 +264,7 @@ int sim_start_listening(struct sim *w, int sock)
 
 	for (size_t i = 0; i < w->n_socks; i++) {
 		const struct sim_sock *o = w->sock[i];
-		if (o != NULL && o != s && o->kind == SIM_LISTEN && addr_eq(&o->local, &s->local) &&
+		if (o != NULL && o != s && o->kind == SIM_LISTEN && overlap(&o->local, &s->local) &&
 		    !(o->is_shared && s->is_shared))
 			return -EADDRINUSE;
 	}
@@ -261,14 +283,11 @@ int sim_listen(struct sim *w, const struct addr *a)
 }
 
 /* One of the group, by chance, as the kernel's hash would. */
-static int find_listener(struct sim *w, const struct addr *a)
+static int find_in_group(struct sim *w, const struct addr *a)
 {
 	int found = -ECONNREFUSED;
 	size_t n = 0;
 
-	for (size_t i = 0; i < w->n_holes; i++)
-		if (addr_eq(&w->hole[i], a))
-			return -EAGAIN;
 	for (size_t i = 0; i < w->n_socks; i++) {
 		const struct sim_sock *s = w->sock[i];
 		if (s == NULL || s->kind != SIM_LISTEN || !addr_eq(&s->local, a))
@@ -277,6 +296,18 @@ static int find_listener(struct sim *w, const struct addr *a)
 			found = s->is_deaf || s->n_queue == SIM_BACKLOG ? -EAGAIN : (int)i;
 	}
 	return found;
+}
+
+/* Who listens on the address itself goes before who listens on all. */
+static int find_listener(struct sim *w, const struct addr *a)
+{
+	struct addr any = any_of(a);
+
+	for (size_t i = 0; i < w->n_holes; i++)
+		if (addr_eq(&w->hole[i], a))
+			return -EAGAIN;
+	int found = find_in_group(w, a);
+	return found == -ECONNREFUSED ? find_in_group(w, &any) : found;
 }
 
 void sim_set_black_hole(struct sim *w, const struct addr *a, bool is_on)

@@ -148,10 +148,11 @@ static bool run_loop(struct sim *w, struct loop *l)
 {
 	uint64_t before = w->n_done;
 	uint64_t due_ms = timer_wheel_wait_ms(&l->timers);
+	bool is_due = due_ms != UINT64_MAX && l->timers.now_ms + due_ms <= w->now_ns / 1000000;
 	int r = loop_turn(l, 0);
 
 	LB_ASSERT(r == 0);
-	bool has_acted = w->n_done != before || due_ms == 0 || sim_loop_has_acted(l);
+	bool has_acted = w->n_done != before || is_due || sim_loop_has_acted(l);
 	if (has_acted && w->check != NULL)
 		w->check(w->check_arg);
 	return has_acted;

@@ -110,6 +110,8 @@ struct sim_fate {
 	bool was_reset;        /* ... or got, or timed out */
 };
 
+/* Whether a socket listens on exactly this address. */
+bool sim_is_listening(const struct sim *w, const struct addr *a);
 int sim_listen(struct sim *w, const struct addr *a);
 /* -EAGAIN: nobody in the queue. */
 int sim_accept(struct sim *w, int sock);

@@ -3,6 +3,7 @@
  * The fleet over two and more configurations, without a worker: main's side of a reload, socket by
  * socket and backend by backend.
  */
+#include <arpa/inet.h>
 #include <malloc.h>
 #include <sys/resource.h>
 
@@ -160,6 +161,14 @@ static const char *backends_of(const struct fleet_pool *p)
 #define B "{name: b, address: '127.0.0.1:2'}"
 #define C "{name: c, address: '127.0.0.1:3'}"
 
+static bool has_line(const struct err *e, const char *place, const char *text)
+{
+	for (size_t i = 0; i < e->n_kept; i++)
+		if (strstr(e->item[i].text, place) != NULL && strstr(e->item[i].text, text) != NULL)
+			return true;
+	return false;
+}
+
 /* ---- listeners ------------------------------------------------------------------------------- */
 
 START_TEST(preparing_changes_nothing)
@@ -281,10 +290,103 @@ START_TEST(addresses_come_and_go)
 	ck_assert_uint_eq(n_of(&fleet.listeners), 2);
 	ck_assert_uint_eq(listener_at(0)->addr.port, c);
 	ck_assert_ptr_eq(listener_at(1), kept);
-	/* Sessions that came in by it may hold the one that has left. */
-	ck_assert_uint_eq(atomic_load(&gone->refs), 1);
+	/* Sessions that came in by it may hold the one that has left: the fleet remembers it. */
+	ck_assert_uint_eq(n_of(&fleet.leaving), 1);
 	listener_unref(gone);
+	fleet_tidy(&fleet);
+	ck_assert_uint_eq(n_of(&fleet.leaving), 0);
 	delta_free(&fleet, d);
+}
+END_TEST
+
+/* ---- addresses that include each other ------------------------------------------------------- */
+
+/* A listening socket of somebody else's, who is the same user and shares his port. */
+static int squatting(const char *host, uint16_t port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	ck_assert_int_eq(inet_pton(AF_INET, host, &at.sin_addr), 1);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	const char *from, *to; /* binds, # for the port */
+	const char *squatter;  /* who listens there, too; NULL: nobody */
+	int want;
+} includes[] = {
+	{ "to all", "'127.0.0.1:#'", "'0.0.0.0:#'", NULL, 0 },
+	{ "to one", "'0.0.0.0:#'", "'127.0.0.1:#'", NULL, 0 },
+	{ "to both", "'127.0.0.1:#'", "'0.0.0.0:#', '127.0.0.1:#'", NULL, 0 },
+	{ "both from the start", "'0.0.0.0:#', '127.0.0.1:#'", "'127.0.0.1:#'", NULL, 0 },
+	{ "to another one and all", "'127.0.0.1:#'", "'127.0.0.2:#', '0.0.0.0:#'", NULL, 0 },
+	{ "to all of IPv6", "'[::1]:#'", "'[::]:#'", NULL, 0 },
+	{ "to one of IPv6", "'[::]:#'", "'[::1]:#'", NULL, 0 },
+	{ "to all of the other family", "'127.0.0.1:#'", "'[::]:#'", NULL, 0 },
+	{ "to all, where somebody has one", "'127.0.0.1:#'", "'0.0.0.0:#'", "127.0.0.2", -EADDRINUSE },
+	{ "to one that somebody has", "'0.0.0.0:#'", "'127.0.0.2:#'", "127.0.0.2", -EADDRINUSE },
+	{ "to one, where somebody has another", "'0.0.0.0:#'", "'127.0.0.1:#'", "127.0.0.2", 0 },
+};
+/* clang-format on */
+
+static struct conf *with_binds(const char *binds, uint16_t port)
+{
+	char text[128];
+	size_t n = 0;
+
+	for (const char *p = binds; *p != '\0'; p++)
+		n += (size_t)(*p == '#' ? snprintf(text + n, sizeof(text) - n, "%u", port)
+					: snprintf(text + n, sizeof(text) - n, "%c", *p));
+	return written("listeners: [{name: l, bind: [%s], pool: p}]\n"
+		       "pools: [{name: p, backends: [" A "]}]\n",
+		       text);
+}
+
+/* Lets the delta's sockets listen; they go on when it is committed, as the workers' do. */
+static void serve(struct delta *d, int *copies, size_t *n)
+{
+	struct err e = ERR_INIT;
+
+	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	for (size_t i = 0; i < d->n_listeners; i++)
+		for (int w = 0; d->listeners[i].is_new && w < N_WORKERS; w++)
+			copies[(*n)++] = dup(d->listeners[i].fd[w]);
+	fleet_commit(&fleet, d);
+	delta_free(&fleet, d);
+}
+
+/* lb's own sockets are in nobody's way; those of another program are found as ever. */
+START_TEST(an_address_may_include_another)
+{
+	uint16_t port = free_port();
+	int copies[4 * N_WORKERS], squatter = -1;
+	size_t n = 0;
+	struct err e = ERR_INIT;
+	struct delta *d = NULL;
+
+	serve(prepared(with_binds(includes[_i].from, port)), copies, &n);
+	if (includes[_i].squatter != NULL)
+		squatter = squatting(includes[_i].squatter, port);
+	struct conf *conf = with_binds(includes[_i].to, port);
+	int r = fleet_prepare(&fleet, conf, &e, &d);
+	ck_assert_msg((r < 0) == (includes[_i].want < 0), "%s: %d", includes[_i].name, r);
+	if (r == 0)
+		serve(d, copies, &n);
+	else
+		ck_assert(has_line(&e, ":1:", strerror(-includes[_i].want)));
+	conf_unref(conf);
+	for (size_t i = 0; i < n; i++)
+		close(copies[i]);
+	if (squatter >= 0)
+		close(squatter);
+	err_deinit(&e);
 }
 END_TEST
 
@@ -309,14 +411,6 @@ START_TEST(port_0_is_kept_by_its_name)
 END_TEST
 
 /* ---- failures -------------------------------------------------------------------------------- */
-
-static bool has_line(const struct err *e, const char *place, const char *text)
-{
-	for (size_t i = 0; i < e->n_kept; i++)
-		if (strstr(e->item[i].text, place) != NULL && strstr(e->item[i].text, text) != NULL)
-			return true;
-	return false;
-}
 
 /* Every address that cannot be had is named, with its place in the file; nothing has changed. */
 START_TEST(failed_binds_are_all_named_and_undone)
@@ -823,6 +917,7 @@ int main(void)
 	tcase_add_test(t, dropping_leaves_no_trace);
 	tcase_add_test(t, a_listener_is_its_address);
 	tcase_add_test(t, addresses_come_and_go);
+	tcase_add_loop_test(t, an_address_may_include_another, 0, ARRAY_SIZE(includes));
 	tcase_add_test(t, port_0_is_kept_by_its_name);
 	tcase_add_test(t, failed_binds_are_all_named_and_undone);
 	tcase_add_loop_test(t, a_full_table_undoes_what_was_bound, 0, N_WORKERS);

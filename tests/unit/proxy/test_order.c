@@ -202,6 +202,42 @@ START_TEST(a_removed_listener_keeps_its_sessions)
 }
 END_TEST
 
+/* It accepts for a while longer, and drops who begins to connect; then the order is answered. */
+START_TEST(a_removed_listener_takes_its_leave)
+{
+	begin_orders(_i);
+	proxy.leaving_ms = 100;
+	put_in_force();
+	open_clients(2);
+	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
+	int want = n_answers + N_WORKERS, queued = dial(listener->addr.port);
+	for (int i = 0; i < N_WORKERS; i++) {
+		struct order *o = order_apply(i, false);
+		o->done = on_done;
+		mailbox_post(&rigs[i].mail, &o->mail);
+	}
+	uint64_t start_ms = loop_now_ms(loop);
+	TURN_UNTIL(ls->state == LISTEN_LEAVING);
+	ck_assert_uint_eq(atomic_load(&listener->n_open), 0);
+	clients[n_clients++] = queued;
+	TURN_UNTIL(n_relaying() == 3);
+	struct sockaddr_in to = loopback(listener->addr.port);
+	int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ck_assert_int_eq(connect(late, (struct sockaddr *)&to, sizeof(to)), -1);
+	ck_assert_int_eq(errno, EINPROGRESS);
+
+	TURN_UNTIL(n_answers == want);
+	ck_assert_uint_ge(loop_now_ms(loop) - start_ms, 100);
+	for (int i = 0; i < 10; i++)
+		turn_all();
+	ck_assert_uint_eq(n_relaying(), 3);
+	close(late);
+	forget_answer();
+	close_clients();
+	end_orders();
+}
+END_TEST
+
 /* The socket is kept, and with it who waits in its queue. */
 START_TEST(applying_again_keeps_the_socket)
 {
@@ -494,6 +530,7 @@ START_TEST(a_stopped_worker_keeps_its_sessions)
 	TURN_UNTIL(n_relaying() == 6);
 	ck_assert(rigs[0].w->is_stopping);
 	close_clients();
+	TURN_UNTIL(list_is_empty(&rigs[0].w->listen) && list_is_empty(&rigs[1].w->listen));
 	end_orders();
 }
 END_TEST
@@ -560,6 +597,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_full_table_is_answered, 0, n_engines);
 	tcase_add_loop_test(t, a_full_table_is_waited_out, 0, n_engines * (int)ARRAY_SIZE(manners));
 	tcase_add_loop_test(t, a_removed_listener_keeps_its_sessions, 0, n_engines);
+	tcase_add_loop_test(t, a_removed_listener_takes_its_leave, 0, n_engines);
 	tcase_add_loop_test(t, applying_again_keeps_the_socket, 0, n_engines);
 	tcase_add_loop_test(t, members_are_replaced, 0, n_engines);
 	tcase_add_loop_test(t, members_of_a_removed_pool_are_given_up, 0, n_engines);

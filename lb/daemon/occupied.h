@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Which listening TCP sockets of this machine a new address would conflict with, and whose.
+ *
+ * A bind tells that an address is taken, not by whom. lb's own sockets are no hindrance: they are
+ * of a SO_REUSEPORT group, and a reload may go from 127.0.0.1 to 0.0.0.0 and back while the old
+ * address still listens. The kernel lists all listening sockets of a port with their inodes
+ * (sock_diag(7)); lb knows those of its own.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/assert.h"
+#include "util/sockaddr.h"
+
+/* The number by which the kernel lists a socket of this process; 0 where it has none. */
+uint32_t occupied_inode(int fd);
+
+/*
+ * occupied_by_others() - whether a socket that is not lb's own listens where `a` would
+ *
+ * Returns 0 where all that conflict are lb's own (is_own() says so of an inode), -EADDRINUSE where
+ * one is not, or another negative errno where the kernel does not tell.
+ */
+int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t inode),
+		       void *arg) LB_MUST_CHECK;
