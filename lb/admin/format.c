@@ -82,6 +82,29 @@ static void add_backend(const struct status_backend *b, struct json *j)
 	json_object_end(j);
 }
 
+static void add_responses(const uint64_t *n, struct json *j)
+{
+	char key[4] = "1xx";
+
+	json_key(j, "responses");
+	json_object_begin(j);
+	for (unsigned i = 0; i < POOL_N_CLASSES; i++) {
+		key[0] = (char)('1' + i);
+		json_kv_uint(j, key, n[i]);
+	}
+	json_object_end(j);
+}
+
+static void add_seconds(const char *key, const struct metric_hist_total *h, struct json *j)
+{
+	json_key(j, key);
+	json_object_begin(j);
+	json_kv_uint(j, "count", h->le[METRIC_HIST_N - 1]);
+	json_key(j, "sum");
+	json_double(j, (double)h->sum_ns / 1e9);
+	json_object_end(j);
+}
+
 static bool is_wanted(const struct status_pool *p, const char *pool)
 {
 	return pool[0] == '\0' || strcmp(p->name, pool) == 0;
@@ -104,6 +127,7 @@ static void add_pools(const struct status *s, const char *pool, struct json *j)
 		json_kv_uint(j, "bytes_in", p->sums.bytes_in);
 		json_kv_uint(j, "bytes_out", p->sums.bytes_out);
 		json_kv_uint(j, "check_failures", p->sums.check_failures);
+		add_responses(p->responses, j);
 		json_key(j, "backends");
 		json_array_begin(j);
 		for (size_t b = 0; b < p->n_backends; b++)
@@ -128,12 +152,14 @@ static void add_figures(const struct status *s, struct json *j)
 		json_kv_uint(j, s->counters[i].name, s->counters[i].n);
 	json_object_end(j);
 
-	json_key(j, "handshake_seconds");
+	add_seconds("response_seconds", &s->response, j);
+	add_responses(s->responses, j);
+	json_key(j, "reload");
 	json_object_begin(j);
-	json_kv_uint(j, "count", s->handshake.le[METRIC_HIST_N - 1]);
-	json_key(j, "sum");
-	json_double(j, (double)s->handshake.sum_ns / 1e9);
+	json_kv_bool(j, "ok", s->reload.is_ok);
+	json_kv_uint(j, "time_s", (uint64_t)s->reload.at_s);
 	json_object_end(j);
+	add_seconds("handshake_seconds", &s->handshake, j);
 }
 
 void format_status_json(const struct status *s, struct json *j)

@@ -369,11 +369,10 @@ static void print_backends(const struct status *s, struct text *out)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static void print_handshake(const struct metric_hist_total *h, struct text *out)
+static void print_hist(const char *name, const char *help, const struct metric_hist_total *h,
+		       struct text *out)
 {
-	const char *name = "lb_handshake_seconds";
-
-	type(out, name, "histogram", "From the accept until the tunnel stood or the answer began.");
+	type(out, name, "histogram", help);
 	for (size_t i = 0; i < METRIC_HIST_N; i++)
 		text_addf(out, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name, metric_hist_le[i],
 			  h->le[i]);
@@ -382,16 +381,69 @@ static void print_handshake(const struct metric_hist_total *h, struct text *out)
 	text_addf(out, "%s_count %" PRIu64 "\n", name, h->le[METRIC_HIST_N - 1]);
 }
 
-static void print_process(const struct status *s, struct text *out)
+static void print_info(const char *name, const struct status *s, struct text *out)
 {
-	type(out, "lb_info", "gauge", "Which lb runs, always 1.");
-	text_addf(out, "lb_info{");
+	type(out, name, "gauge", "Which lb runs, always 1.");
+	text_addf(out, "%s{", name);
 	label(out, "version", s->version);
 	text_addf(out, ",");
 	label(out, "engine", s->engine);
 	text_addf(out, "} 1\n");
+}
+
+static void real(struct text *out, const char *name, const char *kind, const char *help, double v)
+{
+	type(out, name, kind, help);
+	text_addf(out, "%s %.3f\n", name, v);
+}
+
+/* The names that Prometheus' own client libraries use. */
+static void print_process(const struct status_process *p, struct text *out)
+{
+	real(out, "process_cpu_seconds_total", "counter", "CPU time in user and kernel mode.",
+	     p->cpu_s);
+	single(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+	       p->resident_bytes);
+	single(out, "process_virtual_memory_bytes", "gauge", "Virtual memory.", p->virtual_bytes);
+	single(out, "process_open_fds", "gauge",
+	       "Open descriptors, in the tables of main and of all workers.", p->open_fds);
+	single(out, "process_max_fds", "gauge", "Descriptors that all these tables allow.",
+	       p->max_fds);
+	real(out, "process_start_time_seconds", "gauge", "When lb started, since 1970.",
+	     p->start_time_s);
+	single(out, "process_threads", "gauge", "Threads.", p->n_threads);
+}
+
+static void print_lb(const struct status *s, struct text *out)
+{
+	print_info("lb_info", s, out);
+	print_info("lb_build_info", s, out);
 	single(out, "lb_uptime_seconds", "gauge", "Seconds since the start.", s->uptime_s);
 	single(out, "lb_generation", "gauge", "Configurations loaded so far.", s->generation);
+	single(out, "lb_config_last_reload_successful", "gauge",
+	       "1 where the last reload, or the start, was applied, 0 where it was refused.",
+	       s->reload.is_ok);
+	real(out, "lb_config_last_reload_timestamp_seconds", "gauge",
+	     "When the last reload ended, refused or not, since 1970.", s->reload.at_s);
+}
+
+static void print_responses_of(const char *pool, const uint64_t *n, struct text *out)
+{
+	for (unsigned i = 0; i < POOL_N_CLASSES; i++) {
+		text_addf(out, "lb_responses_total{");
+		label(out, "pool", pool);
+		text_addf(out, ",class=\"%uxx\"} %" PRIu64 "\n", i + 1, n[i]);
+	}
+}
+
+static void print_responses(const struct status *s, struct text *out)
+{
+	type(out, "lb_responses_total", "counter",
+	     "Responses that clients got, by the class of their status; without a pool those of lb "
+	     "itself before there was one.");
+	print_responses_of("", s->responses, out);
+	for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++)
+		print_responses_of(s->pools[i].name, s->pools[i].responses, out);
 }
 
 static void print_connections(const struct status *s, struct text *out)
@@ -427,12 +479,19 @@ static void print_counters(const struct status *s, struct text *out)
 
 void prom_print(const struct status *s, struct text *out)
 {
-	print_process(s, out);
+	print_lb(s, out);
+	print_process(&s->process, out);
 	print_connections(s, out);
 	print_listeners(s, out);
 	print_workers(s, out);
 	print_backends(s, out);
 	print_pools(s, out);
 	print_counters(s, out);
-	print_handshake(&s->handshake, out);
+	print_responses(s, out);
+	print_hist("lb_response_seconds",
+		   "From the accept until the response head of a plain request had come.",
+		   &s->response, out);
+	print_hist("lb_handshake_seconds",
+		   "From the accept until the tunnel stood or its upgrade was refused.",
+		   &s->handshake, out);
 }

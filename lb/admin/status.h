@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "balance/backend.h"
+#include "balance/pool.h"
 #include "util/metric.h"
 #include "util/sockaddr.h"
 
@@ -59,7 +60,8 @@ struct status_past {
 struct status_pool {
 	const char *name, *balance;
 	uint64_t active;
-	struct backend_sums sums; /* of all backends that it has and had */
+	struct backend_sums sums;           /* of all backends that it has and had */
+	uint64_t responses[POOL_N_CLASSES]; /* to clients, from 1xx on */
 	size_t n_past;
 	struct status_past *past; /* owns: a name may come more than once, and be a backend's */
 	size_t n_backends;
@@ -78,6 +80,14 @@ struct status_counter {
 	const char *name; /* as in JSON; lb_NAME_total in Prometheus */
 	const char *help;
 	uint64_t n;
+};
+
+/* What the kernel counts; what it does not tell is 0. */
+struct status_process {
+	double cpu_s, start_time_s; /* start: since 1970 */
+	uint64_t resident_bytes, virtual_bytes;
+	uint64_t open_fds, max_fds; /* of all descriptor tables */
+	uint64_t n_threads;
 };
 
 struct status {
@@ -101,8 +111,15 @@ struct status {
 	size_t n_ends;
 	struct status_end *ends; /* owns */
 	size_t n_counters;
-	struct status_counter *counters; /* owns */
-	struct metric_hist_total handshake;
+	struct status_counter *counters;    /* owns */
+	uint64_t responses[POOL_N_CLASSES]; /* of lb's own before a pool was known */
+	struct metric_hist_total handshake; /* of upgrades and in mode tcp */
+	struct metric_hist_total response;  /* of plain requests */
+	struct status_process process;
+	struct {
+		bool is_ok;
+		double at_s; /* since 1970 */
+	} reload;            /* the last one, or the start */
 };
 
 /* Frees the arrays. */

@@ -97,6 +97,16 @@ enum conf_splice pool_splice(const struct pool *p)
 	return atomic_load_explicit(&p->splice, memory_order_relaxed);
 }
 
+void pool_count_response(struct pool *p, unsigned status)
+{
+	atomic_fetch_add_explicit(&p->responses[pool_class_of(status)], 1, memory_order_relaxed);
+}
+
+uint64_t pool_n_responses(const struct pool *p, unsigned class_of)
+{
+	return atomic_load_explicit(&p->responses[class_of], memory_order_relaxed);
+}
+
 uint32_t pool_next_source(struct pool *p)
 {
 	return atomic_fetch_add_explicit(&p->next_source, 1, memory_order_relaxed);

@@ -27,6 +27,9 @@ struct least;
 struct lots;
 struct mean;
 
+/* Classes of a status: 1xx to 5xx. */
+#define POOL_N_CLASSES 5
+
 struct pool {
 	uint32_t slot; /* a dense number of its own: indexes the workers' tables */
 
@@ -39,8 +42,9 @@ struct pool {
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
 	/* written by workers for every connection, so in a cache line of their own */
-	LB_CACHE_ALIGNED _Atomic uint64_t ticket; /* of round_robin and least_connections */
-	_Atomic uint32_t next_source;             /* turns through the local addresses */
+	LB_CACHE_ALIGNED _Atomic uint64_t ticket;   /* of round_robin and least_connections */
+	_Atomic uint32_t next_source;               /* turns through the local addresses */
+	_Atomic uint64_t responses[POOL_N_CLASSES]; /* by pool_class_of() */
 	atomic_uint refs;
 };
 
@@ -76,6 +80,16 @@ const struct members *pool_kept_members(const struct pool *p);
 void pool_add_plan(struct pool *p);
 void pool_drop_plan(struct pool *p);
 bool pool_has_plan(const struct pool *p);
+
+/* The class that a status is counted in, from 0 for 1xx; one beyond 599 is with 5xx. */
+static inline unsigned pool_class_of(unsigned status)
+{
+	return status / 100 - 1 < POOL_N_CLASSES ? status / 100 - 1 : POOL_N_CLASSES - 1;
+}
+
+/* A client got the head of a response with this status. Hot. */
+void pool_count_response(struct pool *p, unsigned status);
+uint64_t pool_n_responses(const struct pool *p, unsigned class_of);
 
 /* A number that goes up by one per call, to turn through the local addresses. */
 uint32_t pool_next_source(struct pool *p);

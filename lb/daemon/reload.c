@@ -46,6 +46,8 @@ static void finish(struct control *c)
 
 	r->delta = delta_free(&c->fleet, r->delta);
 	r->drop = free_orders(c, r->drop);
+	r->was_refused = r->result < 0;
+	r->ended_ns = loop_wall_ns(c->loop);
 	if (r->result < 0 && c->phase != PHASE_STARTING)
 		control_log_errors(c, "reload refused", &r->err);
 	tell(c);

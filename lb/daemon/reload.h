@@ -44,7 +44,10 @@ struct reload {
 	size_t batch_from, batch_to; /* of the delta's listeners: those being handed over */
 	bool is_announced;           /* the service manager was told of this one */
 	bool is_again;               /* asked for once more meanwhile */
-	size_t n_now, n_next;        /* who waits for this one, and for the one after */
+	/* read by report.c: how the last one ended (or the start), and when, since 1970 */
+	bool was_refused;
+	uint64_t ended_ns;
+	size_t n_now, n_next; /* who waits for this one, and for the one after */
 	struct reload_waiter *now, *next; /* own */
 };
 

@@ -13,6 +13,7 @@
 #include "daemon/health.h"
 #include "daemon/logger.h"
 #include "daemon/membership.h"
+#include "daemon/process.h"
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "proxy/worker.h"
@@ -49,6 +50,9 @@ static int add_workers(struct control *c, struct status *st)
 		st->connections.total += st->workers[i].accepted;
 		st->connections.handshaking += counter_read(&ws->handshaking);
 		metric_hist_sum(&ws->handshake, &st->handshake);
+		metric_hist_sum(&ws->response, &st->response);
+		for (unsigned k = 0; k < POOL_N_CLASSES; k++)
+			st->responses[k] += counter_read(&ws->responses[k]);
 	}
 	st->connections.limit = atomic_load(&c->threads->proxy.max_conns);
 	st->connections.forecast = c->headroom.forecast.n_conns;
@@ -199,6 +203,8 @@ static int add_pool(struct control *c, struct fleet_pool *p, struct status_pool 
 {
 	sp->name = pool_name(p->pool);
 	sp->balance = conf_balance_name(p->balance);
+	for (unsigned k = 0; k < POOL_N_CLASSES; k++)
+		sp->responses[k] = pool_n_responses(p->pool, k);
 	int r = add_backends(c, p, sp);
 	return r < 0 ? r : add_past(p, sp);
 }
@@ -301,6 +307,9 @@ int report_status(void *arg, struct status *ret)
 	ret->pid = (int)getpid();
 	ret->uptime_s = (loop_now_ns(c->loop) - c->start_ns) / 1000000000u;
 	ret->generation = c->generation;
+	ret->reload.is_ok = !c->reload.was_refused;
+	ret->reload.at_s = (double)c->reload.ended_ns / 1e9;
+	process_read(c->threads, &ret->process);
 	int r = add_workers(c, ret);
 	if (r == 0)
 		r = add_listeners(c, ret);

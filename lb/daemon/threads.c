@@ -150,6 +150,7 @@ static void *run(void *arg)
 
 	(void)snprintf(name, sizeof(name), "lb-worker-%u", t->id);
 	(void)pthread_setname_np(pthread_self(), name);
+	atomic_store_explicit(&t->tid, (int)gettid(), memory_order_relaxed);
 	privs_drop_thread_caps();
 	t->result = make_worker(t, &loop);
 	/* Release: whoever counts this thread as ready sees its worker and result. */

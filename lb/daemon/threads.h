@@ -31,6 +31,7 @@ struct thread {
 	uint32_t id;
 	pthread_t handle;
 	bool is_started;
+	_Atomic int tid; /* the kernel's number of it, once it runs */
 	struct mailbox mail;
 	int channel[2]; /* [0] main's end, [1] the worker's */
 	struct worker

@@ -122,7 +122,7 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	int n = forward_error(status, why, extra, is_head, b->data, b->cap);
 	LB_ASSERT(n > 0);
 	b->len = (uint32_t)n;
-	s->status = (uint16_t)status;
+	session_set_status(s, (unsigned)status);
 	s->active_ms = loop_now_ms(w->loop);
 	relay_note_taken(s, CLIENT);
 	begin(s, end);

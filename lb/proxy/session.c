@@ -252,6 +252,15 @@ void session_settle(struct session *s)
 	}
 }
 
+void session_set_status(struct session *s, unsigned status)
+{
+	s->status = (uint16_t)status;
+	if (s->pool != NULL)
+		pool_count_response(s->pool, status);
+	else
+		counter_add(&s->worker->stats->responses[pool_class_of(status)], 1);
+}
+
 /* The code of the Close frame that came first, from whichever side. */
 static uint16_t close_code(const struct session *s)
 {

@@ -199,6 +199,9 @@ void session_set_state(struct session *s, enum sess_state to);
  */
 void session_blame(struct session *s, enum sess_end why);
 
+/* The client gets a response head with this status. */
+void session_set_status(struct session *s, unsigned status);
+
 /* Closes both sides as soon as nothing is in flight. */
 void session_kill(struct session *s, enum sess_end why);
 

@@ -224,12 +224,15 @@ static void release_held(struct session *s)
 	}
 }
 
+/* A plain request waits for its response, which is no handshake. */
 static void note_handshake(struct session *s)
 {
+	struct worker_stats *stats = s->worker->stats;
+	bool is_plain = s->is_http && s->x->upgrade.kind == UPGRADE_NONE;
 	uint64_t ns = loop_now_ns(s->worker->loop) - s->start_ns;
 
 	s->handshake_ms = (uint32_t)(ns / 1000000);
-	metric_hist_observe_ns(&s->worker->stats->handshake, ns);
+	metric_hist_observe_ns(is_plain ? &stats->response : &stats->handshake, ns);
 }
 
 static void begin_tunnel(struct session *s, enum flow_kind kind)
@@ -467,7 +470,7 @@ static void accept_upgrade(struct session *s)
 
 	if (head == NULL)
 		return;
-	s->status = 101;
+	session_set_status(s, 101);
 	begin_tunnel(s, is_ws ? FLOW_WS : FLOW_RAW);
 	queue_push(&f->queue, pool, head);
 	if (rest != NULL) { /* the first bytes of the tunnel were glued to it */
@@ -506,7 +509,7 @@ static void accept_response(struct session *s)
 
 	if (head == NULL)
 		return;
-	s->status = x->resp.status;
+	session_set_status(s, x->resp.status);
 	queue_push(&f->queue, w->loop->bufs, head);
 
 	f->kind = FLOW_BODY;

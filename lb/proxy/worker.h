@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "balance/pool.h"
 #include "ev/loop.h"
 #include "ev/mailbox.h"
 #include "proto/ws_frame.h"
@@ -71,7 +72,9 @@ struct worker_stats {
 	struct counter strays; /* passed ones that were closed on the way: no listener any more */
 	struct counter spliced_bytes;
 	struct counter ends[SESS_N_ENDS];
-	struct metric_hist handshake; /* accept to tunnel */
+	struct counter responses[POOL_N_CLASSES]; /* of lb's own before a pool was known */
+	struct metric_hist handshake; /* accept to tunnel, or to the refusal of an upgrade */
+	struct metric_hist response;  /* accept to the response head of a plain request */
 } LB_CACHE_ALIGNED;
 
 /* How many connections have ended, for whatever reason. */

@@ -2,19 +2,25 @@
 """/metrics, read as a collector reads it: the text format, and counters that never fall."""
 
 import collections
+import os
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lbtest import (
+    GOOD_101,
     HOST,
+    SLOW,
     ask,
     fields_of,
     free_port,
     http_conf,
     in_thread,
+    recv_head,
     run,
     status_of,
+    upgrade_request,
     wait_for,
     ws_close_all,
     ws_open_many,
@@ -107,6 +113,98 @@ def with_admin(admin, conf):
 
 
 QUICK = {"type": "tcp", "interval": "50ms", "timeout": "1s"}
+
+
+def test_the_process_is_told(lb, echo, port, admin):
+    """By the names that other programs have; the descriptors are those of all tables."""
+    proxy = lb(with_admin(admin, http_conf(port, echo(1))))
+    m = Metrics(admin)
+    version = proxy.stats()["version"]
+    assert m["lb_build_info", {"version": version, "engine": proxy.engine}] == 1
+    assert 0 <= time.time() - m["process_start_time_seconds"] < 60 * SLOW
+    assert 0 < m["process_resident_memory_bytes"] < m["process_virtual_memory_bytes"]
+    assert m["process_threads"] == len(os.listdir(f"/proc/{proxy.pid}/task"))
+    assert m.type["process_cpu_seconds"] == "counter"
+    n_before = m["process_open_fds"]
+    assert 0 < n_before < m["process_max_fds"]
+
+    async def body():
+        conns = await ws_open_many(port, 20)
+        assert (await in_thread(Metrics, admin))["process_open_fds"] == n_before + 40
+        await ws_close_all(conns)
+
+    run(body())
+
+
+def test_the_last_reload_is_told(lb, echo, port, admin):
+    conf = with_admin(admin, http_conf(port, echo(1)))
+    proxy = lb(conf)
+    started = Metrics(admin)
+    assert started["lb_config_last_reload_successful"] == 1
+    assert 0 <= time.time() - started["lb_config_last_reload_timestamp_seconds"] < 60 * SLOW
+    proxy.rewrite("nonsense: 1\n")
+    assert proxy.ctl("reload").returncode == 1
+    refused = Metrics(admin)
+    assert refused["lb_config_last_reload_successful"] == 0
+    assert proxy.stats()["reload"]["ok"] is False
+    before = started["lb_config_last_reload_timestamp_seconds"]
+    assert refused["lb_config_last_reload_timestamp_seconds"] > before
+    proxy.reload_ok(conf)
+    assert Metrics(admin)["lb_config_last_reload_successful"] == 1
+
+
+def test_responses_are_counted_by_pool_and_class(lb, fake, port, admin):
+    """A response that takes long is no handshake."""
+
+    def serve(s):
+        head = recv_head(s)[0]
+        if b"websocket" in head.lower():
+            s.sendall(GOOD_101)
+            return
+        time.sleep(0.3)
+        status = head.split(b" ")[1].strip(b"/")
+        s.sendall(b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % status)
+
+    conf = with_admin(admin, http_conf(port, [fake(serve).row()]))
+    conf["pools"].append({"name": "dead", "backends": [f"{HOST}:{free_port()}"]})
+    conf["listeners"][0]["routes"] = [{"path": "/dead", "pool": "dead"}]
+    proxy = lb(conf)
+    for path, status in (("/204", 204), ("/302", 302), ("/404", 404), ("/dead", 502)):
+        assert status_of(ask(port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())) == status
+    assert status_of(ask(port, b"BAD\r\n\r\n")) == 400
+    assert status_of(ask(port, upgrade_request())) == 101
+    proxy.wait_active(0)
+    m = Metrics(admin)
+    got = {
+        (pool, n): m["lb_responses_total", {"pool": pool, "class": f"{n}xx"}]
+        for pool in ("p", "dead", "")
+        for n in range(1, 6)
+    }
+    assert {k for k, v in got.items() if v} == {
+        ("p", 1), ("p", 2), ("p", 3), ("p", 4), ("dead", 5), ("", 4)
+    }
+    assert set(got.values()) == {0, 1}
+    assert (m["lb_handshake_seconds_count"], m["lb_response_seconds_count"]) == (1, 3)
+    assert m["lb_response_seconds_bucket", {"le": "0.25"}] == 0
+    assert m["lb_handshake_seconds_bucket", {"le": "0.25"}] == 1
+    assert proxy.stats()["pools"][0]["responses"]["3xx"] == 1
+
+
+def test_the_state_of_a_backend_is_one_of_five(lb, echo, port, admin):
+    proxy = lb(with_admin(admin, http_conf(port, echo(1), health=QUICK)))
+    proxy.wait_state("e1", "up")
+
+    def states():
+        m = Metrics(admin)
+        return {
+            s: m["lb_backend_state", {"pool": "p", "backend": "e1", "state": s}]
+            for s in ("up", "down", "draining", "maint", "checking")
+        }
+
+    for command, state in (("ready", "up"), ("drain", "draining"), ("maint", "maint")):
+        proxy.command(f"{command} p/e1")
+        assert {s for s, v in states().items() if v} == {state}
+        assert sum(states().values()) == 1
 
 
 def test_no_counter_falls_over_reloads(lb, echo, port, admin):

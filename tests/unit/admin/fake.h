@@ -135,6 +135,15 @@ static inline int fake_status(void *arg, struct status *ret)
 				 .limit = 1000,
 				 .forecast = 900,
 				 .forecast_by = "memory" },
+		.responses = { 0, 0, 0, 21, 0 },
+		.reload = { .is_ok = true, .at_s = 1795514400.5 },
+		.process = { .cpu_s = 1.25,
+			     .start_time_s = 1795514300,
+			     .resident_bytes = 4096,
+			     .virtual_bytes = 8192,
+			     .open_fds = 33,
+			     .max_fds = 60000,
+			     .n_threads = 4 },
 		.n_workers = 2,
 		.workers = COPY(workers),
 		.n_listeners = 1,
@@ -155,6 +164,7 @@ static inline int fake_status(void *arg, struct status *ret)
 		.backends = COPY(chat),
 		.sources = COPY(sources),
 		.sums = { 2000, 9, 1100, 2200, 11 },
+		.responses = { 1, 2, 3, 4, 5 },
 		.n_past = 3,
 		.past = COPY(past),
 	};
@@ -183,6 +193,8 @@ static inline int fake_status(void *arg, struct status *ret)
 	for (int i = 0; i < METRIC_HIST_N; i++)
 		ret->handshake.le[i] = i < 2 ? 3 : 4;
 	ret->handshake.sum_ns = 1500000000;
+	ret->response.le[METRIC_HIST_N - 1] = 2;
+	ret->response.sum_ns = 250000000;
 	return 0;
 }
 

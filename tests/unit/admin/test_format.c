@@ -22,7 +22,8 @@ static void teardown(void)
 
 #define CHAT \
 	"{\"name\":\"chat\",\"balance\":\"hash\",\"active\":7,\"total\":2000,\"failed\":9," \
-	"\"bytes_in\":1100,\"bytes_out\":2200,\"check_failures\":11,\"backends\":[" \
+	"\"bytes_in\":1100,\"bytes_out\":2200,\"check_failures\":11," \
+	"\"responses\":{\"1xx\":1,\"2xx\":2,\"3xx\":3,\"4xx\":4,\"5xx\":5},\"backends\":[" \
 	"{\"name\":\"127.0.0.1:9001\",\"address\":\"127.0.0.1:9001\",\"state\":\"up\"," \
 	"\"weight\":1,\"active\":4,\"total\":11,\"failed\":1,\"bytes_in\":1000," \
 	"\"bytes_out\":2048,\"check\":{\"type\":\"websocket\",\"result\":\"101 in 1.2ms\"," \
@@ -40,7 +41,8 @@ static void teardown(void)
 	"\"removed\":true}]}"
 #define WEB \
 	"{\"name\":\"web\",\"balance\":\"first\",\"active\":0,\"total\":0,\"failed\":0," \
-	"\"bytes_in\":0,\"bytes_out\":0,\"check_failures\":0,\"backends\":[" \
+	"\"bytes_in\":0,\"bytes_out\":0,\"check_failures\":0," \
+	"\"responses\":{\"1xx\":0,\"2xx\":0,\"3xx\":0,\"4xx\":0,\"5xx\":0},\"backends\":[" \
 	"{\"name\":\"w\",\"address\":\"127.0.0.1:80\",\"state\":\"up\",\"weight\":1," \
 	"\"active\":0,\"total\":0,\"failed\":0,\"bytes_in\":0,\"bytes_out\":0," \
 	"\"check\":{\"type\":\"none\",\"result\":\"\",\"since_s\":0,\"failures\":0},\"max_" \
@@ -62,8 +64,11 @@ START_TEST(stats_as_json)
 			 "\"public\","
 			 "\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
 			 "\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
-			 "\"counters\":{\"frames_in\":77},\"handshake_seconds\":{\"count\":4,"
-			 "\"sum\":1.500000}}");
+			 "\"counters\":{\"frames_in\":77},\"response_seconds\":{\"count\":2,"
+			 "\"sum\":0.250000},"
+			 "\"responses\":{\"1xx\":0,\"2xx\":0,\"3xx\":0,\"4xx\":21,\"5xx\":0},"
+			 "\"reload\":{\"ok\":true,\"time_s\":1795514400},"
+			 "\"handshake_seconds\":{\"count\":4,\"sum\":1.500000}}");
 }
 END_TEST
 

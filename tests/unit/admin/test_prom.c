@@ -31,7 +31,23 @@ static bool has_line(const char *line)
 
 static const char *const lines[] = {
 	"lb_info{version=\"1.2.3\",engine=\"epoll\"} 1",
+	"lb_build_info{version=\"1.2.3\",engine=\"epoll\"} 1",
 	"lb_uptime_seconds 61",
+	"lb_config_last_reload_successful 1",
+	"lb_config_last_reload_timestamp_seconds 1795514400.500",
+	"# TYPE process_cpu_seconds_total counter",
+	"process_cpu_seconds_total 1.250",
+	"process_resident_memory_bytes 4096",
+	"process_virtual_memory_bytes 8192",
+	"process_open_fds 33",
+	"process_max_fds 60000",
+	"process_start_time_seconds 1795514300.000",
+	"process_threads 4",
+	"lb_responses_total{pool=\"\",class=\"4xx\"} 21",
+	"lb_responses_total{pool=\"chat\",class=\"1xx\"} 1",
+	"lb_responses_total{pool=\"chat\",class=\"5xx\"} 5",
+	"lb_response_seconds_sum 0.250000000",
+	"lb_response_seconds_count 2",
 	"lb_generation 3",
 	"# TYPE lb_connections_active gauge",
 	"lb_connections_active 7",
@@ -155,7 +171,7 @@ START_TEST(families_are_whole)
 		ck_assert(strncmp(line, seen[n_seen - 1], family_len(line)) == 0);
 		n_samples++;
 	}
-	ck_assert_uint_eq(n_seen, 32);
+	ck_assert_uint_eq(n_seen, 44);
 	ck_assert_uint_gt(n_samples, 50);
 }
 END_TEST
