@@ -418,6 +418,7 @@ static void on_started(void *ctx, int result, const struct err *why)
 		return;
 	}
 	c->phase = PHASE_RUNNING;
+	c->is_started = true;
 	if (c->admin_fd >= 0)
 		admin_serve_socket(c->admin, c->admin_fd);
 	c->admin_fd = -1;
@@ -494,8 +495,11 @@ int control_start(struct control *c, struct err *e)
 
 	while (c->phase == PHASE_STARTING)
 		(void)loop_turn(c->loop, 1000);
-	if (c->phase == PHASE_RUNNING)
+	if (c->is_started) {
+		for (; c->n_early_stops > 0; c->n_early_stops--)
+			control_stop(c);
 		return 0;
+	}
 	end_workers(c);
 	(void)err_add(e, -EINVAL, "could not start");
 	return EXIT_BIND;
@@ -538,7 +542,7 @@ static void begin_drain(struct control *c)
 void control_stop(struct control *c)
 {
 	switch (c->phase) {
-	case PHASE_STARTING: /* on_started() comes at once; the signal is seen again */
+	case PHASE_STARTING: c->n_early_stops++; break;
 	case PHASE_QUITTING: break;
 	case PHASE_RUNNING:
 		log_notice(&c->log, "stopping active=%llu stop_timeout_ms=%u",
@@ -618,7 +622,8 @@ static void on_signal(void *arg, int signo)
 
 int control_run(struct control *c)
 {
-	int r = loop_run(c->loop);
+	/* Two stops that came in the last turn of the start may have ended the workers already. */
+	int r = c->n_quit == c->n_workers ? 0 : loop_run(c->loop);
 
 	if (r < 0) {
 		log_err(&c->log, "the loop failed error=\"%s\"", strerror(-r));

@@ -75,9 +75,11 @@ struct control {
 	uint64_t generation;
 	uint64_t start_ns;
 	enum control_phase phase;
-	uint64_t deadline_ms; /* PHASE_DRAINING: when to give up waiting */
-	struct timer tick;    /* of the stop, to tidy the fleet, to look at the headroom */
-	uint32_t n_quit;      /* workers that have ended */
+	bool is_started;        /* all workers accepted once, whatever the phase is now */
+	uint32_t n_early_stops; /* stops asked for in PHASE_STARTING; control_start() obeys them */
+	uint64_t deadline_ms;   /* PHASE_DRAINING: when to give up waiting */
+	struct timer tick;      /* of the stop, to tidy the fleet, to look at the headroom */
+	uint32_t n_quit;        /* workers that have ended */
 	struct stop_count stop_count;
 	struct last_orders *last; /* owns: n_workers, made at the start: a stop lacks no memory */
 	int admin_fd, http_fd;    /* bound, not yet served; -1: none */

@@ -5,11 +5,13 @@ import asyncio
 import copy
 import re
 import signal
+import sys
 import time
 
 import pytest
 import websockets
 
+import lbtest
 from lbtest import (
     HOST,
     ask,
@@ -37,6 +39,43 @@ def test_without_connections_it_ends_at_once(lb, echo, port, signo):
     began = time.monotonic()
     proxy.stop(signo)
     assert time.monotonic() - began < 3
+    assert not proxy.socket.exists()
+
+
+# What a process blocks and what is pending for it both stay when it becomes another program, so
+# that the signals wait for lb from its first instruction on.
+PENDING = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [int(n) for n in sys.argv[1].split(",")])
+for n in sys.argv[1].split(","):
+    os.kill(os.getpid(), int(n))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "signals, is_at_once",
+    [
+        ([signal.SIGTERM], False),
+        ([signal.SIGINT], False),
+        ([signal.SIGQUIT], False),
+        ([signal.SIGHUP, signal.SIGTERM], False),
+        ([signal.SIGTERM, signal.SIGINT], True),
+        ([signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], True),
+    ],
+)
+def test_a_stop_that_comes_during_the_start_is_obeyed(
+    lb, echo, port, monkeypatch, signals, is_at_once
+):
+    wrap = [sys.executable, "-c", PENDING, ",".join(str(int(s)) for s in signals)]
+    monkeypatch.setattr(lbtest, "WRAP", [*wrap, *lbtest.WRAP])
+    proxy = lb(http_conf(port, echo(1)), ready=False)
+    proxy.stop(0)
+    said = proxy.stderr()
+    assert said.count(" notice started ") == 1
+    assert said.count(" notice stopping active=0 ") == 1
+    assert (" notice stopping at once " in said) == is_at_once
+    assert "notice stopped connections_ended=0 connections_cut=0\n" in said
     assert not proxy.socket.exists()
 
 
