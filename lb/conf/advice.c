@@ -141,7 +141,12 @@ static const char *advice_with_unit(const struct opt *o, const char *where, cons
 		v = v * step + part * factor * step / 1000;
 	}
 	(void)snprintf(value, sizeof(value), "%" PRIu64 "%s", v, unit);
-	return write_it(o, value, out);
+	if (*write_it(o, value, out) == '\0' && s.n == 0 && strcmp(unit, "s") == 0) {
+		/* HAProxy's bare numbers are milliseconds: too many for seconds */
+		(void)snprintf(value, sizeof(value), "%" PRIu64 "ms", v);
+		(void)write_it(o, value, out);
+	}
+	return out;
 }
 
 static bool is_endless(struct slice s)
@@ -422,4 +427,43 @@ const char *advice_address(struct slice text, bool has_port, bool is_bind,
 	if (*advice_port(s, has_port, out) == '\0')
 		(void)advice_host(s, has_port, out);
 	return out;
+}
+
+/* ---- files ---- */
+
+static bool is_switch(const char *text)
+{
+	static const char *const words[] = { "off", "on", "no", "yes", "false", "true", "none" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcasecmp(text, words[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_system_log(const char *text)
+{
+	return strcasecmp(text, "syslog") == 0 || strncasecmp(text, "syslog:", 7) == 0 ||
+	       strcasecmp(text, "journal") == 0 || strcasecmp(text, "journald") == 0;
+}
+
+const char *advice_file(const struct opt *o, const char *text)
+{
+	bool is_log = (o->flags & OPT_STREAM) != 0;
+
+	if (strstr(text, "://") != NULL || strncmp(text, "unix:", 5) == 0)
+		return "must be a path alone, as in /run/lb/name";
+	if (is_switch(text) && !is_log)
+		return "must be a path or off; a file of this name is written with its folder, "
+		       "as in ./off";
+	if (is_switch(text))
+		return (o->flags & OPT_REQUIRED) != 0
+			       ? "must be stderr, stdout or a path; leave \"access_log\" out for "
+				 "none"
+			       : "must be stderr, stdout or a path; write /dev/null for none";
+	if (is_log && is_system_log(text))
+		return "must be stderr, stdout or a path; under systemd the journal has what goes "
+		       "to stderr";
+	return "";
 }

@@ -27,3 +27,9 @@ const char *advice_number(const struct opt *o, struct slice text, char out[ADVIC
  */
 const char *advice_address(struct slice text, bool has_port, bool is_bind,
 			   char out[ADVICE_TEXT_MAX]);
+
+/*
+ * What is wrong with a text as a file's path, where something else was meant, as `off` or
+ * `syslog`; "": nothing is.
+ */
+const char *advice_file(const struct opt *o, const char *text);

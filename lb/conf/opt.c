@@ -144,23 +144,6 @@ static void tell_meant(const struct opt *table, struct slice prefix, struct slic
 		tell_other_place(word, ret);
 }
 
-static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
-			   const struct yaml_node *node)
-{
-	_cleanup_(text_deinit) struct text meant = TEXT_INIT, known = TEXT_INIT;
-	char shown[WORD_SHOWN_MAX];
-
-	(void)word_show(node->key, shown);
-	tell_meant(table, prefix, slice_of(node->key), &meant);
-	if (meant.n != 0) {
-		(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"%s", shown, meant.p);
-		return;
-	}
-	list_keys(table, prefix, &known);
-	(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"; known are %s", shown,
-		     known.failed ? "others" : known.p);
-}
-
 /* `name:public`, where a key of the map and its value have no space between them: the key. */
 static struct slice glued_key(const struct opt *table, struct slice prefix, struct slice text)
 {
@@ -172,6 +155,40 @@ static struct slice glued_key(const struct opt *table, struct slice prefix, stru
 			return word;
 	}
 	return SLICE("");
+}
+
+/* `key` is what glued_key() found: the value stands behind it and the colon. */
+static void report_glued(struct opt_ctx *ctx, struct mark at, const char *what, struct slice key)
+{
+	const char *value = key.p + key.n + 1;
+	char shown[WORD_SHOWN_MAX];
+
+	(void)word_show(value + strspn(value, " "), shown);
+	(void)err_at(ctx->err, at,
+		     "%sa space is missing behind the colon: write \"" SLICE_FMT ": %s\"", what,
+		     SLICE_ARG(key), shown);
+}
+
+static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
+			   const struct yaml_node *node)
+{
+	_cleanup_(text_deinit) struct text meant = TEXT_INIT, known = TEXT_INIT;
+	char shown[WORD_SHOWN_MAX];
+
+	struct slice glued = glued_key(table, prefix, slice_of(node->key));
+	if (glued.n != 0) {
+		report_glued(ctx, node->key_at, "", glued);
+		return;
+	}
+	(void)word_show(node->key, shown);
+	tell_meant(table, prefix, slice_of(node->key), &meant);
+	if (meant.n != 0) {
+		(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"%s", shown, meant.p);
+		return;
+	}
+	list_keys(table, prefix, &known);
+	(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"; known are %s", shown,
+		     known.failed ? "others" : known.p);
 }
 
 /* The map's one key that the text is a value of, as in `health: tcp`; nothing where several are. */
@@ -190,15 +207,37 @@ static struct slice meant_key(const struct opt *table, struct slice prefix, cons
 	return found;
 }
 
-static bool is_none(const struct yaml_node *node)
+static bool is_among(const char *word, const char *const *words)
 {
-	static const char *const words[] = { "off", "false", "no", "none" };
+	while (*words != NULL && strcmp(*words, word) != 0)
+		words++;
+	return *words != NULL;
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(words) && node->kind == YAML_SCALAR; i++) {
-		if (strcmp(node->text, words[i]) == 0)
-			return true;
+/* What `admin: off` and `health: true` may have been meant to be; "": nobody knows. */
+static const char *switch_advice(const char *key, const struct yaml_node *node)
+{
+	static const char *const none[] = { "off", "false", "no", "none", NULL };
+	static const char *const some[] = { "on", "true", "yes", NULL };
+	static const struct {
+		const char *key, *none, *some;
+	} rows[] = {
+		{ "access_log", "; leave the key out for none", "" },
+		{ "admin", "; write \"admin: {socket: off}\" for none", "" },
+		{ "hash", "; leave the key out for none", "" },
+		{ "health", "; leave the key out for none",
+		  "; write \"health: {}\" for checks that connect" },
+		{ "limits", "; leave the key out for none", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows) && node->kind == YAML_SCALAR; i++) {
+		if (strcmp(rows[i].key, key) != 0)
+			continue;
+		if (node->is_null || is_among(node->text, some))
+			return rows[i].some;
+		return is_among(node->text, none) ? rows[i].none : "";
 	}
-	return false;
+	return "";
 }
 
 static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
@@ -213,11 +252,7 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 	if (node->kind == YAML_SCALAR && !node->is_null)
 		key = glued_key(table, prefix, slice_of(node->text));
 	if (key.n != 0) {
-		const char *value = key.p + key.n + 1;
-		(void)word_show(value + strspn(value, " "), shown);
-		(void)err_at(ctx->err, node->at,
-			     "%sa space is missing behind the colon: write \"" SLICE_FMT ": %s\"",
-			     what.n != 0 ? what.p : "", SLICE_ARG(key), shown);
+		report_glued(ctx, node->at, what.n != 0 ? what.p : "", key);
 		return;
 	}
 	if (node->kind == YAML_SCALAR)
@@ -225,8 +260,8 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 	if (key.n != 0)
 		text_addf(&meant, "; write \"%s: {" SLICE_FMT ": %s}\"", node->key, SLICE_ARG(key),
 			  word_show(node->text, shown));
-	else if (prefix.n != 0 && is_none(node))
-		text_addf(&meant, "; leave the key out for none");
+	else if (prefix.n != 0)
+		text_add(&meant, slice_of(switch_advice(node->key, node)));
 	else if (table == main_opts && prefix.n == 0 && node->kind == YAML_SCALAR)
 		text_addf(&meant, "; lb.yaml is YAML, with \"key: value\" lines");
 	list_keys(table, prefix, &known);
@@ -282,13 +317,43 @@ static const struct yaml_node *holder(const struct opt *o, const struct yaml_nod
 	return map != NULL && map->kind == YAML_MAP ? map : NULL;
 }
 
-static void read_row(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *map,
-		     void *object)
+/* Whether the message about an unknown key, at `prefix` of the table, names this key. */
+static bool is_named(const struct opt *table, struct slice prefix, const char *unknown,
+		     struct slice name)
+{
+	_cleanup_(text_deinit) struct text meant = TEXT_INIT, quoted = TEXT_INIT;
+
+	if (slice_eq(glued_key(table, prefix, slice_of(unknown)), name))
+		return true;
+	tell_meant(table, prefix, slice_of(unknown), &meant);
+	text_addf(&quoted, "\"" SLICE_FMT "\"", SLICE_ARG(name));
+	return meant.n != 0 && !quoted.failed && strstr(meant.p, quoted.p) != NULL;
+}
+
+bool opt_is_meant(const struct opt *table, const char *key, const struct yaml_node *map)
+{
+	const char *dot = strrchr(key, '.');
+	struct slice prefix = { .p = key, .n = dot == NULL ? 0 : (size_t)(dot + 1 - key) };
+	struct slice name = slice_of(key + prefix.n);
+
+	for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+		bool is_known = false;
+		for (const struct opt *o = table; o->key != NULL && !is_known; o++)
+			is_known = slice_eq(name_at(o, prefix), slice_of(n->key));
+		if (!is_known && is_named(table, prefix, n->key, name))
+			return true;
+	}
+	return false;
+}
+
+static void read_row(struct opt_ctx *ctx, const struct opt *table, const struct opt *o,
+		     const struct yaml_node *map, void *object)
 {
 	const struct yaml_node *node = opt_find(map, o->key), *in = holder(o, map);
 
 	if (node == NULL) {
-		if ((o->flags & OPT_REQUIRED) != 0 && in != NULL)
+		if ((o->flags & OPT_REQUIRED) != 0 && in != NULL &&
+		    !opt_is_meant(table, o->key, in))
 			(void)err_at(ctx->err, in->at, "\"%s\" is missing", o->key);
 	} else if ((o->flags & OPT_LATER) != 0) {
 		(void)err_at(ctx->err, node->key_at, "\"%s\" is not supported yet", o->key);
@@ -307,7 +372,7 @@ void opt_read(struct opt_ctx *ctx, const struct opt *table, const struct yaml_no
 	}
 	judge_keys(ctx, table, SLICE(""), map);
 	for (const struct opt *o = table; o->key != NULL; o++)
-		read_row(ctx, o, map, object);
+		read_row(ctx, table, o, map, object);
 }
 
 void opt_set_defaults(struct opt_ctx *ctx, const struct opt *table, void *object)

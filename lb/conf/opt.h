@@ -121,6 +121,13 @@ const struct yaml_node *opt_find(const struct yaml_node *map, const char *key);
 /* The mark of a dotted key's value below `map`, or of `map` where the key is not given. */
 struct mark opt_mark(const struct yaml_node *map, const char *key);
 
+/*
+ * Whether an unknown key in the map that should hold the table's dotted key stands for it: a word
+ * of other load balancers, a slip, or the key without a space behind its colon. Its message names
+ * the key already, so that the key is not missing, too.
+ */
+bool opt_is_meant(const struct opt *table, const char *key, const struct yaml_node *map);
+
 /* The row of a key, or NULL. */
 const struct opt *opt_row(const struct opt *table, const char *key);
 

@@ -297,6 +297,11 @@ static void file_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 		*file = NULL;
 		return;
 	}
+	const char *no_file = advice_file(o, text);
+	if (*no_file != '\0') {
+		opt_bad(ctx, o, node, "%s", no_file);
+		return;
+	}
 	bool is_stream = strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0;
 	if (*text != '/' && !(is_stream && (o->flags & OPT_STREAM) != 0))
 		text_addf(&path, "%s/", ctx->conf->dir);

@@ -401,6 +401,10 @@ int lb_yaml_parse(struct slice text, const char *file, struct err *e, struct yam
 	struct build b = { .file = file, .err = e, .text = TEXT_INIT };
 	int r = -ENOMEM;
 
+	if (slice_starts_with(text, SLICE("\xff\xfe")) ||
+	    slice_starts_with(text, SLICE("\xfe\xff")))
+		return err_at(e, (struct mark){ file, 1, 1 },
+			      "the file is a text in UTF-16; save it in UTF-8");
 	text_add(&b.text, text);
 	text_pad(&b.text, '\n', 1); /* never NULL, and a place behind the last byte */
 	if (!b.text.failed) {

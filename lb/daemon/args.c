@@ -85,6 +85,8 @@ int args_parse(int argc, char **argv, struct args *ret)
 		ret->command = ARGS_DOCTOR;
 		optind++;
 	}
+	if (optind < argc && strpbrk(argv[optind], "./") != NULL)
+		return wrong("a file is named with -c: write -c", argv[optind]);
 	if (optind < argc)
 		return wrong("unknown command", argv[optind]);
 	if (ret->is_json && ret->command != ARGS_DOCTOR)

@@ -22,6 +22,7 @@ CONFIG = ROOT / "tests" / "config"
 UNSEEN = {
     "addresses_twice": "two values are compared",
     "alias": "YAML has aliases",
+    "files_that_are_none": "a path of any text is one",
     "key_twice": "YAML's readers drop the first one",
     "listener_leads_nowhere": "one of two keys is wanted, or another key's value decides",
     "names_twice": "two values are compared",

@@ -98,6 +98,14 @@ static const struct {
 	  "a: b",
 	  "f:1:1: a no-break space stands in this key; write plain spaces", 0 },
 	{ "no end", "a: [1", NULL, -EINVAL },
+	{ "UTF-16",
+	  "\xff\xfe"
+	  "a",
+	  "f:1:1: the file is a text in UTF-16; save it in UTF-8", -EINVAL },
+	{ "UTF-16, the other order",
+	  "\xfe\xff"
+	  "a",
+	  "f:1:1: the file is a text in UTF-16; save it in UTF-8", -EINVAL },
 	{ "no UTF-8", "a: 1\nb: \xff",
 	  "f:2:4: the file is not a text in UTF-8: byte 0xff stands here", -EINVAL },
 };

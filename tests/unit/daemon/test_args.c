@@ -46,6 +46,12 @@ static const struct {
 } bad[] = {
 	{ "unknown command", { "lb", "run" }, "lb: unknown command \"run\"\n" },
 	{ "one word too many", { "lb", "check", "all" }, "lb: unknown command \"all\"\n" },
+	{ "a file without -c",
+	  { "lb", "lb.yaml" },
+	  "lb: a file is named with -c: write -c \"lb.yaml\"\n" },
+	{ "a file without -c, of check",
+	  { "lb", "check", "/etc/x" },
+	  "lb: a file is named with -c: write -c \"/etc/x\"\n" },
 	{ "two commands", { "lb", "doctor", "check" }, "lb: unknown command \"check\"\n" },
 	{ "JSON of a run", { "lb", "--json" }, "lb: --json is for lb doctor\n" },
 	{ "JSON of a check", { "lb", "check", "--json" }, "lb: --json is for lb doctor\n" },
