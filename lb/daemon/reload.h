@@ -47,7 +47,7 @@ struct reload {
 	/* read by report.c: how the last one ended (or the start), and when, since 1970 */
 	bool was_refused;
 	uint64_t ended_ns;
-	size_t n_now, n_next; /* who waits for this one, and for the one after */
+	size_t n_now, n_next;             /* who waits for this one, and for the one after */
 	struct reload_waiter *now, *next; /* own */
 };
 
