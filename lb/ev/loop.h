@@ -258,7 +258,7 @@ void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
 /*
  * loop_poll_room() - wait once until a socket takes bytes again, though its peer has sent its FIN
  *
- * What loop_poll() for POLLOUT cannot do with every engine (docs/decisions, 0017). It costs two
+ * What loop_poll() for POLLOUT cannot do with every engine (docs/decisions, 0020). It costs two
  * system calls more, so it is for such sockets only. res: the events, POLLOUT, POLLERR or POLLHUP,
  * or a negative errno: the wait could not begin. One on a descriptor at a time. It is cancelled by
  * loop_cancel_room(), and only while it is in flight.

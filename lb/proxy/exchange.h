@@ -34,6 +34,8 @@ struct exchange {
 	const char *error;     /* a constant: what lb's own answer said; NULL: there was none */
 	enum sess_end failure; /* of the last try: decides the answer when none is left */
 	uint64_t asked_ms;     /* by the loop's clock, when the request was out; 0: not yet */
+	uint64_t drain_ms;     /* when reading on began, only to drop it (proxy/reply.c) ... */
+	uint64_t dropped_ms;   /* ... and when bytes were last dropped */
 	bool is_connect_late;  /* the connect in flight was cancelled: it took too long */
 	size_t source;         /* the local address in use, and how many were tried */
 	size_t n_sources_tried;

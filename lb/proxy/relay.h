@@ -87,7 +87,7 @@ void relay_note_taken(struct session *s, enum side side);
  * relay_client_fin() - the client of a plain request has sent its FIN behind it
  *
  * Whether it has left, or only half-closed, nothing tells but what becomes of bytes sent to it. So
- * it has left once no byte has moved for LEFT_MS (docs/decisions, 0018): relay_patience_ms() is the
+ * it has left once no byte has moved for LEFT_MS (docs/decisions, 0021): relay_patience_ms() is the
  * time-out then, where `limit_ms` would be, and relay_may_have_left() says that it is.
  */
 void relay_client_fin(struct session *s);

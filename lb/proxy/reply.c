@@ -4,6 +4,7 @@
  *
  *   answer    send lb's response --> FIN --> read and drop, at most 2 s or 64 KiB --> close
  *   linger                           (FIN passed on) read and drop ...
+ *             (a body that goes on coming, for 30 s at most)
  *             (but not before the client's kernel has all that was sent, for 30 s at most)
  *   reset     wait until the peer's kernel has acknowledged all --> RST to both sides
  *
@@ -28,6 +29,12 @@
 /* RFC 9112, 9.6 asks for a while; these are the design's numbers (section 7). */
 #define LINGER_MS 2000
 #define LINGER_BYTES (64u << 10)
+
+/*
+ * Who sends a large body may look for an answer only behind it, or not before a send fails: what is
+ * still to come is read for so long in all, while it does come. As nginx does.
+ */
+#define UPLOAD_MS 30000
 
 /* How often delivery is looked at before a close that may reset, and for how long. */
 #define DELIVERY_LOOK_MS 5
@@ -61,6 +68,31 @@ static void drop_more(struct session *s, enum side side)
 	loop_recv(s->worker->loop, s->fd[side], LINGER_BYTES, BUF_SMALL, session_start_op(s, op));
 }
 
+/* Whether the rest of a request's body is still to come, and may be told from anything else. */
+static bool is_uploading(const struct session *s)
+{
+	const struct exchange *x = s->x;
+
+	if (x == NULL || s->is_tunnel || s->end == SESS_END_BAD_REQUEST ||
+	    s->end == SESS_END_HANDSHAKE_TIMEOUT)
+		return false;
+	if (s->flow[CLIENT].kind == FLOW_BODY)
+		return !body_is_done(&x->body[CLIENT]);
+	return x->upgrade.kind == UPGRADE_NONE && (x->req.is_chunked || x->req.content_length > 0);
+}
+
+/* For how long the rest of a body is waited for; 0: it is no more. */
+static uint64_t upload_left_ms(const struct session *s)
+{
+	uint64_t now_ms = loop_now_ms(s->worker->loop);
+
+	if (!is_uploading(s))
+		return 0;
+	uint64_t in_all_ms = s->x->drain_ms + UPLOAD_MS, silent_ms = s->x->dropped_ms + LINGER_MS;
+	uint64_t end_ms = in_all_ms < silent_ms ? in_all_ms : silent_ms;
+	return end_ms > now_ms ? end_ms - now_ms : 0;
+}
+
 /* The answer is out and its end passed on: only the client's own close is missing. */
 static void linger(struct session *s)
 {
@@ -80,6 +112,8 @@ static void begin(struct session *s, enum sess_end end)
 {
 	session_blame(s, end);
 	session_set_state(s, SESS_DRAIN);
+	if (s->x != NULL)
+		s->x->drain_ms = s->x->dropped_ms = loop_now_ms(s->worker->loop);
 	session_cancel_side(s, BACKEND);
 	session_cancel_op(s, OP_ERR_CLIENT);
 	session_cancel_op(s, OP_FILL_CLIENT);
@@ -193,9 +227,12 @@ static bool are_last_words_out(const struct session *s)
 void reply_on_timeout(struct session *s)
 {
 	unsigned sides = s->must_reset ? BOTH_SIDES : 1u << CLIENT;
+	uint64_t upload_ms = s->must_reset ? 0 : upload_left_ms(s);
 
-	if (are_last_words_out(s) ||
-	    relay_is_quiet(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
+	if (upload_ms > 0)
+		session_timeout(s, upload_ms);
+	else if (are_last_words_out(s) ||
+		 relay_is_quiet(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
 		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
 		look_again(s);
@@ -212,6 +249,13 @@ static void drop_before_reset(struct session *s, enum side side, const struct co
 	}
 	if (!c->more)
 		drop_more(s, side);
+}
+
+static void count_dropped(struct session *s, uint32_t n)
+{
+	s->drain_bytes = s->drain_bytes > LINGER_BYTES ? s->drain_bytes : s->drain_bytes + n;
+	if (s->x != NULL)
+		s->x->dropped_ms = loop_now_ms(s->worker->loop);
 }
 
 void reply_on_recv(struct session *s, enum side side, const struct completion *c)
@@ -231,12 +275,13 @@ void reply_on_recv(struct session *s, enum side side, const struct completion *c
 		return;
 	}
 	if (c->res > 0)
-		s->drain_bytes += (uint32_t)c->res;
+		count_dropped(s, (uint32_t)c->res);
 	else if (c->res == 0)
 		f->is_eof = true;
 
 	bool is_answered = s->flow[BACKEND].is_shut || s->flow[BACKEND].is_dead;
-	bool is_enough = s->drain_bytes > LINGER_BYTES && are_last_words_out(s);
+	bool is_enough =
+		s->drain_bytes > LINGER_BYTES && upload_left_ms(s) == 0 && are_last_words_out(s);
 	if (is_enough || c->res < 0 || (f->is_eof && is_answered))
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 	else if (!c->more)

@@ -116,6 +116,65 @@ START_TEST(who_closes_is_gone)
 }
 END_TEST
 
+/* ---- a body that goes on coming
+ * ------------------------------------------------------------------ */
+
+/* A client that is answered by the backend in the midst of its body, and has heard it. */
+static int answered_early(void)
+{
+	static const char answer[] = "HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n";
+	int fd = dial(listener->addr.port);
+	int conn = -1;
+
+	say(fd, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+	TURN_UNTIL(conn >= 0 || (conn = loop_accept_now(loop, backend_fd)) >= 0);
+	ck_assert_int_eq(send(conn, answer, sizeof(answer) - 1, MSG_NOSIGNAL), sizeof(answer) - 1);
+	n_heard = 0;
+	TURN_UNTIL(has_heard_end(fd));
+	ck_assert_int_eq(strncmp(heard, "HTTP/1.1 413 ", 13), 0);
+	close(conn);
+	return fd;
+}
+
+START_TEST(a_body_is_read_for_30_seconds)
+{
+	static char more[LINGER_BYTES];
+
+	begin_replies(_i);
+	int fd = answered_early();
+	for (int i = 0; i < 29; i++) {
+		ck_assert_int_eq(send(fd, more, sizeof(more), MSG_NOSIGNAL), sizeof(more));
+		settle();
+		ck_assert_uint_eq(n_sessions(), 1);
+		later(1000);
+	}
+	wait_sending(fd, 990);
+	ck_assert_uint_eq(n_sessions(), 1);
+	later(20);
+	TURN_UNTIL(n_sessions() == 0);
+	close(fd);
+	end_replies();
+}
+END_TEST
+
+START_TEST(a_body_may_pause_for_2_seconds)
+{
+	begin_replies(_i);
+	int fd = answered_early();
+	for (int i = 0; i < 3; i++) {
+		later(1980);
+		settle();
+		ck_assert_uint_eq(n_sessions(), 1);
+		say(fd, "more");
+		settle();
+	}
+	later(2020);
+	TURN_UNTIL(n_sessions() == 0);
+	close(fd);
+	end_replies();
+}
+END_TEST
+
 /* ---- an answer that is not delivered --------------------------------------------------------- */
 
 /* A client that takes a few bytes only, however many there are for it. */
@@ -192,6 +251,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, it_is_read_for_2_seconds, 0, n_engines);
 	tcase_add_loop_test(t, it_is_read_for_64_kib, 0, n_engines);
 	tcase_add_loop_test(t, who_closes_is_gone, 0, n_engines);
+	tcase_add_loop_test(t, a_body_is_read_for_30_seconds, 0, n_engines);
+	tcase_add_loop_test(t, a_body_may_pause_for_2_seconds, 0, n_engines);
 	tcase_add_loop_test(t, it_is_read_for_30_seconds_before_it_has_its_answer, 0, n_engines);
 	tcase_add_loop_test(t, a_late_reader_has_its_answer, 0, n_engines);
 }
