@@ -125,22 +125,17 @@ static int try_bind(struct flight *f, const struct addr *a)
 	return fd < 0 ? fd : 0;
 }
 
+/* What the running lb has, or an address that includes one of its own, a reload and a restart can
+ * bind. */
 static void try_listener(struct flight *f, const struct conf_bind *b)
 {
-	char text[ADDR_TEXT_MAX];
 	int r = try_bind(f, &b->addr);
+	bool is_own = (r == -EADDRINUSE || r == -EACCES) && running_lb_has(&f->running, &b->addr);
+	bool includes_own =
+		r == -EADDRINUSE && running_lb_in_way(&f->running, &b->addr) != NULL;
 
-	if (r == 0 || ((r == -EADDRINUSE || r == -EACCES) && running_lb_has(&f->running, &b->addr)))
-		return;
-	const struct addr *in_way =
-		r == -EADDRINUSE ? running_lb_in_way(&f->running, &b->addr) : NULL;
-	if (in_way == NULL)
+	if (r < 0 && !is_own && !includes_own)
 		(void)refusal_bind(f->e, b->at, &b->addr, b->text, r);
-	else
-		err_warn_at(f->e, b->at,
-			    "the lb that runs already (pid %ld) has %s, so that a reload "
-			    "cannot bind %s; a restart can",
-			    f->running.pid, addr_format(in_way, text), b->text);
 }
 
 static void try_addresses(struct flight *f)

@@ -19,9 +19,8 @@
 /*
  * preflight() - find everything that a start would stumble over
  *
- * The process must have one thread. Adds a finding for each to `e`, in the order of their places,
- * and warns of what only a reload of the lb that runs would stumble over. Returns 0 where
- * there is no finding, or -EINVAL.
+ * The process must have one thread. Adds a finding for each to `e`, in the order of their places.
+ * Returns 0 where there is no finding, or -EINVAL.
  */
 int preflight(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
