@@ -51,6 +51,48 @@ static struct fleet_backend *backend_entry_new(const char *name)
 	return fb;
 }
 
+/* ---- slots of pools ------------------------------------------------------------------------- */
+
+/* Returns 0, or -ENOMEM: the room to take it back is made here. */
+static int take_slot(struct fleet *f, uint32_t *ret)
+{
+	if (f->n_free > 0) {
+		*ret = f->free_slots[--f->n_free];
+		return 0;
+	}
+	if (f->next_slot == f->slots_cap) {
+		uint32_t cap = f->slots_cap == 0 ? 16 : 2 * f->slots_cap;
+		uint32_t *grown = reallocarray(f->free_slots, cap, sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		f->free_slots = grown;
+		f->slots_cap = cap;
+	}
+	*ret = f->next_slot++;
+	return 0;
+}
+
+/* Workers that look for the former pool's members there see that they are another pool's. */
+static void give_slot(struct fleet *f, const struct pool *p)
+{
+	LB_ASSERT(f->n_free < f->next_slot);
+	f->free_slots[f->n_free++] = p->slot;
+}
+
+static struct pool *new_pool(struct fleet *f, const struct conf_pool *c)
+{
+	uint32_t slot;
+
+	if (take_slot(f, &slot) < 0)
+		return NULL;
+	struct pool *p = pool_new(c, slot);
+	if (p == NULL)
+		f->free_slots[f->n_free++] = slot;
+	return p;
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
 static void pool_entry_free(struct fleet *f, struct fleet_pool *p)
 {
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed was unlinked before */
@@ -58,6 +100,7 @@ static void pool_entry_free(struct fleet *f, struct fleet_pool *p)
 		backend_entry_free(list_entry(it, struct fleet_backend, link));
 	list_del(&p->link);
 	past_pool_deinit(&f->past, &p->past);
+	give_slot(f, p->pool);
 	members_unref(p->members);
 	pool_unref(p->pool);
 	free(p);
@@ -67,6 +110,7 @@ static void listener_entry_free(struct fleet_listener *fl)
 {
 	list_del(&fl->link);
 	listener_unref(fl->listener);
+	names_unref(fl->name);
 	free(fl);
 }
 
@@ -87,6 +131,9 @@ void fleet_deinit(struct fleet *f)
 		plan_unref(p);
 	}
 	f->names = names_free(f->names);
+	free(f->free_slots);
+	f->free_slots = NULL;
+	f->n_free = f->slots_cap = f->next_slot = 0;
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -100,6 +147,11 @@ static struct fleet_pool *find_any_pool(struct fleet *f, const char *name)
 			return p;
 	}
 	return NULL;
+}
+
+const struct conf_pool *fleet_pool_conf(const struct fleet *f, const struct fleet_pool *p)
+{
+	return p->is_removed ? NULL : &f->plan->conf->pools[p->conf_index];
 }
 
 struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name)
@@ -198,15 +250,82 @@ static struct fleet_backend *roll_find_named(const struct roll *r, const char *n
 	return NULL;
 }
 
-static struct listener *find_listener(struct fleet *f, const struct addr *a)
+/* All pools in the order of their names, and all listeners in that of their addresses. */
+struct directory {
+	struct fleet_pool **pool; /* owns the array, borrows the entries */
+	size_t n_pools;
+	struct listener **listener; /* the same */
+	size_t n_listeners;
+};
+
+static int by_pool_name(const void *pa, const void *pb)
 {
-	list_for_each(it, &f->listeners)
-	{
-		struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
-		if (addr_eq(&l->addr, a))
-			return l;
-	}
-	return NULL;
+	const struct fleet_pool *const *a = pa, *const *b = pb;
+
+	return strcmp(pool_name((*a)->pool), pool_name((*b)->pool));
+}
+
+static int by_pool_key(const void *name, const void *pb)
+{
+	const struct fleet_pool *const *b = pb;
+
+	return strcmp(name, pool_name((*b)->pool));
+}
+
+static int by_addr(const void *pa, const void *pb)
+{
+	const struct listener *const *a = pa, *const *b = pb;
+
+	return addr_compare(&(*a)->addr, &(*b)->addr);
+}
+
+static int by_addr_key(const void *addr, const void *pb)
+{
+	const struct listener *const *b = pb;
+
+	return addr_compare(addr, &(*b)->addr);
+}
+
+static int directory_init(struct directory *d, const struct fleet *f)
+{
+	size_t n_pools = 0, n_listeners = 0;
+
+	list_for_each(it, &f->pools) n_pools++;
+	list_for_each(it, &f->listeners) n_listeners++;
+	d->pool = calloc(n_pools + 1, sizeof(struct fleet_pool *));
+	d->listener = calloc(n_listeners + 1, sizeof(struct listener *));
+	if (d->pool == NULL || d->listener == NULL)
+		return -ENOMEM;
+	list_for_each(it, &f->pools) d->pool[d->n_pools++] =
+		list_entry(it, struct fleet_pool, link);
+	list_for_each(it, &f->listeners) d->listener[d->n_listeners++] =
+		list_entry(it, struct fleet_listener, link)->listener;
+	qsort(d->pool, d->n_pools, sizeof(struct fleet_pool *), by_pool_name);
+	qsort(d->listener, d->n_listeners, sizeof(struct listener *), by_addr);
+	return 0;
+}
+
+static void directory_deinit(struct directory *d)
+{
+	free(d->pool);
+	free(d->listener);
+}
+
+/* In the file or gone from it: no two pools have one name. */
+static struct fleet_pool *directory_pool(const struct directory *d, const char *name)
+{
+	struct fleet_pool **at =
+		bsearch(name, d->pool, d->n_pools, sizeof(struct fleet_pool *), by_pool_key);
+
+	return at != NULL ? *at : NULL;
+}
+
+static struct listener *directory_listener(const struct directory *d, const struct addr *a)
+{
+	struct listener **at =
+		bsearch(a, d->listener, d->n_listeners, sizeof(struct listener *), by_addr_key);
+
+	return at != NULL ? *at : NULL;
 }
 
 /* ---- listeners of a delta -------------------------------------------------------------------- */
@@ -215,10 +334,11 @@ static struct listener *find_listener(struct fleet *f, const struct addr *a)
  * An address with port 0 was given a real port when it was bound: it is kept by the place it has in
  * the file, that is, by the listener's name.
  */
-static struct listener *find_for_bind(struct fleet *f, const struct conf_bind *b, const char *name)
+static struct listener *find_for_bind(struct fleet *f, const struct directory *all,
+				      const struct conf_bind *b, const char *name)
 {
 	if (b->addr.port != 0)
-		return find_listener(f, &b->addr);
+		return directory_listener(all, &b->addr);
 	list_for_each(it, &f->listeners)
 	{
 		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
@@ -314,12 +434,12 @@ static int bind_all(struct fleet *f, struct delta_listener *dl, const struct add
 	return 0;
 }
 
-static int prepare_bind(struct fleet *f, struct delta *d, size_t plan_index,
-			const struct conf_bind *b, struct err *e)
+static int prepare_bind(struct fleet *f, const struct directory *all, struct delta *d,
+			size_t plan_index, const struct conf_bind *b, struct err *e)
 {
 	const struct conf_listener *c = &d->conf->listeners[plan_index];
 	struct delta_listener *dl = &d->listeners[d->n_listeners];
-	struct listener *kept = find_for_bind(f, b, c->name);
+	struct listener *kept = find_for_bind(f, all, b, c->name);
 	struct addr a = b->addr;
 
 	d->n_listeners++;
@@ -347,7 +467,8 @@ static int prepare_bind(struct fleet *f, struct delta *d, size_t plan_index,
 	return r < 0 ? refusal_bind(e, b->at, &b->addr, b->text, r) : 0;
 }
 
-static int prepare_listeners(struct fleet *f, struct delta *d, struct err *e)
+static int prepare_listeners(struct fleet *f, const struct directory *all, struct delta *d,
+			     struct err *e)
 {
 	size_t n = 0;
 	int result = 0;
@@ -360,7 +481,7 @@ static int prepare_listeners(struct fleet *f, struct delta *d, struct err *e)
 	for (size_t i = 0; i < d->conf->n_listeners; i++) {
 		const struct conf_listener *c = &d->conf->listeners[i];
 		for (size_t b = 0; b < c->n_binds; b++) {
-			int r = prepare_bind(f, d, i, &c->binds[b], e);
+			int r = prepare_bind(f, all, d, i, &c->binds[b], e);
 			if (r < 0)
 				result =
 					r; /* the others are tried, so that all are named at once */
@@ -427,13 +548,14 @@ static struct members *make_members(const struct delta_pool *dp, const struct co
 	return m;
 }
 
-static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool *c)
+static int prepare_pool(struct fleet *f, const struct directory *all, struct delta *d,
+			const struct conf_pool *c)
 {
 	struct delta_pool *dp = &d->pools[d->n_pools++];
 	_cleanup_(roll_deinit) struct roll roll = { .entry = NULL };
 
-	dp->old = find_any_pool(f, c->name);
-	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : pool_new(c, f->next_slot++);
+	dp->old = directory_pool(all, c->name);
+	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : new_pool(f, c);
 	dp->fresh = dp->old != NULL ? NULL : calloc(1, sizeof(*dp->fresh));
 	dp->backends = calloc(c->n_backends, sizeof(*dp->backends));
 	if (dp->pool == NULL || (dp->old == NULL && dp->fresh == NULL) || dp->backends == NULL ||
@@ -457,7 +579,7 @@ static int prepare_pool(struct fleet *f, struct delta *d, const struct conf_pool
 	return dp->members == NULL ? -ENOMEM : 0;
 }
 
-static int prepare_pools(struct fleet *f, struct delta *d)
+static int prepare_pools(struct fleet *f, const struct directory *all, struct delta *d)
 {
 	const struct conf *conf = d->conf;
 
@@ -466,7 +588,7 @@ static int prepare_pools(struct fleet *f, struct delta *d)
 	int r = d->pools == NULL || pools == NULL ? -ENOMEM : 0;
 
 	for (size_t i = 0; i < conf->n_pools && r == 0; i++) {
-		r = prepare_pool(f, d, &conf->pools[i]);
+		r = prepare_pool(f, all, d, &conf->pools[i]);
 		pools[i] = d->pools[i].pool;
 	}
 	if (r == 0) {
@@ -485,12 +607,15 @@ int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delt
 	if (d == NULL)
 		return err_add(e, -ENOMEM, "out of memory");
 	d->conf = conf_ref(conf);
-	int r = prepare_pools(f, d);
+	_cleanup_(directory_deinit) struct directory all = { .pool = NULL };
+	int r = directory_init(&all, f);
+	if (r == 0)
+		r = prepare_pools(f, &all, d);
 	if (r < 0) {
 		(void)err_add(e, r, "out of memory");
 	} else {
 		int sources = fleet_try_sources(f->loop, conf, e);
-		r = prepare_listeners(f, d, e);
+		r = prepare_listeners(f, &all, d, e);
 		r = r < 0 ? r : sources;
 	}
 	if (r < 0) {
@@ -513,6 +638,7 @@ struct delta *delta_free(struct fleet *f, struct delta *d)
 		free(dl->fd);
 		free(dl->fresh);
 		listener_unref(dl->listener);
+		names_unref(dl->name);
 	}
 	for (size_t i = 0; i < d->n_pools; i++) {
 		struct delta_pool *dp = &d->pools[i];
@@ -524,6 +650,8 @@ struct delta *delta_free(struct fleet *f, struct delta *d)
 		free(dp->backends);
 		free(dp->fresh);
 		members_unref(dp->members);
+		if (dp->pool != NULL && dp->old == NULL && !d->is_committed)
+			give_slot(f, dp->pool);
 		pool_unref(dp->pool);
 	}
 	plan_unref(d->plan);
@@ -572,13 +700,15 @@ int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
 
 static void commit_listeners(struct fleet *f, struct delta *d)
 {
+	list_for_each(it, &f->listeners) list_entry(it, struct fleet_listener, link)
+		->listener->plan_index = LISTENER_REMOVED;
 	for (size_t i = 0; i < d->n_listeners; i++)
-		d->listeners[i].listener->is_kept = true;
+		d->listeners[i].listener->plan_index = (uint32_t)d->listeners[i].plan_index;
 	list_for_each(it, &f->listeners)
 	{
 		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
-		if (fl->listener->is_kept) {
-			listener_entry_free(fl); /* it has a new one */
+		if (fl->listener->plan_index != LISTENER_REMOVED) {
+			listener_entry_free(fl); /* it gets a new one */
 		} else {
 			list_del(&fl->link);
 			list_add_tail(&f->leaving, &fl->link);
@@ -586,13 +716,12 @@ static void commit_listeners(struct fleet *f, struct delta *d)
 	}
 	for (size_t i = 0; i < d->n_listeners; i++) {
 		struct delta_listener *dl = &d->listeners[i];
-		struct fleet_listener *fl = dl->fresh;
+		struct fleet_listener *fl = take_ptr(dl->fresh);
 
-		dl->fresh = NULL;
 		fl->listener = listener_ref(dl->listener);
-		fl->listener->is_kept = false;
+		fl->name = take_ptr(dl->name);
 		/* Release: a worker that reads the pointer sees the string. */
-		atomic_store_explicit(&fl->listener->name, dl->name, memory_order_release);
+		atomic_store_explicit(&fl->listener->name, fl->name, memory_order_release);
 		list_add_tail(&f->listeners, &fl->link);
 	}
 }
@@ -633,8 +762,10 @@ static void remove_pool(struct fleet_pool *p)
 	}
 }
 
-static void commit_pool(struct fleet *f, struct delta_pool *dp, const struct conf_pool *c)
+static void commit_pool(struct fleet *f, const struct delta *d, size_t i)
 {
+	struct delta_pool *dp = &d->pools[i];
+	const struct conf_pool *c = &d->conf->pools[i];
 	struct fleet_pool *p = dp->old;
 	struct list removed = LIST_INIT(removed);
 
@@ -649,14 +780,15 @@ static void commit_pool(struct fleet *f, struct delta_pool *dp, const struct con
 	pool_configure(p->pool, c);
 	p->balance = c->balance;
 	p->check = c->health.type;
+	p->conf_index = i;
 	p->is_removed = false;
 	members_unref(p->members);
 	p->members = members_ref(dp->members);
 
 	/* Those of the file are taken out and appended again; what stays in front has left it. */
 	list_splice_tail(&removed, &p->backends);
-	for (size_t i = 0; i < dp->n_backends; i++)
-		commit_backend(p, &dp->backends[i], &c->backends[i]);
+	for (size_t b = 0; b < dp->n_backends; b++)
+		commit_backend(p, &dp->backends[b], &c->backends[b]);
 	list_for_each(it, &removed)
 	{
 		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
@@ -675,7 +807,7 @@ void fleet_commit(struct fleet *f, struct delta *d)
 	commit_listeners(f, d);
 	list_splice_tail(&removed, &f->pools);
 	for (size_t i = 0; i < d->n_pools; i++)
-		commit_pool(f, &d->pools[i], &d->conf->pools[i]);
+		commit_pool(f, d, i);
 	list_for_each(it, &removed) remove_pool(list_entry(it, struct fleet_pool, link));
 	list_splice_tail(&f->pools, &removed);
 
@@ -684,6 +816,7 @@ void fleet_commit(struct fleet *f, struct delta *d)
 		f->old = f->plan;
 	}
 	f->plan = plan_ref(d->plan);
+	f->has_old_names = true;
 	d->is_committed = true;
 }
 
@@ -756,6 +889,9 @@ void fleet_tidy(struct fleet *f)
 {
 	tidy_listeners(f);
 	tidy_plans(f);
+	if (f->has_old_names)
+		names_sweep(f->names);
+	f->has_old_names = false;
 	list_for_each(it, &f->pools)
 	{
 		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);

@@ -52,11 +52,13 @@ struct fleet_pool {
 	enum conf_check check;
 	/* Not in the file any more, but has backends that may still serve, or a past to tell of. */
 	bool is_removed;
+	size_t conf_index; /* in the plan's configuration, unless it is removed */
 };
 
 struct fleet_listener {
 	struct list link;
 	struct listener *listener; /* counted */
+	const char *name;          /* counted: the listener's */
 };
 
 struct fleet {
@@ -69,14 +71,17 @@ struct fleet {
 	struct plan *plan;    /* counted: the current one; NULL before the first commit */
 	struct plan *old;     /* counted, as a list: replaced ones that a session may still use */
 	uint64_t next_number; /* of listeners */
-	uint32_t next_slot;   /* of pools */
+	uint32_t next_slot;   /* of pools: all below it were given out */
+	uint32_t *free_slots; /* owns: room for next_slot; those that were given back */
+	uint32_t n_free, slots_cap;
+	bool has_old_names; /* a commit has left some that nobody may count any more */
 };
 
 /* One listener of a delta: the plan's listener and, where it is new, a bound socket per worker. */
 struct delta_listener {
 	struct listener *listener;    /* counted */
 	struct fleet_listener *fresh; /* owns until the commit: its entry */
-	const char *name;             /* interned: its name from the commit on */
+	const char *name;             /* counted until the commit: its name from then on */
 	size_t plan_index;
 	bool is_new;
 	int *fd; /* owns: n_workers of them, -1 once passed on; NULL where kept */
@@ -157,6 +162,9 @@ struct delta *delta_free(struct fleet *f, struct delta *d);
  * checks follow it: they still name what was removed.
  */
 void fleet_tidy(struct fleet *f);
+
+/* What the newest configuration says of a pool; NULL where it is removed. */
+const struct conf_pool *fleet_pool_conf(const struct fleet *f, const struct fleet_pool *p);
 
 /* A pool, or a backend of one, that is in the file; NULL where there is none. */
 struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name);

@@ -116,7 +116,7 @@ uint64_t headroom_ports_used(const struct backend *b, uint64_t n)
 
 static void check_pool(struct control *c, struct fleet_pool *p)
 {
-	const struct conf_pool *conf = conf_find_pool(c->conf, pool_name(p->pool));
+	const struct conf_pool *conf = fleet_pool_conf(&c->fleet, p);
 
 	list_for_each(it, &p->backends)
 	{

@@ -64,7 +64,7 @@ int health_open(struct control *c)
 /* Adds a pool's backends to the targets; those that are not checked are up by definition. */
 static size_t add_pool(struct control *c, struct fleet_pool *p, struct probe_target *targets)
 {
-	const struct conf_pool *pool = conf_find_pool(c->conf, pool_name(p->pool));
+	const struct conf_pool *pool = fleet_pool_conf(&c->fleet, p);
 	const struct conf_health *conf = pool != NULL ? &pool->health : NULL;
 	size_t n = 0;
 

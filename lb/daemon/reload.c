@@ -108,23 +108,16 @@ static void commit(struct control *c)
 
 /* ---- orders ---------------------------------------------------------------------------------- */
 
-/* Adds the delta's listeners to an order: all of them, or the new ones of the batch under way. */
-static int add_listeners(struct order *o, const struct reload *r, bool is_batch)
+/* Adds the new listeners of the batch under way. */
+static int fill_take(struct order *o, const struct reload *r)
 {
-	const struct delta *d = r->delta;
-	size_t from = is_batch ? r->batch_from : 0, to = is_batch ? r->batch_to : d->n_listeners;
-
-	o->listeners = calloc(d->n_listeners, sizeof(struct listener *));
-	o->plan_index = calloc(d->n_listeners, sizeof(*o->plan_index));
-	if (o->listeners == NULL || o->plan_index == NULL)
+	o->listeners = calloc(TAKE_BATCH, sizeof(struct listener *));
+	if (o->listeners == NULL)
 		return -ENOMEM;
-	for (size_t i = from; i < to; i++) {
-		const struct delta_listener *dl = &d->listeners[i];
-		if (is_batch && !dl->is_new)
-			continue;
-		o->plan_index[o->n_listeners] = dl->plan_index;
-		o->listeners[o->n_listeners++] = listener_ref(dl->listener);
-	}
+	for (size_t i = r->batch_from; i < r->batch_to; i++)
+		if (r->delta->listeners[i].is_new)
+			o->listeners[o->n_listeners++] =
+				listener_ref(r->delta->listeners[i].listener);
 	return 0;
 }
 
@@ -139,8 +132,7 @@ static int fill_apply(struct order *o, const struct reload *r)
 		return -ENOMEM;
 	for (size_t i = 0; i < d->n_pools; i++)
 		o->members[o->n_members++] = members_ref(d->pools[i].members);
-	int result = order_make_slots(o);
-	return result < 0 ? result : add_listeners(o, r, false);
+	return order_make_slots(o);
 }
 
 /* One order for every worker, or NULL when memory is short: all are made before one is posted. */
@@ -154,7 +146,7 @@ static struct order **make_orders(struct control *c, enum order_kind kind)
 		if (orders[i] == NULL)
 			r = -ENOMEM;
 		else if (kind == ORDER_TAKE)
-			r = add_listeners(orders[i], &c->reload, true);
+			r = fill_take(orders[i], &c->reload);
 		else if (kind == ORDER_APPLY)
 			r = fill_apply(orders[i], &c->reload);
 	}

@@ -147,7 +147,7 @@ static void describe_ports(const struct control *c, const struct conf_pool *conf
 
 static int add_backends(struct control *c, struct fleet_pool *p, struct status_pool *sp)
 {
-	const struct conf_pool *conf = conf_find_pool(c->conf, sp->name);
+	const struct conf_pool *conf = fleet_pool_conf(&c->fleet, p);
 	size_t n = 0;
 
 	list_for_each(ib, &p->backends) n++;

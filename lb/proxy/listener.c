@@ -41,6 +41,7 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 	atomic_init(&l->refs, 1);
 	atomic_init(&l->name, name);
 	l->number = number;
+	l->plan_index = LISTENER_REMOVED;
 	l->addr = *addr;
 	l->n_workers = n_workers;
 	l->text = strdup(addr_format(addr, text));

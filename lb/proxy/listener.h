@@ -45,16 +45,20 @@ struct listener_tally {
 	struct counter active;   /* a gauge */
 } LB_CACHE_ALIGNED;
 
+#define LISTENER_REMOVED UINT32_MAX
+
 /* thread: any; but for the counters, written by main only before workers know of it */
 struct listener {
 	atomic_uint refs;
 	uint64_t number;            /* unique in this process; names it in transfers */
 	struct addr addr;           /* its identity; the real port */
 	bool is_any_port;           /* the file says port 0 */
-	bool is_kept;               /* thread: main: by the configuration that is being committed */
 	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
-	_Atomic(const char *) name; /* interned; a reload may rename it */
+	_Atomic(const char *) name; /* the fleet counts it (names.h); a reload may rename it */
 	uint32_t n_workers;
+	/* Its place in the newest plan, or LISTENER_REMOVED. Written by main before it posts an
+	 * APPLY, read by workers while they carry it out. */
+	uint32_t plan_index;
 	uint32_t *inodes;        /* owns: by which the kernel lists its sockets; one per worker */
 	_Atomic uint32_t n_open; /* workers whose socket is LISTEN_OPEN */
 	struct listener_tally *tally; /* owns: one per worker */

@@ -27,6 +27,9 @@
 /* ... and the pause between two: with more workers than CPUs, others have their turns then. */
 #define WALK_PAUSE_MS 1
 
+/* Listening sockets that are opened, moved to another plan or closed per turn. */
+#define SOCKET_SLICE 64
+
 struct order *order_new(enum order_kind kind, uint32_t worker)
 {
 	struct order *o = calloc(1, sizeof(*o));
@@ -53,7 +56,6 @@ struct order *order_free(struct order *o)
 		backend_unref(o->rows[i].backend);
 	plan_unref(o->plan);
 	free(o->listeners);
-	free(o->plan_index);
 	free(o->members);
 	free(o->slots);
 	free(o->rows);
@@ -157,13 +159,45 @@ static void swap_plan(struct worker *w, struct order *o)
 	o->plan = old;
 }
 
-static const struct plan_listener *listener_in_plan(const struct worker *w, const struct order *o,
-						    const struct listener *l)
+/* Makes one listening socket follow the newest plan. */
+static void apply_socket(struct worker *w, struct listen_socket *ls)
 {
-	for (size_t i = 0; i < o->n_listeners; i++)
-		if (o->listeners[i] == l)
-			return &w->plan->listeners[o->plan_index[i]];
-	return NULL;
+	uint32_t i = ls->listener->plan_index;
+
+	if (i == LISTENER_REMOVED)
+		listen_socket_close(ls);
+	else
+		listen_socket_open(ls, w->plan, &w->plan->listeners[i]);
+}
+
+static bool is_behind(const struct worker *w, const struct listen_socket *ls)
+{
+	if (ls->state == LISTEN_OPEN)
+		return ls->plan != w->plan || ls->listener->plan_index == LISTENER_REMOVED;
+	return ls->state == LISTEN_PARKED;
+}
+
+/*
+ * Makes the next sockets follow the newest plan, as many as one turn has time for. The others go on
+ * under the plan that they have. What a stop has closed meanwhile is left alone.
+ */
+static void apply_sockets(struct worker *w)
+{
+	int n = 0;
+
+	w->is_applying = false;
+	list_for_each(it, &w->listen)
+	{
+		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (!is_behind(w, ls))
+			continue;
+		if (n++ == SOCKET_SLICE) {
+			w->is_applying = true;
+			return;
+		}
+		apply_socket(w, ls);
+	}
+	worker_resume(w);
 }
 
 /* Main has seen to it that nothing in here can be refused. */
@@ -172,17 +206,7 @@ static void apply(struct worker *w, struct order *o)
 	LB_ASSERT(!w->is_stopping);
 	swap_members(w, o);
 	swap_plan(w, o);
-	list_for_each(it, &w->listen)
-	{
-		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
-		const struct plan_listener *pl = listener_in_plan(w, o, ls->listener);
-
-		if (pl == NULL)
-			listen_socket_close(ls);
-		else if (ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN)
-			listen_socket_open(ls, w->plan, pl);
-	}
-	worker_resume(w);
+	apply_sockets(w);
 }
 
 /* ---- walks ----------------------------------------------------------------------------------- */
@@ -339,6 +363,12 @@ static bool is_in_force(struct worker *w, struct order *o)
 void order_walk(struct worker *w)
 {
 	struct order *o = w->walk;
+
+	if (w->is_applying) { /* before anybody's walk */
+		apply_sockets(w);
+		wake_walk(w);
+		return;
+	}
 	uint64_t now_ns = loop_now_ns(w->loop);
 
 	for (int i = 0; i < WALK_SLICE; i++) {
@@ -386,10 +416,10 @@ static void begin_walk(struct worker *w, struct order *o)
 	while (*end != NULL)
 		end = &(*end)->next_walk;
 	*end = o;
-	if (w->walk == o) {
+	if (w->walk == o)
 		w->walk_cursor = 0;
+	if (w->walk == o || w->is_applying)
 		wake_walk(w);
-	}
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -72,11 +72,10 @@ struct order {
 	void *arg;                                     /* of `done`, main's business */
 	int result;                                    /* 0 or a negative errno */
 
-	/* TAKE: the listeners whose sockets come, in the channel's order. APPLY: all that stay or
-	 * come. */
+	/* TAKE: the listeners whose sockets come, in the channel's order. An APPLY has none: each
+	 * listener knows its place in the new plan. */
 	size_t n_listeners;
 	struct listener **listeners; /* owns the array, counts each */
-	size_t *plan_index;          /* APPLY: which of the plan's listeners each one is; owns */
 
 	struct plan *plan;        /* APPLY: counted: the new one, and then the replaced one */
 	bool has_new_timeouts;    /* APPLY: of a pool whose tunnels are open already, perhaps */

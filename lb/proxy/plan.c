@@ -8,8 +8,11 @@
 static void plan_free(struct plan *p)
 {
 	for (size_t i = 0; i < p->n_listeners; i++) {
-		route_table_free(p->listeners[i].routes);
-		free(p->listeners[i].route_name);
+		struct plan_listener *pl = &p->listeners[i];
+		route_table_free(pl->routes);
+		for (size_t r = 0; pl->route_name != NULL && r < pl->conf->n_routes; r++)
+			names_unref(pl->route_name[r]);
+		free(pl->route_name);
 	}
 	for (size_t i = 0; i < p->n_pools; i++) {
 		pool_drop_plan(p->pools[i].pool);

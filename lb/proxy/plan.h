@@ -28,7 +28,7 @@ struct plan_listener {
 	const struct conf_listener *conf; /* borrows from the plan's configuration */
 	struct route_table *routes;       /* owns; NULL in mode tcp */
 	struct plan_pool *pool;           /* borrows: where no route matches; NULL: 404 */
-	const char **route_name;          /* owns the array; the names are interned */
+	const char **route_name;          /* owns the array, counts each (proxy/names.h) */
 };
 
 struct plan_pool {

@@ -22,6 +22,7 @@
 #include "proxy/exchange.h"
 #include "proxy/head.h"
 #include "proxy/listener.h"
+#include "proxy/names.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/upstream.h"
@@ -93,7 +94,7 @@ static const struct plan_pool *match_route(struct session *s, const struct plan 
 
 	if (i < 0)
 		return pl->pool;
-	s->route = pl->route_name[i];
+	s->route = names_ref(pl->route_name[i]);
 	return &plan->pools[pl->conf->routes[i].pool];
 }
 

@@ -17,6 +17,7 @@
 #include "net/sock.h"
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
+#include "proxy/names.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
@@ -316,6 +317,7 @@ void session_bury(struct session *s)
 		worker_return_exchange(w, s->x);
 	backend_unref(s->backend);
 	pool_unref(s->pool);
+	names_unref(s->route);
 
 	counter_add(&w->stats->ends[s->end], 1);
 	counter_sub(&w->stats->active, 1);

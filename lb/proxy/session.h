@@ -155,7 +155,7 @@ struct session {
 	/* cold: figures and names */
 	struct list link;           /* worker->dead, or ->picking (in PICK) */
 	struct listen_socket *from; /* borrows: counts its sessions, outlives them */
-	const char *route;          /* interned: lives as long as the process; NULL: none */
+	const char *route;          /* counted (proxy/names.h); NULL: none */
 	uint64_t id;                /* unique across workers */
 	uint64_t start_ns;          /* by the loop's clock */
 	uint32_t handshake_ms;      /* until the tunnel stood or the response head had come */

@@ -155,6 +155,7 @@ struct worker {
 	uint32_t n_passed;         /* connections passed on in this turn */
 	uint64_t next_id, last_id; /* session ids it may still give */
 
+	bool is_applying;   /* some listening sockets do not follow `plan` yet */
 	struct order *walk; /* owns: an order that walks all sessions, in slices */
 	uint32_t walk_cursor;
 	struct timer walk_timer; /* 0 ms: the next slice comes in the next turn */

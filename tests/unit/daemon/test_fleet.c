@@ -15,6 +15,7 @@
 #include "daemon/fleet.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
+#include "proxy/names.h"
 #include "proxy/plan.h"
 
 #define N_WORKERS 3
@@ -775,6 +776,84 @@ START_TEST(a_removed_pool_stays_while_a_plan_names_it)
 }
 END_TEST
 
+/* ---- what is given back ---------------------------------------------------------------------- */
+
+#define N_RENAMES 100
+#define N_POOLS_EACH 8
+
+/* Pools, routes and a listener whose names are those of no other generation. */
+static struct conf *generation(uint16_t port, int g)
+{
+	char routes[1024] = "", pools[1024] = "";
+
+	for (int i = 0; i < N_POOLS_EACH; i++) {
+		(void)snprintf(routes + strlen(routes), sizeof(routes) - strlen(routes),
+			       "%s{name: r%d-%d, path: /%d, pool: p%d-%d}", i > 0 ? ", " : "", g, i,
+			       i, g, i);
+		(void)snprintf(pools + strlen(pools), sizeof(pools) - strlen(pools),
+			       "%s{name: p%d-%d, backends: [" A "]}", i > 0 ? ", " : "", g, i);
+	}
+	return written("listeners: [{name: l%d, bind: '127.0.0.1:%u', routes: [%s]}]\n"
+		       "pools: [%s]\n",
+		       g, port, routes, pools);
+}
+
+/* However often all is renamed: slots and names are those of two generations at most. */
+START_TEST(slots_and_names_are_given_back)
+{
+	uint16_t port = free_port();
+
+	for (int g = 0; g < N_RENAMES; g++) {
+		committed(generation(port, g));
+		ck_assert_uint_eq(n_of(&fleet.pools), N_POOLS_EACH);
+		ck_assert_uint_le(fleet.next_slot, 2 * N_POOLS_EACH);
+		ck_assert_uint_eq(fleet.next_slot - fleet.n_free, N_POOLS_EACH);
+		ck_assert_uint_eq(names_count(fleet.names), N_POOLS_EACH + 1);
+		bool is_taken[2 * N_POOLS_EACH] = { false };
+		list_for_each(it, &fleet.pools)
+		{
+			uint32_t slot = list_entry(it, struct fleet_pool, link)->pool->slot;
+			ck_assert(!is_taken[slot]);
+			is_taken[slot] = true;
+		}
+	}
+	/* What is refused gives back what it has taken, too. */
+	for (int g = 0; g < N_RENAMES; g++)
+		delta_free(&fleet, prepared(generation(port, -g)));
+	ck_assert_uint_le(fleet.next_slot, 2 * N_POOLS_EACH);
+	ck_assert_uint_eq(fleet.next_slot - fleet.n_free, N_POOLS_EACH);
+}
+END_TEST
+
+/* A living tunnel keeps its pool, with its slot, and the name of its route; nothing else stays. */
+START_TEST(a_living_tunnel_keeps_what_it_names)
+{
+	uint16_t port = free_port();
+
+	committed(generation(port, 0));
+	struct fleet_pool *p = pool_named("p0-3");
+	struct backend *a = fleet_find_backend(p, "a")->backend;
+	const char *route = names_ref(fleet.plan->listeners[0].route_name[3]);
+	uint32_t slot = p->pool->slot;
+	ck_assert(backend_reserve(a));
+	for (int g = 1; g < N_RENAMES; g++) {
+		committed(generation(port, g));
+		ck_assert_uint_eq(n_of(&fleet.pools), N_POOLS_EACH + 1);
+		ck_assert_uint_eq(fleet.next_slot - fleet.n_free, N_POOLS_EACH + 1);
+		ck_assert_uint_le(fleet.next_slot, 2 * N_POOLS_EACH + 1);
+		ck_assert_uint_eq(names_count(fleet.names), N_POOLS_EACH + 2);
+		for (int i = 0; i < N_POOLS_EACH; i++)
+			ck_assert_uint_ne(fleet.plan->pools[i].pool->slot, slot);
+	}
+	ck_assert_str_eq(route, "r0-3");
+	names_unref(route);
+	backend_release(a);
+	committed(generation(port, N_RENAMES));
+	ck_assert_uint_eq(n_of(&fleet.pools), N_POOLS_EACH);
+	ck_assert_uint_eq(names_count(fleet.names), N_POOLS_EACH + 1);
+}
+END_TEST
+
 /* Relaying sessions read them: they change at the commit, not before. */
 START_TEST(live_settings_change_at_the_commit)
 {
@@ -931,6 +1010,8 @@ int main(void)
 	tcase_add_test(t, a_removed_pool_stays_with_its_past);
 	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
 	tcase_add_test(t, a_removed_pool_stays_while_a_plan_names_it);
+	tcase_add_test(t, slots_and_names_are_given_back);
+	tcase_add_test(t, a_living_tunnel_keeps_what_it_names);
 	tcase_add_test(t, live_settings_change_at_the_commit);
 	tcase_add_loop_test(t, new_timeouts_are_found, 0, ARRAY_SIZE(timeouts));
 	tcase_add_loop_test(t, a_weight_set_at_run_time_holds_until_the_file_changes_it, 0,

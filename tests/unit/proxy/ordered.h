@@ -142,10 +142,7 @@ static inline struct order *order_apply(int worker, bool has_listener)
 	o->members = calloc(1, sizeof(struct members *));
 	o->members[o->n_members++] = members_ref(members);
 	ck_assert_int_eq(order_make_slots(o), 0);
-	o->plan_index = calloc(1, sizeof(*o->plan_index));
-	o->listeners = calloc(1, sizeof(struct listener *));
-	if (has_listener)
-		o->listeners[o->n_listeners++] = listener_ref(listener);
+	listener->plan_index = has_listener ? 0 : LISTENER_REMOVED;
 	return o;
 }
 

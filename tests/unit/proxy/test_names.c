@@ -66,6 +66,42 @@ START_TEST(freeing_nothing_is_fine)
 }
 END_TEST
 
+/* A name goes when nobody counts it any more and main says that nobody reads it. */
+START_TEST(names_that_nobody_counts_are_swept)
+{
+	enum { N = 300 };
+	struct names *n = names_new();
+	const char *kept[N];
+	char text[32];
+
+	for (int i = 0; i < N; i++) {
+		(void)snprintf(text, sizeof(text), "route-%d", i);
+		kept[i] = names_intern(n, text);
+		ck_assert_ptr_eq(names_ref(kept[i]), kept[i]);
+		names_unref(kept[i]);
+	}
+	ck_assert_uint_eq(names_count(n), N);
+	names_sweep(n);
+	ck_assert_uint_eq(names_count(n), N);
+	for (int i = 0; i < N; i += 3)
+		names_unref(kept[i]);
+	ck_assert_str_eq(kept[0], "route-0"); /* until the sweep */
+	ck_assert_ptr_eq(names_intern(n, "route-3"), kept[3]);
+	names_sweep(n);
+	ck_assert_uint_eq(names_count(n), N - N / 3 + 1);
+	for (int i = 1; i < N; i++) {
+		(void)snprintf(text, sizeof(text), "route-%d", i);
+		if (i % 3 != 0 || i == 3)
+			ck_assert_ptr_eq(names_intern(n, text), kept[i]);
+	}
+	ck_assert_str_eq(names_intern(n, "route-0"), "route-0");
+	ck_assert_uint_eq(names_count(n), N - N / 3 + 2);
+	ck_assert_ptr_null(names_ref(NULL));
+	names_unref(NULL);
+	names_free(n);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("proxy/names");
@@ -74,6 +110,7 @@ int main(void)
 	tcase_add_test(t, a_name_is_kept_once);
 	tcase_add_test(t, names_differ_in_every_byte);
 	tcase_add_test(t, names_stay_where_they_are);
+	tcase_add_test(t, names_that_nobody_counts_are_swept);
 	tcase_add_test(t, freeing_nothing_is_fine);
 	suite_add_tcase(s, t);
 

@@ -238,6 +238,55 @@ START_TEST(a_removed_listener_takes_its_leave)
 }
 END_TEST
 
+/* More sockets than a turn opens: all are, before the order is answered; a stop ends that. */
+START_TEST(many_sockets_are_opened_in_slices)
+{
+	enum { N = 200 };
+	static struct listener *many[N];
+	int n_open = 0, copies[N];
+
+	begin_orders(_i);
+	struct listen_socket *ls[N];
+	for (int i = 0; i < N; i++) {
+		struct addr any = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
+		copies[i] = sock_bind_shared(loop, &any);
+		many[i] = listener_new((uint64_t)(10 + i), &any, "m", N_WORKERS);
+		many[i]->plan_index = 0;
+		ck_assert_int_eq(loop_pass_fd(loop, rigs[0].channel[0], copies[i], many[i]->number),
+				 0);
+		struct order *o = order_take(0);
+		listener_unref(o->listeners[0]);
+		o->listeners[0] = listener_ref(many[i]);
+		ck_assert_int_eq(ordered(0, o), 0);
+		ls[i] = list_entry(rigs[0].w->listen.prev, struct listen_socket, link);
+		ck_assert_int_eq(loop_listen(loop, copies[i], 1), 0);
+	}
+	struct order *o = order_apply(0, false);
+	int want = n_answers + 1;
+	o->done = on_done;
+	mailbox_post(&rigs[0].mail, &o->mail);
+	TURN_UNTIL(ls[0]->state == LISTEN_OPEN);
+	for (int i = 0; i < N; i++)
+		n_open += ls[i]->state == LISTEN_OPEN;
+	ck_assert_int_lt(n_open, N);
+	ck_assert_int_lt(n_answers, want);
+	TURN_UNTIL(n_answers == want);
+	for (int i = 0; i < N; i++) {
+		ck_assert_int_eq(ls[i]->state, LISTEN_OPEN);
+		ck_assert_ptr_eq(ls[i]->plan, plan);
+		loop_close(loop, copies[i]);
+		many[i]->plan_index = LISTENER_REMOVED;
+	}
+	ck_assert_int_eq(ordered(0, order_apply(0, false)), 0);
+	for (int i = 0; i < N; i++) {
+		ck_assert_uint_eq(atomic_load(&many[i]->refs), 1);
+		listener_unref(many[i]);
+	}
+	forget_answer();
+	end_orders();
+}
+END_TEST
+
 /* The socket is kept, and with it who waits in its queue. */
 START_TEST(applying_again_keeps_the_socket)
 {
@@ -598,6 +647,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_full_table_is_waited_out, 0, n_engines * (int)ARRAY_SIZE(manners));
 	tcase_add_loop_test(t, a_removed_listener_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, a_removed_listener_takes_its_leave, 0, n_engines);
+	tcase_add_loop_test(t, many_sockets_are_opened_in_slices, 0, n_engines);
 	tcase_add_loop_test(t, applying_again_keeps_the_socket, 0, n_engines);
 	tcase_add_loop_test(t, members_are_replaced, 0, n_engines);
 	tcase_add_loop_test(t, members_of_a_removed_pool_are_given_up, 0, n_engines);
