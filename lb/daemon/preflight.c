@@ -131,8 +131,7 @@ static void try_listener(struct flight *f, const struct conf_bind *b)
 {
 	int r = try_bind(f, &b->addr);
 	bool is_own = (r == -EADDRINUSE || r == -EACCES) && running_lb_has(&f->running, &b->addr);
-	bool includes_own =
-		r == -EADDRINUSE && running_lb_in_way(&f->running, &b->addr) != NULL;
+	bool includes_own = r == -EADDRINUSE && running_lb_in_way(&f->running, &b->addr) != NULL;
 
 	if (r < 0 && !is_own && !includes_own)
 		(void)refusal_bind(f->e, b->at, &b->addr, b->text, r);
