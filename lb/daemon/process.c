@@ -2,6 +2,7 @@
 #include "daemon/process.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,8 +77,11 @@ static double seconds(struct timeval t)
 	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-/* Since Linux 6.2 the folder's size is the number; before, its entries are counted. */
-static uint64_t count_fds(const char *path)
+/*
+ * Since Linux 6.2 the folder's size is the number; before, its entries are counted. `is_own`: of
+ * main's table, which has the folder itself among them then.
+ */
+static uint64_t count_fds(const char *path, bool is_own)
 {
 	struct stat st;
 	uint64_t n = 0;
@@ -90,7 +94,7 @@ static uint64_t count_fds(const char *path)
 	for (const struct dirent *e; (e = readdir(d)) != NULL;)
 		n += e->d_name[0] != '.';
 	(void)closedir(d);
-	return n > 0 ? n - 1 : 0; /* that of the folder itself */
+	return is_own && n > 0 ? n - 1 : n;
 }
 
 static void read_fds(const struct threads *t, struct status_process *ret)
@@ -99,11 +103,11 @@ static void read_fds(const struct threads *t, struct status_process *ret)
 	uint64_t n_tables = 1;
 	char path[64];
 
-	ret->open_fds = count_fds("/proc/self/fd");
+	ret->open_fds = count_fds("/proc/self/fd", true);
 	for (uint32_t i = 0; i < t->n && !t->need.is_shared; i++) {
 		int tid = atomic_load_explicit(&t->thread[i].tid, memory_order_relaxed);
 		(void)snprintf(path, sizeof(path), "/proc/self/task/%d/fd", tid);
-		ret->open_fds += count_fds(path);
+		ret->open_fds += count_fds(path, false);
 		n_tables++;
 	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
