@@ -653,7 +653,10 @@ START_TEST(clients_have_a_limit)
 	for (int i = 0; i < 2; i++) { /* answered, it is idle and makes room */
 		fake.conns_done(asker[i], 0, &fake_conn_list);
 		UNTIL(fake.n_conns == 65 + i);
+		asker[64 + i] = fake.ctx;
 	}
+	for (int i = 2; i < N; i++) /* who asks owns what it waits for until it is answered */
+		fake.conns_done(asker[i], 0, &fake_conn_list);
 	for (int i = 0; i < N; i++)
 		close(fds[i]);
 	close_admin();

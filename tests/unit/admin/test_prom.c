@@ -133,7 +133,7 @@ START_TEST(the_past_has_no_gauges)
 {
 	prom_print(&st, &out);
 	for (char *line = out.p, *next; *line != '\0'; line = next) {
-		next = strchr(line, '\n') + 1;
+		next = line + strcspn(line, "\n") + 1;
 		if (line[0] != '#' &&
 		    (memmem(line, (size_t)(next - line), "\"former\"", 8) != NULL ||
 		     memmem(line, (size_t)(next - line), "\"left\"", 6) != NULL))
@@ -182,7 +182,7 @@ START_TEST(no_sample_comes_twice)
 	for (char *line = out.p, *next; *line != '\0'; line = next) {
 		char key[160];
 
-		next = strchr(line, '\n') + 1;
+		next = line + strcspn(line, "\n") + 1;
 		int n = (int)strcspn(line, "}\n");
 		snprintf(key, sizeof(key), "\n%.*s", n, line);
 		if (line[0] != '#' && strchr(key, '{') != NULL)

@@ -120,6 +120,7 @@ static inline void start(void)
 
 	ck_assert_int_eq(started(&e), 0);
 	ck_assert_uint_eq(e.n, 0);
+	err_deinit(&e); /* it may have warnings */
 	ck_assert_int_eq(lb.phase, PHASE_RUNNING);
 }
 
