@@ -654,11 +654,11 @@ static const struct {
 };
 #define N_ENDINGS ((int)(sizeof(endings) / sizeof(endings[0])))
 
-static int answer_one(int row)
+static int answer_one(int row, uint32_t timeout_ms)
 {
 	struct conf_health conf = conf_of(endings[row].type);
 
-	conf.timeout_ms = 400;
+	conf.timeout_ms = timeout_ms;
 	check_by(&conf);
 	int fd = take_conn();
 	const char *request = hear(fd);
@@ -672,7 +672,7 @@ static int answer_one(int row)
 START_TEST(a_page_is_read_to_its_end)
 {
 	begin_probes(_i % n_engines);
-	int fd = answer_one(_i / n_engines);
+	int fd = answer_one(_i / n_engines, 8000);
 	ck_assert(pour(fd, 102400));
 	shutdown(fd, SHUT_WR);
 	await_fin(fd);
@@ -685,7 +685,7 @@ END_TEST
 START_TEST(an_endless_page_is_reset)
 {
 	begin_probes(_i % n_engines);
-	int fd = answer_one(_i / n_engines);
+	int fd = answer_one(_i / n_engines, 8000);
 	ck_assert(!pour(fd, 64u << 20));
 	close(fd);
 	ck_assert_int_eq(seen.n_ok + seen.n_bad, 1);
@@ -697,7 +697,7 @@ END_TEST
 START_TEST(a_backend_that_stays_open_is_reset)
 {
 	begin_probes(_i % n_engines);
-	int fd = answer_one(_i / n_engines);
+	int fd = answer_one(_i / n_engines, 400);
 	idle();
 	await_reset(fd);
 	ck_assert_int_eq(seen.n_ok + seen.n_bad, 1);
@@ -713,7 +713,7 @@ START_TEST(what_lingers_ends_with_its_target)
 		struct probe_target t;
 
 		begin_probes(_i);
-		int fd = answer_one(0);
+		int fd = answer_one(0, 8000);
 		conf.rise += how == 2;
 		conf.status_max += how == 2;
 		t = target_of(&conf);
