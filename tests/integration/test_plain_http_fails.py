@@ -86,6 +86,7 @@ def test_a_malformed_chunk_after_the_response_began(lb, fake, port):
         head, rest = recv_head(s)
         assert status_of(head) == 200
         assert rest + recv_exact(s, 8 - len(rest)) == b"3\r\nabc\r\n"
+        wait_for("the first chunk", lambda: b"".join(got))  # the reset would take it away
         s.sendall(b"zz\r\nGET /smuggled HTTP/1.1\r\n\r\n")
         assert recv_until_reset(s) == b""
     proxy.wait_active(0)
