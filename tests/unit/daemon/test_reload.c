@@ -173,26 +173,32 @@ END_TEST
 
 static uint16_t new_ports[N_NEW];
 
-/* The next file has N_NEW listeners more, on ports that are free. */
+/*
+ * The next file has N_NEW listeners more, on ports that are free. On 127.0.0.1 another process
+ * might take such a port meanwhile, and a client that happens to get the port as its own would
+ * connect to itself; so the listeners are on an address of this process alone.
+ */
 static void write_many(void)
 {
 	static char text[N_NEW * 64];
+	uint32_t a = own_address();
 	int fds[N_NEW], n = 0;
 
 	for (int i = 0; i < N_NEW; i++)
-		fds[i] = listening(&new_ports[i]);
+		fds[i] = listening_on(a, &new_ports[i]);
 	for (int i = 0; i < N_NEW; i++) {
 		close(fds[i]);
-		n += snprintf(text + n, sizeof(text) - (size_t)n, ", '127.0.0.1:%u'", new_ports[i]);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, ", '%u.%u.%u.%u:%u'", a >> 24,
+			      a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff, new_ports[i]);
 	}
 	write_conf("stop_timeout: 30s\n"
 		   "listeners: [{name: l, bind: ['127.0.0.1:0'%s], mode: tcp, pool: p}]\n" POOL,
 		   text, backend_port);
 }
 
-static bool is_accepting(uint16_t port)
+static bool is_accepting(uint32_t address, uint16_t port)
 {
-	int fd = dial(port);
+	int fd = dial_at(address, port);
 
 	if (fd >= 0)
 		hang_up(fd);
@@ -204,7 +210,7 @@ static int n_accepting(void)
 	int n = 0;
 
 	for (int i = 0; i < N_NEW; i++)
-		n += is_accepting(new_ports[i]);
+		n += is_accepting(own_address(), new_ports[i]);
 	return n;
 }
 
@@ -240,9 +246,11 @@ START_TEST(a_stop_opens_no_listener)
 	ck_assert(!reload_is_under_way(&lb));
 	for (int i = 0; i < 20; i++) /* main closes its copies of the sockets */
 		ck_assert_int_eq(loop_turn(lb.loop, 2), 0);
-	/* While a socket leaves, nobody is answered; then everybody is refused. */
-	RUN_UNTIL(!is_accepting(old_port));
-	ck_assert_msg(n_accepting() == 0, "%s", stops[_i].name);
+	/*
+	 * While a socket leaves, nobody is answered; then everybody is refused. Each worker closes
+	 * its sockets at its own speed. A listener that was opened behind the stop would stay.
+	 */
+	RUN_UNTIL(!is_accepting(INADDR_LOOPBACK, old_port) && n_accepting() == 0);
 	RUN_UNTIL(n_active() == 1);
 
 	hang_up(client);
