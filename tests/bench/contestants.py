@@ -10,15 +10,16 @@ PIPES = 64  # what HAProxy may splice through
 HOST = "127.0.0.1"
 
 
-def lb(mode):
+def lb(mode, engine="auto"):
     def make(setup):
         listeners, pools = "", ""
         for name, port, backends in setup.services:
             listeners += f'  - {{name: {name}, bind: "{HOST}:{port}", mode: {mode}, pool: {name}}}\n'
             listed = ", ".join(f'"{HOST}:{backend}"' for backend in backends)
             pools += f"  - {{name: {name}, balance: least_connections, backends: [{listed}]}}\n"
-        return [setup.build / "lb/daemon/lb", "-c", setup.write("lb.yaml", f"""\
+        return [setup.lb, "-c", setup.write("lb.yaml", f"""\
 workers: {setup.threads}
+engine: {engine}
 log: {{level: warn}}
 admin: {{socket: {setup.dir}/admin.sock}}
 listeners:
@@ -156,6 +157,7 @@ CONTESTANTS = {
     "nginx-http-64k": nginx("http", "64k"),
     "lb-tcp": lb("tcp"),
     "lb-http": lb("http"),
+    "lb-http-epoll": lb("http", "epoll"),
 }
 
 
@@ -166,11 +168,11 @@ def is_peer(name):
 
 class Setup:
     """What a proxy is for: services of a name, a port to listen on, and ports of backends; and a
-    directory for its files."""
+    directory for its files. `lb`: the program that is measured as lb."""
 
-    def __init__(self, directory, build, threads, services):
+    def __init__(self, directory, build, lb_program, threads, services):
         self.dir, self.build, self.threads = Path(directory), Path(build), threads
-        self.services = services
+        self.lb, self.services = lb_program, services
 
     def write(self, name, text):
         path = self.dir / name

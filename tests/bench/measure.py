@@ -29,6 +29,11 @@ ANSWER_S = 150    # lb-load may take to answer
 N_SLOW = 5000     # connections of slowhttptest
 SLOW_S = 5.5      # they may take to come: the first must not time out, after 10 s, before the end
 SLOW_TRIES = 3
+PACES = {  # s: before the measurement, of the measurement, until memory has settled
+    "full": (1.0, 3.0, 2.0),
+    "paired": (0.5, 2.0, 2.0),  # shorter, for there are more rounds
+    "quick": (0.2, 0.5, 0.5),   # with fewer connections, too
+}
 PERIOD_US = 100000
 PAGE = os.sysconf("SC_PAGE_SIZE")
 OTHER_SLABS = ("ext4_", "jbd2_", "btrfs_", "xfs_", "buffer_head", "extent_status", "radix_tree",
@@ -226,11 +231,11 @@ class Load:
 # ---- the measurement ----------------------------------------------------------------------------
 
 class Measurement:
-    def __init__(self, row, name, build, is_quick, processes, directory):
+    def __init__(self, row, args, processes, directory):
+        name, build = args.contestant, args.build
         self.row, self.build, self.processes = row, build, processes
-        self.options = {**row.load, **(row.quick if is_quick else {})}
-        self.warm_s, self.run_s = (0.2, 0.5) if is_quick else (1.0, 3.0)
-        self.settle_s = 0.5 if is_quick else 2.0
+        self.options = {**row.load, **(row.quick if args.pace == "quick" else {})}
+        self.warm_s, self.run_s, self.settle_s = PACES[args.pace]
         services = [SERVICE, BULK] if row.key == "fair" else [SERVICE]
         for service, _, ports in services:
             for port in ports:
@@ -242,7 +247,7 @@ class Measurement:
         self.port, self.pids = self.ports["chat"], []
         if CONTESTANTS[name] is not None:
             proxy = processes.start(
-                CONTESTANTS[name](Setup(directory, build, row.threads, services)))
+                CONTESTANTS[name](Setup(directory, build, args.lb, row.threads, services)))
             self.ports = {service[0]: service[1] for service in services}
             self.port = self.ports["chat"]
             wait_for(self.port, proxy)
@@ -366,7 +371,8 @@ def main():
     parser.add_argument("contestant")
     parser.add_argument("--build", required=True)
     parser.add_argument("--congestion", required=True, help="TCP's congestion control")
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--lb", required=True, help="the program that is measured as lb")
+    parser.add_argument("--pace", choices=PACES, default="full")
     args = parser.parse_args()
     if os.getpid() != 1:
         sys.exit("measure.py is run by bench.py, in namespaces of its own")
@@ -386,8 +392,7 @@ def main():
         os.chmod(directory, 0o755)  # nginx's workers are nobody
         processes = Processes(log)
         try:
-            figures = Measurement(row, args.contestant, args.build, args.quick, processes,
-                                  directory).run()
+            figures = Measurement(row, args, processes, directory).run()
         except NoResult as error:
             log.flush()
             log.seek(0)

@@ -45,6 +45,12 @@ class Row:
     quick: dict = field(default_factory=dict)  # those that are smaller in a smoke run
     threads: int = 2
     quota: float = 0  # of one core; 0: none
+    # Where two builds of lb are compared (compare.py): as which contestants, which figures' ratios
+    # are judged (a smaller figure is the better one), and the most that a figure of the new build
+    # may be, by contestant and figure.
+    compared: tuple = ("lb-http",)
+    judged: tuple = ("cpu_us",)
+    limits: dict = field(default_factory=dict)
 
     def peers(self):
         return [name for name in self.contestants if is_peer(name)]
@@ -70,7 +76,8 @@ ROWS = [
         (Target("user_b", "lb-http", 400, is_ratio=False),
          Target("start_mb", "lb-http", 24, is_ratio=False),
          Target("both_b", "lb-http", 1)),
-        load={"-c": 8000}, quick={"-c": 400}),
+        load={"-c": 8000}, quick={"-c": 400}, compared=("lb-http", "lb-http-epoll"), judged=(),
+        limits={("lb-http", "user_b"): 400, ("lb-http-epoll", "user_b"): 500}),
     Row("active100", "100 of 200 connections echo 64 B", "echo",
         ("bare", *PEERS, "lb-http"), (CPU, USER, RATE), (Target("cpu_us", "lb-http", 0.90),),
         load={"-c": 200, "-a": 100, "-s": 64}),
@@ -86,12 +93,12 @@ ROWS = [
         (Figure("cpu_ms_mb", "CPU per MiB echoed, ms", 3),
          Figure("mb_s", "MiB/s", 0, is_more_better=True)),
         (Target("cpu_ms_mb", "lb-tcp", 0.40), Target("cpu_ms_mb", "lb-http", 0.50)),
-        load={"-c": 16, "-s": 1 << 20}),
+        load={"-c": 16, "-s": 1 << 20}, compared=("lb-tcp", "lb-http"), judged=("cpu_ms_mb",)),
     Row("open", "5,000 messages/s over 1,000 connections, open loop", "open",
         ("bare", *PEERS, "lb-http"), (CPU, *LATENCY, USER),
         (Target("cpu_us", "lb-http", 0.97), Target("p50_us", "lb-http", 1),
          Target("p99_us", "lb-http", 1)),
-        load={"-c": 1000, "-s": 64, "-r": 5000}),
+        load={"-c": 1000, "-s": 64, "-r": 5000}, judged=("cpu_us", "p50_us", "p99_us")),
     Row("connect", "connect, upgrade, close", "churn",
         ("bare", *PEERS, "lb-http"),
         (Figure("cpu_us", "CPU per connection, us", 1), USER,
@@ -104,7 +111,7 @@ ROWS = [
         (Figure("times", "p99 beside it / alone", 2), Figure("p99_alone_us", "p99 alone, us", 0),
          Figure("p99_us", "p99 beside it, us", 0)),
         (Target("times", "lb-http", 2, is_ratio=False),),
-        load={"-c": 100, "-s": 64, "-r": 2000}, threads=1),
+        load={"-c": 100, "-s": 64, "-r": 2000}, threads=1, judged=("p99_us",)),
     Row("slow", "2,000 messages/s over 100 connections beside 5,000 slow requests (slowloris)",
         "open",
         ("haproxy-http", "nginx-http", "lb-http"),
@@ -113,7 +120,7 @@ ROWS = [
          Figure("p99_alone_us", "p99 alone, us", 0),
          Figure("p99_us", "p99 beside them, us", 0)),
         (),
-        load={"-c": 100, "-s": 64, "-r": 2000}),
+        load={"-c": 100, "-s": 64, "-r": 2000}, judged=("p99_us",)),
 ]
 
 BARE_LIMIT = 1.10  # lb's CPU to the bare relay's, asked of every row with a CPU figure
