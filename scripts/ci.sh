@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# scripts/ci.sh fast: format, layers, headers alone, shell scripts, hot files, whether the planted
-#                     bugs still apply: a minute.
+# scripts/ci.sh fast: format, layers, headers alone, shell scripts, hot files, rings of files, whether
+#                     the planted bugs still apply: a minute.
 # scripts/ci.sh full: all of that, other compilers, sanitizers, valgrind, analyzers, man pages,
 #                     coverage: before an issue ends.
 #
@@ -97,6 +97,10 @@ check_hot() {
 	setup build && scripts/check-hot build
 }
 
+check_rings() {
+	setup build && scripts/check-rings --self-test && scripts/check-rings build
+}
+
 # A planted bug whose place in the code has changed is not planted any more.
 check_mutants() {
 	local bug status=0
@@ -113,6 +117,7 @@ fast() {
 	step 'headers alone' check_headers
 	step shellcheck check_shell
 	step 'hot files' check_hot
+	step rings check_rings
 	step mutants check_mutants
 }
 
