@@ -11,7 +11,7 @@
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/session.h"
-#include "town.h"
+#include "scenario.h"
 #include "util/slab.h"
 
 #define MAX_BUFS 16 /* of a queue: design, section 4, rule 2 */
@@ -148,9 +148,9 @@ static void check_backend(const struct places *places, const struct backend *b)
 		  backend_active(b));
 }
 
-void check_turn(void *town)
+void check_turn(void *scenario)
 {
-	const struct town *t = town;
+	const struct scenario *t = scenario;
 	struct places places = { 0 };
 	uint64_t n = 0, n_guests = 0;
 
@@ -173,7 +173,7 @@ void check_turn(void *town)
 
 /* ---- at rest --------------------------------------------------------------------------------- */
 
-void check_idle(struct town *t)
+void check_idle(struct scenario *t)
 {
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		const struct worker *w = t->thread[i].worker;
@@ -189,7 +189,7 @@ void check_idle(struct town *t)
 
 /* ---- a conversation is over ------------------------------------------------------------------ */
 
-void check_record(struct town *t, const struct access_record *r)
+void check_record(struct scenario *t, const struct access_record *r)
 {
 	if (r->client.port == 0) { /* reset before lb has looked at it */
 		SIM_CHECK(r->end == SESS_END_CLIENT_RESET, "nobody's connection ends as %s",
@@ -197,24 +197,24 @@ void check_record(struct town *t, const struct access_record *r)
 		t->n_records++;
 		return;
 	}
-	struct talk *k = talk_of_port(t, r->client.port);
+	struct conversation *k = conversation_of_port(t, r->client.port);
 
 	SIM_CHECK(k != NULL, "the end of a connection that nobody has made");
-	SIM_CHECK(k->n_ends++ == 0, "talk %u ends twice", k->id);
-	SIM_CHECK(r->end != SESS_END_NONE, "talk %u ends without a reason", k->id);
-	k->is_quit = operator_is_quitting(t);
+	SIM_CHECK(k->n_ends++ == 0, "conversation %u ends twice", k->id);
+	SIM_CHECK(r->end != SESS_END_NONE, "conversation %u ends without a reason", k->id);
+	k->is_quit = admin_actor_is_quitting(t);
 	k->end = r->end;
 	k->end_status = r->status;
 	k->bytes_in = r->bytes_in;
 	k->bytes_out = r->bytes_out;
 	t->n_records++;
-	sim_say(t->w, "access  talk %u ends: %s, status %u, in %llu, out %llu", k->id,
+	sim_say(t->w, "access  conversation %u ends: %s, status %u, in %llu, out %llu", k->id,
 		sess_end_word(r->end), r->status, (unsigned long long)r->bytes_in,
 		(unsigned long long)r->bytes_out);
 }
 
 /* Ends that lb makes by itself: what is under way then may be cut. */
-static bool is_cut_by_lb(const struct talk *k)
+static bool is_cut_by_lb(const struct conversation *k)
 {
 	static const enum sess_end ends[] = {
 		SESS_END_IDLE,
@@ -239,7 +239,8 @@ static bool may_reset(const struct peer *p)
 }
 
 /* One direction of a tunnel, from `src` to `dst`. */
-static void check_direction(const struct talk *k, const struct peer *src, const struct peer *dst)
+static void check_direction(const struct conversation *k, const struct peer *src,
+			    const struct peer *dst)
 {
 	uint64_t n_came = src->fate.n_delivered; /* into lb's kernel */
 	uint64_t n_want = n_came > src->n_before ? n_came - src->n_before : 0;
@@ -249,42 +250,44 @@ static void check_direction(const struct talk *k, const struct peer *src, const 
 	if (dst->error == 0) {
 		/* Its end was a FIN: then so was the source's, and every byte before it is here. */
 		SIM_CHECK(src->fate.is_fin_delivered,
-			  "talk %u: the %s got an end that the %s did not send", k->id, dst->name,
-			  src->name);
+			  "conversation %u: the %s got an end that the %s did not send", k->id,
+			  dst->name, src->name);
 		n_want = src->n_sent;
 	} else {
-		SIM_CHECK(may_reset(src) || dst->fate.has_reset, "talk %u: a reset of lb's own",
-			  k->id);
+		SIM_CHECK(may_reset(src) || dst->fate.has_reset,
+			  "conversation %u: a reset of lb's own", k->id);
 	}
 	/* Last words arrive all the same, if they are taken within lb's patience (proxy/reply.c).
 	 */
 	bool is_slow = dst->pause_ms > 1000 || dst->max_read < 100;
 	if (!dst->fate.has_reset && !(is_slow && dst->error != 0))
-		SIM_CHECK(dst->n_got == n_want, "talk %u: of %llu bytes the %s got %llu", k->id,
-			  (unsigned long long)n_want, dst->name, (unsigned long long)dst->n_got);
+		SIM_CHECK(dst->n_got == n_want, "conversation %u: of %llu bytes the %s got %llu",
+			  k->id, (unsigned long long)n_want, dst->name,
+			  (unsigned long long)dst->n_got);
 }
 
-static bool has_stood(const struct talk *k)
+static bool has_stood(const struct conversation *k)
 {
-	return k->kind == TALK_TCP ? k->is_met : k->end_status == 101 && k->status == 101;
+	return k->kind == CONV_TCP ? k->is_met : k->end_status == 101 && k->status == 101;
 }
 
-static void check_tunnel(const struct talk *k)
+static void check_tunnel(const struct conversation *k)
 {
 	check_direction(k, &k->client, &k->server);
 	check_direction(k, &k->server, &k->client);
 }
 
 /* A plain response that is whole at the backend is whole at the client. */
-static void check_plain(const struct talk *k)
+static void check_plain(const struct conversation *k)
 {
 	const struct peer *c = &k->client, *b = &k->server;
 
 	if (!k->is_known || k->status != 200 || !c->has_eof || c->error != 0 || is_cut_by_lb(k))
 		return;
 	if (b->has_sent_all && !b->fate.has_reset && b->fate.is_fin_delivered)
-		SIM_CHECK(c->n_got == b->n_sent, "talk %u: of %llu bytes of the body came %llu",
-			  k->id, (unsigned long long)b->n_sent, (unsigned long long)c->n_got);
+		SIM_CHECK(c->n_got == b->n_sent,
+			  "conversation %u: of %llu bytes of the body came %llu", k->id,
+			  (unsigned long long)b->n_sent, (unsigned long long)c->n_got);
 }
 
 /* Whether it may fall silent for longer than lb's shortest time-outs. */
@@ -295,7 +298,7 @@ static bool may_be_quiet(const struct peer *p)
 }
 
 /* The reason fits what has happened. */
-static void check_reason(const struct talk *k)
+static void check_reason(const struct conversation *k)
 {
 	const struct peer *c = &k->client, *b = &k->server;
 	const char *word = sess_end_word(k->end);
@@ -310,11 +313,13 @@ static void check_reason(const struct talk *k)
 	case SESS_END_CLIENT_STALLED: is_right = c->was_cut || !c->has_eof; break;
 	case SESS_END_BACKEND_VANISHED:
 	case SESS_END_BACKEND_STALLED: is_right = b->was_cut || !b->has_eof; break;
-	case SESS_END_COMPLETED: is_right = k->kind == TALK_PLAIN || k->mood == MOOD_REFUSE; break;
-	case SESS_END_BAD_REQUEST: is_right = k->kind == TALK_BAD; break;
-	case SESS_END_BAD_ACCEPT: is_right = k->mood == MOOD_BAD_ACCEPT; break;
+	case SESS_END_COMPLETED:
+		is_right = k->kind == CONV_PLAIN || k->behaviour == BEHAVE_REFUSE;
+		break;
+	case SESS_END_BAD_REQUEST: is_right = k->kind == CONV_BAD; break;
+	case SESS_END_BAD_ACCEPT: is_right = k->behaviour == BEHAVE_BAD_ACCEPT; break;
 	case SESS_END_BAD_RESPONSE: is_right = k->is_met; break;
-	case SESS_END_STOP: is_right = operator_has_stopped(k->t); break;
+	case SESS_END_STOP: is_right = admin_actor_has_stopped(k->t); break;
 	case SESS_END_NO_ROUTE:
 	case SESS_END_NO_PORT:
 	case SESS_END_ADMIN:
@@ -322,8 +327,8 @@ static void check_reason(const struct talk *k)
 	case SESS_END_IDLE:
 	case SESS_END_HALF_CLOSED: is_right = may_be_quiet(c) || may_be_quiet(b); break;
 	case SESS_END_RESPONSE_TIMEOUT:
-		is_right = may_be_quiet(c) || may_be_quiet(b) || k->mood == MOOD_LATE ||
-			   k->mood == MOOD_NEVER;
+		is_right = may_be_quiet(c) || may_be_quiet(b) || k->behaviour == BEHAVE_LATE ||
+			   k->behaviour == BEHAVE_NEVER;
 		break;
 	case SESS_END_HANDSHAKE_TIMEOUT:
 	case SESS_END_NO_BACKEND:
@@ -331,17 +336,17 @@ static void check_reason(const struct talk *k)
 	case SESS_END_CONNECT_TIMEOUT:
 	case SESS_N_ENDS: break;
 	}
-	SIM_CHECK(is_right, "talk %u ends as %s, for no reason to be seen", k->id, word);
+	SIM_CHECK(is_right, "conversation %u ends as %s, for no reason to be seen", k->id, word);
 	/* What lb has answered is what it has noted, and the other way round. */
 	bool is_fit = k->status == sess_end_status(k->end) || k->end == SESS_END_BAD_REQUEST ||
 		      (k->end == SESS_END_IDLE && k->status == 408);
 	if (k->is_answered && !k->is_known)
 		SIM_CHECK(k->status == k->end_status && is_fit,
-			  "talk %u was answered %d, noted are %s and %u", k->id, k->status, word,
-			  k->end_status);
+			  "conversation %u was answered %d, noted are %s and %u", k->id, k->status,
+			  word, k->end_status);
 }
 
-static void check_talk(const struct talk *k)
+static void check_conversation(const struct conversation *k)
 {
 	if (k->n_ends == 0)
 		return; /* lb has not taken it in */
@@ -349,17 +354,17 @@ static void check_talk(const struct talk *k)
 		return; /* without memory it may end anyhow */
 	if (has_stood(k))
 		check_tunnel(k);
-	else if (k->kind == TALK_PLAIN)
+	else if (k->kind == CONV_PLAIN)
 		check_plain(k);
 	check_reason(k);
 }
 
-void check_talks(struct town *t)
+void check_conversations(struct scenario *t)
 {
 	uint64_t n_accepted = 0, n_ends = 0;
 
-	for (size_t i = 0; i < t->n_talks; i++)
-		check_talk(&t->talk[i]);
+	for (size_t i = 0; i < t->n_conversations; i++)
+		check_conversation(&t->conversation[i]);
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		const struct worker_stats *st = t->thread[i].worker->stats;
 		n_accepted += counter_read(&st->accepted);

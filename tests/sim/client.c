@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client: waits for its time, connects, sends its head in pieces, reads the answer's head, then
- * talks (peer.c).
+ * A client: waits for its time, connects, sends its head in pieces, reads the answer's head; then
+ * the streams run (peer.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,45 +9,46 @@
 #include <string.h>
 
 #include "proto/accept_key.h"
-#include "town.h"
+#include "scenario.h"
 
 #define HEAD_MS 60000 /* how long it waits for an answer */
 
 static const struct addr front_http = { .family = AF_INET, .port = 8080, .v4 = { 127, 0, 0, 1 } };
 static const struct addr front_tcp = { .family = AF_INET, .port = 8081, .v4 = { 127, 0, 0, 1 } };
 
-static enum sim_step over(struct talk *k)
+static enum sim_step over(struct conversation *k)
 {
 	k->client.is_over = true;
-	k->t->n_talking--;
+	k->t->n_open_clients--;
 	return SIM_DONE;
 }
 
-static enum sim_step connect_to_lb(struct talk *k)
+static enum sim_step connect_to_lb(struct conversation *k)
 {
 	struct sim *w = k->t->w;
-	int sock = sim_connect(w, k->kind == TALK_TCP ? &front_tcp : &front_http);
+	int sock = sim_connect(w, k->kind == CONV_TCP ? &front_tcp : &front_http);
 
 	if (sock == -EAGAIN) {
 		sim_sleep_ms(w, 20);
 		return SIM_ACTED;
 	}
 	if (sock < 0) {
-		SIM_CHECK(operator_has_stopped(k->t), "talk %u: lb refused the connection", k->id);
+		SIM_CHECK(admin_actor_has_stopped(k->t),
+			  "conversation %u: lb refused the connection", k->id);
 		return over(k);
 	}
 	k->client.sock = sock;
 	k->port = sim_local(w, sock).port;
 	k->client.deadline_ms = sim_now_ms(w) + HEAD_MS;
 	sim_watch(w, sock, &k->client.fate);
-	sim_say(w, "client  talk %u begins on #%d, port %u", k->id, sock, k->port);
-	if (k->is_eager && k->kind != TALK_BAD)
+	sim_say(w, "client  conversation %u begins on #%d, port %u", k->id, sock, k->port);
+	if (k->is_eager && k->kind != CONV_BAD)
 		peer_begin(&k->client, &k->server);
 	return SIM_ACTED;
 }
 
 /* Returns whether it did anything. */
-static bool send_head(struct talk *k)
+static bool send_head(struct conversation *k)
 {
 	struct sim *w = k->t->w;
 	size_t n = k->n_head - k->head_sent;
@@ -66,7 +67,8 @@ static bool send_head(struct talk *k)
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-static bool has_line(const struct talk *k, size_t head_len, const char *name, const char *value)
+static bool has_line(const struct conversation *k, size_t head_len, const char *name,
+		     const char *value)
 {
 	char line[200];
 
@@ -74,29 +76,31 @@ static bool has_line(const struct talk *k, size_t head_len, const char *name, co
 	return memmem(k->answer, head_len, line, strlen(line)) != NULL;
 }
 
-static void check_101(const struct talk *k, size_t head_len)
+static void check_101(const struct conversation *k, size_t head_len)
 {
 	const char *at = strstr(k->head, "Sec-WebSocket-Key: ");
 	char accept[ACCEPT_KEY_TEXT];
 
-	SIM_CHECK(k->kind == TALK_WS && at != NULL, "talk %u: a 101 that nobody asked for", k->id);
+	SIM_CHECK(k->kind == CONV_WS && at != NULL, "conversation %u: a 101 that nobody asked for",
+		  k->id);
 	LB_ASSERT(accept_key(at + strlen("Sec-WebSocket-Key: "), accept) == 0);
 	SIM_CHECK(has_line(k, head_len, "Sec-WebSocket-Accept", accept),
-		  "talk %u: a 101 that does not fit", k->id);
+		  "conversation %u: a 101 that does not fit", k->id);
 }
 
 /* A final head. What comes behind it belongs to the stream, if the backend made it. */
-static void on_head(struct talk *k, size_t head_len)
+static void on_head(struct conversation *k, size_t head_len)
 {
 	struct peer *p = &k->client;
 
 	k->is_answered = true;
 	k->is_known = has_line(k, head_len, "X-Town", "yes");
-	sim_say(k->t->w, "client  talk %u is answered %d%s", k->id, k->status,
+	sim_say(k->t->w, "client  conversation %u is answered %d%s", k->id, k->status,
 		k->is_known ? "" : " by lb");
 	if (k->status == 101)
 		check_101(k, head_len);
-	SIM_CHECK(k->kind != TALK_BAD || !k->is_known, "talk %u: a bad request passed", k->id);
+	SIM_CHECK(k->kind != CONV_BAD || !k->is_known, "conversation %u: a bad request passed",
+		  k->id);
 	if (k->status == 403)
 		p->gets = (struct stream){ 0 }; /* its body is another (server.c) */
 	else if (k->is_known && !k->is_eager)
@@ -107,14 +111,15 @@ static void on_head(struct talk *k, size_t head_len)
 }
 
 /* Looks for the end of a head among what has come. Returns whether a final one is there. */
-static bool find_head(struct talk *k)
+static bool find_head(struct conversation *k)
 {
 	for (;;) {
 		const char *end = memmem(k->answer, k->n_answer, "\r\n\r\n", 4);
 		if (end == NULL)
 			return false;
 		size_t head_len = (size_t)(end - k->answer) + 4;
-		SIM_CHECK(memcmp(k->answer, "HTTP/1.1 ", 9) == 0, "talk %u: no status line", k->id);
+		SIM_CHECK(memcmp(k->answer, "HTTP/1.1 ", 9) == 0, "conversation %u: no status line",
+			  k->id);
 		k->status = atoi(k->answer + 9);
 		if (k->status >= 200 || k->status == 101) {
 			on_head(k, head_len);
@@ -125,11 +130,11 @@ static bool find_head(struct talk *k)
 	}
 }
 
-static bool read_head(struct talk *k)
+static bool read_head(struct conversation *k)
 {
 	size_t room = sizeof(k->answer) - k->n_answer;
 
-	SIM_CHECK(room > 0, "talk %u: an endless head", k->id);
+	SIM_CHECK(room > 0, "conversation %u: an endless head", k->id);
 	ssize_t r = sim_recv(k->t->w, k->client.sock, k->answer + k->n_answer, room);
 	if (r == -EAGAIN)
 		return false;
@@ -144,14 +149,14 @@ static bool read_head(struct talk *k)
 }
 
 /* Before the answer: it may leave here already. */
-static enum sim_step wait_for_answer(struct talk *k)
+static enum sim_step wait_for_answer(struct conversation *k)
 {
 	struct peer *p = &k->client;
 	bool has_acted = false;
 
 	if (k->head_sent < k->n_head && p->error == 0)
 		has_acted = send_head(k);
-	else if (k->is_eager && k->kind != TALK_BAD)
+	else if (k->is_eager && k->kind != CONV_BAD)
 		has_acted = peer_send(p);
 	if (!p->has_eof)
 		has_acted = read_head(k) || has_acted;
@@ -167,7 +172,7 @@ static enum sim_step wait_for_answer(struct talk *k)
 }
 
 /* lb's own answer, or a refusal: read to its end. */
-static enum sim_step read_rest(struct talk *k)
+static enum sim_step read_rest(struct conversation *k)
 {
 	char bytes[4096];
 	ssize_t r = sim_recv(k->t->w, k->client.sock, bytes, sizeof(bytes));
@@ -182,21 +187,21 @@ static enum sim_step read_rest(struct talk *k)
 	k->client.error = r < 0 ? (int)r : 0;
 	bool was_quick = k->client.pause_ms == 0 && k->client.n_sent < 60000; /* see lb's linger */
 	SIM_CHECK(r != -ECONNRESET || k->is_known || !was_quick || k->t->is_faulty,
-		  "talk %u: lb's own answer %d ended in a reset", k->id, k->status);
+		  "conversation %u: lb's own answer %d ended in a reset", k->id, k->status);
 	peer_leave(&k->client, false);
 	return over(k);
 }
 
-static enum sim_step converse(struct talk *k)
+static enum sim_step converse(struct conversation *k)
 {
 	enum sim_step step = peer_step(&k->client);
 
 	return step == SIM_DONE ? over(k) : step;
 }
 
-enum sim_step client_step(void *talk)
+enum sim_step client_step(void *conversation)
 {
-	struct talk *k = talk;
+	struct conversation *k = conversation;
 	struct peer *p = &k->client;
 
 	if (sim_now_ms(k->t->w) < k->start_ms) {
@@ -205,7 +210,7 @@ enum sim_step client_step(void *talk)
 	}
 	if (p->sock < 0 && !p->has_left)
 		return connect_to_lb(k);
-	if (k->kind == TALK_TCP && k->head_sent == k->n_head)
+	if (k->kind == CONV_TCP && k->head_sent == k->n_head)
 		return converse(k);
 	if (!k->is_answered)
 		return wait_for_answer(k);

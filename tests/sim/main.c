@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs towns: lb-sim [--from N] [--count N] [--trace], or with --faults: small ones in which the
- * n-th buffer, session, exchange or descriptor cannot be had, for every n that such a town reaches.
+ * Runs scenarios: lb-sim [--from N] [--count N] [--trace], or with --faults: small ones in which
+ * the n-th buffer, session, exchange or descriptor cannot be had, for every n that such a scenario
+ * reaches.
  *
  * Without --count it goes on for ever. Where a promise is broken it names the seed and fails.
  */
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "town.h"
+#include "scenario.h"
 
 static volatile uint64_t seed_now;
 static volatile enum fault fault_now;
@@ -41,10 +42,10 @@ static int usage(void)
 	return 2;
 }
 
-/* Every fault in the town of one seed. */
+/* Every fault in the scenario of one seed. */
 static uint64_t run_faults(const struct sim_opts *o)
 {
-	/* A session takes some ten buffers and two descriptors; a small town has six. */
+	/* A session takes some ten buffers and two descriptors; a small scenario has six. */
 	static const uint32_t most[N_FAULTS] = {
 		[FAULT_BUFFER] = 100,
 		[FAULT_SESSION] = 8,
@@ -55,7 +56,7 @@ static uint64_t run_faults(const struct sim_opts *o)
 
 	for (enum fault what = FAULT_BUFFER; what < N_FAULTS; what++)
 		for (fault_now = what, nth_now = 1; nth_now <= most[what]; nth_now++)
-			n += town_run_with_fault(o, what, nth_now);
+			n += scenario_run_with_fault(o, what, nth_now);
 	return n;
 }
 
@@ -88,7 +89,7 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < count; i++) {
 		seed_now = from + i;
 		struct sim_opts o = { .seed = seed_now, .is_traced = is_traced };
-		n_completions += has_faults ? run_faults(&o) : town_run(&o);
+		n_completions += has_faults ? run_faults(&o) : scenario_run(&o);
 		if (count == UINT64_MAX && i % 1000 == 999)
 			(void)printf("%llu seeds\n", (unsigned long long)(i + 1));
 	}

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "town.h"
+#include "scenario.h"
 
 void peer_begin(struct peer *p, const struct peer *other)
 {
@@ -24,9 +24,9 @@ void peer_leave(struct peer *p, bool with_reset)
 {
 	if (p->sock < 0)
 		return;
-	sim_say(p->t->w, "%-7s talk %u %s, sent %llu got %llu", p->name, p->talk->id,
-		with_reset ? "resets" : "closes", (unsigned long long)p->n_sent,
-		(unsigned long long)p->n_got);
+	sim_say(p->t->w, "%-7s conversation %u %s, sent %llu got %llu", p->name,
+		p->conversation->id, with_reset ? "resets" : "closes",
+		(unsigned long long)p->n_sent, (unsigned long long)p->n_got);
 	if (with_reset)
 		sim_reset(p->t->w, p->sock);
 	else
@@ -40,8 +40,8 @@ void peer_take(struct peer *p, const uint8_t *bytes, size_t n)
 {
 	size_t right = stream_check(&p->gets, bytes, n);
 
-	SIM_CHECK(right == n, "talk %u: the %s got a wrong byte at %llu of its stream", p->talk->id,
-		  p->name, (unsigned long long)(p->n_got + right));
+	SIM_CHECK(right == n, "conversation %u: the %s got a wrong byte at %llu of its stream",
+		  p->conversation->id, p->name, (unsigned long long)(p->n_got + right));
 	p->n_got += n;
 }
 
@@ -117,7 +117,7 @@ static void leave_late(struct peer *p)
 	bool wants_fin = p->leaving == LEAVE_DONE || (p->has_eof && p->leaving != LEAVE_NEVER);
 
 	if (p->has_sent_all && wants_fin && !p->is_shut && p->error == 0 &&
-	    !(p->is_client && p->talk->kind == TALK_PLAIN)) {
+	    !(p->is_client && p->conversation->kind == CONV_PLAIN)) {
 		sim_shutdown_write(p->t->w, p->sock);
 		p->is_shut = true;
 	}

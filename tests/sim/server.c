@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Backends. A host listens, dies and comes back; a visit is a connection to it: first it reads who
- * has come (a talk, or one of lb's health checks), then it answers in the mood that the talk has,
- * then it talks (peer.c).
+ * Backends. A host listens, dies and comes back; a visit is a connection to it: first it reads what
+ * has come (a conversation, or one of lb's health checks), then it answers as the conversation's
+ * behaviour says, then the streams run (peer.c).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "proto/accept_key.h"
-#include "town.h"
+#include "scenario.h"
 
 #define TCP_GREETING 8 /* "TALK0001" */
 #define REFUSAL_BYTES 1000
@@ -22,7 +22,7 @@ enum visit_state {
 	VISIT_GATHERS,
 	VISIT_WAITS,
 	VISIT_ANSWERS,
-	VISIT_TALKS,
+	VISIT_STREAMS,
 	VISIT_ENDS
 };
 
@@ -30,12 +30,12 @@ struct visit {
 	struct host *host;
 	int sock;
 	enum visit_state state;
-	struct talk *talk; /* NULL: not known (yet), or a health check */
+	struct conversation *conversation; /* NULL: not known (yet), or a health check */
 	char head[4096];
 	size_t n_head;
 	char answer[REFUSAL_BYTES + 600];
 	size_t n_answer, n_sent;
-	size_t head_len;   /* what came behind it belongs to the talk */
+	size_t head_len;   /* what came behind it belongs to the conversation */
 	bool is_last_word; /* closes after the answer */
 	bool has_eof;
 	uint64_t deadline_ms;
@@ -81,7 +81,7 @@ static void say_101(struct visit *v, bool is_right)
 
 static void say_200(struct visit *v)
 {
-	const struct talk *k = v->talk;
+	const struct conversation *k = v->conversation;
 
 	say(v, "HTTP/1.1 200 OK\r\nX-Town: yes\r\n");
 	if (k->response == BY_LENGTH || k->response == NO_BODY)
@@ -93,35 +93,35 @@ static void say_200(struct visit *v)
 	say(v, "\r\n");
 }
 
-/* The talk's mood, put into bytes. */
+/* The conversation's behaviour, put into bytes. */
 static void prepare_answer(struct visit *v)
 {
-	struct talk *k = v->talk;
-	bool is_ws = k->kind == TALK_WS;
+	struct conversation *k = v->conversation;
+	bool is_ws = k->kind == CONV_WS;
 
 	v->state = VISIT_ANSWERS;
-	switch (k->mood) {
-	case MOOD_INTERIM: say(v, "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"); /* FALLTHRU */
-	case MOOD_GOOD:
-	case MOOD_AFTER:
-	case MOOD_LATE:
+	switch (k->behaviour) {
+	case BEHAVE_INTERIM: say(v, "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"); /* FALLTHRU */
+	case BEHAVE_GOOD:
+	case BEHAVE_AFTER:
+	case BEHAVE_LATE:
 		k->has_accepted = true;
 		if (is_ws)
 			say_101(v, true);
 		else
 			say_200(v);
 		return;
-	case MOOD_REFUSE:
+	case BEHAVE_REFUSE:
 		say(v, "HTTP/1.1 403 Forbidden\r\nX-Town: yes\r\nContent-Length: %d\r\n\r\n%0*d",
 		    REFUSAL_BYTES, REFUSAL_BYTES, 0);
 		break;
-	case MOOD_BAD_ACCEPT: say_101(v, false); break;
-	case MOOD_RUBBISH: say(v, "HTTP/1.1 2x0 \x01\r\nno colon here\r\n\r\n"); break;
-	case MOOD_HALF: say(v, "HTTP/1.1 200 OK\r\nX-Half: "); break;
-	case MOOD_CLOSE:
-	case MOOD_RESET: v->state = VISIT_ENDS; break;
-	case MOOD_NEVER: v->state = VISIT_WAITS; return;
-	case N_MOODS: LB_ASSERT(false);
+	case BEHAVE_BAD_ACCEPT: say_101(v, false); break;
+	case BEHAVE_RUBBISH: say(v, "HTTP/1.1 2x0 \x01\r\nno colon here\r\n\r\n"); break;
+	case BEHAVE_HALF: say(v, "HTTP/1.1 200 OK\r\nX-Half: "); break;
+	case BEHAVE_CLOSE:
+	case BEHAVE_RESET: v->state = VISIT_ENDS; break;
+	case BEHAVE_NEVER: v->state = VISIT_WAITS; return;
+	case N_BEHAVIOURS: LB_ASSERT(false);
 	}
 	v->is_last_word = true;
 }
@@ -142,24 +142,24 @@ static void answer_check(struct visit *v)
 
 static void meet(struct visit *v, unsigned long id)
 {
-	struct town *t = v->host->t;
+	struct scenario *t = v->host->t;
 
-	SIM_CHECK(id < t->n_talks, "a backend was asked for talk %lu", id);
-	struct talk *k = &t->talk[id];
-	SIM_CHECK(!k->is_met, "talk %lu reached two backends", id);
-	SIM_CHECK(k->kind != TALK_BAD, "talk %lu should have been refused", id);
+	SIM_CHECK(id < t->n_conversations, "a backend was asked for conversation %lu", id);
+	struct conversation *k = &t->conversation[id];
+	SIM_CHECK(!k->is_met, "conversation %lu reached two backends", id);
+	SIM_CHECK(k->kind != CONV_BAD, "conversation %lu should have been refused", id);
 	k->is_met = true;
 	k->host = v->host->number;
-	v->talk = k;
+	v->conversation = k;
 	k->server.sock = v->sock;
 	sim_watch(t->w, v->sock, &k->server.fate);
-	sim_say(t->w, "backend %d meets talk %lu on #%d", k->host, id, v->sock);
+	sim_say(t->w, "backend %d meets conversation %lu on #%d", k->host, id, v->sock);
 }
 
 static void check_forwarded(const struct visit *v)
 {
 	static const char *const wanted[] = { "\r\nX-Forwarded-For: 127.0.0.1\r\n",
-					      "\r\nX-Forwarded-Host: town\r\n",
+					      "\r\nX-Forwarded-Host: test\r\n",
 					      "\r\nX-Forwarded-Proto: http\r\n" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -169,7 +169,7 @@ static void check_forwarded(const struct visit *v)
 /* What was glued to the head is the first of what the client sends. */
 static void open_streams(struct visit *v)
 {
-	struct talk *k = v->talk;
+	struct conversation *k = v->conversation;
 
 	k->server.n_before = v->n_answer;
 	peer_begin(&k->server, &k->client);
@@ -187,7 +187,7 @@ static bool find_out(struct visit *v)
 		v->head_len = TCP_GREETING;
 		char id[5] = { v->head[4], v->head[5], v->head[6], v->head[7] };
 		meet(v, strtoul(id, NULL, 10));
-		v->talk->has_accepted = true;
+		v->conversation->has_accepted = true;
 		v->state = VISIT_ANSWERS; /* of no bytes */
 		return true;
 	}
@@ -202,10 +202,10 @@ static bool find_out(struct visit *v)
 	}
 	check_forwarded(v);
 	meet(v, strtoul(at + strlen(" /talk/"), NULL, 10));
-	if (v->talk->mood == MOOD_LATE)
+	if (v->conversation->behaviour == BEHAVE_LATE)
 		sim_sleep_ms(v->host->t->w, 1 + sim_rand(v->host->t->w, 6000));
 	prepare_answer(v);
-	if (v->talk->mood == MOOD_AFTER && v->talk->kind == TALK_PLAIN) {
+	if (v->conversation->behaviour == BEHAVE_AFTER && v->conversation->kind == CONV_PLAIN) {
 		v->state = VISIT_GATHERS;
 		open_streams(v);
 	}
@@ -232,13 +232,13 @@ static enum sim_step visit_read(struct visit *v)
 	return SIM_ACTED;
 }
 
-/* ---- answering and talking ------------------------------------------------------------------- */
+/* ---- answer and streams ---------------------------------------------------------------------- */
 
 /* Reads the request to its end, then answers. */
 static enum sim_step visit_gather(struct visit *v)
 {
-	struct peer *p = &v->talk->server;
-	const struct peer *c = &v->talk->client;
+	struct peer *p = &v->conversation->server;
+	const struct peer *c = &v->conversation->client;
 
 	if (p->n_got == stream_size(c->form, c->key, c->total)) {
 		v->state = VISIT_ANSWERS;
@@ -254,11 +254,11 @@ static enum sim_step visit_gather(struct visit *v)
 }
 
 /* The connection is the peer's from here on. */
-static void begin_talk(struct visit *v)
+static void begin_streams(struct visit *v)
 {
-	v->state = VISIT_TALKS;
-	if (v->talk->server.n_before == 0 || v->talk->mood != MOOD_AFTER ||
-	    v->talk->kind != TALK_PLAIN)
+	v->state = VISIT_STREAMS;
+	if (v->conversation->server.n_before == 0 || v->conversation->behaviour != BEHAVE_AFTER ||
+	    v->conversation->kind != CONV_PLAIN)
 		open_streams(v);
 }
 
@@ -279,10 +279,10 @@ static enum sim_step visit_answer(struct visit *v)
 		}
 		v->is_last_word = true;
 	}
-	if (v->is_last_word || v->talk == NULL)
+	if (v->is_last_word || v->conversation == NULL)
 		v->state = VISIT_ENDS;
 	else
-		begin_talk(v);
+		begin_streams(v);
 	return SIM_ACTED;
 }
 
@@ -292,7 +292,7 @@ static enum sim_step visit_end(struct visit *v)
 	struct sim *w = v->host->t->w;
 	char bytes[2048];
 
-	if (v->talk != NULL && v->talk->mood == MOOD_RESET) {
+	if (v->conversation != NULL && v->conversation->behaviour == BEHAVE_RESET) {
 		sim_reset(w, v->sock);
 		v->sock = -1;
 		return visit_over(v);
@@ -317,9 +317,9 @@ static enum sim_step visit_wait(struct visit *v)
 	return SIM_IDLE;
 }
 
-static enum sim_step visit_talk(struct visit *v)
+static enum sim_step visit_streams(struct visit *v)
 {
-	struct peer *p = &v->talk->server;
+	struct peer *p = &v->conversation->server;
 	enum sim_step step = peer_step(p);
 
 	/* Its host dies, and takes it along. */
@@ -342,7 +342,7 @@ static enum sim_step visit_step(void *visit)
 	case VISIT_GATHERS: return visit_gather(v);
 	case VISIT_WAITS: return visit_wait(v);
 	case VISIT_ANSWERS: return visit_answer(v);
-	case VISIT_TALKS: return visit_talk(v);
+	case VISIT_STREAMS: return visit_streams(v);
 	case VISIT_ENDS: return visit_end(v);
 	}
 	return SIM_DONE;
@@ -390,7 +390,7 @@ enum sim_step host_step(void *host)
 	struct host *h = host;
 	struct sim *w = h->t->w;
 
-	if (operator_is_over(h->t)) {
+	if (admin_actor_is_over(h->t)) {
 		if (h->sock >= 0)
 			sim_close(w, h->sock);
 		h->sock = -1;

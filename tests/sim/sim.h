@@ -5,9 +5,9 @@
  * A simulated kernel for tests: sockets in memory, virtual time, one seed.
  *
  * A world holds sockets, a network between them, a clock and a random generator. Loops made in it
- * (sim_loop_new()) run the real code of lb/; actors (clients, backends, an operator) act on sockets
- * directly. sim_run() lets them take turns in an order that the seed decides; bytes travel in
- * pieces, operations complete in any legal order, in parts and late. Time stands still while
+ * (sim_loop_new()) run the real code of lb/; actors (clients, backends, an administrator) act on
+ * sockets directly. sim_run() lets them take turns in an order that the seed decides; bytes travel
+ * in pieces, operations complete in any legal order, in parts and late. Time stands still while
  * anybody can act, then jumps to whatever is due next.
  *
  *     loop --fd--> table --+                              +-- actor

@@ -2,14 +2,15 @@
 #pragma once
 
 /*
- * A town: lb's real workers, reload, health checks and fleet on simulated loops, with clients and
- * backends around them that do what the seed says. One town is one seed.
+ * A scenario: lb's real workers, reload, health checks and fleet on simulated loops, with clients
+ * and backends around them that do what the seed says. One scenario is one seed.
  *
- *   talk.c     conversations: what each side means to do
- *   peer.c     one side of a conversation, once it has begun
- *   client.c   a client until its tunnel stands; server.c a backend until it has answered
- *   operator.c main's part: configuration, reloads, drains, the stop
- *   check.c    the invariants, after every turn, and the verdict on each conversation
+ *   conversation.c  plans: what each side of a conversation is going to do
+ *   peer.c          one side of a conversation, once it has begun
+ *   client.c        a client until its tunnel stands
+ *   server.c        a backend until it has answered
+ *   admin_actor.c   main's part: configuration, reloads, drains, the stop
+ *   check.c         the invariants, after every turn, and the verdict on each conversation
  */
 
 #include <stdbool.h>
@@ -23,11 +24,11 @@
 
 #define N_HOSTS 4 /* backends: the first half speaks HTTP, the others anything */
 #define MAX_WORKERS 3
-#define MAX_TALKS 48
+#define MAX_CONVERSATIONS 48
 #define PATIENCE_MS 240000 /* how long a client or backend waits for an end */
 
-struct town;
-struct talk;
+struct scenario;
+struct conversation;
 
 /* How a side leaves a conversation. */
 enum leaving {
@@ -41,8 +42,8 @@ enum leaving {
 
 /* One side of a conversation: what it means to do, and what has become of it. */
 struct peer {
-	struct town *t;
-	struct talk *talk;
+	struct scenario *t;
+	struct conversation *conversation;
 	const char *name;
 	int sock; /* -1: none (any more) */
 	bool is_client;
@@ -68,33 +69,33 @@ struct peer {
 	struct sim_fate fate; /* its bytes on their way to lb, heads included */
 };
 
-enum talk_kind { TALK_TCP, TALK_WS, TALK_PLAIN, TALK_BAD };
+enum conversation_kind { CONV_TCP, CONV_WS, CONV_PLAIN, CONV_BAD };
 
 /* What the backend does with the request. */
-enum mood {
-	MOOD_GOOD,
-	MOOD_INTERIM,    /* a 103 first */
-	MOOD_LATE,       /* good, after a while */
-	MOOD_AFTER,      /* good, when it has read the whole request */
-	MOOD_REFUSE,     /* 403 with a body */
-	MOOD_BAD_ACCEPT, /* a 101 that does not fit */
-	MOOD_RUBBISH,
-	MOOD_HALF,  /* half a head, then the end */
-	MOOD_CLOSE, /* at once */
-	MOOD_RESET,
-	MOOD_NEVER, /* no answer */
-	N_MOODS,
+enum behaviour {
+	BEHAVE_GOOD,
+	BEHAVE_INTERIM,    /* a 103 first */
+	BEHAVE_LATE,       /* good, after a while */
+	BEHAVE_AFTER,      /* good, when it has read the whole request */
+	BEHAVE_REFUSE,     /* 403 with a body */
+	BEHAVE_BAD_ACCEPT, /* a 101 that does not fit */
+	BEHAVE_RUBBISH,
+	BEHAVE_HALF,  /* half a head, then the end */
+	BEHAVE_CLOSE, /* at once */
+	BEHAVE_RESET,
+	BEHAVE_NEVER, /* no answer */
+	N_BEHAVIOURS,
 };
 
 /* How the end of a plain body is told. */
 enum framing { BY_LENGTH, BY_CHUNKS, BY_CLOSE, NO_BODY };
 
-struct talk {
-	struct town *t;
+struct conversation {
+	struct scenario *t;
 	uint32_t id;
-	enum talk_kind kind;
-	enum mood mood;
-	enum framing request, response; /* TALK_PLAIN */
+	enum conversation_kind kind;
+	enum behaviour behaviour;
+	enum framing request, response; /* CONV_PLAIN */
 	uint64_t start_ms;
 	struct peer client, server;
 
@@ -121,9 +122,9 @@ struct talk {
 	uint64_t bytes_in, bytes_out;
 };
 
-/* A backend, and a connection to it whose talk is not known yet. */
+/* A backend, and a connection to it whose conversation is not known yet. */
 struct host {
-	struct town *t;
+	struct scenario *t;
 	int number;
 	struct addr addr;
 	int sock;     /* listening; -1 while it is down */
@@ -132,7 +133,7 @@ struct host {
 	uint32_t n_visits;
 };
 
-struct town {
+struct scenario {
 	struct sim *w;
 	bool is_faulty; /* memory and buffers run out */
 	bool is_small;  /* a few conversations, one of each kind */
@@ -144,14 +145,14 @@ struct town {
 	struct loop *loop[MAX_WORKERS];
 	bool is_due[MAX_WORKERS + 1]; /* mailboxes; the last is main's */
 	struct host host[N_HOSTS];
-	size_t n_talks;
-	struct talk *talk;  /* owns */
-	uint32_t n_talking; /* clients that are not over */
+	size_t n_conversations;
+	struct conversation *conversation; /* owns */
+	uint32_t n_open_clients;           /* clients that are not over */
 	uint64_t n_records;
 	char text[8192]; /* the configuration */
 	int file;        /* a memfd with it */
 	char path[40];
-	struct operator* operator;
+	struct admin_actor *admin;
 	uint64_t rejected_at_accept;
 };
 
@@ -159,15 +160,16 @@ struct town {
 enum fault { FAULT_NONE, FAULT_BUFFER, FAULT_SESSION, FAULT_EXCHANGE, FAULT_DESCRIPTOR, N_FAULTS };
 
 /* Runs one seed; ends the process where a promise is broken. Returns the completions it took. */
-uint64_t town_run(const struct sim_opts *o);
+uint64_t scenario_run(const struct sim_opts *o);
 
 /* The same with few conversations, one worker and one fault. */
-uint64_t town_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t nth);
+uint64_t scenario_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t nth);
 
-/* ---- talk.c ---------------------------------------------------------------------------------- */
+/* ---- conversation.c
+ * ---------------------------------------------------------------------------------- */
 
-void talk_plan(struct talk *k, struct town *t, uint32_t id);
-struct talk *talk_of_port(struct town *t, uint16_t port);
+void conversation_plan(struct conversation *k, struct scenario *t, uint32_t id);
+struct conversation *conversation_of_port(struct scenario *t, uint16_t port);
 
 /* ---- peer.c ---------------------------------------------------------------------------------- */
 
@@ -187,27 +189,28 @@ bool peer_is_late(const struct peer *p);
 
 /* ---- client.c, server.c ---------------------------------------------------------------------- */
 
-enum sim_step client_step(void *talk);
+enum sim_step client_step(void *conversation);
 /* A backend's listener: takes in who comes, dies and comes back. */
 enum sim_step host_step(void *host);
 void host_open(struct host *h);
 
-/* ---- operator.c ------------------------------------------------------------------------------ */
+/* ---- admin_actor.c ------------------------------------------------------------------------------
+ */
 
-void operator_open(struct town *t);
-enum sim_step operator_step(void *town);
-bool operator_is_over(const struct town *t);
-/* Whether the operator has ordered a stop, and whether what is left is being ended. */
-bool operator_has_stopped(const struct town *t);
-bool operator_is_quitting(const struct town *t);
-void operator_close(struct town *t);
+void admin_actor_open(struct scenario *t);
+enum sim_step admin_actor_step(void *scenario);
+bool admin_actor_is_over(const struct scenario *t);
+/* Whether the actor has ordered a stop, and whether what is left is being ended. */
+bool admin_actor_has_stopped(const struct scenario *t);
+bool admin_actor_is_quitting(const struct scenario *t);
+void admin_actor_close(struct scenario *t);
 
 /* ---- check.c --------------------------------------------------------------------------------- */
 
 /* The invariants that hold between any two turns. */
-void check_turn(void *town);
-void check_record(struct town *t, const struct access_record *r);
+void check_turn(void *scenario);
+void check_record(struct scenario *t, const struct access_record *r);
 /* Every conversation is over. */
-void check_talks(struct town *t);
+void check_conversations(struct scenario *t);
 /* Nothing is left on a worker without sessions. */
-void check_idle(struct town *t);
+void check_idle(struct scenario *t);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One seed, from the first connection to the last descriptor. */
-#include "town.h"
+#include "scenario.h"
 
 #include <stdlib.h>
 
@@ -8,11 +8,11 @@
 
 #define MAX_ROUNDS 200000 /* some ten times what any seed has taken */
 
-static bool is_over(void *town)
+static bool is_over(void *scenario)
 {
-	const struct town *t = town;
+	const struct scenario *t = scenario;
 
-	if (t->n_talking > 0 || !operator_is_over(t))
+	if (t->n_open_clients > 0 || !admin_actor_is_over(t))
 		return false;
 	for (int i = 0; i < N_HOSTS; i++)
 		if (t->host[i].n_visits > 0 || t->host[i].sock >= 0)
@@ -20,12 +20,12 @@ static bool is_over(void *town)
 	return true;
 }
 
-static bool has_started(void *town)
+static bool has_started(void *scenario)
 {
-	return ((const struct town *)town)->control.phase == PHASE_RUNNING;
+	return ((const struct scenario *)scenario)->control.phase == PHASE_RUNNING;
 }
 
-static void open_hosts(struct town *t)
+static void open_hosts(struct scenario *t)
 {
 	for (int i = 0; i < N_HOSTS; i++) {
 		t->host[i] = (struct host){ .t = t, .number = i };
@@ -37,19 +37,19 @@ static void open_hosts(struct town *t)
 	}
 }
 
-static void open_talks(struct town *t)
+static void open_conversations(struct scenario *t)
 {
-	t->n_talks = t->is_small ? 6 : 20 + sim_rand(t->w, MAX_TALKS - 20);
-	t->talk = calloc(t->n_talks, sizeof(*t->talk));
-	LB_ASSERT(t->talk != NULL);
-	for (uint32_t i = 0; i < t->n_talks; i++) {
-		talk_plan(&t->talk[i], t, i);
-		sim_add_actor(t->w, client_step, &t->talk[i]);
+	t->n_conversations = t->is_small ? 6 : 20 + sim_rand(t->w, MAX_CONVERSATIONS - 20);
+	t->conversation = calloc(t->n_conversations, sizeof(*t->conversation));
+	LB_ASSERT(t->conversation != NULL);
+	for (uint32_t i = 0; i < t->n_conversations; i++) {
+		conversation_plan(&t->conversation[i], t, i);
+		sim_add_actor(t->w, client_step, &t->conversation[i]);
 	}
-	t->n_talking = (uint32_t)t->n_talks;
+	t->n_open_clients = (uint32_t)t->n_conversations;
 }
 
-static void plant(struct town *t, enum fault what, uint32_t nth)
+static void plant(struct scenario *t, enum fault what, uint32_t nth)
 {
 	struct worker *w = t->thread[0].worker;
 
@@ -63,9 +63,9 @@ static void plant(struct town *t, enum fault what, uint32_t nth)
 	}
 }
 
-uint64_t town_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t nth)
+uint64_t scenario_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t nth)
 {
-	struct town *t = calloc(1, sizeof(*t));
+	struct scenario *t = calloc(1, sizeof(*t));
 
 	LB_ASSERT(t != NULL);
 	t->w = sim_new(o);
@@ -74,27 +74,27 @@ uint64_t town_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t
 	t->is_tight = !t->is_small && sim_chance(t->w, 4);
 	t->n_workers = t->is_small ? 1 : 1 + (uint32_t)sim_rand(t->w, MAX_WORKERS);
 	open_hosts(t);
-	operator_open(t);
+	admin_actor_open(t);
 	SIM_CHECK(sim_run(t->w, has_started, t, MAX_ROUNDS), "the start is stuck");
 	plant(t, what, nth);
 	sim_set_check(t->w, check_turn, t);
-	sim_add_actor(t->w, operator_step, t);
-	open_talks(t);
+	sim_add_actor(t->w, admin_actor_step, t);
+	open_conversations(t);
 	SIM_CHECK(sim_run(t->w, is_over, t, MAX_ROUNDS), "stuck: %u clients are not over",
-		  t->n_talking);
+		  t->n_open_clients);
 
 	sim_set_check(t->w, NULL, NULL);
-	check_talks(t);
+	check_conversations(t);
 	check_idle(t);
-	operator_close(t);
+	admin_actor_close(t);
 	uint64_t n = sim_n_completions(t->w);
 	sim_free(t->w);
-	free(t->talk);
+	free(t->conversation);
 	free(t);
 	return n;
 }
 
-uint64_t town_run(const struct sim_opts *o)
+uint64_t scenario_run(const struct sim_opts *o)
 {
-	return town_run_with_fault(o, FAULT_NONE, 0);
+	return scenario_run_with_fault(o, FAULT_NONE, 0);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operator: what main does in a process (daemon/control.c), with the real reload, fleet and
- * health checks, on a simulated loop. It writes configurations, good and broken ones, sets weights,
- * drains backends, lists connections, and in the end stops the workers as SIGTERM would.
+ * The administrator and main in one: what main does in a process (daemon/control.c), with the real
+ * reload, fleet and health checks, on a simulated loop. The actor writes configurations, good and
+ * broken ones, sets weights, drains backends, lists connections, and in the end stops the workers
+ * as SIGTERM would.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -21,7 +22,7 @@
 #include "daemon/occupied.h"
 #include "daemon/preflight.h"
 #include "proxy/order.h"
-#include "town.h"
+#include "scenario.h"
 #include "util/slab.h"
 
 #define MAX_FDS 400
@@ -31,20 +32,13 @@
 #define LISTEN_FDS 8
 #define N_POOLS 2
 
-enum operator_phase {
-	OPERATOR_BEGINS,
-	OPERATOR_SERVES,
-	OPERATOR_STOPS,
-	OPERATOR_QUITS,
-	OPERATOR_ENDED
-};
+enum admin_actor_phase { ACTOR_BEGINS, ACTOR_SERVES, ACTOR_STOPS, ACTOR_QUITS, ACTOR_ENDED };
 
-struct operator
-{
-	enum operator_phase phase;
+struct admin_actor {
+	enum admin_actor_phase phase;
 	uint32_t n_changes_left;
 	uint64_t stop_ms;     /* when to stop at the latest */
-	uint64_t deadline_ms; /* OPERATOR_STOPS */
+	uint64_t deadline_ms; /* ACTOR_STOPS */
 	uint32_t n_quit;
 	bool is_reloading, has_listed;
 	bool is_broken; /* the file on disk is */
@@ -58,9 +52,9 @@ struct operator
 
 /* ---- what daemon/ wants of the rest of itself ------------------------------------------------ */
 
-static struct town *town_of(struct control *c)
+static struct scenario *scenario_of(struct control *c)
 {
-	return container_of(c, struct town, control);
+	return container_of(c, struct scenario, control);
 }
 
 void threads_order(struct threads *t, uint32_t id, struct mail *m)
@@ -68,7 +62,7 @@ void threads_order(struct threads *t, uint32_t id, struct mail *m)
 	mailbox_post(&t->thread[id].mail, m);
 }
 
-static uint64_t n_places(const struct town *t)
+static uint64_t n_places(const struct scenario *t)
 {
 	uint64_t n = 0;
 
@@ -77,7 +71,7 @@ static uint64_t n_places(const struct town *t)
 	return n;
 }
 
-/* Whatever listens, a world's tables have room for it. */
+/* The tables of a simulated process have room for any number of listening sockets. */
 int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
 {
 	(void)t;
@@ -88,7 +82,7 @@ int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
 
 void control_apply_conf(struct control *c)
 {
-	struct town *t = town_of(c);
+	struct scenario *t = scenario_of(c);
 	uint64_t most = n_places(t);
 	uint64_t asked = c->conf->max_conns;
 
@@ -101,14 +95,14 @@ void control_log_errors(struct control *c, const char *what, const struct err *e
 	char scratch[64];
 
 	for (size_t i = 0; i < err_n_lines(e); i++)
-		sim_say(town_of(c)->w, "main    %s: %s", what,
+		sim_say(scenario_of(c)->w, "main    %s: %s", what,
 			err_line(e, i, scratch, sizeof(scratch)));
 }
 
 void control_log_warnings(struct control *c, const struct err *e)
 {
 	for (size_t i = 0; i < e->n_kept; i++)
-		sim_say(town_of(c)->w, "main    configuration: %s", e->item[i].text);
+		sim_say(scenario_of(c)->w, "main    configuration: %s", e->item[i].text);
 }
 
 void logger_reconfigure(struct logger *l, const struct conf_log *log, const struct conf_log *access)
@@ -143,7 +137,7 @@ void notify_reloading(void)
 
 static void on_line(void *arg, enum log_level level, const char *line, size_t n)
 {
-	struct town *t = arg;
+	struct scenario *t = arg;
 
 	sim_say(t->w, "log     %s: %.*s", log_level_name(level), (int)n, line);
 }
@@ -153,8 +147,8 @@ static void on_record(void *arg, const struct access_record *r)
 	check_record(arg, r);
 }
 
-/* The world whose main runs: daemon/fleet.c asks about it without naming it. */
-static struct sim *world;
+/* The simulation whose main runs: the functions that daemon/fleet.c calls here do not get it. */
+static struct sim *current_sim;
 
 uint32_t occupied_inode(int fd)
 {
@@ -167,7 +161,7 @@ int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t 
 {
 	(void)is_own;
 	(void)arg;
-	return sim_is_listening(world, a) ? -EADDRINUSE : 0;
+	return sim_is_listening(current_sim, a) ? -EADDRINUSE : 0;
 }
 
 /* ---- mailboxes ------------------------------------------------------------------------------- */
@@ -180,7 +174,7 @@ static void wake(void *due)
 /* Mailboxes have no descriptor here: whoever is woken drains in a turn of its own. */
 static enum sim_step mail_step(void *arg)
 {
-	struct town *t = arg;
+	struct scenario *t = arg;
 	bool has_acted = false;
 
 	for (uint32_t i = 0; i <= t->n_workers; i++) {
@@ -193,15 +187,15 @@ static enum sim_step mail_step(void *arg)
 	}
 	for (uint32_t k = 0; k <= MAX_WORKERS && !has_acted; k++)
 		has_acted = t->is_due[k];
-	if (operator_is_over(t) && !has_acted)
+	if (admin_actor_is_over(t) && !has_acted)
 		return SIM_DONE;
 	return has_acted ? SIM_ACTED : SIM_IDLE;
 }
 
 /* ---- the configuration ----------------------------------------------------------------------- */
 
-static void put(struct town *t, const char *fmt, ...) LB_PRINTF(2, 3);
-static void put(struct town *t, const char *fmt, ...)
+static void put(struct scenario *t, const char *fmt, ...) LB_PRINTF(2, 3);
+static void put(struct scenario *t, const char *fmt, ...)
 {
 	size_t have = strlen(t->text);
 	va_list ap;
@@ -212,7 +206,7 @@ static void put(struct town *t, const char *fmt, ...)
 	LB_ASSERT(n >= 0 && (size_t)n < sizeof(t->text) - have);
 }
 
-static const char *one_of(struct town *t, const char *const *words, size_t n)
+static const char *one_of(struct scenario *t, const char *const *words, size_t n)
 {
 	return words[sim_rand(t->w, n)];
 }
@@ -221,7 +215,7 @@ static const char *one_of(struct town *t, const char *const *words, size_t n)
 	one_of(t, (const char *const[]){ __VA_ARGS__ }, \
 	       sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(const char *))
 
-static void put_timeouts(struct town *t)
+static void put_timeouts(struct scenario *t)
 {
 	put(t, "    timeouts: {connect: %s, upgrade: %s, response: %s, body: %s, idle: %s,",
 	    ONE_OF(t, "1s", "3s"), ONE_OF(t, "2s", "10s"), ONE_OF(t, "4s", "60s"),
@@ -231,7 +225,7 @@ static void put_timeouts(struct town *t)
 }
 
 /* A pool over half of the hosts; sometimes one is left out, so that reloads come and go. */
-static void put_pool(struct town *t, const char *name, int first)
+static void put_pool(struct scenario *t, const char *name, int first)
 {
 	put(t, "  - name: %s\n    balance: %s\n", name,
 	    ONE_OF(t, "least_connections", "round_robin", "random", "hash", "first"));
@@ -259,7 +253,7 @@ static void put_pool(struct town *t, const char *name, int first)
 /* A reload may rename a pool, all else being the same: then it is another pool. */
 static const char *const pool_names[N_POOLS][2] = { { "web", "web2" }, { "raw", "raw2" } };
 
-static void write_conf(struct town *t, bool is_broken)
+static void write_conf(struct scenario *t, bool is_broken)
 {
 	const char *web = pool_names[0][sim_chance(t->w, 4)];
 	const char *raw = pool_names[1][sim_chance(t->w, 4)];
@@ -293,7 +287,7 @@ static void write_conf(struct town *t, bool is_broken)
 /* ---- start ----------------------------------------------------------------------------------- */
 
 /* As daemon/threads shares a table out, or fewer, or more than there are. */
-static uint32_t n_sessions_for(struct town *t, int max_fds)
+static uint32_t n_sessions_for(struct scenario *t, int max_fds)
 {
 	if (t->is_tight)
 		return 1 + (uint32_t)sim_rand(t->w, 6);
@@ -302,7 +296,7 @@ static uint32_t n_sessions_for(struct town *t, int max_fds)
 	return (uint32_t)(max_fds - 3 - SPARE_FDS - LISTEN_FDS - 2 * MAX_PIPES) / 2;
 }
 
-static void open_worker(struct town *t, uint32_t id)
+static void open_worker(struct scenario *t, uint32_t id)
 {
 	static const char *const names[] = { "worker0", "worker1", "worker2" };
 	struct thread *th = &t->thread[id];
@@ -329,7 +323,7 @@ static void open_worker(struct town *t, uint32_t id)
 	th->mail.arg = th->worker;
 }
 
-static void open_main(struct town *t)
+static void open_main(struct scenario *t)
 {
 	struct control *c = &t->control;
 
@@ -346,24 +340,24 @@ static void open_main(struct town *t)
 
 static void on_started(void *ctx, int result, const struct err *why)
 {
-	struct town *t = ctx;
+	struct scenario *t = ctx;
 	char scratch[64];
 
 	SIM_CHECK(result == 0, "could not start: %s", err_line(why, 0, scratch, sizeof(scratch)));
-	t->operator->phase = OPERATOR_SERVES;
+	t->admin->phase = ACTOR_SERVES;
 	t->control.phase = PHASE_RUNNING;
 }
 
-void operator_open(struct town *t)
+void admin_actor_open(struct scenario *t)
 {
 	struct err e = ERR_INIT;
 	struct delta *first = NULL;
 
-	world = t->w;
-	t->operator= calloc(1, sizeof(*t->operator));
-	LB_ASSERT(t->operator!= NULL);
-	t->operator->n_changes_left =(uint32_t) sim_rand(t->w, 8);
-	t->operator->stop_ms = sim_now_ms(t->w) + 10000 + sim_rand(t->w, 100000);
+	current_sim = t->w;
+	t->admin = calloc(1, sizeof(*t->admin));
+	LB_ASSERT(t->admin != NULL);
+	t->admin->n_changes_left = (uint32_t)sim_rand(t->w, 8);
+	t->admin->stop_ms = sim_now_ms(t->w) + 10000 + sim_rand(t->w, 100000);
 	t->file = memfd_create("lb.yaml", MFD_CLOEXEC);
 	LB_ASSERT(t->file >= 0);
 	(void)snprintf(t->path, sizeof(t->path), "/proc/self/fd/%d", t->file);
@@ -393,9 +387,9 @@ void operator_open(struct town *t)
 /* ---- changes --------------------------------------------------------------------------------- */
 
 /* What was answered "ok" while the reload was under way holds behind it. */
-static void check_settings(struct town *t)
+static void check_settings(struct scenario *t)
 {
-	struct operator* op = t->operator;
+	struct admin_actor *op = t->admin;
 	struct fleet_pool *p =
 		op->set_pool != NULL ? fleet_find_pool(&t->control.fleet, op->set_pool) : NULL;
 	struct fleet_backend *fb = p != NULL ? fleet_find_backend(p, op->set_backend) : NULL;
@@ -410,10 +404,10 @@ static void check_settings(struct town *t)
 }
 
 /* Remembers, while a reload is under way, which backend was set last. */
-static void note_setting(struct town *t, const struct fleet_backend *fb)
+static void note_setting(struct scenario *t, const struct fleet_backend *fb)
 {
 	static const char *const names[N_HOSTS] = { "b0", "b1", "b2", "b3" };
-	struct operator* op = t->operator;
+	struct admin_actor *op = t->admin;
 	int i = fb->backend->name[1] - '0';
 
 	op->set_pool = NULL;
@@ -426,30 +420,30 @@ static void note_setting(struct town *t, const struct fleet_backend *fb)
 
 static void on_reloaded(void *ctx, int result, const struct err *why)
 {
-	struct town *t = ctx;
+	struct scenario *t = ctx;
 	char scratch[64];
 
-	t->operator->is_reloading = false;
+	t->admin->is_reloading = false;
 	check_settings(t);
 	/* Where all is full, a removed address is not free before those in its queue are served. */
-	SIM_CHECK(result == 0 || t->operator->is_broken || t->is_faulty || t->is_tight ||
-				 t->control.phase != PHASE_RUNNING,
+	SIM_CHECK(result == 0 || t->admin->is_broken || t->is_faulty || t->is_tight ||
+			  t->control.phase != PHASE_RUNNING,
 		  "a reload is refused: %s", err_line(why, 0, scratch, sizeof(scratch)));
-	SIM_CHECK(result < 0 || !t->operator->is_broken, "a broken file was accepted");
+	SIM_CHECK(result < 0 || !t->admin->is_broken, "a broken file was accepted");
 	sim_say(t->w, "main    reload: %d", result);
 }
 
-static void reload(struct town *t)
+static void reload(struct scenario *t)
 {
-	if (t->operator->is_reloading)
+	if (t->admin->is_reloading)
 		return;
-	t->operator->is_broken = sim_chance(t->w, 4);
-	write_conf(t, t->operator->is_broken);
-	t->operator->is_reloading = true;
+	t->admin->is_broken = sim_chance(t->w, 4);
+	write_conf(t, t->admin->is_broken);
+	t->admin->is_reloading = true;
 	reload_request(&t->control, on_reloaded, t);
 }
 
-static struct fleet_pool *any_pool(struct town *t)
+static struct fleet_pool *any_pool(struct scenario *t)
 {
 	const char *const *names = pool_names[sim_rand(t->w, N_POOLS)];
 	struct fleet_pool *p = fleet_find_pool(&t->control.fleet, names[0]);
@@ -457,7 +451,7 @@ static struct fleet_pool *any_pool(struct town *t)
 	return p != NULL ? p : fleet_find_pool(&t->control.fleet, names[1]);
 }
 
-static struct fleet_backend *any_backend(struct town *t, struct fleet_pool *p)
+static struct fleet_backend *any_backend(struct scenario *t, struct fleet_pool *p)
 {
 	struct fleet_backend *found = NULL;
 	size_t n = 0;
@@ -467,7 +461,7 @@ static struct fleet_backend *any_backend(struct town *t, struct fleet_pool *p)
 	return found != NULL && !found->is_removed ? found : NULL;
 }
 
-static void administer(struct town *t)
+static void administer(struct scenario *t)
 {
 	static const enum backend_admin admins[] = { BACKEND_READY, BACKEND_READY, BACKEND_DRAIN,
 						     BACKEND_MAINT };
@@ -480,8 +474,8 @@ static void administer(struct town *t)
 	sim_say(t->w, "main    %s is set to %d", fb->backend->name, (int)a);
 	membership_set_admin(&t->control, p, fb, a);
 	note_setting(t, fb);
-	t->operator->set_admin = a;
-	t->operator->is_admin_set = true;
+	t->admin->set_admin = a;
+	t->admin->is_admin_set = true;
 	health_apply(&t->control);
 }
 
@@ -491,7 +485,8 @@ static void on_order_done(struct order *o, void *arg)
 	order_free(o);
 }
 
-static void order_all(struct town *t, enum order_kind kind, void (*done)(struct order *, void *))
+static void order_all(struct scenario *t, enum order_kind kind,
+		      void (*done)(struct order *, void *))
 {
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		struct order *o = order_new(kind, i);
@@ -502,7 +497,7 @@ static void order_all(struct town *t, enum order_kind kind, void (*done)(struct 
 	}
 }
 
-static void reweigh(struct town *t)
+static void reweigh(struct scenario *t)
 {
 	struct fleet_pool *p = any_pool(t);
 	struct fleet_backend *fb = p != NULL ? any_backend(t, p) : NULL;
@@ -513,25 +508,25 @@ static void reweigh(struct town *t)
 	sim_say(t->w, "main    %s is given weight %u", fb->backend->name, weight);
 	LB_ASSERT(membership_set_weight(&t->control, p, fb, weight) == 0);
 	note_setting(t, fb);
-	t->operator->set_weight = weight;
-	t->operator->is_weight_set = true;
+	t->admin->set_weight = weight;
+	t->admin->is_weight_set = true;
 }
 
 static void on_listed(struct order *o, void *arg)
 {
-	struct town *t = town_of(arg);
+	struct scenario *t = scenario_of(arg);
 
-	t->operator->n_listings++;
+	t->admin->n_listings++;
 	for (size_t i = 0; i < o->n_rows; i++) {
 		uint16_t port = o->rows[i].client.port;
-		SIM_CHECK(port == 0 || talk_of_port(t, port) != NULL,
+		SIM_CHECK(port == 0 || conversation_of_port(t, port) != NULL,
 			  "a listed connection that nobody has made");
 	}
 	order_free(o);
 }
 
 /* Memory and buffers fail, once each. */
-static void sabotage(struct town *t)
+static void sabotage(struct scenario *t)
 {
 	struct worker *w = t->thread[sim_rand(t->w, t->n_workers)].worker;
 	uint32_t n = 1 + (uint32_t)sim_rand(t->w, 20);
@@ -544,7 +539,7 @@ static void sabotage(struct town *t)
 	sim_say(t->w, "main    something will fail on %u", w->id);
 }
 
-static void change(struct town *t)
+static void change(struct scenario *t)
 {
 	if (t->is_faulty && sim_chance(t->w, 2)) {
 		sabotage(t);
@@ -563,7 +558,7 @@ static void change(struct town *t)
 
 /* ---- stop ------------------------------------------------------------------------------------ */
 
-static uint64_t n_active(const struct town *t)
+static uint64_t n_active(const struct scenario *t)
 {
 	uint64_t n = 0;
 
@@ -574,18 +569,18 @@ static uint64_t n_active(const struct town *t)
 
 static void on_quit(struct order *o, void *arg)
 {
-	struct town *t = town_of(arg);
+	struct scenario *t = scenario_of(arg);
 
 	order_free(o);
-	t->operator->n_quit++;
+	t->admin->n_quit++;
 }
 
-static enum sim_step stop_step(struct town *t)
+static enum sim_step stop_step(struct scenario *t)
 {
-	struct operator* op = t->operator;
+	struct admin_actor *op = t->admin;
 
 	if (n_active(t) == 0 || sim_now_ms(t->w) >= op->deadline_ms) {
-		op->phase = OPERATOR_QUITS;
+		op->phase = ACTOR_QUITS;
 		t->control.phase = PHASE_QUITTING;
 		sim_say(t->w, "main    quits");
 		order_all(t, ORDER_QUIT, on_quit);
@@ -596,9 +591,9 @@ static enum sim_step stop_step(struct town *t)
 }
 
 /* Serving: a change now and then; a stop when all is said, or when it is time. */
-static enum sim_step serve_step(struct town *t)
+static enum sim_step serve_step(struct scenario *t)
 {
-	struct operator* op = t->operator;
+	struct admin_actor *op = t->admin;
 	uint64_t now_ms = sim_now_ms(t->w);
 
 	if (op->n_changes_left > 0 && sim_chance(t->w, 3)) {
@@ -609,10 +604,10 @@ static enum sim_step serve_step(struct town *t)
 			sim_sleep_ms(t->w, sim_rand(t->w, 6000));
 		return SIM_ACTED;
 	}
-	if (now_ms >= op->stop_ms || t->n_talking == 0) {
-		if (t->n_talking == 0 && n_active(t) == 0)
+	if (now_ms >= op->stop_ms || t->n_open_clients == 0) {
+		if (t->n_open_clients == 0 && n_active(t) == 0)
 			check_idle(t);
-		op->phase = OPERATOR_STOPS;
+		op->phase = ACTOR_STOPS;
 		op->deadline_ms = now_ms + 5000;
 		t->control.phase = PHASE_DRAINING;
 		sim_say(t->w, "main    stops");
@@ -623,42 +618,42 @@ static enum sim_step serve_step(struct town *t)
 	return SIM_IDLE;
 }
 
-enum sim_step operator_step(void *town)
+enum sim_step admin_actor_step(void *scenario)
 {
-	struct town *t = town;
+	struct scenario *t = scenario;
 
-	switch (t->operator->phase) {
-	case OPERATOR_BEGINS: return SIM_IDLE;
-	case OPERATOR_SERVES: return serve_step(t);
-	case OPERATOR_STOPS: return stop_step(t);
-	case OPERATOR_QUITS:
-		if (t->operator->n_quit<t->n_workers)
+	switch (t->admin->phase) {
+	case ACTOR_BEGINS: return SIM_IDLE;
+	case ACTOR_SERVES: return serve_step(t);
+	case ACTOR_STOPS: return stop_step(t);
+	case ACTOR_QUITS:
+		if (t->admin->n_quit < t->n_workers)
 			return SIM_IDLE;
 		if (health_close(&t->control))
 			return SIM_IDLE;
-		t->operator->phase = OPERATOR_ENDED;
+		t->admin->phase = ACTOR_ENDED;
 		return SIM_ACTED;
-	case OPERATOR_ENDED: return SIM_DONE;
+	case ACTOR_ENDED: return SIM_DONE;
 	}
 	return SIM_DONE;
 }
 
-bool operator_is_over(const struct town *t)
+bool admin_actor_is_over(const struct scenario *t)
 {
-	return t->operator->phase == OPERATOR_ENDED;
+	return t->admin->phase == ACTOR_ENDED;
 }
 
-bool operator_has_stopped(const struct town *t)
+bool admin_actor_has_stopped(const struct scenario *t)
 {
-	return t->operator->phase >= OPERATOR_STOPS;
+	return t->admin->phase >= ACTOR_STOPS;
 }
 
-bool operator_is_quitting(const struct town *t)
+bool admin_actor_is_quitting(const struct scenario *t)
 {
-	return t->operator->phase >= OPERATOR_QUITS;
+	return t->admin->phase >= ACTOR_QUITS;
 }
 
-void operator_close(struct town *t)
+void admin_actor_close(struct scenario *t)
 {
 	struct control *c = &t->control;
 
@@ -673,6 +668,6 @@ void operator_close(struct town *t)
 	c->conf = conf_unref(c->conf);
 	c->loop = loop_free(c->loop);
 	proxy_deinit(&t->threads.proxy);
-	free(t->operator);
+	free(t->admin);
 	(void)close(t->file);
 }

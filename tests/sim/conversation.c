@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "proto/accept_key.h"
-#include "town.h"
+#include "scenario.h"
 
 static uint64_t size_of_stream(struct sim *w)
 {
@@ -34,11 +34,11 @@ static enum leaving leaving_of(struct sim *w)
 	}
 }
 
-static void plan_peer(struct peer *p, struct talk *k, bool is_client)
+static void plan_peer(struct peer *p, struct conversation *k, bool is_client)
 {
 	struct sim *w = k->t->w;
 
-	*p = (struct peer){ .t = k->t, .talk = k, .sock = -1, .is_client = is_client };
+	*p = (struct peer){ .t = k->t, .conversation = k, .sock = -1, .is_client = is_client };
 	p->name = is_client ? "client" : "backend";
 	p->key = (uint64_t)k->id * 2 + is_client;
 	p->total = size_of_stream(w);
@@ -53,8 +53,8 @@ static void plan_peer(struct peer *p, struct talk *k, bool is_client)
 
 /* ---- request heads --------------------------------------------------------------------------- */
 
-static void add_line(struct talk *k, const char *fmt, ...) LB_PRINTF(2, 3);
-static void add_line(struct talk *k, const char *fmt, ...)
+static void add_line(struct conversation *k, const char *fmt, ...) LB_PRINTF(2, 3);
+static void add_line(struct conversation *k, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -65,7 +65,7 @@ static void add_line(struct talk *k, const char *fmt, ...)
 	k->n_head += (size_t)n;
 }
 
-static void add_key(struct talk *k)
+static void add_key(struct conversation *k)
 {
 	uint8_t nonce[16];
 	char key[ACCEPT_KEY_NONCE_TEXT];
@@ -76,22 +76,22 @@ static void add_key(struct talk *k)
 	add_line(k, "Sec-WebSocket-Key: %s\r\n", key);
 }
 
-static void plan_websocket(struct talk *k)
+static void plan_websocket(struct conversation *k)
 {
-	add_line(k, "GET /talk/%u HTTP/1.1\r\nHost: town\r\n", k->id);
+	add_line(k, "GET /talk/%u HTTP/1.1\r\nHost: test\r\n", k->id);
 	add_line(k, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
 	add_key(k);
 	k->client.form = STREAM_MASKED;
 	k->server.form = STREAM_WS;
 }
 
-static void plan_plain(struct talk *k)
+static void plan_plain(struct conversation *k)
 {
 	struct sim *w = k->t->w;
 
 	k->request = sim_chance(w, 3) ? BY_LENGTH : sim_chance(w, 3) ? BY_CHUNKS : NO_BODY;
 	k->response = sim_rand(w, 4);
-	add_line(k, "%s /talk/%u HTTP/1.1\r\nHost: town\r\n",
+	add_line(k, "%s /talk/%u HTTP/1.1\r\nHost: test\r\n",
 		 k->request == NO_BODY ? "GET" : "POST", k->id);
 	if (k->request == NO_BODY)
 		k->client.total = 0;
@@ -108,7 +108,7 @@ static void plan_plain(struct talk *k)
 }
 
 /* Heads that lb refuses, for a reason each. */
-static void plan_bad(struct talk *k)
+static void plan_bad(struct conversation *k)
 {
 	static const char *const bad[] = {
 		"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -124,52 +124,52 @@ static void plan_bad(struct talk *k)
 	add_line(k, "%s", bad[sim_rand(k->t->w, ARRAY_SIZE(bad))]);
 }
 
-static void add_padding(struct talk *k)
+static void add_padding(struct conversation *k)
 {
 	if (sim_chance(k->t->w, 3))
 		add_line(k, "X-Padding: %0*d\r\n", (int)(1 + sim_rand(k->t->w, 600)), 7);
 }
 
-static enum mood mood_of(struct sim *w)
+static enum behaviour behaviour_of(struct sim *w)
 {
-	return sim_chance(w, 3) ? (enum mood)sim_rand(w, N_MOODS) : MOOD_GOOD;
+	return sim_chance(w, 3) ? (enum behaviour)sim_rand(w, N_BEHAVIOURS) : BEHAVE_GOOD;
 }
 
-void talk_plan(struct talk *k, struct town *t, uint32_t id)
+void conversation_plan(struct conversation *k, struct scenario *t, uint32_t id)
 {
 	struct sim *w = t->w;
 
-	*k = (struct talk){ .t = t, .id = id, .host = -1 };
-	k->kind = (enum talk_kind)(t->is_small ? id % 3 : sim_rand(w, 3));
+	*k = (struct conversation){ .t = t, .id = id, .host = -1 };
+	k->kind = (enum conversation_kind)(t->is_small ? id % 3 : sim_rand(w, 3));
 	if (!t->is_small && sim_chance(w, 16))
-		k->kind = TALK_BAD;
-	k->mood = k->kind == TALK_TCP ? MOOD_GOOD : mood_of(w);
+		k->kind = CONV_BAD;
+	k->behaviour = k->kind == CONV_TCP ? BEHAVE_GOOD : behaviour_of(w);
 	k->start_ms = sim_now_ms(w) + sim_rand(w, sim_chance(w, 2) ? 100 : 8000);
 	k->is_eager = sim_chance(w, 4);
 	plan_peer(&k->client, k, true);
 	plan_peer(&k->server, k, false);
 	switch (k->kind) {
-	case TALK_TCP: add_line(k, "TALK%04u", id); break;
-	case TALK_WS: plan_websocket(k); break;
-	case TALK_PLAIN: plan_plain(k); break;
-	case TALK_BAD: plan_bad(k); break;
+	case CONV_TCP: add_line(k, "TALK%04u", id); break;
+	case CONV_WS: plan_websocket(k); break;
+	case CONV_PLAIN: plan_plain(k); break;
+	case CONV_BAD: plan_bad(k); break;
 	}
-	if (k->kind == TALK_WS || k->kind == TALK_PLAIN) {
+	if (k->kind == CONV_WS || k->kind == CONV_PLAIN) {
 		add_padding(k);
 		add_line(k, "\r\n");
 	}
 	/* A request's body does not wait for the answer. */
-	if (k->kind == TALK_PLAIN || k->kind == TALK_TCP)
+	if (k->kind == CONV_PLAIN || k->kind == CONV_TCP)
 		k->is_eager = true;
-	if (k->kind == TALK_BAD)
+	if (k->kind == CONV_BAD)
 		k->client.total = 0;
 	k->client.n_before = k->n_head;
 }
 
-struct talk *talk_of_port(struct town *t, uint16_t port)
+struct conversation *conversation_of_port(struct scenario *t, uint16_t port)
 {
-	for (size_t i = 0; i < t->n_talks; i++)
-		if (t->talk[i].port == port)
-			return &t->talk[i];
+	for (size_t i = 0; i < t->n_conversations; i++)
+		if (t->conversation[i].port == port)
+			return &t->conversation[i];
 	return NULL;
 }
