@@ -4,7 +4,7 @@
  * other tests.
  */
 #include "../ev/later.h"
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
 #include "fake.h"
 
 #include <sys/resource.h>
@@ -832,5 +832,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("admin/admin", add_tests);
+	return run_on_engines("admin/admin", add_tests);
 }

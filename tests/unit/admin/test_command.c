@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "fake.h"
 
 #include "admin/command.h"
@@ -322,11 +323,8 @@ START_TEST(reload_tells_warnings_a_line_each)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("admin/command");
-	TCase *t = tcase_create("command");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, answers_begin_right, 0, ARRAY_SIZE(answers));
 	tcase_add_loop_test(t, answers_end_with_the_only_empty_line, 0, ARRAY_SIZE(answers));
@@ -343,11 +341,9 @@ int main(void)
 	tcase_add_test(t, conns_may_fail);
 	tcase_add_test(t, reload_tells_all_reasons_on_one_line);
 	tcase_add_test(t, reload_tells_warnings_a_line_each);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("admin/command", add_tests);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "fake.h"
 
 #include "admin/format.h"
@@ -217,11 +218,8 @@ START_TEST(conns_as_a_table)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("admin/format");
-	TCase *t = tcase_create("format");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, stats_as_json);
 	tcase_add_test(t, backends_as_json);
@@ -234,11 +232,9 @@ int main(void)
 	tcase_add_test(t, what_is_cut_is_said);
 	tcase_add_test(t, ends_are_wrapped);
 	tcase_add_test(t, conns_as_a_table);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("admin/format", add_tests);
 }

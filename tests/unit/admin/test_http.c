@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "fake.h"
 
 #include "admin/http.h"
@@ -130,21 +131,16 @@ START_TEST(memory_may_be_short)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("admin/http");
-	TCase *t = tcase_create("http");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, requests_are_answered, 0, ARRAY_SIZE(rows));
 	tcase_add_test(t, stopping_is_503);
 	tcase_add_test(t, head_has_no_body);
 	tcase_add_test(t, memory_may_be_short);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("admin/http", add_tests);
 }

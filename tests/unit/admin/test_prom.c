@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "fake.h"
 
 #include "admin/prom.h"
@@ -211,11 +212,8 @@ START_TEST(there_may_be_nothing)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("admin/prom");
-	TCase *t = tcase_create("prom");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, figures_are_there, 0, ARRAY_SIZE(lines));
 	tcase_add_test(t, the_past_has_no_gauges);
@@ -223,11 +221,9 @@ int main(void)
 	tcase_add_test(t, no_sample_comes_twice);
 	tcase_add_test(t, labels_are_escaped);
 	tcase_add_test(t, there_may_be_nothing);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("admin/prom", add_tests);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "fixture.h"
 
 static const struct {
@@ -135,11 +136,8 @@ START_TEST(lines_are_apart)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/backend");
-	TCase *t = tcase_create("backend");
-
 	tcase_add_loop_test(t, states_have_names, 0, ARRAY_SIZE(states));
 	tcase_add_loop_test(t, places_are_limited, 0, ARRAY_SIZE(limits));
 	tcase_add_test(t, a_lower_limit_takes_nothing_away);
@@ -147,11 +145,9 @@ int main(void)
 	tcase_add_test(t, since_moves_with_the_verdict_only);
 	tcase_add_test(t, references_keep_it);
 	tcase_add_test(t, lines_are_apart);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/backend", add_tests);
 }

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "balance/health.h"
 
 static const struct {
@@ -65,19 +66,14 @@ START_TEST(first_checks_are_spread)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/health");
-	TCase *t = tcase_create("health");
-
 	tcase_add_loop_test(t, verdicts_follow_rise_and_fall, 0, sizeof(runs) / sizeof(runs[0]));
 	tcase_add_test(t, new_thresholds_keep_the_verdict);
 	tcase_add_test(t, first_checks_are_spread);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/health", add_tests);
 }

@@ -2,6 +2,7 @@
 /* The index of loads, by what least_connections does with many members. */
 #include <pthread.h>
 
+#include "../suite.h"
 #include "balance/least.h"
 #include "fixture.h"
 
@@ -348,11 +349,8 @@ START_TEST(workers_share_it)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/least");
-	TCase *t = tcase_create("least");
-
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, few_members_need_none);
 	tcase_add_loop_test(t, filling_is_exact, 0, 2);
@@ -366,11 +364,9 @@ int main(void)
 	tcase_add_test(t, ties_are_taken_in_turn);
 	tcase_add_test(t, the_first_pick_is_by_lot);
 	tcase_add_test(t, workers_share_it);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/least", add_tests);
 }

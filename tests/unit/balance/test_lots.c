@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of a key: walks agree with a plain look at all; lots are fair to the second place too.
  */
+#include "../suite.h"
 #include "balance/lots.h"
 #include "fixture.h"
 
@@ -211,21 +212,16 @@ START_TEST(the_next_places_are_even)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/lots");
-	TCase *t = tcase_create("lots");
-
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, walks_visit_all_in_order, 0, ARRAY_SIZE(sizes));
 	tcase_add_test(t, few_weights_go_together);
 	tcase_add_test(t, equal_lots_are_told_apart);
 	tcase_add_test(t, the_next_places_are_even);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/lots", add_tests);
 }

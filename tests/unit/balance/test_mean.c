@@ -2,6 +2,7 @@
 /* The sums of bounded loads among many members. */
 #include <pthread.h>
 
+#include "../suite.h"
 #include "balance/mean.h"
 #include "fixture.h"
 
@@ -144,22 +145,17 @@ START_TEST(workers_share_it)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/mean");
-	TCase *t = tcase_create("mean");
-
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, few_members_need_none);
 	tcase_add_test(t, picks_are_counted_at_once);
 	tcase_add_test(t, all_else_is_counted_in_a_round);
 	tcase_add_test(t, many_are_bounded);
 	tcase_add_test(t, workers_share_it);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/mean", add_tests);
 }

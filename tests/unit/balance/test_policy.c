@@ -3,6 +3,7 @@
  */
 #include <pthread.h>
 
+#include "../suite.h"
 #include "fixture.h"
 
 static const uint32_t equal[] = { 1 };
@@ -502,11 +503,9 @@ START_TEST(first_fills_in_order)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
 	const int n = sizeof(policies) / sizeof(policies[0]);
-	Suite *s = suite_create("balance/policy");
-	TCase *t = tcase_create("all");
 
 	tcase_set_timeout(t, 30);
 	tcase_add_loop_test(t, the_unusable_are_passed_over, 0, n);
@@ -529,11 +528,9 @@ int main(void)
 	tcase_add_test(t, random_follows_the_weights);
 	tcase_add_test(t, random_finds_the_only_one_left);
 	tcase_add_test(t, first_fills_in_order);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/policy", add_tests);
 }

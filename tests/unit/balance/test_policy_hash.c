@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The promises of policy hash, and the vectors of docs/hash.md. */
+#include "../suite.h"
 #include "fixture.h"
 
 #define N_KEYS 100000u
@@ -227,11 +228,8 @@ START_TEST(keys_are_taken_right)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/policy_hash");
-	TCase *t = tcase_create("hash");
-
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, removing_one_moves_only_its_keys, 0, 3);
 	tcase_add_test(t, the_order_in_the_file_does_not_matter);
@@ -242,11 +240,9 @@ int main(void)
 	tcase_add_test(t, without_pressure_the_bound_changes_nothing);
 	tcase_add_loop_test(t, vectors_hold, 0, sizeof(vectors) / sizeof(vectors[0]));
 	tcase_add_test(t, keys_are_taken_right);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/policy_hash", add_tests);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool's live settings, and who keeps whom. The pick itself: test_policy.c. */
+#include "../suite.h"
 #include "fixture.h"
 
 static const uint32_t equal[] = { 1 };
@@ -119,22 +120,17 @@ START_TEST(tries_end_where_they_cannot_be_noted)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/pool");
-	TCase *t = tcase_create("pool");
-
 	tcase_add_test(t, settings_change_live);
 	tcase_add_test(t, sources_take_turns);
 	tcase_add_test(t, references_keep_what_they_name);
 	tcase_add_test(t, a_failed_pick_takes_nothing);
 	tcase_add_test(t, a_full_pool_is_told_from_a_dead_one);
 	tcase_add_test(t, tries_end_where_they_cannot_be_noted);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/pool", add_tests);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../suite.h"
 #include "balance/route.h"
 #include "conf/conf.h"
 #include "util/assert.h"
@@ -313,21 +314,16 @@ START_TEST(long_requests_miss)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("balance/route");
-	TCase *t = tcase_create("route");
-
 	tcase_add_loop_test(t, first_match_wins, 0, ARRAY_SIZE(requests));
 	tcase_add_loop_test(t, a_path_is_met_as_it_is_written, 0, ARRAY_SIZE(written));
 	tcase_add_test(t, the_index_means_the_file);
 	tcase_add_test(t, generated_requests_meet_every_kind);
 	tcase_add_test(t, long_requests_miss);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("balance/route", add_tests);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "conf/conf.h"
 #include "util/log.h"
 
@@ -505,11 +506,8 @@ START_TEST(pools_are_found_by_name)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/conf");
-	TCase *t = tcase_create("conf");
-
 	tcase_add_test(t, defaults_of_main);
 	tcase_add_test(t, defaults_of_a_listener);
 	tcase_add_test(t, addresses_have_one_spelling);
@@ -530,11 +528,9 @@ int main(void)
 	tcase_add_test(t, references_are_counted);
 	tcase_add_test(t, pools_are_found_by_name);
 	tcase_add_test(t, enum_names);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/conf", add_tests);
 }

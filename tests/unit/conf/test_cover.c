@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/cover.h"
 
 #define N_ROWS 6
@@ -142,17 +143,12 @@ START_TEST(a_cover_means_what_routes_match)
 }
 END_TEST
 
+static void add_tests(TCase *t)
+{
+	tcase_add_test(t, a_cover_means_what_routes_match);
+}
+
 int main(void)
 {
-	Suite *s = suite_create("conf/cover");
-	TCase *t = tcase_create("cover");
-
-	tcase_add_test(t, a_cover_means_what_routes_match);
-	suite_add_tcase(s, t);
-
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite("conf/cover", add_tests);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/conf.h"
 
 #define PREFIX "# expect: "
@@ -154,20 +155,15 @@ START_TEST(example_loads)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/files");
-	TCase *t = tcase_create("files");
-
 	tcase_add_test(t, good_files_load);
 	tcase_add_test(t, bad_files_are_judged_whole);
 	tcase_add_test(t, odd_files_are_warned_of);
 	tcase_add_test(t, example_loads);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/files", add_tests);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 
+#include "../suite.h"
 #include "conf/nearest.h"
 #include "util/assert.h"
 
@@ -41,18 +42,13 @@ START_TEST(no_words)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/nearest");
-	TCase *t = tcase_create("nearest");
-
 	tcase_add_loop_test(t, hint, 0, ARRAY_SIZE(rows));
 	tcase_add_test(t, no_words);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/nearest", add_tests);
 }

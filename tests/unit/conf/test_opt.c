@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/conf.h"
 #include "conf/tables.h"
 #include "util/text.h"
@@ -198,20 +199,15 @@ START_TEST(man_page_knows_every_key)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/opt");
-	TCase *t = tcase_create("tables");
-
 	tcase_add_test(t, rows_are_whole);
 	tcase_add_test(t, ranges_are_sound);
 	tcase_add_test(t, defaults_are_sound);
 	tcase_add_test(t, man_page_knows_every_key);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/opt", add_tests);
 }

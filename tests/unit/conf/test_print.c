@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "conf/conf.h"
 #include "conf/print.h"
 #include "conf/tables.h"
@@ -232,19 +233,14 @@ START_TEST(scalar)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/print");
-	TCase *t = tcase_create("print");
-
 	tcase_add_test(t, print_is_read_as_the_same);
 	tcase_add_test(t, print_is_whole);
 	tcase_add_loop_test(t, scalar, 0, ARRAY_SIZE(scalars));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/print", add_tests);
 }

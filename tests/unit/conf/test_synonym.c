@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/synonym.h"
 #include "conf/tables.h"
 #include "util/text.h"
@@ -132,18 +133,13 @@ START_TEST(hint)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/synonym");
-	TCase *t = tcase_create("synonyms");
-
 	tcase_add_loop_test(t, rows_are_sound, 0, (int)n_synonyms);
 	tcase_add_loop_test(t, hint, 0, ARRAY_SIZE(hints));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/synonym", add_tests);
 }

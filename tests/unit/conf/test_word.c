@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/word.h"
 #include "util/assert.h"
 
@@ -93,18 +94,13 @@ START_TEST(shown_text_is_tame)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/word");
-	TCase *t = tcase_create("word");
-
 	tcase_add_loop_test(t, word_is_judged_right, 0, ARRAY_SIZE(rows));
 	tcase_add_test(t, shown_text_is_tame);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/word", add_tests);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/yaml.h"
 #include "util/text.h"
 
@@ -197,22 +198,17 @@ START_TEST(limits)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/yaml");
-	TCase *t = tcase_create("yaml");
-
 	tcase_add_loop_test(t, tree, 0, ARRAY_SIZE(good));
 	tcase_add_loop_test(t, mistake, 0, ARRAY_SIZE(bad));
 	tcase_add_test(t, cut_anywhere);
 	tcase_add_test(t, marks);
 	tcase_add_test(t, find_takes_what_is_no_map);
 	tcase_add_test(t, limits);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/yaml", add_tests);
 }

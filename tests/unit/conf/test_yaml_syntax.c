@@ -3,6 +3,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "conf/yaml.h"
 
 static const struct {
@@ -173,18 +174,13 @@ START_TEST(no_raw_words)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("conf/yaml_syntax");
-	TCase *t = tcase_create("syntax");
-
 	tcase_add_loop_test(t, the_mistake_is_named, 0, ARRAY_SIZE(bad));
 	tcase_add_loop_test(t, no_raw_words, 0, ARRAY_SIZE(bad));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("conf/yaml_syntax", add_tests);
 }

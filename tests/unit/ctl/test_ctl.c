@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "ctl/ctl.h"
 
 #define ARGS_MAX 16
@@ -253,11 +254,8 @@ START_TEST(it_says_which_socket_it_tried)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("ctl/ctl");
-	TCase *t = tcase_create("ctl");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, a_line_comes_of_it, 0, ARRAY_SIZE(good));
 	tcase_add_test(t, a_drain_may_be_waited_for);
@@ -268,11 +266,9 @@ int main(void)
 	tcase_add_loop_test(t, answers_are_printed, 0, ARRAY_SIZE(prints));
 	tcase_add_test(t, a_command_goes_there_and_back);
 	tcase_add_loop_test(t, nobody_may_be_there, 0, ARRAY_SIZE(nowhere));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("ctl/ctl", add_tests);
 }

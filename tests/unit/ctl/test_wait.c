@@ -2,6 +2,7 @@
 #include <check.h>
 #include <errno.h>
 
+#include "../suite.h"
 #include "ctl/wait.h"
 
 static const struct {
@@ -68,18 +69,13 @@ START_TEST(answers_are_read)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("ctl/wait");
-	TCase *t = tcase_create("wait");
-
 	tcase_add_loop_test(t, it_says_how_it_goes, 0, ARRAY_SIZE(lines));
 	tcase_add_loop_test(t, answers_are_read, 0, ARRAY_SIZE(answers));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("ctl/wait", add_tests);
 }

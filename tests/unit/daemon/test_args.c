@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "daemon/args.h"
 
 #define ETC "/etc/lb/lb.yaml"
@@ -176,20 +177,15 @@ START_TEST(the_file_at_hand_is_taken)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/args");
-	TCase *t = tcase_create("args");
-
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_loop_test(t, good_ones_are_understood, 0, sizeof(good) / sizeof(good[0]));
 	tcase_add_loop_test(t, bad_ones_are_refused, 0, sizeof(bad) / sizeof(bad[0]));
 	tcase_add_test(t, the_file_at_hand_is_taken);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/args", add_tests);
 }

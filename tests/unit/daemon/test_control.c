@@ -2,7 +2,7 @@
 #include <sys/resource.h>
 #include <sys/un.h>
 
-#include "running.h"
+#include "daemon_fixture.h"
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
@@ -241,8 +241,9 @@ START_TEST(errors_are_lines_of_the_log)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
+	use_daemon(t);
 	struct err e = ERR_INIT;
 	int first = loop_probe_uring(&e) == 0 ? 0 : 1;
 
@@ -262,5 +263,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/control", add);
+	return run_suite("daemon/control", add_tests);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "machine.h"
 
 #include "daemon/doctor.h"
@@ -235,11 +236,8 @@ START_TEST(nothing_can_be_read)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/doctor");
-	TCase *t = tcase_create("doctor");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_table);
 	tcase_add_test(t, checks_that_wait_are_told);
@@ -250,11 +248,9 @@ int main(void)
 	tcase_add_test(t, a_cgroup_is_named);
 	tcase_add_test(t, as_json);
 	tcase_add_test(t, nothing_can_be_read);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/doctor", add_tests);
 }

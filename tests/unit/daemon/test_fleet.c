@@ -7,7 +7,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
 #include "../proxy/written.h"
 
 #include "balance/backend.h"
@@ -984,11 +984,8 @@ START_TEST(new_members_follow_a_new_weight)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/fleet");
-	TCase *t = tcase_create("fleet");
-
 	engines[n_engines++] = LOOP_EPOLL;
 	tcase_set_timeout(t, 10);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -1017,11 +1014,9 @@ int main(void)
 	tcase_add_loop_test(t, a_weight_set_at_run_time_holds_until_the_file_changes_it, 0,
 			    ARRAY_SIZE(weights));
 	tcase_add_test(t, new_members_follow_a_new_weight);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/fleet", add_tests);
 }

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "daemon/forecast.h"
 #include "util/assert.h"
 
@@ -301,11 +302,8 @@ START_TEST(limits_have_names)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/forecast");
-	TCase *t = tcase_create("forecast");
-
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_loop_test(t, each_binds_in_turn, 0, ARRAY_SIZE(rows));
 	tcase_add_test(t, what_is_unknown_does_not_bind);
@@ -314,11 +312,9 @@ int main(void)
 	tcase_add_test(t, sources_of_a_family);
 	tcase_add_test(t, queues_do_not_bind);
 	tcase_add_test(t, limits_have_names);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/forecast", add_tests);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "running.h"
+#include "daemon_fixture.h"
 
 #include "daemon/report.h"
 
@@ -163,8 +163,9 @@ START_TEST(unknown_ports_do_not_warn)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
+	use_daemon(t);
 	tcase_add_test(t, the_start_says_it);
 	tcase_add_test(t, a_reload_says_what_is_new);
 	tcase_add_test(t, connections_warn_once);
@@ -175,5 +176,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/headroom", add);
+	return run_suite("daemon/headroom", add_tests);
 }

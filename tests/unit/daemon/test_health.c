@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sys/ioctl.h>
 
-#include "running.h"
+#include "daemon_fixture.h"
 
 #include "daemon/health.h"
 #include "daemon/report.h"
@@ -177,8 +177,9 @@ START_TEST(a_removed_backend_is_not_checked)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
+	use_daemon(t);
 	tcase_add_test(t, without_checks_backends_are_up);
 	tcase_add_test(t, verdicts_become_states);
 	tcase_add_test(t, maintenance_stops_checks);
@@ -189,5 +190,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/health", add);
+	return run_suite("daemon/health", add_tests);
 }

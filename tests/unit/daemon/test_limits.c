@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "machine.h"
 
 #include "daemon/limits.h"
@@ -269,11 +270,8 @@ START_TEST(the_real_one)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/limits");
-	TCase *t = tcase_create("limits");
-
 	tcase_add_checked_fixture(t, machine_setup, machine_teardown);
 	tcase_add_test(t, every_figure_is_read);
 	tcase_add_test(t, what_is_not_there_is_no_limit);
@@ -283,11 +281,9 @@ int main(void)
 	tcase_add_loop_test(t, cgroups_are_walked, 0, ARRAY_SIZE(cgroups));
 	tcase_add_loop_test(t, quotas_are_walked, 0, ARRAY_SIZE(quotas));
 	tcase_add_test(t, the_real_one);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/limits", add_tests);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 
+#include "../suite.h"
 #include "daemon/log_fields.h"
 #include "util/assert.h"
 #include "util/json.h"
@@ -50,17 +51,12 @@ START_TEST(a_line_becomes_fields)
 }
 END_TEST
 
+static void add_tests(TCase *t)
+{
+	tcase_add_loop_test(t, a_line_becomes_fields, 0, ARRAY_SIZE(rows));
+}
+
 int main(void)
 {
-	Suite *s = suite_create("daemon/log_fields");
-	TCase *t = tcase_create("log_fields");
-
-	tcase_add_loop_test(t, a_line_becomes_fields, 0, ARRAY_SIZE(rows));
-	suite_add_tcase(s, t);
-
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite("daemon/log_fields", add_tests);
 }

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "daemon/logger.h"
 
 #define TIME "2026-11-24T10:00:00.123Z"
@@ -28,17 +29,6 @@ static struct logger *logger;
 static int n_fds_before;
 
 /* ---- what the tests share -------------------------------------------------------------------- */
-
-static int n_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n;
-}
 
 static void setup(void)
 {
@@ -796,11 +786,9 @@ START_TEST(the_thread_takes_no_signal)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
 	const int n_lines = sizeof(lines) / sizeof(lines[0]);
-	Suite *s = suite_create("daemon/logger");
-	TCase *t = tcase_create("logger");
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -831,11 +819,9 @@ int main(void)
 	tcase_add_loop_test(t, lost_bytes_are_counted, 0, 2);
 	tcase_add_test(t, a_torn_line_stays_alone);
 	tcase_add_test(t, the_thread_takes_no_signal);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/logger", add_tests);
 }

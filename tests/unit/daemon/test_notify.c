@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "daemon/notify.h"
 
 static int manager = -1;
@@ -151,21 +152,16 @@ START_TEST(a_deaf_manager_is_not_waited_for)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/notify");
-	TCase *t = tcase_create("notify");
-
 	tcase_add_test(t, a_socket_with_a_path_is_told);
 	tcase_add_test(t, an_abstract_socket_is_told);
 	tcase_add_test(t, a_status_is_told_where_it_changes);
 	tcase_add_test(t, nobody_need_listen);
 	tcase_add_test(t, a_deaf_manager_is_not_waited_for);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/notify", add_tests);
 }

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "daemon/occupied.h"
 
 static uint32_t own; /* lb's own socket; 0: it has none */
@@ -126,20 +127,15 @@ START_TEST(what_is_no_descriptor_has_no_inode)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/occupied");
-	TCase *t = tcase_create("occupied");
-
 	tcase_set_timeout(t, 10);
 	tcase_add_loop_test(t, conflicts_are_found, 0, sizeof(conflicts) / sizeof(conflicts[0]));
 	tcase_add_test(t, one_stranger_among_many_is_found);
 	tcase_add_test(t, what_is_no_descriptor_has_no_inode);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/occupied", add_tests);
 }

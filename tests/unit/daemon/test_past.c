@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "daemon/past.h"
 
 #define HOUR PAST_KEEP_NS
@@ -115,20 +116,15 @@ START_TEST(one_that_did_nothing_leaves_nothing)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/past");
-	TCase *t = tcase_create("past");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, it_is_kept_for_an_hour);
 	tcase_add_test(t, a_thousand_are_kept);
 	tcase_add_test(t, one_that_did_nothing_leaves_nothing);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/past", add_tests);
 }

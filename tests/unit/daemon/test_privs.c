@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "daemon/privs.h"
 
 /* A user that every system has, and that may do nothing. */
@@ -171,11 +172,8 @@ START_TEST(an_ordinary_user_cannot_become_another)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/privs");
-	TCase *t = tcase_create("privs");
-
 	tcase_add_test(t, the_soft_limit_is_raised);
 	tcase_add_test(t, users_are_found_by_name);
 	tcase_add_test(t, an_ordinary_user_cannot_become_another);
@@ -184,11 +182,9 @@ int main(void)
 		tcase_add_test(t, a_worker_keeps_none_that_lb_was_started_with);
 		tcase_add_test(t, who_did_not_drop_keeps_all);
 	}
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/privs", add_tests);
 }

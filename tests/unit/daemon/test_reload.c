@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "running.h"
+#include "daemon_fixture.h"
 
 /* What reload_request() was answered. */
 static struct answer {
@@ -384,8 +384,9 @@ START_TEST(a_restart_is_asked_for_until_the_file_is_what_runs)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
+	use_daemon(t);
 	tcase_add_test(t, a_reload_makes_the_file_current);
 	tcase_add_test(t, new_addresses_accept_when_it_is_answered);
 	tcase_add_test(t, connections_do_not_notice);
@@ -401,5 +402,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/reload", add);
+	return run_suite("daemon/reload", add_tests);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "running.h"
+#include "daemon_fixture.h"
 
 #include "daemon/report.h"
 #include "proxy/end.h"
@@ -513,8 +513,9 @@ START_TEST(a_stopping_lb_is_not_healthy)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
+	use_daemon(t);
 	tcase_add_test(t, a_snapshot_has_everything);
 	tcase_add_test(t, figures_are_sums_over_workers);
 	tcase_add_test(t, ports_are_told_by_source);
@@ -530,5 +531,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/report", add);
+	return run_suite("daemon/report", add_tests);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "admin/format.h"
 #include "daemon/running_lb.h"
 
@@ -120,20 +121,15 @@ START_TEST(nobody_is_asked_in_vain)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/running_lb");
-	TCase *t = tcase_create("running_lb");
-
 	tcase_add_loop_test(t, its_addresses_are_known, 0, ARRAY_SIZE(rows));
 	tcase_add_test(t, it_may_have_no_http);
 	tcase_add_loop_test(t, others_are_no_lb, 0, ARRAY_SIZE(others));
 	tcase_add_test(t, nobody_is_asked_in_vain);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/running_lb", add_tests);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/threads.h"
@@ -477,10 +478,8 @@ START_TEST(a_shared_table_is_mains)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("daemon/threads");
-	TCase *t = tcase_create("threads");
 	struct err e = ERR_INIT;
 
 	if (loop_probe_uring(&e) == 0)
@@ -500,11 +499,9 @@ int main(void)
 	tcase_add_loop_test(t, tables_are_their_own, 0, n_engines);
 	tcase_add_loop_test(t, sockets_are_passed_to_one_table, 0, n_engines);
 	tcase_add_loop_test(t, a_shared_table_is_mains, 0, n_engines);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("daemon/threads", add_tests);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../suite.h"
 #include "ev/buf.h"
 
 static const uint32_t bytes_of[BUF_N_CLASSES] = {
@@ -329,11 +330,8 @@ START_TEST(null_may_be_freed)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("ev/buf");
-	TCase *t = tcase_create("buf");
-
 	tcase_set_timeout(t, 10);
 	tcase_add_loop_test(t, nothing_without_a_reserve, 0, BUF_N_CLASSES);
 	tcase_add_loop_test(t, buffers_are_apart_and_whole, 0, BUF_N_CLASSES);
@@ -347,11 +345,9 @@ int main(void)
 	tcase_add_loop_test(t, one_that_stays_keeps_no_others, 0, BUF_N_CLASSES);
 	tcase_add_test(t, nth_get_fails_on_demand);
 	tcase_add_test(t, null_may_be_freed);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("ev/buf", add_tests);
 }

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "looped.h"
+#include "loop_fixture.h"
 
 /* ---- accept ---------------------------------------------------------------------------------- */
 
@@ -739,7 +739,7 @@ START_TEST(engines_have_names)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, accepts_one, 0, n_engines);
 	tcase_add_loop_test(t, accepts_many_until_cancelled, 0, n_engines);
@@ -765,5 +765,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("ev/loop", add);
+	return run_on_engines("ev/loop", add_tests);
 }

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "looped.h"
+#include "loop_fixture.h"
 
 /* ---- receive --------------------------------------------------------------------------------- */
 
@@ -686,7 +686,7 @@ START_TEST(sends_are_not_mixed_when_the_queue_is_full)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	int n_caps = (int)ARRAY_SIZE(caps) * n_engines;
 	int n_sends = (int)ARRAY_SIZE(sends) * n_engines;
@@ -709,5 +709,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("ev/loop_bytes", add);
+	return run_on_engines("ev/loop_bytes", add_tests);
 }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "../suite.h"
 #include "ev/loop.h"
 #include "ev/mailbox.h"
 
@@ -124,10 +125,8 @@ START_TEST(letters_may_post)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("ev/mailbox");
-	TCase *t = tcase_create("mailbox");
 	struct err e = ERR_INIT;
 
 	tcase_set_timeout(t, 10);
@@ -137,11 +136,9 @@ int main(void)
 		tcase_add_loop_test(t, many_threads_one_reader, LOOP_URING, LOOP_URING + 1);
 	tcase_add_loop_test(t, many_threads_one_reader, LOOP_EPOLL, LOOP_EPOLL + 1);
 	err_deinit(&e);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("ev/mailbox", add_tests);
 }

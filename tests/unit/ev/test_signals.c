@@ -2,7 +2,7 @@
 #include <signal.h>
 
 #include "ev/signals.h"
-#include "looped.h"
+#include "loop_fixture.h"
 
 static int n_caught[NSIG], n_all;
 
@@ -44,12 +44,12 @@ START_TEST(signals_are_events)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, signals_are_events, 0, n_engines);
 }
 
 int main(void)
 {
-	return run_suite("ev/signals", add);
+	return run_on_engines("ev/signals", add_tests);
 }

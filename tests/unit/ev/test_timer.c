@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "ev/timer.h"
 #include "util/assert.h"
 
@@ -301,11 +302,8 @@ START_TEST(agrees_with_a_plain_table)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("ev/timer");
-	TCase *t = tcase_create("timer");
-
 	tcase_set_timeout(t, 10);
 	tcase_add_loop_test(t, fires_at_its_time, 0, ARRAY_SIZE(waits));
 	tcase_add_loop_test(t, fires_when_time_jumps_over_it, 0, ARRAY_SIZE(waits));
@@ -318,11 +316,9 @@ int main(void)
 	tcase_add_test(t, at_once_is_the_next_advance);
 	tcase_add_test(t, counts_from_the_clock);
 	tcase_add_loop_test(t, agrees_with_a_plain_table, 0, 10);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("ev/timer", add_tests);
 }

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
 #include "net/pipe.h"
 
 #define MAX_IDLE 8 /* as in pipe.c */
@@ -215,7 +215,7 @@ START_TEST(freeing_nothing_is_fine)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, bytes_go_through, 0, n_engines);
 	tcase_add_loop_test(t, no_more_than_the_maximum, 0, n_engines);
@@ -229,5 +229,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("net/pipe", add);
+	return run_on_engines("net/pipe", add_tests);
 }

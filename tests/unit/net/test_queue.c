@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "net/queue.h"
 
 static struct buf_pool *pool;
@@ -154,11 +155,8 @@ START_TEST(front_comes_first)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("net/queue");
-	TCase *t = tcase_create("queue");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, bytes_come_out_as_they_went_in, 0,
 			    sizeof(pushes) / sizeof(pushes[0]));
@@ -166,11 +164,9 @@ int main(void)
 	tcase_add_test(t, a_send_in_flight_is_not_moved);
 	tcase_add_test(t, shared_buffers_are_left_alone);
 	tcase_add_test(t, front_comes_first);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("net/queue", add_tests);
 }

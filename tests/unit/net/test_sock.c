@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
 #include "net/sock.h"
 
 static struct addr local(uint16_t port)
@@ -669,7 +669,7 @@ START_TEST(what_is_no_tcp_socket_knows_nothing)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, accepted_sockets_inherit_their_options, 0, n_engines);
 	tcase_add_loop_test(t, a_loopback_needs_no_keepalive, 0, n_engines);
@@ -701,5 +701,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("net/sock", add);
+	return run_on_engines("net/sock", add_tests);
 }

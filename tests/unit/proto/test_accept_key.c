@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/accept_key.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 /* The first is RFC 6455's own (1.3); the second was computed with Python's hashlib. */
 static const struct {
@@ -39,19 +39,14 @@ START_TEST(libcrypto_has_what_is_needed)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/accept_key");
-	TCase *t = tcase_create("key");
-
 	tcase_add_loop_test(t, key_is_answered, 0, sizeof(keys) / sizeof(keys[0]));
 	tcase_add_test(t, nonce_becomes_a_key);
 	tcase_add_test(t, libcrypto_has_what_is_needed);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/accept_key", add_tests);
 }

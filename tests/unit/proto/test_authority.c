@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/authority.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 static const struct {
 	const char *text, *host;
@@ -82,18 +82,13 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/authority");
-	TCase *t = tcase_create("parse");
-
 	tcase_add_loop_test(t, host_is_found, 0, sizeof(good) / sizeof(good[0]));
 	tcase_add_loop_test(t, nonsense_is_refused, 0, sizeof(bad) / sizeof(bad[0]));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/authority", add_tests);
 }

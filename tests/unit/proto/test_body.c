@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/body.h"
 
 #include <check.h>
@@ -475,11 +476,8 @@ END_TEST
 
 #define N(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/body");
-	TCase *t = tcase_create("framing");
-
 	tcase_add_loop_test(t, head_decides_the_framing, 0, N(heads));
 	tcase_add_loop_test(t, two_framings_are_for_bodiless_responses, 0, N(framings));
 	tcase_add_loop_test(t, chunks_end_where_they_should, 0, N(good));
@@ -493,11 +491,9 @@ int main(void)
 	tcase_add_test(t, largest_chunk_is_counted_down);
 	tcase_add_test(t, length_is_counted_down);
 	tcase_add_test(t, end_of_connection_ends_the_rest);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/body", add_tests);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/forward.h"
 
 #include <check.h>
@@ -345,11 +346,8 @@ END_TEST
 
 #define N(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/forward");
-	TCase *t = tcase_create("heads");
-
 	tcase_add_loop_test(t, request_is_rewritten, 0, N(requests));
 	tcase_add_loop_test(t, response_is_rewritten, 0, N(responses));
 	tcase_add_loop_test(t, response_to_1_0_is_rewritten, 0, N(responses_1_0));
@@ -358,11 +356,9 @@ int main(void)
 	tcase_add_loop_test(t, connection_is_checked, 0, N(names));
 	tcase_add_test(t, connection_may_name_a_hundred);
 	tcase_add_loop_test(t, error_is_written, 0, N(errors));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/forward", add_tests);
 }

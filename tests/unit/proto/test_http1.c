@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/http1.h"
 
 #include <check.h>
@@ -649,11 +650,8 @@ END_TEST
 
 #define N(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/http1");
-	TCase *t = tcase_create("head");
-
 	tcase_add_loop_test(t, request_is_understood, 0, N(good));
 	tcase_add_test(t, begun_is_told);
 	tcase_add_loop_test(t, what_is_taken_is_taken, 0, (int)(sizeof(takes) / sizeof(takes[0])));
@@ -666,11 +664,9 @@ int main(void)
 	tcase_add_test(t, fields_have_a_maximum);
 	tcase_add_loop_test(t, a_byte_is_looked_at_a_few_times_only, 0, N(worded));
 	tcase_add_test(t, body_is_not_looked_at);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/http1", add_tests);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/http1.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 static const char text[] = "GET /p?a=1&ab=2&c&=x&d=&a=3&e=%31=? HTTP/1.1\r\n"
 			   "Host: h\r\n"
@@ -130,11 +130,8 @@ START_TEST(underscores_are_found_and_dropped)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/http1_lookup");
-	TCase *t = tcase_create("lookup");
-
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, underscores_are_found_and_dropped);
 	tcase_add_loop_test(t, parameter_is_found, 0, sizeof(params) / sizeof(params[0]));
@@ -143,11 +140,9 @@ int main(void)
 	tcase_add_test(t, known_field_is_found);
 	tcase_add_test(t, list_is_walked);
 	tcase_add_test(t, token_is_found_in_any_line);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/http1_lookup", add_tests);
 }

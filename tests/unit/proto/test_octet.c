@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/octet.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -66,20 +66,15 @@ START_TEST(run_stops_at_the_first_other)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/octet");
-	TCase *t = tcase_create("class");
-
 	tcase_add_loop_test(t, class_has_its_members_only, 0, sizeof(classes) / sizeof(classes[0]));
 	tcase_add_test(t, text_is_all_but_controls);
 	tcase_add_test(t, lax_is_all_but_ends_of_lines);
 	tcase_add_test(t, run_stops_at_the_first_other);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/octet", add_tests);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/upgrade.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* RFC 6455, 1.3. */
@@ -204,19 +204,14 @@ START_TEST(response_is_judged_right)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/upgrade");
-	TCase *t = tcase_create("judge");
-
 	tcase_add_loop_test(t, request_is_judged_right, 0, sizeof(requests) / sizeof(requests[0]));
 	tcase_add_loop_test(t, response_is_judged_right, 0,
 			    sizeof(responses) / sizeof(responses[0]));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/upgrade", add_tests);
 }

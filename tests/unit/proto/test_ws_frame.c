@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../suite.h"
 #include "proto/ws_frame.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -328,11 +328,8 @@ END_TEST
 
 #define N(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proto/ws_frame");
-	TCase *t = tcase_create("frames");
-
 	tcase_add_loop_test(t, head_is_judged_right, 0, N(heads));
 	tcase_add_loop_test(t, head_may_come_in_pieces, 0, N(heads));
 	tcase_add_loop_test(t, head_is_built_as_it_was, 0, N(heads));
@@ -342,11 +339,9 @@ int main(void)
 	tcase_add_loop_test(t, stream_may_come_byte_by_byte, 0, N(streams));
 	tcase_add_loop_test(t, the_close_code_is_seen, 0, 2 * (int)ARRAY_SIZE(closes));
 	tcase_add_test(t, payload_may_pass_unseen);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+int main(void)
+{
+	return run_suite("proto/ws_frame", add_tests);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "proxy/end.h"
 
 /* The words are lb's interface: in logs, in `ends`, in lb_ends_total. */
@@ -94,20 +95,15 @@ START_TEST(the_man_page_lists_them)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proxy/end");
-	TCase *t = tcase_create("end");
-
 	tcase_add_test(t, words_are_stable);
 	tcase_add_test(t, statuses_and_close_codes_are_sensible);
 	tcase_add_test(t, strangers_are_told_nothing_of_the_file);
 	tcase_add_test(t, the_man_page_lists_them);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("proxy/end", add_tests);
 }

@@ -4,7 +4,7 @@
  * both sockets, so the first worker is made full by giving it no place at all: what it accepts is
  * then a guest of the second. (Of 40 clients none comes to the first in one of 10^12 runs.)
  */
-#include "ordered.h"
+#include "worker_fixture.h"
 
 #include <sys/resource.h>
 
@@ -292,7 +292,7 @@ START_TEST(a_full_table_loses_guests_and_no_places)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
 	tcase_add_loop_test(t, every_place_is_used, 0, n_engines * (int)ARRAY_SIZE(shares));
@@ -309,5 +309,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("proxy/guest", add);
+	return run_on_engines("proxy/guest", add_tests);
 }

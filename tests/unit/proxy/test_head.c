@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "proxy/head.h"
 
 static struct buf_pool *pool;
@@ -84,21 +85,16 @@ START_TEST(no_memory_is_told)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proxy/head");
-	TCase *t = tcase_create("head");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, gathers_beyond_a_small_buffer);
 	tcase_add_test(t, the_first_buffer_is_kept);
 	tcase_add_test(t, rest_is_cut_off);
 	tcase_add_test(t, no_memory_is_told);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("proxy/head", add_tests);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "proxy/names.h"
 
 START_TEST(a_name_is_kept_once)
@@ -102,21 +103,16 @@ START_TEST(names_that_nobody_counts_are_swept)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proxy/names");
-	TCase *t = tcase_create("names");
-
 	tcase_add_test(t, a_name_is_kept_once);
 	tcase_add_test(t, names_differ_in_every_byte);
 	tcase_add_test(t, names_stay_where_they_are);
 	tcase_add_test(t, names_that_nobody_counts_are_swept);
 	tcase_add_test(t, freeing_nothing_is_fine);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("proxy/names", add_tests);
 }

@@ -3,7 +3,7 @@
  * Orders from main to two workers in one thread: sockets are passed, taken, dropped, opened and
  * closed; sessions are listed and ended. Clients and the backend are plain sockets.
  */
-#include "ordered.h"
+#include "worker_fixture.h"
 
 #include <sys/resource.h>
 
@@ -636,7 +636,7 @@ START_TEST(freeing_nothing_is_fine)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
 	tcase_add_loop_test(t, a_taken_socket_is_parked_until_it_is_applied, 0, n_engines);
@@ -665,5 +665,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("proxy/order", add);
+	return run_on_engines("proxy/order", add_tests);
 }

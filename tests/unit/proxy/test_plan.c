@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "../suite.h"
 #include "balance/pool.h"
 #include "proxy/names.h"
 #include "proxy/plan.h"
@@ -95,21 +96,16 @@ START_TEST(a_plan_lives_as_long_as_it_is_used)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("proxy/plan");
-	TCase *t = tcase_create("plan");
-
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, names_are_resolved);
 	tcase_add_test(t, only_http_has_routes);
 	tcase_add_test(t, route_names_are_interned);
 	tcase_add_test(t, a_plan_lives_as_long_as_it_is_used);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("proxy/plan", add_tests);
 }

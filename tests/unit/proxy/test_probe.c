@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
 #include "ev/loop_priv.h"
 #include "proto/accept_key.h"
 #include "proto/http1.h"
@@ -1247,7 +1247,7 @@ START_TEST(many_targets_are_checked)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 20);
 	tcase_add_loop_test(t, tcp_is_up_when_it_accepts, 0, n_engines);
@@ -1290,5 +1290,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("proxy/probe", add);
+	return run_on_engines("proxy/probe", add_tests);
 }

@@ -4,7 +4,7 @@
  * the backend is.
  */
 #include "../ev/later.h"
-#include "ordered.h"
+#include "worker_fixture.h"
 
 #define LINGER_BYTES (64u << 10)
 #define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -259,5 +259,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("proxy/reply", add_tests);
+	return run_on_engines("proxy/reply", add_tests);
 }

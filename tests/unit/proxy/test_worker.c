@@ -345,7 +345,7 @@ START_TEST(freeing_nothing_is_fine)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
 	tcase_add_loop_test(t, places_are_counted_exactly, 0, ARRAY_SIZE(limits));
@@ -366,5 +366,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("proxy/worker", add);
+	return run_on_engines("proxy/worker", add_tests);
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
 #include "proxy/order.h"
 #include "proxy/worker.h"
 #include "written.h"
@@ -72,7 +72,7 @@ static struct worker *new_worker(struct rig *r, uint32_t id)
 	return w;
 }
 
-/* Also sets looped.h's `loop`, the first worker's, by which main makes its sockets here. */
+/* Also sets loop_fixture.h's `loop`, the first worker's, by which main makes its sockets here. */
 static void begin_workers(int engine)
 {
 	struct err e = ERR_INIT;

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 
 START_TEST(true_does_nothing)
@@ -46,20 +47,15 @@ START_TEST(container_is_found)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/assert");
-	TCase *t = tcase_create("assert");
-
 	tcase_add_test(t, true_does_nothing);
 	tcase_add_test_raise_signal(t, false_aborts, SIGABRT);
 	tcase_add_test(t, take_ptr_leaves_null);
 	tcase_add_test(t, container_is_found);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/assert", add_tests);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/err.h"
 
@@ -104,22 +105,17 @@ START_TEST(sorted_by_place)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/err");
-	TCase *t = tcase_create("err");
-
 	tcase_add_loop_test(t, place_is_written, 0, ARRAY_SIZE(places));
 	tcase_add_test(t, errno_is_passed_on);
 	tcase_add_test(t, long_text_is_cut);
 	tcase_add_test(t, too_many_are_counted);
 	tcase_add_test(t, warnings_are_counted_apart);
 	tcase_add_test(t, sorted_by_place);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/err", add_tests);
 }

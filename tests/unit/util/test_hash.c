@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdio.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/hash.h"
 
@@ -108,21 +109,16 @@ START_TEST(spread_is_even)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/hash");
-	TCase *t = tcase_create("hash");
-
 	tcase_add_loop_test(t, bytes_have_their_value, 0, ARRAY_SIZE(bytes));
 	tcase_add_loop_test(t, pairs_have_their_value, 0, ARRAY_SIZE(pairs));
 	tcase_add_test(t, all_bytes);
 	tcase_add_test(t, one_bit_changes_half);
 	tcase_add_test(t, spread_is_even);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/hash", add_tests);
 }

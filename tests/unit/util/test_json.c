@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/json.h"
 
@@ -155,11 +156,8 @@ START_TEST(second_value_at_the_top_aborts)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/json");
-	TCase *t = tcase_create("json");
-
 	tcase_add_loop_test(t, string_is_escaped, 0, ARRAY_SIZE(strings));
 	tcase_add_test(t, structure_and_commas);
 	tcase_add_test(t, doubles);
@@ -169,11 +167,9 @@ int main(void)
 	tcase_add_test_raise_signal(t, wrong_end_aborts, SIGABRT);
 	tcase_add_test_raise_signal(t, key_without_value_aborts, SIGABRT);
 	tcase_add_test_raise_signal(t, second_value_at_the_top_aborts, SIGABRT);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/json", add_tests);
 }

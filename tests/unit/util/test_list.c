@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 
+#include "../suite.h"
 #include "util/list.h"
 
 struct item {
@@ -97,20 +98,15 @@ START_TEST(splice)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/list");
-	TCase *t = tcase_create("list");
-
 	tcase_add_test(t, order_of_additions);
 	tcase_add_test(t, deletion);
 	tcase_add_test(t, deletion_while_walking);
 	tcase_add_test(t, splice);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/list", add_tests);
 }

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/log.h"
 
 static struct {
@@ -69,20 +70,15 @@ START_TEST(names)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/log");
-	TCase *t = tcase_create("log");
-
 	tcase_add_test(t, levels_above_are_silent);
 	tcase_add_test(t, no_sink_is_off);
 	tcase_add_test(t, long_line_is_cut);
 	tcase_add_test(t, names);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/log", add_tests);
 }

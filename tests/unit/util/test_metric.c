@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/metric.h"
 
@@ -83,20 +84,15 @@ START_TEST(counter_counts)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/metric");
-	TCase *t = tcase_create("metric");
-
 	tcase_add_loop_test(t, bucket_is_right, 0, ARRAY_SIZE(times));
 	tcase_add_test(t, bound_is_as_printed);
 	tcase_add_test(t, several_add_up);
 	tcase_add_test(t, counter_counts);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/metric", add_tests);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/parse.h"
 
@@ -273,11 +274,8 @@ START_TEST(bytes_are_written)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/parse");
-	TCase *t = tcase_create("parse");
-
 	tcase_add_loop_test(t, good_is_read, 0, ARRAY_SIZE(good));
 	tcase_add_loop_test(t, bad_is_refused, 0, ARRAY_SIZE(bad));
 	tcase_add_test(t, slice_has_its_own_end);
@@ -286,11 +284,9 @@ int main(void)
 	tcase_add_loop_test(t, duration_is_written, 0, ARRAY_SIZE(durations));
 	tcase_add_loop_test(t, number_is_written, 0, ARRAY_SIZE(numbers));
 	tcase_add_loop_test(t, bytes_are_written, 0, ARRAY_SIZE(sizes));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/parse", add_tests);
 }

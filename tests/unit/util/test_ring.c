@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/ring.h"
 
 START_TEST(first_in_first_out)
@@ -151,11 +152,8 @@ START_TEST(two_threads)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/ring");
-	TCase *t = tcase_create("ring");
-
 	tcase_set_timeout(t, 30); /* two threads may share a busy core */
 	tcase_add_test(t, first_in_first_out);
 	tcase_add_test(t, records_wrap);
@@ -164,11 +162,9 @@ int main(void)
 	tcase_add_test(t, long_record_is_cut);
 	tcase_add_test_raise_signal(t, more_than_half_aborts, SIGABRT);
 	tcase_add_test(t, two_threads);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/ring", add_tests);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/slab.h"
 
@@ -447,11 +448,8 @@ START_TEST(object_of_another_slab_aborts)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/slab");
-	TCase *t = tcase_create("slab");
-
 	tcase_add_loop_test(t, objects_are_apart_and_zeroed, 0, ARRAY_SIZE(sizes));
 	tcase_add_test(t, nothing_without_a_reserve);
 	tcase_add_test(t, max_is_kept);
@@ -470,11 +468,9 @@ int main(void)
 	tcase_add_test(t, free_takes_null);
 	tcase_add_test_raise_signal(t, leak_aborts, SIGABRT);
 	tcase_add_test_raise_signal(t, object_of_another_slab_aborts, SIGABRT);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/slab", add_tests);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/sockaddr.h"
 
@@ -283,11 +284,8 @@ START_TEST(bad_networks)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/sockaddr");
-	TCase *t = tcase_create("sockaddr");
-
 	tcase_add_loop_test(t, good_is_read, 0, ARRAY_SIZE(good));
 	tcase_add_loop_test(t, bad_is_refused, 0, ARRAY_SIZE(bad));
 	tcase_add_test(t, nul_is_no_end);
@@ -299,11 +297,9 @@ int main(void)
 	tcase_add_loop_test(t, overlaps, 0, ARRAY_SIZE(pairs));
 	tcase_add_loop_test(t, networks, 0, ARRAY_SIZE(nets));
 	tcase_add_loop_test(t, bad_networks, 0, ARRAY_SIZE(bad_nets));
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/sockaddr", add_tests);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/table.h"
 
@@ -109,11 +110,8 @@ START_TEST(free_takes_null)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/table");
-	TCase *t = tcase_create("table");
-
 	tcase_add_test(t, columns_line_up);
 	tcase_add_test(t, columns_may_be_hidden);
 	tcase_add_test(t, last_row_may_be_short);
@@ -121,11 +119,9 @@ int main(void)
 	tcase_add_test(t, control_characters_are_shown);
 	tcase_add_test(t, width_is_in_characters);
 	tcase_add_test(t, free_takes_null);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/table", add_tests);
 }

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "util/assert.h"
 #include "util/text.h"
 
@@ -64,20 +65,15 @@ START_TEST(failure_is_kept)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *t)
 {
-	Suite *s = suite_create("util/text");
-	TCase *t = tcase_create("text");
-
 	tcase_add_test(t, additions_follow_each_other);
 	tcase_add_test(t, grows_at_any_length);
 	tcase_add_test(t, nul_is_a_byte);
 	tcase_add_test(t, failure_is_kept);
-	suite_add_tcase(s, t);
+}
 
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+int main(void)
+{
+	return run_suite("util/text", add_tests);
 }

@@ -3,11 +3,11 @@
  * The loop where malloc or the kernel refuses: each call fails whole, with nothing left behind, and
  * works once there is memory again.
  */
-#include "../scarce.h"
+#include "../fault_nth.h"
 #include "ev/loop_priv.h"
 #include "ev/mailbox.h"
 #include "ev/signals.h"
-#include "looped.h"
+#include "loop_fixture.h"
 
 /* Of a test that is run on each engine, and in each manner. */
 static int engine_of(int i)
@@ -15,12 +15,12 @@ static int engine_of(int i)
 	return i % n_engines;
 }
 
-static enum scarce_manner manner_of(int i)
+static enum fault_manner manner_of(int i)
 {
-	return (enum scarce_manner)(i / n_engines);
+	return (enum fault_manner)(i / n_engines);
 }
 
-/* Notes as looped.h does, but asserts nothing: for turns inside of SCARCELY(). */
+/* Notes as loop_fixture.h does, but asserts nothing: for turns inside of WITH_FAULT(). */
 static void note(void *arg, const struct completion *c)
 {
 	struct noted *o = &ops[tag_handle(c->tag)];
@@ -51,14 +51,14 @@ START_TEST(a_loop_is_born_whole_or_not_at_all)
 	unsigned n_not = 0;
 
 	/* A wait that is only interrupted, once, is no reason. */
-	scarce.wait_error = manner_of(_i) == SCARCE_ONE ? EINTR : ENOMEM;
+	fault.wait_error = manner_of(_i) == FAULT_ONE ? EINTR : ENOMEM;
 	FOR_EVERY_N(manner_of(_i))
 	{
 		struct err e = ERR_INIT;
 		struct loop *l = NULL;
 		int r;
 
-		SCARCELY(r = loop_new(&o, &e, &l));
+		WITH_FAULT(r = loop_new(&o, &e, &l));
 		ck_assert_int_eq(r == 0, l != NULL);
 		ck_assert_int_eq(r == 0, e.n == 0);
 		ck_assert_int_ne(r, -EINTR);
@@ -78,13 +78,13 @@ START_TEST(auto_takes_what_there_is)
 	struct loop_opts o = { .engine = LOOP_AUTO };
 	int n_epoll = 0;
 
-	FOR_EVERY_N(SCARCE_ONE)
+	FOR_EVERY_N(FAULT_ONE)
 	{
 		struct err e = ERR_INIT;
 		struct loop *l = NULL;
 		int r;
 
-		SCARCELY(r = loop_new(&o, &e, &l));
+		WITH_FAULT(r = loop_new(&o, &e, &l));
 		ck_assert_int_eq(r == 0, l != NULL);
 		if (r == 0) {
 			n_epoll += strcmp(loop_engine_name(l), "epoll") == 0;
@@ -122,8 +122,8 @@ START_TEST(room_that_is_refused_leaves_the_old_one)
 		size_t before = loop->n_ops;
 		struct iovec iov = { .iov_base = "x", .iov_len = 1 };
 		loop_send(loop, fds[0], &iov, 1, false, tag(1));
-		SCARCELY(r = loop_reserve(loop, 3 * before));
-		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		WITH_FAULT(r = loop_reserve(loop, 3 * before));
+		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
 		ck_assert_uint_eq(loop->n_ops, r == 0 ? 3 * before : before);
 		UNTIL(ops[1].n == 1);
 		ck_assert_int_eq(ops[1].res, 1);
@@ -146,8 +146,8 @@ START_TEST(a_socket_is_made_whole_or_not_at_all)
 		int fd;
 
 		begin(engine_of(_i));
-		SCARCELY(fd = loop_socket(loop, AF_INET, SOCK_STREAM));
-		ck_assert_int_eq(fd<0, scarce.n_refused> 0);
+		WITH_FAULT(fd = loop_socket(loop, AF_INET, SOCK_STREAM));
+		ck_assert_int_eq(fd<0, fault.n_refused> 0);
 		if (fd < 0)
 			fd = loop_socket(loop, AF_INET, SOCK_STREAM);
 		ck_assert_int_ge(fd, 0);
@@ -186,8 +186,8 @@ START_TEST(a_pipe_is_made_whole_or_not_at_all)
 
 		begin(engine_of(_i));
 		fill_table(63);
-		SCARCELY(r = loop_pipe(loop, fds, BYTES));
-		ck_assert_int_eq(r<0, scarce.n_refused> 0);
+		WITH_FAULT(r = loop_pipe(loop, fds, BYTES));
+		ck_assert_int_eq(r<0, fault.n_refused> 0);
 		if (r < 0)
 			r = loop_pipe(loop, fds, BYTES);
 		ck_assert_int_ge(r, BYTES);
@@ -211,8 +211,8 @@ START_TEST(an_accepted_one_is_taken_whole_or_waits)
 		int l = listening(4, &port);
 		fill_table(130);
 		int peers[2] = { dial(port), dial(port) };
-		SCARCELY(fd = loop_accept_now(loop, l));
-		ck_assert_int_eq(fd<0, scarce.n_refused> 0);
+		WITH_FAULT(fd = loop_accept_now(loop, l));
+		ck_assert_int_eq(fd<0, fault.n_refused> 0);
 		if (fd < 0) /* the first one may be lost with its number, the second one is there */
 			fd = loop_accept_now(loop, l);
 		ck_assert_int_ge(fd, 0);
@@ -231,8 +231,8 @@ START_TEST(a_connection_that_is_gone_is_passed_over)
 {
 	static const int errors[] = { ECONNABORTED, EINTR };
 
-	scarce.accept_error = errors[_i / n_engines];
-	FOR_EVERY_N(SCARCE_ONE)
+	fault.accept_error = errors[_i / n_engines];
+	FOR_EVERY_N(FAULT_ONE)
 	{
 		uint16_t port;
 		int fd, peer;
@@ -240,7 +240,7 @@ START_TEST(a_connection_that_is_gone_is_passed_over)
 		begin(engine_of(_i));
 		int l = listening(4, &port);
 		peer = dial(port);
-		SCARCELY(fd = loop_accept_now(loop, l));
+		WITH_FAULT(fd = loop_accept_now(loop, l));
 		ck_assert_int_ge(fd, 0);
 		loop_close(loop, fd);
 		close(peer);
@@ -251,7 +251,7 @@ START_TEST(a_connection_that_is_gone_is_passed_over)
 		peer = dial(port);
 		loop_accept(loop, l, true, tag(1));
 		for (int i = 0; i < 1000 && ops[1].n == 0 && r == 0; i++)
-			SCARCELY(r = loop_turn(loop, 2));
+			WITH_FAULT(r = loop_turn(loop, 2));
 		ck_assert_int_eq(r, 0);
 		ck_assert_int_ge(ops[1].res, 0);
 		ck_assert_int_eq(ops[1].n_last, 0);
@@ -278,8 +278,8 @@ START_TEST(a_passed_one_is_taken_whole_or_lost)
 		fill_table(130);
 		for (uint64_t i = 1; i <= 2; i++)
 			ck_assert_int_eq(loop_pass_fd(loop, chan[0], passed, i), 0);
-		SCARCELY(fd = loop_take_fd(loop, chan[1], &number));
-		ck_assert_int_eq(fd<0, scarce.n_refused> 0);
+		WITH_FAULT(fd = loop_take_fd(loop, chan[1], &number));
+		ck_assert_int_eq(fd<0, fault.n_refused> 0);
 		if (fd < 0)
 			fd = loop_take_fd(loop, chan[1], &number);
 		ck_assert_int_ge(fd, 0);
@@ -348,9 +348,9 @@ static void let_go_on(enum kind kind, int *peer, uint16_t port)
 /* epoll cannot watch one more descriptor: its operation ends so, and the next one may do better. */
 START_TEST(an_operation_that_is_refused_says_so)
 {
-	enum kind kind = (enum kind)(_i / SCARCE_N_MANNERS);
+	enum kind kind = (enum kind)(_i / FAULT_N_MANNERS);
 
-	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	FOR_EVERY_N((enum fault_manner)(_i % FAULT_N_MANNERS))
 	{
 		uint16_t port = 0;
 		int peer, n = 0;
@@ -359,10 +359,10 @@ START_TEST(an_operation_that_is_refused_says_so)
 		ck_assert_str_eq(loop_engine_name(loop), "epoll");
 		ck_assert_int_eq(loop_turn(loop, 0), 0); /* there are buffers */
 		int fd = descriptor_for(kind, &peer, &port);
-		SCARCELY(start(kind, fd, port));
-		if (scarce.n_refused > 0) {
+		WITH_FAULT(start(kind, fd, port));
+		if (fault.n_refused > 0) {
 			UNTIL(ops[1].n_last == 1);
-			bool is_sent = strcmp(scarce.refused, "send") == 0;
+			bool is_sent = strcmp(fault.refused, "send") == 0;
 			ck_assert_int_eq(ops[1].res, is_sent ? -ENOBUFS : -ENOSPC);
 			start(kind, fd, port);
 			n = 1;
@@ -407,8 +407,8 @@ START_TEST(running_ends_with_the_engine)
 {
 	int row = _i / n_engines, n_failed = 0;
 
-	scarce.wait_error = waits[row].error;
-	FOR_EVERY_N(SCARCE_ONE)
+	fault.wait_error = waits[row].error;
+	FOR_EVERY_N(FAULT_ONE)
 	{
 		int fds[2], r;
 
@@ -420,7 +420,7 @@ START_TEST(running_ends_with_the_engine)
 		ops[1].fn = poll_again;
 		poll_again(NULL); /* always something to hear of, so that no turn waits long */
 		loop_set_turn_end(loop, on_turn, loop);
-		SCARCELY(r = loop_run(loop));
+		WITH_FAULT(r = loop_run(loop));
 		ck_assert_msg(r == 0 ? n_turns == 3 : r == waits[row].want, "%s: %d",
 			      waits[row].name, r);
 		n_failed += r < 0;
@@ -452,11 +452,11 @@ START_TEST(a_mailbox_is_opened_or_not)
 		int n_read = 0, r;
 
 		begin(engine_of(_i));
-		SCARCELY(r = mailbox_open(&mb, &n_read));
+		WITH_FAULT(r = mailbox_open(&mb, &n_read));
 		ck_assert_int_eq(r == 0, mb.wake_fd >= 0);
 		if (r < 0)
 			ck_assert_int_eq(mailbox_open(&mb, &n_read), 0);
-		SCARCELY(r = mailbox_attach(&mb, loop));
+		WITH_FAULT(r = mailbox_attach(&mb, loop));
 		if (r < 0)
 			ck_assert_int_eq(mailbox_attach(&mb, loop), 0);
 		mailbox_post(&mb, &letter);
@@ -482,7 +482,7 @@ START_TEST(signals_are_opened_or_not)
 		int n_heard = 0, r;
 
 		begin(engine_of(_i));
-		SCARCELY(
+		WITH_FAULT(
 			r = signals_open(loop, CLASS_TEST + 1, wanted, 1, on_signal, &n_heard, &s));
 		ck_assert_int_eq(r == 0, s != NULL);
 		if (r < 0)
@@ -496,9 +496,9 @@ START_TEST(signals_are_opened_or_not)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
-	const int n_each = n_engines * SCARCE_N_MANNERS;
+	const int n_each = n_engines * FAULT_N_MANNERS;
 
 	tcase_set_timeout(t, 60); /* some hundreds of loops are made, slowly under sanitizers */
 	tcase_add_loop_test(t, a_loop_is_born_whole_or_not_at_all, 0, n_each);
@@ -511,7 +511,7 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, an_accepted_one_is_taken_whole_or_waits, 0, n_each);
 	tcase_add_loop_test(t, a_connection_that_is_gone_is_passed_over, 0, 2 * n_engines);
 	tcase_add_loop_test(t, a_passed_one_is_taken_whole_or_lost, 0, n_each);
-	tcase_add_loop_test(t, an_operation_that_is_refused_says_so, 0, N_KINDS * SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, an_operation_that_is_refused_says_so, 0, N_KINDS * FAULT_N_MANNERS);
 	tcase_add_loop_test(t, running_ends_with_the_engine, 0, n_engines * (int)ARRAY_SIZE(waits));
 	tcase_add_loop_test(t, a_mailbox_is_opened_or_not, 0, n_each);
 	tcase_add_loop_test(t, signals_are_opened_or_not, 0, n_each);
@@ -519,5 +519,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("ev/scarce", add);
+	return run_on_engines("ev/fault_nth", add_tests);
 }

@@ -3,9 +3,9 @@
  * Main where malloc or the kernel refuses: a start that fails gives everything back, and a reload
  * that fails has changed nothing.
  */
-#include "../ev/looped.h"
+#include "../ev/loop_fixture.h"
+#include "../fault_nth.h"
 #include "../proxy/written.h"
-#include "../scarce.h"
 
 #include "balance/backend.h"
 #include "balance/pool.h"
@@ -83,7 +83,7 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 {
 	unsigned n_refused = 0;
 
-	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	FOR_EVERY_N((enum fault_manner)(_i % FAULT_N_MANNERS))
 	{
 		struct err e = ERR_INIT;
 		struct delta *d = NULL;
@@ -106,15 +106,15 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 			"     backends: [{name: b, address: '127.0.0.1:2', weight: 3},\n"
 			"     {name: c, address: '127.0.0.1:3'}]}\n"
 			"  - {name: q, backends: ['127.0.0.1:4']}\n",
-			port, policies[_i / SCARCE_N_MANNERS]);
+			port, policies[_i / FAULT_N_MANNERS]);
 		commit(prepared(old));
 		const struct plan *plan = fleet.plan;
 		int n_open = n_fds(), r;
 
-		SCARCELY(r = fleet_prepare(&fleet, new, &e, &d));
+		WITH_FAULT(r = fleet_prepare(&fleet, new, &e, &d));
 		ck_assert_int_eq(r == 0, d != NULL);
 		ck_assert_int_eq(r == 0, e.n == 0);
-		ck_assert_int_eq(r<0, scarce.n_refused> 0);
+		ck_assert_int_eq(r<0, fault.n_refused> 0);
 		n_refused += r < 0;
 		check_is_old(plan, old);
 		ck_assert_ptr_null(delta_free(&fleet, d));
@@ -139,13 +139,13 @@ END_TEST
 
 START_TEST(a_fleet_begins_or_not)
 {
-	FOR_EVERY_N((enum scarce_manner)_i)
+	FOR_EVERY_N((enum fault_manner)_i)
 	{
 		int r;
 
 		begin(0);
-		SCARCELY(r = fleet_init(&fleet, loop, N_WORKERS));
-		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		WITH_FAULT(r = fleet_init(&fleet, loop, N_WORKERS));
+		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
 		fleet_deinit(&fleet);
 		end();
 	}
@@ -163,17 +163,17 @@ START_TEST(opening_fails_whole)
 	struct conf *conf = written("engine: %s\nworkers: 2\nlog: {level: warn}\n"
 				    "listeners: [{name: l, bind: '127.0.0.1:1', pool: p}]\n"
 				    "pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
-				    engine_names[_i / SCARCE_N_MANNERS]);
+				    engine_names[_i / FAULT_N_MANNERS]);
 	unsigned n_failed = 0;
 
-	scarce.wait_error = ENOMEM; /* an interrupted one is tried again */
-	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	fault.wait_error = ENOMEM; /* an interrupted one is tried again */
+	FOR_EVERY_N((enum fault_manner)(_i % FAULT_N_MANNERS))
 	{
 		struct err e = ERR_INIT;
 		int status;
 
-		SCARCELY(status = control_open(&c, "lb.yaml", conf, &e));
-		ck_assert(status == 0 || scarce.n_refused > 0);
+		WITH_FAULT(status = control_open(&c, "lb.yaml", conf, &e));
+		ck_assert(status == 0 || fault.n_refused > 0);
 		ck_assert_int_eq(status == 0, e.n == 0);
 		n_failed += status != 0;
 		if (status == 0)
@@ -201,17 +201,17 @@ START_TEST(starting_fails_whole)
 		written("engine: %s\nworkers: 2\nlog: {to: %s, level: err}\nadmin: {socket: %s}\n"
 			"listeners: [{name: l, bind: '127.0.0.1:0', pool: p}]\n"
 			"pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
-			engine_names[1 + _i / SCARCE_N_MANNERS], log_path, socket_path);
+			engine_names[1 + _i / FAULT_N_MANNERS], log_path, socket_path);
 
-	scarce.spares_io = true; /* main waits for its workers */
-	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	fault.spares_io = true; /* main waits for its workers */
+	FOR_EVERY_N((enum fault_manner)(_i % FAULT_N_MANNERS))
 	{
 		struct err e = ERR_INIT;
 		int status;
 
 		ck_assert_int_eq(control_open(&c, "lb.yaml", conf, &e), 0);
-		SCARCELY(status = control_start(&c, &e));
-		ck_assert(status == 0 || scarce.n_refused > 0);
+		WITH_FAULT(status = control_start(&c, &e));
+		ck_assert(status == 0 || fault.n_refused > 0);
 		ck_assert_int_eq(status == 0, e.n == 0);
 		n_failed += status != 0;
 		if (status == 0) {
@@ -260,15 +260,15 @@ static void write_ports(int n)
 }
 
 /* Whether the file is in force then. */
-static bool reload_now(struct control *c, bool is_scarce)
+static bool reload_now(struct control *c, bool is_faulty)
 {
 	uint64_t generation = c->generation;
 
-	scarce_is_on = is_scarce;
+	fault_is_on = is_faulty;
 	reload_request(c, NULL, NULL);
 	for (int i = 0; i < 2000 && reload_is_under_way(c); i++)
 		(void)loop_turn(c->loop, 5);
-	scarce_is_on = false;
+	fault_is_on = false;
 	ck_assert(!reload_is_under_way(c));
 	return c->generation == generation + 1;
 }
@@ -307,14 +307,14 @@ START_TEST(a_reload_that_fails_gives_its_addresses_up)
 	conf_unref(conf);
 	ck_assert_int_eq(control_start(&c, &e), 0);
 
-	scarce.spares_io = true;
-	scarce_begin((enum scarce_manner)_i);
+	fault.spares_io = true;
+	fault_begin((enum fault_manner)_i);
 	do {
-		scarce.n++;
-		scarce.n_asked = scarce.n_refused = 0;
+		fault.n++;
+		fault.n_asked = fault.n_refused = 0;
 		write_ports(3);
 		bool is_in_force = reload_now(&c, true);
-		ck_assert(is_in_force || scarce.n_refused > 0);
+		ck_assert(is_in_force || fault.n_refused > 0);
 		n_failed += !is_in_force;
 		ck_assert_int_eq(is_refused(ports[1]), !is_in_force);
 		ck_assert_int_eq(is_refused(ports[2]), !is_in_force);
@@ -322,7 +322,7 @@ START_TEST(a_reload_that_fails_gives_its_addresses_up)
 		ck_assert(!is_refused(ports[1]) && !is_refused(ports[2]));
 		write_ports(1);
 		ck_assert(reload_now(&c, false));
-	} while (scarce.n_refused > 0);
+	} while (fault.n_refused > 0);
 	ck_assert_uint_ge(n_failed, 60);
 
 	control_stop(&c);
@@ -387,21 +387,21 @@ START_TEST(a_weight_is_set_whole_or_not_at_all)
 {
 	unsigned n_failed = 0;
 
-	FOR_EVERY_N((enum scarce_manner)(_i % SCARCE_N_MANNERS))
+	FOR_EVERY_N((enum fault_manner)(_i % FAULT_N_MANNERS))
 	{
 		struct conf *conf =
 			written("listeners: [{name: l, bind: '127.0.0.1:0', pool: p}]\n"
 				"pools: [{name: p, balance: %s, backends: [{name: b, address: "
 				"'127.0.0.1:1'}, {name: c, address: '127.0.0.1:2'}]}]\n",
-				policies[_i / SCARCE_N_MANNERS]);
+				policies[_i / FAULT_N_MANNERS]);
 		int r;
 
 		begin_membership(conf);
 		struct fleet_pool *p = fleet_find_pool(&lb.fleet, "p");
 		struct fleet_backend *b = fleet_find_backend(p, "b");
 		struct members *before = members_ref(p->members);
-		SCARCELY(r = membership_set_weight(&lb, p, b, 7));
-		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+		WITH_FAULT(r = membership_set_weight(&lb, p, b, 7));
+		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
 		n_failed += r < 0;
 		ck_assert_uint_eq(backend_weight(b->backend), r == 0 ? 7 : 1);
 		ck_assert_int_eq(b->is_weight_set, r == 0);
@@ -421,20 +421,20 @@ START_TEST(a_weight_is_set_whole_or_not_at_all)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
 	tcase_add_loop_test(t, a_reload_without_memory_is_refused_whole, 0,
-			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
-	tcase_add_loop_test(t, a_fleet_begins_or_not, 0, SCARCE_N_MANNERS);
-	tcase_add_loop_test(t, opening_fails_whole, 0, SCARCE_N_MANNERS * (1 + n_engines));
+			    FAULT_N_MANNERS * (int)ARRAY_SIZE(policies));
+	tcase_add_loop_test(t, a_fleet_begins_or_not, 0, FAULT_N_MANNERS);
+	tcase_add_loop_test(t, opening_fails_whole, 0, FAULT_N_MANNERS * (1 + n_engines));
 	tcase_add_loop_test(t, a_weight_is_set_whole_or_not_at_all, 0,
-			    SCARCE_N_MANNERS * (int)ARRAY_SIZE(policies));
-	tcase_add_loop_test(t, a_reload_that_fails_gives_its_addresses_up, 0, SCARCE_N_MANNERS);
-	tcase_add_loop_test(t, starting_fails_whole, 0, SCARCE_N_MANNERS * n_engines);
+			    FAULT_N_MANNERS * (int)ARRAY_SIZE(policies));
+	tcase_add_loop_test(t, a_reload_that_fails_gives_its_addresses_up, 0, FAULT_N_MANNERS);
+	tcase_add_loop_test(t, starting_fails_whole, 0, FAULT_N_MANNERS * n_engines);
 }
 
 int main(void)
 {
-	return run_suite("daemon/scarce", add);
+	return run_on_engines("daemon/fault_nth", add_tests);
 }

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "daemon/control.h"
@@ -30,17 +31,6 @@ static char conf_path[64], log_path[64], socket_path[64];
 static int backend_fd = -1; /* accepts in the kernel, answers nothing */
 static uint16_t backend_port;
 static int n_fds_before;
-
-static int n_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n;
-}
 
 /* A loopback address on which no other process listens: it is made of the process's number. */
 static inline uint32_t own_address(void)
@@ -232,19 +222,9 @@ static inline bool has_reason(const struct err *e, const char *text)
 	return false;
 }
 
-static inline int run_suite(const char *name, void (*add)(TCase *t))
+/* To be called first by add_tests(): each test starts with a directory of its own. */
+static inline void use_daemon(TCase *t)
 {
-	Suite *s = suite_create(name);
-	TCase *t = tcase_create("lb");
-
 	tcase_set_timeout(t, 60); /* workers start slowly under ThreadSanitizer */
 	tcase_add_checked_fixture(t, setup, teardown);
-	add(t);
-	suite_add_tcase(s, t);
-
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
 }

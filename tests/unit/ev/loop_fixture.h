@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "ev/loop.h"
 
 #define N_OPS 256
@@ -80,17 +81,6 @@ static void on_completion(void *arg, const struct completion *c)
 	}
 	if (o->fn != NULL)
 		o->fn(c);
-}
-
-static int n_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n;
 }
 
 static inline void begin_with(const struct loop_opts *o)
@@ -222,23 +212,14 @@ static inline size_t drain(int fd, struct noted *o)
 	return total;
 }
 
-static inline int run_suite(const char *name, void (*add)(TCase *t))
+/* As run_suite(), with `engines` filled in before `add_tests` is called. */
+static inline int run_on_engines(const char *name, void (*add_tests)(TCase *t))
 {
-	Suite *s = suite_create(name);
-	TCase *t = tcase_create("both engines");
 	struct err e = ERR_INIT;
 
 	engines[n_engines++] = LOOP_EPOLL;
 	if (loop_probe_uring(&e) == 0)
 		engines[n_engines++] = LOOP_URING;
 	err_deinit(&e);
-	tcase_set_timeout(t, 10);
-	add(t);
-	suite_add_tcase(s, t);
-
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(name, add_tests);
 }

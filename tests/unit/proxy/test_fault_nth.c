@@ -3,9 +3,9 @@
  * Workers and what main makes for them where malloc or the kernel refuses: nothing half-made is
  * left behind, whoever is refused says so, and the next try works.
  */
-#include "../scarce.h"
-#include "ordered.h"
+#include "../fault_nth.h"
 #include "proxy/probe.h"
+#include "worker_fixture.h"
 
 /* Of a test that is run on each engine, and in each manner. */
 static int engine_of(int i)
@@ -13,9 +13,9 @@ static int engine_of(int i)
 	return i % n_engines;
 }
 
-static enum scarce_manner manner_of(int i)
+static enum fault_manner manner_of(int i)
 {
-	return (enum scarce_manner)(i / n_engines);
+	return (enum fault_manner)(i / n_engines);
 }
 
 /* ---- what main makes ------------------------------------------------------------------------- */
@@ -24,12 +24,12 @@ static const struct addr somewhere = { .family = AF_INET, .port = 80, .v4 = { 12
 
 START_TEST(a_listener_is_made_whole_or_not_at_all)
 {
-	FOR_EVERY_N((enum scarce_manner)_i)
+	FOR_EVERY_N((enum fault_manner)_i)
 	{
 		struct listener *l;
 
-		SCARCELY(l = listener_new(7, &somewhere, "l", N_WORKERS));
-		ck_assert_int_eq(l == NULL, scarce.n_refused > 0);
+		WITH_FAULT(l = listener_new(7, &somewhere, "l", N_WORKERS));
+		ck_assert_int_eq(l == NULL, fault.n_refused > 0);
 		if (l != NULL)
 			ck_assert_str_eq(l->text, "127.0.0.1:80");
 		listener_unref(l);
@@ -39,16 +39,16 @@ END_TEST
 
 START_TEST(a_name_is_kept_or_not)
 {
-	FOR_EVERY_N((enum scarce_manner)_i)
+	FOR_EVERY_N((enum fault_manner)_i)
 	{
 		const char *first = NULL, *second = NULL;
 		struct names *n;
 
-		SCARCELY(n = names_new());
+		WITH_FAULT(n = names_new());
 		if (n == NULL)
 			continue;
-		SCARCELY(first = names_intern(n, "a"); second = names_intern(n, "b"));
-		ck_assert_int_eq(first == NULL || second == NULL, scarce.n_refused > 0);
+		WITH_FAULT(first = names_intern(n, "a"); second = names_intern(n, "b"));
+		ck_assert_int_eq(first == NULL || second == NULL, fault.n_refused > 0);
 		/* One that was refused is kept at the next attempt, the other one is the same. */
 		const char *again = names_intern(n, "a");
 		ck_assert_str_eq(again, "a");
@@ -69,11 +69,11 @@ START_TEST(a_plan_is_made_whole_or_not_at_all)
 		       "['127.0.0.1:2']}]\n");
 	struct pool *pools[2] = { pool_new(&conf->pools[0], 0), pool_new(&conf->pools[1], 1) };
 
-	FOR_EVERY_N((enum scarce_manner)_i)
+	FOR_EVERY_N((enum fault_manner)_i)
 	{
 		names = names_new();
-		SCARCELY(plan = plan_new(conf, pools, names));
-		ck_assert_int_eq(plan == NULL, scarce.n_refused > 0);
+		WITH_FAULT(plan = plan_new(conf, pools, names));
+		ck_assert_int_eq(plan == NULL, fault.n_refused > 0);
 		plan_unref(plan);
 		ck_assert_uint_eq(atomic_load(&pools[0]->refs), 1);
 		ck_assert_uint_eq(atomic_load(&pools[1]->refs), 1);
@@ -98,10 +98,10 @@ START_TEST(a_worker_is_born_whole_or_not_at_all)
 
 		begin(engine_of(_i));
 		o.loop = loop;
-		SCARCELY(r = proxy_init(&proxy, 1));
+		WITH_FAULT(r = proxy_init(&proxy, 1));
 		if (r == 0)
-			SCARCELY(r = worker_new(&o, &w));
-		ck_assert_int_eq(r, scarce.n_refused > 0 ? -ENOMEM : 0);
+			WITH_FAULT(r = worker_new(&o, &w));
+		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
 		ck_assert_int_eq(r == 0, w != NULL);
 		ck_assert_ptr_null(worker_free(w));
 		proxy_deinit(&proxy);
@@ -113,14 +113,14 @@ END_TEST
 /* ---- orders ---------------------------------------------------------------------------------- */
 
 /* As ordered() does for the first worker, whose part is refused the n-th time; its result. */
-static int ordered_scarcely(struct order *o)
+static int ordered_with_fault(struct order *o)
 {
 	int want = n_answers + 1;
 
 	o->done = on_done;
-	SCARCELY(order_run(&o->mail, rigs[0].w));
+	WITH_FAULT(order_run(&o->mail, rigs[0].w));
 	for (int i = 0; i < 100 && rigs[0].w->walk != NULL; i++)
-		SCARCELY((void)loop_turn(rigs[0].loop, 0));
+		WITH_FAULT((void)loop_turn(rigs[0].loop, 0));
 	TURN_UNTIL(n_answers == want);
 	ck_assert_ptr_eq(answered, o);
 	return o->result;
@@ -132,8 +132,8 @@ START_TEST(a_socket_that_cannot_be_taken_is_answered)
 	{
 		begin_orders(engine_of(_i));
 		pass_socket(0, 1, NULL);
-		int r = ordered_scarcely(order_take(0));
-		ck_assert_int_eq(r<0, scarce.n_refused> 0);
+		int r = ordered_with_fault(order_take(0));
+		ck_assert_int_eq(r<0, fault.n_refused> 0);
 		ck_assert_int_eq(list_is_empty(&rigs[0].w->listen), r < 0);
 		turn_all();
 		/* It may be tried again. */
@@ -157,11 +157,11 @@ START_TEST(nothing_of_an_apply_is_refused)
 {
 	begin_orders(engine_of(_i));
 	listen_parked();
-	scarce_begin(SCARCE_REST);
-	ck_assert(scarce_next()); /* everything is refused from here on */
+	fault_begin(FAULT_REST);
+	ck_assert(fault_next()); /* everything is refused from here on */
 	struct order *o = order_apply(0, true);
 	o->done = on_done;
-	SCARCELY(order_run(&o->mail, rigs[0].w));
+	WITH_FAULT(order_run(&o->mail, rigs[0].w));
 	ck_assert_ptr_eq(worker_members(rigs[0].w, pool), members);
 	ck_assert_ptr_eq(rigs[0].w->plan, plan);
 	TURN_UNTIL(answered == o);
@@ -188,8 +188,8 @@ START_TEST(a_list_without_memory_says_so)
 		uint32_t n_first = rigs[0].w->n_sessions;
 		struct order *o = order_new(ORDER_CONNS, 0);
 		o->filter.limit = 1000;
-		int r = ordered_scarcely(o);
-		ck_assert(r == 0 || (r == -ENOMEM && scarce.n_refused > 0));
+		int r = ordered_with_fault(o);
+		ck_assert(r == 0 || (r == -ENOMEM && fault.n_refused > 0));
 		ck_assert(r == 0 ? answered->n_rows == n_first : answered->n_rows < n_first);
 		n_short += r < 0;
 		forget_answer();
@@ -261,19 +261,19 @@ START_TEST(targets_are_added_or_not)
 		int r;
 
 		begin(engine_of(_i));
-		SCARCELY(probes = probes_new(loop, CLASS_TEST + 3, &silent, NULL));
-		ck_assert_int_eq(probes == NULL, scarce.n_refused > 0);
+		WITH_FAULT(probes = probes_new(loop, CLASS_TEST + 3, &silent, NULL));
+		ck_assert_int_eq(probes == NULL, fault.n_refused > 0);
 		if (probes == NULL)
 			probes = probes_new(loop, CLASS_TEST + 3, &silent, NULL);
-		bool was_refused = scarce.n_refused > 0;
-		SCARCELY(r = probes_set(probes, t, 2));
-		ck_assert(was_refused || r == (scarce.n_refused > 0 ? -ENOMEM : 0));
+		bool was_refused = fault.n_refused > 0;
+		WITH_FAULT(r = probes_set(probes, t, 2));
+		ck_assert(was_refused || r == (fault.n_refused > 0 ? -ENOMEM : 0));
 		was_refused = was_refused || r < 0;
 		ck_assert_int_eq(probes_set(probes, t, 2), 0);
 		/* One is checked otherwise from now on, one goes, one comes, and all need room. */
 		t[1].conf = &new;
-		SCARCELY(r = probes_set(probes, t + 1, 2));
-		ck_assert(was_refused || r == (scarce.n_refused > 0 ? -ENOMEM : 0));
+		WITH_FAULT(r = probes_set(probes, t + 1, 2));
+		ck_assert(was_refused || r == (fault.n_refused > 0 ? -ENOMEM : 0));
 		ck_assert_int_eq(probes_set(probes, t + 1, 2), 0);
 		ck_assert_int_eq(loop_turn(loop, 0), 0);
 		UNTIL(!probes_close(probes));
@@ -342,10 +342,10 @@ static void play_backend(void)
 	talk.n_answered++;
 }
 
-static void turn_scarcely(void)
+static void turn_with_fault(void)
 {
 	for (int i = 0; i < N_WORKERS; i++)
-		SCARCELY((void)loop_turn(rigs[i].loop, 0));
+		WITH_FAULT((void)loop_turn(rigs[i].loop, 0));
 	mailbox_drain(&main_mail);
 }
 
@@ -360,12 +360,12 @@ static int talked(void)
 	talk.client = dial(listener->addr.port);
 	while (!talk.is_over && loop_now_ms(loop) < until_ms) {
 		for (int i = 0; i < 4; i++)
-			turn_scarcely();
+			turn_with_fault();
 		play_client();
 		play_backend();
 	}
 	ck_assert_msg(talk.is_over, "%s refused at %u: the client waits for ever: %.200s",
-		      scarce.refused, scarce.n, talk.got);
+		      fault.refused, fault.n, talk.got);
 	close(talk.client);
 	if (talk.backend >= 0)
 		close(talk.backend);
@@ -411,15 +411,15 @@ START_TEST(a_session_lives_or_ends_whatever_is_refused)
 {
 	int n_lived = 0, n_told = 0, n_cut = 0;
 
-	scarce.spares_io = true;
-	FOR_EVERY_N(SCARCE_ONE)
+	fault.spares_io = true;
+	FOR_EVERY_N(FAULT_ONE)
 	{
 		begin_talk(engine_of(_i));
 		int status = talked();
 		ck_assert_msg(status == 0 || status == 200 || status >= 500, "%d, %s refused",
-			      status, scarce.refused);
-		ck_assert_msg(status != 200 || is_whole(), "%s refused", scarce.refused);
-		ck_assert(status == 200 || scarce.n_refused > 0);
+			      status, fault.refused);
+		ck_assert_msg(status != 200 || is_whole(), "%s refused", fault.refused);
+		ck_assert(status == 200 || fault.n_refused > 0);
 		n_lived += status == 200;
 		n_told += status >= 500;
 		n_cut += status == 0;
@@ -454,14 +454,14 @@ START_TEST(a_session_lives_or_ends_without_a_buffer)
 }
 END_TEST
 
-static void add(TCase *t)
+static void add_tests(TCase *t)
 {
-	const int n_each = n_engines * SCARCE_N_MANNERS;
+	const int n_each = n_engines * FAULT_N_MANNERS;
 
 	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
-	tcase_add_loop_test(t, a_listener_is_made_whole_or_not_at_all, 0, SCARCE_N_MANNERS);
-	tcase_add_loop_test(t, a_name_is_kept_or_not, 0, SCARCE_N_MANNERS);
-	tcase_add_loop_test(t, a_plan_is_made_whole_or_not_at_all, 0, SCARCE_N_MANNERS);
+	tcase_add_loop_test(t, a_listener_is_made_whole_or_not_at_all, 0, FAULT_N_MANNERS);
+	tcase_add_loop_test(t, a_name_is_kept_or_not, 0, FAULT_N_MANNERS);
+	tcase_add_loop_test(t, a_plan_is_made_whole_or_not_at_all, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, a_worker_is_born_whole_or_not_at_all, 0, n_each);
 	tcase_add_loop_test(t, a_socket_that_cannot_be_taken_is_answered, 0, n_each);
 	tcase_add_loop_test(t, nothing_of_an_apply_is_refused, 0, n_engines);
@@ -473,5 +473,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-	return run_suite("proxy/scarce", add);
+	return run_on_engines("proxy/fault_nth", add_tests);
 }
