@@ -44,7 +44,7 @@ static void on_timer(struct timer *t, void *arg)
 static void receive(struct conn *c)
 {
 	uint32_t cap = QUEUE_MAX - c->out.bytes;
-	enum buf_class class = BUF_SMALL;
+	enum buf_class size_class = BUF_SMALL;
 
 	if (c->is_receiving || c->saw_eof || c->out.bytes > QUEUE_MAX / 2)
 		return;
@@ -52,9 +52,9 @@ static void receive(struct conn *c)
 	if (c->phase == CONN_HEAD)
 		cap = BUF_LARGE_BYTES - (c->head_buf == NULL ? 0 : c->head_buf->len);
 	if (c->phase == CONN_TUNNEL && c->ws.is_in_payload && c->ws.frame.len - c->ws.at > BULK_MIN)
-		class = BUF_LARGE;
+		size_class = BUF_LARGE;
 	c->is_receiving = true;
-	loop_recv(c->server->loop, c->fd, cap, class, tag_of(c, KIND_RECV));
+	loop_recv(c->server->loop, c->fd, cap, size_class, tag_of(c, KIND_RECV));
 }
 
 static void send_queued(struct conn *c)

@@ -89,7 +89,7 @@ struct admin {
 	const struct log *log;
 	const struct admin_ops *ops;
 	void *arg;
-	unsigned class;
+	unsigned class_id;
 	struct slab *slab;   /* owns */
 	struct list clients; /* owns */
 	struct door door[N_DOORS];
@@ -108,12 +108,12 @@ static bool is_http(const struct client *c)
 
 static op_tag client_tag(const struct client *c, unsigned op)
 {
-	return tag_make(c->admin->class, op, slab_handle_of(c->admin->slab, c));
+	return tag_make(c->admin->class_id, op, slab_handle_of(c->admin->slab, c));
 }
 
 static op_tag door_tag(const struct admin *a, const struct door *d)
 {
-	return tag_make(a->class, OP_ACCEPT, (uint64_t)(d - a->door));
+	return tag_make(a->class_id, OP_ACCEPT, (uint64_t)(d - a->door));
 }
 
 static void arm(struct admin *a)
@@ -543,7 +543,7 @@ struct admin *admin_new(const struct admin_opts *o)
 	a->log = o->log;
 	a->ops = o->ops;
 	a->arg = o->arg;
-	a->class = o->class;
+	a->class_id = o->class_id;
 	a->door[DOOR_SOCKET].fd = a->door[DOOR_HTTP].fd = -1;
 	list_init(&a->clients);
 	timer_init(&a->accept_again, on_accept_again);
@@ -551,7 +551,7 @@ struct admin *admin_new(const struct admin_opts *o)
 	a->slab = slab_new("admin_client", sizeof(struct client), N_DOORS * MAX_CLIENTS);
 	if (a->slab == NULL)
 		return admin_free(a);
-	loop_set_handler(a->loop, a->class, on_completion, a);
+	loop_set_handler(a->loop, a->class_id, on_completion, a);
 	return a;
 }
 

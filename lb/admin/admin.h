@@ -90,7 +90,7 @@ struct admin_opts {
 	const struct log *log;       /* borrows */
 	const struct admin_ops *ops; /* borrows */
 	void *arg;                   /* of ops */
-	unsigned class;              /* class of the tags of its operations in `loop` */
+	unsigned class_id;           /* class of the tags of its operations in `loop` */
 };
 
 /* Owns no socket yet. NULL when memory is short. */

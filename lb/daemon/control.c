@@ -379,7 +379,7 @@ static int open_admin(struct control *c)
 		.log = &c->log,
 		.ops = &admin_ops,
 		.arg = c,
-		.class = CLASS_ADMIN,
+		.class_id = CLASS_ADMIN,
 	});
 	return c->admin == NULL ? -ENOMEM : 0;
 }

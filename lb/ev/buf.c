@@ -66,7 +66,7 @@ struct buf_class_pool {
 };
 
 struct buf_pool {
-	struct buf_class_pool class[BUF_N_CLASSES];
+	struct buf_class_pool size_class[BUF_N_CLASSES];
 	size_t soft_bytes, used_bytes, held_bytes;
 	bool is_short; /* the last chunk wanted was not to be had */
 	uint32_t fail_after;
@@ -81,24 +81,24 @@ struct buf_pool *buf_pool_new(size_t soft_bytes)
 		return NULL;
 	p->soft_bytes = soft_bytes;
 	for (int i = 0; i < BUF_N_CLASSES; i++)
-		list_init(&p->class[i].partial);
+		list_init(&p->size_class[i].partial);
 	return p;
 }
 
 /* Of the data, which begins a page behind the chunk's start. */
-static size_t data_bytes(enum buf_class class)
+static size_t data_bytes(enum buf_class size_class)
 {
-	return (size_t)classes[class].stride * classes[class].n_per_chunk;
+	return (size_t)classes[size_class].stride * classes[size_class].n_per_chunk;
 }
 
-static void chunk_unmap(struct buf_pool *p, enum buf_class class, struct buf_chunk *c)
+static void chunk_unmap(struct buf_pool *p, enum buf_class size_class, struct buf_chunk *c)
 {
-	size_t bytes = data_bytes(class);
+	size_t bytes = data_bytes(size_class);
 
 	list_del(&c->link);
-	p->class[class].n_free -= c->n;
-	p->class[class].n_warm -= c->n_warm;
-	p->class[class].n_empty--;
+	p->size_class[size_class].n_free -= c->n;
+	p->size_class[size_class].n_warm -= c->n_warm;
+	p->size_class[size_class].n_empty--;
 	p->held_bytes -= bytes;
 	ASAN_UNPOISON_MEMORY_REGION(c->bufs[0].data, bytes);
 	(void)munmap(c, PAGE_BYTES + bytes);
@@ -109,17 +109,17 @@ struct buf_pool *buf_pool_free(struct buf_pool *p)
 	if (p == NULL)
 		return NULL;
 	LB_ASSERT(p->used_bytes == 0);
-	for (int class = 0; class < BUF_N_CLASSES; class ++)
-		list_for_each(it, &p->class[class].partial)
-			chunk_unmap(p, class, list_entry(it, struct buf_chunk, link));
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++)
+		list_for_each(it, &p->size_class[size_class].partial)
+			chunk_unmap(p, size_class, list_entry(it, struct buf_chunk, link));
 	free(p);
 	return NULL;
 }
 
-static int chunk_map(struct buf_pool *p, enum buf_class class)
+static int chunk_map(struct buf_pool *p, enum buf_class size_class)
 {
 	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-	size_t bytes = data_bytes(class);
+	size_t bytes = data_bytes(size_class);
 	void *mem = MAP_FAILED;
 
 	if (!p->fails_maps)
@@ -129,21 +129,21 @@ static int chunk_map(struct buf_pool *p, enum buf_class class)
 		return -ENOMEM;
 	struct buf_chunk *c = mem;
 	uint8_t *data = (uint8_t *)mem + PAGE_BYTES;
-	uint32_t n = classes[class].n_per_chunk;
+	uint32_t n = classes[size_class].n_per_chunk;
 	c->n = c->n_free = n;
 	for (uint32_t i = n; i-- > 0;) {
 		struct buf *b = &c->bufs[i];
-		b->data = data + (size_t)i * classes[class].stride;
-		b->cap = classes[class].bytes;
-		b->class = (uint8_t) class;
+		b->data = data + (size_t)i * classes[size_class].stride;
+		b->cap = classes[size_class].bytes;
+		b->size_class = (uint8_t)size_class;
 		b->chunk = c;
 		b->next = c->free;
 		c->free = b;
 	}
 	ASAN_POISON_MEMORY_REGION(data, bytes);
-	list_add_tail(&p->class[class].partial, &c->link);
-	p->class[class].n_free += n;
-	p->class[class].n_empty++;
+	list_add_tail(&p->size_class[size_class].partial, &c->link);
+	p->size_class[size_class].n_free += n;
+	p->size_class[size_class].n_empty++;
 	p->held_bytes += bytes;
 	return 0;
 }
@@ -157,9 +157,9 @@ static bool is_chunk_surplus(const struct buf_class_pool *cp, uint32_t n_per_chu
 }
 
 /* Of one class; false when there is more to do. */
-static bool settle(struct buf_pool *p, enum buf_class class)
+static bool settle(struct buf_pool *p, enum buf_class size_class)
 {
-	struct buf_class_pool *cp = &p->class[class];
+	struct buf_class_pool *cp = &p->size_class[size_class];
 	uint32_t n = 0;
 
 	list_for_each(it, &cp->partial)
@@ -171,7 +171,7 @@ static bool settle(struct buf_pool *p, enum buf_class class)
 			continue;
 		if (n++ == TRIM_CHUNKS)
 			return false;
-		chunk_unmap(p, class, c);
+		chunk_unmap(p, size_class, c);
 	}
 	return true;
 }
@@ -180,10 +180,10 @@ bool buf_settle(struct buf_pool *p)
 {
 	bool is_done = true;
 
-	for (int class = 0; class < BUF_N_CLASSES; class ++)
-		is_done = settle(p, class) && is_done;
-	for (int class = 0; is_done && class < BUF_N_CLASSES; class ++) {
-		struct buf_class_pool *cp = &p->class[class];
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++)
+		is_done = settle(p, size_class) && is_done;
+	for (int size_class = 0; is_done && size_class < BUF_N_CLASSES; size_class++) {
+		struct buf_class_pool *cp = &p->size_class[size_class];
 		cp->last_peak = cp->peak;
 		cp->peak = cp->n_lent;
 	}
@@ -192,8 +192,8 @@ bool buf_settle(struct buf_pool *p)
 
 bool buf_has_spare(const struct buf_pool *p)
 {
-	for (int class = 0; class < BUF_N_CLASSES; class ++)
-		if (p->class[class].n_empty > 1 || p->class[class].n_warm > 0)
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++)
+		if (p->size_class[size_class].n_empty > 1 || p->size_class[size_class].n_warm > 0)
 			return true;
 	return false;
 }
@@ -204,23 +204,24 @@ static bool is_warm(const struct buf *b)
 }
 
 /* Gives the pages of a chunk's free buffers back, those of neighbours together. */
-static void chunk_cool(struct buf_pool *p, enum buf_class class, struct buf_chunk *c)
+static void chunk_cool(struct buf_pool *p, enum buf_class size_class, struct buf_chunk *c)
 {
-	p->class[class].n_warm -= c->n_warm;
+	p->size_class[size_class].n_warm -= c->n_warm;
 	c->n_warm = 0;
 	for (uint32_t i = 0, end; i < c->n; i = end + 1) {
 		for (end = i; end < c->n && is_warm(&c->bufs[end]); end++)
 			c->bufs[end].is_warm = false;
 		if (end > i)
-			(void)madvise(c->bufs[i].data, (size_t)(end - i) * classes[class].stride,
+			(void)madvise(c->bufs[i].data,
+				      (size_t)(end - i) * classes[size_class].stride,
 				      MADV_DONTNEED);
 	}
 }
 
 void buf_trim(struct buf_pool *p)
 {
-	for (int class = 0; class < BUF_N_CLASSES; class ++) {
-		struct buf_class_pool *cp = &p->class[class];
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++) {
+		struct buf_class_pool *cp = &p->size_class[size_class];
 		int n = 0;
 
 		cp->peak = cp->last_peak = cp->n_lent;
@@ -230,9 +231,9 @@ void buf_trim(struct buf_pool *p)
 			if (n == TRIM_CHUNKS)
 				break;
 			if (c->n_free == c->n && cp->n_empty > 1)
-				chunk_unmap(p, class, c);
+				chunk_unmap(p, size_class, c);
 			else if (c->n_warm > 0)
-				chunk_cool(p, class, c);
+				chunk_cool(p, size_class, c);
 			else
 				continue;
 			n++;
@@ -241,36 +242,36 @@ void buf_trim(struct buf_pool *p)
 }
 
 /* How many more gets of this class are allowed. */
-static uint32_t room(const struct buf_pool *p, enum buf_class class)
+static uint32_t room(const struct buf_pool *p, enum buf_class size_class)
 {
-	size_t most = 2 * p->soft_bytes / classes[class].bytes;
-	uint32_t n_lent = p->class[class].n_lent;
+	size_t most = 2 * p->soft_bytes / classes[size_class].bytes;
+	uint32_t n_lent = p->size_class[size_class].n_lent;
 
-	if (class != BUF_LARGE || most > UINT32_MAX)
+	if (size_class != BUF_LARGE || most > UINT32_MAX)
 		return UINT32_MAX;
 	return most > n_lent ? (uint32_t)most - n_lent : 0;
 }
 
-int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n)
+int buf_reserve(struct buf_pool *p, enum buf_class size_class, uint32_t n)
 {
-	uint32_t most = room(p, class);
+	uint32_t most = room(p, size_class);
 	uint32_t wanted = n < most ? n : most;
 
-	while (p->class[class].n_free < wanted) {
-		int r = chunk_map(p, class);
+	while (p->size_class[size_class].n_free < wanted) {
+		int r = chunk_map(p, size_class);
 		if (r < 0)
 			return r;
 	}
 	return n <= most ? 0 : -ENOBUFS;
 }
 
-struct buf *buf_get(struct buf_pool *p, enum buf_class class)
+struct buf *buf_get(struct buf_pool *p, enum buf_class size_class)
 {
-	struct buf_class_pool *cp = &p->class[class];
+	struct buf_class_pool *cp = &p->size_class[size_class];
 
 	if (p->fail_after > 0 && --p->fail_after == 0)
 		return NULL;
-	if (!buf_is_available(p, class))
+	if (!buf_is_available(p, size_class))
 		return NULL;
 
 	struct buf_chunk *c = list_entry(cp->partial.next, struct buf_chunk, link);
@@ -301,7 +302,7 @@ void buf_put(struct buf_pool *p, struct buf *b)
 		return;
 
 	struct buf_chunk *c = b->chunk;
-	struct buf_class_pool *cp = &p->class[b->class];
+	struct buf_class_pool *cp = &p->size_class[b->size_class];
 	ASAN_POISON_MEMORY_REGION(b->data, b->cap);
 	p->used_bytes -= b->cap;
 	b->next = c->free;
@@ -320,14 +321,14 @@ void buf_cool(struct buf *b)
 	(void)madvise(b->data, b->cap, MADV_DONTNEED);
 }
 
-bool buf_is_available(const struct buf_pool *p, enum buf_class class)
+bool buf_is_available(const struct buf_pool *p, enum buf_class size_class)
 {
-	return p->class[class].n_free > 0 && room(p, class) > 0;
+	return p->size_class[size_class].n_free > 0 && room(p, size_class) > 0;
 }
 
 bool buf_is_tight(const struct buf_pool *p)
 {
-	bool is_scarce = p->is_short && p->class[BUF_SMALL].n_free < SCARCE_BUFS;
+	bool is_scarce = p->is_short && p->size_class[BUF_SMALL].n_free < SCARCE_BUFS;
 
 	return is_scarce || p->used_bytes > p->soft_bytes;
 }

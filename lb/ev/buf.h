@@ -45,7 +45,7 @@ struct buf {
 	uint32_t off, len; /* the bytes that count: data[off] to data[off + len - 1] */
 	uint32_t cap;
 	uint16_t refs;
-	uint8_t class; /* enum buf_class */
+	uint8_t size_class; /* enum buf_class */
 	/* private to buf.c */
 	bool is_warm; /* it has pages */
 	struct buf_chunk *chunk;
@@ -65,7 +65,7 @@ struct buf_pool *buf_pool_free(struct buf_pool *p);
  * May map memory: called by the loop between turns, never on the path of a byte. Returns 0, -ENOMEM
  * or -ENOBUFS (the ceiling).
  */
-int buf_reserve(struct buf_pool *p, enum buf_class class, uint32_t n);
+int buf_reserve(struct buf_pool *p, enum buf_class size_class, uint32_t n);
 
 /*
  * buf_settle() - end a period: what neither it nor the one before needed is given back
@@ -87,7 +87,7 @@ void buf_trim(struct buf_pool *p);
 void buf_cool(struct buf *b);
 
 /* An empty buffer with one reference, or NULL when none is reserved. Hot. */
-struct buf *buf_get(struct buf_pool *p, enum buf_class class);
+struct buf *buf_get(struct buf_pool *p, enum buf_class size_class);
 
 /* One more reference. */
 static inline struct buf *buf_ref(struct buf *b)
@@ -101,7 +101,7 @@ static inline struct buf *buf_ref(struct buf *b)
 void buf_put(struct buf_pool *p, struct buf *b);
 
 /* Whether a get of this class would succeed now. */
-bool buf_is_available(const struct buf_pool *p, enum buf_class class);
+bool buf_is_available(const struct buf_pool *p, enum buf_class size_class);
 
 /* Whether more than the ceiling is lent, or few are free and there is no memory for more. */
 bool buf_is_tight(const struct buf_pool *p);

@@ -27,7 +27,7 @@ struct recv_wait {
 	op_tag tag;
 	int fd;
 	uint32_t cap;
-	enum buf_class class;
+	enum buf_class size_class;
 };
 
 int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts *o)
@@ -130,11 +130,11 @@ const char *loop_engine_name(const struct loop *l)
 	return l->ops->name;
 }
 
-void loop_set_handler(struct loop *l, unsigned class, loop_fn fn, void *arg)
+void loop_set_handler(struct loop *l, unsigned class_id, loop_fn fn, void *arg)
 {
-	LB_ASSERT(class > LOOP_CLASS_OWN && class < LOOP_N_CLASSES);
-	l->handler[class].fn = fn;
-	l->handler[class].arg = arg;
+	LB_ASSERT(class_id > LOOP_CLASS_OWN && class_id < LOOP_N_CLASSES);
+	l->handler[class_id].fn = fn;
+	l->handler[class_id].arg = arg;
 }
 
 void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
@@ -157,13 +157,13 @@ void loop_tick(struct loop *l)
 
 void loop_dispatch(struct loop *l, const struct completion *c)
 {
-	unsigned class = tag_class(c->tag);
+	unsigned class_id = tag_class(c->tag);
 
-	if (class == LOOP_CLASS_OWN)
+	if (class_id == LOOP_CLASS_OWN)
 		return;
-	LB_ASSERT(class < LOOP_N_CLASSES && l->handler[class].fn != NULL);
+	LB_ASSERT(class_id < LOOP_N_CLASSES && l->handler[class_id].fn != NULL);
 	l->n_dispatched++;
-	l->handler[class].fn(l->handler[class].arg, c);
+	l->handler[class_id].fn(l->handler[class_id].arg, c);
 }
 
 void loop_post(struct loop *l, const struct completion *c)
@@ -191,11 +191,11 @@ static void run_posted(struct loop *l)
 }
 
 /* How many receives armed now would find a buffer. */
-static uint32_t n_bufs(const struct loop *l, enum buf_class class)
+static uint32_t n_bufs(const struct loop *l, enum buf_class size_class)
 {
 	if (l->ops->n_bufs != NULL)
-		return l->ops->n_bufs(l, class);
-	return buf_is_available(l->bufs, class) ? UINT32_MAX : 0;
+		return l->ops->n_bufs(l, size_class);
+	return buf_is_available(l->bufs, size_class) ? UINT32_MAX : 0;
 }
 
 /*
@@ -211,17 +211,17 @@ static bool run_waits(struct loop *l)
 	for (size_t i = 0; i < l->n_waits; i++) {
 		struct recv_wait w = l->waits[i];
 
-		if (!is_known[w.class]) {
-			(void)buf_reserve(l->bufs, w.class, 1);
-			n_left[w.class] = n_bufs(l, w.class);
-			is_known[w.class] = true;
+		if (!is_known[w.size_class]) {
+			(void)buf_reserve(l->bufs, w.size_class, 1);
+			n_left[w.size_class] = n_bufs(l, w.size_class);
+			is_known[w.size_class] = true;
 		}
-		if (n_left[w.class] == 0) {
+		if (n_left[w.size_class] == 0) {
 			l->waits[n_kept++] = w;
 			continue;
 		}
-		n_left[w.class]--;
-		l->ops->recv(l, w.fd, w.cap, w.class, w.tag);
+		n_left[w.size_class]--;
+		l->ops->recv(l, w.fd, w.cap, w.size_class, w.tag);
 	}
 	bool is_torn = n_kept > 0 && n_kept < l->n_waits;
 	l->n_waits = n_kept;
@@ -335,20 +335,20 @@ void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t l
 	l->ops->connect(l, fd, sa, len, tag);
 }
 
-void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
 	LB_ASSERT(cap > 0);
 	/* Without memory bulk goes on in small pieces: those come back. */
-	if (class != BUF_SMALL && buf_reserve(l->bufs, class, 1) == -ENOMEM)
-		class = BUF_SMALL;
-	if (l->n_waits == 0 && n_bufs(l, class) > 0) {
-		l->ops->recv(l, fd, cap, class, tag);
+	if (size_class != BUF_SMALL && buf_reserve(l->bufs, size_class, 1) == -ENOMEM)
+		size_class = BUF_SMALL;
+	if (l->n_waits == 0 && n_bufs(l, size_class) > 0) {
+		l->ops->recv(l, fd, cap, size_class, tag);
 		return;
 	}
 	LB_ASSERT(l->n_waits < l->n_ops);
 	l->is_worn = true;
 	l->waits[l->n_waits++] =
-		(struct recv_wait){ .tag = tag, .fd = fd, .cap = cap, .class = class };
+		(struct recv_wait){ .tag = tag, .fd = fd, .cap = cap, .size_class = size_class };
 }
 
 void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse, op_tag tag)

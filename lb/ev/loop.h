@@ -51,10 +51,10 @@ typedef uint64_t op_tag;
 #define LOOP_CLASS_OWN 0u
 #define LOOP_CLASS_MAIL 1u /* of the mailbox, where one is attached */
 
-static inline op_tag tag_make(unsigned class, unsigned kind, uint64_t handle)
+static inline op_tag tag_make(unsigned class_id, unsigned kind, uint64_t handle)
 {
-	LB_DASSERT(class < LOOP_N_CLASSES && kind < 256 && handle >> 48 == 0);
-	return (uint64_t) class << 56 | (uint64_t)kind << 48 | handle;
+	LB_DASSERT(class_id < LOOP_N_CLASSES && kind < 256 && handle >> 48 == 0);
+	return (uint64_t)class_id << 56 | (uint64_t)kind << 48 | handle;
 }
 
 static inline unsigned tag_class(op_tag t)
@@ -170,7 +170,7 @@ struct loop *loop_free(struct loop *l);
 const char *loop_engine_name(const struct loop *l);
 
 /* Who hears of completions whose tags are of `class` (1 to LOOP_N_CLASSES - 1). */
-void loop_set_handler(struct loop *l, unsigned class, loop_fn fn, void *arg);
+void loop_set_handler(struct loop *l, unsigned class_id, loop_fn fn, void *arg);
 
 /* Called at the end of each turn. */
 void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
@@ -233,7 +233,7 @@ void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t l
  * kind are last completions. A receive whose cap is used up ends with its last bytes (more false).
  * The total never exceeds `cap`. `class` is the size of the buffers that are lent.
  */
-void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag);
+void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag);
 
 /*
  * loop_send() - send `n` pieces, at most LOOP_IOV_MAX

@@ -45,7 +45,7 @@ struct record {
 	bool is_many : 1;     /* of an accept */
 	uint8_t in_kind;      /* OP_NONE, OP_ACCEPT, OP_RECV */
 	uint8_t out_kind;     /* OP_NONE, OP_CONNECT, OP_SEND */
-	uint8_t class;        /* of a receive */
+	uint8_t size_class;   /* of a receive */
 
 	op_tag in_tag, out_tag;
 	uint32_t cap;      /* of a receive: what is left of it */
@@ -186,12 +186,12 @@ static void epoll_accept(struct loop *l, int fd, bool many, op_tag tag)
 	start_in(epoll_of(l), fd, r, OP_ACCEPT, tag);
 }
 
-static void epoll_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+static void epoll_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
 	struct record *r = record_of(epoll_of(l), fd);
 
 	r->cap = cap;
-	r->class = (uint8_t) class;
+	r->size_class = (uint8_t)size_class;
 	r->is_sole = true;
 	start_in(epoll_of(l), fd, r, OP_RECV, tag);
 }
@@ -407,7 +407,7 @@ static void run_accept(struct epoll *e, int fd, struct record *r)
 /* Tries recv(2) into a buffer. False: nothing to tell anybody, the descriptor is not ready. */
 static bool receive(struct epoll *e, int fd, struct record *r, struct completion *c)
 {
-	struct buf *b = buf_get(e->loop.bufs, r->class);
+	struct buf *b = buf_get(e->loop.bufs, r->size_class);
 
 	*c = (struct completion){ .tag = r->in_tag, .res = -ENOBUFS };
 	if (b == NULL)

@@ -30,7 +30,7 @@ struct loop_ops {
 	 * How many receives armed now would find a buffer. NULL: they take one when bytes are
 	 * there, as long as the pool has some.
 	 */
-	uint32_t (*n_bufs)(const struct loop *l, enum buf_class class);
+	uint32_t (*n_bufs)(const struct loop *l, enum buf_class size_class);
 
 	/*
 	 * Submits, waits for at most `wait_ms` (0: not at all, UINT64_MAX: for ever), calls
@@ -45,7 +45,7 @@ struct loop_ops {
 	void (*accept)(struct loop *l, int fd, bool many, op_tag tag);
 	void (*connect)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
 			op_tag tag);
-	void (*recv)(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag);
+	void (*recv)(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag);
 	void (*send)(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
 		     op_tag tag);
 	void (*poll)(struct loop *l, int fd, uint32_t events, op_tag tag);

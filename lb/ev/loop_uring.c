@@ -166,21 +166,21 @@ static void uring_connect(struct loop *l, int fd, const struct sockaddr *sa, soc
 }
 
 static uint32_t buf_ring_least(const struct buf_ring *b);
-static void buf_ring_refill(struct uring *u, enum buf_class class);
+static void buf_ring_refill(struct uring *u, enum buf_class size_class);
 
 /*
  * A multishot receive goes on while less than its cap has come, so its last buffer may overshoot by
  * almost a buffer: it is armed with that much less. Near the cap, and on kernels that cannot bound
  * a multishot, a single receive takes no more than there is room for.
  */
-static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
 	struct uring *u = uring_of(l);
-	uint32_t buf_bytes = class == BUF_SMALL ? BUF_SMALL_BYTES : BUF_LARGE_BYTES;
+	uint32_t buf_bytes = size_class == BUF_SMALL ? BUF_SMALL_BYTES : BUF_LARGE_BYTES;
 
-	if (u->bufs[class].n_wanted == 0) {
-		u->bufs[class].n_wanted = buf_ring_least(&u->bufs[class]);
-		buf_ring_refill(u, class);
+	if (u->bufs[size_class].n_wanted == 0) {
+		u->bufs[size_class].n_wanted = buf_ring_least(&u->bufs[size_class]);
+		buf_ring_refill(u, size_class);
 	}
 
 	struct io_uring_sqe *sqe = get_sqe(u);
@@ -191,7 +191,7 @@ static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class clas
 		io_uring_prep_recv(sqe, fd, NULL, cap < buf_bytes ? cap : buf_bytes, 0);
 	}
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = (uint16_t) class;
+	sqe->buf_group = (uint16_t)size_class;
 	io_uring_sqe_set_data64(sqe, tag);
 }
 
@@ -371,9 +371,9 @@ static uint32_t buf_ring_least(const struct buf_ring *b)
 	return n > LEAST_LAID ? n : LEAST_LAID < b->n_entries ? LEAST_LAID : b->n_entries;
 }
 
-static int buf_ring_open(struct uring *u, enum buf_class class)
+static int buf_ring_open(struct uring *u, enum buf_class size_class)
 {
-	struct buf_ring *b = &u->bufs[class];
+	struct buf_ring *b = &u->bufs[size_class];
 	size_t bytes = b->n_entries * sizeof(struct io_uring_buf);
 	void *mem = NULL;
 
@@ -386,7 +386,7 @@ static int buf_ring_open(struct uring *u, enum buf_class class)
 	struct io_uring_buf_reg reg = {
 		.ring_addr = (uint64_t)(uintptr_t)mem,
 		.ring_entries = b->n_entries,
-		.bgid = (uint16_t) class,
+		.bgid = (uint16_t)size_class,
 	};
 	int r = io_uring_register_buf_ring(&u->ring, &reg, 0);
 	if (r < 0) {
@@ -420,18 +420,18 @@ static void buf_ring_adapt(struct buf_ring *b)
 }
 
 /* Lays free buffers into vacant slots; more are reserved from the pool where it has too few. */
-static void buf_ring_refill(struct uring *u, enum buf_class class)
+static void buf_ring_refill(struct uring *u, enum buf_class size_class)
 {
-	struct buf_ring *b = &u->bufs[class];
-	unsigned id_bits = class == BUF_LARGE ? BID_LARGE : 0;
+	struct buf_ring *b = &u->bufs[size_class];
+	unsigned id_bits = size_class == BUF_LARGE ? BID_LARGE : 0;
 	int mask = io_uring_buf_ring_mask(b->n_entries);
 	int n = 0;
 
 	buf_ring_adapt(b);
 	if (buf_ring_laid(b) < b->n_wanted)
-		(void)buf_reserve(u->loop.bufs, class, b->n_wanted - buf_ring_laid(b));
+		(void)buf_reserve(u->loop.bufs, size_class, b->n_wanted - buf_ring_laid(b));
 	while (buf_ring_laid(b) < b->n_wanted) {
-		struct buf *buf = buf_get(u->loop.bufs, class);
+		struct buf *buf = buf_get(u->loop.bufs, size_class);
 		if (buf == NULL)
 			break;
 		uint16_t bid = b->vacant[--b->n_vacant];
@@ -459,12 +459,12 @@ static struct buf *buf_ring_take(struct uring *u, unsigned bid, uint32_t len)
 	return buf;
 }
 
-static void buf_ring_close(struct uring *u, enum buf_class class)
+static void buf_ring_close(struct uring *u, enum buf_class size_class)
 {
-	struct buf_ring *b = &u->bufs[class];
+	struct buf_ring *b = &u->bufs[size_class];
 
 	if (b->ring != NULL) {
-		(void)io_uring_unregister_buf_ring(&u->ring, class);
+		(void)io_uring_unregister_buf_ring(&u->ring, size_class);
 		for (uint32_t i = 0; i < b->n_entries; i++)
 			if (b->slot[i] != NULL)
 				buf_put(u->loop.bufs, b->slot[i]);
@@ -478,9 +478,9 @@ static void uring_refill(struct loop *l)
 {
 	struct uring *u = uring_of(l);
 
-	for (int class = 0; class < BUF_N_CLASSES; class ++)
-		if (u->bufs[class].ring != NULL)
-			buf_ring_refill(u, class);
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++)
+		if (u->bufs[size_class].ring != NULL)
+			buf_ring_refill(u, size_class);
 }
 
 static bool uring_has_spare(const struct loop *l)
@@ -494,8 +494,8 @@ static void uring_trim(struct loop *l)
 {
 	struct uring *u = uring_of(l);
 
-	for (int class = 0; class < BUF_N_CLASSES; class ++) {
-		struct buf_ring *b = &u->bufs[class];
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++) {
+		struct buf_ring *b = &u->bufs[size_class];
 		if (!b->is_warm)
 			continue;
 		for (uint32_t i = 0; i < b->n_entries; i++)
@@ -508,13 +508,13 @@ static void uring_trim(struct loop *l)
 		(void)madvise(u->scratch, SCRATCH_BYTES, MADV_DONTNEED);
 }
 
-static uint32_t uring_n_bufs(const struct loop *l, enum buf_class class)
+static uint32_t uring_n_bufs(const struct loop *l, enum buf_class size_class)
 {
-	const struct buf_ring *b = &((const struct uring *)l)->bufs[class];
+	const struct buf_ring *b = &((const struct uring *)l)->bufs[size_class];
 
 	if (b->n_wanted > 0)
 		return buf_ring_laid(b);
-	return buf_is_available(l->bufs, class) ? buf_ring_least(b) : 0;
+	return buf_is_available(l->bufs, size_class) ? buf_ring_least(b) : 0;
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */
@@ -582,8 +582,8 @@ static void uring_free(struct loop *l)
 {
 	struct uring *u = uring_of(l);
 
-	for (int class = 0; class < BUF_N_CLASSES; class ++)
-		buf_ring_close(u, class);
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++)
+		buf_ring_close(u, size_class);
 	io_uring_queue_exit(&u->ring);
 	if (u->room_fd >= 0)
 		(void)close(u->room_fd);

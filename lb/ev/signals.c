@@ -13,7 +13,7 @@
 
 struct signals {
 	struct loop *loop;
-	unsigned class;
+	unsigned class_id;
 	signals_fn fn;
 	void *arg;
 	int fd;
@@ -21,7 +21,7 @@ struct signals {
 
 static void arm(struct signals *s)
 {
-	loop_poll(s->loop, s->fd, POLLIN, tag_make(s->class, 0, 0));
+	loop_poll(s->loop, s->fd, POLLIN, tag_make(s->class_id, 0, 0));
 }
 
 static void on_readable(void *arg, const struct completion *c)
@@ -35,7 +35,7 @@ static void on_readable(void *arg, const struct completion *c)
 	arm(s);
 }
 
-int signals_open(struct loop *loop, unsigned class, const int *signo, size_t n, signals_fn fn,
+int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t n, signals_fn fn,
 		 void *arg, struct signals **ret)
 {
 	sigset_t set;
@@ -61,10 +61,10 @@ int signals_open(struct loop *loop, unsigned class, const int *signo, size_t n, 
 	(void)signal(SIGXFSZ, SIG_IGN);
 
 	s->loop = loop;
-	s->class = class;
+	s->class_id = class_id;
 	s->fn = fn;
 	s->arg = arg;
-	loop_set_handler(loop, class, on_readable, s);
+	loop_set_handler(loop, class_id, on_readable, s);
 	arm(s);
 	*ret = s;
 	return 0;
@@ -81,8 +81,8 @@ struct signals *signals_close(struct signals *s)
 {
 	if (s == NULL)
 		return NULL;
-	loop_set_handler(s->loop, s->class, ignore, NULL);
-	loop_cancel(s->loop, s->fd, tag_make(s->class, 0, 0));
+	loop_set_handler(s->loop, s->class_id, ignore, NULL);
+	loop_cancel(s->loop, s->fd, tag_make(s->class_id, 0, 0));
 	(void)loop_turn(s->loop, 0);
 	loop_close(s->loop, s->fd);
 	free(s);

@@ -22,7 +22,7 @@ typedef void (*signals_fn)(void *arg, int signo);
  * before the first thread starts. `class` is the class of its operation's tag. Returns 0 and sets
  * *ret, or a negative errno.
  */
-int signals_open(struct loop *loop, unsigned class, const int *signo, size_t n, signals_fn fn,
+int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t n, signals_fn fn,
 		 void *arg, struct signals **ret) LB_MUST_CHECK;
 
 /* The signals stay blocked. NULL is fine. Returns NULL. */

@@ -6,15 +6,15 @@
 
 struct buf *head_new(struct buf_pool *pool, uint32_t n)
 {
-	enum buf_class class = n <= BUF_SMALL_BYTES ? BUF_SMALL
-			       : n <= BUF_HEAD_BYTES
-				       ? BUF_HEAD
-				       : BUF_LARGE; /* an authority that is sent twice more */
+	enum buf_class size_class = n <= BUF_SMALL_BYTES ? BUF_SMALL
+				    : n <= BUF_HEAD_BYTES
+					    ? BUF_HEAD
+					    : BUF_LARGE; /* an authority that is sent twice more */
 
 	LB_ASSERT(n <= BUF_LARGE_BYTES);
 	/* A failed reservation leaves it to the get: something may be free. */
-	(void)buf_reserve(pool, class, 1);
-	return buf_get(pool, class);
+	(void)buf_reserve(pool, size_class, 1);
+	return buf_get(pool, size_class);
 }
 
 int head_add(struct buf **head, struct buf_pool *pool, struct buf *b)

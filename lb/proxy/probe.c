@@ -103,7 +103,7 @@ struct probe {
 
 struct probes {
 	struct loop *loop;
-	unsigned class;
+	unsigned class_id;
 	const struct probe_ops *ops;
 	void *ops_arg;
 	struct slab *slab;   /* owns: of struct probe */
@@ -121,7 +121,7 @@ static void start_due(struct probes *all);
 
 static op_tag tag_of(const struct check *c, unsigned op)
 {
-	return tag_make(c->probe->all->class, op, slab_handle_of(c->probe->all->checks, c));
+	return tag_make(c->probe->all->class_id, op, slab_handle_of(c->probe->all->checks, c));
 }
 
 static op_tag start_op(struct check *c, unsigned op)
@@ -673,7 +673,7 @@ static void grow_buckets(struct probes *all)
 	free(old);
 }
 
-struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_ops *ops,
+struct probes *probes_new(struct loop *loop, unsigned class_id, const struct probe_ops *ops,
 			  void *ops_arg)
 {
 	struct probes *p = calloc(1, sizeof(*p));
@@ -681,7 +681,7 @@ struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_
 	if (p == NULL)
 		return NULL;
 	p->loop = loop;
-	p->class = class;
+	p->class_id = class_id;
 	p->ops = ops;
 	p->ops_arg = ops_arg;
 	list_init(&p->all);
@@ -693,7 +693,7 @@ struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_
 	p->checks = slab_new("check", sizeof(struct check), 1u << 22);
 	if (p->bucket == NULL || p->slab == NULL || p->checks == NULL)
 		return probes_free(p);
-	loop_set_handler(loop, class, on_completion, p);
+	loop_set_handler(loop, class_id, on_completion, p);
 	return p;
 }
 

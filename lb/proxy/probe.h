@@ -47,7 +47,7 @@ struct probe_ops {
 };
 
 /* `class`: of the tags of its operations in `loop`, which it borrows. NULL when memory is short. */
-struct probes *probes_new(struct loop *loop, unsigned class, const struct probe_ops *ops,
+struct probes *probes_new(struct loop *loop, unsigned class_id, const struct probe_ops *ops,
 			  void *ops_arg);
 
 /*

@@ -307,15 +307,15 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 }
 
 /* Behind the body of a request that asks for an upgrade the tunnel begins: it waits for the 101. */
-static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_class class)
+static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_class size_class)
 {
 	struct buf_pool *pool = s->worker->loop->bufs;
 
 	s->flow[CLIENT].kind = FLOW_HOLD;
 	if (n == 0)
 		return;
-	(void)buf_reserve(pool, class, 1);
-	struct buf *rest = buf_get(pool, class); /* as large as the one that it was in */
+	(void)buf_reserve(pool, size_class, 1);
+	struct buf *rest = buf_get(pool, size_class); /* as large as the one that it was in */
 	if (rest == NULL) {
 		reply_out_of_memory(s);
 		return;
@@ -338,7 +338,7 @@ static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 	if (v == BODY_MORE)
 		return b;
 	if (v == BODY_DONE && from == CLIENT && s->x->upgrade.kind != UPGRADE_NONE) {
-		hold_rest(s, p + fed.used, n - fed.used, b->class);
+		hold_rest(s, p + fed.used, n - fed.used, b->size_class);
 		return add_owed(s, from, b);
 	}
 

@@ -28,7 +28,7 @@ struct sim_op {
 	op_tag tag;
 	bool is_many, is_cancelled, may_refuse;
 	uint32_t cap;
-	enum buf_class class;
+	enum buf_class size_class;
 	struct iovec iov[LOOP_IOV_MAX];
 	int n_iov;
 	uint32_t events;
@@ -135,12 +135,12 @@ static void sim_op_connect(struct loop *l, int fd, const struct sockaddr *sa, so
 	addr_from_sockaddr(sa, &add_op(l, SIM_CONNECT, fd, tag)->to);
 }
 
-static void sim_op_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+static void sim_op_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
 	struct sim_op *op = add_op(l, SIM_RECV, fd, tag);
 
 	op->cap = cap;
-	op->class = class;
+	op->size_class = size_class;
 }
 
 static void sim_op_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
@@ -222,7 +222,7 @@ static bool try_recv(struct sim_engine *e, struct sim_op *op, struct completion 
 		c->res = (int32_t)sim_recv(w, sock, &none, 0);
 		return c->res != -EAGAIN;
 	}
-	struct buf *b = buf_get(e->loop.bufs, op->class);
+	struct buf *b = buf_get(e->loop.bufs, op->size_class);
 	if (b == NULL) {
 		c->res = -ENOBUFS;
 		return true;

@@ -42,7 +42,7 @@ static void open_admin(int engine)
 		.log = &log_handle,
 		.ops = &fake_ops,
 		.arg = &fake,
-		.class = CLASS_TEST,
+		.class_id = CLASS_TEST,
 	});
 	ck_assert_ptr_nonnull(admin);
 	admin_serve_socket(admin, listening(128, &socket_port));
@@ -789,7 +789,7 @@ START_TEST(nothing_may_be_served)
 {
 	begin(_i);
 	admin = admin_new(&(struct admin_opts){
-		.loop = loop, .log = &log_handle, .ops = &fake_ops, .class = CLASS_TEST });
+		.loop = loop, .log = &log_handle, .ops = &fake_ops, .class_id = CLASS_TEST });
 	ck_assert(!admin_close(admin));
 	ck_assert_ptr_null(admin_free(admin));
 	ck_assert_ptr_null(admin_free(NULL));

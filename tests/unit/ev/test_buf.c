@@ -35,7 +35,7 @@ START_TEST(buffers_are_apart_and_whole)
 		b[i] = buf_get(p, _i);
 		ck_assert_ptr_nonnull(b[i]);
 		ck_assert_uint_eq(b[i]->cap, bytes_of[_i]);
-		ck_assert_uint_eq(b[i]->class, (unsigned)_i);
+		ck_assert_uint_eq(b[i]->size_class, (unsigned)_i);
 		ck_assert(b[i]->off == 0 && b[i]->len == 0 && b[i]->next == NULL);
 		memset(b[i]->data, (int)i, b[i]->cap);
 		ck_assert_uint_eq(buf_bytes_used(p), (i + 1) * bytes_of[_i]);
@@ -89,7 +89,7 @@ END_TEST
 static const struct {
 	const char *name;
 	size_t soft_bytes;
-	enum buf_class class;
+	enum buf_class size_class;
 	uint32_t n_soft; /* how many may be lent without being tight */
 	uint32_t n_most; /* how many there are; small ones never run out */
 } ceilings[] = {
@@ -105,24 +105,24 @@ static const struct {
 START_TEST(ceilings_are_kept)
 {
 	struct buf_pool *p = buf_pool_new(ceilings[_i].soft_bytes);
-	enum buf_class class = ceilings[_i].class;
+	enum buf_class size_class = ceilings[_i].size_class;
 	uint32_t n_most = ceilings[_i].n_most, n = n_most < 200 ? n_most : 200;
 	struct buf *b[200];
 
-	ck_assert_int_eq(buf_reserve(p, class, n), 0);
+	ck_assert_int_eq(buf_reserve(p, size_class, n), 0);
 	for (uint32_t i = 0; i < n; i++) {
-		ck_assert_msg(buf_is_available(p, class), "%s", ceilings[_i].name);
-		b[i] = buf_get(p, class);
+		ck_assert_msg(buf_is_available(p, size_class), "%s", ceilings[_i].name);
+		b[i] = buf_get(p, size_class);
 		ck_assert_ptr_nonnull(b[i]);
 		ck_assert_int_eq(buf_is_tight(p), i + 1 > ceilings[_i].n_soft);
 	}
-	ck_assert_int_eq(buf_reserve(p, class, 1), n < n_most ? 0 : -ENOBUFS);
-	ck_assert_msg(buf_is_available(p, class) == (n < n_most), "%s", ceilings[_i].name);
+	ck_assert_int_eq(buf_reserve(p, size_class, 1), n < n_most ? 0 : -ENOBUFS);
+	ck_assert_msg(buf_is_available(p, size_class) == (n < n_most), "%s", ceilings[_i].name);
 	if (n == n_most)
-		ck_assert_ptr_null(buf_get(p, class));
+		ck_assert_ptr_null(buf_get(p, size_class));
 	while (n > 0) {
 		buf_put(p, b[--n]);
-		ck_assert(buf_is_available(p, class));
+		ck_assert(buf_is_available(p, size_class));
 	}
 	buf_pool_free(p);
 }

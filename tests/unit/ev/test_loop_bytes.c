@@ -12,7 +12,7 @@
 static const struct {
 	const char *name;
 	uint32_t cap, total;
-	enum buf_class class;
+	enum buf_class size_class;
 } caps[] = {
 	{ "one byte of many",         1,      100,     BUF_SMALL },
 	{ "exactly what comes",       100,    100,     BUF_SMALL },
@@ -36,7 +36,7 @@ static const struct {
 static struct {
 	int fd;
 	uint32_t cap;
-	enum buf_class class;
+	enum buf_class size_class;
 } in;
 
 /* Goes on with what is left of the cap: a receive may end before. */
@@ -47,7 +47,7 @@ static void receive_on(const struct completion *c)
 	if (ops[1].pos == in.cap)
 		ck_assert(!c->more);
 	else if (!c->more)
-		loop_recv(loop, in.fd, (uint32_t)(in.cap - ops[1].pos), in.class, tag(1));
+		loop_recv(loop, in.fd, (uint32_t)(in.cap - ops[1].pos), in.size_class, tag(1));
 }
 
 START_TEST(receives_up_to_its_cap)
@@ -60,9 +60,9 @@ START_TEST(receives_up_to_its_cap)
 	tcp_pair(fds);
 	in.fd = fds[0];
 	in.cap = cap;
-	in.class = caps[ROW(_i)].class;
+	in.size_class = caps[ROW(_i)].size_class;
 	ops[1].fn = receive_on;
-	loop_recv(loop, fds[0], cap, in.class, tag(1));
+	loop_recv(loop, fds[0], cap, in.size_class, tag(1));
 	for (size_t n = 1; n > 0; fed += n) { /* until it waits for us to read on, or all is sent */
 		n = feed(fds[1], fed, total - fed);
 		loop_turn(loop, 0);

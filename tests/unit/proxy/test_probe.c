@@ -827,13 +827,13 @@ static void bent_send(struct loop *l, int fd, const struct iovec *iov, int n, bo
 	}
 }
 
-static void bent_recv(struct loop *l, int fd, uint32_t cap, enum buf_class class, op_tag tag)
+static void bent_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
 	if (bent.n_no_buf > 0) {
 		bent.n_no_buf--;
 		loop_post(l, &(struct completion){ .tag = tag, .res = -ENOBUFS });
 	} else {
-		real_ops->recv(l, fd, cap, class, tag);
+		real_ops->recv(l, fd, cap, size_class, tag);
 	}
 }
 
