@@ -66,7 +66,8 @@ static void send_queued(struct conn *c)
 	c->is_sending = true;
 	int n = queue_iov(&c->out, iov);
 	/* Mostly there is room, and waiting costs io_uring a poll: only who was refused waits. */
-	loop_send(c->server->loop, c->fd, iov, n, !c->must_wait, tag_of(c, KIND_SEND));
+	loop_send(c->server->loop, c->fd, iov, n, c->must_wait ? SEND_WAIT : SEND_TRY,
+		  tag_of(c, KIND_SEND));
 }
 
 /* Starts what the connection can do next. */

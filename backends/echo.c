@@ -51,7 +51,7 @@ static void arm(struct listener *ln)
 	struct echo *e = ln->echo;
 
 	ln->is_accepting = true;
-	loop_accept(e->server.loop, ln->fd, true,
+	loop_accept(e->server.loop, ln->fd, ACCEPT_MANY,
 		    tag_make(ECHO_CLASS_ACCEPT, 0, (uint64_t)(ln - e->listeners)));
 }
 
@@ -216,7 +216,7 @@ static bool add_listener(struct echo *e, const char *text)
 		return false;
 	struct listener *ln = &e->listeners[e->n_listeners];
 
-	if (addr_parse(slice_of(text), true, &ln->addr) < 0)
+	if (addr_parse(slice_of(text), &ln->addr) < 0)
 		return false;
 	ln->echo = e;
 	ln->fd = -1;

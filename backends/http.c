@@ -32,7 +32,7 @@ static void refuse(struct conn *c, int status, const char *why)
 
 	(void)snprintf(extra, sizeof(extra), "X-Backend: " SLICE_FMT "\r\n",
 		       SLICE_ARG(c->server->name));
-	int n = forward_error(status, why, extra, false, out, sizeof(out));
+	int n = forward_error(status, why, extra, FORWARD_BODY, out, sizeof(out));
 	LB_ASSERT(n > 0);
 	conn_write(c, out, (size_t)n);
 	conn_linger(c);

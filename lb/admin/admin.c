@@ -122,7 +122,7 @@ static void arm(struct admin *a)
 		if (d->fd < 0 || d->is_armed || a->is_closing || d->n_clients >= MAX_CLIENTS)
 			continue;
 		d->is_armed = true;
-		loop_accept(a->loop, d->fd, false, door_tag(a, d));
+		loop_accept(a->loop, d->fd, ACCEPT_ONE, door_tag(a, d));
 	}
 }
 
@@ -234,7 +234,7 @@ static void send_rest(struct client *c)
 	struct iovec iov = { .iov_base = c->out.p + c->n_sent, .iov_len = c->out.n - c->n_sent };
 
 	c->in_flight |= 1u << OP_SEND;
-	loop_send(c->admin->loop, c->fd, &iov, 1, false, client_tag(c, OP_SEND));
+	loop_send(c->admin->loop, c->fd, &iov, 1, SEND_WAIT, client_tag(c, OP_SEND));
 }
 
 static void send_more(struct client *c)

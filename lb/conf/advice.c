@@ -293,7 +293,7 @@ static const char *advice_url(struct slice s, char out[ADVICE_TEXT_MAX])
 	struct slice rest = { .p = p + 3, .n = s.n - (size_t)(p + 3 - s.p) };
 	if (has(rest, '/'))
 		rest.n = (size_t)((const char *)memchr(rest.p, '/', rest.n) - rest.p);
-	if (addr_parse(rest, true, &a) == 0)
+	if (addr_parse(rest, &a) == 0)
 		(void)snprintf(out, ADVICE_TEXT_MAX, "; it is a URL: write \"" SLICE_FMT "\"",
 			       SLICE_ARG(rest));
 	else
@@ -314,7 +314,7 @@ static bool is_mapped(struct slice host)
 	(void)take(&s, 7);
 	if (s.n > 0 && s.p[s.n - 1] == ']')
 		s.n--;
-	return addr_parse(s, false, &a) == 0;
+	return addr_parse_host(s, &a) == 0;
 }
 
 /* The host can be read and the port cannot, or there is none. */
@@ -323,7 +323,7 @@ static const char *advice_port(struct slice s, bool has_port, char out[ADVICE_TE
 	struct slice host = s, port = SLICE("");
 	struct addr a;
 
-	bool is_v6 = addr_parse(s, false, &a) == 0 && a.family == AF_INET6;
+	bool is_v6 = addr_parse_host(s, &a) == 0 && a.family == AF_INET6;
 	if (is_v6 && has_port) {
 		(void)snprintf(out, ADVICE_TEXT_MAX,
 			       "; an IPv6 address needs brackets, quotes and a port, as "
@@ -332,7 +332,7 @@ static const char *advice_port(struct slice s, bool has_port, char out[ADVICE_TE
 	}
 	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']') {
 		struct slice inner = { .p = s.p + 1, .n = s.n - 2 };
-		if (addr_parse(inner, false, &a) == 0) {
+		if (addr_parse_host(inner, &a) == 0) {
 			(void)snprintf(out, ADVICE_TEXT_MAX,
 				       has_port ? "; the port is missing: \"[" SLICE_FMT "]:8080\""
 						: "; write \"" SLICE_FMT "\"",
@@ -340,12 +340,12 @@ static const char *advice_port(struct slice s, bool has_port, char out[ADVICE_TE
 			return out;
 		}
 	}
-	if (addr_parse(s, false, &a) == 0 && has_port) {
+	if (addr_parse_host(s, &a) == 0 && has_port) {
 		(void)snprintf(out, ADVICE_TEXT_MAX,
 			       "; the port is missing: \"" SLICE_FMT ":8080\"", SLICE_ARG(s));
 		return out;
 	}
-	if (!cut_port(s, &host, &port) || addr_parse(host, false, &a) < 0)
+	if (!cut_port(s, &host, &port) || addr_parse_host(host, &a) < 0)
 		return out;
 	if (!has_port && port.n != 0 && n_digits(port) == port.n)
 		(void)snprintf(out, ADVICE_TEXT_MAX, "; write \"" SLICE_FMT "\"", SLICE_ARG(host));

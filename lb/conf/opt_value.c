@@ -342,7 +342,7 @@ bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_nod
 		opt_bad(ctx, o, node, "unix sockets are not supported yet");
 		return false;
 	}
-	if (addr_parse(slice_of(text), true, &a) < 0) {
+	if (addr_parse(slice_of(text), &a) < 0) {
 		opt_bad(ctx, o, node,
 			"must be a numeric address and a port, like 127.0.0.1:9001 or "
 			"\"[::1]:9001\"%s",
@@ -385,7 +385,7 @@ bool opt_fits(const struct opt *o, const char *text)
 		return strchr(text, '/') != NULL ||
 		       ((o->flags & OPT_STREAM) != 0 &&
 			(strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0));
-	case OPT_ADDRESS: return addr_parse(slice_of(text), true, &addr) == 0;
+	case OPT_ADDRESS: return addr_parse(slice_of(text), &addr) == 0;
 	case OPT_NAME:
 	case OPT_CALL: break;
 	}

@@ -199,7 +199,7 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 		p->sources_at[p->n_sources] = item->at;
 		struct addr *a = &p->sources[p->n_sources++];
 		const char *text = opt_text(ctx, o, item);
-		if (text != NULL && addr_parse(slice_of(text), false, a) < 0)
+		if (text != NULL && addr_parse_host(slice_of(text), a) < 0)
 			opt_bad(ctx, o, item, "must be a numeric address without a port%s",
 				advice_address(slice_of(text), false, false, advice));
 	}

@@ -69,7 +69,7 @@ bool word_is_host(struct slice s)
 
 	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']') {
 		struct slice inner = { .p = s.p + 1, .n = s.n - 2 };
-		return addr_parse(inner, false, &a) == 0 && a.family == AF_INET6;
+		return addr_parse_host(inner, &a) == 0 && a.family == AF_INET6;
 	}
 	if (s.n == 0 || s.n > 253 || s.p[0] == '.')
 		return false;

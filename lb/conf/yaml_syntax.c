@@ -240,7 +240,7 @@ static bool judge_ipv6(const struct scene *s)
 		if (end == NULL || (i > 0 && strchr("\"'", line.p[i - 1]) != NULL))
 			continue;
 		struct slice host = { .p = line.p + i + 1, .n = (size_t)(end - line.p) - i - 1 };
-		if (addr_parse(host, false, &a) < 0 || a.family != AF_INET6 ||
+		if (addr_parse_host(host, &a) < 0 || a.family != AF_INET6 ||
 		    end + 1 == line.p + line.n || end[1] != ':')
 			continue;
 		size_t behind = (size_t)(end - line.p) + 1;

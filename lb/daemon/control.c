@@ -344,7 +344,7 @@ static int become_user(struct control *c, const struct delta *first, struct err 
 	if (c->socket_path != NULL && lchown(c->socket_path, uid, gid) < 0)
 		log_warn(&c->log, "admin socket stays with its owner error=\"%s\"",
 			 strerror(errno));
-	return privs_drop(c->conf->user, uid, gid, true, e) < 0 ? EXIT_BIND : 0;
+	return privs_drop(c->conf->user, uid, gid, PRIVS_KEEP_BIND, e) < 0 ? EXIT_BIND : 0;
 }
 
 /* Drops to `user`: logs, the admin socket and the listeners' sockets are given to it first. */

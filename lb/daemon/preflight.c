@@ -185,7 +185,7 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 	struct err e = ERR_INIT, why = ERR_INIT;
 	char scratch[64];
 
-	if (privs_drop(conf->user, uid, gid, true, &why) < 0) {
+	if (privs_drop(conf->user, uid, gid, PRIVS_KEEP_BIND, &why) < 0) {
 		(void)err_at(&e, conf->user_at, "%s", err_line(&why, 0, scratch, sizeof(scratch)));
 	} else {
 		try_file(conf, &e);

@@ -52,19 +52,19 @@ static int set_caps(uint32_t mask)
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
-int privs_drop(const char *name, uid_t uid, gid_t gid, bool keeps_bind, struct err *e)
+int privs_drop(const char *name, uid_t uid, gid_t gid, enum privs_kept kept, struct err *e)
 {
 	int r = 0;
 
 	if (getuid() == uid && geteuid() == uid)
 		return 0;
-	if (keeps_bind && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+	if (kept == PRIVS_KEEP_BIND && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		r = -errno;
 	if (r == 0 && (initgroups(name, gid) < 0 || setresgid(gid, gid, gid) < 0 ||
 		       setresuid(uid, uid, uid) < 0))
 		r = -errno;
 	if (r == 0)
-		r = set_caps(keeps_bind ? 1u << CAP_NET_BIND_SERVICE : 0);
+		r = set_caps(kept == PRIVS_KEEP_BIND ? 1u << CAP_NET_BIND_SERVICE : 0);
 	if (r < 0)
 		return err_add(e, r, "becoming user \"%s\": %s%s", name, strerror(-r),
 			       r == -EPERM ? "; start lb as root, or leave \"user\" out" : "");

@@ -22,10 +22,13 @@ int privs_resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
 /*
  * privs_drop() - become that user
  *
- * Call before the first worker starts. With `keeps_bind` this thread keeps CAP_NET_BIND_SERVICE, to
- * bind new addresses at a reload, and nothing else. Returns 0, or a negative errno with the reason.
+ * Call before the first worker starts. Returns 0, or a negative errno with the reason.
  */
-int privs_drop(const char *name, uid_t uid, gid_t gid, bool keeps_bind,
+enum privs_kept {
+	PRIVS_KEEP_NONE,
+	PRIVS_KEEP_BIND, /* this thread's CAP_NET_BIND_SERVICE, to bind new addresses at a reload */
+};
+int privs_drop(const char *name, uid_t uid, gid_t gid, enum privs_kept kept,
 	       struct err *e) LB_MUST_CHECK;
 
 /*

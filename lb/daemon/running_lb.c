@@ -39,7 +39,7 @@ static bool read_addr(const char *at, struct addr *ret)
 {
 	struct slice s = { .p = at, .n = strcspn(at, "\"") };
 
-	return addr_parse(s, true, ret) == 0;
+	return addr_parse(s, ret) == 0;
 }
 
 static int add_listener(struct running_lb *r, const struct addr *a)

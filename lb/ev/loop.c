@@ -325,9 +325,9 @@ void loop_stop(struct loop *l)
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
-void loop_accept(struct loop *l, int fd, bool many, op_tag tag)
+void loop_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag)
 {
-	l->ops->accept(l, fd, many, tag);
+	l->ops->accept(l, fd, mode, tag);
 }
 
 void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len, op_tag tag)
@@ -351,10 +351,11 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, 
 		(struct recv_wait){ .tag = tag, .fd = fd, .cap = cap, .size_class = size_class };
 }
 
-void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse, op_tag tag)
+void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
+	       op_tag tag)
 {
 	LB_DASSERT(n > 0 && n <= LOOP_IOV_MAX);
-	l->ops->send(l, fd, iov, n, may_refuse, tag);
+	l->ops->send(l, fd, iov, n, mode, tag);
 }
 
 void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag)

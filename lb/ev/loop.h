@@ -217,10 +217,13 @@ static inline void loop_timer_stop(struct loop *l, struct timer *t)
 /*
  * loop_accept() - take connections from a listening socket
  *
- * Each completion's res is a descriptor (non-blocking, close-on-exec) or a negative errno. With
- * `many` the operation goes on until it fails or is cancelled; without, it ends with the first.
+ * Each completion's res is a descriptor (non-blocking, close-on-exec) or a negative errno.
  */
-void loop_accept(struct loop *l, int fd, bool many, op_tag tag);
+enum accept_mode {
+	ACCEPT_ONE,  /* the operation ends with its first completion */
+	ACCEPT_MANY, /* the operation goes on until it fails or is cancelled */
+};
+void loop_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag);
 
 /* Connects; res is 0 or a negative errno. `sa` is copied. */
 void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len, op_tag tag);
@@ -242,12 +245,17 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, 
  * the kernel took (perhaps fewer than all) or a negative errno. Never raises SIGPIPE. One send in
  * flight on a descriptor at a time.
  *
- * -EAGAIN: there is no room. An engine answers so only where `may_refuse` allows it, or where the
- * peer has sent its FIN (io_uring's polls then fire at once and for ever: docs/decisions, 0006);
- * then loop_poll_room() waits.
+ * -EAGAIN: the socket's send buffer has no room. An engine answers so only with SEND_TRY, or where
+ * the peer has sent its FIN (io_uring's polls then fire at once and for ever: docs/decisions,
+ * 0006); then loop_poll_room() waits.
  */
 #define LOOP_IOV_MAX 16
-void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse, op_tag tag);
+enum send_mode {
+	SEND_WAIT, /* where there is no room, the operation waits for it */
+	SEND_TRY,  /* where there is no room, an engine may answer -EAGAIN instead of waiting */
+};
+void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
+	       op_tag tag);
 
 /*
  * Waits once for poll(2) events; POLLERR and POLLHUP always count, and with some engines POLLRDHUP.

@@ -178,11 +178,11 @@ static void start_in(struct epoll *e, int fd, struct record *r, enum op_kind kin
 		queue_run(e, fd, r);
 }
 
-static void epoll_accept(struct loop *l, int fd, bool many, op_tag tag)
+static void epoll_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag)
 {
 	struct record *r = record_of(epoll_of(l), fd);
 
-	r->is_many = many;
+	r->is_many = mode == ACCEPT_MANY;
 	start_in(epoll_of(l), fd, r, OP_ACCEPT, tag);
 }
 
@@ -237,12 +237,12 @@ static ssize_t try_send(int fd, const struct iovec *iov, int n)
 	return sent < 0 ? -errno : sent;
 }
 
-static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 		       op_tag tag)
 {
 	ssize_t sent = try_send(fd, iov, n);
 
-	(void)may_refuse; /* it can always wait */
+	(void)mode; /* it can always wait */
 	if (sent != -EAGAIN) {
 		post(l, tag, (int)sent);
 		return;

@@ -42,11 +42,11 @@ struct loop_ops {
 	uint64_t (*wall_ns)(struct loop *l);
 	void (*random)(struct loop *l, void *out, size_t n);
 
-	void (*accept)(struct loop *l, int fd, bool many, op_tag tag);
+	void (*accept)(struct loop *l, int fd, enum accept_mode mode, op_tag tag);
 	void (*connect)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
 			op_tag tag);
 	void (*recv)(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag);
-	void (*send)(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+	void (*send)(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 		     op_tag tag);
 	void (*poll)(struct loop *l, int fd, uint32_t events, op_tag tag);
 	void (*cancel)(struct loop *l, int fd, op_tag tag);

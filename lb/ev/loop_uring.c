@@ -141,11 +141,11 @@ static void *scratch(struct uring *u, size_t n)
 	return p;
 }
 
-static void uring_accept(struct loop *l, int fd, bool many, op_tag tag)
+static void uring_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag)
 {
 	struct io_uring_sqe *sqe = get_sqe(uring_of(l));
 
-	if (many)
+	if (mode == ACCEPT_MANY)
 		io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	else
 		io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -210,7 +210,7 @@ static void prep_wait(struct uring *u, int fd, op_tag tag)
 	sqe->flags |= IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
 }
 
-static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 		       op_tag tag)
 {
 	const unsigned flags = MSG_NOSIGNAL | MSG_DONTWAIT;
@@ -221,7 +221,7 @@ static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, b
 	} *copy = NULL;
 
 	make_room(u, 2, n == 1 ? 0 : sizeof(*copy));
-	if (!may_refuse)
+	if (mode == SEND_WAIT)
 		prep_wait(u, fd, tag);
 	if (n == 1) {
 		struct io_uring_sqe *sqe = get_sqe(u);

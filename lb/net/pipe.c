@@ -74,14 +74,21 @@ bool pipe_is_available(const struct pipe_pool *p)
 	return p->idle != NULL || p->n_lent < p->max;
 }
 
-void pipe_put(struct pipe_pool *p, struct pipe *pipe, bool is_empty)
+void pipe_discard(struct pipe_pool *p, struct pipe *pipe)
 {
 	LB_ASSERT(p->n_lent > 0);
 	p->n_lent--;
-	if (!is_empty || p->n_idle == MAX_IDLE) {
-		pipe_close(p, pipe);
+	pipe_close(p, pipe);
+}
+
+void pipe_put(struct pipe_pool *p, struct pipe *pipe)
+{
+	if (p->n_idle == MAX_IDLE) {
+		pipe_discard(p, pipe);
 		return;
 	}
+	LB_ASSERT(p->n_lent > 0);
+	p->n_lent--;
 	pipe->next = p->idle;
 	p->idle = pipe;
 	p->n_idle++;

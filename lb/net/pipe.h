@@ -38,5 +38,8 @@ struct pipe *pipe_get(struct pipe_pool *p);
 /* Whether pipe_get() may give one: not all are lent. */
 bool pipe_is_available(const struct pipe_pool *p);
 
-/* Takes it back. One that still holds bytes (`is_empty` false) is closed. */
-void pipe_put(struct pipe_pool *p, struct pipe *pipe, bool is_empty);
+/* Takes back a pipe that is empty. */
+void pipe_put(struct pipe_pool *p, struct pipe *pipe);
+
+/* Takes back a pipe that may still hold bytes: it is closed, and the bytes are lost. */
+void pipe_discard(struct pipe_pool *p, struct pipe *pipe);

@@ -291,9 +291,10 @@ static const char *status_text(int status)
 	}
 }
 
-int forward_error(int status, const char *why, const char *extra, bool is_head, uint8_t *out,
-		  size_t cap)
+int forward_error(int status, const char *why, const char *extra, enum forward_body body,
+		  uint8_t *out, size_t cap)
 {
+	bool has_body = body == FORWARD_BODY;
 	bool is_426 = status == 426;
 	const char *upgrade = is_426 ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" : "";
 	int n = snprintf((char *)out, cap,
@@ -304,8 +305,8 @@ int forward_error(int status, const char *why, const char *extra, bool is_head, 
 			 "Connection: %s\r\n\r\n"
 			 "%s%s",
 			 status, status_text(status), upgrade, extra, strlen(why) + 1,
-			 is_426 ? "Upgrade, close" : "close", is_head ? "" : why,
-			 is_head ? "" : "\n");
+			 is_426 ? "Upgrade, close" : "close", has_body ? why : "",
+			 has_body ? "\n" : "");
 
 	return n < 0 || (size_t)n >= cap ? -ENOSPC : n;
 }

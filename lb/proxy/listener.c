@@ -218,7 +218,7 @@ void listen_socket_arm(struct listen_socket *ls)
 	if (ls->is_polling)
 		loop_poll(w->loop, ls->fd, POLLIN, tag_of(ls));
 	else
-		loop_accept(w->loop, ls->fd, true, tag_of(ls));
+		loop_accept(w->loop, ls->fd, ACCEPT_MANY, tag_of(ls));
 }
 
 void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struct plan_listener *pl)

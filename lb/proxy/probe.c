@@ -264,7 +264,7 @@ static void send_more(struct check *c)
 	struct iovec iov = { .iov_base = (char *)(uintptr_t)c->out + c->n_sent,
 			     .iov_len = c->n_out - c->n_sent };
 
-	loop_send(c->probe->all->loop, c->fd, &iov, 1, false, start_op(c, OP_SEND));
+	loop_send(c->probe->all->loop, c->fd, &iov, 1, SEND_WAIT, start_op(c, OP_SEND));
 }
 
 static void send_text(struct check *c, const char *text, size_t n)

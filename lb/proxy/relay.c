@@ -566,8 +566,8 @@ void relay_send(struct session *s, enum side from)
 	 */
 	f->must_wait &= !has_fin(s, side_other(from));
 	int n = queue_iov(&f->queue, iov);
-	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n, !f->must_wait,
-		  session_start_op(s, op_send(from)));
+	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n,
+		  f->must_wait ? SEND_WAIT : SEND_TRY, session_start_op(s, op_send(from)));
 }
 
 void relay_send_refused(struct session *s, enum side from)

@@ -152,8 +152,8 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 		return;
 	}
 
-	bool is_head = s->x->req.method == HTTP1_HEAD;
-	int n = forward_error(status, why, extra, is_head, b->data, b->cap);
+	enum forward_body body = s->x->req.method == HTTP1_HEAD ? FORWARD_NO_BODY : FORWARD_BODY;
+	int n = forward_error(status, why, extra, body, b->data, b->cap);
 	LB_ASSERT(n > 0);
 	b->len = (uint32_t)n;
 	session_set_status(s, (unsigned)status);

@@ -67,7 +67,10 @@ void splice_drop(struct session *s, enum side from)
 
 	if (f->pipe == NULL)
 		return;
-	pipe_put(s->worker->pipes, f->pipe, f->n_in_pipe == 0);
+	if (f->n_in_pipe == 0)
+		pipe_put(s->worker->pipes, f->pipe);
+	else
+		pipe_discard(s->worker->pipes, f->pipe);
 	f->pipe = NULL;
 	f->n_in_pipe = 0;
 }

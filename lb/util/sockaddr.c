@@ -64,16 +64,18 @@ static bool cut_last(struct slice *text, char c, struct slice *behind)
 	return true;
 }
 
-int addr_parse(struct slice text, bool has_port, struct addr *ret)
+int addr_parse_host(struct slice text, struct addr *ret)
+{
+	bool is_v6 = text.n != 0 && memchr(text.p, ':', text.n) != NULL;
+
+	return host_parse(text, is_v6 ? AF_INET6 : AF_INET, ret);
+}
+
+int addr_parse(struct slice text, struct addr *ret)
 {
 	struct slice port_text;
 	struct addr a;
 	unsigned port;
-
-	if (!has_port) {
-		bool is_v6 = text.n != 0 && memchr(text.p, ':', text.n) != NULL;
-		return host_parse(text, is_v6 ? AF_INET6 : AF_INET, ret);
-	}
 
 	if (!cut_last(&text, ':', &port_text) || number_parse(port_text, UINT16_MAX, &port) < 0)
 		return -EINVAL;
@@ -223,7 +225,7 @@ int cidr_parse(struct slice text, struct cidr *ret)
 	struct cidr c;
 
 	bool has_bits = cut_last(&text, '/', &bits_text);
-	if (addr_parse(text, false, &c.net) < 0)
+	if (addr_parse_host(text, &c.net) < 0)
 		return -EINVAL;
 
 	unsigned max = c.net.family == AF_INET ? 32 : 128, bits = max;

@@ -31,12 +31,15 @@ struct addr {
 #define ADDR_TEXT_MAX 56
 
 /*
- * addr_parse() - read "1.2.3.4:80" or "[::1]:80"; with `port` false, an address alone without
- * brackets. Only numeric addresses, no leading or trailing space. Port 0 to 65535.
+ * addr_parse() - read an address with its port, "1.2.3.4:80" or "[::1]:80"
  *
- * Returns 0 and sets *ret, or -EINVAL and leaves *ret alone.
+ * Only numeric addresses, no leading or trailing space. Port 0 to 65535. Returns 0 and sets *ret,
+ * or -EINVAL and leaves *ret alone.
  */
-int addr_parse(struct slice text, bool has_port, struct addr *ret) LB_MUST_CHECK;
+int addr_parse(struct slice text, struct addr *ret) LB_MUST_CHECK;
+
+/* Reads an address alone, "1.2.3.4" or "::1" without brackets. Returns as addr_parse(); port 0. */
+int addr_parse_host(struct slice text, struct addr *ret) LB_MUST_CHECK;
 
 /* Writes "1.2.3.4:80" or "[::1]:80" and a NUL; returns `out`. */
 char *addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);

@@ -123,9 +123,9 @@ static struct sim_op *add_op(struct loop *l, enum sim_op_kind kind, int fd, op_t
 	return op;
 }
 
-static void sim_op_accept(struct loop *l, int fd, bool many, op_tag tag)
+static void sim_op_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag)
 {
-	add_op(l, SIM_ACCEPT, fd, tag)->is_many = many;
+	add_op(l, SIM_ACCEPT, fd, tag)->is_many = mode == ACCEPT_MANY;
 }
 
 static void sim_op_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len,
@@ -143,12 +143,12 @@ static void sim_op_recv(struct loop *l, int fd, uint32_t cap, enum buf_class siz
 	op->size_class = size_class;
 }
 
-static void sim_op_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+static void sim_op_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 			op_tag tag)
 {
 	struct sim_op *op = add_op(l, SIM_SEND, fd, tag);
 
-	op->may_refuse = may_refuse;
+	op->may_refuse = mode == SEND_TRY;
 	memcpy(op->iov, iov, (size_t)n * sizeof(*iov));
 	op->n_iov = n;
 }

@@ -376,13 +376,13 @@ START_TEST(who_does_not_read_is_closed)
 }
 END_TEST
 
-static void refused_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
-			 op_tag tag)
+static void refused_send(struct loop *l, int fd, const struct iovec *iov, int n,
+			 enum send_mode mode, op_tag tag)
 {
 	(void)fd;
 	(void)iov;
 	(void)n;
-	(void)may_refuse;
+	(void)mode;
 	loop_post(l, &(struct completion){ .tag = tag, .res = -EAGAIN });
 }
 

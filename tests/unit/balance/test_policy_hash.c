@@ -213,15 +213,15 @@ START_TEST(keys_are_taken_right)
 {
 	struct addr a, b;
 
-	ck_assert_int_eq(addr_parse(SLICE("10.1.2.3:5"), true, &a), 0);
-	ck_assert_int_eq(addr_parse(SLICE("10.1.2.3:6"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("10.1.2.3:5"), &a), 0);
+	ck_assert_int_eq(addr_parse(SLICE("10.1.2.3:6"), &b), 0);
 	ck_assert_uint_eq(pool_key_of_addr(&a), pool_key_of_addr(&b));
-	ck_assert_int_eq(addr_parse(SLICE("10.1.2.4:5"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("10.1.2.4:5"), &b), 0);
 	ck_assert_uint_ne(pool_key_of_addr(&a), pool_key_of_addr(&b));
-	ck_assert_int_eq(addr_parse(SLICE("[2001:db8:1:2::1]:5"), true, &a), 0);
-	ck_assert_int_eq(addr_parse(SLICE("[2001:db8:1:2:ffff::2]:7"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("[2001:db8:1:2::1]:5"), &a), 0);
+	ck_assert_int_eq(addr_parse(SLICE("[2001:db8:1:2:ffff::2]:7"), &b), 0);
 	ck_assert_uint_eq(pool_key_of_addr(&a), pool_key_of_addr(&b));
-	ck_assert_int_eq(addr_parse(SLICE("[2001:db8:1:3::1]:5"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("[2001:db8:1:3::1]:5"), &b), 0);
 	ck_assert_uint_ne(pool_key_of_addr(&a), pool_key_of_addr(&b));
 	ck_assert_uint_eq(pool_key_of_host(SLICE("Chat.Example.COM")),
 			  pool_key_of_host(SLICE("chat.example.com")));

@@ -87,7 +87,8 @@ START_TEST(a_dropped_process_keeps_what_it_binds_with)
 	gid_t gid, groups[64];
 
 	ck_assert_int_eq(privs_resolve_user(USER, &uid, &gid, &e), 0);
-	ck_assert_int_eq(privs_drop(USER, uid, gid, _i != 0, &e), 0);
+	ck_assert_int_eq(
+		privs_drop(USER, uid, gid, _i != 0 ? PRIVS_KEEP_BIND : PRIVS_KEEP_NONE, &e), 0);
 	ck_assert_uint_eq(err_n_lines(&e), 0);
 	ck_assert(getuid() == uid && geteuid() == uid && getgid() == gid && getegid() == gid);
 	int n = getgroups(64, groups);
@@ -104,7 +105,7 @@ START_TEST(a_dropped_process_keeps_what_it_binds_with)
 	ck_assert_uint_eq(seen[1], 0);
 	ck_assert_uint_eq(caps("CapEff"), want);
 	/* Who is that user already has nothing to do. */
-	ck_assert_int_eq(privs_drop(USER, uid, gid, true, &e), 0);
+	ck_assert_int_eq(privs_drop(USER, uid, gid, PRIVS_KEEP_BIND, &e), 0);
 	err_deinit(&e);
 }
 END_TEST
@@ -161,9 +162,9 @@ START_TEST(an_ordinary_user_cannot_become_another)
 
 	if (getuid() == 0) { /* become an ordinary one */
 		ck_assert_int_eq(privs_resolve_user(USER, &uid, &gid, &e), 0);
-		ck_assert_int_eq(privs_drop(USER, uid, gid, false, &e), 0);
+		ck_assert_int_eq(privs_drop(USER, uid, gid, PRIVS_KEEP_NONE, &e), 0);
 	}
-	ck_assert_int_eq(privs_drop("root", 0, 0, true, &e), -EPERM);
+	ck_assert_int_eq(privs_drop("root", 0, 0, PRIVS_KEEP_BIND, &e), -EPERM);
 	ck_assert_uint_eq(err_n_lines(&e), 1);
 	ck_assert_str_eq(err_line(&e, 0, scratch, sizeof(scratch)),
 			 "becoming user \"root\": Operation not permitted; start lb as root, or "

@@ -12,7 +12,7 @@ static struct addr addr_of(const char *text)
 {
 	struct addr a;
 
-	ck_assert_int_eq(addr_parse(slice_of(text), true, &a), 0);
+	ck_assert_int_eq(addr_parse(slice_of(text), &a), 0);
 	return a;
 }
 

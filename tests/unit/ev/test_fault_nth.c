@@ -121,7 +121,7 @@ START_TEST(room_that_is_refused_leaves_the_old_one)
 		tcp_pair(fds);
 		size_t before = loop->n_ops;
 		struct iovec iov = { .iov_base = "x", .iov_len = 1 };
-		loop_send(loop, fds[0], &iov, 1, false, tag(1));
+		loop_send(loop, fds[0], &iov, 1, SEND_WAIT, tag(1));
 		WITH_FAULT(r = loop_reserve(loop, 3 * before));
 		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
 		ck_assert_uint_eq(loop->n_ops, r == 0 ? 3 * before : before);
@@ -249,7 +249,7 @@ START_TEST(a_connection_that_is_gone_is_passed_over)
 		loop_set_handler(loop, CLASS_TEST, note, NULL);
 		int r = 0;
 		peer = dial(port);
-		loop_accept(loop, l, true, tag(1));
+		loop_accept(loop, l, ACCEPT_MANY, tag(1));
 		for (int i = 0; i < 1000 && ops[1].n == 0 && r == 0; i++)
 			WITH_FAULT(r = loop_turn(loop, 2));
 		ck_assert_int_eq(r, 0);
@@ -304,10 +304,10 @@ static void start(enum kind kind, int fd, uint16_t port)
 	struct sockaddr_in to = loopback(port);
 
 	switch (kind) {
-	case ACCEPT: loop_accept(loop, fd, false, tag(1)); break;
+	case ACCEPT: loop_accept(loop, fd, ACCEPT_ONE, tag(1)); break;
 	case RECV: loop_recv(loop, fd, 1, BUF_SMALL, tag(1)); break;
 	case CONNECT: loop_connect(loop, fd, (struct sockaddr *)&to, sizeof(to), tag(1)); break;
-	case SEND: loop_send(loop, fd, &one_byte, 1, false, tag(1)); break;
+	case SEND: loop_send(loop, fd, &one_byte, 1, SEND_WAIT, tag(1)); break;
 	case POLL: loop_poll(loop, fd, POLLOUT, tag(1)); break;
 	case N_KINDS: ck_abort();
 	}

@@ -16,7 +16,7 @@ START_TEST(accepts_one)
 
 	begin(_i);
 	int l = listening(16, &port);
-	loop_accept(loop, l, false, tag(1));
+	loop_accept(loop, l, ACCEPT_ONE, tag(1));
 	idle();
 	ck_assert_int_eq(ops[1].n, 0);
 	int a = dial(port), b = dial(port);
@@ -59,7 +59,7 @@ START_TEST(accepts_many_until_cancelled)
 	begin(_i);
 	ops[1].fn = keep_accepted;
 	int l = listening(N, &port);
-	loop_accept(loop, l, true, tag(1));
+	loop_accept(loop, l, ACCEPT_MANY, tag(1));
 	for (int i = 0; i < N; i++)
 		peer[i] = dial(port);
 	UNTIL(n_accepted == N);
@@ -99,13 +99,13 @@ START_TEST(accept_tells_of_a_full_table)
 	full = before;
 	full.rlim_cur = 3;
 	setrlimit(RLIMIT_NOFILE, &full);
-	loop_accept(loop, l, true, tag(1));
+	loop_accept(loop, l, ACCEPT_MANY, tag(1));
 	UNTIL(ops[1].n > 0);
 	setrlimit(RLIMIT_NOFILE, &before);
 	ck_assert_int_eq(ops[1].res, -EMFILE);
 	ck_assert_int_eq(ops[1].n_last, 1);
 
-	loop_accept(loop, l, false, tag(1));
+	loop_accept(loop, l, ACCEPT_ONE, tag(1));
 	UNTIL(ops[1].n == 2);
 	ck_assert_int_ge(ops[1].res, 0);
 	loop_close(loop, ops[1].res);

@@ -418,7 +418,7 @@ static void send_on(void)
 		iov[n++] = (struct iovec){ .iov_base = out.data + pos, .iov_len = (size_t)len };
 		pos += len;
 	}
-	loop_send(loop, out.fd, iov, n, false, tag(1));
+	loop_send(loop, out.fd, iov, n, SEND_WAIT, tag(1));
 	memset(iov, 0, sizeof(iov)); /* they were copied */
 }
 
@@ -533,7 +533,7 @@ START_TEST(send_to_who_is_gone_is_an_error)
 	tcp_pair(fds);
 	close_peer(fds[1], true);
 	for (int n = 1; n <= 4; n++) {
-		loop_send(loop, fds[0], iov, n % 2 + 1, false, tag(1));
+		loop_send(loop, fds[0], iov, n % 2 + 1, SEND_WAIT, tag(1));
 		UNTIL(ops[1].n == n);
 		ck_assert_int_eq(ops[1].n_last, n);
 		ck_assert(ops[1].res == -EPIPE || (n == 1 && ops[1].res == -ECONNRESET));
@@ -583,7 +583,7 @@ static void echo_on(void)
 		.iov_base = echo_first->data + echo_first->off,
 		.iov_len = echo_first->len,
 	};
-	loop_send(loop, echo_fd, &iov, 1, false, tag(2));
+	loop_send(loop, echo_fd, &iov, 1, SEND_WAIT, tag(2));
 }
 
 static void on_echo_sent(const struct completion *c)
@@ -669,7 +669,7 @@ START_TEST(sends_are_not_mixed_when_the_queue_is_full)
 					(struct iovec){ .iov_base = (void *)(uintptr_t)halves[i][k],
 							.iov_len = 2 };
 			ops[i].n = 0;
-			loop_send(loop, fds[i][0], iov, 2, false, tag(i));
+			loop_send(loop, fds[i][0], iov, 2, SEND_WAIT, tag(i));
 		}
 		UNTIL(ops[0].n == 1 && ops[1].n == 1 && ops[2].n == 1 && ops[3].n == 1);
 		for (int i = 0; i < N; i++) {

@@ -30,7 +30,7 @@ START_TEST(bytes_go_through)
 	ck_assert_int_eq(errno, EAGAIN);
 	ck_assert_int_gt(fcntl(p->write_fd, F_GETPIPE_SZ), 0);
 	ck_assert_int_le(fcntl(p->write_fd, F_GETPIPE_SZ), PIPE_BYTES);
-	pipe_put(pool, p, true);
+	pipe_put(pool, p);
 	ck_assert_ptr_null(pipe_pool_free(pool));
 	end();
 }
@@ -54,7 +54,7 @@ START_TEST(no_more_than_the_maximum)
 		ck_assert_ptr_null(pipe_get(pool));
 		ck_assert_int_eq(n_fds_more(before), 2 * MAX);
 		for (int i = 0; i < MAX; i++)
-			pipe_put(pool, p[i], true);
+			pipe_put(pool, p[i]);
 	}
 	ck_assert_int_eq(n_fds_more(before), 2 * MAX);
 	pipe_pool_free(pool);
@@ -84,12 +84,12 @@ START_TEST(a_pipe_that_holds_bytes_is_closed)
 	int before = n_fds_more(0);
 	struct pipe *p = pipe_get(pool);
 	ck_assert_int_eq(write(p->write_fd, "secret", 6), 6);
-	pipe_put(pool, p, false);
+	pipe_discard(pool, p);
 	ck_assert_int_eq(n_fds_more(before), 0);
 	ck_assert_ptr_nonnull(p = pipe_get(pool));
 	ck_assert_int_eq(read(p->read_fd, &byte, 1), -1);
 	ck_assert_int_eq(errno, EAGAIN);
-	pipe_put(pool, p, true);
+	pipe_put(pool, p);
 	pipe_pool_free(pool);
 	end();
 }
@@ -107,7 +107,7 @@ START_TEST(few_are_kept_idle)
 		ck_assert_ptr_nonnull(p[i] = pipe_get(pool));
 	ck_assert_int_eq(n_fds_more(before), 2 * N);
 	for (int i = 0; i < N; i++)
-		pipe_put(pool, p[i], true);
+		pipe_put(pool, p[i]);
 	ck_assert_int_eq(n_fds_more(before), 2 * MAX_IDLE);
 	pipe_pool_free(pool);
 	ck_assert_int_eq(n_fds_more(before), 0);
@@ -129,7 +129,7 @@ START_TEST(a_full_table_gives_none)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	struct pipe *p = pipe_get(pool);
 	ck_assert_ptr_nonnull(p);
-	pipe_put(pool, p, true);
+	pipe_put(pool, p);
 	pipe_pool_free(pool);
 	end();
 }
@@ -201,7 +201,7 @@ START_TEST(a_smaller_pipe_does_too)
 	ck_assert_int_lt(size, PIPE_BYTES);
 	carry(p[n - 1]);
 	while (n > 0)
-		pipe_put(pool, p[--n], true);
+		pipe_put(pool, p[--n]);
 	pipe_pool_free(pool);
 	if (is_root)
 		ck_assert_int_eq(setresuid(0, 0, 0), 0);

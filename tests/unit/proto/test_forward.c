@@ -202,10 +202,10 @@ static int request(const char *text, uint8_t *out, size_t cap)
 	struct http1_head h;
 
 	parse(&h, text, false);
-	ck_assert_int_eq(addr_parse(SLICE("192.0.2.9:80"), true, &backend), 0);
+	ck_assert_int_eq(addr_parse(SLICE("192.0.2.9:80"), &backend), 0);
 	ck_assert_ptr_null(forward_check(&h, buf));
 	upgrade_judge(&u, &h, buf);
-	ck_assert_int_eq(addr_parse(SLICE("192.0.2.1:5000"), true, &client), 0);
+	ck_assert_int_eq(addr_parse(SLICE("192.0.2.1:5000"), &client), 0);
 	struct forward f = { .client = &client, .backend = &backend, .upgrade = &u };
 	return forward_request(&h, buf, &f, out, cap);
 }
@@ -269,7 +269,7 @@ START_TEST(other_clients_are_told_of)
 	uint8_t out[512];
 
 	parse(&h, text, false);
-	ck_assert_int_eq(addr_parse(SLICE("[2001:db8::7]:1"), true, &client), 0);
+	ck_assert_int_eq(addr_parse(SLICE("[2001:db8::7]:1"), &client), 0);
 	struct forward f = { .client = &client, .upgrade = &u, .is_tls = true };
 	int n = forward_request(&h, (const uint8_t *)text, &f, out, sizeof(out));
 	assert_text("IPv6, TLS", out, n,
@@ -312,34 +312,34 @@ static const struct {
 	const char *name;
 	int status;
 	const char *why, *extra;
-	bool is_head;
+	enum forward_body body;
 	const char *out;
 } errors[] = {
-	{ "400", 400, "no Host", "", false,
+	{ "400", 400, "no Host", "", FORWARD_BODY,
 	  "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n" CLOSE
 	  "no Host\n" },
-	{ "for HEAD", 404, "no route", "", true,
+	{ "for HEAD", 404, "no route", "", FORWARD_NO_BODY,
 	  "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n" CLOSE },
-	{ "503", 503, "x", "Retry-After: 2\r\n", false,
+	{ "503", 503, "x", "Retry-After: 2\r\n", FORWARD_BODY,
 	  "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Type: text/plain\r\n"
 	  "Content-Length: 2\r\n" CLOSE "x\n" },
-	{ "426", 426, "v13", "", false,
+	{ "426", 426, "v13", "", FORWARD_BODY,
 	  "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
 	  "Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: Upgrade, close\r\n\r\n"
 	  "v13\n" },
-	{ "one without a text of its own", 418, "x", "", true,
+	{ "one without a text of its own", 418, "x", "", FORWARD_NO_BODY,
 	  "HTTP/1.1 418 Error\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n" CLOSE },
 };
 
 START_TEST(error_is_written)
 {
 	uint8_t out[512];
-	int n = forward_error(errors[_i].status, errors[_i].why, errors[_i].extra,
-			      errors[_i].is_head, out, sizeof(out));
+	int n = forward_error(errors[_i].status, errors[_i].why, errors[_i].extra, errors[_i].body,
+			      out, sizeof(out));
 
 	assert_text(errors[_i].name, out, n, errors[_i].out);
 	ck_assert_int_eq(forward_error(errors[_i].status, errors[_i].why, errors[_i].extra,
-				       errors[_i].is_head, out, 40),
+				       errors[_i].body, out, 40),
 			 -ENOSPC);
 }
 END_TEST

@@ -809,7 +809,7 @@ static struct {
 	int n_no_buf; /* so many receives find no buffer */
 } bent;
 
-static void bent_send(struct loop *l, int fd, const struct iovec *iov, int n, bool may_refuse,
+static void bent_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 		      op_tag tag)
 {
 	struct iovec part = { .iov_base = iov[0].iov_base, .iov_len = iov[0].iov_len };
@@ -823,7 +823,7 @@ static void bent_send(struct loop *l, int fd, const struct iovec *iov, int n, bo
 		bent.kept_tag = tag;
 		bent.kept_res = (int)send(fd, part.iov_base, part.iov_len, MSG_NOSIGNAL);
 	} else {
-		real_ops->send(l, fd, &part, 1, may_refuse, tag);
+		real_ops->send(l, fd, &part, 1, mode, tag);
 	}
 }
 

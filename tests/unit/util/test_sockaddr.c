@@ -75,14 +75,18 @@ static const struct {
 	{ "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb", false },
 };
 
+static int read_row(const char *text, bool has_port, struct addr *ret)
+{
+	return has_port ? addr_parse(slice_of(text), ret) : addr_parse_host(slice_of(text), ret);
+}
+
 START_TEST(good_is_read)
 {
 	struct addr a = { 0 };
 	char out[ADDR_TEXT_MAX];
 	const char *want = good[_i].want != NULL ? good[_i].want : good[_i].in;
 
-	ck_assert_msg(addr_parse(slice_of(good[_i].in), good[_i].has_port, &a) == 0, "%s",
-		      good[_i].in);
+	ck_assert_msg(read_row(good[_i].in, good[_i].has_port, &a) == 0, "%s", good[_i].in);
 	ck_assert_uint_eq(a.family, good[_i].family);
 	ck_assert_uint_eq(a.port, good[_i].port);
 	if (good[_i].has_port)
@@ -98,8 +102,7 @@ START_TEST(bad_is_refused)
 
 	memset(&a, 0xa5, sizeof(a));
 	before = a;
-	ck_assert_msg(addr_parse(slice_of(bad[_i].in), bad[_i].has_port, &a) == -EINVAL, "%s",
-		      bad[_i].in);
+	ck_assert_msg(read_row(bad[_i].in, bad[_i].has_port, &a) == -EINVAL, "%s", bad[_i].in);
 	ck_assert_mem_eq(&a, &before, sizeof(a));
 }
 END_TEST
@@ -108,9 +111,9 @@ START_TEST(nul_is_no_end)
 {
 	struct addr a;
 
-	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4\0"), false, &a), -EINVAL);
-	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4\0:80"), true, &a), -EINVAL);
-	ck_assert_int_eq(addr_parse((struct slice){ 0 }, true, &a), -EINVAL);
+	ck_assert_int_eq(addr_parse_host(SLICE("1.2.3.4\0"), &a), -EINVAL);
+	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4\0:80"), &a), -EINVAL);
+	ck_assert_int_eq(addr_parse((struct slice){ 0 }, &a), -EINVAL);
 }
 END_TEST
 
@@ -120,7 +123,7 @@ START_TEST(kernel_form)
 	struct sockaddr_storage ss;
 	struct addr a = { 0 }, b;
 
-	ck_assert_int_eq(addr_parse(slice_of(good[_i].in), good[_i].has_port, &a), 0);
+	ck_assert_int_eq(read_row(good[_i].in, good[_i].has_port, &a), 0);
 	socklen_t n = addr_to_sockaddr(&a, &ss);
 	ck_assert_uint_eq(n, a.family == AF_INET ? sizeof(struct sockaddr_in)
 						 : sizeof(struct sockaddr_in6));
@@ -136,7 +139,7 @@ START_TEST(kernel_form_is_in_network_order)
 	struct sockaddr_in sin;
 	struct addr a;
 
-	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:80"), true, &a), 0);
+	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:80"), &a), 0);
 	(void)addr_to_sockaddr(&a, &ss);
 	memcpy(&sin, &ss, sizeof(sin));
 	ck_assert_uint_eq(sin.sin_port, htons(80));
@@ -176,7 +179,7 @@ START_TEST(loopbacks_are_known)
 	struct addr a = { 0 };
 
 	ck_assert(!addr_is_loopback(&a));
-	ck_assert_int_eq(addr_parse(slice_of(loopbacks[_i].text), false, &a), 0);
+	ck_assert_int_eq(addr_parse_host(slice_of(loopbacks[_i].text), &a), 0);
 	ck_assert_msg(addr_is_loopback(&a) == loopbacks[_i].want, "%s", loopbacks[_i].text);
 }
 END_TEST
@@ -185,15 +188,15 @@ START_TEST(equality)
 {
 	struct addr a, b;
 
-	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:80"), true, &a), 0);
-	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:81"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:80"), &a), 0);
+	ck_assert_int_eq(addr_parse(SLICE("1.2.3.4:81"), &b), 0);
 	ck_assert(!addr_eq(&a, &b));
 	ck_assert(addr_compare(&a, &b) * addr_compare(&b, &a) < 0);
-	ck_assert_int_eq(addr_parse(SLICE("1.2.3.5:80"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("1.2.3.5:80"), &b), 0);
 	ck_assert(!addr_eq(&a, &b));
 	ck_assert(addr_compare(&a, &b) * addr_compare(&b, &a) < 0);
 	/* the same first four bytes in the other family */
-	ck_assert_int_eq(addr_parse(SLICE("[102:304::]:80"), true, &b), 0);
+	ck_assert_int_eq(addr_parse(SLICE("[102:304::]:80"), &b), 0);
 	ck_assert(!addr_eq(&a, &b));
 	ck_assert(addr_compare(&a, &b) * addr_compare(&b, &a) < 0);
 	b = a;
@@ -220,8 +223,8 @@ START_TEST(overlaps)
 {
 	struct addr a, b;
 
-	ck_assert_int_eq(addr_parse(slice_of(pairs[_i].a), true, &a), 0);
-	ck_assert_int_eq(addr_parse(slice_of(pairs[_i].b), true, &b), 0);
+	ck_assert_int_eq(addr_parse(slice_of(pairs[_i].a), &a), 0);
+	ck_assert_int_eq(addr_parse(slice_of(pairs[_i].b), &b), 0);
 	memset(&a.v6[a.family == AF_INET ? 4 : 16], 0xff, a.family == AF_INET ? 12 : 0);
 	ck_assert_msg(addr_overlaps(&a, &b) == pairs[_i].overlap, "%s and %s", pairs[_i].a,
 		      pairs[_i].b);
@@ -251,8 +254,8 @@ START_TEST(networks)
 	struct addr in, out;
 
 	ck_assert_int_eq(cidr_parse(slice_of(nets[_i].cidr), &c), 0);
-	ck_assert_int_eq(addr_parse(slice_of(nets[_i].in), false, &in), 0);
-	ck_assert_int_eq(addr_parse(slice_of(nets[_i].out), false, &out), 0);
+	ck_assert_int_eq(addr_parse_host(slice_of(nets[_i].in), &in), 0);
+	ck_assert_int_eq(addr_parse_host(slice_of(nets[_i].out), &out), 0);
 	ck_assert_msg(cidr_contains(&c, &in), "%s: %s", nets[_i].cidr, nets[_i].in);
 	ck_assert_msg(!cidr_contains(&c, &out), "%s: %s", nets[_i].cidr, nets[_i].out);
 }
