@@ -64,7 +64,10 @@ typedef void (*admin_conns_fn)(void *ctx, int result, const struct admin_conn_li
 typedef void (*admin_reload_fn)(void *ctx, int result, const char *why);
 
 struct admin_ops {
-	/* Fills a zeroed snapshot. Returns 0 or -ENOMEM. */
+	/*
+	 * Fills a zeroed snapshot. Returns 0, -ENOMEM, or -ESHUTDOWN once the workers end: they
+	 * free the counters that a snapshot is made of.
+	 */
 	int (*status)(void *arg, struct status *ret);
 
 	/* Lists connections; calls `done` later, once, from the loop (or at once with an error). */

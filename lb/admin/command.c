@@ -64,10 +64,12 @@ static size_t max_width(const struct command_ctx *ctx)
 static bool take_status(struct command_ctx *ctx, struct status *st)
 {
 	*st = (struct status){ 0 };
-	if (ctx->ops->status(ctx->arg, st) == 0)
+	int r = ctx->ops->status(ctx->arg, st);
+
+	if (r == 0)
 		return true;
 	status_deinit(st);
-	command_error(ctx->out, "out of memory");
+	command_error(ctx->out, r == -ESHUTDOWN ? "lb is stopping" : "out of memory");
 	return false;
 }
 

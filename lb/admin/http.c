@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/http.h"
 
+#include <errno.h>
+
 #include "admin/format.h"
 #include "admin/prom.h"
 
@@ -40,7 +42,8 @@ static void put_figures(const struct admin_ops *ops, void *arg, bool is_head, bo
 	struct status st = { 0 };
 	struct text body = TEXT_INIT;
 	struct json j = JSON_INIT;
-	bool is_whole = ops->status(arg, &st) == 0;
+	int r = ops->status(arg, &st);
+	bool is_whole = r == 0;
 
 	if (is_whole && is_prometheus) {
 		prom_print(&st, &body);
@@ -58,7 +61,7 @@ static void put_figures(const struct admin_ops *ops, void *arg, bool is_head, bo
 	else
 		put(out, is_head,
 		    &(struct answer){ .status = 503, .phrase = "Service Unavailable" },
-		    SLICE("out of memory\n"));
+		    r == -ESHUTDOWN ? SLICE("stopping\n") : SLICE("out of memory\n"));
 	json_deinit(&j);
 	text_deinit(&body);
 	status_deinit(&st);

@@ -300,6 +300,9 @@ int report_status(void *arg, struct status *ret)
 {
 	struct control *c = arg;
 
+	/* A worker frees its counters at its end; the loop goes on until the last one has ended. */
+	if (c->phase == PHASE_QUITTING)
+		return -ESHUTDOWN;
 	ret->version = LB_VERSION;
 	ret->http = c->http_text[0] != '\0' ? c->http_text : NULL;
 	ret->engine = loop_engine_name(c->loop);

@@ -16,7 +16,7 @@
 #include "util/text.h"
 
 struct fake {
-	bool is_short;     /* no memory for a snapshot */
+	int status_error;  /* why there is no snapshot; 0: there is one */
 	bool is_stopping;  /* not accepting */
 	bool answers_late; /* conns and reload answer when the test says so */
 	bool has_removed;  /* one more pool "old", with a backend "gone", both removed */
@@ -120,8 +120,8 @@ static inline int fake_status(void *arg, struct status *ret)
 
 	f->n_status++;
 	ck_assert_ptr_null(ret->pools);
-	if (f->is_short)
-		return -ENOMEM;
+	if (f->status_error != 0)
+		return f->status_error;
 	*ret = (struct status){
 		.version = f->version != NULL ? f->version : "1.2.3",
 		.engine = "epoll",

@@ -181,10 +181,23 @@ START_TEST(memory_may_be_short)
 	static const char *const lines[] = { "stats", "stats json", "backends", "backends json",
 					     "reload" };
 
-	fake.is_short = true;
+	fake.status_error = -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		run(lines[i]);
 		ck_assert_str_eq(out.p, "error: out of memory\n\n");
+	}
+}
+END_TEST
+
+/* A command that needs figures is refused once the workers, whose figures they are, end. */
+START_TEST(figures_end_with_the_workers)
+{
+	static const char *const lines[] = { "stats", "stats json", "backends" };
+
+	fake.status_error = -ESHUTDOWN;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		run(lines[i]);
+		ck_assert_str_eq(out.p, "error: lb is stopping\n\n");
 	}
 }
 END_TEST
@@ -333,6 +346,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_line_may_be_too_long);
 	tcase_add_test(t, a_nul_does_not_end_a_line);
 	tcase_add_test(t, memory_may_be_short);
+	tcase_add_test(t, figures_end_with_the_workers);
 	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
 	tcase_add_test(t, conns_has_no_filter);
 	tcase_add_test(t, conns_of_what_was_removed);

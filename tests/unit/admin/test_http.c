@@ -124,10 +124,19 @@ END_TEST
 
 START_TEST(memory_may_be_short)
 {
-	fake.is_short = true;
+	fake.status_error = -ENOMEM;
 	ask("GET /metrics" HOST);
 	ck_assert(strncmp(out.p, "HTTP/1.1 503 ", 13) == 0);
 	ck_assert_str_eq(body(), "out of memory\n");
+}
+END_TEST
+
+START_TEST(figures_end_with_the_workers)
+{
+	fake.status_error = -ESHUTDOWN;
+	ask("GET /metrics" HOST);
+	ck_assert(strncmp(out.p, "HTTP/1.1 503 ", 13) == 0);
+	ck_assert_str_eq(body(), "stopping\n");
 }
 END_TEST
 
@@ -138,6 +147,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, stopping_is_503);
 	tcase_add_test(t, head_has_no_body);
 	tcase_add_test(t, memory_may_be_short);
+	tcase_add_test(t, figures_end_with_the_workers);
 }
 
 int main(void)

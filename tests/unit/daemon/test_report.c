@@ -125,6 +125,23 @@ START_TEST(figures_are_sums_over_workers)
 }
 END_TEST
 
+/* Each worker frees its counters when it ends; main answers until the last one has ended. */
+START_TEST(workers_that_end_are_not_read)
+{
+	struct status st = { 0 };
+
+	write_simple();
+	start();
+	control_stop(&lb);
+	control_stop(&lb);
+	threads_join(lb.threads);
+	ck_assert_int_eq(report_status(&lb, &st), -ESHUTDOWN);
+	status_deinit(&st);
+	ck_assert_int_eq(control_run(&lb), 0);
+	control_close(&lb);
+}
+END_TEST
+
 static void on_reloaded(void *ctx, int result, const char *why);
 static int reload_result;
 
@@ -518,6 +535,7 @@ static void add_tests(TCase *t)
 	use_daemon(t);
 	tcase_add_test(t, a_snapshot_has_everything);
 	tcase_add_test(t, figures_are_sums_over_workers);
+	tcase_add_test(t, workers_that_end_are_not_read);
 	tcase_add_test(t, ports_are_told_by_source);
 	tcase_add_test(t, connections_of_all_workers_are_listed);
 	tcase_add_test(t, a_quitting_lb_lists_nothing);
