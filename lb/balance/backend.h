@@ -5,7 +5,7 @@
  * A backend at run time: what it is, how many connections it has, whether it may get more.
  *
  * It belongs to no configuration: (pool, name, address) in the next file is the same backend, with
- * its counters and states. It is counted; sessions, members and the fleet hold references.
+ * its counters and states. It is counted; sessions, members and the registry hold references.
  *
  * Layer: balance. Thread: any, where not said otherwise.
  */

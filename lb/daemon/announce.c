@@ -33,9 +33,9 @@ static bool is_kept(const struct delta *d, const struct listener *l)
 
 void announce_listeners(const struct control *c, const struct delta *d)
 {
-	list_for_each(it, &c->fleet.listeners)
+	list_for_each(it, &c->registry.listeners)
 	{
-		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
 		if (!is_kept(d, l))
 			log_notice(&c->log, "no longer listening address=%s listener=%s", l->text,
 				   atomic_load(&l->name));

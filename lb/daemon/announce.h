@@ -16,7 +16,7 @@ struct order;
 /*
  * announce_listeners() - a line for each address that `d` adds, and for each that it removes
  *
- * Call after the sockets of `d` listen, before fleet_commit() forgets what was there.
+ * Call after the sockets of `d` listen, before registry_commit() forgets what was there.
  */
 void announce_listeners(const struct control *c, const struct delta *d);
 

@@ -20,7 +20,7 @@
 #include "admin/admin.h"
 #include "daemon/admin_socket.h"
 #include "daemon/health.h"
-#include "daemon/limits.h"
+#include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/notify.h"
 #include "daemon/preflight.h"
@@ -32,8 +32,8 @@
 #include "proxy/order.h"
 
 /*
- * How often a stop looks whether the connections have ended, and how often the fleet is tidied and
- * the service manager is told how many connections there are.
+ * How often a stop looks whether the connections have ended, and how often the registry is tidied
+ * and the service manager is told how many connections there are.
  */
 #define TICK_MS 20
 #define TIDY_MS 1000
@@ -202,11 +202,11 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	int signals[NSIG];
 	size_t n_signals = list_signals(signals);
 	enum loop_engine engine;
-	struct limits machine;
+	struct host_limits machine;
 
 	*c = (struct control){ .path = path, .mail.wake_fd = -1, .admin_fd = -1, .http_fd = -1 };
 	c->conf = conf_ref(conf);
-	limits_read("", &machine);
+	host_limits_read("", &machine);
 	c->n_workers = threads_count(conf->workers, &machine);
 	c->max_fds = privs_raise_nofile();
 	c->no_tables = threads_unshare_table(); /* no other thread runs yet */
@@ -231,7 +231,7 @@ int control_open(struct control *c, const char *path, struct conf *conf, struct 
 	if (r == 0)
 		r = make_last_orders(c);
 	if (r == 0)
-		r = fleet_init(&c->fleet, c->loop, c->n_workers);
+		r = registry_init(&c->registry, c->loop, c->n_workers);
 	if (r == 0)
 		r = signals_open(c->loop, CLASS_SIGNAL, signals, n_signals, on_signal, c,
 				 &c->signals);
@@ -335,7 +335,7 @@ static int become_user(struct control *c, const struct delta *first, struct err 
 	if (privs_resolve_user(c->conf->user, &uid, &gid, e) < 0)
 		return EXIT_BIND;
 	logger_chown(c->logger, uid, gid);
-	int r = fleet_give(&c->fleet, first, uid, gid);
+	int r = registry_give(&c->registry, first, uid, gid);
 	if (r < 0)
 		log_warn(&c->log,
 			 "listening sockets stay with their owner: a reload cannot replace an "
@@ -402,7 +402,7 @@ static int start_services(struct control *c, struct err *e)
 		return err_add(e, r, "cannot start the log's thread: %s", strerror(-r));
 	if (c->no_tables < 0)
 		warn_of_one_table(c);
-	if (open_admin(c) < 0 || health_open(c) < 0 || headroom_open(c) < 0)
+	if (open_admin(c) < 0 || health_open(c) < 0 || watermarks_open(c) < 0)
 		return err_add(e, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -474,7 +474,7 @@ int control_start(struct control *c, struct err *e)
 
 	/* Bound now, while lb may still be privileged; what fails is said with all other failures.
 	 */
-	if (fleet_prepare(&c->fleet, c->conf, e, &first) < 0)
+	if (registry_prepare(&c->registry, c->conf, e, &first) < 0)
 		r = EXIT_BIND;
 	if (r == 0)
 		r = drop_user(c, first, e);
@@ -488,7 +488,7 @@ int control_start(struct control *c, struct err *e)
 		}
 	}
 	if (r != 0) {
-		delta_free(&c->fleet, first);
+		delta_free(&c->registry, first);
 		end_workers(c);
 		return r;
 	}
@@ -510,7 +510,7 @@ void control_apply_conf(struct control *c)
 	threads_set_binds(c->threads, conf_n_binds(c->conf));
 	set_limit(c);
 	health_apply(c);
-	headroom_apply(c);
+	watermarks_apply(c);
 }
 
 /* ---- stop ------------------------------------------------------------------------------------ */
@@ -576,8 +576,8 @@ static void on_tick(struct timer *t, void *arg)
 	case PHASE_QUITTING: break;
 	case PHASE_RUNNING:
 		if (!reload_is_under_way(c))
-			fleet_tidy(&c->fleet);
-		headroom_tick(c);
+			registry_tidy(&c->registry);
+		watermarks_tick(c);
 		tell_status(c);
 		loop_timer_start(c->loop, &c->tick, TIDY_MS);
 		break;
@@ -664,7 +664,7 @@ void control_close(struct control *c)
 		close_fd(c, &c->http_fd);
 		loop_timer_stop(c->loop, &c->tick);
 		reload_deinit(c);
-		fleet_deinit(&c->fleet);
+		registry_deinit(&c->registry);
 		c->signals = signals_close(c->signals);
 		mailbox_close(&c->mail);
 		(void)loop_turn(c->loop, 0); /* closes what was asked to be closed */
@@ -673,7 +673,7 @@ void control_close(struct control *c)
 	free_last_orders(c);
 	c->loop = loop_free(c->loop);
 	c->logger = logger_stop(c->logger);
-	headroom_close(c);
+	watermarks_close(c);
 	c->conf = conf_unref(c->conf);
 	free(c->socket_path);
 	c->socket_path = NULL;

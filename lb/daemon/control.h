@@ -19,11 +19,11 @@
 
 #include "conf/conf.h"
 #include "daemon/announce.h"
-#include "daemon/fleet.h"
-#include "daemon/headroom.h"
 #include "daemon/notify.h"
+#include "daemon/registry.h"
 #include "daemon/reload.h"
 #include "daemon/threads.h"
+#include "daemon/watermarks.h"
 #include "ev/loop.h"
 #include "ev/mailbox.h"
 #include "util/err.h"
@@ -59,14 +59,14 @@ struct control {
 	struct logger *logger; /* owns */
 	struct log log;
 	struct threads *threads; /* owns */
-	struct fleet fleet;
+	struct registry registry;
 	struct probes *probes;       /* owns */
 	uint64_t no_check_logged_ms; /* when the log last had a check that could not be made; 0:
 					never */
 	struct admin *admin;         /* owns */
 	struct signals *signals;     /* owns */
 	struct reload reload;
-	struct headroom headroom;
+	struct watermarks watermarks;
 	struct notify_status status;
 	uint64_t status_ms; /* PHASE_DRAINING: when it is told next */
 	uint32_t n_workers;
@@ -78,7 +78,7 @@ struct control {
 	bool is_started;        /* all workers accepted once, whatever the phase is now */
 	uint32_t n_early_stops; /* stops asked for in PHASE_STARTING; control_start() obeys them */
 	uint64_t deadline_ms;   /* PHASE_DRAINING: when to give up waiting */
-	struct timer tick;      /* of the stop, to tidy the fleet, to look at the headroom */
+	struct timer tick;      /* of the stop, to tidy the registry, to look at the watermarks */
 	uint32_t n_quit;        /* workers that have ended */
 	struct stop_count stop_count;
 	struct last_orders *last; /* owns: n_workers, made at the start: a stop lacks no memory */

@@ -11,8 +11,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "daemon/forecast.h"
-#include "daemon/limits.h"
+#include "daemon/conn_capacity.h"
+#include "daemon/host_limits.h"
 #include "daemon/threads.h"
 #include "net/sock.h"
 #include "util/json.h"
@@ -26,9 +26,9 @@ struct row {
 
 struct doctor {
 	const struct conf *conf; /* borrows */
-	struct limits machine;
+	struct host_limits machine;
 	struct threads_share share;
-	struct forecast forecast;
+	struct conn_capacity forecast;
 	struct threads_need need; /* its max_fds: once lb has raised its soft limit */
 	uint32_t n_cpus;
 };
@@ -49,9 +49,9 @@ static uint32_t more_workers(const struct doctor *d)
 /* Says so where a figure is not there. */
 static bool is_missing(uint64_t figure, const char *what, struct row *r)
 {
-	if (figure == LIMITS_NONE)
+	if (figure == HOST_LIMITS_NONE)
 		NOW(r, "%s", what);
-	return figure == LIMITS_NONE;
+	return figure == HOST_LIMITS_NONE;
 }
 
 /* ---- one function per limit ------------------------------------------------------------------ */
@@ -64,12 +64,12 @@ static void describe_one_table(const struct doctor *d, struct row *r)
 	NOW(r,
 	    "%" PRIu32 " open files (ulimit -Hn) in one table for all threads, %u a connection, "
 	    "%" PRIu32 " lb's own, %" PRIu32 " each of %" PRIu32 " workers' own",
-	    d->need.max_fds, FORECAST_FDS_PER_CONN, d->share.n_main, d->share.n_own,
+	    d->need.max_fds, CONN_CAPACITY_FDS_PER_CONN, d->share.n_main, d->share.n_own,
 	    d->need.n_workers);
 	RAISE(r,
 	      "allow close_range(2) in the seccomp profile: then each worker has so many; or a "
 	      "limit of %" PRIu64 " open files",
-	      most != LIMITS_NONE && d->need.max_fds < most ? most : twice(d->need.max_fds));
+	      most != HOST_LIMITS_NONE && d->need.max_fds < most ? most : twice(d->need.max_fds));
 }
 
 static void describe_descriptors(const struct doctor *d, struct row *r)
@@ -83,12 +83,12 @@ static void describe_descriptors(const struct doctor *d, struct row *r)
 	NOW(r,
 	    "%" PRIu32 " open files (ulimit -Hn) x %" PRIu32 " workers, %u a connection, %" PRIu32
 	    " a worker's own",
-	    d->need.max_fds, d->need.n_workers, FORECAST_FDS_PER_CONN, d->share.n_own);
+	    d->need.max_fds, d->need.n_workers, CONN_CAPACITY_FDS_PER_CONN, d->share.n_own);
 	if (d->need.max_fds < most)
 		RAISE(r,
 		      "systemctl edit lb: [Service] LimitNOFILE=%" PRIu64 "; or `workers: %" PRIu32
 		      "` in the file",
-		      most != LIMITS_NONE ? most : twice(d->need.max_fds), more_workers(d));
+		      most != HOST_LIMITS_NONE ? most : twice(d->need.max_fds), more_workers(d));
 	else
 		RAISE(r,
 		      "`workers: %" PRIu32 "` in the file; or sysctl -w fs.nr_open=%" PRIu64
@@ -123,8 +123,8 @@ static void describe_backends(const struct doctor *d, struct row *r)
 
 static void describe_ports(const struct doctor *d, struct row *r)
 {
-	const struct limits *m = &d->machine;
-	const struct forecast *f = &d->forecast;
+	const struct host_limits *m = &d->machine;
+	const struct conn_capacity *f = &d->forecast;
 
 	if (is_missing(m->n_ports, "the port range cannot be read", r))
 		return;
@@ -150,7 +150,7 @@ static void describe_files(const struct doctor *d, struct row *r)
 
 static void describe_memory(const struct doctor *d, struct row *r)
 {
-	const struct limits *m = &d->machine;
+	const struct host_limits *m = &d->machine;
 	bool is_cgroup = m->cgroup_room < m->mem_available;
 	uint64_t room = is_cgroup ? m->cgroup_room : m->mem_available;
 	char text[PARSE_TEXT_MAX];
@@ -159,7 +159,7 @@ static void describe_memory(const struct doctor *d, struct row *r)
 		return;
 	NOW(r, "%s available %s, %u B of the kernel and %u B of lb an idle connection",
 	    parse_format_bytes(room, text), is_cgroup ? "in the cgroup" : "on the machine",
-	    FORECAST_KERNEL_BYTES, FORECAST_USER_BYTES);
+	    CONN_CAPACITY_KERNEL_BYTES, CONN_CAPACITY_USER_BYTES);
 	RAISE(r, is_cgroup ? "systemctl edit lb: [Service] MemoryMax=infinity"
 			   : "more memory, or less of it for other programs");
 }
@@ -173,7 +173,7 @@ static void describe_conntrack(const struct doctor *d, struct row *r)
 		return;
 	}
 	NOW(r, "nf_conntrack_max %" PRIu64 ", %" PRIu64 " in use, %u a connection",
-	    d->machine.conntrack_max, d->machine.conntrack_used, FORECAST_CONNTRACK_PER_CONN);
+	    d->machine.conntrack_max, d->machine.conntrack_used, CONN_CAPACITY_CONNTRACK_PER_CONN);
 	RAISE(r, "sysctl -w net.netfilter.nf_conntrack_max=%" PRIu64,
 	      twice(d->machine.conntrack_max));
 }
@@ -197,7 +197,7 @@ static void describe_accept(const struct doctor *d, struct row *r)
 
 static void describe_syn(const struct doctor *d, struct row *r)
 {
-	const struct limits *m = &d->machine;
+	const struct host_limits *m = &d->machine;
 
 	if (is_missing(m->syn_backlog, "at once: tcp_max_syn_backlog cannot be read", r))
 		return;
@@ -214,7 +214,7 @@ static void describe_syn(const struct doctor *d, struct row *r)
 
 static void describe_tcp_mem(const struct doctor *d, struct row *r)
 {
-	const struct limits *m = &d->machine;
+	const struct host_limits *m = &d->machine;
 
 	if (is_missing(m->tcp_mem_max, "at once: net.ipv4.tcp_mem cannot be read", r))
 		return;
@@ -224,30 +224,30 @@ static void describe_tcp_mem(const struct doctor *d, struct row *r)
 	      twice(m->tcp_mem_low), twice(m->tcp_mem_pressure), twice(m->tcp_mem_max));
 }
 
-static void (*const describe[FORECAST_N])(const struct doctor *d, struct row *r) = {
-	[FORECAST_DESCRIPTORS] = describe_descriptors,
-	[FORECAST_CONF] = describe_conf,
-	[FORECAST_BACKENDS] = describe_backends,
-	[FORECAST_PORTS] = describe_ports,
-	[FORECAST_FILES] = describe_files,
-	[FORECAST_MEMORY] = describe_memory,
-	[FORECAST_CONNTRACK] = describe_conntrack,
-	[FORECAST_ACCEPT] = describe_accept,
-	[FORECAST_SYN] = describe_syn,
-	[FORECAST_TCP_MEM] = describe_tcp_mem,
+static void (*const describe[CONN_CAPACITY_N])(const struct doctor *d, struct row *r) = {
+	[CONN_CAPACITY_DESCRIPTORS] = describe_descriptors,
+	[CONN_CAPACITY_CONF] = describe_conf,
+	[CONN_CAPACITY_BACKENDS] = describe_backends,
+	[CONN_CAPACITY_PORTS] = describe_ports,
+	[CONN_CAPACITY_FILES] = describe_files,
+	[CONN_CAPACITY_MEMORY] = describe_memory,
+	[CONN_CAPACITY_CONNTRACK] = describe_conntrack,
+	[CONN_CAPACITY_ACCEPT] = describe_accept,
+	[CONN_CAPACITY_SYN] = describe_syn,
+	[CONN_CAPACITY_TCP_MEM] = describe_tcp_mem,
 };
 
 /* ---- for a person ---------------------------------------------------------------------------- */
 
-static void add_row(const struct doctor *d, enum forecast_limit l, struct table *t)
+static void add_row(const struct doctor *d, enum conn_capacity_limit l, struct table *t)
 {
-	const struct forecast *f = &d->forecast;
+	const struct conn_capacity *f = &d->forecast;
 	struct row r = { 0 };
 
 	describe[l](d, &r);
 	table_cell(t, "%s", l == f->binding ? "*" : "");
-	table_cell(t, "%s", forecast_limit_name(l));
-	if (f->allows[l] == LIMITS_NONE)
+	table_cell(t, "%s", conn_capacity_limit_name(l));
+	if (f->allows[l] == HOST_LIMITS_NONE)
 		table_cell(t, "-");
 	else
 		table_cell(t, "%" PRIu64, f->allows[l]);
@@ -269,7 +269,7 @@ static size_t n_checked(const struct conf *conf)
 static void print_text(const struct doctor *d, struct text *out)
 {
 	static const char *const header[] = { "", "LIMIT", "ALLOWS", "NOW", "TO RAISE IT" };
-	const struct forecast *f = &d->forecast;
+	const struct conn_capacity *f = &d->forecast;
 	struct table *t = table_new(ARRAY_SIZE(header), header);
 
 	if (t == NULL) {
@@ -277,7 +277,7 @@ static void print_text(const struct doctor *d, struct text *out)
 		return;
 	}
 	table_align_right(t, 2);
-	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
+	for (enum conn_capacity_limit l = 0; l < CONN_CAPACITY_N; l++)
 		add_row(d, l, t);
 	table_print(t, out);
 	table_free(t);
@@ -291,28 +291,28 @@ static void print_text(const struct doctor *d, struct text *out)
 			  "note: %zu backends are checked, at most %" PRIu32
 			  " at a time for want of descriptors: the other checks wait\n",
 			  n_checked(d->conf), d->share.max_checks);
-	if (d->machine.cgroup_cpu_milli != LIMITS_NONE)
+	if (d->machine.cgroup_cpu_milli != HOST_LIMITS_NONE)
 		text_addf(out,
 			  "note: the control group grants the time of %" PRIu64 ".%03" PRIu64
 			  " CPUs, which `workers: auto` rounds up\n",
 			  d->machine.cgroup_cpu_milli / 1000, d->machine.cgroup_cpu_milli % 1000);
 	text_addf(out, "%s: %" PRIu64 " connections, bound by %s\n", d->conf->file, f->n_conns,
-		  forecast_limit_name(f->binding));
+		  conn_capacity_limit_name(f->binding));
 }
 
 /* ---- for a program --------------------------------------------------------------------------- */
 
-static void add_limit(const struct doctor *d, enum forecast_limit l, struct json *j)
+static void add_limit(const struct doctor *d, enum conn_capacity_limit l, struct json *j)
 {
-	const struct forecast *f = &d->forecast;
+	const struct conn_capacity *f = &d->forecast;
 	struct row r = { 0 };
 
 	describe[l](d, &r);
 	json_object_begin(j);
-	json_kv_string(j, "name", forecast_limit_name(l));
-	json_kv_string(j, "kind", forecast_limit_holds(l) ? "held" : "at_once");
+	json_kv_string(j, "name", conn_capacity_limit_name(l));
+	json_kv_string(j, "kind", conn_capacity_limit_holds(l) ? "held" : "at_once");
 	json_key(j, "allows");
-	if (f->allows[l] == LIMITS_NONE)
+	if (f->allows[l] == HOST_LIMITS_NONE)
 		json_null(j);
 	else
 		json_uint(j, f->allows[l]);
@@ -329,20 +329,20 @@ static void print_json(const struct doctor *d, struct text *out)
 	json_object_begin(&j);
 	json_kv_string(&j, "file", d->conf->file);
 	json_kv_uint(&j, "connections", d->forecast.n_conns);
-	json_kv_string(&j, "bound_by", forecast_limit_name(d->forecast.binding));
+	json_kv_string(&j, "bound_by", conn_capacity_limit_name(d->forecast.binding));
 	json_kv_uint(&j, "workers", d->need.n_workers);
 	json_kv_string(&j, "descriptor_tables", d->need.is_shared ? "shared" : "own");
 	json_kv_uint(&j, "checks", n_checked(d->conf));
 	json_kv_uint(&j, "checks_at_once", d->share.max_checks);
 	json_kv_uint(&j, "cpus", d->n_cpus);
 	json_key(&j, "cpu_quota_milli");
-	if (d->machine.cgroup_cpu_milli == LIMITS_NONE)
+	if (d->machine.cgroup_cpu_milli == HOST_LIMITS_NONE)
 		json_null(&j);
 	else
 		json_uint(&j, d->machine.cgroup_cpu_milli);
 	json_key(&j, "limits");
 	json_array_begin(&j);
-	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
+	for (enum conn_capacity_limit l = 0; l < CONN_CAPACITY_N; l++)
 		add_limit(d, l, &j);
 	json_array_end(&j);
 	json_object_end(&j);
@@ -357,7 +357,7 @@ static void print_json(const struct doctor *d, struct text *out)
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 /* lb raises its soft limit to the hard one, which the kernel holds below fs.nr_open. */
-static uint32_t max_fds_of(const struct limits *m)
+static uint32_t max_fds_of(const struct host_limits *m)
 {
 	uint64_t n = m->nofile_hard < m->nr_open ? m->nofile_hard : m->nr_open;
 
@@ -368,7 +368,7 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 {
 	struct doctor d = { .conf = conf };
 
-	limits_read(root, &d.machine);
+	host_limits_read(root, &d.machine);
 	d.n_cpus = threads_n_cpus();
 	d.need = (struct threads_need){
 		.n_workers = threads_count(conf->workers, &d.machine),
@@ -377,13 +377,13 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 		.is_shared = threads_unshare_table() < 0,
 	};
 	(void)threads_share_out(&d.need, &d.share); /* too few: 0 connections */
-	struct forecast_in in = {
+	struct conn_capacity_in in = {
 		.machine = &d.machine,
 		.conf = conf,
 		.n_workers = d.need.n_workers,
 		.worker_conns = d.share.max_sessions,
 	};
-	int r = forecast_compute(&in, &d.forecast);
+	int r = conn_capacity_compute(&in, &d.forecast);
 	if (r < 0)
 		return r;
 	if (is_json)

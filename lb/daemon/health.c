@@ -62,15 +62,15 @@ int health_open(struct control *c)
 }
 
 /* Adds a pool's backends to the targets; those that are not checked are up by definition. */
-static size_t add_pool(struct control *c, struct fleet_pool *p, struct probe_target *targets)
+static size_t add_pool(struct control *c, struct registry_pool *p, struct probe_target *targets)
 {
-	const struct conf_pool *pool = fleet_pool_conf(&c->fleet, p);
+	const struct conf_pool *pool = registry_pool_conf(&c->registry, p);
 	const struct conf_health *conf = pool != NULL ? &pool->health : NULL;
 	size_t n = 0;
 
 	list_for_each(it, &p->backends)
 	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
 		struct backend *b = fb->backend;
 
 		if (fb->is_removed || conf == NULL)
@@ -96,9 +96,9 @@ void health_apply(struct control *c)
 {
 	size_t n = 0, most = 0;
 
-	list_for_each(it, &c->fleet.pools)
+	list_for_each(it, &c->registry.pools)
 	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		list_for_each(ib, &p->backends) most++;
 	}
 	struct probe_target *targets = calloc(most + 1, sizeof(*targets));
@@ -106,8 +106,8 @@ void health_apply(struct control *c)
 		log_err(&c->log, "health checks stay as they were: out of memory");
 		return;
 	}
-	list_for_each(it, &c->fleet.pools) n +=
-		add_pool(c, list_entry(it, struct fleet_pool, link), targets + n);
+	list_for_each(it, &c->registry.pools) n +=
+		add_pool(c, list_entry(it, struct registry_pool, link), targets + n);
 	probes_limit(c->probes, c->threads->share.max_checks);
 	if (probes_set(c->probes, targets, n) < 0)
 		log_err(&c->log, "some health checks could not be set up: out of memory");

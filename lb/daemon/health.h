@@ -14,7 +14,7 @@ struct control;
 /* Returns 0 or -ENOMEM. */
 int health_open(struct control *c);
 
-/* The fleet has changed: checks what is in it now, in the way the file says. */
+/* The registry has changed: checks what is in it now, in the way the file says. */
 void health_apply(struct control *c);
 
 /* Stops; returns whether a check is still in flight (call again after a turn), frees when not. */

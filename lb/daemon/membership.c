@@ -6,7 +6,7 @@
 
 #include "balance/pool.h"
 #include "daemon/control.h"
-#include "daemon/fleet.h"
+#include "daemon/registry.h"
 #include "daemon/reload.h"
 #include "daemon/threads.h"
 #include "proxy/order.h"
@@ -50,20 +50,21 @@ static struct order *members_order(uint32_t worker, struct members *m)
 }
 
 /* The backend of these names in the delta of a reload under way; NULL where there is none. */
-static struct delta_backend *find_pending(struct control *c, const struct fleet_pool *p,
-					  const struct fleet_backend *fb, struct delta_pool **ret)
+static struct delta_backend *find_pending(struct control *c, const struct registry_pool *p,
+					  const struct registry_backend *fb,
+					  struct delta_pool **ret)
 {
 	struct delta *d = reload_pending(c);
 
 	return d == NULL ? NULL : delta_find_backend(d, pool_name(p->pool), fb->backend->name, ret);
 }
 
-static int change_prepare(struct change *ch, struct control *c, struct fleet_pool *p,
-			  struct fleet_backend *fb, uint32_t weight)
+static int change_prepare(struct change *ch, struct control *c, struct registry_pool *p,
+			  struct registry_backend *fb, uint32_t weight)
 {
 	ch->n_workers = c->n_workers;
 	ch->db = find_pending(c, p, fb, &ch->dp);
-	ch->now = fleet_members_with(p, fb, weight);
+	ch->now = registry_members_with(p, fb, weight);
 	ch->orders = calloc(c->n_workers, sizeof(struct order *));
 	if (ch->now == NULL || ch->orders == NULL)
 		return -ENOMEM;
@@ -80,7 +81,7 @@ static int change_prepare(struct change *ch, struct control *c, struct fleet_poo
 	return 0;
 }
 
-int membership_set_weight(struct control *c, struct fleet_pool *p, struct fleet_backend *fb,
+int membership_set_weight(struct control *c, struct registry_pool *p, struct registry_backend *fb,
 			  uint32_t weight)
 {
 	struct change ch = { .dp = NULL };
@@ -106,7 +107,7 @@ int membership_set_weight(struct control *c, struct fleet_pool *p, struct fleet_
 	return 0;
 }
 
-void membership_set_admin(struct control *c, struct fleet_pool *p, struct fleet_backend *fb,
+void membership_set_admin(struct control *c, struct registry_pool *p, struct registry_backend *fb,
 			  enum backend_admin a)
 {
 	struct delta_pool *dp;

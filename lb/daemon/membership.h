@@ -17,8 +17,8 @@
 #include "util/assert.h"
 
 struct control;
-struct fleet_backend;
-struct fleet_pool;
+struct registry_backend;
+struct registry_pool;
 
 /*
  * membership_set_weight() - set a backend's weight, and mail the pool's new members to all workers
@@ -26,9 +26,9 @@ struct fleet_pool;
  * Returns 0, or -ENOMEM with nothing changed: everything is allocated before anything is set. The
  * workers must not have been told to quit.
  */
-int membership_set_weight(struct control *c, struct fleet_pool *p, struct fleet_backend *fb,
+int membership_set_weight(struct control *c, struct registry_pool *p, struct registry_backend *fb,
 			  uint32_t weight) LB_MUST_CHECK;
 
 /* Sets a backend ready, draining or in maintenance. The health checks follow by health_apply(). */
-void membership_set_admin(struct control *c, struct fleet_pool *p, struct fleet_backend *fb,
+void membership_set_admin(struct control *c, struct registry_pool *p, struct registry_backend *fb,
 			  enum backend_admin a);

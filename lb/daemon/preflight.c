@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 #include "daemon/admin_socket.h"
-#include "daemon/fleet.h"
-#include "daemon/limits.h"
+#include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/privs.h"
 #include "daemon/refusal.h"
+#include "daemon/registry.h"
 #include "daemon/running_lb.h"
 #include "daemon/threads.h"
 #include "ev/loop.h"
@@ -58,12 +58,12 @@ static void try_process(struct flight *f)
 {
 	const struct conf *conf = f->conf;
 	struct threads_share share;
-	struct limits machine;
+	struct host_limits machine;
 
 	(void)preflight_crypto(f->e);
 	if (conf->engine == CONF_ENGINE_URING)
 		(void)loop_probe_uring(f->e);
-	limits_read("", &machine);
+	host_limits_read("", &machine);
 	const struct threads_need need = {
 		.n_workers = threads_count(conf->workers, &machine),
 		.n_binds = (uint32_t)conf_n_binds(conf),
@@ -151,7 +151,7 @@ static void try_addresses(struct flight *f)
 	for (size_t i = 0; i < conf->n_listeners; i++)
 		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
 			try_listener(f, &conf->listeners[i].binds[k]);
-	(void)fleet_try_sources(f->loop, conf, f->e);
+	(void)registry_try_sources(f->loop, conf, f->e);
 }
 
 /* ---- as `user` ------------------------------------------------------------------------------- */

@@ -44,7 +44,7 @@ static void finish(struct control *c)
 {
 	struct reload *r = &c->reload;
 
-	r->delta = delta_free(&c->fleet, r->delta);
+	r->delta = delta_free(&c->registry, r->delta);
 	r->drop = free_orders(c, r->drop);
 	r->was_refused = r->result < 0;
 	r->ended_ns = loop_wall_ns(c->loop);
@@ -94,7 +94,7 @@ static void commit(struct control *c)
 	if (c->phase !=
 	    PHASE_QUITTING) { /* else the workers, whose figures it reads, may be gone */
 		control_apply_conf(c);
-		fleet_tidy(&c->fleet);
+		registry_tidy(&c->registry);
 	}
 	if (c->generation == 1) {
 		r->started = conf_ref(c->conf);
@@ -126,7 +126,7 @@ static int fill_apply(struct order *o, const struct reload *r)
 	const struct delta *d = r->delta;
 
 	o->plan = plan_ref(d->plan);
-	o->has_new_timeouts = fleet_has_new_timeouts(d);
+	o->has_new_timeouts = registry_has_new_timeouts(d);
 	o->members = calloc(d->n_pools, sizeof(struct members *));
 	if (o->members == NULL)
 		return -ENOMEM;
@@ -219,7 +219,7 @@ static void apply(struct control *c)
 	if (orders == NULL)
 		result = err_add(&r->err, -ENOMEM, "out of memory");
 	else
-		result = fleet_listen(&c->fleet, r->delta, &r->err);
+		result = registry_listen(&c->registry, r->delta, &r->err);
 	if (result < 0) {
 		free_orders(c, orders);
 		drop(c, result);
@@ -227,7 +227,7 @@ static void apply(struct control *c)
 	}
 	/* From here on nothing is refused; workers find the pools' new settings in place. */
 	announce_listeners(c, r->delta);
-	fleet_commit(&c->fleet, r->delta);
+	registry_commit(&c->registry, r->delta);
 	post_orders(c, orders, on_applied);
 }
 
@@ -366,9 +366,9 @@ static int prepare(struct control *c, struct conf *conf)
 	int user = preflight_user(conf, &r->err);
 	int logs = logger_check(&conf->log, &conf->access_log, &r->err);
 	int fds = threads_check_binds(c->threads, conf_n_binds(conf), &r->err);
-	int fleet = fds == 0 ? fleet_prepare(&c->fleet, conf, &r->err, &r->delta) : fds;
+	int registry = fds == 0 ? registry_prepare(&c->registry, conf, &r->err, &r->delta) : fds;
 
-	return user < 0 ? user : logs < 0 ? logs : fleet;
+	return user < 0 ? user : logs < 0 ? logs : registry;
 }
 
 void reload_request(struct control *c, reload_fn fn, void *ctx)
@@ -406,7 +406,7 @@ void reload_deinit(struct control *c)
 {
 	struct reload *r = &c->reload;
 
-	r->delta = delta_free(&c->fleet, r->delta);
+	r->delta = delta_free(&c->registry, r->delta);
 	r->drop = free_orders(c, r->drop);
 	free(r->now);
 	free(r->next);

@@ -55,8 +55,8 @@ static int add_workers(struct control *c, struct status *st)
 			st->responses[k] += counter_read(&ws->responses[k]);
 	}
 	st->connections.limit = atomic_load(&c->threads->proxy.max_conns);
-	st->connections.forecast = c->headroom.forecast.n_conns;
-	st->connections.forecast_by = forecast_limit_name(c->headroom.forecast.binding);
+	st->connections.forecast = c->watermarks.capacity.n_conns;
+	st->connections.forecast_by = conn_capacity_limit_name(c->watermarks.capacity.binding);
 	return 0;
 }
 
@@ -64,13 +64,13 @@ static int add_listeners(struct control *c, struct status *st)
 {
 	size_t n = 0;
 
-	list_for_each(it, &c->fleet.listeners) n++;
+	list_for_each(it, &c->registry.listeners) n++;
 	st->listeners = calloc(n, sizeof(*st->listeners));
 	if (st->listeners == NULL)
 		return -ENOMEM;
-	list_for_each(it, &c->fleet.listeners)
+	list_for_each(it, &c->registry.listeners)
 	{
-		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
 		struct status_listener *sl = &st->listeners[st->n_listeners++];
 
 		sl->name = atomic_load(&l->name);
@@ -84,8 +84,8 @@ static int add_listeners(struct control *c, struct status *st)
 	return 0;
 }
 
-static void describe_backend(struct control *c, const struct fleet_pool *p,
-			     const struct fleet_backend *fb, struct status_backend *sb)
+static void describe_backend(struct control *c, const struct registry_pool *p,
+			     const struct registry_backend *fb, struct status_backend *sb)
 {
 	struct backend *b = fb->backend;
 
@@ -140,14 +140,14 @@ static void describe_ports(const struct control *c, const struct conf_pool *conf
 		sb->sources = &sp->sources[conf->n_sources];
 	else
 		sb->sources = &sp->sources[b->addr.family == AF_INET ? 0 : n_v4];
-	sb->n_sources = forecast_n_sources(conf, b->addr.family);
-	sb->ports_used = headroom_ports_used(b, sb->n_sources);
-	sb->ports_limit = c->headroom.n_ports;
+	sb->n_sources = conn_capacity_n_sources(conf, b->addr.family);
+	sb->ports_used = watermarks_ports_used(b, sb->n_sources);
+	sb->ports_limit = c->watermarks.n_ports;
 }
 
-static int add_backends(struct control *c, struct fleet_pool *p, struct status_pool *sp)
+static int add_backends(struct control *c, struct registry_pool *p, struct status_pool *sp)
 {
-	const struct conf_pool *conf = fleet_pool_conf(&c->fleet, p);
+	const struct conf_pool *conf = registry_pool_conf(&c->registry, p);
 	size_t n = 0;
 
 	list_for_each(ib, &p->backends) n++;
@@ -156,11 +156,11 @@ static int add_backends(struct control *c, struct fleet_pool *p, struct status_p
 		return -ENOMEM;
 	list_for_each(ib, &p->backends)
 	{
-		struct fleet_backend *fb = list_entry(ib, struct fleet_backend, link);
+		struct registry_backend *fb = list_entry(ib, struct registry_backend, link);
 		struct status_backend *sb = &sp->backends[sp->n_backends++];
 
 		describe_backend(c, p, fb, sb);
-		if (conf != NULL && !fb->is_removed && c->headroom.n_ports != LIMITS_NONE)
+		if (conf != NULL && !fb->is_removed && c->watermarks.n_ports != HOST_LIMITS_NONE)
 			describe_ports(c, conf, sp, fb->backend, sb);
 		sp->active += sb->active;
 	}
@@ -175,7 +175,7 @@ static void add_past_row(struct status_pool *sp, const char *name, const struct 
 }
 
 /* What is gone, and in all. */
-static int add_past(const struct fleet_pool *p, struct status_pool *sp)
+static int add_past(const struct registry_pool *p, struct status_pool *sp)
 {
 	size_t n = sp->n_backends;
 
@@ -191,7 +191,7 @@ static int add_past(const struct fleet_pool *p, struct status_pool *sp)
 	}
 	list_for_each(it, &p->backends)
 	{
-		const struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		const struct registry_backend *fb = list_entry(it, struct registry_backend, link);
 		struct backend_sums now = backend_sums(fb->backend);
 		add_past_row(sp, fb->backend->name, &fb->past);
 		backend_sums_add(&sp->sums, &now);
@@ -199,7 +199,7 @@ static int add_past(const struct fleet_pool *p, struct status_pool *sp)
 	return 0;
 }
 
-static int add_pool(struct control *c, struct fleet_pool *p, struct status_pool *sp)
+static int add_pool(struct control *c, struct registry_pool *p, struct status_pool *sp)
 {
 	sp->name = pool_name(p->pool);
 	sp->balance = conf_balance_name(p->balance);
@@ -209,7 +209,7 @@ static int add_pool(struct control *c, struct fleet_pool *p, struct status_pool 
 	return r < 0 ? r : add_past(p, sp);
 }
 
-static bool is_past_pool(const struct fleet_pool *p)
+static bool is_past_pool(const struct registry_pool *p)
 {
 	return p->is_removed && list_is_empty(&p->backends);
 }
@@ -219,19 +219,19 @@ static int add_pools(struct control *c, struct status *st)
 	size_t n = 0;
 	int r = 0;
 
-	list_for_each(it, &c->fleet.pools) n++;
+	list_for_each(it, &c->registry.pools) n++;
 	st->pools = calloc(n, sizeof(*st->pools));
 	if (st->pools == NULL)
 		return -ENOMEM;
-	list_for_each(it, &c->fleet.pools)
+	list_for_each(it, &c->registry.pools)
 	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (!is_past_pool(p) && r == 0)
 			r = add_pool(c, p, &st->pools[st->n_pools++]);
 	}
-	list_for_each(it, &c->fleet.pools)
+	list_for_each(it, &c->registry.pools)
 	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (is_past_pool(p) && r == 0)
 			r = add_pool(c, p, &st->pools[st->n_pools + st->n_past_pools++]);
 	}
@@ -550,17 +550,18 @@ static void removed(char *why, size_t why_len, const char *what, const char *nam
 	(void)snprintf(why, why_len, "%s \"%s\" was removed from the configuration", what, name);
 }
 
-static struct fleet_pool *find_pool(struct control *c, const char *name, char *why, size_t why_len)
+static struct registry_pool *find_pool(struct control *c, const char *name, char *why,
+				       size_t why_len)
 {
-	struct fleet_pool *p = fleet_find_pool(&c->fleet, name);
+	struct registry_pool *p = registry_find_pool(&c->registry, name);
 	const char *nearest = NULL;
 	size_t best = 4;
 
 	if (p != NULL)
 		return p;
-	list_for_each(it, &c->fleet.pools)
+	list_for_each(it, &c->registry.pools)
 	{
-		struct fleet_pool *other = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *other = list_entry(it, struct registry_pool, link);
 		if (!other->is_removed) {
 			consider(name, pool_name(other->pool), &nearest, &best);
 		} else if (strcmp(pool_name(other->pool), name) == 0) {
@@ -572,10 +573,10 @@ static struct fleet_pool *find_pool(struct control *c, const char *name, char *w
 	return NULL;
 }
 
-static struct fleet_backend *find_backend(struct fleet_pool *p, const char *name, char *why,
-					  size_t why_len)
+static struct registry_backend *find_backend(struct registry_pool *p, const char *name, char *why,
+					     size_t why_len)
 {
-	struct fleet_backend *fb = fleet_find_backend(p, name);
+	struct registry_backend *fb = registry_find_backend(p, name);
 	const char *nearest = NULL;
 	size_t best = 4;
 
@@ -583,7 +584,7 @@ static struct fleet_backend *find_backend(struct fleet_pool *p, const char *name
 		return fb;
 	list_for_each(it, &p->backends)
 	{
-		struct fleet_backend *other = list_entry(it, struct fleet_backend, link);
+		struct registry_backend *other = list_entry(it, struct registry_backend, link);
 		if (!other->is_removed) {
 			consider(name, other->backend->name, &nearest, &best);
 		} else if (strcmp(other->backend->name, name) == 0) {
@@ -599,8 +600,8 @@ int report_backend(void *arg, enum admin_backend_op op, const char *pool, const 
 		   uint32_t weight, char *why, size_t why_len)
 {
 	struct control *c = arg;
-	struct fleet_pool *p = find_pool(c, pool, why, why_len);
-	struct fleet_backend *fb = p != NULL ? find_backend(p, backend, why, why_len) : NULL;
+	struct registry_pool *p = find_pool(c, pool, why, why_len);
+	struct registry_backend *fb = p != NULL ? find_backend(p, backend, why, why_len) : NULL;
 
 	if (fb == NULL)
 		return -ENOENT;

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Report: what the admin socket asks for, answered from the fleet and the workers' counters
+ * Report: what the admin socket asks for, answered from the registry and the workers' counters
  * (struct admin_ops; `arg` is the struct control).
  *
  * Thread: main. Layer: daemon.

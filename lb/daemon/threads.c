@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/limits.h"
+#include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/privs.h"
 #include "proxy/guest.h"
@@ -317,7 +317,7 @@ uint32_t threads_n_cpus(void)
 	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (uint32_t)n;
 }
 
-uint32_t threads_count(uint32_t asked, const struct limits *machine)
+uint32_t threads_count(uint32_t asked, const struct host_limits *machine)
 {
 	uint32_t n = threads_n_cpus();
 	uint64_t milli = machine->cgroup_cpu_milli;

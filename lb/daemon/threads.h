@@ -22,7 +22,7 @@
 #include "proxy/worker.h"
 #include "util/err.h"
 
-struct limits;
+struct host_limits;
 struct logger;
 struct threads;
 
@@ -79,7 +79,7 @@ struct threads {
  * 0 (auto) is one for each CPU on which this process may run, but no more than the CPU time that
  * its cgroups grant, rounded up: 1 for half a CPU, 2 for one and a half.
  */
-uint32_t threads_count(uint32_t asked, const struct limits *machine);
+uint32_t threads_count(uint32_t asked, const struct host_limits *machine);
 
 /* On how many CPUs this process may run (its affinity), 1 to THREADS_MAX. */
 uint32_t threads_n_cpus(void);

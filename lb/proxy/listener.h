@@ -54,7 +54,7 @@ struct listener {
 	struct addr addr;           /* its identity; the real port */
 	bool is_any_port;           /* the file says port 0 */
 	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
-	_Atomic(const char *) name; /* the fleet counts it (names.h); a reload may rename it */
+	_Atomic(const char *) name; /* the registry counts it (names.h); a reload may rename it */
 	uint32_t n_workers;
 	/* Its place in the newest plan, or LISTENER_REMOVED. Written by main before it posts an
 	 * APPLY, read by workers while they carry it out. */

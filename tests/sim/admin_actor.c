@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The administrator and main in one: what main does in a process (daemon/control.c), with the real
- * reload, fleet and health checks, on a simulated loop. The actor writes configurations, good and
- * broken ones, sets weights, drains backends, lists connections, and in the end stops the workers
- * as SIGTERM would.
+ * reload, registry and health checks, on a simulated loop. The actor writes configurations, good
+ * and broken ones, sets weights, drains backends, lists connections, and in the end stops the
+ * workers as SIGTERM would.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -147,7 +147,7 @@ static void on_record(void *arg, const struct access_record *r)
 	check_record(arg, r);
 }
 
-/* The simulation whose main runs: the functions that daemon/fleet.c calls here do not get it. */
+/* The simulation whose main runs: the functions that daemon/registry.c calls here do not get it. */
 static struct sim *current_sim;
 
 uint32_t occupied_inode(int fd)
@@ -334,7 +334,7 @@ static void open_main(struct scenario *t)
 	c->loop->timers.arg = c;
 	c->log = (struct log){ .max = LOG_LEVEL_DEBUG, .sink = on_line, .arg = t };
 	mailbox_open_with(&c->mail, c, wake, &t->is_due[MAX_WORKERS]);
-	LB_ASSERT(fleet_init(&c->fleet, c->loop, t->n_workers) == 0);
+	LB_ASSERT(registry_init(&c->registry, c->loop, t->n_workers) == 0);
 	LB_ASSERT(health_open(c) == 0);
 }
 
@@ -373,7 +373,7 @@ void admin_actor_open(struct scenario *t)
 		open_worker(t, i);
 	int r = conf_load(t->path, &e, &t->control.conf);
 	if (r == 0)
-		r = fleet_prepare(&t->control.fleet, t->control.conf, &e, &first);
+		r = registry_prepare(&t->control.registry, t->control.conf, &e, &first);
 	if (r < 0)
 		control_log_errors(&t->control, "start", &e);
 	SIM_CHECK(r == 0, "the first configuration is refused: %s", strerror(-r));
@@ -390,9 +390,10 @@ void admin_actor_open(struct scenario *t)
 static void check_settings(struct scenario *t)
 {
 	struct admin_actor *op = t->admin;
-	struct fleet_pool *p =
-		op->set_pool != NULL ? fleet_find_pool(&t->control.fleet, op->set_pool) : NULL;
-	struct fleet_backend *fb = p != NULL ? fleet_find_backend(p, op->set_backend) : NULL;
+	struct registry_pool *p = op->set_pool != NULL
+					  ? registry_find_pool(&t->control.registry, op->set_pool)
+					  : NULL;
+	struct registry_backend *fb = p != NULL ? registry_find_backend(p, op->set_backend) : NULL;
 
 	if (fb != NULL && op->is_weight_set)
 		SIM_CHECK(backend_weight(fb->backend) == op->set_weight,
@@ -404,7 +405,7 @@ static void check_settings(struct scenario *t)
 }
 
 /* Remembers, while a reload is under way, which backend was set last. */
-static void note_setting(struct scenario *t, const struct fleet_backend *fb)
+static void note_setting(struct scenario *t, const struct registry_backend *fb)
 {
 	static const char *const names[N_HOSTS] = { "b0", "b1", "b2", "b3" };
 	struct admin_actor *op = t->admin;
@@ -443,21 +444,21 @@ static void reload(struct scenario *t)
 	reload_request(&t->control, on_reloaded, t);
 }
 
-static struct fleet_pool *any_pool(struct scenario *t)
+static struct registry_pool *any_pool(struct scenario *t)
 {
 	const char *const *names = pool_names[sim_rand(t->w, N_POOLS)];
-	struct fleet_pool *p = fleet_find_pool(&t->control.fleet, names[0]);
+	struct registry_pool *p = registry_find_pool(&t->control.registry, names[0]);
 
-	return p != NULL ? p : fleet_find_pool(&t->control.fleet, names[1]);
+	return p != NULL ? p : registry_find_pool(&t->control.registry, names[1]);
 }
 
-static struct fleet_backend *any_backend(struct scenario *t, struct fleet_pool *p)
+static struct registry_backend *any_backend(struct scenario *t, struct registry_pool *p)
 {
-	struct fleet_backend *found = NULL;
+	struct registry_backend *found = NULL;
 	size_t n = 0;
 
 	list_for_each(it, &p->backends) if (sim_rand(t->w, ++n) == 0) found =
-		list_entry(it, struct fleet_backend, link);
+		list_entry(it, struct registry_backend, link);
 	return found != NULL && !found->is_removed ? found : NULL;
 }
 
@@ -465,8 +466,8 @@ static void administer(struct scenario *t)
 {
 	static const enum backend_admin admins[] = { BACKEND_READY, BACKEND_READY, BACKEND_DRAIN,
 						     BACKEND_MAINT };
-	struct fleet_pool *p = any_pool(t);
-	struct fleet_backend *fb = p != NULL ? any_backend(t, p) : NULL;
+	struct registry_pool *p = any_pool(t);
+	struct registry_backend *fb = p != NULL ? any_backend(t, p) : NULL;
 
 	if (fb == NULL)
 		return;
@@ -499,8 +500,8 @@ static void order_all(struct scenario *t, enum order_kind kind,
 
 static void reweigh(struct scenario *t)
 {
-	struct fleet_pool *p = any_pool(t);
-	struct fleet_backend *fb = p != NULL ? any_backend(t, p) : NULL;
+	struct registry_pool *p = any_pool(t);
+	struct registry_backend *fb = p != NULL ? any_backend(t, p) : NULL;
 
 	if (fb == NULL)
 		return;
@@ -546,7 +547,7 @@ static void change(struct scenario *t)
 		return;
 	}
 	if (!reload_is_under_way(&t->control)) /* as control.c does every second */
-		fleet_tidy(&t->control.fleet);
+		registry_tidy(&t->control.registry);
 	switch (sim_rand(t->w, 5)) {
 	case 0:
 	case 1: reload(t); break;
@@ -663,7 +664,7 @@ void admin_actor_close(struct scenario *t)
 		mailbox_close(&t->thread[i].mail);
 	}
 	reload_deinit(c);
-	fleet_deinit(&c->fleet);
+	registry_deinit(&c->registry);
 	mailbox_close(&c->mail);
 	c->conf = conf_unref(c->conf);
 	c->loop = loop_free(c->loop);

@@ -163,11 +163,11 @@ void check_turn(void *scenario)
 	}
 	SIM_CHECK(n == t->threads.proxy.n_conns, "the places do not add up");
 	SIM_CHECK(n_guests == t->threads.proxy.n_passing, "the guests do not add up");
-	list_for_each(it, &t->control.fleet.pools)
+	list_for_each(it, &t->control.registry.pools)
 	{
-		const struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
-		list_for_each(ib, &p->backends)
-			check_backend(&places, list_entry(ib, struct fleet_backend, link)->backend);
+		const struct registry_pool *p = list_entry(it, struct registry_pool, link);
+		list_for_each(ib, &p->backends) check_backend(
+			&places, list_entry(ib, struct registry_backend, link)->backend);
 	}
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A scenario: lb's real workers, reload, health checks and fleet on simulated loops, with clients
- * and backends around them that do what the seed says. One scenario is one seed.
+ * A scenario: lb's real workers, reload, health checks and registry on simulated loops, with
+ * clients and backends around them that do what the seed says. One scenario is one seed.
  *
  *   conversation.c  plans: what each side of a conversation is going to do
  *   peer.c          one side of a conversation, once it has begun

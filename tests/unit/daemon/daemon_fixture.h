@@ -145,8 +145,8 @@ static inline void stop(void)
 
 static inline uint16_t port_of(size_t i)
 {
-	list_for_each(it, &lb.fleet.listeners) if (i-- == 0) return list_entry(
-		it, struct fleet_listener, link)
+	list_for_each(it, &lb.registry.listeners) if (i-- == 0) return list_entry(
+		it, struct registry_listener, link)
 		->listener->addr.port;
 	ck_abort_msg("there is no such listener");
 }
@@ -185,10 +185,10 @@ static inline void hang_up(int fd)
 
 static inline struct backend *backend_named(const char *name)
 {
-	struct fleet_pool *p = fleet_find_pool(&lb.fleet, "p");
+	struct registry_pool *p = registry_find_pool(&lb.registry, "p");
 
 	ck_assert_ptr_nonnull(p);
-	struct fleet_backend *fb = fleet_find_backend(p, name);
+	struct registry_backend *fb = registry_find_backend(p, name);
 	ck_assert_msg(fb != NULL, "no backend %s", name);
 	return fb->backend;
 }

@@ -19,9 +19,10 @@
 
 #define N_WORKERS 2
 
-/* ---- the fleet ------------------------------------------------------------------------------- */
+/* ---- the registry -------------------------------------------------------------------------------
+ */
 
-static struct fleet fleet;
+static struct registry registry;
 
 /* A port that nobody listens on, here and now. */
 static uint16_t free_port(void)
@@ -37,7 +38,7 @@ static struct delta *prepared(struct conf *conf)
 {
 	struct err e = ERR_INIT;
 	struct delta *d = NULL;
-	int r = fleet_prepare(&fleet, conf, &e, &d);
+	int r = registry_prepare(&registry, conf, &e, &d);
 
 	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
 	return d;
@@ -47,29 +48,29 @@ static void commit(struct delta *d)
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
-	fleet_commit(&fleet, d);
-	fleet_tidy(&fleet);
-	ck_assert_ptr_null(delta_free(&fleet, d));
+	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
+	registry_commit(&registry, d);
+	registry_tidy(&registry);
+	ck_assert_ptr_null(delta_free(&registry, d));
 }
 
 /* The pool p with its first backend, and how many there are of everything. */
 static void check_is_old(const struct plan *plan, struct conf *old)
 {
-	struct fleet_pool *p = fleet_find_pool(&fleet, "p");
+	struct registry_pool *p = registry_find_pool(&registry, "p");
 	int n_backends = 0, n_listeners = 0, n_pools = 0;
 
-	ck_assert_ptr_eq(fleet.plan, plan);
-	ck_assert_ptr_eq(fleet.plan->conf, old);
-	list_for_each(it, &fleet.listeners) n_listeners++;
-	list_for_each(it, &fleet.pools) n_pools++;
+	ck_assert_ptr_eq(registry.plan, plan);
+	ck_assert_ptr_eq(registry.plan->conf, old);
+	list_for_each(it, &registry.listeners) n_listeners++;
+	list_for_each(it, &registry.pools) n_pools++;
 	ck_assert_int_eq(n_listeners, 1);
 	ck_assert_int_eq(n_pools, 1);
 	ck_assert_ptr_nonnull(p);
 	list_for_each(it, &p->backends) n_backends++;
 	ck_assert_int_eq(n_backends, 2);
-	ck_assert_ptr_nonnull(fleet_find_backend(p, "a"));
-	ck_assert_ptr_nonnull(fleet_find_backend(p, "b"));
+	ck_assert_ptr_nonnull(registry_find_backend(p, "a"));
+	ck_assert_ptr_nonnull(registry_find_backend(p, "b"));
 	ck_assert_uint_eq(pool_idle_ms(p->pool), 7000);
 	ck_assert_uint_eq(p->members->n, 2);
 	ck_assert_int_eq(p->members->balance, CONF_BALANCE_HASH);
@@ -89,7 +90,7 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 		struct delta *d = NULL;
 
 		begin(0);
-		ck_assert_int_eq(fleet_init(&fleet, loop, N_WORKERS), 0);
+		ck_assert_int_eq(registry_init(&registry, loop, N_WORKERS), 0);
 		uint16_t port = free_port();
 		struct conf *old = written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: p}]\n"
 					   "pools: [{name: p, balance: hash, timeouts: {idle: 7s}, "
@@ -108,29 +109,29 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 			"  - {name: q, backends: ['127.0.0.1:4']}\n",
 			port, policies[_i / FAULT_N_MANNERS]);
 		commit(prepared(old));
-		const struct plan *plan = fleet.plan;
+		const struct plan *plan = registry.plan;
 		int n_open = n_fds(), r;
 
-		WITH_FAULT(r = fleet_prepare(&fleet, new, &e, &d));
+		WITH_FAULT(r = registry_prepare(&registry, new, &e, &d));
 		ck_assert_int_eq(r == 0, d != NULL);
 		ck_assert_int_eq(r == 0, e.n == 0);
 		ck_assert_int_eq(r<0, fault.n_refused> 0);
 		n_refused += r < 0;
 		check_is_old(plan, old);
-		ck_assert_ptr_null(delta_free(&fleet, d));
+		ck_assert_ptr_null(delta_free(&registry, d));
 		ck_assert_int_eq(loop_turn(loop, 0), 0);
 		ck_assert_int_eq(n_fds(), n_open);
 		ck_assert_uint_eq(atomic_load(&new->refs), 1);
 		check_is_old(plan, old);
 
 		commit(prepared(new));
-		ck_assert_ptr_eq(fleet.plan->conf, new);
-		ck_assert_ptr_nonnull(fleet_find_pool(&fleet, "q"));
-		ck_assert_ptr_null(fleet_find_backend(fleet_find_pool(&fleet, "p"), "a"));
+		ck_assert_ptr_eq(registry.plan->conf, new);
+		ck_assert_ptr_nonnull(registry_find_pool(&registry, "q"));
+		ck_assert_ptr_null(registry_find_backend(registry_find_pool(&registry, "p"), "a"));
 		err_deinit(&e);
 		conf_unref(old);
 		conf_unref(new);
-		fleet_deinit(&fleet);
+		registry_deinit(&registry);
 		end();
 	}
 	ck_assert_uint_ge(n_refused, 30);
@@ -144,9 +145,9 @@ START_TEST(a_fleet_begins_or_not)
 		int r;
 
 		begin(0);
-		WITH_FAULT(r = fleet_init(&fleet, loop, N_WORKERS));
+		WITH_FAULT(r = registry_init(&registry, loop, N_WORKERS));
 		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
-		fleet_deinit(&fleet);
+		registry_deinit(&registry);
 		end();
 	}
 }
@@ -354,11 +355,11 @@ static void begin_membership(struct conf *conf)
 	lb = (struct control){ .n_workers = N_WORKERS, .threads = &threads, .loop = loop };
 	threads = (struct threads){ .n = N_WORKERS, .thread = thread };
 	mailbox_open_with(&lb.mail, &lb, wake_nobody, NULL);
-	ck_assert_int_eq(fleet_init(&lb.fleet, loop, N_WORKERS), 0);
+	ck_assert_int_eq(registry_init(&lb.registry, loop, N_WORKERS), 0);
 	struct err e = ERR_INIT;
 	struct delta *d = NULL;
-	ck_assert_int_eq(fleet_prepare(&lb.fleet, conf, &e, &d), 0);
-	fleet_commit(&lb.fleet, d);
+	ck_assert_int_eq(registry_prepare(&lb.registry, conf, &e, &d), 0);
+	registry_commit(&lb.registry, d);
 	for (int i = 0; i < N_WORKERS; i++) {
 		struct worker *w = &workers[i];
 		*w = (struct worker){ .main = &lb.mail, .n_members = 1 };
@@ -366,7 +367,7 @@ static void begin_membership(struct conf *conf)
 		w->members[0] = members_ref(d->pools[0].members);
 		mailbox_open_with(&thread[i].mail, w, wake_nobody, NULL);
 	}
-	delta_free(&lb.fleet, d);
+	delta_free(&lb.registry, d);
 	ck_assert_int_eq(loop_turn(loop, 0), 0);
 }
 
@@ -377,7 +378,7 @@ static void end_membership(void)
 		free(workers[i].members);
 		mailbox_close(&thread[i].mail);
 	}
-	fleet_deinit(&lb.fleet);
+	registry_deinit(&lb.registry);
 	mailbox_close(&lb.mail);
 	end();
 }
@@ -397,8 +398,8 @@ START_TEST(a_weight_is_set_whole_or_not_at_all)
 		int r;
 
 		begin_membership(conf);
-		struct fleet_pool *p = fleet_find_pool(&lb.fleet, "p");
-		struct fleet_backend *b = fleet_find_backend(p, "b");
+		struct registry_pool *p = registry_find_pool(&lb.registry, "p");
+		struct registry_backend *b = registry_find_backend(p, "b");
 		struct members *before = members_ref(p->members);
 		WITH_FAULT(r = membership_set_weight(&lb, p, b, 7));
 		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);

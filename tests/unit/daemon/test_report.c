@@ -61,13 +61,13 @@ START_TEST(a_snapshot_has_everything)
 	ck_assert_str_eq(st.pools[0].backends[1].address, "127.0.0.1:1");
 	ck_assert_str_eq(st.pools[0].backends[1].state, "up");
 	ck_assert_ptr_null(st.pools[0].backends[1].check_type);
-	ck_assert_uint_eq(st.connections.forecast, lb.headroom.forecast.n_conns);
+	ck_assert_uint_eq(st.connections.forecast, lb.watermarks.capacity.n_conns);
 	ck_assert_str_eq(st.connections.forecast_by,
-			 forecast_limit_name(lb.headroom.forecast.binding));
+			 conn_capacity_limit_name(lb.watermarks.capacity.binding));
 	ck_assert_uint_eq(st.workers[0].limit, lb.threads->share.max_sessions);
 	ck_assert_uint_eq(st.pools[0].backends[0].n_sources, 1);
 	ck_assert_str_eq(st.pools[0].backends[0].sources[0].text, "default");
-	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.headroom.n_ports);
+	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.watermarks.n_ports);
 
 	/* Every reason of the table, in its order, once. */
 	ck_assert_uint_eq(st.n_ends, SESS_N_ENDS - 1);
@@ -177,7 +177,7 @@ START_TEST(ports_are_told_by_source)
 	check_sources(&st.pools[1].backends[1], any, 1);
 	ck_assert_uint_eq(st.pools[0].backends[0].ports_used, 2);
 	ck_assert_uint_eq(st.pools[0].backends[1].ports_used, 0);
-	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.headroom.n_ports);
+	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.watermarks.n_ports);
 	status_deinit(&st);
 
 	st = (struct status){ 0 };
@@ -322,7 +322,7 @@ START_TEST(a_backend_is_changed)
 
 	write_simple();
 	start();
-	struct members *before = members_ref(fleet_find_pool(&lb.fleet, "p")->members);
+	struct members *before = members_ref(registry_find_pool(&lb.registry, "p")->members);
 	ck_assert_int_eq(
 		report_backend(&lb, changes[_i].op, "p", "b", changes[_i].weight, why, sizeof(why)),
 		0);
@@ -424,7 +424,7 @@ START_TEST(what_is_set_during_a_reload_is_kept)
 	ck_assert_msg(backend_weight(b) == meanwhile[_i].want_weight, "%s: %u", meanwhile[_i].name,
 		      backend_weight(b));
 	ck_assert_msg(backend_admin(b) == meanwhile[_i].want_admin, "%s", meanwhile[_i].name);
-	struct members *m = fleet_find_pool(&lb.fleet, "p")->members;
+	struct members *m = registry_find_pool(&lb.registry, "p")->members;
 	ck_assert_ptr_eq(m->entry[0].backend, b);
 	ck_assert_uint_eq(m->entry[0].weight, meanwhile[_i].want_weight);
 	/* Every worker picks by these members. */

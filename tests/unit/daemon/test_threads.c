@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "../suite.h"
-#include "daemon/limits.h"
+#include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/threads.h"
 #include "proxy/listener.h"
@@ -130,7 +130,7 @@ static const struct {
 
 START_TEST(auto_is_a_worker_for_each_cpu)
 {
-	const struct limits machine = { .cgroup_cpu_milli = LIMITS_NONE };
+	const struct host_limits machine = { .cgroup_cpu_milli = HOST_LIMITS_NONE };
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	ck_assert_uint_eq(threads_count(7, &machine), 7);
@@ -160,7 +160,7 @@ static const struct {
 /* A quota counts only where "auto" is asked for, and where it grants less than there are CPUs. */
 START_TEST(auto_counts_the_quota_of_cpu_time)
 {
-	const struct limits machine = { .cgroup_cpu_milli = quotas[_i].milli };
+	const struct host_limits machine = { .cgroup_cpu_milli = quotas[_i].milli };
 	uint32_t n = threads_n_cpus();
 
 	ck_assert_msg(threads_count(0, &machine) == (quotas[_i].want < n ? quotas[_i].want : n),

@@ -15,7 +15,7 @@
 #include "proxy/names.h"
 #include "proxy/plan.h"
 
-/* A configuration in force, as the fleet would hold it: one pool with one backend. */
+/* A configuration in force, as the registry would hold it: one pool with one backend. */
 static struct conf *conf;
 static struct names *names;
 static struct pool *pool;

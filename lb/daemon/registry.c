@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/fleet.h"
+#include "daemon/registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include "proxy/names.h"
 #include "proxy/plan.h"
 
-int fleet_init(struct fleet *f, struct loop *loop, uint32_t n_workers)
+int registry_init(struct registry *f, struct loop *loop, uint32_t n_workers)
 {
 	f->loop = loop;
 	f->n_workers = n_workers;
@@ -27,7 +27,7 @@ int fleet_init(struct fleet *f, struct loop *loop, uint32_t n_workers)
 	return f->names == NULL ? -ENOMEM : 0;
 }
 
-static void backend_entry_free(struct fleet_backend *fb)
+static void backend_entry_free(struct registry_backend *fb)
 {
 	list_del(&fb->link);
 	backend_unref(fb->backend);
@@ -36,9 +36,9 @@ static void backend_entry_free(struct fleet_backend *fb)
 }
 
 /* The entry of a backend that is to be; NULL when memory is short. */
-static struct fleet_backend *backend_entry_new(const char *name)
+static struct registry_backend *backend_entry_new(const char *name)
 {
-	struct fleet_backend *fb = calloc(1, sizeof(*fb));
+	struct registry_backend *fb = calloc(1, sizeof(*fb));
 
 	if (fb == NULL)
 		return NULL;
@@ -54,7 +54,7 @@ static struct fleet_backend *backend_entry_new(const char *name)
 /* ---- slots of pools ------------------------------------------------------------------------- */
 
 /* Returns 0, or -ENOMEM: the room to take it back is made here. */
-static int take_slot(struct fleet *f, uint32_t *ret)
+static int take_slot(struct registry *f, uint32_t *ret)
 {
 	if (f->n_free > 0) {
 		*ret = f->free_slots[--f->n_free];
@@ -73,13 +73,13 @@ static int take_slot(struct fleet *f, uint32_t *ret)
 }
 
 /* Workers that look for the former pool's members there see that they are another pool's. */
-static void give_slot(struct fleet *f, const struct pool *p)
+static void give_slot(struct registry *f, const struct pool *p)
 {
 	LB_ASSERT(f->n_free < f->next_slot);
 	f->free_slots[f->n_free++] = p->slot;
 }
 
-static struct pool *new_pool(struct fleet *f, const struct conf_pool *c)
+static struct pool *new_pool(struct registry *f, const struct conf_pool *c)
 {
 	uint32_t slot;
 
@@ -93,11 +93,11 @@ static struct pool *new_pool(struct fleet *f, const struct conf_pool *c)
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-static void pool_entry_free(struct fleet *f, struct fleet_pool *p)
+static void pool_entry_free(struct registry *f, struct registry_pool *p)
 {
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed was unlinked before */
 	list_for_each(it, &p->backends)
-		backend_entry_free(list_entry(it, struct fleet_backend, link));
+		backend_entry_free(list_entry(it, struct registry_backend, link));
 	list_del(&p->link);
 	past_pool_deinit(&f->past, &p->past);
 	give_slot(f, p->pool);
@@ -106,7 +106,7 @@ static void pool_entry_free(struct fleet *f, struct fleet_pool *p)
 	free(p);
 }
 
-static void listener_entry_free(struct fleet_listener *fl)
+static void listener_entry_free(struct registry_listener *fl)
 {
 	list_del(&fl->link);
 	listener_unref(fl->listener);
@@ -114,15 +114,15 @@ static void listener_entry_free(struct fleet_listener *fl)
 	free(fl);
 }
 
-void fleet_deinit(struct fleet *f)
+void registry_deinit(struct registry *f)
 {
 	if (f->names == NULL)
 		return;
-	list_for_each(it, &f->pools) pool_entry_free(f, list_entry(it, struct fleet_pool, link));
+	list_for_each(it, &f->pools) pool_entry_free(f, list_entry(it, struct registry_pool, link));
 	list_for_each(it, &f->listeners)
-		listener_entry_free(list_entry(it, struct fleet_listener, link));
+		listener_entry_free(list_entry(it, struct registry_listener, link));
 	list_for_each(it, &f->leaving)
-		listener_entry_free(list_entry(it, struct fleet_listener, link));
+		listener_entry_free(list_entry(it, struct registry_listener, link));
 	f->plan = plan_unref(f->plan);
 	while (f->old != NULL) {
 		struct plan *p = f->old;
@@ -138,34 +138,34 @@ void fleet_deinit(struct fleet *f)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-static struct fleet_pool *find_any_pool(struct fleet *f, const char *name)
+static struct registry_pool *find_any_pool(struct registry *f, const char *name)
 {
 	list_for_each(it, &f->pools)
 	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (strcmp(pool_name(p->pool), name) == 0)
 			return p;
 	}
 	return NULL;
 }
 
-const struct conf_pool *fleet_pool_conf(const struct fleet *f, const struct fleet_pool *p)
+const struct conf_pool *registry_pool_conf(const struct registry *f, const struct registry_pool *p)
 {
 	return p->is_removed ? NULL : &f->plan->conf->pools[p->conf_index];
 }
 
-struct fleet_pool *fleet_find_pool(struct fleet *f, const char *name)
+struct registry_pool *registry_find_pool(struct registry *f, const char *name)
 {
-	struct fleet_pool *p = find_any_pool(f, name);
+	struct registry_pool *p = find_any_pool(f, name);
 
 	return p != NULL && !p->is_removed ? p : NULL;
 }
 
-struct fleet_backend *fleet_find_backend(const struct fleet_pool *p, const char *name)
+struct registry_backend *registry_find_backend(const struct registry_pool *p, const char *name)
 {
 	list_for_each(it, &p->backends)
 	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
 		if (!fb->is_removed && strcmp(fb->backend->name, name) == 0)
 			return fb;
 	}
@@ -173,54 +173,55 @@ struct fleet_backend *fleet_find_backend(const struct fleet_pool *p, const char 
 }
 
 /* A pool's backends in the order of their names: a file may have ten thousand. */
-struct roll {
-	struct fleet_backend **entry; /* owns the array, borrows the entries */
+struct name_index {
+	struct registry_backend **entry; /* owns the array, borrows the entries */
 	size_t n;
 };
 
-static int by_name(const void *pa, const void *pb)
+static int compare_names(const void *pa, const void *pb)
 {
-	const struct fleet_backend *const *a = pa, *const *b = pb;
+	const struct registry_backend *const *a = pa, *const *b = pb;
 
 	return strcmp((*a)->backend->name, (*b)->backend->name);
 }
 
 static int by_key(const void *name, const void *pb)
 {
-	const struct fleet_backend *const *b = pb;
+	const struct registry_backend *const *b = pb;
 
 	return strcmp(name, (*b)->backend->name);
 }
 
 /* Of no pool there is an empty one. */
-static int roll_init(struct roll *r, const struct fleet_pool *p)
+static int name_index_init(struct name_index *r, const struct registry_pool *p)
 {
 	size_t n = 0;
 
-	*r = (struct roll){ .entry = NULL };
+	*r = (struct name_index){ .entry = NULL };
 	if (p == NULL)
 		return 0;
 	list_for_each(it, &p->backends) n++;
-	r->entry = calloc(n + 1, sizeof(struct fleet_backend *));
+	r->entry = calloc(n + 1, sizeof(struct registry_backend *));
 	if (r->entry == NULL)
 		return -ENOMEM;
 	list_for_each(it, &p->backends) r->entry[r->n++] =
-		list_entry(it, struct fleet_backend, link);
-	qsort(r->entry, r->n, sizeof(struct fleet_backend *), by_name);
+		list_entry(it, struct registry_backend, link);
+	qsort(r->entry, r->n, sizeof(struct registry_backend *), compare_names);
 	return 0;
 }
 
-static void roll_deinit(struct roll *r)
+static void name_index_deinit(struct name_index *r)
 {
 	free(r->entry);
 }
 
 /* The first of this name, or NULL. */
-static struct fleet_backend **roll_search(const struct roll *r, const char *name)
+static struct registry_backend **name_index_search(const struct name_index *r, const char *name)
 {
-	struct fleet_backend **at =
-		r->n == 0 ? NULL
-			  : bsearch(name, r->entry, r->n, sizeof(struct fleet_backend *), by_key);
+	struct registry_backend **at =
+		r->n == 0
+			? NULL
+			: bsearch(name, r->entry, r->n, sizeof(struct registry_backend *), by_key);
 
 	while (at != NULL && at > r->entry && strcmp(at[-1]->backend->name, name) == 0)
 		at--;
@@ -228,9 +229,10 @@ static struct fleet_backend **roll_search(const struct roll *r, const char *name
 }
 
 /* The same name and address, in the file or gone from it: then it comes back with its counters. */
-static struct fleet_backend *roll_find(const struct roll *r, const struct conf_backend *c)
+static struct registry_backend *name_index_find(const struct name_index *r,
+						const struct conf_backend *c)
 {
-	struct fleet_backend **at = roll_search(r, c->name);
+	struct registry_backend **at = name_index_search(r, c->name);
 
 	for (; at != NULL && at < r->entry + r->n && strcmp((*at)->backend->name, c->name) == 0;
 	     at++)
@@ -240,9 +242,9 @@ static struct fleet_backend *roll_find(const struct roll *r, const struct conf_b
 }
 
 /* The one of this name that is in the file. */
-static struct fleet_backend *roll_find_named(const struct roll *r, const char *name)
+static struct registry_backend *name_index_find_named(const struct name_index *r, const char *name)
 {
-	struct fleet_backend **at = roll_search(r, name);
+	struct registry_backend **at = name_index_search(r, name);
 
 	for (; at != NULL && at < r->entry + r->n && strcmp((*at)->backend->name, name) == 0; at++)
 		if (!(*at)->is_removed)
@@ -252,7 +254,7 @@ static struct fleet_backend *roll_find_named(const struct roll *r, const char *n
 
 /* All pools in the order of their names, and all listeners in that of their addresses. */
 struct directory {
-	struct fleet_pool **pool; /* owns the array, borrows the entries */
+	struct registry_pool **pool; /* owns the array, borrows the entries */
 	size_t n_pools;
 	struct listener **listener; /* the same */
 	size_t n_listeners;
@@ -260,14 +262,14 @@ struct directory {
 
 static int by_pool_name(const void *pa, const void *pb)
 {
-	const struct fleet_pool *const *a = pa, *const *b = pb;
+	const struct registry_pool *const *a = pa, *const *b = pb;
 
 	return strcmp(pool_name((*a)->pool), pool_name((*b)->pool));
 }
 
 static int by_pool_key(const void *name, const void *pb)
 {
-	const struct fleet_pool *const *b = pb;
+	const struct registry_pool *const *b = pb;
 
 	return strcmp(name, pool_name((*b)->pool));
 }
@@ -286,21 +288,21 @@ static int by_addr_key(const void *addr, const void *pb)
 	return addr_compare(addr, &(*b)->addr);
 }
 
-static int directory_init(struct directory *d, const struct fleet *f)
+static int directory_init(struct directory *d, const struct registry *f)
 {
 	size_t n_pools = 0, n_listeners = 0;
 
 	list_for_each(it, &f->pools) n_pools++;
 	list_for_each(it, &f->listeners) n_listeners++;
-	d->pool = calloc(n_pools + 1, sizeof(struct fleet_pool *));
+	d->pool = calloc(n_pools + 1, sizeof(struct registry_pool *));
 	d->listener = calloc(n_listeners + 1, sizeof(struct listener *));
 	if (d->pool == NULL || d->listener == NULL)
 		return -ENOMEM;
 	list_for_each(it, &f->pools) d->pool[d->n_pools++] =
-		list_entry(it, struct fleet_pool, link);
+		list_entry(it, struct registry_pool, link);
 	list_for_each(it, &f->listeners) d->listener[d->n_listeners++] =
-		list_entry(it, struct fleet_listener, link)->listener;
-	qsort(d->pool, d->n_pools, sizeof(struct fleet_pool *), by_pool_name);
+		list_entry(it, struct registry_listener, link)->listener;
+	qsort(d->pool, d->n_pools, sizeof(struct registry_pool *), by_pool_name);
 	qsort(d->listener, d->n_listeners, sizeof(struct listener *), by_addr);
 	return 0;
 }
@@ -312,10 +314,10 @@ static void directory_deinit(struct directory *d)
 }
 
 /* In the file or gone from it: no two pools have one name. */
-static struct fleet_pool *directory_pool(const struct directory *d, const char *name)
+static struct registry_pool *directory_pool(const struct directory *d, const char *name)
 {
-	struct fleet_pool **at =
-		bsearch(name, d->pool, d->n_pools, sizeof(struct fleet_pool *), by_pool_key);
+	struct registry_pool **at =
+		bsearch(name, d->pool, d->n_pools, sizeof(struct registry_pool *), by_pool_key);
 
 	return at != NULL ? *at : NULL;
 }
@@ -334,14 +336,14 @@ static struct listener *directory_listener(const struct directory *d, const stru
  * An address with port 0 was given a real port when it was bound: it is kept by the place it has in
  * the file, that is, by the listener's name.
  */
-static struct listener *find_for_bind(struct fleet *f, const struct directory *all,
+static struct listener *find_for_bind(struct registry *f, const struct directory *all,
 				      const struct conf_bind *b, const char *name)
 {
 	if (b->addr.port != 0)
 		return directory_listener(all, &b->addr);
 	list_for_each(it, &f->listeners)
 	{
-		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
+		struct registry_listener *fl = list_entry(it, struct registry_listener, link);
 		struct addr any = fl->listener->addr;
 
 		any.port = 0;
@@ -364,7 +366,7 @@ static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t ino
 
 /* Whether lb shares the new address with the socket of this inode. */
 struct own {
-	const struct fleet *f;
+	const struct registry *f;
 	const struct addr *a;
 };
 
@@ -381,32 +383,30 @@ static bool is_own(void *arg, uint32_t inode)
 		return false;
 	list_for_each(it, &o->f->listeners)
 	{
-		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
 		if (has_inode(l, o->f->n_workers, inode))
 			return true;
 	}
 	list_for_each(it, &o->f->leaving)
 	{
-		const struct listener *l = list_entry(it, struct fleet_listener, link)->listener;
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
 		if (has_inode(l, o->f->n_workers, inode))
 			return !addr_eq(&l->addr, o->a);
 	}
 	return false;
 }
 
-static bool is_port_own(const struct fleet *f, uint16_t port)
+static bool is_port_own(const struct registry *f, uint16_t port)
 {
-	list_for_each(it, &f->listeners) if (list_entry(it, struct fleet_listener, link)
+	list_for_each(it, &f->listeners) if (list_entry(it, struct registry_listener, link)
 						     ->listener->addr.port == port) return true;
-	list_for_each(
-		it,
-		&f->leaving) if (list_entry(it, struct fleet_listener, link)->listener->addr.port ==
-				 port) return true;
+	list_for_each(it, &f->leaving) if (list_entry(it, struct registry_listener, link)
+						   ->listener->addr.port == port) return true;
 	return false;
 }
 
 /* Whether `a` can be had; sets its port where that is 0. */
-static int probe_free(struct fleet *f, struct addr *a)
+static int probe_free(struct registry *f, struct addr *a)
 {
 	int r = sock_probe_free(f->loop, a, &a->port);
 
@@ -418,7 +418,7 @@ static int probe_free(struct fleet *f, struct addr *a)
 }
 
 /* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
-static int bind_all(struct fleet *f, struct delta_listener *dl, const struct addr *a)
+static int bind_all(struct registry *f, struct delta_listener *dl, const struct addr *a)
 {
 	dl->fd = malloc(f->n_workers * sizeof(*dl->fd));
 	if (dl->fd == NULL)
@@ -434,7 +434,7 @@ static int bind_all(struct fleet *f, struct delta_listener *dl, const struct add
 	return 0;
 }
 
-static int prepare_bind(struct fleet *f, const struct directory *all, struct delta *d,
+static int prepare_bind(struct registry *f, const struct directory *all, struct delta *d,
 			size_t plan_index, const struct conf_bind *b, struct err *e)
 {
 	const struct conf_listener *c = &d->conf->listeners[plan_index];
@@ -467,7 +467,7 @@ static int prepare_bind(struct fleet *f, const struct directory *all, struct del
 	return r < 0 ? refusal_bind(e, b->at, &b->addr, b->text, r) : 0;
 }
 
-static int prepare_listeners(struct fleet *f, const struct directory *all, struct delta *d,
+static int prepare_listeners(struct registry *f, const struct directory *all, struct delta *d,
 			     struct err *e)
 {
 	size_t n = 0;
@@ -505,7 +505,7 @@ static int try_sources(struct loop *l, const struct conf_pool *c, struct err *e)
 	return result;
 }
 
-int fleet_try_sources(struct loop *l, const struct conf *conf, struct err *e)
+int registry_try_sources(struct loop *l, const struct conf *conf, struct err *e)
 {
 	int result = 0;
 
@@ -520,7 +520,7 @@ int fleet_try_sources(struct loop *l, const struct conf *conf, struct err *e)
 /* ---- pools of a delta ------------------------------------------------------------------------ */
 
 /* A weight set at run time holds until the file changes that backend's weight. */
-static uint32_t weight_of(const struct fleet_backend *old, const struct conf_backend *c)
+static uint32_t weight_of(const struct registry_backend *old, const struct conf_backend *c)
 {
 	if (old != NULL && old->is_weight_set && old->file_weight == c->weight)
 		return backend_weight(old->backend);
@@ -548,23 +548,23 @@ static struct members *make_members(const struct delta_pool *dp, const struct co
 	return m;
 }
 
-static int prepare_pool(struct fleet *f, const struct directory *all, struct delta *d,
+static int prepare_pool(struct registry *f, const struct directory *all, struct delta *d,
 			const struct conf_pool *c)
 {
 	struct delta_pool *dp = &d->pools[d->n_pools++];
-	_cleanup_(roll_deinit) struct roll roll = { .entry = NULL };
+	_cleanup_(name_index_deinit) struct name_index by_name = { .entry = NULL };
 
 	dp->old = directory_pool(all, c->name);
 	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : new_pool(f, c);
 	dp->fresh = dp->old != NULL ? NULL : calloc(1, sizeof(*dp->fresh));
 	dp->backends = calloc(c->n_backends, sizeof(*dp->backends));
 	if (dp->pool == NULL || (dp->old == NULL && dp->fresh == NULL) || dp->backends == NULL ||
-	    roll_init(&roll, dp->old) < 0)
+	    name_index_init(&by_name, dp->old) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->n_backends; i++) {
 		struct delta_backend *db = &dp->backends[i];
 
-		db->old = roll_find(&roll, &c->backends[i]);
+		db->old = name_index_find(&by_name, &c->backends[i]);
 		db->backend = db->old != NULL ? backend_ref(db->old->backend)
 					      : backend_new(c->name, &c->backends[i], f->n_workers,
 							    loop_now_ns(f->loop));
@@ -579,7 +579,7 @@ static int prepare_pool(struct fleet *f, const struct directory *all, struct del
 	return dp->members == NULL ? -ENOMEM : 0;
 }
 
-static int prepare_pools(struct fleet *f, const struct directory *all, struct delta *d)
+static int prepare_pools(struct registry *f, const struct directory *all, struct delta *d)
 {
 	const struct conf *conf = d->conf;
 
@@ -600,7 +600,7 @@ static int prepare_pools(struct fleet *f, const struct directory *all, struct de
 	return r;
 }
 
-int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delta **ret)
+int registry_prepare(struct registry *f, struct conf *conf, struct err *e, struct delta **ret)
 {
 	struct delta *d = calloc(1, sizeof(*d));
 
@@ -614,7 +614,7 @@ int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delt
 	if (r < 0) {
 		(void)err_add(e, r, "out of memory");
 	} else {
-		int sources = fleet_try_sources(f->loop, conf, e);
+		int sources = registry_try_sources(f->loop, conf, e);
 		r = prepare_listeners(f, &all, d, e);
 		r = r < 0 ? r : sources;
 	}
@@ -626,7 +626,7 @@ int fleet_prepare(struct fleet *f, struct conf *conf, struct err *e, struct delt
 	return 0;
 }
 
-struct delta *delta_free(struct fleet *f, struct delta *d)
+struct delta *delta_free(struct registry *f, struct delta *d)
 {
 	if (d == NULL)
 		return NULL;
@@ -664,7 +664,7 @@ struct delta *delta_free(struct fleet *f, struct delta *d)
 
 /* ---- making it current ----------------------------------------------------------------------- */
 
-bool fleet_has_new_timeouts(const struct delta *d)
+bool registry_has_new_timeouts(const struct delta *d)
 {
 	for (size_t i = 0; i < d->n_pools; i++) {
 		const struct pool *p = d->pools[i].pool;
@@ -675,7 +675,7 @@ bool fleet_has_new_timeouts(const struct delta *d)
 	return false;
 }
 
-int fleet_give(const struct fleet *f, const struct delta *d, uid_t uid, gid_t gid)
+int registry_give(const struct registry *f, const struct delta *d, uid_t uid, gid_t gid)
 {
 	for (size_t i = 0; i < d->n_listeners; i++)
 		for (uint32_t w = 0; d->listeners[i].is_new && w < f->n_workers; w++)
@@ -684,7 +684,7 @@ int fleet_give(const struct fleet *f, const struct delta *d, uid_t uid, gid_t gi
 	return 0;
 }
 
-int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
+int registry_listen(struct registry *f, struct delta *d, struct err *e)
 {
 	for (size_t i = 0; i < d->n_listeners; i++) {
 		struct delta_listener *dl = &d->listeners[i];
@@ -698,15 +698,15 @@ int fleet_listen(struct fleet *f, struct delta *d, struct err *e)
 	return 0;
 }
 
-static void commit_listeners(struct fleet *f, struct delta *d)
+static void commit_listeners(struct registry *f, struct delta *d)
 {
-	list_for_each(it, &f->listeners) list_entry(it, struct fleet_listener, link)
+	list_for_each(it, &f->listeners) list_entry(it, struct registry_listener, link)
 		->listener->plan_index = LISTENER_REMOVED;
 	for (size_t i = 0; i < d->n_listeners; i++)
 		d->listeners[i].listener->plan_index = (uint32_t)d->listeners[i].plan_index;
 	list_for_each(it, &f->listeners)
 	{
-		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
+		struct registry_listener *fl = list_entry(it, struct registry_listener, link);
 		if (fl->listener->plan_index != LISTENER_REMOVED) {
 			listener_entry_free(fl); /* it gets a new one */
 		} else {
@@ -716,7 +716,7 @@ static void commit_listeners(struct fleet *f, struct delta *d)
 	}
 	for (size_t i = 0; i < d->n_listeners; i++) {
 		struct delta_listener *dl = &d->listeners[i];
-		struct fleet_listener *fl = take_ptr(dl->fresh);
+		struct registry_listener *fl = take_ptr(dl->fresh);
 
 		fl->listener = listener_ref(dl->listener);
 		fl->name = take_ptr(dl->name);
@@ -726,10 +726,10 @@ static void commit_listeners(struct fleet *f, struct delta *d)
 	}
 }
 
-static void commit_backend(struct fleet_pool *p, struct delta_backend *db,
+static void commit_backend(struct registry_pool *p, struct delta_backend *db,
 			   const struct conf_backend *c)
 {
-	struct fleet_backend *fb = db->old;
+	struct registry_backend *fb = db->old;
 
 	if (fb == NULL) {
 		fb = db->fresh;
@@ -748,7 +748,7 @@ static void commit_backend(struct fleet_pool *p, struct delta_backend *db,
 }
 
 /* No new plan names the pool, but a session that was routed to it has no other place to go to. */
-static void remove_pool(struct fleet_pool *p)
+static void remove_pool(struct registry_pool *p)
 {
 	if (p->is_removed)
 		return;
@@ -756,17 +756,17 @@ static void remove_pool(struct fleet_pool *p)
 	pool_keep_members(p->pool, p->members);
 	list_for_each(it, &p->backends)
 	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
 		fb->is_removed = true;
 		backend_set_removed(fb->backend, true);
 	}
 }
 
-static void commit_pool(struct fleet *f, const struct delta *d, size_t i)
+static void commit_pool(struct registry *f, const struct delta *d, size_t i)
 {
 	struct delta_pool *dp = &d->pools[i];
 	const struct conf_pool *c = &d->conf->pools[i];
-	struct fleet_pool *p = dp->old;
+	struct registry_pool *p = dp->old;
 	struct list removed = LIST_INIT(removed);
 
 	if (p == NULL) {
@@ -791,7 +791,7 @@ static void commit_pool(struct fleet *f, const struct delta *d, size_t i)
 		commit_backend(p, &dp->backends[b], &c->backends[b]);
 	list_for_each(it, &removed)
 	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
 		fb->is_removed = true;
 		backend_set_removed(fb->backend, true);
 	}
@@ -800,7 +800,7 @@ static void commit_pool(struct fleet *f, const struct delta *d, size_t i)
 	list_add_tail(&f->pools, &p->link);
 }
 
-void fleet_commit(struct fleet *f, struct delta *d)
+void registry_commit(struct registry *f, struct delta *d)
 {
 	struct list removed = LIST_INIT(removed);
 
@@ -808,7 +808,7 @@ void fleet_commit(struct fleet *f, struct delta *d)
 	list_splice_tail(&removed, &f->pools);
 	for (size_t i = 0; i < d->n_pools; i++)
 		commit_pool(f, d, i);
-	list_for_each(it, &removed) remove_pool(list_entry(it, struct fleet_pool, link));
+	list_for_each(it, &removed) remove_pool(list_entry(it, struct registry_pool, link));
 	list_splice_tail(&f->pools, &removed);
 
 	if (f->plan != NULL) {
@@ -823,7 +823,7 @@ void fleet_commit(struct fleet *f, struct delta *d)
 /* ---- what is gone ---------------------------------------------------------------------------- */
 
 /* Its last connection has ended, and the file has it no more. */
-static void retire(struct fleet *f, struct fleet_pool *p, struct fleet_backend *fb)
+static void retire(struct registry *f, struct registry_pool *p, struct registry_backend *fb)
 {
 	struct backend_sums sums = backend_sums(fb->backend);
 
@@ -835,32 +835,32 @@ static void retire(struct fleet *f, struct fleet_pool *p, struct fleet_backend *
 /* The backends of one pool by their names: many may be forgotten at once. */
 struct heirs {
 	const struct past_pool *of;
-	struct roll roll;
+	struct name_index index;
 };
 
 static struct backend_sums *find_heir(void *arg, struct past_pool *p, const char *name)
 {
 	struct heirs *h = arg;
-	const struct fleet_pool *pool = container_of(p, struct fleet_pool, past);
+	const struct registry_pool *pool = container_of(p, struct registry_pool, past);
 
 	if (h->of != p) {
-		roll_deinit(&h->roll);
-		h->of = roll_init(&h->roll, pool) == 0 ? p : NULL;
+		name_index_deinit(&h->index);
+		h->of = name_index_init(&h->index, pool) == 0 ? p : NULL;
 	}
-	struct fleet_backend *fb =
-		h->of != NULL ? roll_find_named(&h->roll, name) : fleet_find_backend(pool, name);
+	struct registry_backend *fb = h->of != NULL ? name_index_find_named(&h->index, name)
+						    : registry_find_backend(pool, name);
 	return fb != NULL ? &fb->past : NULL;
 }
 
-static void tidy_past(struct fleet *f)
+static void tidy_past(struct registry *f)
 {
 	struct heirs h = { .of = NULL };
 
 	past_expire(&f->past, loop_now_ns(f->loop), find_heir, &h);
-	roll_deinit(&h.roll);
+	name_index_deinit(&h.index);
 }
 
-static void tidy_plans(struct fleet *f)
+static void tidy_plans(struct registry *f)
 {
 	struct plan **at = &f->old;
 
@@ -875,17 +875,17 @@ static void tidy_plans(struct fleet *f)
 	}
 }
 
-static void tidy_listeners(struct fleet *f)
+static void tidy_listeners(struct registry *f)
 {
 	list_for_each(it, &f->leaving)
 	{
-		struct fleet_listener *fl = list_entry(it, struct fleet_listener, link);
+		struct registry_listener *fl = list_entry(it, struct registry_listener, link);
 		if (listener_is_unused(fl->listener))
 			listener_entry_free(fl);
 	}
 }
 
-void fleet_tidy(struct fleet *f)
+void registry_tidy(struct registry *f)
 {
 	tidy_listeners(f);
 	tidy_plans(f);
@@ -894,14 +894,14 @@ void fleet_tidy(struct fleet *f)
 	f->has_old_names = false;
 	list_for_each(it, &f->pools)
 	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (!p->is_removed)
 			pool_keep_members(p->pool, NULL); /* it came back: newer ones are in use */
 		else if (pool_has_plan(p->pool))
 			continue;
 		list_for_each(ib, &p->backends)
 		{
-			struct fleet_backend *fb = list_entry(ib, struct fleet_backend, link);
+			struct registry_backend *fb = list_entry(ib, struct registry_backend, link);
 			if (fb->is_removed && backend_active(fb->backend) == 0)
 				retire(f, p, fb);
 		}
@@ -909,7 +909,7 @@ void fleet_tidy(struct fleet *f)
 	tidy_past(f);
 	list_for_each(it, &f->pools)
 	{
-		struct fleet_pool *p = list_entry(it, struct fleet_pool, link);
+		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (!p->is_removed || !list_is_empty(&p->backends))
 			continue;
 		if (list_is_empty(&p->past.records))
@@ -944,19 +944,19 @@ struct members *delta_members_with(const struct delta *d, const struct delta_poo
 	return make_members(dp, &d->conf->pools[dp - d->pools], db, weight);
 }
 
-struct members *fleet_members_with(const struct fleet_pool *p, const struct fleet_backend *fb,
-				   uint32_t weight)
+struct members *registry_members_with(const struct registry_pool *p,
+				      const struct registry_backend *fb, uint32_t weight)
 {
 	size_t n = 0, i = 0;
 
 	list_for_each(it, &p->backends) n +=
-		!list_entry(it, struct fleet_backend, link)->is_removed;
+		!list_entry(it, struct registry_backend, link)->is_removed;
 	struct members_entry *entries = calloc(n + 1, sizeof(*entries));
 	if (entries == NULL)
 		return NULL;
 	list_for_each(it, &p->backends)
 	{
-		const struct fleet_backend *each = list_entry(it, struct fleet_backend, link);
+		const struct registry_backend *each = list_entry(it, struct registry_backend, link);
 		if (!each->is_removed)
 			entries[i++] = (struct members_entry){
 				.backend = each->backend,

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "../suite.h"
-#include "daemon/forecast.h"
+#include "daemon/conn_capacity.h"
 #include "util/assert.h"
 
-#define EACH (FORECAST_USER_BYTES + FORECAST_KERNEL_BYTES)
+#define EACH (CONN_CAPACITY_USER_BYTES + CONN_CAPACITY_KERNEL_BYTES)
 
 /* ---- a file and a machine that the tests change ---------------------------------------------- */
 
@@ -15,9 +15,9 @@ static struct addr sources[2][3];
 static struct conf_pool pools[2];
 static struct conf_listener listeners[2];
 static struct conf conf;
-static struct limits machine;
-static struct forecast_in in;
-static struct forecast f;
+static struct host_limits machine;
+static struct conn_capacity_in in;
+static struct conn_capacity f;
 
 static struct addr address(uint8_t last, uint16_t port)
 {
@@ -47,25 +47,25 @@ static void setup(void)
 	conf = (struct conf){
 		.pools = pools, .n_pools = 2, .listeners = listeners, .n_listeners = 2
 	};
-	machine = (struct limits){
-		.file_max = LIMITS_NONE,
-		.mem_available = LIMITS_NONE,
-		.cgroup_room = LIMITS_NONE,
-		.tcp_mem_max = LIMITS_NONE,
+	machine = (struct host_limits){
+		.file_max = HOST_LIMITS_NONE,
+		.mem_available = HOST_LIMITS_NONE,
+		.cgroup_room = HOST_LIMITS_NONE,
+		.tcp_mem_max = HOST_LIMITS_NONE,
 		.n_ports = 1000000,
 		.somaxconn = 128,
 		.syn_backlog = 100,
 		.syncookies = 1,
-		.conntrack_max = LIMITS_NONE,
+		.conntrack_max = HOST_LIMITS_NONE,
 	};
-	in = (struct forecast_in){
+	in = (struct conn_capacity_in){
 		.machine = &machine, .conf = &conf, .n_workers = 2, .worker_conns = 1000000
 	};
 }
 
 static void compute(void)
 {
-	ck_assert_int_eq(forecast_compute(&in, &f), 0);
+	ck_assert_int_eq(conn_capacity_compute(&in, &f), 0);
 	ck_assert_uint_eq(f.n_conns, f.allows[f.binding]);
 }
 
@@ -144,21 +144,21 @@ static void many_already(void)
 static const struct {
 	const char *name;
 	void (*change)(void);
-	enum forecast_limit binding;
+	enum conn_capacity_limit binding;
 	uint64_t n_conns;
 } rows[] = {
-	{ "nothing special", no_change, FORECAST_DESCRIPTORS, 2000000 },
-	{ "no descriptors", too_few_descriptors, FORECAST_DESCRIPTORS, 0 },
-	{ "the file's limit", a_limit_in_the_file, FORECAST_CONF, 77 },
-	{ "all backends' limits", a_limit_at_every_backend, FORECAST_BACKENDS, 25 },
-	{ "few ports", few_ports, FORECAST_PORTS, 300 },
-	{ "few files", few_files, FORECAST_FILES, 250 },
-	{ "no files", all_files_in_use, FORECAST_FILES, 0 },
-	{ "little memory", little_memory, FORECAST_MEMORY, 10 },
-	{ "a small cgroup", a_small_cgroup, FORECAST_MEMORY, 9 },
-	{ "a small conntrack", a_small_conntrack, FORECAST_CONNTRACK, 50 },
-	{ "no rule for it", a_conntrack_that_tracks_nothing, FORECAST_DESCRIPTORS, 2000000 },
-	{ "with connections that are there", many_already, FORECAST_CONNTRACK, 123 },
+	{ "nothing special", no_change, CONN_CAPACITY_DESCRIPTORS, 2000000 },
+	{ "no descriptors", too_few_descriptors, CONN_CAPACITY_DESCRIPTORS, 0 },
+	{ "the file's limit", a_limit_in_the_file, CONN_CAPACITY_CONF, 77 },
+	{ "all backends' limits", a_limit_at_every_backend, CONN_CAPACITY_BACKENDS, 25 },
+	{ "few ports", few_ports, CONN_CAPACITY_PORTS, 300 },
+	{ "few files", few_files, CONN_CAPACITY_FILES, 250 },
+	{ "no files", all_files_in_use, CONN_CAPACITY_FILES, 0 },
+	{ "little memory", little_memory, CONN_CAPACITY_MEMORY, 10 },
+	{ "a small cgroup", a_small_cgroup, CONN_CAPACITY_MEMORY, 9 },
+	{ "a small conntrack", a_small_conntrack, CONN_CAPACITY_CONNTRACK, 50 },
+	{ "no rule for it", a_conntrack_that_tracks_nothing, CONN_CAPACITY_DESCRIPTORS, 2000000 },
+	{ "with connections that are there", many_already, CONN_CAPACITY_CONNTRACK, 123 },
 };
 
 START_TEST(each_binds_in_turn)
@@ -167,17 +167,17 @@ START_TEST(each_binds_in_turn)
 	compute();
 	ck_assert_msg(f.binding == rows[_i].binding && f.n_conns == rows[_i].n_conns,
 		      "%s: %llu by %s", rows[_i].name, (unsigned long long)f.n_conns,
-		      forecast_limit_name(f.binding));
+		      conn_capacity_limit_name(f.binding));
 }
 END_TEST
 
 START_TEST(what_is_unknown_does_not_bind)
 {
-	machine.n_ports = LIMITS_NONE;
+	machine.n_ports = HOST_LIMITS_NONE;
 	in.worker_conns = UINT64_MAX / 2 + 1; /* and sums do not wrap */
 	compute();
-	ck_assert_uint_eq(f.n_conns, LIMITS_NONE);
-	ck_assert_uint_eq(f.allows[FORECAST_PORTS], LIMITS_NONE);
+	ck_assert_uint_eq(f.n_conns, HOST_LIMITS_NONE);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_PORTS], HOST_LIMITS_NONE);
 }
 END_TEST
 
@@ -187,10 +187,10 @@ START_TEST(backends_limit_together)
 	a_limit_at_every_backend();
 	backends[0][1].max_conns = 0;
 	compute();
-	ck_assert_uint_eq(f.allows[FORECAST_BACKENDS], LIMITS_NONE);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_BACKENDS], HOST_LIMITS_NONE);
 	backends[0][1].weight = 0;
 	compute();
-	ck_assert_uint_eq(f.allows[FORECAST_BACKENDS], 15);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_BACKENDS], 15);
 }
 END_TEST
 
@@ -254,8 +254,8 @@ START_TEST(ports_are_of_source_and_backend)
 	machine.n_ports = 100;
 	shares[_i].change();
 	compute();
-	ck_assert_msg(f.allows[FORECAST_PORTS] == 100 * shares[_i].pairs, "%s: %llu",
-		      shares[_i].name, (unsigned long long)f.allows[FORECAST_PORTS]);
+	ck_assert_msg(f.allows[CONN_CAPACITY_PORTS] == 100 * shares[_i].pairs, "%s: %llu",
+		      shares[_i].name, (unsigned long long)f.allows[CONN_CAPACITY_PORTS]);
 	ck_assert_str_eq(f.tightest->name, shares[_i].tightest);
 	ck_assert_uint_eq(f.tightest_ports, 100 * shares[_i].tightest_pairs);
 }
@@ -263,10 +263,10 @@ END_TEST
 
 START_TEST(sources_of_a_family)
 {
-	ck_assert_uint_eq(forecast_n_sources(&pools[0], AF_INET), 1);
+	ck_assert_uint_eq(conn_capacity_n_sources(&pools[0], AF_INET), 1);
 	pools[0].n_sources = 3;
-	ck_assert_uint_eq(forecast_n_sources(&pools[0], AF_INET), 3);
-	ck_assert_uint_eq(forecast_n_sources(&pools[0], AF_INET6), 1);
+	ck_assert_uint_eq(conn_capacity_n_sources(&pools[0], AF_INET), 3);
+	ck_assert_uint_eq(conn_capacity_n_sources(&pools[0], AF_INET6), 1);
 }
 END_TEST
 
@@ -278,27 +278,27 @@ START_TEST(queues_do_not_bind)
 	machine.tcp_mem_max = 9;
 	machine.tcp_mem_used = 4;
 	compute();
-	ck_assert_uint_eq(f.allows[FORECAST_ACCEPT], 6 * 128);
-	ck_assert_uint_eq(f.allows[FORECAST_SYN], 6 * 128);
-	ck_assert_uint_eq(f.allows[FORECAST_TCP_MEM], 2);
-	ck_assert_int_eq(f.binding, FORECAST_DESCRIPTORS);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_ACCEPT], 6 * 128);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_SYN], 6 * 128);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_TCP_MEM], 2);
+	ck_assert_int_eq(f.binding, CONN_CAPACITY_DESCRIPTORS);
 	machine.somaxconn = 1000000; /* lb asks for 4,096 */
 	machine.syncookies = 0;
 	compute();
-	ck_assert_uint_eq(f.allows[FORECAST_ACCEPT], 6 * 4096);
-	ck_assert_uint_eq(f.allows[FORECAST_SYN], 6 * 75);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_ACCEPT], 6 * 4096);
+	ck_assert_uint_eq(f.allows[CONN_CAPACITY_SYN], 6 * 75);
 }
 END_TEST
 
 START_TEST(limits_have_names)
 {
-	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
-		for (enum forecast_limit k = 0; k < l; k++)
-			ck_assert_str_ne(forecast_limit_name(l), forecast_limit_name(k));
-	ck_assert(forecast_limit_holds(FORECAST_DESCRIPTORS));
-	ck_assert(!forecast_limit_holds(FORECAST_ACCEPT));
-	ck_assert(!forecast_limit_is_shared(FORECAST_DESCRIPTORS));
-	ck_assert(forecast_limit_is_shared(FORECAST_MEMORY));
+	for (enum conn_capacity_limit l = 0; l < CONN_CAPACITY_N; l++)
+		for (enum conn_capacity_limit k = 0; k < l; k++)
+			ck_assert_str_ne(conn_capacity_limit_name(l), conn_capacity_limit_name(k));
+	ck_assert(conn_capacity_limit_holds(CONN_CAPACITY_DESCRIPTORS));
+	ck_assert(!conn_capacity_limit_holds(CONN_CAPACITY_ACCEPT));
+	ck_assert(!conn_capacity_limit_is_shared(CONN_CAPACITY_DESCRIPTORS));
+	ck_assert(conn_capacity_limit_is_shared(CONN_CAPACITY_MEMORY));
 }
 END_TEST
 
@@ -316,5 +316,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/forecast", add_tests);
+	return run_suite("daemon/conn_capacity", add_tests);
 }

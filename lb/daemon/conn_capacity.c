@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function per limit, from the inputs to a number of connections. Sums saturate at LIMITS_NONE,
- * which is larger than any other.
+ * One function per limit, from the inputs to a number of connections. Sums saturate at
+ * HOST_LIMITS_NONE, which is larger than any other.
  *
  * Thread: main.
  */
-#include "daemon/forecast.h"
+#include "daemon/conn_capacity.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,12 +15,12 @@
 
 static uint64_t sum(uint64_t a, uint64_t b)
 {
-	return a > LIMITS_NONE - b ? LIMITS_NONE : a + b;
+	return a > HOST_LIMITS_NONE - b ? HOST_LIMITS_NONE : a + b;
 }
 
 static uint64_t product(uint64_t a, uint64_t b)
 {
-	return b != 0 && a > LIMITS_NONE / b ? LIMITS_NONE : a * b;
+	return b != 0 && a > HOST_LIMITS_NONE / b ? HOST_LIMITS_NONE : a * b;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -31,16 +31,16 @@ static uint64_t least(uint64_t a, uint64_t b)
 /* What is left of `limit`, in shares of `each`, beside those who have theirs already. */
 static uint64_t room(uint64_t limit, uint64_t used, uint64_t each, uint64_t n_active)
 {
-	if (limit == LIMITS_NONE)
-		return LIMITS_NONE;
+	if (limit == HOST_LIMITS_NONE)
+		return HOST_LIMITS_NONE;
 	return sum(limit > used ? (limit - used) / each : 0, n_active);
 }
 
 /* ---- what the file says ---------------------------------------------------------------------- */
 
-static uint64_t allow_conf(const struct forecast_in *in)
+static uint64_t allow_conf(const struct conn_capacity_in *in)
 {
-	return in->conf->max_conns != 0 ? in->conf->max_conns : LIMITS_NONE;
+	return in->conf->max_conns != 0 ? in->conf->max_conns : HOST_LIMITS_NONE;
 }
 
 /* Backends of weight 0 take nothing new. */
@@ -51,12 +51,12 @@ static uint64_t backends_of(const struct conf_pool *p)
 	for (size_t i = 0; i < p->n_backends; i++) {
 		const struct conf_backend *b = &p->backends[i];
 		if (b->weight != 0)
-			n = sum(n, b->max_conns != 0 ? b->max_conns : LIMITS_NONE);
+			n = sum(n, b->max_conns != 0 ? b->max_conns : HOST_LIMITS_NONE);
 	}
 	return n;
 }
 
-static uint64_t allow_backends(const struct forecast_in *in)
+static uint64_t allow_backends(const struct conn_capacity_in *in)
 {
 	uint64_t n = 0;
 
@@ -67,7 +67,7 @@ static uint64_t allow_backends(const struct forecast_in *in)
 
 /* ---- ports ----------------------------------------------------------------------------------- */
 
-size_t forecast_n_sources(const struct conf_pool *p, uint8_t family)
+size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family)
 {
 	size_t n = 0;
 
@@ -164,18 +164,19 @@ static uint64_t pairs_of(const struct conf_pool *p)
 
 	for (size_t i = 0; i < p->n_backends; i++)
 		if (p->backends[i].weight != 0)
-			n += forecast_n_sources(p, p->backends[i].addr.family);
+			n += conn_capacity_n_sources(p, p->backends[i].addr.family);
 	return n;
 }
 
-static int fill_ports(const struct forecast_in *in, struct forecast *f)
+static int fill_ports(const struct conn_capacity_in *in, struct conn_capacity *f)
 {
 	uint64_t each = in->machine->n_ports, pairs;
 	int r = count_pairs(in->conf, &pairs);
 
 	if (r < 0)
 		return r;
-	f->allows[FORECAST_PORTS] = each == LIMITS_NONE ? LIMITS_NONE : product(pairs, each);
+	f->allows[CONN_CAPACITY_PORTS] =
+		each == HOST_LIMITS_NONE ? HOST_LIMITS_NONE : product(pairs, each);
 	for (size_t i = 0; i < in->conf->n_pools; i++) {
 		const struct conf_pool *p = &in->conf->pools[i];
 		uint64_t n = product(pairs_of(p), each);
@@ -189,46 +190,47 @@ static int fill_ports(const struct forecast_in *in, struct forecast *f)
 
 /* ---- what the machine says ------------------------------------------------------------------- */
 
-static uint64_t allow_descriptors(const struct forecast_in *in)
+static uint64_t allow_descriptors(const struct conn_capacity_in *in)
 {
 	return product(in->worker_conns, in->n_workers);
 }
 
-static uint64_t allow_files(const struct forecast_in *in)
+static uint64_t allow_files(const struct conn_capacity_in *in)
 {
-	return room(in->machine->file_max, in->machine->files_used, FORECAST_FDS_PER_CONN,
+	return room(in->machine->file_max, in->machine->files_used, CONN_CAPACITY_FDS_PER_CONN,
 		    in->n_active);
 }
 
-static uint64_t allow_memory(const struct forecast_in *in)
+static uint64_t allow_memory(const struct conn_capacity_in *in)
 {
 	uint64_t free_bytes = least(in->machine->mem_available, in->machine->cgroup_room);
 
-	return room(free_bytes, 0, FORECAST_USER_BYTES + FORECAST_KERNEL_BYTES, in->n_active);
+	return room(free_bytes, 0, CONN_CAPACITY_USER_BYTES + CONN_CAPACITY_KERNEL_BYTES,
+		    in->n_active);
 }
 
 /* Loaded alone it tracks nothing: a rule of this network namespace must ask for it. */
-static uint64_t allow_conntrack(const struct forecast_in *in)
+static uint64_t allow_conntrack(const struct conn_capacity_in *in)
 {
 	if (in->machine->conntrack_used == 0)
-		return LIMITS_NONE;
+		return HOST_LIMITS_NONE;
 	return room(in->machine->conntrack_max, in->machine->conntrack_used,
-		    FORECAST_CONNTRACK_PER_CONN, in->n_active);
+		    CONN_CAPACITY_CONNTRACK_PER_CONN, in->n_active);
 }
 
 /* ---- at once --------------------------------------------------------------------------------- */
 
-static uint64_t n_listening(const struct forecast_in *in)
+static uint64_t n_listening(const struct conn_capacity_in *in)
 {
 	return conf_n_binds(in->conf) * (uint64_t)in->n_workers;
 }
 
-static uint64_t queue_len(const struct forecast_in *in)
+static uint64_t queue_len(const struct conn_capacity_in *in)
 {
 	return least(in->machine->somaxconn, SOCK_BACKLOG);
 }
 
-static uint64_t allow_accept(const struct forecast_in *in)
+static uint64_t allow_accept(const struct conn_capacity_in *in)
 {
 	return product(queue_len(in), n_listening(in));
 }
@@ -237,17 +239,17 @@ static uint64_t allow_accept(const struct forecast_in *in)
  * Half-open connections are bounded by the same backlog. Without SYN cookies the last quarter of
  * tcp_max_syn_backlog is for peers that are known (inet(7), tcp_conn_request() of the kernel).
  */
-static uint64_t allow_syn(const struct forecast_in *in)
+static uint64_t allow_syn(const struct conn_capacity_in *in)
 {
 	uint64_t each = queue_len(in), max = in->machine->syn_backlog;
 
-	if (in->machine->syncookies == 0 && max != LIMITS_NONE)
+	if (in->machine->syncookies == 0 && max != HOST_LIMITS_NONE)
 		each = least(each, max - max / 4);
 	return product(each, n_listening(in));
 }
 
 /* An idle socket holds no page of it; one that has something queued holds one at least. */
-static uint64_t allow_tcp_mem(const struct forecast_in *in)
+static uint64_t allow_tcp_mem(const struct conn_capacity_in *in)
 {
 	return room(in->machine->tcp_mem_max, in->machine->tcp_mem_used, 2, 0);
 }
@@ -257,32 +259,32 @@ static uint64_t allow_tcp_mem(const struct forecast_in *in)
 static const struct {
 	const char *name;
 	bool holds, is_shared;
-} traits[FORECAST_N] = {
-#define X(id, name, holds, is_shared) [FORECAST_##id] = { name, holds, is_shared },
-	FORECAST_LIMITS(X)
+} traits[CONN_CAPACITY_N] = {
+#define X(id, name, holds, is_shared) [CONN_CAPACITY_##id] = { name, holds, is_shared },
+	CONN_CAPACITY_LIMITS(X)
 #undef X
 };
 
-int forecast_compute(const struct forecast_in *in, struct forecast *ret)
+int conn_capacity_compute(const struct conn_capacity_in *in, struct conn_capacity *ret)
 {
-	struct forecast f = {
+	struct conn_capacity f = {
 		.allows = {
-			[FORECAST_DESCRIPTORS] = allow_descriptors(in),
-			[FORECAST_CONF] = allow_conf(in),
-			[FORECAST_BACKENDS] = allow_backends(in),
-			[FORECAST_FILES] = allow_files(in),
-			[FORECAST_MEMORY] = allow_memory(in),
-			[FORECAST_CONNTRACK] = allow_conntrack(in),
-			[FORECAST_ACCEPT] = allow_accept(in),
-			[FORECAST_SYN] = allow_syn(in),
-			[FORECAST_TCP_MEM] = allow_tcp_mem(in),
+			[CONN_CAPACITY_DESCRIPTORS] = allow_descriptors(in),
+			[CONN_CAPACITY_CONF] = allow_conf(in),
+			[CONN_CAPACITY_BACKENDS] = allow_backends(in),
+			[CONN_CAPACITY_FILES] = allow_files(in),
+			[CONN_CAPACITY_MEMORY] = allow_memory(in),
+			[CONN_CAPACITY_CONNTRACK] = allow_conntrack(in),
+			[CONN_CAPACITY_ACCEPT] = allow_accept(in),
+			[CONN_CAPACITY_SYN] = allow_syn(in),
+			[CONN_CAPACITY_TCP_MEM] = allow_tcp_mem(in),
 		},
 	};
 	int r = fill_ports(in, &f);
 
 	if (r < 0)
 		return r;
-	for (enum forecast_limit l = 0; l < FORECAST_N; l++)
+	for (enum conn_capacity_limit l = 0; l < CONN_CAPACITY_N; l++)
 		if (traits[l].holds && f.allows[l] < f.allows[f.binding])
 			f.binding = l;
 	f.n_conns = f.allows[f.binding];
@@ -290,17 +292,17 @@ int forecast_compute(const struct forecast_in *in, struct forecast *ret)
 	return 0;
 }
 
-const char *forecast_limit_name(enum forecast_limit l)
+const char *conn_capacity_limit_name(enum conn_capacity_limit l)
 {
 	return traits[l].name;
 }
 
-bool forecast_limit_holds(enum forecast_limit l)
+bool conn_capacity_limit_holds(enum conn_capacity_limit l)
 {
 	return traits[l].holds;
 }
 
-bool forecast_limit_is_shared(enum forecast_limit l)
+bool conn_capacity_limit_is_shared(enum conn_capacity_limit l)
 {
 	return traits[l].is_shared;
 }

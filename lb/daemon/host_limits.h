@@ -4,17 +4,17 @@
 /*
  * Limits: what the machine allows, read from /proc and /sys as plain numbers.
  *
- * A file that is not there or cannot be read is no error: its figure is LIMITS_NONE, "no limit is
- * known", or 0 where it counts what is used.
+ * A file that is not there or cannot be read is no error: its figure is HOST_LIMITS_NONE, "no limit
+ * is known", or 0 where it counts what is used.
  *
  * Thread: main. Layer: daemon.
  */
 
 #include <stdint.h>
 
-#define LIMITS_NONE UINT64_MAX
+#define HOST_LIMITS_NONE UINT64_MAX
 
-struct limits {
+struct host_limits {
 	/* descriptors */
 	uint64_t nofile_soft, nofile_hard; /* of one table: RLIMIT_NOFILE */
 	uint64_t nr_open;                  /* the most that nofile_hard may be raised to */
@@ -38,8 +38,8 @@ struct limits {
 	/* queues of a listening socket */
 	uint64_t somaxconn, syn_backlog, syncookies;
 
-	uint64_t conntrack_max, conntrack_used; /* LIMITS_NONE where it is not loaded */
+	uint64_t conntrack_max, conntrack_used; /* HOST_LIMITS_NONE where it is not loaded */
 };
 
 /* Reads everything below the directory `root`, which is "" for the machine itself. */
-void limits_read(const char *root, struct limits *ret);
+void host_limits_read(const char *root, struct host_limits *ret);

@@ -6,7 +6,7 @@
  *
  * Thread: main.
  */
-#include "daemon/limits.h"
+#include "daemon/host_limits.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
@@ -79,41 +79,41 @@ struct source {
 	size_t word;      /* behind the key, from 0 */
 	uint64_t unit;    /* what the number is multiplied with */
 	uint64_t missing; /* the figure where there is no number */
-	size_t offset;    /* in struct limits */
+	size_t offset;    /* in struct host_limits */
 };
 
 /* clang-format off */
-#define AT(member) offsetof(struct limits, member)
+#define AT(member) offsetof(struct host_limits, member)
 static const struct source sources[] = {
-	{ "/proc/self/limits", "Max open files", 0, 1, LIMITS_NONE, AT(nofile_soft) },
-	{ "/proc/self/limits", "Max open files", 1, 1, LIMITS_NONE, AT(nofile_hard) },
-	{ "/proc/sys/fs/nr_open", NULL, 0, 1, LIMITS_NONE, AT(nr_open) },
-	{ "/proc/sys/fs/file-max", NULL, 0, 1, LIMITS_NONE, AT(file_max) },
+	{ "/proc/self/limits", "Max open files", 0, 1, HOST_LIMITS_NONE, AT(nofile_soft) },
+	{ "/proc/self/limits", "Max open files", 1, 1, HOST_LIMITS_NONE, AT(nofile_hard) },
+	{ "/proc/sys/fs/nr_open", NULL, 0, 1, HOST_LIMITS_NONE, AT(nr_open) },
+	{ "/proc/sys/fs/file-max", NULL, 0, 1, HOST_LIMITS_NONE, AT(file_max) },
 	{ "/proc/sys/fs/file-nr", NULL, 0, 1, 0, AT(files_used) },
-	{ "/proc/meminfo", "MemAvailable:", 0, 1024, LIMITS_NONE, AT(mem_available) },
-	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 0, 1, LIMITS_NONE, AT(tcp_mem_low) },
-	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 1, 1, LIMITS_NONE, AT(tcp_mem_pressure) },
-	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 2, 1, LIMITS_NONE, AT(tcp_mem_max) },
+	{ "/proc/meminfo", "MemAvailable:", 0, 1024, HOST_LIMITS_NONE, AT(mem_available) },
+	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 0, 1, HOST_LIMITS_NONE, AT(tcp_mem_low) },
+	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 1, 1, HOST_LIMITS_NONE, AT(tcp_mem_pressure) },
+	{ "/proc/sys/net/ipv4/tcp_mem", NULL, 2, 1, HOST_LIMITS_NONE, AT(tcp_mem_max) },
 	/* TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 1 */
 	{ "/proc/net/sockstat", "TCP:", 9, 1, 0, AT(tcp_mem_used) },
-	{ "/proc/sys/net/ipv4/ip_local_port_range", NULL, 0, 1, LIMITS_NONE, AT(port_low) },
-	{ "/proc/sys/net/ipv4/ip_local_port_range", NULL, 1, 1, LIMITS_NONE, AT(port_high) },
-	{ "/proc/sys/net/core/somaxconn", NULL, 0, 1, LIMITS_NONE, AT(somaxconn) },
-	{ "/proc/sys/net/ipv4/tcp_max_syn_backlog", NULL, 0, 1, LIMITS_NONE, AT(syn_backlog) },
+	{ "/proc/sys/net/ipv4/ip_local_port_range", NULL, 0, 1, HOST_LIMITS_NONE, AT(port_low) },
+	{ "/proc/sys/net/ipv4/ip_local_port_range", NULL, 1, 1, HOST_LIMITS_NONE, AT(port_high) },
+	{ "/proc/sys/net/core/somaxconn", NULL, 0, 1, HOST_LIMITS_NONE, AT(somaxconn) },
+	{ "/proc/sys/net/ipv4/tcp_max_syn_backlog", NULL, 0, 1, HOST_LIMITS_NONE, AT(syn_backlog) },
 	{ "/proc/sys/net/ipv4/tcp_syncookies", NULL, 0, 1, 0, AT(syncookies) },
-	{ "/proc/sys/net/netfilter/nf_conntrack_max", NULL, 0, 1, LIMITS_NONE, AT(conntrack_max) },
+	{ "/proc/sys/net/netfilter/nf_conntrack_max", NULL, 0, 1, HOST_LIMITS_NONE, AT(conntrack_max) },
 	{ "/proc/sys/net/netfilter/nf_conntrack_count", NULL, 0, 1, 0, AT(conntrack_used) },
 };
 #undef AT
 /* clang-format on */
 
 static void read_figure(const char *root, const struct source *s, struct text *t,
-			struct limits *ret)
+			struct host_limits *ret)
 {
 	const char *line = behind(read_file(root, s->path, t), s->key);
 	uint64_t v = 0;
 
-	if (line == NULL || !word_at(line, s->word, &v) || v > LIMITS_NONE / s->unit)
+	if (line == NULL || !word_at(line, s->word, &v) || v > HOST_LIMITS_NONE / s->unit)
 		v = s->missing;
 	else
 		v *= s->unit;
@@ -141,11 +141,11 @@ static uint64_t n_within(const char *p, const char *end, uint64_t low, uint64_t 
 }
 
 /* The kernel lists reserved ports in order, no port twice. */
-static void count_ports(const char *root, struct text *t, struct limits *l)
+static void count_ports(const char *root, struct text *t, struct host_limits *l)
 {
 	const char *p = read_file(root, "/proc/sys/net/ipv4/ip_local_reserved_ports", t);
 
-	l->n_ports = LIMITS_NONE;
+	l->n_ports = HOST_LIMITS_NONE;
 	if (l->port_low > l->port_high || l->port_high > UINT16_MAX)
 		return;
 	l->n_ports = l->port_high - l->port_low + 1;
@@ -161,7 +161,7 @@ struct hierarchy;
 
 /* Reads the figures of one cgroup, `cgroup` being its path in the hierarchy; "" is the root's. */
 typedef void read_cgroup_fn(const char *root, const struct hierarchy *h, const char *cgroup,
-			    struct text *t, struct limits *l);
+			    struct text *t, struct host_limits *l);
 
 static read_cgroup_fn read_memory, read_cpu;
 
@@ -249,7 +249,7 @@ static bool cgroup_figure(const char *root, const struct hierarchy *h, const cha
 }
 
 static void read_memory(const char *root, const struct hierarchy *h, const char *cgroup,
-			struct text *t, struct limits *l)
+			struct text *t, struct host_limits *l)
 {
 	uint64_t limit, used = 0, cache = 0;
 
@@ -267,7 +267,7 @@ static void read_memory(const char *root, const struct hierarchy *h, const char 
 
 /* A quota of microseconds of CPU time in each period; "max" or "-1": there is none. */
 static void read_cpu(const char *root, const struct hierarchy *h, const char *cgroup,
-		     struct text *t, struct limits *l)
+		     struct text *t, struct host_limits *l)
 {
 	uint64_t quota, period;
 	const char *line = cgroup_text(root, h, cgroup, h->limit, NULL, t);
@@ -283,11 +283,11 @@ static void read_cpu(const char *root, const struct hierarchy *h, const char *cg
 		l->cgroup_cpu_milli = quota * 1000 / period;
 }
 
-static void walk_cgroups(const char *root, struct text *t, struct limits *l)
+static void walk_cgroups(const char *root, struct text *t, struct host_limits *l)
 {
 	char path[PATH_LEN];
 
-	l->cgroup_limit = l->cgroup_room = l->cgroup_cpu_milli = LIMITS_NONE;
+	l->cgroup_limit = l->cgroup_room = l->cgroup_cpu_milli = HOST_LIMITS_NONE;
 	for (size_t i = 0; i < ARRAY_SIZE(hierarchies); i++) {
 		const char *text = read_file(root, "/proc/self/cgroup", t);
 		if (!find_cgroup(text, hierarchies[i].controller, path))
@@ -302,11 +302,11 @@ static void walk_cgroups(const char *root, struct text *t, struct limits *l)
 	}
 }
 
-void limits_read(const char *root, struct limits *ret)
+void host_limits_read(const char *root, struct host_limits *ret)
 {
 	struct text t = TEXT_INIT;
 
-	*ret = (struct limits){ .page_bytes = (uint64_t)sysconf(_SC_PAGESIZE) };
+	*ret = (struct host_limits){ .page_bytes = (uint64_t)sysconf(_SC_PAGESIZE) };
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
 		read_figure(root, &sources[i], &t, ret);
 	count_ports(root, &t, ret);

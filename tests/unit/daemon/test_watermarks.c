@@ -15,8 +15,8 @@ static void want_clients(size_t n)
 	while (n_clients > n)
 		hang_up(clients[--n_clients]);
 	RUN_UNTIL(n_active() == n && backend_active(backend_named("b")) == n);
-	headroom_tick(&lb);
-	headroom_tick(&lb); /* a second look at the same changes nothing */
+	watermarks_tick(&lb);
+	watermarks_tick(&lb); /* a second look at the same changes nothing */
 }
 
 /* Lines of the log that have this; call when lb is closed. */
@@ -46,9 +46,9 @@ START_TEST(the_start_says_it)
 {
 	write_conf("limits: {connections: 20}\n" LISTENER POOL, backend_port);
 	start();
-	ck_assert_uint_eq(lb.headroom.forecast.n_conns, 20);
-	ck_assert_int_eq(lb.headroom.forecast.binding, FORECAST_CONF);
-	ck_assert_uint_gt(lb.headroom.n_ports, 0);
+	ck_assert_uint_eq(lb.watermarks.capacity.n_conns, 20);
+	ck_assert_int_eq(lb.watermarks.capacity.binding, CONN_CAPACITY_CONF);
+	ck_assert_uint_gt(lb.watermarks.n_ports, 0);
 	stop();
 	ck_assert_uint_eq(n_logged("notice forecast connections=20 bound_by=limits.connections "
 				   "workers=2"),
@@ -84,7 +84,7 @@ START_TEST(a_reload_says_what_is_new)
 	write_conf("limits: {connections: 21}\n" LISTENER POOL, backend_port);
 	reload();
 	reload();
-	ck_assert_uint_eq(lb.headroom.forecast.n_conns, 21);
+	ck_assert_uint_eq(lb.watermarks.capacity.n_conns, 21);
 	stop();
 	ck_assert_uint_eq(n_logged("forecast"), 2);
 	ck_assert_uint_eq(n_logged("forecast connections=21 "), 1);
@@ -99,13 +99,13 @@ START_TEST(connections_warn_once)
 	write_conf("limits: {connections: 20}\n" LISTENER POOL, backend_port);
 	start();
 	want_clients(15);
-	ck_assert(!lb.headroom.is_conns_high);
+	ck_assert(!lb.watermarks.is_conns_high);
 	want_clients(16);
 	want_clients(20);
 	want_clients(14); /* not below 70 % */
 	want_clients(18); /* a line of its own, if there were one: the log merges equal ones */
 	want_clients(13);
-	ck_assert(!lb.headroom.is_conns_high);
+	ck_assert(!lb.watermarks.is_conns_high);
 	want_clients(17);
 	finish();
 	ck_assert_uint_eq(n_logged("warn connections above 80 percent active="), 2);
@@ -122,7 +122,7 @@ START_TEST(a_worker_warns_once)
 	start();
 	lb.threads->share.max_sessions = 5;
 	want_clients(30); /* one of two workers has 15 at least */
-	uint64_t high = (uint64_t)lb.headroom.is_worker_high[0] + lb.headroom.is_worker_high[1];
+	uint64_t high = (uint64_t)lb.watermarks.is_worker_high[0] + lb.watermarks.is_worker_high[1];
 	ck_assert_uint_ge(high, 1);
 	finish();
 	ck_assert_uint_eq(n_logged("warn descriptors above 80 percent worker="), high);
@@ -136,9 +136,9 @@ START_TEST(ports_warn_once)
 			    "backends: [{name: b, address: '127.0.0.1:%u'}]}]\n",
 		   backend_port);
 	start();
-	lb.headroom.n_ports = 10; /* as if the machine had no more; 20 at two sources */
+	lb.watermarks.n_ports = 10; /* as if the machine had no more; 20 at two sources */
 	want_clients(14);
-	ck_assert_uint_eq(headroom_ports_used(backend_named("b"), 2), 7);
+	ck_assert_uint_eq(watermarks_ports_used(backend_named("b"), 2), 7);
 	want_clients(15); /* 8 at one of them */
 	want_clients(16);
 	want_clients(12); /* 6: below 70 % */
@@ -156,7 +156,7 @@ START_TEST(unknown_ports_do_not_warn)
 {
 	write_simple();
 	start();
-	lb.headroom.n_ports = LIMITS_NONE;
+	lb.watermarks.n_ports = HOST_LIMITS_NONE;
 	want_clients(20);
 	finish();
 	ck_assert_uint_eq(n_logged("above 80"), 0);
@@ -176,5 +176,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/headroom", add_tests);
+	return run_suite("daemon/watermarks", add_tests);
 }

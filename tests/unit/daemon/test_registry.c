@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fleet over two and more configurations, without a worker: main's side of a reload, socket by
- * socket and backend by backend.
+ * The registry over two and more configurations, without a worker: main's side of a reload, socket
+ * by socket and backend by backend.
  */
 #include <arpa/inet.h>
 #include <malloc.h>
@@ -12,7 +12,7 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "daemon/fleet.h"
+#include "daemon/registry.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
@@ -20,7 +20,7 @@
 
 #define N_WORKERS 3
 
-static struct fleet fleet;
+static struct registry registry;
 static int n_fds_idle; /* with the loop, without any listener */
 
 /* ---- what the tests share -------------------------------------------------------------------- */
@@ -28,14 +28,14 @@ static int n_fds_idle; /* with the loop, without any listener */
 static void setup(void)
 {
 	begin(0);
-	ck_assert_int_eq(fleet_init(&fleet, loop, N_WORKERS), 0);
+	ck_assert_int_eq(registry_init(&registry, loop, N_WORKERS), 0);
 	n_fds_idle = n_fds();
 }
 
 static void teardown(void)
 {
-	fleet_deinit(&fleet);
-	fleet_deinit(&fleet); /* of what is gone already */
+	registry_deinit(&registry);
+	registry_deinit(&registry); /* of what is gone already */
 	end();
 }
 
@@ -78,7 +78,7 @@ static struct delta *prepared(struct conf *conf)
 {
 	struct err e = ERR_INIT;
 	struct delta *d = NULL;
-	int r = fleet_prepare(&fleet, conf, &e, &d);
+	int r = registry_prepare(&registry, conf, &e, &d);
 
 	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
 	ck_assert_uint_eq(e.n, 0);
@@ -91,13 +91,13 @@ static void committed(struct conf *conf)
 	struct err e = ERR_INIT;
 	struct delta *d = prepared(conf);
 
-	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
 	size_t used = mallinfo2().uordblks;
-	fleet_commit(&fleet, d);
+	registry_commit(&registry, d);
 	/* It has nothing left that could be refused. */
 	ck_assert_uint_le(mallinfo2().uordblks, used);
-	fleet_tidy(&fleet);
-	ck_assert_ptr_null(delta_free(&fleet, d));
+	registry_tidy(&registry);
+	ck_assert_ptr_null(delta_free(&registry, d));
 	err_deinit(&e);
 }
 
@@ -119,30 +119,30 @@ static size_t n_of(const struct list *l)
 
 static struct listener *listener_at(size_t i)
 {
-	list_for_each(it, &fleet.listeners) if (i-- == 0) return list_entry(
-		it, struct fleet_listener, link)
+	list_for_each(it, &registry.listeners) if (i-- == 0) return list_entry(
+		it, struct registry_listener, link)
 		->listener;
 	ck_abort_msg("there is no such listener");
 }
 
-static struct fleet_pool *pool_named(const char *name)
+static struct registry_pool *pool_named(const char *name)
 {
-	struct fleet_pool *p = fleet_find_pool(&fleet, name);
+	struct registry_pool *p = registry_find_pool(&registry, name);
 
 	ck_assert_msg(p != NULL, "no pool %s", name);
 	return p;
 }
 
-static struct fleet_backend *backend_named(const char *name)
+static struct registry_backend *backend_named(const char *name)
 {
-	struct fleet_backend *fb = fleet_find_backend(pool_named("p"), name);
+	struct registry_backend *fb = registry_find_backend(pool_named("p"), name);
 
 	ck_assert_msg(fb != NULL, "no backend %s", name);
 	return fb;
 }
 
 /* "a b -c": the names of a pool's backends in their order, the removed with a minus. */
-static const char *backends_of(const struct fleet_pool *p)
+static const char *backends_of(const struct registry_pool *p)
 {
 	static char out[256];
 	size_t n = 0;
@@ -150,7 +150,7 @@ static const char *backends_of(const struct fleet_pool *p)
 	out[0] = '\0';
 	list_for_each(it, &p->backends)
 	{
-		struct fleet_backend *fb = list_entry(it, struct fleet_backend, link);
+		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
 		ck_assert(fb->is_removed == atomic_load(&fb->backend->is_removed));
 		n += (size_t)snprintf(out + n, sizeof(out) - n, "%s%s%s", n > 0 ? " " : "",
 				      fb->is_removed ? "-" : "", fb->backend->name);
@@ -178,24 +178,24 @@ START_TEST(preparing_changes_nothing)
 	struct err e = ERR_INIT;
 	struct delta *d = prepared(simple(port, "backends: [" A "]"));
 
-	ck_assert(list_is_empty(&fleet.listeners));
-	ck_assert(list_is_empty(&fleet.pools));
-	ck_assert_ptr_null(fleet.plan);
+	ck_assert(list_is_empty(&registry.listeners));
+	ck_assert(list_is_empty(&registry.pools));
+	ck_assert_ptr_null(registry.plan);
 	ck_assert_uint_eq(d->n_listeners, 1);
 	ck_assert(d->listeners[0].is_new);
 	/* A socket for every worker is bound, and none of them listens. */
 	ck_assert_int_eq(n_sockets(), N_WORKERS);
 	ck_assert(!is_accepting(port));
 
-	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
 	ck_assert(is_accepting(port));
-	ck_assert(list_is_empty(&fleet.listeners));
-	fleet_commit(&fleet, d);
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(n_of(&fleet.listeners), 1);
-	ck_assert_uint_eq(n_of(&fleet.pools), 1);
-	ck_assert_ptr_eq(fleet.plan, d->plan);
-	delta_free(&fleet, d);
+	ck_assert(list_is_empty(&registry.listeners));
+	registry_commit(&registry, d);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.listeners), 1);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
+	ck_assert_ptr_eq(registry.plan, d->plan);
+	delta_free(&registry, d);
 	ck_assert_int_eq(n_sockets(), 0); /* main's copies; the workers have theirs */
 	err_deinit(&e);
 }
@@ -207,7 +207,7 @@ START_TEST(dropping_leaves_no_trace)
 
 	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A ", " B "]"));
 	struct listener *l = listener_at(0);
-	struct plan *plan = fleet.plan;
+	struct plan *plan = registry.plan;
 	struct members *members = pool_named("p")->members;
 	struct backend *a = backend_named("a")->backend;
 	unsigned refs = atomic_load(&a->refs);
@@ -221,16 +221,16 @@ START_TEST(dropping_leaves_no_trace)
 			"  - {name: q, backends: [" A "]}\n",
 			port, other));
 	ck_assert_int_eq(n_sockets(), N_WORKERS);
-	ck_assert_ptr_null(delta_free(&fleet, d));
+	ck_assert_ptr_null(delta_free(&registry, d));
 
 	ck_assert_int_eq(n_sockets(), 0);
 	ck_assert(!is_accepting(other));
-	ck_assert_uint_eq(n_of(&fleet.listeners), 1);
+	ck_assert_uint_eq(n_of(&registry.listeners), 1);
 	ck_assert_ptr_eq(listener_at(0), l);
 	ck_assert_str_eq(atomic_load(&l->name), "l");
 	ck_assert_uint_eq(atomic_load(&l->refs), 1);
-	ck_assert_ptr_eq(fleet.plan, plan);
-	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	ck_assert_ptr_eq(registry.plan, plan);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
 	ck_assert_ptr_eq(pool_named("p")->members, members);
 	ck_assert_int_eq(pool_named("p")->balance, CONF_BALANCE_LEAST);
 	ck_assert_uint_eq(pool_idle_ms(pool_named("p")->pool), 7000);
@@ -238,7 +238,7 @@ START_TEST(dropping_leaves_no_trace)
 	ck_assert_ptr_eq(backend_named("a")->backend, a);
 	ck_assert_uint_eq(backend_weight(a), 1);
 	ck_assert_uint_eq(atomic_load(&a->refs), refs);
-	ck_assert_ptr_null(delta_free(&fleet, NULL));
+	ck_assert_ptr_null(delta_free(&registry, NULL));
 }
 END_TEST
 
@@ -258,11 +258,11 @@ START_TEST(a_listener_is_its_address)
 	ck_assert_ptr_eq(d->listeners[0].listener, l);
 	ck_assert_int_eq(n_sockets(), 0);
 	ck_assert_str_eq(atomic_load(&l->name), "l");
-	fleet_commit(&fleet, d);
-	fleet_tidy(&fleet);
+	registry_commit(&registry, d);
+	registry_tidy(&registry);
 	ck_assert_str_eq(atomic_load(&l->name), "new");
 	ck_assert_ptr_eq(listener_at(0), l);
-	delta_free(&fleet, d);
+	delta_free(&registry, d);
 }
 END_TEST
 
@@ -278,7 +278,7 @@ START_TEST(addresses_come_and_go)
 	uint16_t a = free_port(), b = free_port(), c = free_port();
 
 	committed(two_addresses(a, b));
-	ck_assert_uint_eq(n_of(&fleet.listeners), 2);
+	ck_assert_uint_eq(n_of(&registry.listeners), 2);
 	struct listener *kept = listener_at(1), *gone = listener_ref(listener_at(0));
 	uint64_t number = kept->number;
 
@@ -286,17 +286,17 @@ START_TEST(addresses_come_and_go)
 	ck_assert(d->listeners[0].is_new && !d->listeners[1].is_new);
 	ck_assert_uint_ne(d->listeners[0].listener->number, number);
 	ck_assert_uint_ne(d->listeners[0].listener->number, gone->number);
-	fleet_commit(&fleet, d);
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(n_of(&fleet.listeners), 2);
+	registry_commit(&registry, d);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.listeners), 2);
 	ck_assert_uint_eq(listener_at(0)->addr.port, c);
 	ck_assert_ptr_eq(listener_at(1), kept);
-	/* Sessions that came in by it may hold the one that has left: the fleet remembers it. */
-	ck_assert_uint_eq(n_of(&fleet.leaving), 1);
+	/* Sessions that came in by it may hold the one that has left: the registry remembers it. */
+	ck_assert_uint_eq(n_of(&registry.leaving), 1);
 	listener_unref(gone);
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(n_of(&fleet.leaving), 0);
-	delta_free(&fleet, d);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.leaving), 0);
+	delta_free(&registry, d);
 }
 END_TEST
 
@@ -355,12 +355,12 @@ static void serve(struct delta *d, int *copies, size_t *n)
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_int_eq(fleet_listen(&fleet, d, &e), 0);
+	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
 	for (size_t i = 0; i < d->n_listeners; i++)
 		for (int w = 0; d->listeners[i].is_new && w < N_WORKERS; w++)
 			copies[(*n)++] = dup(d->listeners[i].fd[w]);
-	fleet_commit(&fleet, d);
-	delta_free(&fleet, d);
+	registry_commit(&registry, d);
+	delta_free(&registry, d);
 }
 
 /* lb's own sockets are in nobody's way; those of another program are found as ever. */
@@ -376,7 +376,7 @@ START_TEST(an_address_may_include_another)
 	if (includes[_i].squatter != NULL)
 		squatter = squatting(includes[_i].squatter, port);
 	struct conf *conf = with_binds(includes[_i].to, port);
-	int r = fleet_prepare(&fleet, conf, &e, &d);
+	int r = registry_prepare(&registry, conf, &e, &d);
 	ck_assert_msg((r < 0) == (includes[_i].want < 0), "%s: %d", includes[_i].name, r);
 	if (r == 0)
 		serve(d, copies, &n);
@@ -407,7 +407,7 @@ START_TEST(port_0_is_kept_by_its_name)
 					   "pools: [{name: p, backends: [" A "]}]\n"));
 	ck_assert(d->listeners[0].is_new);
 	ck_assert_uint_ne(d->listeners[0].listener->addr.port, l->addr.port);
-	delta_free(&fleet, d);
+	delta_free(&registry, d);
 }
 END_TEST
 
@@ -423,7 +423,7 @@ START_TEST(failed_binds_are_all_named_and_undone)
 	int squatter = listening(1, &taken);
 
 	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A "]"));
-	struct plan *plan = fleet.plan;
+	struct plan *plan = registry.plan;
 	struct conf *bad = written("listeners:\n"
 				   "  - {name: l, bind: '127.0.0.1:%u', pool: p}\n"
 				   "  - {name: vacant, bind: '127.0.0.1:%u', pool: p}\n"
@@ -432,7 +432,7 @@ START_TEST(failed_binds_are_all_named_and_undone)
 				   "pools: [{name: p, timeouts: {idle: 9s}, backends: [" B "]}]\n",
 				   port, vacant, taken, vacant);
 	int before = n_sockets();
-	ck_assert_int_lt(fleet_prepare(&fleet, bad, &e, &d), 0);
+	ck_assert_int_lt(registry_prepare(&registry, bad, &e, &d), 0);
 	ck_assert_ptr_null(d);
 
 	ck_assert_uint_eq(e.n, 2);
@@ -444,8 +444,8 @@ START_TEST(failed_binds_are_all_named_and_undone)
 
 	ck_assert_int_eq(n_sockets(), before);
 	ck_assert(!is_accepting(vacant));
-	ck_assert_uint_eq(n_of(&fleet.listeners), 1);
-	ck_assert_ptr_eq(fleet.plan, plan);
+	ck_assert_uint_eq(n_of(&registry.listeners), 1);
+	ck_assert_ptr_eq(registry.plan, plan);
 	ck_assert_str_eq(backends_of(pool_named("p")), "a");
 	ck_assert_uint_eq(pool_idle_ms(pool_named("p")->pool), 7000);
 	ck_assert_uint_eq(atomic_load(&bad->refs), 1);
@@ -470,18 +470,18 @@ START_TEST(a_full_table_undoes_what_was_bound)
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
 	few = (struct rlimit){ .rlim_cur = (rlim_t)(probe + _i), .rlim_max = all.rlim_max };
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	int r = fleet_prepare(&fleet, conf, &e, &d);
+	int r = registry_prepare(&registry, conf, &e, &d);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	ck_assert_int_lt(r, 0);
 	ck_assert_ptr_null(d);
 	ck_assert(has_line(&e, ":1:", strerror(EMFILE)));
 	ck_assert_int_eq(n_sockets(), before);
-	ck_assert(list_is_empty(&fleet.listeners));
+	ck_assert(list_is_empty(&registry.listeners));
 
 	/* And with room again, it works. */
 	d = prepared(conf);
 	ck_assert_int_eq(n_sockets(), before + N_WORKERS);
-	delta_free(&fleet, d);
+	delta_free(&registry, d);
 	err_deinit(&e);
 }
 END_TEST
@@ -496,10 +496,10 @@ START_TEST(a_failed_listen_is_told)
 
 	loop_close(loop, d->listeners[0].fd[N_WORKERS - 1]);
 	d->listeners[0].fd[N_WORKERS - 1] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	ck_assert_int_lt(fleet_listen(&fleet, d, &e), 0);
+	ck_assert_int_lt(registry_listen(&registry, d, &e), 0);
 	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
 	ck_assert(has_line(&e, address, strerror(ENOTSOCK)));
-	delta_free(&fleet, d);
+	delta_free(&registry, d);
 	ck_assert(!is_accepting(port));
 	err_deinit(&e);
 }
@@ -535,7 +535,7 @@ START_TEST(a_backend_is_its_pool_name_and_address)
 	ck_assert_str_eq(backends_of(pool_named("p")), identities[_i].want);
 	bool is_kept = false;
 	list_for_each(it, &pool_named("p")->backends) is_kept =
-		is_kept || list_entry(it, struct fleet_backend, link)->backend == a;
+		is_kept || list_entry(it, struct registry_backend, link)->backend == a;
 	ck_assert_msg(is_kept == identities[_i].is_a_kept, "%s", identities[_i].name);
 	ck_assert_msg(atomic_load(&a->is_removed) != is_kept, "%s", identities[_i].name);
 	/* Where it left, nobody but this test holds it: it had no connection. */
@@ -555,16 +555,16 @@ START_TEST(a_removed_backend_stays_until_its_last_connection)
 
 	committed(simple(port, "backends: [" C "]"));
 	ck_assert_str_eq(backends_of(pool_named("p")), "c -a"); /* b had none and is gone */
-	ck_assert_ptr_null(fleet_find_backend(pool_named("p"), "a"));
+	ck_assert_ptr_null(registry_find_backend(pool_named("p"), "a"));
 	ck_assert_str_eq(backend_state_name(a), "draining");
 	ck_assert_uint_eq(pool_named("p")->members->n, 1); /* nobody picks the removed ones */
 	ck_assert_ptr_ne(pool_named("p")->members->entry[0].backend, a);
 
 	backend_release(a);
-	fleet_tidy(&fleet);
+	registry_tidy(&registry);
 	ck_assert_str_eq(backends_of(pool_named("p")), "c -a");
 	backend_release(a);
-	fleet_tidy(&fleet);
+	registry_tidy(&registry);
 	ck_assert_str_eq(backends_of(pool_named("p")), "c");
 	ck_assert_uint_eq(atomic_load(&a->refs), 1);
 	backend_unref(a);
@@ -603,7 +603,7 @@ START_TEST(an_old_and_a_new_one_of_a_name_live_side_by_side)
 	ck_assert_ptr_ne(backend_named("a")->backend, old);
 	ck_assert_uint_eq(backend_named("a")->backend->addr.port, 9);
 	backend_release(old);
-	fleet_tidy(&fleet);
+	registry_tidy(&registry);
 	ck_assert_str_eq(backends_of(pool_named("p")), "a");
 }
 END_TEST
@@ -619,14 +619,14 @@ START_TEST(a_name_keeps_its_sums)
 	backend_count_bytes(backend_named("a")->backend, 0, 100, 200);
 	backend_count_failure(backend_named("b")->backend, 1);
 	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:9'}]"));
-	struct fleet_pool *p = pool_named("p");
+	struct registry_pool *p = pool_named("p");
 	ck_assert_uint_eq(n_of(&p->past.records), 2);
-	ck_assert_uint_eq(fleet.past.n, 2);
+	ck_assert_uint_eq(registry.past.n, 2);
 	ck_assert(backend_sums_are_zero(&backend_named("a")->past));
 
 	loop->now_ns += PAST_KEEP_NS;
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(fleet.past.n, 0);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(registry.past.n, 0);
 	ck_assert_uint_eq(backend_named("a")->past.bytes_in, 100);
 	ck_assert_uint_eq(backend_named("a")->past.bytes_out, 200);
 	ck_assert_uint_eq(backend_named("a")->past.failed, 0);
@@ -638,7 +638,7 @@ START_TEST(a_name_keeps_its_sums)
 	committed(simple(port, "backends: [" B "]"));
 	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:8'}]"));
 	loop->now_ns += PAST_KEEP_NS;
-	fleet_tidy(&fleet);
+	registry_tidy(&registry);
 	ck_assert_uint_eq(backend_named("a")->past.bytes_in, 101);
 	ck_assert_uint_eq(backend_named("a")->past.bytes_out, 202);
 }
@@ -654,17 +654,17 @@ START_TEST(the_hour_begins_with_the_last_connection)
 	ck_assert(backend_reserve(a));
 	committed(simple(port, "backends: [" B "]"));
 	loop->now_ns += 2 * PAST_KEEP_NS;
-	fleet_tidy(&fleet);
+	registry_tidy(&registry);
 	ck_assert_str_eq(backends_of(pool_named("p")), "b -a");
 	backend_count_bytes(a, 0, 5, 5);
 	backend_release(a);
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(fleet.past.n, 1);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(registry.past.n, 1);
 	loop->now_ns += PAST_KEEP_NS - 1;
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(fleet.past.n, 1);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(registry.past.n, 1);
 	loop->now_ns++;
-	fleet_tidy(&fleet);
+	registry_tidy(&registry);
 	ck_assert_uint_eq(pool_named("p")->past.sums.bytes_in, 5);
 }
 END_TEST
@@ -675,14 +675,14 @@ START_TEST(a_removed_pool_stays_with_its_past)
 	uint16_t port = free_port();
 
 	committed(simple(port, "backends: [" A "]"));
-	struct fleet_pool *p = pool_named("p");
+	struct registry_pool *p = pool_named("p");
 	struct backend *a = backend_ref(backend_named("a")->backend);
 	backend_count_bytes(a, 0, 5, 5);
 	for (int comes_back = 1; comes_back >= 0; comes_back--) {
 		committed(written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: q}]\n"
 				  "pools: [{name: q, backends: [" A "]}]\n",
 				  port));
-		ck_assert_uint_eq(n_of(&fleet.pools), 2);
+		ck_assert_uint_eq(n_of(&registry.pools), 2);
 		ck_assert(list_is_empty(&p->backends));
 		ck_assert_uint_eq(atomic_load(&a->refs), 1);
 		if (comes_back) {
@@ -692,8 +692,8 @@ START_TEST(a_removed_pool_stays_with_its_past)
 		}
 	}
 	loop->now_ns += PAST_KEEP_NS;
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
 	backend_unref(a);
 }
 END_TEST
@@ -714,17 +714,17 @@ START_TEST(a_removed_pool_stays_with_its_last_connection)
 	committed(with_pools(port, "p",
 			     "{name: p, backends: [" A "]}, "
 			     "{name: idle, backends: [" A "]}"));
-	struct fleet_pool *p = pool_named("p");
+	struct registry_pool *p = pool_named("p");
 	struct pool *pool = p->pool;
 	struct backend *a = backend_named("a")->backend;
 	/* One address in two pools is two backends. */
-	ck_assert_ptr_ne(a, fleet_find_backend(pool_named("idle"), "a")->backend);
+	ck_assert_ptr_ne(a, registry_find_backend(pool_named("idle"), "a")->backend);
 	ck_assert(backend_reserve(a));
 
 	committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
-	ck_assert_ptr_null(fleet_find_pool(&fleet, "p"));
-	ck_assert_ptr_null(fleet_find_pool(&fleet, "idle"));
-	ck_assert_uint_eq(n_of(&fleet.pools), 2); /* idle is gone */
+	ck_assert_ptr_null(registry_find_pool(&registry, "p"));
+	ck_assert_ptr_null(registry_find_pool(&registry, "idle"));
+	ck_assert_uint_eq(n_of(&registry.pools), 2); /* idle is gone */
 	ck_assert(p->is_removed);
 	ck_assert_str_eq(backends_of(p), "-a");
 	ck_assert_uint_ne(pool_named("q")->pool->slot, pool->slot);
@@ -732,12 +732,12 @@ START_TEST(a_removed_pool_stays_with_its_last_connection)
 	committed(with_pools(port, "p", "{name: p, backends: [" A "]}"));
 	ck_assert_ptr_eq(pool_named("p")->pool, pool);
 	ck_assert_ptr_eq(backend_named("a")->backend, a);
-	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
 
 	committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
 	backend_release(a);
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(n_of(&fleet.pools), 1);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
 }
 END_TEST
 
@@ -747,14 +747,14 @@ START_TEST(a_removed_pool_stays_while_a_plan_names_it)
 	uint16_t port = free_port();
 
 	committed(with_pools(port, "p", "{name: p, backends: [" A ", " B "]}"));
-	struct plan *plan = plan_ref(fleet.plan); /* as such a session does */
-	struct fleet_pool *p = pool_named("p");
+	struct plan *plan = plan_ref(registry.plan); /* as such a session does */
+	struct registry_pool *p = pool_named("p");
 	struct members *members = p->members;
 	ck_assert_ptr_null(pool_kept_members(p->pool));
 
 	for (int i = 0; i < 3; i++) {
 		committed(with_pools(port, "q", "{name: q, backends: [" A "]}"));
-		ck_assert_ptr_null(fleet_find_pool(&fleet, "p"));
+		ck_assert_ptr_null(registry_find_pool(&registry, "p"));
 		ck_assert_str_eq(backends_of(p), "-a -b");
 		ck_assert_ptr_eq(pool_kept_members(p->pool), members);
 		for (size_t b = 0; b < members->n; b++)
@@ -770,9 +770,9 @@ START_TEST(a_removed_pool_stays_while_a_plan_names_it)
 	ck_assert_uint_eq(p->members->n, 1);
 
 	plan_unref(plan);
-	fleet_tidy(&fleet);
-	ck_assert_uint_eq(n_of(&fleet.pools), 1);
-	ck_assert_ptr_null(fleet.old);
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
+	ck_assert_ptr_null(registry.old);
 }
 END_TEST
 
@@ -805,23 +805,23 @@ START_TEST(slots_and_names_are_given_back)
 
 	for (int g = 0; g < N_RENAMES; g++) {
 		committed(generation(port, g));
-		ck_assert_uint_eq(n_of(&fleet.pools), N_POOLS_EACH);
-		ck_assert_uint_le(fleet.next_slot, 2 * N_POOLS_EACH);
-		ck_assert_uint_eq(fleet.next_slot - fleet.n_free, N_POOLS_EACH);
-		ck_assert_uint_eq(names_count(fleet.names), N_POOLS_EACH + 1);
+		ck_assert_uint_eq(n_of(&registry.pools), N_POOLS_EACH);
+		ck_assert_uint_le(registry.next_slot, 2 * N_POOLS_EACH);
+		ck_assert_uint_eq(registry.next_slot - registry.n_free, N_POOLS_EACH);
+		ck_assert_uint_eq(names_count(registry.names), N_POOLS_EACH + 1);
 		bool is_taken[2 * N_POOLS_EACH] = { false };
-		list_for_each(it, &fleet.pools)
+		list_for_each(it, &registry.pools)
 		{
-			uint32_t slot = list_entry(it, struct fleet_pool, link)->pool->slot;
+			uint32_t slot = list_entry(it, struct registry_pool, link)->pool->slot;
 			ck_assert(!is_taken[slot]);
 			is_taken[slot] = true;
 		}
 	}
 	/* What is refused gives back what it has taken, too. */
 	for (int g = 0; g < N_RENAMES; g++)
-		delta_free(&fleet, prepared(generation(port, -g)));
-	ck_assert_uint_le(fleet.next_slot, 2 * N_POOLS_EACH);
-	ck_assert_uint_eq(fleet.next_slot - fleet.n_free, N_POOLS_EACH);
+		delta_free(&registry, prepared(generation(port, -g)));
+	ck_assert_uint_le(registry.next_slot, 2 * N_POOLS_EACH);
+	ck_assert_uint_eq(registry.next_slot - registry.n_free, N_POOLS_EACH);
 }
 END_TEST
 
@@ -831,26 +831,26 @@ START_TEST(a_living_tunnel_keeps_what_it_names)
 	uint16_t port = free_port();
 
 	committed(generation(port, 0));
-	struct fleet_pool *p = pool_named("p0-3");
-	struct backend *a = fleet_find_backend(p, "a")->backend;
-	const char *route = names_ref(fleet.plan->listeners[0].route_name[3]);
+	struct registry_pool *p = pool_named("p0-3");
+	struct backend *a = registry_find_backend(p, "a")->backend;
+	const char *route = names_ref(registry.plan->listeners[0].route_name[3]);
 	uint32_t slot = p->pool->slot;
 	ck_assert(backend_reserve(a));
 	for (int g = 1; g < N_RENAMES; g++) {
 		committed(generation(port, g));
-		ck_assert_uint_eq(n_of(&fleet.pools), N_POOLS_EACH + 1);
-		ck_assert_uint_eq(fleet.next_slot - fleet.n_free, N_POOLS_EACH + 1);
-		ck_assert_uint_le(fleet.next_slot, 2 * N_POOLS_EACH + 1);
-		ck_assert_uint_eq(names_count(fleet.names), N_POOLS_EACH + 2);
+		ck_assert_uint_eq(n_of(&registry.pools), N_POOLS_EACH + 1);
+		ck_assert_uint_eq(registry.next_slot - registry.n_free, N_POOLS_EACH + 1);
+		ck_assert_uint_le(registry.next_slot, 2 * N_POOLS_EACH + 1);
+		ck_assert_uint_eq(names_count(registry.names), N_POOLS_EACH + 2);
 		for (int i = 0; i < N_POOLS_EACH; i++)
-			ck_assert_uint_ne(fleet.plan->pools[i].pool->slot, slot);
+			ck_assert_uint_ne(registry.plan->pools[i].pool->slot, slot);
 	}
 	ck_assert_str_eq(route, "r0-3");
 	names_unref(route);
 	backend_release(a);
 	committed(generation(port, N_RENAMES));
-	ck_assert_uint_eq(n_of(&fleet.pools), N_POOLS_EACH);
-	ck_assert_uint_eq(names_count(fleet.names), N_POOLS_EACH + 1);
+	ck_assert_uint_eq(n_of(&registry.pools), N_POOLS_EACH);
+	ck_assert_uint_eq(names_count(registry.names), N_POOLS_EACH + 1);
 }
 END_TEST
 
@@ -869,9 +869,9 @@ START_TEST(live_settings_change_at_the_commit)
 	ck_assert_uint_eq(pool_idle_ms(p), 7000);
 	ck_assert_uint_eq(pool_user_ms(p), 10000);
 	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 0);
-	ck_assert(fleet_has_new_timeouts(d));
-	fleet_commit(&fleet, d);
-	fleet_tidy(&fleet);
+	ck_assert(registry_has_new_timeouts(d));
+	registry_commit(&registry, d);
+	registry_tidy(&registry);
 	ck_assert_ptr_eq(pool_named("p")->pool, p);
 	ck_assert_uint_eq(pool_idle_ms(p), CONF_OFF);
 	ck_assert_uint_eq(pool_user_ms(p), 20000);
@@ -880,7 +880,7 @@ START_TEST(live_settings_change_at_the_commit)
 	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 5);
 	ck_assert_int_eq(pool_named("p")->balance, CONF_BALANCE_RANDOM);
 	ck_assert_int_eq(pool_named("p")->check, CONF_CHECK_HTTP);
-	delta_free(&fleet, d);
+	delta_free(&registry, d);
 }
 END_TEST
 
@@ -905,8 +905,8 @@ START_TEST(new_timeouts_are_found)
 	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A "]"));
 	(void)snprintf(next, sizeof(next), "%s, backends: [" A ", " B "]", timeouts[_i].next);
 	struct delta *d = prepared(simple(port, next));
-	ck_assert_msg(fleet_has_new_timeouts(d) == timeouts[_i].want, "%s", timeouts[_i].name);
-	delta_free(&fleet, d);
+	ck_assert_msg(registry_has_new_timeouts(d) == timeouts[_i].want, "%s", timeouts[_i].name);
+	delta_free(&registry, d);
 }
 END_TEST
 
@@ -933,7 +933,7 @@ START_TEST(a_weight_set_at_run_time_holds_until_the_file_changes_it)
 	char pool[200];
 
 	committed(simple(port, "backends: [{name: a, address: '127.0.0.1:1', weight: 2}, " B "]"));
-	struct fleet_backend *a = backend_named("a");
+	struct registry_backend *a = backend_named("a");
 	if (weights[_i].is_set) {
 		backend_set_weight(a->backend, 9);
 		a->is_weight_set = true;
@@ -956,12 +956,12 @@ START_TEST(new_members_follow_a_new_weight)
 
 	committed(simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " B
 			       ", " C "]"));
-	struct fleet_pool *p = pool_named("p");
+	struct registry_pool *p = pool_named("p");
 	ck_assert(backend_reserve(backend_named("b")->backend));
 	committed(
 		simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " C "]"));
 	struct members *old = members_ref(p->members);
-	struct members *m = fleet_members_with(p, backend_named("c"), 42);
+	struct members *m = registry_members_with(p, backend_named("c"), 42);
 	ck_assert_ptr_nonnull(m);
 	ck_assert_ptr_eq(p->members, old); /* nothing is set yet */
 	ck_assert_uint_eq(backend_weight(backend_named("c")->backend), 1);
@@ -977,7 +977,7 @@ START_TEST(new_members_follow_a_new_weight)
 	members_unref(m);
 	list_for_each(it, &p->backends)
 	{
-		struct backend *b = list_entry(it, struct fleet_backend, link)->backend;
+		struct backend *b = list_entry(it, struct registry_backend, link)->backend;
 		while (backend_active(b) > 0)
 			backend_release(b);
 	}
@@ -1018,5 +1018,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/fleet", add_tests);
+	return run_suite("daemon/registry", add_tests);
 }

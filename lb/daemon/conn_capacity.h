@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * The forecast: how many connections a machine and a file can hold, and which limit binds first.
+ * Capacity: how many connections a machine and a file can hold, and which limit binds first. The
+ * log, `lb doctor` and `stats` call the figure a forecast.
  *
- * Computed from numbers alone: what the machine allows (daemon/limits.h), what a worker's table has
- * room for (daemon/threads.h) and the configuration.
+ * Computed from numbers alone: what the machine allows (daemon/host_limits.h), what a worker's
+ * table has room for (daemon/threads.h) and the configuration.
  *
  * Thread: main. Layer: daemon.
  */
@@ -15,7 +16,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "daemon/limits.h"
+#include "daemon/host_limits.h"
 
 /*
  * What a proxied connection takes while it is idle: the user's memory (the session record and its
@@ -26,11 +27,11 @@
  * much again. An idle socket holds no page of tcp_mem (32,000 of them: mem 0 in
  * /proc/net/sockstat).
  */
-#define FORECAST_USER_BYTES 400u
-#define FORECAST_KERNEL_BYTES 9000u
+#define CONN_CAPACITY_USER_BYTES 400u
+#define CONN_CAPACITY_KERNEL_BYTES 9000u
 
-#define FORECAST_FDS_PER_CONN 2u       /* the client's and the backend's */
-#define FORECAST_CONNTRACK_PER_CONN 2u /* the same two */
+#define CONN_CAPACITY_FDS_PER_CONN 2u       /* the client's and the backend's */
+#define CONN_CAPACITY_CONNTRACK_PER_CONN 2u /* the same two */
 
 /*
  * Every limit: its name (log, JSON), whether it bounds how many connections are held or only how
@@ -38,7 +39,7 @@
  * changes by itself. The first of equal ones binds.
  */
 /* clang-format off */
-#define FORECAST_LIMITS(X) \
+#define CONN_CAPACITY_LIMITS(X) \
 	X(DESCRIPTORS, "descriptors",        true,  false) \
 	X(CONF,        "limits.connections", true,  false) \
 	X(BACKENDS,    "max_connections",    true,  false) \
@@ -51,33 +52,34 @@
 	X(TCP_MEM,     "tcp_mem",            false, true)
 /* clang-format on */
 
-#define X(id, name, holds, is_shared) FORECAST_##id,
-enum forecast_limit { FORECAST_LIMITS(X) FORECAST_N };
+#define X(id, name, holds, is_shared) CONN_CAPACITY_##id,
+enum conn_capacity_limit { CONN_CAPACITY_LIMITS(X) CONN_CAPACITY_N };
 #undef X
 
-struct forecast_in {
-	const struct limits *machine; /* borrows */
-	const struct conf *conf;      /* borrows */
+struct conn_capacity_in {
+	const struct host_limits *machine; /* borrows */
+	const struct conf *conf;           /* borrows */
 	uint32_t n_workers;
 	uint64_t worker_conns; /* a worker's table has room for; 0: it cannot start */
 	uint64_t n_active;     /* held already: what they use counts as theirs, not as used up */
 };
 
-struct forecast {
-	uint64_t allows[FORECAST_N];      /* connections; LIMITS_NONE: it is no limit */
-	enum forecast_limit binding;      /* among those that bound what is held */
+struct conn_capacity {
+	uint64_t allows[CONN_CAPACITY_N]; /* connections; HOST_LIMITS_NONE: it is no limit */
+	enum conn_capacity_limit binding; /* among those that bound what is held */
 	uint64_t n_conns;                 /* what that one allows */
 	const struct conf_pool *tightest; /* borrows from conf: the pool with the fewest ports */
 	uint64_t tightest_ports;
 };
 
 /* Returns 0 and fills *ret, or -ENOMEM. */
-int forecast_compute(const struct forecast_in *in, struct forecast *ret) LB_MUST_CHECK;
+int conn_capacity_compute(const struct conn_capacity_in *in,
+			  struct conn_capacity *ret) LB_MUST_CHECK;
 
 /* How many source addresses of a pool serve backends of this family: 1 where the kernel chooses. */
-size_t forecast_n_sources(const struct conf_pool *p, uint8_t family);
+size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family);
 
-const char *forecast_limit_name(enum forecast_limit l);
+const char *conn_capacity_limit_name(enum conn_capacity_limit l);
 /* False: it bounds how many connections may come or move at once. */
-bool forecast_limit_holds(enum forecast_limit l);
-bool forecast_limit_is_shared(enum forecast_limit l);
+bool conn_capacity_limit_holds(enum conn_capacity_limit l);
+bool conn_capacity_limit_is_shared(enum conn_capacity_limit l);

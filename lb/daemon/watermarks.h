@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Watermarks: how many connections fit, told in the log, and a warning before a limit is reached.
+ *
+ * Connections, each worker's descriptors, and the local ports towards each backend warn once when
+ * they cross 80 %, and again only after they have been below 70 %.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/conn_capacity.h"
+#include "util/assert.h"
+
+struct backend;
+struct control;
+
+struct watermarks {
+	struct conn_capacity capacity; /* of the current configuration, since it became current */
+	uint64_t n_ports; /* for each pair of source and backend; HOST_LIMITS_NONE: unknown */
+	bool is_known;    /* the capacity was computed once */
+	bool is_conns_high;
+	bool *is_worker_high; /* owns: by worker */
+};
+
+/* Returns 0 or -ENOMEM. */
+int watermarks_open(struct control *c) LB_MUST_CHECK;
+
+/* A configuration has become current: computes the capacity, and logs it where it is news. */
+void watermarks_apply(struct control *c);
+
+/* Looks at everything that may cross its 80 %. */
+void watermarks_tick(struct control *c);
+
+void watermarks_close(struct control *c);
+
+/*
+ * watermarks_ports_used() - about how many ports a backend takes at each of its `n` sources
+ *
+ * Sources take turns, so its connections are taken to be spread evenly.
+ */
+uint64_t watermarks_ports_used(const struct backend *b, uint64_t n);
