@@ -93,7 +93,8 @@ static bool conflicts(const struct addr *new, const struct inet_diag_msg *m, siz
 	       overlap(bytes, other + sizeof(mapped), n);
 }
 
-static void read_one(struct search *s, const struct nlmsghdr *h)
+/* The header is only read; netlink.h drops a const. */
+static void read_one(struct search *s, struct nlmsghdr *h)
 {
 	if (h->nlmsg_type == NLMSG_DONE) {
 		s->is_over = true;
@@ -121,7 +122,7 @@ static int read_all(struct search *s, int fd)
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		size_t left = (size_t)n;
-		for (const struct nlmsghdr *h = (const void *)answer; NLMSG_OK(h, left);
+		for (struct nlmsghdr *h = (void *)answer; NLMSG_OK(h, left);
 		     h = NLMSG_NEXT(h, left))
 			read_one(s, h);
 	}
