@@ -164,7 +164,7 @@ static void look_at(struct search *s, const struct place *p)
 static void look_at_paths(struct search *s, struct slice host, bool is_suffix)
 {
 	const struct place own = place_of(s->route);
-	struct place p = { .host = host, .is_suffix = is_suffix };
+	struct place p = { .host = host, .path = SLICE(""), .is_suffix = is_suffix };
 	size_t n_prefixes = 0;
 
 	look_at(s, &p);

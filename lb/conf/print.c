@@ -220,7 +220,7 @@ void print_item(struct printer *p, const struct opt *table, const void *object)
 
 int conf_print(const struct conf *c, struct text *out)
 {
-	struct printer p = { .conf = c, .out = out };
+	struct printer p = { .conf = c, .out = out, .group = SLICE("") };
 
 	print_table(&p, main_opts, c);
 	return out->failed ? -ENOMEM : 0;

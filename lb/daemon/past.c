@@ -69,8 +69,9 @@ void past_add(struct past *past, struct past_pool *p, struct past_record *r,
 
 void past_expire(struct past *past, uint64_t now_ns, past_heir_fn *heir, void *arg)
 {
-	while (past->n > 0) {
-		struct past_record *r = list_entry(past->records.next, struct past_record, link);
+	list_for_each(it, &past->records)
+	{
+		struct past_record *r = list_entry(it, struct past_record, link);
 		if (past->n <= PAST_MAX && now_ns - r->since_ns < PAST_KEEP_NS)
 			return;
 

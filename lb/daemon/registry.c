@@ -288,6 +288,13 @@ static int by_addr_key(const void *addr, const void *pb)
 	return addr_compare(addr, &(*b)->addr);
 }
 
+static void directory_deinit(struct directory *d)
+{
+	free(d->pool);
+	free(d->listener);
+	*d = (struct directory){ .pool = NULL };
+}
+
 static int directory_init(struct directory *d, const struct registry *f)
 {
 	size_t n_pools = 0, n_listeners = 0;
@@ -296,8 +303,10 @@ static int directory_init(struct directory *d, const struct registry *f)
 	list_for_each(it, &f->listeners) n_listeners++;
 	d->pool = calloc(n_pools + 1, sizeof(struct registry_pool *));
 	d->listener = calloc(n_listeners + 1, sizeof(struct listener *));
-	if (d->pool == NULL || d->listener == NULL)
+	if (d->pool == NULL || d->listener == NULL) {
+		directory_deinit(d);
 		return -ENOMEM;
+	}
 	list_for_each(it, &f->pools) d->pool[d->n_pools++] =
 		list_entry(it, struct registry_pool, link);
 	list_for_each(it, &f->listeners) d->listener[d->n_listeners++] =
@@ -305,12 +314,6 @@ static int directory_init(struct directory *d, const struct registry *f)
 	qsort(d->pool, d->n_pools, sizeof(struct registry_pool *), by_pool_name);
 	qsort(d->listener, d->n_listeners, sizeof(struct listener *), by_addr);
 	return 0;
-}
-
-static void directory_deinit(struct directory *d)
-{
-	free(d->pool);
-	free(d->listener);
 }
 
 /* In the file or gone from it: no two pools have one name. */

@@ -642,6 +642,7 @@ static struct list *buckets_new(size_t n)
 {
 	struct list *b = calloc(n, sizeof(*b));
 
+	LB_ASSERT(n >= FIRST_BUCKETS && (n & (n - 1)) == 0);
 	for (size_t i = 0; b != NULL && i < n; i++)
 		list_init(&b[i]);
 	return b;

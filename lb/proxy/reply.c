@@ -144,10 +144,10 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	if (s->x != NULL)
 		s->x->error = why;
 	struct buf *b = NULL;
-	if (s->is_http && buf_reserve(w->loop->bufs, BUF_SMALL, 1) == 0)
+	if (s->is_http && s->x != NULL && buf_reserve(w->loop->bufs, BUF_SMALL, 1) == 0)
 		b = buf_get(w->loop->bufs, BUF_SMALL);
 	if (b == NULL) {
-		s->must_reset = true; /* mode tcp, or no memory for an answer */
+		s->must_reset = true; /* mode tcp, a tunnel, or no memory for an answer */
 		session_kill(s, end);
 		return;
 	}
