@@ -200,7 +200,7 @@ def test_a_limit_warns_once_at_80_percent(lb, echo, port):
         # Only when it was below 70 % it is news again.
         await ws_close_all(conns[6:])
         await lbtest.in_thread(proxy.wait_active, 6)
-        await lbtest.in_thread(time.sleep, 1.5 * SLOW)
+        await lbtest.in_thread(time.sleep, 3 * SLOW)  # main has looked for certain
         conns = conns[:6] + await ws_open_many(port, 3)
         await lbtest.in_thread(wait_for, "it again", lambda: len(lines(proxy, warned)) == 2)
         await ws_close_all(conns)

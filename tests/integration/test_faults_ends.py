@@ -257,6 +257,8 @@ def test_a_client_leaves(lb, fake, port, said, answer, is_asked, how):
     if is_asked:
         assert stage.has_head.wait(10)
         wait_for("its last bytes to be taken", lambda: n_unacknowledged(s) == 0)
+        if answer == GOOD_101:
+            assert s.recv(1, socket.MSG_PEEK)
     else:
         proxy.wait_active(1)
     time.sleep(0.05)

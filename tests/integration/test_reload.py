@@ -15,6 +15,7 @@ import websockets
 
 from lbtest import (
     HOST,
+    SLOW,
     Lb,
     ask,
     connect,
@@ -256,10 +257,10 @@ def test_live_timeouts(lb, echo, port):
 
     async def body():
         ws = await ws_open(port)
-        await in_thread(proxy.reload_ok, http_conf(port, echoes, timeouts={"idle": "300ms"}))
+        await in_thread(proxy.reload_ok, http_conf(port, echoes, timeouts={"idle": "2s"}))
         assert await ws_ask(ws, "x") == "x"
         with pytest.raises(websockets.ConnectionClosed):
-            await asyncio.wait_for(ws.recv(), 5)
+            await asyncio.wait_for(ws.recv(), 10 * SLOW)
 
     run(body())
     proxy.wait_end("idle")

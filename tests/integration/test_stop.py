@@ -173,17 +173,17 @@ def test_stop_delay_goes_on_accepting_with_healthz_at_503(lb, echo, port):
     admin = free_port()
     conf = http_conf(port, echo(1))
     conf["admin"] = {"http": f"{HOST}:{admin}"}
-    conf["stop_delay"] = "1s"
+    conf["stop_delay"] = "3s"
     proxy = lb(conf)
     healthz = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     assert status_of(ask(admin, healthz)) == 200
     began = time.monotonic()
     proxy.signal(signal.SIGTERM)
-    wait_for("503", lambda: status_of(ask(admin, healthz)) == 503, timeout=0.8)
+    wait_for("503", lambda: status_of(ask(admin, healthz)) == 503, timeout=2)
     assert status_of(ask(port, GET)) == 200
     proxy.was_stopped = True
     assert proxy.wait() == 0
-    assert 0.9 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 2.9
 
 
 def test_what_the_kernel_has_queued_is_served(lb, echo, port):

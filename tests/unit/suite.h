@@ -19,7 +19,7 @@
 #include <dirent.h>
 
 /* Seconds a test may take. add_tests() sets another limit by tcase_set_timeout(). */
-#define TEST_SECONDS 10
+#define TEST_SECONDS 20
 
 /* Runs the tests that `add_tests` adds, each in a process of its own; the exit status of main(). */
 static inline int run_suite(const char *name, void (*add_tests)(TCase *t))

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "../suite.h"
+#include "../until.h"
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "daemon/control.h"
@@ -127,12 +128,7 @@ static inline void start(void)
 }
 
 /* Turns main until `cond` holds, for some seconds at most. */
-#define RUN_UNTIL(cond) \
-	do { \
-		for (int turns_ = 0; turns_ < 2000 && !(cond); turns_++) \
-			ck_assert_int_eq(loop_turn(lb.loop, 5), 0); \
-		ck_assert_msg(cond, "%s", #cond); \
-	} while (0)
+#define RUN_UNTIL(cond) STEP_UNTIL(cond, ck_assert_int_eq(loop_turn(lb.loop, 5), 0))
 
 /* At once, whatever is open. */
 static inline void stop(void)

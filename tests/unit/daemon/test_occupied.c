@@ -129,7 +129,6 @@ END_TEST
 
 static void add_tests(TCase *t)
 {
-	tcase_set_timeout(t, 10);
 	tcase_add_loop_test(t, conflicts_are_found, 0, sizeof(conflicts) / sizeof(conflicts[0]));
 	tcase_add_test(t, one_stranger_among_many_is_found);
 	tcase_add_test(t, what_is_no_descriptor_has_no_inode);

@@ -987,7 +987,6 @@ END_TEST
 static void add_tests(TCase *t)
 {
 	engines[n_engines++] = LOOP_EPOLL;
-	tcase_set_timeout(t, 10);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, preparing_changes_nothing);
 	tcase_add_test(t, dropping_leaves_no_trace);

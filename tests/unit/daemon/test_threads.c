@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../suite.h"
+#include "../until.h"
 #include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/threads.h"
@@ -101,8 +102,7 @@ static void order_all(struct threads *t, enum order_kind kind)
 		o->filter.limit = 1;
 		threads_order(t, i, &o->mail);
 	}
-	for (int turns = 0; turns < 2000 && n_answers < (int)t->n; turns++)
-		ck_assert_int_eq(loop_turn(loop, 5), 0);
+	STEP_UNTIL(n_answers >= (int)t->n, ck_assert_int_eq(loop_turn(loop, 5), 0));
 	ck_assert_int_eq(n_answers, (int)t->n);
 }
 
@@ -432,8 +432,7 @@ START_TEST(sockets_are_passed_to_one_table)
 	n_answers = 0;
 	ck_assert_int_eq(loop_pass_fd(loop, t->thread[1].channel[0], fd, 7), 0);
 	threads_order(t, 1, &o->mail);
-	for (int turns = 0; turns < 2000 && n_answers == 0; turns++)
-		ck_assert_int_eq(loop_turn(loop, 5), 0);
+	STEP_UNTIL(n_answers > 0, ck_assert_int_eq(loop_turn(loop, 5), 0));
 	ck_assert_int_eq(n_answers, 1);
 	/* It takes a session's place there. */
 	ck_assert_uint_eq(t->thread[1].worker->room->max, (t->share.worker_fds - 1) / 2);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "../suite.h"
+#include "../until.h"
 #include "ev/loop.h"
 
 #define N_OPS 256
@@ -107,13 +108,8 @@ static inline void end(void)
 	ck_assert_int_eq(n_fds(), n_fds_before);
 }
 
-/* Turns until `cond` holds, for about two seconds at most. */
-#define UNTIL(cond) \
-	do { \
-		for (int turns_ = 0; turns_ < 1000 && !(cond); turns_++) \
-			ck_assert_int_eq(loop_turn(loop, 2), 0); \
-		ck_assert_msg(cond, "%s", #cond); \
-	} while (0)
+/* Turns until `cond` holds, for some seconds at most. */
+#define UNTIL(cond) STEP_UNTIL(cond, ck_assert_int_eq(loop_turn(loop, 2), 0))
 
 /* Turns for a while in which nothing is to happen. */
 static inline void idle(void)

@@ -332,7 +332,6 @@ END_TEST
 
 static void add_tests(TCase *t)
 {
-	tcase_set_timeout(t, 10);
 	tcase_add_loop_test(t, nothing_without_a_reserve, 0, BUF_N_CLASSES);
 	tcase_add_loop_test(t, buffers_are_apart_and_whole, 0, BUF_N_CLASSES);
 	tcase_add_test(t, last_reference_gives_it_back);

@@ -129,7 +129,6 @@ static void add_tests(TCase *t)
 {
 	struct err e = ERR_INIT;
 
-	tcase_set_timeout(t, 10);
 	tcase_add_test(t, wakes_once_for_a_batch);
 	tcase_add_test(t, letters_may_post);
 	if (loop_probe_uring(&e) == 0)

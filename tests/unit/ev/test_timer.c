@@ -304,7 +304,6 @@ END_TEST
 
 static void add_tests(TCase *t)
 {
-	tcase_set_timeout(t, 10);
 	tcase_add_loop_test(t, fires_at_its_time, 0, ARRAY_SIZE(waits));
 	tcase_add_loop_test(t, fires_when_time_jumps_over_it, 0, ARRAY_SIZE(waits));
 	tcase_add_test(t, endless_is_endless);

@@ -55,9 +55,7 @@ static uint64_t strays(void)
 /* The full worker alone turns, until it has passed somebody on. */
 static void pass_some(void)
 {
-	for (int turns = 0; turns < 100 && passed() == 0; turns++)
-		ck_assert_int_eq(loop_turn(full->loop, 1), 0);
-	ck_assert_uint_gt(passed(), 0);
+	STEP_UNTIL(passed() > 0, ck_assert_int_eq(loop_turn(full->loop, 1), 0));
 }
 
 /* ---- served ---------------------------------------------------------------------------------- */
@@ -281,8 +279,7 @@ START_TEST(a_full_table_loses_guests_and_no_places)
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
 	few = (struct rlimit){ .rlim_cur = 1, .rlim_max = all.rlim_max }; /* poll(2) needs one */
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	for (int turns = 0; turns < 100 && strays() == 0; turns++)
-		ck_assert_int_eq(loop_turn(roomy->loop, 1), 0);
+	STEP_UNTIL(strays() > 0, ck_assert_int_eq(loop_turn(roomy->loop, 1), 0));
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	ck_assert_uint_eq(strays(), passed());
 	ck_assert_uint_eq(atomic_load(&roomy->room->n_guests), 0);

@@ -106,12 +106,7 @@ static void turn_all(void)
 }
 
 /* Turns both workers until `cond` holds, for some seconds at most. */
-#define TURN_UNTIL(cond) \
-	do { \
-		for (int turns_ = 0; turns_ < 2000 && !(cond); turns_++) \
-			turn_all(); \
-		ck_assert_msg(cond, "%s", #cond); \
-	} while (0)
+#define TURN_UNTIL(cond) STEP_UNTIL(cond, turn_all())
 
 /* Nobody may have a session any more; memory and descriptors must be back. */
 static void end_workers(void)
