@@ -260,9 +260,11 @@ def test_a_listener_that_flaps_with_the_checks(lb, echo, port):
     (good,) = echo(1)
     back = free_port()
     is_over = threading.Event()
+    n_closes = [0]
 
     def flap():
         while not is_over.is_set():
+            n_closes[0] += 1
             with socket.create_server((HOST, back), backlog=50) as listener:
                 listener.settimeout(0.02)
                 end = time.monotonic() + 0.1
@@ -270,7 +272,7 @@ def test_a_listener_that_flaps_with_the_checks(lb, echo, port):
                     with contextlib.suppress(TimeoutError, ConnectionError):
                         s, _ = listener.accept()
                         with s:
-                            s.settimeout(0.5)
+                            s.settimeout(20 * SLOW)
                             if s.recv(65536):
                                 s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             is_over.wait(0.1)
@@ -289,7 +291,8 @@ def test_a_listener_that_flaps_with_the_checks(lb, echo, port):
         is_over.set()
         thread.join(10)
     assert set(got) <= {200, 502}
-    assert got.count(502) < len(got) / 10
+    assert got.count(502) <= n_closes[0], "one request at a time: a close meets one at most"
+    assert 200 in got
     assert proxy.backends()["flaps"]["total"] > 0
     ends = proxy.ends()
     assert sum(ends.values()) == len(got)

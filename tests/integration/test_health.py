@@ -186,10 +186,13 @@ def test_checks_go_on_while_draining_and_stop_in_maint(lb, fake, port):
     wait_for("more checks", lambda: len(seen) > n + 2)
     proxy.command("maint p/f")
     assert proxy.backends()["f"]["state"] == "maint"
-    time.sleep(0.3)
-    n = len(seen)
-    time.sleep(0.5)
-    assert len(seen) == n
+
+    def is_quiet():
+        n = len(seen)
+        time.sleep(0.5)
+        return len(seen) == n
+
+    wait_for("the checks to stop", is_quiet)
     proxy.command("ready p/f")
     proxy.wait_state("f", "up")
 

@@ -38,7 +38,7 @@ def test_without_connections_it_ends_at_once(lb, echo, port, signo):
     proxy = lb(conf)
     began = time.monotonic()
     proxy.stop(signo)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert not proxy.socket.exists()
 
 
@@ -84,18 +84,25 @@ def test_it_waits_for_connections_to_end(lb, echo, port):
     conf["stop_timeout"] = "20s"
     proxy = lb(conf)
 
+    def is_refused():
+        try:
+            connect(port).close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            pass
+        return False
+
     async def body():
         ws = await ws_open(port)
         proxy.signal(signal.SIGTERM)
-        await asyncio.sleep(0.5)
-        with pytest.raises(ConnectionRefusedError):
-            await in_thread(connect, port)
+        await in_thread(wait_for, "nobody to listen", is_refused)
         assert await ws_ask(ws, "still served") == "still served"
         assert proxy.is_running()
         began = time.monotonic()
         await ws.close()
         await in_thread(proxy.stop, 0)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
     run(body())
 
@@ -144,7 +151,7 @@ def test_stop_timeout_ends_the_rest(lb, echo, port):
         conns = await ws_open_many(port, 20)
         began = time.monotonic()
         await in_thread(proxy.stop)
-        assert 0.4 < time.monotonic() - began < 5
+        assert 0.4 < time.monotonic() - began < 10
         for ws in conns:
             with pytest.raises(websockets.ConnectionClosed):
                 await ws.recv()
@@ -164,7 +171,7 @@ def test_a_second_signal_ends_it_at_once(lb, echo, port):
         assert proxy.is_running()
         began = time.monotonic()
         await in_thread(proxy.stop, signal.SIGINT)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
     run(body())
 

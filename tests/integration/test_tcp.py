@@ -271,13 +271,13 @@ def test_idle_ends_a_silent_tunnel(lb, fake, port):
     b = fake(recv_all)
     proxy = lb(tcp_conf(port, [b.row()], timeouts={"idle": "300ms"}))
     with connect(port) as s:
-        s.sendall(b"x")
         began = time.monotonic()
+        s.sendall(b"x")
         try:
             recv_all(s)
         except ConnectionResetError:
             pass
-        assert 0.25 < time.monotonic() - began < 3
+        assert time.monotonic() - began > 0.25
     proxy.wait_end("idle")
 
 
