@@ -355,14 +355,14 @@ static const struct conn_row **gather_rows(const struct conns_job *j, size_t *re
 	size_t n = 0;
 
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		n += j->answers[w]->n_rows;
+		n += j->answers[w]->conns.n_rows;
 	const struct conn_row **rows = calloc(n + 1, sizeof(*rows));
 	if (rows == NULL)
 		return NULL;
 	n = 0;
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		for (size_t i = 0; i < j->answers[w]->n_rows; i++)
-			rows[n++] = &j->answers[w]->rows[i];
+		for (size_t i = 0; i < j->answers[w]->conns.n_rows; i++)
+			rows[n++] = &j->answers[w]->conns.rows[i];
 	if (j->is_sorted)
 		qsort(rows, n, sizeof(*rows), by_rank);
 	*ret_n = n < j->limit ? n : j->limit;
@@ -398,7 +398,7 @@ static void conns_finish(struct conns_job *j)
 
 	list.rows = rows;
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		list.total += j->answers[w]->n_matching;
+		list.total += j->answers[w]->conns.n_matching;
 	if (rows == NULL) {
 		j->result = j->result < 0 ? j->result : -ENOMEM;
 		list = (struct admin_conn_list){ 0 };
@@ -477,7 +477,7 @@ void report_conns(void *arg, const struct admin_conn_query *q, admin_conns_fn do
 		.is_sorted = q->sort != ADMIN_UNSORTED,
 	};
 	for (uint32_t w = 0; w < c->n_workers; w++) {
-		fill_filter(q, &orders[w]->filter);
+		fill_filter(q, &orders[w]->conns.filter);
 		orders[w]->done = on_conns;
 		orders[w]->arg = j;
 		threads_order(c->threads, w, &orders[w]->mail);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Orders on the worker's side. All but CONNS are done within one turn; CONNS, and the timers of old
- * sessions after an APPLY, walk the sessions in slices, so that a worker with a million of them
- * keeps serving meanwhile.
+ * Orders on the worker's side. All but APPLY, CONNS and QUIT are done within one turn. A CONNS, and
+ * an APPLY that changes time-outs, walk the sessions (proxy/walk.h); the walks run beside each
+ * other.
  *
  * Thread: order_new() and order_free() on main, the rest on the worker.
  */
@@ -10,9 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "balance/backend.h"
 #include "balance/pool.h"
 #include "proxy/listener.h"
 #include "proxy/plan.h"
@@ -21,14 +19,11 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-/* Sessions looked at per turn: some tens of microseconds. */
-#define WALK_SLICE 512
-
-/* ... and the pause between two: with more workers than CPUs, others have their turns then. */
-#define WALK_PAUSE_MS 1
-
 /* Listening sockets that are opened, moved to another plan or closed per turn. */
 #define SOCKET_SLICE 64
+
+/* How often an APPLY looks whether removed listening sockets still accept. */
+#define LEAVING_LOOK_MS 1
 
 struct order *order_new(enum order_kind kind, uint32_t worker)
 {
@@ -52,13 +47,11 @@ struct order *order_free(struct order *o)
 		members_unref(o->members[i]);
 	for (uint32_t i = 0; o->slots != NULL && i < o->n_slots; i++)
 		members_unref(o->slots[i]);
-	for (size_t i = 0; i < o->n_rows; i++)
-		backend_unref(o->rows[i].backend);
+	conn_list_deinit(&o->conns);
 	plan_unref(o->plan);
 	free(o->listeners);
 	free(o->members);
 	free(o->slots);
-	free(o->rows);
 	free(o);
 	return NULL;
 }
@@ -179,248 +172,156 @@ static bool is_behind(const struct worker *w, const struct listen_socket *ls)
 
 /*
  * Makes the next sockets follow the newest plan, as many as one turn has time for. The others go on
- * under the plan that they have. What a stop has closed meanwhile is left alone.
+ * under the plan that they have. What a stop has closed meanwhile is left alone. Returns whether
+ * that was the last of them.
  */
-static void apply_sockets(struct worker *w)
+static bool apply_sockets(struct worker *w)
 {
 	int n = 0;
 
-	w->is_applying = false;
 	list_for_each(it, &w->listen)
 	{
 		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
 		if (!is_behind(w, ls))
 			continue;
-		if (n++ == SOCKET_SLICE) {
-			w->is_applying = true;
-			return;
-		}
+		if (n++ == SOCKET_SLICE)
+			return false;
 		apply_socket(w, ls);
 	}
 	worker_resume(w);
+	return true;
+}
+
+/* How the listening sockets stand whose addresses the new configuration gave up. */
+enum removal {
+	REMOVAL_LEAVING, /* one still accepts connections whose handshake had begun */
+	REMOVAL_CLOSING, /* one waits for its accept's last completion, which is a turn away */
+	REMOVAL_DONE,    /* all are closed, or wait for a place in a full lb */
+};
+
+static enum removal removal_of(const struct worker *w)
+{
+	enum removal all = REMOVAL_DONE;
+
+	list_for_each(it, &w->listen)
+	{
+		const struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (ls->state == LISTEN_LEAVING)
+			return REMOVAL_LEAVING;
+		if (ls->state == LISTEN_CLOSING && ls->is_armed)
+			all = REMOVAL_CLOSING;
+	}
+	return all;
+}
+
+static void end_apply(struct worker *w)
+{
+	struct order *o = take_ptr(w->applying);
+
+	LB_ASSERT(!list_is_linked(&o->walk.link));
+	loop_timer_stop(w->loop, &o->timer);
+	order_answer(w, o);
+}
+
+void order_end_apply(struct worker *w)
+{
+	LB_ASSERT(list_is_empty(&w->listen));
+	if (w->applying != NULL)
+		end_apply(w);
+}
+
+/*
+ * The last step of an APPLY, which has ended when the addresses that the new configuration gave up
+ * are free for the next one. A descriptor is gone a turn after it was closed.
+ */
+static void await_removal(struct timer *t, void *arg)
+{
+	struct worker *w = arg;
+	struct order *o = w->applying;
+	enum removal r = removal_of(w);
+
+	(void)t;
+	if (o->is_closed) {
+		end_apply(w);
+		return;
+	}
+	o->is_closed = r == REMOVAL_DONE;
+	loop_timer_start(w->loop, &o->timer, r == REMOVAL_LEAVING ? LEAVING_LOOK_MS : 0);
+}
+
+static void begin_removal(struct worker *w)
+{
+	struct order *o = w->applying;
+
+	o->timer.fn = await_removal;
+	loop_timer_start(w->loop, &o->timer, 0);
+}
+
+/* The time-outs of the session's pool may have changed. */
+static void visit_for_timeouts(struct walk *k, struct session *s)
+{
+	(void)k;
+	if (s->state == SESS_RELAY)
+		relay_watch_time(s);
+}
+
+static void on_timeouts_done(struct walk *k, struct worker *w)
+{
+	(void)k;
+	begin_removal(w);
+}
+
+static const struct walk_ops timeouts_ops = {
+	.visit = visit_for_timeouts,
+	.done = on_timeouts_done,
+};
+
+/* The first step of an APPLY, a slice per turn; then, if need be, the walk, then the last step. */
+static void apply_slice(struct timer *t, void *arg)
+{
+	struct worker *w = arg;
+	struct order *o = w->applying;
+
+	(void)t;
+	if (!apply_sockets(w))
+		loop_timer_start(w->loop, &o->timer, 0);
+	else if (o->has_new_timeouts)
+		walk_begin(w, &o->walk, &timeouts_ops, 0, WALK_PAUSE_MS);
+	else
+		begin_removal(w);
 }
 
 /* Main has seen to it that nothing in here can be refused. */
 static void apply(struct worker *w, struct order *o)
 {
-	LB_ASSERT(!w->is_stopping);
+	LB_ASSERT(!w->is_stopping && w->applying == NULL);
 	swap_members(w, o);
 	swap_plan(w, o);
-	apply_sockets(w);
+	w->applying = o;
+	timer_init(&o->timer, apply_slice);
+	list_init(&o->walk.link);
+	apply_slice(&o->timer, w);
 }
 
-/* ---- walks ----------------------------------------------------------------------------------- */
+/* ---- lists of connections -------------------------------------------------------------------- */
 
-static bool is_wanted(const struct conn_filter *f, const struct session *s, uint64_t age_ns)
+static void visit_for_list(struct walk *k, struct session *s)
 {
-	if (age_ns < f->min_age_ns)
-		return false;
-	if (f->pool[0] != '\0' && (s->pool == NULL || strcmp(pool_name(s->pool), f->pool) != 0))
-		return false;
-	if (f->backend[0] != '\0' &&
-	    (s->backend == NULL || strcmp(s->backend->name, f->backend) != 0))
-		return false;
-	return !f->has_client || cidr_contains(&f->client, &s->client);
+	struct order *o = container_of(k, struct order, walk);
+
+	if (conn_list_add(&o->conns, s, loop_now_ns(s->worker->loop)) < 0)
+		o->result = -ENOMEM;
 }
 
-/* What the list is sorted by; greater comes first. */
-static uint64_t rank_of(const struct conn_filter *f, const struct session *s)
+static void on_list_done(struct walk *k, struct worker *w)
 {
-	switch (f->sort) {
-	case CONN_UNSORTED: return 0;
-	case CONN_BY_AGE: return UINT64_MAX - s->start_ns;
-	case CONN_BY_BYTES: return s->flow[CLIENT].n_sent + s->flow[BACKEND].n_sent;
-	}
-	return 0;
+	order_answer(w, container_of(k, struct order, walk));
 }
 
-static void swap_rows(struct conn_row *a, struct conn_row *b)
-{
-	struct conn_row t = *a;
-
-	*a = *b;
-	*b = t;
-}
-
-/* Puts the last row in its place: no row of the heap has a smaller rank than the one above it. */
-static void heap_up(struct conn_row *rows, size_t n)
-{
-	for (size_t i = n - 1; i > 0 && rows[i].rank < rows[(i - 1) / 2].rank; i = (i - 1) / 2)
-		swap_rows(&rows[i], &rows[(i - 1) / 2]);
-}
-
-/* The same for the root, after it was replaced. */
-static void heap_down(struct conn_row *rows, size_t n)
-{
-	for (size_t i = 0, least; (least = 2 * i + 1) < n; i = least) {
-		if (least + 1 < n && rows[least + 1].rank < rows[least].rank)
-			least++;
-		if (rows[i].rank <= rows[least].rank)
-			return;
-		swap_rows(&rows[i], &rows[least]);
-	}
-}
-
-static int make_row(struct order *o)
-{
-	if (o->n_rows == o->rows_cap) {
-		size_t cap = o->rows_cap ? 2 * o->rows_cap : 64;
-		struct conn_row *grown = reallocarray(o->rows, cap, sizeof(*grown));
-		if (grown == NULL)
-			return -ENOMEM;
-		o->rows = grown;
-		o->rows_cap = cap;
-	}
-	o->n_rows++;
-	return 0;
-}
-
-static void fill_row(struct conn_row *row, const struct session *s, uint64_t age_ns, uint64_t rank)
-{
-	*row = (struct conn_row){
-		.id = s->id,
-		.client = s->client,
-		.listener = atomic_load_explicit(&s->from->listener->name, memory_order_acquire),
-		.backend = s->backend != NULL ? backend_ref(s->backend) : NULL,
-		.state = session_state_name(s),
-		.age_ns = age_ns,
-		.bytes_in = s->flow[CLIENT].n_sent,
-		.bytes_out = s->flow[BACKEND].n_sent,
-		.rank = rank,
-	};
-	if (s->pool != NULL)
-		(void)strncpy(row->pool, pool_name(s->pool), sizeof(row->pool) - 1);
-}
-
-/* Lists a session, if the list has room for it or it ranks above one that is listed. */
-static int add_row(struct order *o, const struct session *s, uint64_t age_ns)
-{
-	uint64_t rank = rank_of(&o->filter, s);
-
-	o->n_matching++;
-	if (o->n_rows < o->filter.limit) {
-		int r = make_row(o);
-		if (r < 0)
-			return r;
-		fill_row(&o->rows[o->n_rows - 1], s, age_ns, rank);
-		if (o->filter.sort != CONN_UNSORTED)
-			heap_up(o->rows, o->n_rows);
-	} else if (rank > o->rows[0].rank) { /* never where unsorted */
-		backend_unref(o->rows[0].backend);
-		fill_row(&o->rows[0], s, age_ns, rank);
-		heap_down(o->rows, o->n_rows);
-	}
-	return 0;
-}
-
-/* Lets the walk begin in the worker's next turn, at once. */
-static void wake_walk(struct worker *w)
-{
-	loop_timer_start(w->loop, &w->walk_timer, 0);
-}
-
-/* An APPLY that changes nothing for them spares the sessions. */
-static struct session *next_on_walk(struct worker *w, const struct order *o)
-{
-	if (o->kind == ORDER_APPLY && !o->has_new_timeouts)
-		return NULL;
-	return slab_next(w->sessions, &w->walk_cursor);
-}
-
-/* How long until a removed listening socket may be closed; 0: none is open, or one in this turn. */
-static uint64_t closing_wait_ms(const struct worker *w, bool *ret_is_any)
-{
-	uint64_t wait_ms = 0;
-
-	*ret_is_any = false;
-	list_for_each(it, &w->listen)
-	{
-		const struct listen_socket *ls = list_entry(it, struct listen_socket, link);
-		if (ls->state == LISTEN_LEAVING)
-			wait_ms = WALK_PAUSE_MS;
-		*ret_is_any = *ret_is_any || ls->state == LISTEN_LEAVING ||
-			      (ls->state == LISTEN_CLOSING && ls->is_armed);
-	}
-	return wait_ms;
-}
-
-/*
- * Whether a new configuration is in force to the last: the addresses it gave up are free for the
- * next one. A descriptor is gone a turn after it was closed. If not, the walk goes on later.
- */
-static bool is_in_force(struct worker *w, struct order *o)
-{
-	bool was_settled = o->is_settled, is_any;
-
-	if (o->kind != ORDER_APPLY || was_settled)
-		return true;
-	uint64_t wait_ms = closing_wait_ms(w, &is_any);
-	o->is_settled = !is_any;
-	loop_timer_start(w->loop, &w->walk_timer, wait_ms);
-	return false;
-}
-
-void order_walk(struct worker *w)
-{
-	struct order *o = w->walk;
-
-	if (w->is_applying) { /* before anybody's walk */
-		apply_sockets(w);
-		wake_walk(w);
-		return;
-	}
-	uint64_t now_ns = loop_now_ns(w->loop);
-
-	for (int i = 0; i < WALK_SLICE; i++) {
-		struct session *s = next_on_walk(w, o);
-		if (s == NULL && !is_in_force(w, o))
-			return;
-		if (s == NULL) {
-			w->walk = o->next_walk;
-			w->walk_cursor = 0;
-			order_answer(w, o);
-			if (w->walk != NULL)
-				wake_walk(w);
-			return;
-		}
-		if (s->state == SESS_DEAD)
-			continue;
-		if (o->kind == ORDER_APPLY) {
-			/* Its pool's time-outs may have changed. */
-			if (s->state == SESS_RELAY)
-				relay_watch_time(s);
-			continue;
-		}
-		uint64_t age_ns = now_ns - s->start_ns;
-		if (is_wanted(&o->filter, s, age_ns) && add_row(o, s, age_ns) < 0)
-			o->result = -ENOMEM;
-	}
-	loop_timer_start(w->loop, &w->walk_timer, WALK_PAUSE_MS);
-}
-
-void order_end_walks(struct worker *w)
-{
-	while (w->walk != NULL) {
-		struct order *o = w->walk;
-		w->walk = o->next_walk;
-		order_answer(w, o);
-	}
-	loop_timer_stop(w->loop, &w->walk_timer);
-}
-
-/* One walk at a time; the others wait in order. */
-static void begin_walk(struct worker *w, struct order *o)
-{
-	struct order **end = &w->walk;
-
-	while (*end != NULL)
-		end = &(*end)->next_walk;
-	*end = o;
-	if (w->walk == o)
-		w->walk_cursor = 0;
-	if (w->walk == o || w->is_applying)
-		wake_walk(w);
-}
+static const struct walk_ops list_ops = {
+	.visit = visit_for_list,
+	.done = on_list_done,
+};
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
@@ -450,12 +351,9 @@ void order_run(struct mail *m, void *arg)
 	switch (o->kind) {
 	case ORDER_TAKE: o->result = take_sockets(w, o); break;
 	case ORDER_DROP: drop_parked(w); break;
-	case ORDER_APPLY:
-		apply(w, o);
-		begin_walk(w, o);
-		return;
+	case ORDER_APPLY: apply(w, o); return;
 	case ORDER_MEMBERS: replace_members(w, o); break;
-	case ORDER_CONNS: begin_walk(w, o); return;
+	case ORDER_CONNS: walk_begin(w, &o->walk, &list_ops, 0, WALK_PAUSE_MS); return;
 	case ORDER_STOP: stop_accepting(w); break;
 	case ORDER_QUIT: quit(w, o); return;
 	}

@@ -17,9 +17,10 @@
 #include <stdint.h>
 
 #include "ev/mailbox.h"
-#include "util/sockaddr.h"
+#include "ev/timer.h"
+#include "proxy/conn_list.h"
+#include "proxy/walk.h"
 
-struct backend;
 struct listener;
 struct members;
 struct plan;
@@ -33,35 +34,6 @@ enum order_kind {
 	ORDER_CONNS,   /* list connections */
 	ORDER_STOP,    /* accept no more: take in what is queued, close the listening sockets */
 	ORDER_QUIT,    /* end every session; done when all are buried */
-};
-
-enum conn_sort {
-	CONN_UNSORTED,
-	CONN_BY_AGE,   /* the oldest are listed */
-	CONN_BY_BYTES, /* those that have moved most are listed */
-};
-
-/* Which connections ORDER_CONNS lists. */
-struct conn_filter {
-	char pool[64], backend[64]; /* "": any */
-	bool has_client;
-	struct cidr client;
-	uint64_t min_age_ns;
-	enum conn_sort sort;
-	uint32_t limit; /* rows at most; those beyond are counted only */
-};
-
-/* One connection, as it is at that moment. */
-struct conn_row {
-	uint64_t id;
-	struct addr client;
-	const char *listener;    /* interned */
-	struct backend *backend; /* counted; NULL: not picked yet */
-	char pool[64];           /* "": not routed yet */
-	const char *state;       /* constant */
-	uint64_t age_ns;
-	uint64_t bytes_in, bytes_out;
-	uint64_t rank; /* by the filter's sort: greater ones first; 0 where unsorted */
 };
 
 struct order {
@@ -86,13 +58,10 @@ struct order {
 	uint32_t n_slots;
 	struct members **slots;
 
-	bool is_settled;           /* APPLY, the worker's: removed sockets were closed a turn ago */
-	struct order *next_walk;   /* the worker's: waits behind another walk */
-	struct conn_filter filter; /* CONNS */
-	uint64_t n_matching;       /* sessions that meet the filter's conditions */
-	size_t n_rows, rows_cap;
-	struct conn_row *rows;   /* owns the array, counts their backends; where sorted and full,
-				  * a heap whose root is the row with the smallest rank */
+	struct timer timer;      /* APPLY, the worker's: of its next step */
+	bool is_closed;          /* APPLY, the worker's: removed sockets were closed a turn ago */
+	struct walk walk;        /* APPLY, CONNS, the worker's */
+	struct conn_list conns;  /* CONNS */
 	uint64_t n_ended, n_cut; /* QUIT: connections that have ended, and those that it ended */
 };
 
@@ -117,8 +86,6 @@ void order_run(struct mail *m, void *arg);
 /* Sends it back to main. Thread: the worker. */
 void order_answer(struct worker *w, struct order *o);
 
-/* The next slice of w->walk. Called by the worker, once per turn while there is one. */
-void order_walk(struct worker *w);
-
-/* Answers the walks that a worker at its end will not finish. */
-void order_end_walks(struct worker *w);
+/* Ends what has not ended of an APPLY, at the end of its worker. No session and no listening socket
+ * may be left. */
+void order_end_apply(struct worker *w);

@@ -18,6 +18,7 @@
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "proxy/plan.h"
+#include "proxy/walk.h"
 #include "util/slab.h"
 
 /* Ids are taken from the shared counter by this many, so that it is seldom touched. */
@@ -43,7 +44,6 @@
 
 static void on_turn_end(void *arg);
 static void on_retry(struct timer *t, void *arg);
-static void on_walk(struct timer *t, void *arg);
 static const struct loop_upkeep upkeep;
 
 int proxy_init(struct proxy *p, uint32_t n_workers)
@@ -93,7 +93,9 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	list_init(&w->picking);
 	timer_init(&w->pick_timer, wait_on_timer);
 	timer_init(&w->retry, on_retry);
-	timer_init(&w->walk_timer, on_walk);
+	list_init(&w->walks);
+	timer_init(&w->walk_timer, walk_on_timer);
+	w->walk_turn = WALK_TURN;
 	w->loop->timers.arg = w;
 
 	/* A session has a place first, and no more exchanges than sessions are lent. */
@@ -129,6 +131,7 @@ struct worker *worker_free(struct worker *w)
 		return NULL;
 	uint64_t taken = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
 	LB_ASSERT(w->n_sessions == 0 && (taken == 0 || taken == ROOM_CLOSED));
+	LB_ASSERT(list_is_empty(&w->walks) && w->applying == NULL);
 	for (uint32_t i = 0; i < w->n_members; i++)
 		members_unref(w->members[i]);
 	free(w->members);
@@ -263,12 +266,6 @@ static void on_retry(struct timer *t, void *arg)
 	worker_resume(arg);
 }
 
-static void on_walk(struct timer *t, void *arg)
-{
-	(void)t;
-	order_walk(arg);
-}
-
 /* ---- what sessions ask for ------------------------------------------------------------------- */
 
 struct exchange *worker_lend_exchange(struct worker *w)
@@ -367,7 +364,8 @@ static void end(struct worker *w)
 		loop_timer_start(w->loop, &w->retry, MOMENT_MS);
 		return;
 	}
-	order_end_walks(w);
+	walk_end_all(w);
+	order_end_apply(w);
 	struct order *o = take_ptr(w->quit);
 	o->n_ended = worker_n_ended(w->stats);
 	o->n_cut = counter_read(&w->stats->ends[SESS_END_STOP]);

@@ -155,10 +155,10 @@ struct worker {
 	uint32_t n_passed;         /* connections passed on in this turn */
 	uint64_t next_id, last_id; /* session ids it may still give */
 
-	bool is_applying;   /* some listening sockets do not follow `plan` yet */
-	struct order *walk; /* owns: an order that walks all sessions, in slices */
-	uint32_t walk_cursor;
-	struct timer walk_timer; /* 0 ms: the next slice comes in the next turn */
+	struct order *applying;  /* owns: an APPLY that has not ended; NULL: none */
+	struct list walks;       /* of struct walk: those under way (proxy/walk.h) */
+	struct timer walk_timer; /* fires when the first of them is due */
+	uint32_t walk_turn;      /* WALK_TURN; simulations set less, so that walks take turns */
 	bool is_short;  /* memory for a session was not to be had; worker_reserve() tries again */
 	bool is_paused; /* a listening socket wants to accept and may not */
 	uint64_t pause_logged_ms;

@@ -493,7 +493,7 @@ static void order_all(struct scenario *t, enum order_kind kind,
 		struct order *o = order_new(kind, i);
 		LB_ASSERT(o != NULL);
 		o->done = done;
-		o->filter.limit = 1 + (uint32_t)sim_rand(t->w, 100);
+		o->conns.filter.limit = 1 + (uint32_t)sim_rand(t->w, 100);
 		threads_order(&t->threads, i, &o->mail);
 	}
 }
@@ -518,8 +518,8 @@ static void on_listed(struct order *o, void *arg)
 	struct scenario *t = scenario_of(arg);
 
 	t->admin->n_listings++;
-	for (size_t i = 0; i < o->n_rows; i++) {
-		uint16_t port = o->rows[i].client.port;
+	for (size_t i = 0; i < o->conns.n_rows; i++) {
+		uint16_t port = o->conns.rows[i].client.port;
 		SIM_CHECK(port == 0 || conversation_of_port(t, port) != NULL,
 			  "a listed connection that nobody has made");
 	}

@@ -99,7 +99,7 @@ static void order_all(struct threads *t, enum order_kind kind)
 		struct order *o = order_new(kind, i);
 		ck_assert_ptr_nonnull(o);
 		o->done = on_done;
-		o->filter.limit = 1;
+		o->conns.filter.limit = 1;
 		threads_order(t, i, &o->mail);
 	}
 	STEP_UNTIL(n_answers >= (int)t->n, ck_assert_int_eq(loop_turn(loop, 5), 0));

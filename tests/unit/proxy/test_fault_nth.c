@@ -119,7 +119,7 @@ static int ordered_with_fault(struct order *o)
 
 	o->done = on_done;
 	WITH_FAULT(order_run(&o->mail, rigs[0].w));
-	for (int i = 0; i < 100 && rigs[0].w->walk != NULL; i++)
+	for (int i = 0; i < 100 && !list_is_empty(&rigs[0].w->walks); i++)
 		WITH_FAULT((void)loop_turn(rigs[0].loop, 0));
 	TURN_UNTIL(n_answers == want);
 	ck_assert_ptr_eq(answered, o);
@@ -187,10 +187,11 @@ START_TEST(a_list_without_memory_says_so)
 		open_clients(N);
 		uint32_t n_first = rigs[0].w->n_sessions;
 		struct order *o = order_new(ORDER_CONNS, 0);
-		o->filter.limit = 1000;
+		o->conns.filter.limit = 1000;
 		int r = ordered_with_fault(o);
 		ck_assert(r == 0 || (r == -ENOMEM && fault.n_refused > 0));
-		ck_assert(r == 0 ? answered->n_rows == n_first : answered->n_rows < n_first);
+		ck_assert(r == 0 ? answered->conns.n_rows == n_first
+				 : answered->conns.n_rows < n_first);
 		n_short += r < 0;
 		forget_answer();
 		close_clients();

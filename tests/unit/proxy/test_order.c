@@ -459,12 +459,12 @@ START_TEST(connections_are_listed)
 		size_t n = 0;
 		for (int i = 0; i < N_WORKERS; i++) {
 			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
-			o->filter = filters[f].filter;
+			o->conns.filter = filters[f].filter;
 			ck_assert_int_eq(ordered(i, o), 0);
-			for (size_t r = 0; r < o->n_rows && n < N_LISTED; r++)
-				ids[n++] = o->rows[r].id;
-			if (o->n_rows > 0)
-				check_row(&o->rows[o->n_rows - 1]);
+			for (size_t r = 0; r < o->conns.n_rows && n < N_LISTED; r++)
+				ids[n++] = o->conns.rows[r].id;
+			if (o->conns.n_rows > 0)
+				check_row(&o->conns.rows[o->conns.n_rows - 1]);
 		}
 		ck_assert_msg(n == (size_t)filters[f].want, "%s: %zu", filters[f].name, n);
 		qsort(ids, n, sizeof(ids[0]), by_id);
@@ -489,10 +489,10 @@ START_TEST(a_list_has_its_limit)
 	for (size_t l = 0; l < ARRAY_SIZE(limits); l++) {
 		for (int i = 0; i < N_WORKERS; i++) {
 			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
-			o->filter.limit = limits[l];
+			o->conns.filter.limit = limits[l];
 			ck_assert_int_eq(ordered(i, o), 0);
-			ck_assert_uint_eq(o->n_rows, limits[l]);
-			ck_assert_uint_eq(o->n_matching, rigs[i].w->n_sessions);
+			ck_assert_uint_eq(o->conns.n_rows, limits[l]);
+			ck_assert_uint_eq(o->conns.n_matching, rigs[i].w->n_sessions);
 		}
 	}
 	forget_answer();
@@ -522,15 +522,15 @@ START_TEST(a_sorted_list_holds_the_first)
 		uint64_t *ranks[] = { all, few };
 		for (int k = 0; k < 2; k++) {
 			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
-			o->filter.limit = k == 0 ? 400 : LIMIT;
-			o->filter.sort = CONN_BY_AGE;
+			o->conns.filter.limit = k == 0 ? 400 : LIMIT;
+			o->conns.filter.sort = CONN_BY_AGE;
 			ck_assert_int_eq(ordered(i, o), 0);
-			ck_assert_uint_gt(o->n_rows, k == 0 ? (size_t)LIMIT : LIMIT - 1);
-			for (size_t r = 0; r < o->n_rows; r++)
-				ranks[k][r] = o->rows[r].rank;
-			qsort(ranks[k], o->n_rows, sizeof(uint64_t), by_rank_down);
+			ck_assert_uint_gt(o->conns.n_rows, k == 0 ? (size_t)LIMIT : LIMIT - 1);
+			for (size_t r = 0; r < o->conns.n_rows; r++)
+				ranks[k][r] = o->conns.rows[r].rank;
+			qsort(ranks[k], o->conns.n_rows, sizeof(uint64_t), by_rank_down);
 			if (k == 0) /* they came in more than one turn */
-				ck_assert_uint_ne(all[0], all[o->n_rows - 1]);
+				ck_assert_uint_ne(all[0], all[o->conns.n_rows - 1]);
 		}
 		ck_assert_mem_eq(all, few, LIMIT * sizeof(uint64_t));
 	}
@@ -541,8 +541,8 @@ START_TEST(a_sorted_list_holds_the_first)
 }
 END_TEST
 
-/* Several lists asked for at once are answered in their order, each whole. */
-START_TEST(lists_wait_for_each_other)
+/* Several lists asked for at once run beside each other, and each is whole. */
+START_TEST(lists_run_beside_each_other)
 {
 	enum { N = 5 };
 
@@ -553,12 +553,12 @@ START_TEST(lists_wait_for_each_other)
 	uint32_t there = rigs[0].w->n_sessions;
 	for (int i = 0; i < N; i++) {
 		struct order *o = order_new(ORDER_CONNS, 0);
-		o->filter.limit = 10000;
+		o->conns.filter.limit = 10000;
 		o->done = on_done;
 		mailbox_post(&rigs[0].mail, &o->mail);
 	}
 	TURN_UNTIL(n_answers == want);
-	ck_assert_uint_eq(answered->n_rows, there);
+	ck_assert_uint_eq(answered->conns.n_rows, there);
 	forget_answer();
 	close_clients();
 	put_out_of_force();
@@ -605,8 +605,8 @@ START_TEST(quitting_ends_every_session)
 }
 END_TEST
 
-/* Lists under way, and those that wait for them, are answered at the end all the same. */
-START_TEST(quitting_answers_what_waits)
+/* Lists under way are answered at the end all the same. */
+START_TEST(quitting_answers_what_is_under_way)
 {
 	enum { N = 20 }; /* more than the turns that an end takes */
 
@@ -616,7 +616,7 @@ START_TEST(quitting_answers_what_waits)
 	int want = n_answers + N + 1;
 	for (int i = 0; i <= N; i++) {
 		struct order *o = order_new(i < N ? ORDER_CONNS : ORDER_QUIT, 0);
-		o->filter.limit = 10000;
+		o->conns.filter.limit = 10000;
 		o->done = on_done;
 		mailbox_post(&rigs[0].mail, &o->mail);
 	}
@@ -656,10 +656,10 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, connections_are_listed, 0, n_engines);
 	tcase_add_loop_test(t, a_list_has_its_limit, 0, n_engines);
 	tcase_add_loop_test(t, a_sorted_list_holds_the_first, 0, n_engines);
-	tcase_add_loop_test(t, lists_wait_for_each_other, 0, n_engines);
+	tcase_add_loop_test(t, lists_run_beside_each_other, 0, n_engines);
 	tcase_add_loop_test(t, a_stopped_worker_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, quitting_ends_every_session, 0, n_engines);
-	tcase_add_loop_test(t, quitting_answers_what_waits, 0, n_engines);
+	tcase_add_loop_test(t, quitting_answers_what_is_under_way, 0, n_engines);
 	tcase_add_test(t, freeing_nothing_is_fine);
 }
 
