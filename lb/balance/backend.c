@@ -13,7 +13,7 @@ struct backend *backend_new(const char *pool_name, const struct conf_backend *c,
 	if (b == NULL)
 		return NULL;
 	memset(b, 0, sizeof(*b));
-	atomic_init(&b->refs, 1);
+	ref_init(&b->refs);
 	atomic_init(&b->weight, c->weight);
 	atomic_init(&b->max_conns, c->max_conns);
 	b->addr = c->addr;
@@ -31,15 +31,13 @@ struct backend *backend_new(const char *pool_name, const struct conf_backend *c,
 
 struct backend *backend_ref(struct backend *b)
 {
-	/* Whoever counts holds a reference already: nothing to be ordered. */
-	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+	ref_get(&b->refs);
 	return b;
 }
 
 struct backend *backend_unref(struct backend *b)
 {
-	/* The last one must see what all others have done with it. */
-	if (b == NULL || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+	if (b == NULL || !ref_put(&b->refs))
 		return NULL;
 	free(b->name);
 	free(b->pool_name);

@@ -17,6 +17,7 @@
 #include "conf/conf.h"
 #include "util/assert.h"
 #include "util/metric.h"
+#include "util/ref.h"
 #include "util/sockaddr.h"
 
 enum backend_health { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
@@ -38,7 +39,7 @@ struct backend_sums {
 struct backend {
 	/* written by workers at every pick and end, so in a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint32_t active; /* places taken: from the pick on */
-	atomic_uint refs;
+	struct ref refs;
 	_Atomic uint64_t last_pick; /* its pool's ticket at its last pick; 0: never picked */
 
 	/* read at every pick, written by main now and then */

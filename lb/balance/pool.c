@@ -43,7 +43,7 @@ struct pool *pool_new(const struct conf_pool *c, uint32_t slot)
 	if (p == NULL)
 		return NULL;
 	memset(p, 0, sizeof(*p));
-	atomic_init(&p->refs, 1);
+	ref_init(&p->refs);
 	p->slot = slot;
 	p->name = strdup(c->name);
 	if (p->name == NULL)
@@ -54,13 +54,13 @@ struct pool *pool_new(const struct conf_pool *c, uint32_t slot)
 
 struct pool *pool_ref(struct pool *p)
 {
-	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	ref_get(&p->refs);
 	return p;
 }
 
 struct pool *pool_unref(struct pool *p)
 {
-	if (p == NULL || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+	if (p == NULL || !ref_put(&p->refs))
 		return NULL;
 	free(p->name);
 	free(p);
@@ -163,7 +163,7 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 
 	if (m == NULL)
 		return NULL;
-	atomic_init(&m->refs, 1);
+	ref_init(&m->refs);
 	m->pool = pool_ref(pool);
 	m->balance = balance;
 	m->load_percent = load_percent;
@@ -192,13 +192,13 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 
 struct members *members_ref(struct members *m)
 {
-	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+	ref_get(&m->refs);
 	return m;
 }
 
 struct members *members_unref(struct members *m)
 {
-	if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+	if (m == NULL || !ref_put(&m->refs))
 		return NULL;
 	for (size_t i = 0; i < m->n; i++)
 		backend_unref(m->entry[i].backend);

@@ -19,6 +19,7 @@
 
 #include "conf/conf.h"
 #include "util/assert.h"
+#include "util/ref.h"
 #include "util/slice.h"
 #include "util/sockaddr.h"
 
@@ -45,7 +46,7 @@ struct pool {
 	LB_CACHE_ALIGNED _Atomic uint64_t ticket;   /* of round_robin and least_connections */
 	_Atomic uint32_t next_source;               /* turns through the local addresses */
 	_Atomic uint64_t responses[POOL_N_CLASSES]; /* by pool_class_of() */
-	atomic_uint refs;
+	struct ref refs;
 };
 
 /* One reference, or NULL when memory is short. Thread: main. */
@@ -105,7 +106,7 @@ struct members {
 	struct pool *pool; /* counted */
 
 	/* private to pool.c and the policies */
-	atomic_uint refs;
+	struct ref refs;
 	enum conf_balance balance;
 	uint32_t load_percent; /* of bounded loads; 0: off */
 	uint64_t total_weight;

@@ -54,14 +54,13 @@ static void listener_deinit(struct conf_listener *l)
 
 struct conf *conf_ref(struct conf *c)
 {
-	(void)atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	ref_get(&c->refs);
 	return c;
 }
 
 struct conf *conf_unref(struct conf *c)
 {
-	/* Whoever drops the last reference must see what the others did with theirs. */
-	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+	if (c == NULL || !ref_put(&c->refs))
 		return NULL;
 	for (size_t i = 0; i < c->n_listeners; i++)
 		listener_deinit(&c->listeners[i]);
@@ -179,7 +178,7 @@ int conf_load(const char *path, struct err *e, struct conf **ret)
 
 	if (c == NULL)
 		return err_add(e, -ENOMEM, "%s: %s", path, strerror(ENOMEM));
-	atomic_init(&c->refs, 1);
+	ref_init(&c->refs);
 	c->file = strdup(path);
 	int r = c->file == NULL ? err_add(e, -ENOMEM, "%s: %s", path, strerror(ENOMEM))
 				: fill(c, e);

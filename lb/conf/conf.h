@@ -13,12 +13,12 @@
  * Layer: conf.
  */
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "util/err.h"
+#include "util/ref.h"
 #include "util/sockaddr.h"
 
 /* The admin socket where the file names none; its folder is lb's own to make. */
@@ -148,7 +148,7 @@ struct conf_listener {
 
 struct conf {
 	/* private to conf.c */
-	atomic_uint refs;
+	struct ref refs;
 
 	char *file;       /* owns: as given; marks borrow it */
 	char *dir;        /* owns: relative paths start here */

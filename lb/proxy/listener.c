@@ -38,7 +38,7 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 
 	if (l == NULL)
 		return NULL;
-	atomic_init(&l->refs, 1);
+	ref_init(&l->refs);
 	atomic_init(&l->name, name);
 	l->number = number;
 	l->plan_index = LISTENER_REMOVED;
@@ -55,13 +55,13 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 
 struct listener *listener_ref(struct listener *l)
 {
-	atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+	ref_get(&l->refs);
 	return l;
 }
 
 struct listener *listener_unref(struct listener *l)
 {
-	if (l == NULL || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
+	if (l == NULL || !ref_put(&l->refs))
 		return NULL;
 	free(l->tally);
 	free(l->inodes);
@@ -72,7 +72,7 @@ struct listener *listener_unref(struct listener *l)
 
 bool listener_is_unused(const struct listener *l)
 {
-	return atomic_load_explicit(&l->refs, memory_order_acquire) == 1;
+	return ref_is_only(&l->refs);
 }
 
 /* ---- a worker's socket ----------------------------------------------------------------------- */

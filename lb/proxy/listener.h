@@ -25,6 +25,7 @@
 #include "ev/loop.h"
 #include "util/list.h"
 #include "util/metric.h"
+#include "util/ref.h"
 #include "util/sockaddr.h"
 
 struct plan;
@@ -49,7 +50,7 @@ struct listener_tally {
 
 /* thread: any; but for the counters, written by main only before workers know of it */
 struct listener {
-	atomic_uint refs;
+	struct ref refs;
 	uint64_t number;            /* unique in this process; names it in transfers */
 	struct addr addr;           /* its identity; the real port */
 	bool is_any_port;           /* the file says port 0 */

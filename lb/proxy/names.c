@@ -2,16 +2,16 @@
 #include "proxy/names.h"
 
 #include <search.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/assert.h"
+#include "util/ref.h"
 
 struct name {
 	struct name *next; /* of all */
-	atomic_uint refs;
+	struct ref refs;   /* `names` itself holds one */
 	char text[];
 };
 
@@ -67,7 +67,7 @@ const char *names_intern(struct names *n, const char *text)
 	if (name == NULL)
 		return NULL;
 	memcpy(name->text, text, len);
-	atomic_init(&name->refs, 1);
+	ref_init(&name->refs);
 	if (tsearch(name->text, &n->root, compare) == NULL) {
 		free(name);
 		return NULL;
@@ -75,14 +75,13 @@ const char *names_intern(struct names *n, const char *text)
 	name->next = n->first;
 	n->first = name;
 	n->n++;
-	return name->text;
+	return names_ref(name->text);
 }
 
 const char *names_ref(const char *kept)
 {
-	/* Whoever counts has it from somebody who counts it: nothing needs to be ordered. */
 	if (kept != NULL)
-		atomic_fetch_add_explicit(&name_of(kept)->refs, 1, memory_order_relaxed);
+		ref_get(&name_of(kept)->refs);
 	return kept;
 }
 
@@ -90,9 +89,8 @@ void names_unref(const char *kept)
 {
 	if (kept == NULL)
 		return;
-	/* Release: what this thread has read of it is read before main frees it. */
-	unsigned before = atomic_fetch_sub_explicit(&name_of(kept)->refs, 1, memory_order_release);
-	LB_ASSERT(before > 0);
+	bool was_last = ref_put(&name_of(kept)->refs);
+	LB_ASSERT(!was_last); /* names_sweep() and names_free() alone free a name */
 }
 
 void names_sweep(struct names *n)
@@ -101,7 +99,7 @@ void names_sweep(struct names *n)
 
 	while (*at != NULL) {
 		struct name *name = *at;
-		if (atomic_load_explicit(&name->refs, memory_order_acquire) > 0) {
+		if (!ref_is_only(&name->refs)) {
 			at = &name->next;
 			continue;
 		}

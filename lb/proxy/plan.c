@@ -52,7 +52,7 @@ struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names
 
 	if (p == NULL)
 		return NULL;
-	atomic_init(&p->refs, 1);
+	ref_init(&p->refs);
 	p->conf = conf_ref(conf);
 	p->listeners = calloc(conf->n_listeners, sizeof(*p->listeners));
 	p->pools = calloc(conf->n_pools, sizeof(*p->pools));
@@ -78,21 +78,18 @@ struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names
 
 struct plan *plan_ref(struct plan *p)
 {
-	/* Whoever counts has a reference already, so nothing needs to be ordered. */
-	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	ref_get(&p->refs);
 	return p;
 }
 
 struct plan *plan_unref(struct plan *p)
 {
-	/* The last to let go must see what all others did before. */
-	if (p != NULL && atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+	if (p != NULL && ref_put(&p->refs))
 		plan_free(p);
 	return NULL;
 }
 
 bool plan_is_unused(const struct plan *p)
 {
-	/* Acquire: what the others did with it before they let go has happened. */
-	return atomic_load_explicit(&p->refs, memory_order_acquire) == 1;
+	return ref_is_only(&p->refs);
 }

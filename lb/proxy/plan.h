@@ -12,7 +12,6 @@
  * Thread: made and freed on main, read on any. Layer: proxy.
  */
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +19,7 @@
 #include "balance/pool.h"
 #include "balance/route.h"
 #include "conf/conf.h"
+#include "util/ref.h"
 #include "util/sockaddr.h"
 
 struct names;
@@ -38,7 +38,7 @@ struct plan_pool {
 
 struct plan {
 	/* private to plan.c */
-	atomic_uint refs;
+	struct ref refs;
 
 	struct plan *next; /* main's: in its list of plans that were replaced */
 

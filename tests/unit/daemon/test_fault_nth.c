@@ -121,7 +121,7 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 		ck_assert_ptr_null(delta_free(&registry, d));
 		ck_assert_int_eq(loop_turn(loop, 0), 0);
 		ck_assert_int_eq(n_fds(), n_open);
-		ck_assert_uint_eq(atomic_load(&new->refs), 1);
+		ck_assert_uint_eq(ref_count(&new->refs), 1);
 		check_is_old(plan, old);
 
 		commit(prepared(new));
@@ -181,7 +181,7 @@ START_TEST(opening_fails_whole)
 			for (uint32_t i = 0; i < c.n_workers; i++)
 				ck_assert(c.last[i].stop != NULL && c.last[i].quit != NULL);
 		control_close(&c);
-		ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+		ck_assert_uint_eq(ref_count(&conf->refs), 1);
 		err_deinit(&e);
 	}
 	ck_assert_uint_ge(n_failed, 15);
@@ -221,7 +221,7 @@ START_TEST(starting_fails_whole)
 			ck_assert_int_eq(control_run(&c), 0);
 		}
 		control_close(&c);
-		ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+		ck_assert_uint_eq(ref_count(&conf->refs), 1);
 		err_deinit(&e);
 	}
 	ck_assert_uint_ge(n_failed, 30);
@@ -413,7 +413,7 @@ START_TEST(a_weight_is_set_whole_or_not_at_all)
 			ck_assert_ptr_eq(workers[i].members[0], p->members);
 		}
 		mailbox_drain(&lb.mail);
-		ck_assert_uint_eq(atomic_load(&before->refs), r == 0 ? 1 : 2 + N_WORKERS);
+		ck_assert_uint_eq(ref_count(&before->refs), r == 0 ? 1 : 2 + N_WORKERS);
 		members_unref(before);
 		end_membership();
 		conf_unref(conf);

@@ -210,7 +210,7 @@ START_TEST(dropping_leaves_no_trace)
 	struct plan *plan = registry.plan;
 	struct members *members = pool_named("p")->members;
 	struct backend *a = backend_named("a")->backend;
-	unsigned refs = atomic_load(&a->refs);
+	unsigned refs = ref_count(&a->refs);
 
 	struct delta *d = prepared(
 		written("listeners:\n"
@@ -228,7 +228,7 @@ START_TEST(dropping_leaves_no_trace)
 	ck_assert_uint_eq(n_of(&registry.listeners), 1);
 	ck_assert_ptr_eq(listener_at(0), l);
 	ck_assert_str_eq(atomic_load(&l->name), "l");
-	ck_assert_uint_eq(atomic_load(&l->refs), 1);
+	ck_assert_uint_eq(ref_count(&l->refs), 1);
 	ck_assert_ptr_eq(registry.plan, plan);
 	ck_assert_uint_eq(n_of(&registry.pools), 1);
 	ck_assert_ptr_eq(pool_named("p")->members, members);
@@ -237,7 +237,7 @@ START_TEST(dropping_leaves_no_trace)
 	ck_assert_str_eq(backends_of(pool_named("p")), "a b");
 	ck_assert_ptr_eq(backend_named("a")->backend, a);
 	ck_assert_uint_eq(backend_weight(a), 1);
-	ck_assert_uint_eq(atomic_load(&a->refs), refs);
+	ck_assert_uint_eq(ref_count(&a->refs), refs);
 	ck_assert_ptr_null(delta_free(&registry, NULL));
 }
 END_TEST
@@ -448,7 +448,7 @@ START_TEST(failed_binds_are_all_named_and_undone)
 	ck_assert_ptr_eq(registry.plan, plan);
 	ck_assert_str_eq(backends_of(pool_named("p")), "a");
 	ck_assert_uint_eq(pool_idle_ms(pool_named("p")->pool), 7000);
-	ck_assert_uint_eq(atomic_load(&bad->refs), 1);
+	ck_assert_uint_eq(ref_count(&bad->refs), 1);
 	conf_unref(bad);
 	err_deinit(&e);
 	close(squatter);
@@ -539,7 +539,7 @@ START_TEST(a_backend_is_its_pool_name_and_address)
 	ck_assert_msg(is_kept == identities[_i].is_a_kept, "%s", identities[_i].name);
 	ck_assert_msg(atomic_load(&a->is_removed) != is_kept, "%s", identities[_i].name);
 	/* Where it left, nobody but this test holds it: it had no connection. */
-	ck_assert_msg((atomic_load(&a->refs) == 1) != is_kept, "%s", identities[_i].name);
+	ck_assert_msg((ref_count(&a->refs) == 1) != is_kept, "%s", identities[_i].name);
 	backend_unref(a);
 }
 END_TEST
@@ -566,7 +566,7 @@ START_TEST(a_removed_backend_stays_until_its_last_connection)
 	backend_release(a);
 	registry_tidy(&registry);
 	ck_assert_str_eq(backends_of(pool_named("p")), "c");
-	ck_assert_uint_eq(atomic_load(&a->refs), 1);
+	ck_assert_uint_eq(ref_count(&a->refs), 1);
 	backend_unref(a);
 }
 END_TEST
@@ -684,7 +684,7 @@ START_TEST(a_removed_pool_stays_with_its_past)
 				  port));
 		ck_assert_uint_eq(n_of(&registry.pools), 2);
 		ck_assert(list_is_empty(&p->backends));
-		ck_assert_uint_eq(atomic_load(&a->refs), 1);
+		ck_assert_uint_eq(ref_count(&a->refs), 1);
 		if (comes_back) {
 			committed(simple(port, "backends: [" A "]"));
 			ck_assert_ptr_eq(pool_named("p"), p);

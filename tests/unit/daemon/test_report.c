@@ -333,7 +333,7 @@ START_TEST(a_backend_is_changed)
 	ck_assert_str_eq(backend_state_name(backend_named("c")), "up");
 	/* Every worker has the new members when it answers: only this test holds the old ones. */
 	if (changes[_i].op == ADMIN_WEIGHT)
-		RUN_UNTIL(atomic_load(&before->refs) == 1);
+		RUN_UNTIL(ref_count(&before->refs) == 1);
 	members_unref(before);
 
 	/* The next connection sees it. */
@@ -428,7 +428,7 @@ START_TEST(what_is_set_during_a_reload_is_kept)
 	ck_assert_ptr_eq(m->entry[0].backend, b);
 	ck_assert_uint_eq(m->entry[0].weight, meanwhile[_i].want_weight);
 	/* Every worker picks by these members. */
-	RUN_UNTIL(atomic_load(&m->refs) == 1 + N_WORKERS);
+	RUN_UNTIL(ref_count(&m->refs) == 1 + N_WORKERS);
 
 	/* The same file once more changes nothing. */
 	reload_request(&lb, on_reload_over, NULL);

@@ -75,9 +75,9 @@ START_TEST(a_plan_is_made_whole_or_not_at_all)
 		WITH_FAULT(plan = plan_new(conf, pools, names));
 		ck_assert_int_eq(plan == NULL, fault.n_refused > 0);
 		plan_unref(plan);
-		ck_assert_uint_eq(atomic_load(&pools[0]->refs), 1);
-		ck_assert_uint_eq(atomic_load(&pools[1]->refs), 1);
-		ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+		ck_assert_uint_eq(ref_count(&pools[0]->refs), 1);
+		ck_assert_uint_eq(ref_count(&pools[1]->refs), 1);
+		ck_assert_uint_eq(ref_count(&conf->refs), 1);
 		names_free(names);
 	}
 	pool_unref(pools[0]);

@@ -279,7 +279,7 @@ START_TEST(many_sockets_are_opened_in_slices)
 	}
 	ck_assert_int_eq(ordered(0, order_apply(0, false)), 0);
 	for (int i = 0; i < N; i++) {
-		ck_assert_uint_eq(atomic_load(&many[i]->refs), 1);
+		ck_assert_uint_eq(ref_count(&many[i]->refs), 1);
 		listener_unref(many[i]);
 	}
 	forget_answer();
@@ -324,11 +324,11 @@ START_TEST(members_are_replaced)
 		ck_assert_ptr_eq(worker_members(rigs[i].w, pool), next);
 	}
 	forget_answer();
-	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	open_clients(3);
 	close_clients();
 	put_out_of_force(); /* names `members` again */
-	ck_assert_uint_eq(atomic_load(&next->refs), 1);
+	ck_assert_uint_eq(ref_count(&next->refs), 1);
 	members_unref(next);
 	end_orders();
 }
@@ -346,7 +346,7 @@ START_TEST(members_of_a_removed_pool_are_given_up)
 		ck_assert_ptr_null(worker_members(rigs[i].w, pool));
 	}
 	forget_answer();
-	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	end_orders();
 }
 END_TEST
@@ -371,7 +371,7 @@ START_TEST(a_removed_pool_is_picked_from_what_it_keeps)
 	forget_answer();
 	pool_keep_members(pool, NULL);
 	ck_assert_ptr_null(worker_members(rigs[0].w, pool));
-	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	members_unref(others);
 	pool_unref(other);
 	end_orders();

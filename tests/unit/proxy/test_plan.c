@@ -36,10 +36,10 @@ static void teardown(void)
 {
 	ck_assert_ptr_null(plan_unref(plan));
 	for (int i = 0; i < N_POOLS; i++) {
-		ck_assert_uint_eq(atomic_load(&pools[i]->refs), 1);
+		ck_assert_uint_eq(ref_count(&pools[i]->refs), 1);
 		pool_unref(pools[i]);
 	}
-	ck_assert_uint_eq(atomic_load(&conf->refs), 1);
+	ck_assert_uint_eq(ref_count(&conf->refs), 1);
 	conf_unref(conf);
 	names_free(names);
 }
@@ -86,11 +86,11 @@ END_TEST
 /* A session that shakes hands keeps its plan, and so the configuration and the pools. */
 START_TEST(a_plan_lives_as_long_as_it_is_used)
 {
-	ck_assert_uint_eq(atomic_load(&conf->refs), 2);
-	ck_assert_uint_eq(atomic_load(&pools[0]->refs), 2);
+	ck_assert_uint_eq(ref_count(&conf->refs), 2);
+	ck_assert_uint_eq(ref_count(&pools[0]->refs), 2);
 	ck_assert_ptr_eq(plan_ref(plan), plan);
 	ck_assert_ptr_null(plan_unref(plan));
-	ck_assert_uint_eq(atomic_load(&conf->refs), 2);
+	ck_assert_uint_eq(ref_count(&conf->refs), 2);
 	ck_assert_str_eq(plan->listeners[0].conf->name, "web");
 	ck_assert_ptr_null(plan_unref(NULL));
 }

@@ -66,14 +66,14 @@ static inline void end_orders(void)
 		ck_assert(list_is_empty(&rigs[i].w->listen));
 	close(backend_fd);
 	end_workers();
-	ck_assert_uint_eq(atomic_load(&listener->refs), 1);
+	ck_assert_uint_eq(ref_count(&listener->refs), 1);
 	listener_unref(listener);
-	ck_assert_uint_eq(atomic_load(&plan->refs), 1);
+	ck_assert_uint_eq(ref_count(&plan->refs), 1);
 	plan_unref(plan);
-	ck_assert_uint_eq(atomic_load(&members->refs), 1);
+	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	members_unref(members);
 	ck_assert_uint_eq(backend_active(backend), 0);
-	ck_assert_uint_eq(atomic_load(&backend->refs), 1);
+	ck_assert_uint_eq(ref_count(&backend->refs), 1);
 	backend_unref(backend);
 	pool_unref(pool);
 	names_free(names);
