@@ -500,21 +500,15 @@ static enum command_result run_help(struct command_ctx *ctx, const struct words 
 
 static enum command_result unknown_command(struct command_ctx *ctx, const char *name)
 {
-	const char *nearest = NULL;
-	size_t best = 3;
+	char hint[NEAREST_TEXT_MAX];
+	struct nearest near;
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		size_t d = parse_distance(slice_of(name), slice_of(commands[i].name));
-		if (d < best) {
-			best = d;
-			nearest = commands[i].name;
-		}
-	}
-	if (nearest != NULL)
-		command_error(ctx->out, "unknown command \"%s\", did you mean \"%s\"? try help",
-			      name, nearest);
-	else
-		command_error(ctx->out, "unknown command \"%s\", try help", name);
+	nearest_init(&near, slice_of(name));
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		nearest_try(&near, slice_of(commands[i].name));
+	nearest_hint(&near, hint);
+	command_error(ctx->out, "unknown command \"%s\"%s try help", name,
+		      hint[0] != '\0' ? hint : ",");
 	return COMMAND_DONE;
 }
 

@@ -10,6 +10,7 @@
 
 #include "conf/conf.h"
 #include "conf/tables.h"
+#include "proto/http1.h"
 #include "util/assert.h"
 #include "util/parse.h"
 
@@ -362,23 +363,6 @@ static void hash_keys_can_come(struct opt_ctx *ctx, const struct conf_listener *
 
 /* ---- a route ---- */
 
-/* "." or "..", where a dot may be written as %2e. */
-static bool is_dot_segment(struct slice s)
-{
-	size_t n_dots = 0;
-
-	for (size_t i = 0; i < s.n; n_dots++) {
-		struct slice three = { .p = s.p + i, .n = 3 };
-		if (s.p[i] == '.')
-			i++;
-		else if (s.n - i >= 3 && slice_eq_nocase(three, SLICE("%2e")))
-			i += 3;
-		else
-			return false;
-	}
-	return n_dots == 1 || n_dots == 2;
-}
-
 /* Before routes are looked at a request with a dot segment is refused, or loses it. */
 static void path_can_match(struct opt_ctx *ctx, const struct conf_listener *l,
 			   const struct conf_route *r, const struct yaml_node *node)
@@ -388,7 +372,7 @@ static void path_can_match(struct opt_ctx *ctx, const struct conf_listener *l,
 
 	while (l->http.dots != CONF_DOTS_PASS && p != NULL && *p == '/') {
 		struct slice segment = { .p = p + 1, .n = strcspn(p + 1, "/") };
-		if (is_dot_segment(segment)) {
+		if (http1_dots(segment) > 0) {
 			(void)err_at(ctx->err, opt_mark(node, "path"),
 				     "\"path\" matches no request: one with a . or .. in its path "
 				     "%s, unless \"http.dot_segments\" is pass",

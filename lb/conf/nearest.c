@@ -24,9 +24,10 @@ void nearest_try(struct nearest *n, struct slice word)
 const char *nearest_hint(const struct nearest *n, char out[NEAREST_TEXT_MAX])
 {
 	size_t limit = 1 + n->to.n / 4; /* a guess: one slip, and one more for every four letters */
+	size_t longer = n->best.n > n->to.n ? n->best.n : n->to.n;
 
 	out[0] = '\0';
-	if (n->distance <= limit && n->distance < n->best.n)
+	if (n->distance <= limit && n->distance < longer) /* they share a letter */
 		(void)snprintf(out, NEAREST_TEXT_MAX, ", did you mean \"" SLICE_FMT "\"?",
 			       SLICE_ARG(n->best));
 	return out;

@@ -9,6 +9,7 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
+#include "conf/nearest.h"
 #include "daemon/control.h"
 #include "daemon/health.h"
 #include "daemon/logger.h"
@@ -17,7 +18,6 @@
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "proxy/worker.h"
-#include "util/parse.h"
 #include "util/text.h"
 
 static const struct worker_stats *stats_of(const struct control *c, uint32_t worker)
@@ -524,25 +524,12 @@ void report_reload(void *arg, admin_reload_fn done, void *ctx)
 
 /* ---- backends -------------------------------------------------------------------------------- */
 
-/* ` , did you mean "..."` for whichever known name is near enough. */
 static void unknown(char *why, size_t why_len, const char *what, const char *name,
-		    const char *nearest)
+		    const struct nearest *near)
 {
-	if (nearest != NULL)
-		(void)snprintf(why, why_len, "unknown %s \"%s\", did you mean \"%s\"?", what, name,
-			       nearest);
-	else
-		(void)snprintf(why, why_len, "unknown %s \"%s\"", what, name);
-}
+	char hint[NEAREST_TEXT_MAX];
 
-static void consider(const char *name, const char *known, const char **nearest, size_t *best)
-{
-	size_t d = parse_distance(slice_of(name), slice_of(known));
-
-	if (d < *best) {
-		*best = d;
-		*nearest = known;
-	}
+	(void)snprintf(why, why_len, "unknown %s \"%s\"%s", what, name, nearest_hint(near, hint));
 }
 
 static void removed(char *why, size_t why_len, const char *what, const char *name)
@@ -554,22 +541,22 @@ static struct registry_pool *find_pool(struct control *c, const char *name, char
 				       size_t why_len)
 {
 	struct registry_pool *p = registry_find_pool(&c->registry, name);
-	const char *nearest = NULL;
-	size_t best = 4;
+	struct nearest near;
 
 	if (p != NULL)
 		return p;
+	nearest_init(&near, slice_of(name));
 	list_for_each(it, &c->registry.pools)
 	{
 		struct registry_pool *other = list_entry(it, struct registry_pool, link);
 		if (!other->is_removed) {
-			consider(name, pool_name(other->pool), &nearest, &best);
+			nearest_try(&near, slice_of(pool_name(other->pool)));
 		} else if (strcmp(pool_name(other->pool), name) == 0) {
 			removed(why, why_len, "pool", name);
 			return NULL;
 		}
 	}
-	unknown(why, why_len, "pool", name, nearest);
+	unknown(why, why_len, "pool", name, &near);
 	return NULL;
 }
 
@@ -577,22 +564,22 @@ static struct registry_backend *find_backend(struct registry_pool *p, const char
 					     size_t why_len)
 {
 	struct registry_backend *fb = registry_find_backend(p, name);
-	const char *nearest = NULL;
-	size_t best = 4;
+	struct nearest near;
 
 	if (fb != NULL)
 		return fb;
+	nearest_init(&near, slice_of(name));
 	list_for_each(it, &p->backends)
 	{
 		struct registry_backend *other = list_entry(it, struct registry_backend, link);
 		if (!other->is_removed) {
-			consider(name, other->backend->name, &nearest, &best);
+			nearest_try(&near, slice_of(other->backend->name));
 		} else if (strcmp(other->backend->name, name) == 0) {
 			removed(why, why_len, "backend", name);
 			return NULL;
 		}
 	}
-	unknown(why, why_len, "backend", name, nearest);
+	unknown(why, why_len, "backend", name, &near);
 	return NULL;
 }
 

@@ -100,7 +100,7 @@ static const char *const wrong[][2] = {
 	{ "statz", "unknown command \"statz\", did you mean \"stats\"? try help" },
 	{ "xyzzy", "unknown command \"xyzzy\", try help" },
 	{ "json", "unknown command \"json\", try help" },
-	{ "STATS", "unknown command \"STATS\", try help" },
+	{ "STATS", "unknown command \"STATS\", did you mean \"stats\"? try help" },
 	{ "stats x", "unknown word \"x\", try help" },
 	{ "reload now", "unknown word \"now\", try help" },
 	{ "help me", "unknown word \"me\", try help" },
