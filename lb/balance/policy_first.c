@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* first: in the order of the file, the first that is usable and not full. */
+#include "balance/member.h"
 #include "balance/policy.h"
 
 const struct members_entry *policy_first(const struct members *m, struct pick *k)
 {
 	for (size_t i = 0; i < m->n; i++)
-		if (policy_is_candidate(&m->entry[i], k) && backend_reserve(m->entry[i].backend))
+		if (member_is_candidate(&m->entry[i], k) && backend_reserve(m->entry[i].backend))
 			return &m->entry[i];
 	return NULL;
 }

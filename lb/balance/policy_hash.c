@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hash: the first in the key's order (balance/lots.h) that has room.
+ * hash: the first in the key's order (balance/rendezvous.h) that has room.
  *
  * With load_factor whoever has reached its bound is passed over too. The bound goes by the mean
- * load: of up to 256 members summed for each pick, of more as balance/mean.h knows it.
+ * load: of up to 256 members summed for each pick, of more as balance/bounded_load.h knows it.
  */
-#include "balance/lots.h"
-#include "balance/mean.h"
+#include "balance/bounded_load.h"
+#include "balance/member.h"
 #include "balance/policy.h"
+#include "balance/rendezvous.h"
 
 /*
  * Steps down a key's order before all are looked at: few can be left then. Measured among 10,000:
@@ -19,12 +20,12 @@
 struct search {
 	const struct members *m;
 	const struct pick *k;
-	const struct mean_sums *sums; /* NULL: no bounds */
+	const struct bounded_load_sums *sums; /* NULL: no bounds */
 };
 
 /* load_factor times the mean for its weight, the new one counted, rounded up. sums->weight > 0. */
 static uint32_t bound_of(const struct members *m, const struct members_entry *e,
-			 const struct mean_sums *sums)
+			 const struct bounded_load_sums *sums)
 {
 	uint64_t bound =
 		((sums->active + 1) * m->load_percent * e->weight + 100 * sums->weight - 1) /
@@ -38,7 +39,7 @@ static bool has_room(size_t index, void *arg)
 	const struct search *s = arg;
 	const struct members_entry *e = &s->m->entry[index];
 
-	return policy_is_candidate(e, s->k) && !policy_is_full(e->backend) &&
+	return member_is_candidate(e, s->k) && !member_is_full(e->backend) &&
 	       (s->sums == NULL || backend_active(e->backend) < bound_of(s->m, e, s->sums));
 }
 
@@ -51,21 +52,21 @@ static bool reserve(const struct search *s, const struct members_entry *e)
 static const struct members_entry *take(const struct search *s)
 {
 	const struct members *m = s->m;
-	struct lots_walk w;
+	struct rendezvous_walk w;
 
-	lots_start(m->lots, s->k->key, &w);
+	rendezvous_start(m->rendezvous, s->k->key, &w);
 	for (int step = 0; step < MAX_STEPS; step++) {
-		size_t i = lots_next(&w);
-		if (i == LOTS_END)
+		size_t i = rendezvous_next(&w);
+		if (i == RENDEZVOUS_END)
 			return NULL;
-		if (policy_is_candidate(&m->entry[i], s->k) && reserve(s, &m->entry[i]))
+		if (member_is_candidate(&m->entry[i], s->k) && reserve(s, &m->entry[i]))
 			return &m->entry[i];
 	}
 	/* Somebody else may take the last place between the look and the reservation. */
 	for (size_t tries = 0; tries <= m->n; tries++) {
 		struct search copy = *s;
-		size_t i = lots_first_of(m->lots, s->k->key, has_room, &copy);
-		if (i == LOTS_END)
+		size_t i = rendezvous_first_of(m->rendezvous, s->k->key, has_room, &copy);
+		if (i == RENDEZVOUS_END)
 			return NULL;
 		if (reserve(s, &m->entry[i]))
 			return &m->entry[i];
@@ -77,13 +78,13 @@ static const struct members_entry *take(const struct search *s)
  * Without the full ones: they take nothing, so all others would sooner or later be above a mean
  * that counts them, and refuse what they have room for.
  */
-static struct mean_sums sum(const struct members *m, const struct pick *k)
+static struct bounded_load_sums sum(const struct members *m, const struct pick *k)
 {
-	struct mean_sums sums = { 0 };
+	struct bounded_load_sums sums = { 0 };
 
 	for (size_t i = 0; i < m->n; i++) {
 		const struct members_entry *e = &m->entry[i];
-		if (!policy_is_candidate(e, k) || policy_is_full(e->backend))
+		if (!member_is_candidate(e, k) || member_is_full(e->backend))
 			continue;
 		sums.active += backend_active(e->backend);
 		sums.weight += e->weight;
@@ -93,7 +94,8 @@ static struct mean_sums sum(const struct members *m, const struct pick *k)
 
 static const struct members_entry *take_bounded(const struct members *m, const struct pick *k)
 {
-	struct mean_sums sums = m->mean != NULL ? mean_sums(m->mean) : sum(m, k);
+	struct bounded_load_sums sums =
+		m->bounded_load != NULL ? bounded_load_sums(m->bounded_load) : sum(m, k);
 
 	return sums.weight > 0 ? take(&(struct search){ .m = m, .k = k, .sums = &sums }) : NULL;
 }
@@ -108,7 +110,7 @@ const struct members_entry *policy_hash(const struct members *m, struct pick *k)
 	 */
 	if (e == NULL)
 		e = take(&(struct search){ .m = m, .k = k });
-	if (e != NULL && m->mean != NULL)
-		mean_note(m, e);
+	if (e != NULL && m->bounded_load != NULL)
+		bounded_load_note(m, e);
 	return e;
 }

@@ -3,6 +3,7 @@
  * random: the less loaded of two, drawn by weight. Nearly as even as least_connections, without
  * looking at all of them.
  */
+#include "balance/member.h"
 #include "balance/policy.h"
 #include "util/hash.h"
 
@@ -32,7 +33,7 @@ static const struct members_entry *draw(const struct members *m, struct pick *k,
 		const struct members_entry *e =
 			&m->entry[by_weight(m, k->random % m->total_weight)];
 
-		if (e != not_this && policy_is_candidate(e, k) && !policy_is_full(e->backend))
+		if (e != not_this && member_is_candidate(e, k) && !member_is_full(e->backend))
 			return e;
 	}
 	return NULL;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "balance/member.h"
 #include "balance/policy.h"
 
 /* The longest cycle; weights that need more are rounded to it. */
@@ -126,7 +127,7 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 		uint64_t t = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 		const struct members_entry *e = &m->entry[m->schedule[t % m->n_schedule]];
 
-		if (policy_is_candidate(e, k) && backend_reserve(e->backend))
+		if (member_is_candidate(e, k) && backend_reserve(e->backend))
 			return e;
 	}
 	/* Other workers may have drawn every ticket of those that are left. */

@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "balance/least.h"
-#include "balance/lots.h"
-#include "balance/mean.h"
+#include "balance/bounded_load.h"
+#include "balance/load_index.h"
+#include "balance/member.h"
 #include "balance/policy.h"
+#include "balance/rendezvous.h"
 #include "util/hash.h"
 
 /* Seeds keep keys of different kinds apart; part of docs/hash.md. */
@@ -174,17 +175,17 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 		};
 		m->total_weight += entries[i].weight;
 	}
-	if (balance == CONF_BALANCE_LEAST && n >= LEAST_MIN_MEMBERS && least_build(m) < 0)
+	if (balance == CONF_BALANCE_LEAST && n >= LOAD_INDEX_MIN_MEMBERS && load_index_build(m) < 0)
 		return members_unref(m);
 	if (balance == CONF_BALANCE_RANDOM && cumulate(m) < 0)
 		return members_unref(m);
 	if (balance == CONF_BALANCE_ROUND_ROBIN && policy_rr_build(m) < 0)
 		return members_unref(m);
 	if (balance == CONF_BALANCE_HASH) {
-		m->lots = lots_new(entries, n, LOTS_SCAN_BEST);
-		if (m->lots == NULL)
+		m->rendezvous = rendezvous_new(entries, n, RENDEZVOUS_SCAN_BEST);
+		if (m->rendezvous == NULL)
 			return members_unref(m);
-		if (load_percent != 0 && n >= MEAN_MIN_MEMBERS && mean_build(m) < 0)
+		if (load_percent != 0 && n >= BOUNDED_LOAD_MIN_MEMBERS && bounded_load_build(m) < 0)
 			return members_unref(m);
 	}
 	return m;
@@ -203,9 +204,9 @@ struct members *members_unref(struct members *m)
 	for (size_t i = 0; i < m->n; i++)
 		backend_unref(m->entry[i].backend);
 	pool_unref(m->pool);
-	least_free(m->least);
-	lots_free(m->lots);
-	mean_free(m->mean);
+	load_index_free(m->load_index);
+	rendezvous_free(m->rendezvous);
+	bounded_load_free(m->bounded_load);
 	free(m->schedule);
 	free(m->cumulated);
 	free(m);
@@ -225,16 +226,6 @@ static const policy_fn policies[] = {
 	[CONF_BALANCE_FIRST] = policy_first,
 };
 
-bool policy_is_candidate(const struct members_entry *e, const struct pick *k)
-{
-	if (e->weight == 0 || !backend_is_usable(e->backend))
-		return false;
-	for (uint32_t i = 0; i < k->n_tried; i++)
-		if (k->tried[i] == e->backend)
-			return false;
-	return true;
-}
-
 struct backend *pool_pick(const struct members *m, struct pick *k)
 {
 	if (m->n == 0 || k->n_tried == PICK_MAX_TRIED)
@@ -250,7 +241,7 @@ struct backend *pool_pick(const struct members *m, struct pick *k)
 bool pool_has_candidate(const struct members *m, const struct pick *k)
 {
 	for (size_t i = 0; i < m->n && k->n_tried < PICK_MAX_TRIED; i++)
-		if (policy_is_candidate(&m->entry[i], k))
+		if (member_is_candidate(&m->entry[i], k))
 			return true;
 	return false;
 }

@@ -24,9 +24,9 @@
 #include "util/sockaddr.h"
 
 struct backend;
-struct least;
-struct lots;
-struct mean;
+struct load_index;
+struct rendezvous;
+struct bounded_load;
 
 /* Classes of a status: 1xx to 5xx. */
 #define POOL_N_CLASSES 5
@@ -113,9 +113,11 @@ struct members {
 	uint64_t *cumulated; /* owns: random's; the weights up to and with each entry */
 	uint32_t *schedule;  /* owns: round_robin's cycle, as indices; or NULL */
 	uint32_t n_schedule;
-	struct lots *lots;   /* owns: hash's; or NULL */
-	struct mean *mean;   /* owns: that of bounded loads, where there are many; or NULL */
-	struct least *least; /* owns: least_connections' index, where there are many; or NULL */
+	struct rendezvous *rendezvous; /* owns: hash's; or NULL */
+	struct bounded_load
+		*bounded_load; /* owns: that of bounded loads, where there are many; or NULL */
+	struct load_index
+		*load_index; /* owns: least_connections' index, where there are many; or NULL */
 	size_t n;
 	struct members_entry entry[];
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of a key: walks agree with a plain look at all; lots are fair to the second place too.
+/* The order of a key: walks agree with a plain look at all; hashes are fair to the second place
+ * too.
  */
 #include "../suite.h"
-#include "balance/lots.h"
+#include "balance/rendezvous.h"
 #include "fixture.h"
 
 static const uint32_t equal[] = { 1 };
@@ -21,7 +22,7 @@ static const uint32_t *all_weights(void)
 struct drawn {
 	struct fixture f;
 	struct members_entry *entry;
-	struct lots *best, *plain;
+	struct rendezvous *best, *plain;
 };
 
 static struct drawn draw(size_t n, const uint32_t *weights, size_t n_weights)
@@ -31,16 +32,16 @@ static struct drawn draw(size_t n, const uint32_t *weights, size_t n_weights)
 	d.entry = calloc(n + 1, sizeof(*d.entry));
 	for (size_t i = 0; i < n; i++)
 		d.entry[i] = (struct members_entry){ d.f.b[i], backend_weight(d.f.b[i]) };
-	d.best = lots_new(d.entry, n, LOTS_SCAN_BEST);
-	d.plain = lots_new(d.entry, n, LOTS_SCAN_PLAIN);
+	d.best = rendezvous_new(d.entry, n, RENDEZVOUS_SCAN_BEST);
+	d.plain = rendezvous_new(d.entry, n, RENDEZVOUS_SCAN_PLAIN);
 	ck_assert(d.best != NULL && d.plain != NULL);
 	return d;
 }
 
 static void undraw(struct drawn *d)
 {
-	lots_free(d->best);
-	lots_free(d->plain);
+	rendezvous_free(d->best);
+	rendezvous_free(d->plain);
 	free(d->entry);
 	fixture_free(&d->f);
 }
@@ -67,20 +68,20 @@ static bool is_not_seen(size_t index, void *arg)
  */
 static void check_walk(const struct drawn *d, uint64_t key)
 {
-	struct lots_walk best, plain;
+	struct rendezvous_walk best, plain;
 	bool *seen = calloc(d->f.n + 1, sizeof(*seen));
 	size_t n_seen = 0, n_weighted = 0;
 
-	lots_start(d->best, key, &best);
-	lots_start(d->plain, key, &plain);
-	for (size_t i; (i = lots_next(&best)) != LOTS_END; n_seen++) {
-		if (i != lots_next(&plain) || seen[i])
+	rendezvous_start(d->best, key, &best);
+	rendezvous_start(d->plain, key, &plain);
+	for (size_t i; (i = rendezvous_next(&best)) != RENDEZVOUS_END; n_seen++) {
+		if (i != rendezvous_next(&plain) || seen[i])
 			ck_abort_msg("place %zu of key %llx", n_seen, (unsigned long long)key);
 		if (n_seen < 200)
-			ck_assert_uint_eq(i, lots_first_of(d->best, key, is_not_seen, seen));
+			ck_assert_uint_eq(i, rendezvous_first_of(d->best, key, is_not_seen, seen));
 		seen[i] = true;
 	}
-	ck_assert_uint_eq(lots_next(&plain), LOTS_END);
+	ck_assert_uint_eq(rendezvous_next(&plain), RENDEZVOUS_END);
 	for (size_t i = 0; i < d->f.n; i++)
 		n_weighted += d->entry[i].weight > 0;
 	ck_assert_uint_eq(n_seen, n_weighted);
@@ -112,7 +113,7 @@ START_TEST(few_weights_go_together)
 }
 END_TEST
 
-/* ---- equal lots -------------------------------------------------------------------------------
+/* ---- equal hashes -------------------------------------------------------------------------------
  */
 
 #define N_NAMES 300000u /* among which ten pairs or so draw alike */
@@ -129,7 +130,7 @@ static int compare_named(const void *a, const void *b)
 	return (p->hash > q->hash) - (p->hash < q->hash);
 }
 
-/* Two names, "n123", whose lots are equal for all keys; the one of the lesser hash first. */
+/* Two names, "n123", whose hashes are equal for all keys; the one of the lesser hash first. */
 static void find_twins(char twin[2][16])
 {
 	struct named *all = calloc(N_NAMES, sizeof(*all));
@@ -149,7 +150,7 @@ static void find_twins(char twin[2][16])
 }
 
 /* The order of the names' hashes decides, whatever their order in the file. */
-START_TEST(equal_lots_are_told_apart)
+START_TEST(equal_hashes_are_told_apart)
 {
 	char name[2][16];
 	struct members_entry e[3];
@@ -159,21 +160,21 @@ START_TEST(equal_lots_are_told_apart)
 		e[swap] = (struct members_entry){ fixture_backend(name[0], 3, 0), 3 };
 		e[!swap] = (struct members_entry){ fixture_backend(name[1], 3, 0), 3 };
 		e[2] = (struct members_entry){ fixture_backend("b", 3, 0), 3 };
-		struct lots *l = lots_new(e, 3, LOTS_SCAN_BEST);
+		struct rendezvous *l = rendezvous_new(e, 3, RENDEZVOUS_SCAN_BEST);
 		for (uint64_t k = 0; k < 100; k++) {
-			struct lots_walk w;
+			struct rendezvous_walk w;
 			size_t place[3];
 
-			lots_start(l, hash_mix(k, 3), &w);
+			rendezvous_start(l, hash_mix(k, 3), &w);
 			for (size_t p = 0; p < 3; p++) {
-				size_t i = lots_next(&w);
+				size_t i = rendezvous_next(&w);
 				ck_assert_uint_lt(i, 3);
 				place[i] = p;
 			}
-			ck_assert_uint_eq(lots_next(&w), LOTS_END);
+			ck_assert_uint_eq(rendezvous_next(&w), RENDEZVOUS_END);
 			ck_assert_uint_eq(place[swap] + 1, place[!swap]);
 		}
-		lots_free(l);
+		rendezvous_free(l);
 		for (size_t i = 0; i < 3; i++)
 			backend_unref(e[i].backend);
 	}
@@ -185,7 +186,7 @@ END_TEST
 
 /*
  * The keys of one that is gone spread evenly over all others, and so do those of two: each first
- * three places come as often as others, within 5 standard deviations. Weak lots show here.
+ * three places come as often as others, within 5 standard deviations. Weak hashes show here.
  */
 START_TEST(the_next_places_are_even)
 {
@@ -196,10 +197,11 @@ START_TEST(the_next_places_are_even)
 	for (uint32_t k = 0; k < N_KEYS; k++) {
 		char text[16];
 		int n = snprintf(text, sizeof(text), "user-%u", k);
-		struct lots_walk w;
+		struct rendezvous_walk w;
 
-		lots_start(d.best, pool_key_of_bytes((struct slice){ text, (size_t)n }), &w);
-		size_t first = lots_next(&w), second = lots_next(&w), third = lots_next(&w);
+		rendezvous_start(d.best, pool_key_of_bytes((struct slice){ text, (size_t)n }), &w);
+		size_t first = rendezvous_next(&w), second = rendezvous_next(&w),
+		       third = rendezvous_next(&w);
 		got[first][second][third]++;
 	}
 	for (size_t i = 0; i < N * N * N; i++) {
@@ -217,11 +219,11 @@ static void add_tests(TCase *t)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, walks_visit_all_in_order, 0, ARRAY_SIZE(sizes));
 	tcase_add_test(t, few_weights_go_together);
-	tcase_add_test(t, equal_lots_are_told_apart);
+	tcase_add_test(t, equal_hashes_are_told_apart);
 	tcase_add_test(t, the_next_places_are_even);
 }
 
 int main(void)
 {
-	return run_suite("balance/lots", add_tests);
+	return run_suite("balance/rendezvous", add_tests);
 }

@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "../suite.h"
-#include "balance/least.h"
+#include "balance/load_index.h"
 #include "fixture.h"
 
 static const uint32_t equal[] = { 1 };
@@ -13,7 +13,7 @@ static struct fixture many(size_t n)
 {
 	struct fixture f = fixture_new(n, equal, 1, CONF_BALANCE_LEAST, 0);
 
-	ck_assert_ptr_nonnull(f.m->least);
+	ck_assert_ptr_nonnull(f.m->load_index);
 	return f;
 }
 
@@ -39,9 +39,9 @@ static void reindex(struct fixture *f)
 
 START_TEST(few_members_need_none)
 {
-	struct fixture f = fixture_new(LEAST_MIN_MEMBERS - 1, equal, 1, CONF_BALANCE_LEAST, 0);
+	struct fixture f = fixture_new(LOAD_INDEX_MIN_MEMBERS - 1, equal, 1, CONF_BALANCE_LEAST, 0);
 
-	ck_assert_ptr_null(f.m->least);
+	ck_assert_ptr_null(f.m->load_index);
 	fixture_free(&f);
 }
 END_TEST
@@ -148,7 +148,7 @@ START_TEST(a_change_is_noticed_in_a_round)
 
 	show(&f, hidden, _i);
 	do
-		ck_assert_uint_lt(n_picks++, least_delay(f.m->least) + 1);
+		ck_assert_uint_lt(n_picks++, load_index_delay(f.m->load_index) + 1);
 	while (fixture_pick(&f, f.m, 0, hash_mix(n_picks, 4)) != hidden);
 	fixture_free(&f);
 }
@@ -368,5 +368,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("balance/least", add_tests);
+	return run_suite("balance/load_index", add_tests);
 }

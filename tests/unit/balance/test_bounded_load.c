@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "../suite.h"
-#include "balance/mean.h"
+#include "balance/bounded_load.h"
 #include "fixture.h"
 
 static const uint32_t equal[] = { 1 };
@@ -13,13 +13,13 @@ static struct fixture many(size_t n, const uint32_t *weights, size_t n_weights, 
 {
 	struct fixture f = fixture_new(n, weights, n_weights, CONF_BALANCE_HASH, percent);
 
-	ck_assert_ptr_nonnull(f.m->mean);
+	ck_assert_ptr_nonnull(f.m->bounded_load);
 	return f;
 }
 
-static struct mean_sums exact(const struct fixture *f)
+static struct bounded_load_sums exact(const struct fixture *f)
 {
-	struct mean_sums sums = { 0 };
+	struct bounded_load_sums sums = { 0 };
 
 	for (size_t i = 0; i < f->n; i++) {
 		uint32_t max = backend_max_conns(f->b[i]), active = backend_active(f->b[i]);
@@ -33,7 +33,7 @@ static struct mean_sums exact(const struct fixture *f)
 
 static void check(const struct fixture *f)
 {
-	struct mean_sums want = exact(f), got = mean_sums(f->m->mean);
+	struct bounded_load_sums want = exact(f), got = bounded_load_sums(f->m->bounded_load);
 
 	ck_assert_uint_eq(got.active, want.active);
 	ck_assert_uint_eq(got.weight, want.weight);
@@ -41,12 +41,13 @@ static void check(const struct fixture *f)
 
 START_TEST(few_members_need_none)
 {
-	struct fixture f = fixture_new(MEAN_MIN_MEMBERS - 1, equal, 1, CONF_BALANCE_HASH, 125);
+	struct fixture f =
+		fixture_new(BOUNDED_LOAD_MIN_MEMBERS - 1, equal, 1, CONF_BALANCE_HASH, 125);
 
-	ck_assert_ptr_null(f.m->mean);
+	ck_assert_ptr_null(f.m->bounded_load);
 	fixture_free(&f);
-	f = fixture_new(MEAN_MIN_MEMBERS, equal, 1, CONF_BALANCE_HASH, 0);
-	ck_assert_ptr_null(f.m->mean);
+	f = fixture_new(BOUNDED_LOAD_MIN_MEMBERS, equal, 1, CONF_BALANCE_HASH, 0);
+	ck_assert_ptr_null(f.m->bounded_load);
 	fixture_free(&f);
 }
 END_TEST
@@ -78,7 +79,7 @@ START_TEST(all_else_is_counted_in_a_round)
 		if (i % 13 == 0)
 			backend_set_max_conns(f.b[i], 1);
 	}
-	for (uint32_t k = 0; k < mean_delay(f.m->mean); k++)
+	for (uint32_t k = 0; k < bounded_load_delay(f.m->bounded_load); k++)
 		ck_assert_uint_ne(fixture_pick(&f, f.m, hash_mix(k, 4), 0), SIZE_MAX);
 	check(&f);
 	fixture_free(&f);
@@ -138,7 +139,7 @@ START_TEST(workers_share_it)
 		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
 		ck_assert_uint_eq(c[i].n_missed, 0);
 	}
-	for (uint32_t k = 0; k < mean_delay(f.m->mean); k++)
+	for (uint32_t k = 0; k < bounded_load_delay(f.m->bounded_load); k++)
 		ck_assert_uint_ne(fixture_pick(&f, f.m, hash_mix(k, 5), 0), SIZE_MAX);
 	check(&f);
 	fixture_free(&f);
@@ -157,5 +158,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("balance/mean", add_tests);
+	return run_suite("balance/bounded_load", add_tests);
 }

@@ -8,12 +8,12 @@
  * (others were faster, the best one is down, or was tried) has its best one kept in mind; the
  * search ends when no word promises better.
  */
-#include "balance/least.h"
+#include "balance/load_index.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "balance/policy.h"
+#include "balance/member.h"
 #include "util/hash.h"
 
 #define BLOCK 32 /* entries; measured among 10,000: 16 is no faster, 64 takes twice the time */
@@ -36,18 +36,18 @@
 #define NOBODY UINT64_MAX
 
 /* A block has two words: its least load, and the oldest last pick of the entries that have it. */
-struct least {
+struct load_index {
 	uint32_t n_blocks;
 	_Atomic uint64_t *last_pick; /* borrows from `load`, behind the loads */
 	LB_CACHE_ALIGNED _Atomic uint64_t load[];
 };
 
-static uint64_t load_at(const struct least *l, uint32_t block)
+static uint64_t load_at(const struct load_index *l, uint32_t block)
 {
 	return atomic_load_explicit(&l->load[block], memory_order_relaxed);
 }
 
-static uint64_t last_pick_at(const struct least *l, uint32_t block)
+static uint64_t last_pick_at(const struct load_index *l, uint32_t block)
 {
 	return atomic_load_explicit(&l->last_pick[block], memory_order_relaxed);
 }
@@ -61,7 +61,7 @@ static void store(_Atomic uint64_t *word, uint64_t v)
 /* Where a block begins; the one behind the last begins at the end. They differ by one at most. */
 static size_t start_of(const struct members *m, uint32_t block)
 {
-	return (size_t)((uint64_t)m->n * block / m->least->n_blocks);
+	return (size_t)((uint64_t)m->n * block / m->load_index->n_blocks);
 }
 
 /* ---- looking at entries ---------------------------------------------------------------------- */
@@ -78,7 +78,8 @@ static uint64_t load_of(uint64_t next, uint32_t weight)
 	return (next << LOAD_SHIFT) / weight;
 }
 
-struct least_found least_of(const struct members *m, size_t from, size_t to, const struct pick *k)
+struct load_index_found load_index_scan(const struct members *m, size_t from, size_t to,
+					const struct pick *k)
 {
 	const struct members_entry *best = NULL;
 	uint64_t random = k->random;
@@ -89,7 +90,7 @@ struct least_found least_of(const struct members *m, size_t from, size_t to, con
 	for (size_t i = from; i < to; i++) {
 		const struct members_entry *e = &m->entry[i];
 
-		if (!policy_is_candidate(e, k) || policy_is_full(e->backend))
+		if (!member_is_candidate(e, k) || member_is_full(e->backend))
 			continue;
 		/* (active + 1) / weight, without dividing. */
 		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
@@ -106,7 +107,7 @@ struct least_found least_of(const struct members *m, size_t from, size_t to, con
 		best_next = next;
 		best_pick = pick;
 	}
-	return (struct least_found){
+	return (struct load_index_found){
 		.entry = best,
 		.load = best != NULL ? load_of(best_next, best->weight) : UINT64_MAX,
 	};
@@ -122,7 +123,7 @@ static void refresh(const struct members *m, uint32_t block)
 	for (size_t i = start_of(m, block); i < end; i++) {
 		const struct members_entry *e = &m->entry[i];
 
-		if (!policy_has_room(e))
+		if (!member_has_room(e))
 			continue;
 		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
 		uint64_t load = next * best_weight, best_load = best_next * e->weight;
@@ -134,22 +135,23 @@ static void refresh(const struct members *m, uint32_t block)
 		best_next = next;
 		best_weight = e->weight;
 	}
-	store(&m->least->load[block], best_weight != 0 ? load_of(best_next, best_weight) : NOBODY);
-	store(&m->least->last_pick[block], best_pick);
+	store(&m->load_index->load[block],
+	      best_weight != 0 ? load_of(best_next, best_weight) : NOBODY);
+	store(&m->load_index->last_pick[block], best_pick);
 }
 
 /* ---- the index ------------------------------------------------------------------------------- */
 
-int least_build(struct members *m)
+int load_index_build(struct members *m)
 {
 	uint32_t n_blocks = (uint32_t)((m->n + BLOCK - 1) / BLOCK);
-	size_t size = sizeof(struct least) + 2 * n_blocks * sizeof(_Atomic uint64_t);
-	size_t align = _Alignof(struct least);
-	struct least *l = aligned_alloc(align, (size + align - 1) / align * align);
+	size_t size = sizeof(struct load_index) + 2 * n_blocks * sizeof(_Atomic uint64_t);
+	size_t align = _Alignof(struct load_index);
+	struct load_index *l = aligned_alloc(align, (size + align - 1) / align * align);
 
 	if (l == NULL)
 		return -ENOMEM;
-	m->least = l;
+	m->load_index = l;
 	l->n_blocks = n_blocks;
 	l->last_pick = l->load + n_blocks;
 	for (uint32_t b = 0; b < n_blocks; b++) {
@@ -160,13 +162,13 @@ int least_build(struct members *m)
 	return 0;
 }
 
-struct least *least_free(struct least *l)
+struct load_index *load_index_free(struct load_index *l)
 {
 	free(l);
 	return NULL;
 }
 
-uint32_t least_delay(const struct least *l)
+uint32_t load_index_delay(const struct load_index *l)
 {
 	return (l->n_blocks + IN_TURN - 1) / IN_TURN;
 }
@@ -181,10 +183,10 @@ struct look {
 };
 
 /* The block of the best words. Of several where an entry was never picked, each is as likely. */
-static struct look look_first(const struct least *l, const struct pick *k)
+static struct look look_first(const struct load_index *l, const struct pick *k)
 {
 	struct look best = { .load = NOBODY };
-	uint64_t random = hash_mix(k->random, 1); /* least_of() has the other */
+	uint64_t random = hash_mix(k->random, 1); /* load_index_scan() has the other */
 	uint32_t n_ties = 0;
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
@@ -211,7 +213,7 @@ static bool is_before(const struct look *a, const struct look *b)
 }
 
 /* The best block behind `last`. While the words stay as they are, no block comes twice. */
-static struct look look_next(const struct least *l, const struct look *last)
+static struct look look_next(const struct load_index *l, const struct look *last)
 {
 	struct look best = { .load = NOBODY };
 
@@ -244,14 +246,14 @@ static const struct members_entry *settle(const struct members *m, uint32_t bloc
 
 	refresh(m, block);
 	for (uint32_t i = 0; i < IN_TURN; i++)
-		refresh(m, (uint32_t)((ticket * IN_TURN + i) % m->least->n_blocks));
+		refresh(m, (uint32_t)((ticket * IN_TURN + i) % m->load_index->n_blocks));
 	return e;
 }
 
-const struct members_entry *least_pick(const struct members *m, const struct pick *k)
+const struct members_entry *load_index_pick(const struct members *m, const struct pick *k)
 {
-	struct look look = look_first(m->least, k);
-	struct least_found kept = { .load = UINT64_MAX };
+	struct look look = look_first(m->load_index, k);
+	struct load_index_found kept = { .load = UINT64_MAX };
 	uint32_t kept_block = 0;
 
 	for (int i = 0; i < MAX_LOOKS && look.load != NOBODY; i++) {
@@ -259,8 +261,8 @@ const struct members_entry *least_pick(const struct members *m, const struct pic
 		if (kept.load <= promised)
 			break;
 
-		struct least_found found =
-			least_of(m, start_of(m, look.block), start_of(m, look.block + 1), k);
+		struct load_index_found found =
+			load_index_scan(m, start_of(m, look.block), start_of(m, look.block + 1), k);
 		if (found.entry != NULL && found.load <= promised &&
 		    backend_reserve(found.entry->backend))
 			return settle(m, look.block, found.entry);
@@ -269,21 +271,21 @@ const struct members_entry *least_pick(const struct members *m, const struct pic
 			kept = found;
 			kept_block = look.block;
 		}
-		look = look_next(m->least, &look);
+		look = look_next(m->load_index, &look);
 	}
 	if (kept.entry != NULL && backend_reserve(kept.entry->backend))
 		return settle(m, kept_block, kept.entry);
 	return NULL;
 }
 
-void least_note(const struct members *m, const struct members_entry *e)
+void load_index_note(const struct members *m, const struct members_entry *e)
 {
-	if (m->least == NULL) {
+	if (m->load_index == NULL) {
 		(void)take_ticket(m, e);
 		return;
 	}
 	/* start_of(), turned round */
 	uint64_t i = (uint64_t)(e - m->entry);
 
-	(void)settle(m, (uint32_t)(((i + 1) * m->least->n_blocks - 1) / m->n), e);
+	(void)settle(m, (uint32_t)(((i + 1) * m->load_index->n_blocks - 1) / m->n), e);
 }

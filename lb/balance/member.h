@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One member of a pool, judged for a pick: what every policy and index asks of it.
+ *
+ * The backend's state may be a moment old, because other threads write it. Only the reservation
+ * (backend_reserve()) decides.
+ *
+ * Layer: balance. Thread: any. Hot.
+ */
+
+#include <stdbool.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+
+/* Whether the pick may take `e`: usable, of a weight above 0, not tried before. It may be full. */
+bool member_is_candidate(const struct members_entry *e, const struct pick *k);
+
+/* Whether `b` has max_connections connections. */
+static inline bool member_is_full(const struct backend *b)
+{
+	uint32_t max = backend_max_conns(b);
+
+	return max != 0 && backend_active(b) >= max;
+}
+
+/* Whether a pick that has tried no member yet can take `e`. */
+static inline bool member_has_room(const struct members_entry *e)
+{
+	return e->weight != 0 && backend_is_usable(e->backend) && !member_is_full(e->backend);
+}
