@@ -8,7 +8,7 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "daemon/control.h"
-#include "proxy/probe.h"
+#include "health/probes.h"
 
 /* What stops one check stops many: the log has a line of it once a minute. */
 #define NO_CHECK_LOG_MS 60000

@@ -25,6 +25,7 @@ CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 MICRO = {  # the program, and the most that each of its lines may cost, in ns
     "bench_pick": {"least_connections": 2000, "random": 2000, "hash": 2000},
     "bench_route": {"": 2000},
+    "bench_probes": {"": 1000},
     "bench_ws_frame": {},
     "bench_http1": {},
     "bench_reload.py": {"": 200e6},

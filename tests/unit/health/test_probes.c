@@ -9,10 +9,10 @@
 #include "../ev/later.h"
 #include "../ev/loop_fixture.h"
 #include "ev/loop_priv.h"
+#include "health/probes.h"
 #include "proto/accept_key.h"
 #include "proto/http1.h"
 #include "proto/ws_frame.h"
-#include "proxy/probe.h"
 
 #define CLASS_PROBE 5u
 #define LONG_MS 3600000u /* the next check does not come within the test */
@@ -1295,5 +1295,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_on_engines("proxy/probe", add_tests);
+	return run_on_engines("health/probes", add_tests);
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "../suite.h"
-#include "balance/health.h"
+#include "health/verdict.h"
 
 static const struct {
 	const char *name;
@@ -22,13 +22,13 @@ static const struct {
 
 START_TEST(verdicts_follow_rise_and_fall)
 {
-	struct health h;
+	struct verdict v;
 
-	health_init(&h, runs[_i].rise, runs[_i].fall);
-	ck_assert(!h.is_known);
+	verdict_init(&v, runs[_i].rise, runs[_i].fall);
+	ck_assert(!v.is_known);
 	for (size_t i = 0; runs[_i].results[i] != '\0'; i++) {
-		bool is_new = health_result(&h, runs[_i].results[i] == '+');
-		char got = h.is_up ? (is_new ? 'U' : 'u') : (is_new ? 'D' : 'd');
+		bool is_new = verdict_add(&v, runs[_i].results[i] == '+');
+		char got = v.is_up ? (is_new ? 'U' : 'u') : (is_new ? 'D' : 'd');
 		ck_assert_msg(got == runs[_i].verdicts[i], "%s, result %zu: %c", runs[_i].name, i,
 			      got);
 	}
@@ -37,32 +37,14 @@ END_TEST
 
 START_TEST(new_thresholds_keep_the_verdict)
 {
-	struct health h;
+	struct verdict v;
 
-	health_init(&h, 2, 3);
-	(void)health_result(&h, true);
-	health_configure(&h, 2, 1);
-	ck_assert(h.is_known && h.is_up);
-	ck_assert(health_result(&h, false));
-	ck_assert(!h.is_up);
-}
-END_TEST
-
-START_TEST(first_checks_are_spread)
-{
-	uint64_t last = 0;
-
-	ck_assert_uint_eq(health_first_delay_ms(0, 10, 2000), 0);
-	for (size_t i = 1; i < 10; i++) {
-		uint64_t d = health_first_delay_ms(i, 10, 2000);
-		ck_assert_uint_gt(d, last);
-		ck_assert_uint_lt(d, 2000);
-		last = d;
-	}
-	ck_assert_uint_eq(health_first_delay_ms(0, 0, 2000), 0);
-	/* Within a short interval; and at most one a millisecond where there are many. */
-	ck_assert_uint_lt(health_first_delay_ms(9, 10, 100), 100);
-	ck_assert_uint_eq(health_first_delay_ms(4999, 5000, 60000), 4999);
+	verdict_init(&v, 2, 3);
+	ck_assert(verdict_add(&v, true));
+	verdict_configure(&v, 2, 1);
+	ck_assert(v.is_known && v.is_up);
+	ck_assert(verdict_add(&v, false));
+	ck_assert(!v.is_up);
 }
 END_TEST
 
@@ -70,10 +52,9 @@ static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, verdicts_follow_rise_and_fall, 0, sizeof(runs) / sizeof(runs[0]));
 	tcase_add_test(t, new_thresholds_keep_the_verdict);
-	tcase_add_test(t, first_checks_are_spread);
 }
 
 int main(void)
 {
-	return run_suite("balance/health", add_tests);
+	return run_suite("health/verdict", add_tests);
 }

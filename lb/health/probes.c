@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set of targets: probes are found by their target in a hash table, so that probes_set(), which
+ * a reload and each command on a backend call with all targets, takes linear time.
+ *
+ * Thread: main.
+ */
+#include "health/probes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ev/loop.h"
+#include "health/schedule.h"
+#include "util/hash.h"
+
+#define FIRST_BUCKETS 64u
+
+struct probes {
+	struct schedule schedule;
+	struct list *bucket; /* owns: n_buckets, a power of two; of struct probe */
+	size_t n_buckets;
+};
+
+/* ---- the hash table -------------------------------------------------------------------------- */
+
+static struct list *buckets_new(size_t n)
+{
+	struct list *b = calloc(n, sizeof(*b));
+
+	LB_ASSERT(n >= FIRST_BUCKETS && (n & (n - 1)) == 0);
+	for (size_t i = 0; b != NULL && i < n; i++)
+		list_init(&b[i]);
+	return b;
+}
+
+static struct list *bucket_of(const struct probes *all, const void *target)
+{
+	return &all->bucket[hash_mix((uintptr_t)target, 0) & (all->n_buckets - 1)];
+}
+
+/* Where memory is short the table keeps its size, and finding takes longer. */
+static void grow_buckets(struct probes *all)
+{
+	struct list *old = all->bucket, *more;
+
+	if (schedule_n_probes(&all->schedule) <= all->n_buckets)
+		return;
+	more = buckets_new(2 * all->n_buckets);
+	if (more == NULL)
+		return;
+	all->bucket = more;
+	all->n_buckets *= 2;
+	list_for_each(it, &all->schedule.all)
+	{
+		struct probe *p = list_entry(it, struct probe, link);
+		list_del(&p->same);
+		list_add_tail(bucket_of(all, p->target), &p->same);
+	}
+	free(old);
+}
+
+/* A removed probe whose checks are not over may be there beside the new one of its target. */
+static struct probe *find(const struct probes *all, const void *target)
+{
+	list_for_each(it, bucket_of(all, target))
+	{
+		struct probe *p = list_entry(it, struct probe, same);
+		if (p->target == target && !p->is_removed)
+			return p;
+	}
+	return NULL;
+}
+
+/* ---- the set --------------------------------------------------------------------------------- */
+
+static struct probe *add(struct probes *all, const struct probe_target *t)
+{
+	struct probe *p =
+		schedule_add(&all->schedule, t->arg, &t->addr, t->conf, t->sources, t->n_sources);
+
+	if (p != NULL) {
+		list_add_tail(bucket_of(all, t->arg), &p->same);
+		grow_buckets(all);
+	}
+	return p;
+}
+
+/*
+ * A target that was there before. When its settings have changed, its next check is in `delay_ms`.
+ * False where memory is short.
+ */
+static bool update(struct probe *p, const struct probe_target *t, uint64_t delay_ms)
+{
+	bool is_same = check_spec_is_same(&p->spec, t->conf);
+
+	if (!check_spec_set_sources(&p->spec, t->sources, t->n_sources) ||
+	    (!is_same && !check_spec_set_conf(&p->spec, t->conf)))
+		return false;
+	verdict_configure(&p->verdict, t->conf->rise, t->conf->fall);
+	if (!is_same)
+		schedule_start(p, delay_ms);
+	if (!is_same || t->is_paused)
+		schedule_end_checks(p);
+	return true;
+}
+
+int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
+{
+	struct schedule *s = &all->schedule;
+	/* Those that are removed end their last checks beside the new ones. */
+	size_t n_checks = PROBE_MAX_CHECKS * (n + schedule_n_probes(s));
+	int result = loop_reserve(s->checks.loop, LOOP_OPS_MIN + CHECK_N_OPS * n_checks);
+	bool has_room = result == 0;
+
+	list_for_each(it, &s->all) list_entry(it, struct probe, link)->is_wanted = false;
+	for (size_t i = 0; i < n; i++) {
+		const struct probe_target *t = &targets[i];
+		struct probe *p = find(all, t->arg);
+		uint64_t delay_ms = schedule_first_delay_ms(i, n, t->conf->interval_ms);
+
+		if (p == NULL) {
+			p = has_room ? add(all, t) : NULL;
+			if (p == NULL) {
+				result = -ENOMEM;
+				continue;
+			}
+			schedule_start(p, delay_ms);
+		} else if (!update(p, t, delay_ms)) {
+			result = -ENOMEM;
+		}
+		LB_ASSERT(!p->is_wanted); /* each target is named once */
+		p->is_paused = t->is_paused;
+		p->is_wanted = true;
+	}
+	list_for_each(it, &s->all)
+	{
+		struct probe *p = list_entry(it, struct probe, link);
+		if (!p->is_wanted && !p->is_removed)
+			schedule_remove(p);
+	}
+	return result;
+}
+
+void probes_limit(struct probes *p, uint32_t max_checks)
+{
+	schedule_limit(&p->schedule, max_checks);
+}
+
+bool probes_close(struct probes *all)
+{
+	list_for_each(it, &all->schedule.all)
+	{
+		struct probe *p = list_entry(it, struct probe, link);
+		if (!p->is_removed)
+			schedule_remove(p);
+	}
+	return !list_is_empty(&all->schedule.all);
+}
+
+struct probes *probes_new(struct loop *loop, unsigned class_id, const struct probe_ops *ops,
+			  void *ops_arg)
+{
+	struct probes *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	int r = schedule_init(&p->schedule, loop, class_id, ops, ops_arg);
+
+	p->n_buckets = FIRST_BUCKETS;
+	p->bucket = buckets_new(FIRST_BUCKETS);
+	return r < 0 || p->bucket == NULL ? probes_free(p) : p;
+}
+
+struct probes *probes_free(struct probes *p)
+{
+	if (p == NULL)
+		return NULL;
+	schedule_deinit(&p->schedule);
+	free(p->bucket);
+	free(p);
+	return NULL;
+}

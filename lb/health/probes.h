@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Probes: health checks of backends on the main thread's loop.
+ *
+ * A target is checked once per interval (from start to start) by TCP, HTTP or a whole WebSocket
+ * handshake. The results make a verdict (health/verdict.h), and each change of the verdict is
+ * reported. After the result of an HTTP or WebSocket check the target closes the connection, within
+ * the check's timeout.
+ *
+ * Thread: main. Layer: health.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "health/probe_ops.h"
+#include "util/assert.h"
+#include "util/sockaddr.h"
+
+struct loop;
+struct probes;
+
+/* What is to be checked. */
+struct probe_target {
+	void *arg; /* identifies the target from one probes_set() to the next */
+	struct addr addr;
+	const struct conf_health *conf; /* borrowed for the call of probes_set() */
+	bool is_paused;                 /* in maintenance: no checks */
+	/* Local addresses to connect from, in turn; only those of addr's family are used. */
+	size_t n_sources;
+	const struct addr *sources; /* borrowed for the call of probes_set() */
+};
+
+/*
+ * probes_new() - no targets yet
+ *
+ * `class_id` is that of the tags of all operations in `loop`. Borrows `loop`, `ops` and `ops_arg`.
+ * NULL where memory is short.
+ */
+struct probes *probes_new(struct loop *loop, unsigned class_id, const struct probe_ops *ops,
+			  void *ops_arg);
+
+/*
+ * probes_limit() - at most `max_checks` checks at a time, of all targets together; at least one
+ *
+ * A check has one descriptor. A check that is due while there are so many waits until another one
+ * is over, in the order in which they became due. Without a call there is no limit.
+ */
+void probes_limit(struct probes *p, uint32_t max_checks);
+
+/*
+ * probes_set() - check these targets, and no others
+ *
+ * A target that was there before keeps its verdict and its schedule. When its settings have changed
+ * or it is paused now, a check under way is ended without a result. New targets, and those with
+ * changed settings, are first checked within their interval, spread out. Takes time in proportion
+ * to the targets, before and after (tests/bench/bench_probes.c). Returns 0, or -ENOMEM: then those
+ * targets are checked that memory was left for.
+ */
+int probes_set(struct probes *p, const struct probe_target *targets, size_t n) LB_MUST_CHECK;
+
+/* Ends all checks. Returns whether some are not over: call again after a turn of the loop. */
+bool probes_close(struct probes *p);
+
+/* Every check is over. NULL is fine. Returns NULL. */
+struct probes *probes_free(struct probes *p);

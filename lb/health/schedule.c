@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Each probe has a timer that fires once per interval, from start to start. When the timer fires, a
+ * check starts, whether or not the check before it still lingers. PROBE_MAX_CHECKS bounds how many
+ * checks one probe has: where there are as many, the oldest one is reset.
+ *
+ * schedule_limit() bounds how many checks all probes have together, because each check has a
+ * descriptor. A probe whose check is due while there are so many waits in the list `due`; each
+ * check that is over lets the first probe of the list start its check.
+ *
+ * Thread: main.
+ */
+#include "health/schedule.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ev/loop.h"
+#include "health/probe_ops.h"
+#include "util/slab.h"
+
+/* ---- starting checks ------------------------------------------------------------------------- */
+
+static bool has_place(const struct schedule *s)
+{
+	return checks_n(&s->checks) < s->max_checks;
+}
+
+static bool may_start(const struct probe *p)
+{
+	return !p->is_paused && p->current == NULL;
+}
+
+static void start_check(struct probe *p)
+{
+	struct schedule *s = p->schedule;
+	struct check *c = check_new(&s->checks, &p->spec, p);
+
+	LB_ASSERT(may_start(p) && !p->is_removed);
+	if (c == NULL) {
+		s->ops->on_none(s->ops_arg, p->target, "no check: out of memory");
+		return;
+	}
+	list_add_tail(&p->checks, &c->link);
+	p->n_checks++;
+	LB_ASSERT(p->n_checks <= PROBE_MAX_CHECKS);
+	p->current = c;
+	check_start(c);
+}
+
+/* Starts the checks that have waited longest, while there are places. */
+static void start_due(struct schedule *s)
+{
+	if (s->is_starting) /* a check that this function started is over already */
+		return;
+	s->is_starting = true;
+	while (!list_is_empty(&s->due) && has_place(s)) {
+		struct probe *p = list_entry(s->due.next, struct probe, due);
+
+		list_del(&p->due);
+		if (may_start(p))
+			start_check(p);
+	}
+	s->is_starting = false;
+}
+
+/* Resets the oldest check of `p` that is not being ended already, if there is one. */
+static void end_oldest(struct probe *p)
+{
+	list_for_each(it, &p->checks)
+	{
+		struct check *c = list_entry(it, struct check, link);
+
+		if (c->phase != CHECK_ENDING) {
+			LB_ASSERT(c != p->current); /* which is the newest */
+			check_end(c, CHECK_BY_RESET);
+			return;
+		}
+	}
+}
+
+static void on_next(struct timer *t, void *arg)
+{
+	struct probe *p = container_of(t, struct probe, next);
+	struct schedule *s = p->schedule;
+
+	(void)arg;
+	LB_ASSERT(!p->is_removed);
+	/* Where the last check still has no result, its timeout is longer than the interval: this
+	 * turn is left out. */
+	if (may_start(p) && p->n_checks >= PROBE_MAX_CHECKS) {
+		end_oldest(p);
+		loop_timer_start(s->checks.loop, &p->next, 1); /* it is over in a turn or two */
+		return;
+	}
+	loop_timer_start(s->checks.loop, &p->next, p->spec.conf.interval_ms);
+	if (!may_start(p))
+		return;
+	if (has_place(s))
+		start_check(p);
+	else if (!list_is_linked(&p->due))
+		list_add_tail(&s->due, &p->due);
+}
+
+uint64_t schedule_first_delay_ms(size_t i, size_t n, uint32_t interval_ms)
+{
+	uint64_t window_ms = n > 1000 ? n : 1000;
+
+	LB_ASSERT(i < n);
+	if (window_ms > interval_ms)
+		window_ms = interval_ms;
+	return window_ms * i / n;
+}
+
+/* ---- what checks report ---------------------------------------------------------------------- */
+
+static void free_probe(struct probe *p)
+{
+	LB_ASSERT(p->n_checks == 0 && list_is_empty(&p->checks) && p->current == NULL);
+	loop_timer_stop(p->schedule->checks.loop, &p->next);
+	list_del(&p->link);
+	list_del(&p->same);
+	list_del(&p->due);
+	check_spec_clear(&p->spec);
+	slab_put(p->schedule->slab, p);
+}
+
+/* In each of the calls of `ops` the probe may be removed; it is freed in on_end() at the earliest.
+ */
+static void on_result(void *owner, bool is_ok, const char *text)
+{
+	struct probe *p = owner;
+	const struct schedule *s = p->schedule;
+	bool is_first = !p->verdict.is_known;
+
+	p->current = NULL;
+	s->ops->on_result(s->ops_arg, p->target, is_ok, text);
+	if (verdict_add(&p->verdict, is_ok))
+		s->ops->on_verdict(s->ops_arg, p->target, p->verdict.is_up, is_first, text);
+}
+
+static void on_none(void *owner, const char *text)
+{
+	struct probe *p = owner;
+	const struct schedule *s = p->schedule;
+
+	p->current = NULL;
+	s->ops->on_none(s->ops_arg, p->target, text);
+}
+
+static void on_end(void *owner)
+{
+	struct probe *p = owner;
+	struct schedule *s = p->schedule;
+
+	LB_ASSERT(p->n_checks > 0);
+	p->n_checks--;
+	if (p->is_removed && p->n_checks == 0)
+		free_probe(p);
+	start_due(s);
+}
+
+static const struct check_ops check_ops = {
+	.on_result = on_result,
+	.on_none = on_none,
+	.on_end = on_end,
+};
+
+/* ---- probes ---------------------------------------------------------------------------------- */
+
+struct probe *schedule_add(struct schedule *s, void *target, const struct addr *addr,
+			   const struct conf_health *conf, const struct addr *sources,
+			   size_t n_sources)
+{
+	struct probe *p = slab_reserve(s->slab, 1) == 0 ? slab_get(s->slab) : NULL;
+
+	if (p == NULL)
+		return NULL;
+	p->schedule = s;
+	p->target = target;
+	p->spec.addr = *addr;
+	/* Probes that come together do not all begin at the same local address. */
+	p->spec.next_source = slab_n_used(s->slab);
+	list_init(&p->same);
+	list_init(&p->checks);
+	list_init(&p->due);
+	timer_init(&p->next, on_next);
+	list_add_tail(&s->all, &p->link);
+	if (!check_spec_set_conf(&p->spec, conf) ||
+	    !check_spec_set_sources(&p->spec, sources, n_sources)) {
+		free_probe(p);
+		return NULL;
+	}
+	verdict_init(&p->verdict, conf->rise, conf->fall);
+	return p;
+}
+
+void schedule_start(struct probe *p, uint64_t delay_ms)
+{
+	LB_ASSERT(!p->is_removed);
+	loop_timer_start(p->schedule->checks.loop, &p->next, delay_ms);
+}
+
+void schedule_end_checks(struct probe *p)
+{
+	p->current = NULL;
+	list_for_each(it, &p->checks) check_end(list_entry(it, struct check, link), CHECK_BY_FIN);
+}
+
+void schedule_remove(struct probe *p)
+{
+	LB_ASSERT(!p->is_removed);
+	p->is_removed = true;
+	list_del(&p->due);
+	loop_timer_stop(p->schedule->checks.loop, &p->next);
+	schedule_end_checks(p);
+	if (p->n_checks == 0)
+		free_probe(p);
+}
+
+/* ---- the schedule ---------------------------------------------------------------------------- */
+
+int schedule_init(struct schedule *s, struct loop *loop, unsigned class_id,
+		  const struct probe_ops *ops, void *ops_arg)
+{
+	*s = (struct schedule){ .ops = ops, .ops_arg = ops_arg, .max_checks = UINT32_MAX };
+	list_init(&s->all);
+	list_init(&s->due);
+	s->slab = slab_new("probe", sizeof(struct probe), 1u << 20);
+	if (s->slab == NULL)
+		return -ENOMEM;
+	return checks_init(&s->checks, loop, class_id, &check_ops);
+}
+
+void schedule_deinit(struct schedule *s)
+{
+	LB_ASSERT(list_is_empty(&s->all) && list_is_empty(&s->due));
+	s->slab = slab_free(s->slab);
+	checks_deinit(&s->checks);
+}
+
+void schedule_limit(struct schedule *s, uint32_t max_checks)
+{
+	s->max_checks = max_checks > 0 ? max_checks : 1;
+	start_due(s);
+}
+
+uint32_t schedule_n_probes(const struct schedule *s)
+{
+	return slab_n_used(s->slab);
+}

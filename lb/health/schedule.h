@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The schedule: which probe is checked when, and how many checks run at a time.
+ *
+ * A probe is a target with its interval, its checks and their verdict. Which targets there are is
+ * the business of the set (health/probes.h).
+ *
+ * Thread: main. Layer: health.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ev/timer.h"
+#include "health/check.h"
+#include "health/spec.h"
+#include "health/verdict.h"
+#include "util/assert.h"
+#include "util/list.h"
+
+struct loop;
+struct probe_ops;
+struct slab;
+
+/* Checks of one probe: one that has no result yet, and those that linger or end. */
+#define PROBE_MAX_CHECKS 4u
+
+struct probe {
+	void *target; /* borrows: what the owner calls it */
+	struct check_spec spec;
+	bool is_paused; /* no check is started */
+
+	/* the set's */
+	struct list same; /* probes->bucket[] of its target */
+	bool is_wanted;   /* while probes_set() runs */
+
+	/* private to schedule.c, but for the set's walk over all */
+	struct list link; /* schedule->all */
+	bool is_removed;  /* freed with its last check */
+	struct schedule *schedule;
+	struct list due; /* schedule->due, while the next check waits for a place */
+	struct verdict verdict;
+	struct timer next;
+	struct check *current; /* borrows: the check that has no result yet, or NULL */
+	struct list checks;    /* owns */
+	uint32_t n_checks;
+};
+
+struct schedule {
+	struct list all; /* owns: of struct probe */
+
+	/* private to schedule.c */
+	struct checks checks;
+	const struct probe_ops *ops; /* borrows */
+	void *ops_arg;
+	struct slab *slab;   /* owns: of struct probe */
+	struct list due;     /* of struct probe: the longest due first */
+	uint32_t max_checks; /* at a time */
+	bool is_starting;    /* start_due() runs */
+};
+
+/* For `class_id` and `ops` see probes_new(). Returns 0 or -ENOMEM: deinit it all the same. */
+int schedule_init(struct schedule *s, struct loop *loop, unsigned class_id,
+		  const struct probe_ops *ops, void *ops_arg) LB_MUST_CHECK;
+
+/* Asserts that no probe is left. */
+void schedule_deinit(struct schedule *s);
+
+/* See probes_limit(). */
+void schedule_limit(struct schedule *s, uint32_t max_checks);
+
+/* Probes that there are, those included that are removed and have checks that are not over. */
+uint32_t schedule_n_probes(const struct schedule *s);
+
+/*
+ * When the i-th of n targets is first checked, in ms from now: the first checks are spread evenly
+ * over a second, or over n ms where there are more than 1,000 targets, but within one interval.
+ */
+uint64_t schedule_first_delay_ms(size_t i, size_t n, uint32_t interval_ms);
+
+/*
+ * schedule_add() - a probe of `target`, which has no check before schedule_start()
+ *
+ * Takes copies. NULL where memory is short.
+ */
+struct probe *schedule_add(struct schedule *s, void *target, const struct addr *addr,
+			   const struct conf_health *conf, const struct addr *sources,
+			   size_t n_sources) LB_MUST_CHECK;
+
+/* The first check, or the next one, is in `delay_ms`, and then one each interval. */
+void schedule_start(struct probe *p, uint64_t delay_ms);
+
+/* Ends all checks of `p` that are under way, without a result. */
+void schedule_end_checks(struct probe *p);
+
+/* Ends all checks of `p` for good. `p` is freed with the last one, perhaps within this call. */
+void schedule_remove(struct probe *p);
