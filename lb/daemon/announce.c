@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/announce.h"
 
-#include "daemon/control.h"
+#include "conf/conf.h"
+#include "daemon/delta.h"
+#include "daemon/registry.h"
+#include "daemon/worker_sums.h"
 #include "proxy/listener.h"
 #include "proxy/order.h"
 #include "util/log.h"
 
 /* ---- listeners ------------------------------------------------------------------------------- */
 
-static void announce_added(const struct control *c, const struct conf *conf,
+static void announce_added(const struct log *log, const struct conf *conf,
 			   const struct delta_listener *dl)
 {
 	const struct conf_listener *l = &conf->listeners[dl->plan_index];
 	const char *pool = l->pool != CONF_NO_POOL ? conf->pools[l->pool].name : "-";
 
 	if (l->n_routes == 0)
-		log_notice(&c->log, "listening address=%s listener=%s mode=%s pool=%s",
+		log_notice(log, "listening address=%s listener=%s mode=%s pool=%s",
 			   dl->listener->text, dl->name, conf_mode_name(l->mode), pool);
 	else
-		log_notice(&c->log, "listening address=%s listener=%s mode=%s routes=%zu pool=%s",
+		log_notice(log, "listening address=%s listener=%s mode=%s routes=%zu pool=%s",
 			   dl->listener->text, dl->name, conf_mode_name(l->mode), l->n_routes,
 			   pool);
 }
@@ -31,40 +34,38 @@ static bool is_kept(const struct delta *d, const struct listener *l)
 	return false;
 }
 
-void announce_listeners(const struct control *c, const struct delta *d)
+void announce_listeners(const struct log *log, const struct registry *reg, const struct delta *d)
 {
-	list_for_each(it, &c->registry.listeners)
+	list_for_each(it, &reg->listeners)
 	{
 		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
 		if (!is_kept(d, l))
-			log_notice(&c->log, "no longer listening address=%s listener=%s", l->text,
+			log_notice(log, "no longer listening address=%s listener=%s", l->text,
 				   atomic_load(&l->name));
 	}
 	for (size_t i = 0; i < d->n_listeners; i++)
 		if (d->listeners[i].is_new)
-			announce_added(c, d->conf, &d->listeners[i]);
+			announce_added(log, d->conf, &d->listeners[i]);
 }
 
 /* ---- a stop ---------------------------------------------------------------------------------- */
 
-void announce_count_from_now(struct control *c)
+void announce_count_from_now(struct stop_count *s, const struct threads *t)
 {
-	c->stop_count = (struct stop_count){ 0 };
-	for (uint32_t i = 0; i < c->n_workers; i++)
-		c->stop_count.n_ended_before += worker_n_ended(c->threads->thread[i].worker->stats);
+	*s = (struct stop_count){ .n_ended_before = worker_sums_ended(t) };
 }
 
-void announce_count(struct control *c, const struct order *o)
+void announce_count(struct stop_count *s, const struct order *o)
 {
-	c->stop_count.n_ended += o->n_ended;
-	c->stop_count.n_cut += o->n_cut;
+	s->n_ended += o->n_ended;
+	s->n_cut += o->n_cut;
 }
 
-void announce_stopped(const struct control *c)
+void announce_stopped(const struct log *log, const struct stop_count *s)
 {
-	const struct stop_count *s = &c->stop_count;
+	LB_ASSERT(s->n_ended >= s->n_ended_before + s->n_cut);
 	uint64_t by_itself = s->n_ended - s->n_ended_before - s->n_cut;
 
-	log_notice(&c->log, "stopped connections_ended=%llu connections_cut=%llu",
+	log_notice(log, "stopped connections_ended=%llu connections_cut=%llu",
 		   (unsigned long long)by_itself, (unsigned long long)s->n_cut);
 }

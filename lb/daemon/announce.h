@@ -9,28 +9,30 @@
 
 #include <stdint.h>
 
-struct control;
 struct delta;
+struct log;
 struct order;
+struct registry;
+struct threads;
 
 /*
  * announce_listeners() - a line for each address that `d` adds, and for each that it removes
  *
- * Call after the sockets of `d` listen, before registry_commit() forgets what was there.
+ * Call after the sockets of `d` listen, before delta_commit() replaces the registry's listeners.
  */
-void announce_listeners(const struct control *c, const struct delta *d);
+void announce_listeners(const struct log *log, const struct registry *reg, const struct delta *d);
 
-/* Ended connections of a stop; all zero at the beginning. */
+/* Connections that end during a stop; all zero at the beginning. */
 struct stop_count {
 	uint64_t n_ended_before; /* connections that had ended when the stop began */
 	uint64_t n_ended, n_cut; /* all that have ended, and those of them that lb ended by QUIT */
 };
 
 /* A stop begins: connections that end are counted from now on. */
-void announce_count_from_now(struct control *c);
+void announce_count_from_now(struct stop_count *s, const struct threads *t);
 
-/* A worker has ended: `o` is its answer to QUIT. */
-void announce_count(struct control *c, const struct order *o);
+/* A worker has ended: `o` is its reply to QUIT. */
+void announce_count(struct stop_count *s, const struct order *o);
 
-/* All have: how many connections ended by themselves since the stop began, how many were cut. */
-void announce_stopped(const struct control *c);
+/* Every worker has ended: how many connections ended by themselves, and how many were cut. */
+void announce_stopped(const struct log *log, const struct stop_count *s);

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Control: the main thread's own state, and the life of the process on it.
+ * Control: which configuration is in force, and in which phase of its life lb is.
  *
- *   main() -> control_open() -> control_start() -> loop_run() ... signals ... -> control_close()
+ *   control_init() -> control_start() -> reloads, commands ... -> control_stop() -> ops->ended()
  *
- * Main moves no client's byte: it reads configurations, binds, checks backends' health, answers the
- * admin socket and tells the workers what has changed.
+ * Here is all of main that decides, and nothing that touches files, signals or the process: that is
+ * server.c, which control reaches by `struct control_ops` only. So the simulation runs this code as
+ * it is, on a simulated loop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -15,113 +16,127 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "conf/conf.h"
 #include "daemon/announce.h"
-#include "daemon/notify.h"
+#include "daemon/broadcast.h"
+#include "daemon/health.h"
+#include "daemon/membership.h"
+#include "daemon/phase.h"
 #include "daemon/registry.h"
 #include "daemon/reload.h"
-#include "daemon/threads.h"
-#include "daemon/watermarks.h"
 #include "ev/loop.h"
 #include "ev/mailbox.h"
 #include "util/err.h"
 #include "util/log.h"
 
-struct admin;
-struct logger;
-struct order;
-struct probes;
-struct signals;
+struct control;
+struct delta;
+struct threads;
 
-/* Classes of tags in main's loop. */
-enum { CLASS_ADMIN = 2, CLASS_PROBE = 3, CLASS_SIGNAL = 4 };
+/* What control asks of the process around it, and what it tells it. `arg` is control_opts.arg. */
+struct control_ops {
+	/* Whether this process can run by `conf`; see reload_ops.check. */
+	int (*check)(void *arg, const struct conf *conf, struct err *e);
 
-enum control_phase {
-	PHASE_STARTING,
-	PHASE_RUNNING,
-	PHASE_DELAYING, /* asked to stop, still accepting for stop_delay */
-	PHASE_DRAINING, /* accepts no more, waits for connections to end */
-	PHASE_QUITTING, /* ends what is left */
+	/* How many connections the workers have room for, all together. */
+	uint64_t (*capacity)(void *arg);
+
+	/* A configuration has become current; control's own parts follow it already. The log is to
+	 * follow always, what reads the workers' figures only before PHASE_QUITTING. */
+	void (*conf_changed)(void *arg, const struct conf *conf);
+
+	void (*reload_begins)(void *arg);
+	void (*reload_ended)(void *arg);
+
+	/* All workers accept, or `result` is negative and `why` has the reasons. */
+	void (*started)(void *arg, int result, const struct err *why);
+
+	/* A stop begins, which takes `within_ms` at most. */
+	void (*stopping)(void *arg, uint64_t within_ms);
+
+	/* Once a second in PHASE_RUNNING and PHASE_DRAINING. */
+	void (*second)(void *arg);
+
+	/* Every worker has replied to QUIT. */
+	void (*ended)(void *arg);
 };
 
-/* The two orders with which a worker's life ends; NULL once they are given. */
-struct last_orders {
-	struct order *stop, *quit; /* owns */
+struct control_opts {
+	const char *path;  /* borrows: of the configuration file */
+	struct conf *conf; /* counted: the first one */
+	struct loop *loop; /* borrows; its timers' arg is set to the control */
+	struct log log;
+	unsigned probe_class; /* of the tags of health checks in `loop` */
+	uint32_t n_workers;
+	const struct control_ops *ops; /* borrows */
+	void *arg;
 };
 
 struct control {
-	const char *path;      /* borrows: of the configuration file */
-	struct conf *conf;     /* counted: the current one */
-	struct loop *loop;     /* owns */
-	struct mailbox mail;   /* where workers' answers arrive */
-	struct logger *logger; /* owns */
+	struct conf *conf; /* counted: the current one */
+	struct loop *loop; /* borrows */
 	struct log log;
-	struct threads *threads; /* owns */
-	struct registry registry;
-	struct probes *probes;       /* owns */
-	uint64_t no_check_logged_ms; /* when the log last had a check that could not be made; 0:
-					never */
-	struct admin *admin;         /* owns */
-	struct signals *signals;     /* owns */
-	struct reload reload;
-	struct watermarks watermarks;
-	struct notify_status status;
-	uint64_t status_ms; /* PHASE_DRAINING: when it is told next */
+	struct threads *threads; /* borrows; NULL before control_set_threads() */
+	const struct control_ops *ops;
+	void *arg;
 	uint32_t n_workers;
-	uint32_t max_fds;
-	int no_tables; /* 0, or the negative errno for which threads have no tables of their own */
-	uint64_t generation;
-	uint64_t start_ns;
-	enum control_phase phase;
-	bool is_started;        /* all workers accepted once, whatever the phase is now */
-	uint32_t n_early_stops; /* stops asked for in PHASE_STARTING; control_start() obeys them */
-	uint64_t deadline_ms;   /* PHASE_DRAINING: when to give up waiting */
-	struct timer tick;      /* of the stop, to tidy the registry, to look at the watermarks */
-	uint32_t n_quit;        /* workers that have ended */
+	enum phase phase;
+	uint64_t generation; /* configurations that have become current */
+	struct registry registry;
+	struct membership membership;
+	struct reload reload;
+	struct health health;
+
+	/* private to control.c */
+	struct conf *started; /* counted: the one lb was started with; NULL before */
+	struct timer tick;
+	uint64_t second_ms;          /* PHASE_DRAINING: when ops->second() is due */
+	uint64_t deadline_ms;        /* PHASE_DRAINING: when to give up waiting */
+	uint32_t n_early_stops;      /* stops asked for in PHASE_STARTING, obeyed behind it */
+	uint32_t n_quit;             /* workers that have ended */
+	struct broadcast stop, quit; /* made at the start, so that a stop needs no memory */
 	struct stop_count stop_count;
-	struct last_orders *last; /* owns: n_workers, made at the start: a stop lacks no memory */
-	int admin_fd, http_fd;    /* bound, not yet served; -1: none */
-	char http_text[ADDR_TEXT_MAX]; /* of admin.http with its real port; "": there is none */
-	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
-			    */
-	dev_t socket_dev;  /* with socket_ino: which file that is */
-	ino_t socket_ino;
 };
 
-#define EXIT_CONF 1
-#define EXIT_USAGE 2
-#define EXIT_BIND 3 /* could not bind, or lacks a permission */
-#define EXIT_INTERNAL 70
+/* Returns 0 or -ENOMEM; control_deinit() is due in both cases. */
+int control_init(struct control *c, const struct control_opts *o) LB_MUST_CHECK;
 
-/* Makes what needs no thread yet. Returns 0 or an exit status, with the reasons in `e`. */
-int control_open(struct control *c, const char *path, struct conf *conf,
-		 struct err *e) LB_MUST_CHECK;
+/* The workers' threads, which are made after control: once, before control_start(). */
+void control_set_threads(struct control *c, struct threads *t);
 
-/* Binds, starts the workers, and lets everything accept. The same returns. */
-int control_start(struct control *c, struct err *e) LB_MUST_CHECK;
+/*
+ * control_deinit() - free all
+ *
+ * The workers have ended or were never started, and control_close() has returned false.
+ */
+void control_deinit(struct control *c);
 
-/* Runs until stopped. Returns the exit status. */
-int control_run(struct control *c);
+/* Stops the health checks. Returns whether one is still in flight: call again after a turn. */
+bool control_close(struct control *c);
 
-/* Frees all; the workers have ended or were never started. */
-void control_close(struct control *c);
+/*
+ * control_start() - let the workers accept by the first configuration
+ *
+ * `first` is its delta, which control owns from here on; ops->started() is called later. Returns 0,
+ * or -ENOMEM with nothing begun: then the delta stays the caller's.
+ */
+int control_start(struct control *c, struct delta *first) LB_MUST_CHECK;
 
-/* A signal to stop; the second stops at once. */
+/* After a start that failed: tells the workers whose threads run to end, and waits for them. */
+void control_end_workers(struct control *c);
+
+/* Begins to stop as the current configuration says; the second call ends everything at once. */
 void control_stop(struct control *c);
 
-/* Open connections, over all workers. */
-uint64_t control_n_active(const struct control *c);
+/* Whether lb accepts and was not asked to stop. */
+static inline bool control_is_accepting(const struct control *c)
+{
+	return c->phase == PHASE_RUNNING;
+}
 
-/* Whether /healthz is 200. */
-bool control_is_accepting(const struct control *c);
-
-/* A configuration has become current: limits and health checks follow it. */
-void control_apply_conf(struct control *c);
-
-/* Writes each error, but no warning, as a line of the log. */
-void control_log_errors(struct control *c, const char *what, const struct err *e);
-
-/* Writes each warning of a configuration as a line of the log. */
-void control_log_warnings(struct control *c, const struct err *e);
+/* Whether the workers' figures can be read: from the start on until the workers are told to end. */
+static inline bool control_has_workers(const struct control *c)
+{
+	return c->phase != PHASE_QUITTING;
+}

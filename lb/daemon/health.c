@@ -7,7 +7,8 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "daemon/control.h"
+#include "daemon/registry.h"
+#include "daemon/threads.h"
 #include "health/probes.h"
 
 /* What stops one check stops many: the log has a line of it once a minute. */
@@ -24,15 +25,15 @@ static void on_result(void *arg, void *target, bool is_ok, const char *text)
 
 static void on_none(void *arg, void *target, const char *text)
 {
-	struct control *c = arg;
+	struct health *h = arg;
 	struct backend *b = target;
-	uint64_t now_ms = loop_now_ms(c->loop);
+	uint64_t now_ms = loop_now_ms(h->loop);
 
 	(void)snprintf(b->check_result, sizeof(b->check_result), "%s", text);
-	if (c->no_check_logged_ms != 0 && now_ms - c->no_check_logged_ms < NO_CHECK_LOG_MS)
+	if (h->no_check_logged_ms != 0 && now_ms - h->no_check_logged_ms < NO_CHECK_LOG_MS)
 		return;
-	c->no_check_logged_ms = now_ms;
-	log_warn(&c->log,
+	h->no_check_logged_ms = now_ms;
+	log_warn(h->log,
 		 "a health check could not be made, its backend stays as it is pool=%s backend=%s "
 		 "result=\"%s\"",
 		 b->pool_name, b->name, text);
@@ -40,11 +41,11 @@ static void on_none(void *arg, void *target, const char *text)
 
 static void on_verdict(void *arg, void *target, bool is_up, bool is_first, const char *text)
 {
-	struct control *c = arg;
+	struct health *h = arg;
 	struct backend *b = target;
 
-	backend_set_health(b, is_up ? BACKEND_UP : BACKEND_DOWN, loop_now_ns(c->loop));
-	log_write(&c->log, is_up ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARN,
+	backend_set_health(b, is_up ? BACKEND_UP : BACKEND_DOWN, loop_now_ns(h->loop));
+	log_write(h->log, is_up ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARN,
 		  "backend is %s pool=%s backend=%s first=%s result=\"%s\"", is_up ? "up" : "down",
 		  b->pool_name, b->name, is_first ? "true" : "false", text);
 }
@@ -55,28 +56,30 @@ static const struct probe_ops ops = {
 	.on_verdict = on_verdict,
 };
 
-int health_open(struct control *c)
+int health_open(struct health *h, struct loop *l, const struct log *log, struct registry *reg,
+		unsigned tag_class)
 {
-	c->probes = probes_new(c->loop, CLASS_PROBE, &ops, c);
-	return c->probes == NULL ? -ENOMEM : 0;
+	*h = (struct health){ .loop = l, .log = log, .registry = reg };
+	h->probes = probes_new(l, tag_class, &ops, h);
+	return h->probes == NULL ? -ENOMEM : 0;
 }
 
 /* Adds a pool's backends to the targets; those that are not checked are up by definition. */
-static size_t add_pool(struct control *c, struct registry_pool *p, struct probe_target *targets)
+static size_t add_pool(struct health *h, struct registry_pool *p, struct probe_target *targets)
 {
-	const struct conf_pool *pool = registry_pool_conf(&c->registry, p);
+	const struct conf_pool *pool = registry_pool_conf(h->registry, p);
 	const struct conf_health *conf = pool != NULL ? &pool->health : NULL;
 	size_t n = 0;
 
 	list_for_each(it, &p->backends)
 	{
-		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
-		struct backend *b = fb->backend;
+		struct registry_backend *rb = list_entry(it, struct registry_backend, link);
+		struct backend *b = rb->backend;
 
-		if (fb->is_removed || conf == NULL)
+		if (rb->is_removed || conf == NULL)
 			continue;
 		if (conf->type == CONF_CHECK_NONE) {
-			backend_set_health(b, BACKEND_UP, loop_now_ns(c->loop));
+			backend_set_health(b, BACKEND_UP, loop_now_ns(h->loop));
 			b->check_result[0] = '\0';
 			continue;
 		}
@@ -92,34 +95,34 @@ static size_t add_pool(struct control *c, struct registry_pool *p, struct probe_
 	return n;
 }
 
-void health_apply(struct control *c)
+void health_apply(struct health *h)
 {
 	size_t n = 0, most = 0;
 
-	list_for_each(it, &c->registry.pools)
+	list_for_each(it, &h->registry->pools)
 	{
 		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		list_for_each(ib, &p->backends) most++;
 	}
 	struct probe_target *targets = calloc(most + 1, sizeof(*targets));
 	if (targets == NULL) {
-		log_err(&c->log, "health checks stay as they were: out of memory");
+		log_err(h->log, "health checks stay as they were: out of memory");
 		return;
 	}
-	list_for_each(it, &c->registry.pools) n +=
-		add_pool(c, list_entry(it, struct registry_pool, link), targets + n);
-	probes_limit(c->probes, c->threads->share.max_checks);
-	if (probes_set(c->probes, targets, n) < 0)
-		log_err(&c->log, "some health checks could not be set up: out of memory");
+	list_for_each(it, &h->registry->pools) n +=
+		add_pool(h, list_entry(it, struct registry_pool, link), targets + n);
+	probes_limit(h->probes, h->threads->share.max_checks);
+	if (probes_set(h->probes, targets, n) < 0)
+		log_err(h->log, "some health checks could not be set up: out of memory");
 	free(targets);
 }
 
-bool health_close(struct control *c)
+bool health_close(struct health *h)
 {
-	if (c->probes == NULL)
+	if (h->probes == NULL)
 		return false;
-	if (probes_close(c->probes))
+	if (probes_close(h->probes))
 		return true;
-	c->probes = probes_free(c->probes);
+	h->probes = probes_free(h->probes);
 	return false;
 }

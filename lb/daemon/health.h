@@ -8,14 +8,34 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
-struct control;
+#include "util/assert.h"
 
-/* Returns 0 or -ENOMEM. */
-int health_open(struct control *c);
+struct log;
+struct loop;
+struct probes;
+struct registry;
+struct threads;
 
-/* The registry has changed: checks what is in it now, in the way the file says. */
-void health_apply(struct control *c);
+struct health {
+	struct loop *loop;             /* borrows */
+	const struct log *log;         /* borrows */
+	struct registry *registry;     /* borrows */
+	const struct threads *threads; /* borrows: its share bounds the checks under way */
+	/* private to health.c */
+	struct probes *probes;       /* owns */
+	uint64_t no_check_logged_ms; /* when the log last named a check that could not be made, or 0
+				      */
+};
 
-/* Stops; returns whether a check is still in flight (call again after a turn), frees when not. */
-bool health_close(struct control *c);
+/* `tag_class` is that of the checks' operations in `l`; h->threads is set by the caller before
+ * health_apply(). Returns 0 or -ENOMEM. */
+int health_open(struct health *h, struct loop *l, const struct log *log, struct registry *reg,
+		unsigned tag_class) LB_MUST_CHECK;
+
+/* The registry has changed: checks the backends that are in use, as the configuration says. */
+void health_apply(struct health *h);
+
+/* Stops. Returns whether a check is still in flight (call again after a turn); frees when not. */
+bool health_close(struct health *h);

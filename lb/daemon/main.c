@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lb: the command line, and the phases of a run. Everything else is in control.c and below. */
+/* lb: the command line, and the phases of a run. Everything else is in server.c and below. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,9 +7,10 @@
 #include "conf/print.h"
 #include "conf/schema.h"
 #include "daemon/args.h"
-#include "daemon/control.h"
 #include "daemon/doctor.h"
+#include "daemon/err_log.h"
 #include "daemon/preflight.h"
+#include "daemon/server.h"
 #include "util/err.h"
 
 static void print_errors(const struct err *e)
@@ -94,23 +95,23 @@ static int run(const char *path)
 {
 	_cleanup_(err_deinit) struct err of_file = ERR_INIT, e = ERR_INIT;
 	struct conf *conf = NULL;
-	struct control c;
+	struct server s;
 
 	if (conf_load(path, &of_file, &conf) < 0) {
 		print_errors(&of_file);
 		return EXIT_CONF;
 	}
-	int status = control_open(&c, path, conf, &e);
+	int status = server_open(&s, path, conf, &e);
 	conf_unref(conf);
 	if (status == 0)
-		status = control_start(&c, &e);
+		status = server_start(&s, &e);
 	if (status == 0) {
-		control_log_warnings(&c, &of_file);
-		status = control_run(&c);
+		err_log_warnings(&s.control.log, &of_file);
+		status = server_run(&s);
 	}
 	err_sort(&e);
 	print_errors(&e);
-	control_close(&c);
+	server_close(&s);
 	return status;
 }
 

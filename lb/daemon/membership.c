@@ -5,115 +5,170 @@
 #include <stdlib.h>
 
 #include "balance/pool.h"
-#include "daemon/control.h"
+#include "daemon/delta.h"
 #include "daemon/registry.h"
-#include "daemon/reload.h"
-#include "daemon/threads.h"
 #include "proxy/order.h"
+#include "proxy/plan.h"
 
-/* What setting one weight needs, all of it allocated before anything is set. */
-struct change {
-	struct delta_pool *dp;      /* borrows: the pool in the delta under way; NULL: none */
-	struct delta_backend *db;   /* borrows: the backend there; NULL: none */
-	struct members *now, *next; /* own: of the running pool, and of the delta's */
-	struct order **orders;      /* owns: one per worker */
-	uint32_t n_workers;
-};
+/* ---- all pools of a file --------------------------------------------------------------------- */
 
-static void change_free(struct change *ch)
+void membership_begin(struct membership *m, struct delta *d)
 {
-	members_unref(ch->now);
-	members_unref(ch->next);
-	for (uint32_t w = 0; ch->orders != NULL && w < ch->n_workers; w++)
-		order_free(ch->orders[w]);
-	free(ch->orders);
+	LB_ASSERT(m->pending == NULL && !d->is_committed);
+	m->pending = d;
 }
 
-static void on_mailed(struct order *o, void *arg)
+void membership_abandon(struct membership *m)
+{
+	m->pending = NULL;
+}
+
+static int fill_apply(struct order *o, void *ctx)
+{
+	const struct delta *d = ctx;
+
+	o->plan = plan_ref(d->plan);
+	o->has_new_timeouts = delta_has_new_timeouts(d);
+	o->members = calloc(d->n_pools, sizeof(struct members *));
+	if (o->members == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->n_pools; i++)
+		o->members[o->n_members++] = members_ref(d->pools[i].members);
+	return order_make_slots(o);
+}
+
+int membership_make_apply(struct membership *m, struct broadcast *ret)
+{
+	LB_ASSERT(m->pending != NULL);
+	return broadcast_make(ret, m->registry->n_workers, ORDER_APPLY, fill_apply, m->pending);
+}
+
+void membership_commit(struct membership *m)
+{
+	LB_ASSERT(m->pending != NULL);
+	delta_commit(m->registry, m->pending);
+	m->pending = NULL;
+}
+
+/* ---- one pool -------------------------------------------------------------------------------- */
+
+static void on_published(struct order *o, void *arg)
 {
 	(void)arg;
 	order_free(o);
 }
 
-static struct order *members_order(uint32_t worker, struct members *m)
+static int fill_members(struct order *o, void *ctx)
 {
-	struct order *o = order_new(ORDER_MEMBERS, worker);
+	const struct delta_pool *dp = ctx;
 
-	if (o == NULL)
-		return NULL;
 	o->members = calloc(1, sizeof(struct members *));
 	if (o->members == NULL)
-		return order_free(o);
-	o->members[o->n_members++] = members_ref(m);
-	o->done = on_mailed;
-	return o;
-}
-
-/* The backend of these names in the delta of a reload under way; NULL where there is none. */
-static struct delta_backend *find_pending(struct control *c, const struct registry_pool *p,
-					  const struct registry_backend *fb,
-					  struct delta_pool **ret)
-{
-	struct delta *d = reload_pending(c);
-
-	return d == NULL ? NULL : delta_find_backend(d, pool_name(p->pool), fb->backend->name, ret);
-}
-
-static int change_prepare(struct change *ch, struct control *c, struct registry_pool *p,
-			  struct registry_backend *fb, uint32_t weight)
-{
-	ch->n_workers = c->n_workers;
-	ch->db = find_pending(c, p, fb, &ch->dp);
-	ch->now = registry_members_with(p, fb, weight);
-	ch->orders = calloc(c->n_workers, sizeof(struct order *));
-	if (ch->now == NULL || ch->orders == NULL)
 		return -ENOMEM;
-	if (ch->db != NULL) {
-		ch->next = delta_members_with(reload_pending(c), ch->dp, ch->db, weight);
-		if (ch->next == NULL)
-			return -ENOMEM;
-	}
-	for (uint32_t w = 0; w < c->n_workers; w++) {
-		ch->orders[w] = members_order(w, ch->now);
-		if (ch->orders[w] == NULL)
-			return -ENOMEM;
-	}
+	o->members[o->n_members++] = members_ref(dp->members);
 	return 0;
 }
 
-int membership_set_weight(struct control *c, struct registry_pool *p, struct registry_backend *fb,
-			  uint32_t weight)
+/* The pool's backends that are in use, as a list for delta_of_pool(). NULL when memory is short. */
+static struct conf_backend *list_current(const struct registry_pool *p, size_t *ret_n)
 {
-	struct change ch = { .dp = NULL };
-	int r = change_prepare(&ch, c, p, fb, weight);
+	size_t n = 0;
 
+	list_for_each(it, &p->backends) n++;
+	struct conf_backend *list = calloc(n + 1, sizeof(*list));
+	if (list == NULL)
+		return NULL;
+	n = 0;
+	list_for_each(it, &p->backends)
+	{
+		const struct registry_backend *rb = list_entry(it, struct registry_backend, link);
+		if (!rb->is_removed)
+			list[n++] = (struct conf_backend){
+				.name = rb->backend->name,
+				.addr = rb->backend->addr,
+				.weight = rb->file_weight,
+				.max_conns = backend_max_conns(rb->backend),
+			};
+	}
+	*ret_n = n;
+	return list;
+}
+
+/* The pool as it is, with one backend's weight changed. Returns 0 or -ENOMEM. */
+static int prepare_weight(struct membership *m, struct registry_pool *p,
+			  const struct registry_backend *rb, uint32_t weight, struct delta **ret)
+{
+	struct delta *d = NULL;
+	size_t n;
+	struct conf_backend *list = list_current(p, &n);
+	int r = list == NULL ? -ENOMEM : delta_of_pool(m->registry, p, list, n, &d);
+
+	free(list);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < d->pools[0].n_backends; i++) {
+		struct delta_backend *db = &d->pools[0].backends[i];
+		if (db->old != rb)
+			continue;
+		db->weight = weight;
+		db->is_weight_set = true;
+	}
+	r = delta_freeze(&d->pools[0]);
 	if (r < 0) {
-		change_free(&ch);
+		delta_free(m->registry, d);
 		return r;
 	}
-	backend_set_weight(fb->backend, weight);
-	fb->is_weight_set = true;
-	members_unref(p->members);
-	p->members = take_ptr(ch.now);
-	if (ch.db != NULL) {
-		ch.db->weight = weight;
-		ch.db->is_weight_set = true;
-		members_unref(ch.dp->members);
-		ch.dp->members = take_ptr(ch.next);
-	}
-	for (uint32_t w = 0; w < c->n_workers; w++)
-		threads_order(c->threads, w, &take_ptr(ch.orders[w])->mail);
-	change_free(&ch);
+	*ret = d;
 	return 0;
 }
 
-void membership_set_admin(struct control *c, struct registry_pool *p, struct registry_backend *fb,
-			  enum backend_admin a)
+/* The backend of these names in the pending delta; NULL where there is none. */
+static struct delta_backend *find_pending(const struct membership *m, const struct registry_pool *p,
+					  const struct registry_backend *rb,
+					  struct delta_pool **ret)
+{
+	if (m->pending == NULL)
+		return NULL;
+	return delta_find_backend(m->pending, pool_name(p->pool), rb->backend->name, ret);
+}
+
+int membership_set_weight(struct membership *m, struct registry_pool *p,
+			  struct registry_backend *rb, uint32_t weight)
+{
+	struct broadcast b = BROADCAST_INIT;
+	struct delta_pool *dp = NULL;
+	struct delta_backend *db = find_pending(m, p, rb, &dp);
+	struct members *next = db != NULL ? delta_members_with(dp, db, weight) : NULL;
+	struct delta *d = NULL;
+	int r = db != NULL && next == NULL ? -ENOMEM : prepare_weight(m, p, rb, weight, &d);
+
+	if (r == 0)
+		r = broadcast_make(&b, m->registry->n_workers, ORDER_MEMBERS, fill_members,
+				   &d->pools[0]);
+	if (r < 0) {
+		members_unref(next);
+		delta_free(m->registry, d);
+		return r;
+	}
+	delta_commit(m->registry, d);
+	delta_free(m->registry, d);
+	if (db != NULL) {
+		db->weight = weight;
+		db->is_weight_set = true;
+		members_unref(dp->members);
+		dp->members = next;
+	}
+	broadcast_post(&b, m->threads, on_published, NULL);
+	return 0;
+}
+
+void membership_set_admin(struct membership *m, struct registry_pool *p,
+			  struct registry_backend *rb, enum backend_admin a)
 {
 	struct delta_pool *dp;
-	struct delta_backend *db = find_pending(c, p, fb, &dp);
+	struct delta_backend *db = find_pending(m, p, rb, &dp);
 
-	backend_set_admin(fb->backend, a);
+	backend_set_admin(rb->backend, a);
 	if (db != NULL)
 		backend_set_admin(db->backend, a);
 }

@@ -2,11 +2,14 @@
 #pragma once
 
 /*
- * What an operator sets on a backend at run time: its weight and its administrative state.
+ * Membership: which backends a pool has, with which weights; the only publisher of it.
  *
- * Both hold whatever a reload does meanwhile. A reload reads the file first and commits it some
- * turns later; what is set in between is written to the running backend and to the delta under way,
- * where the backend of these names may be another one (its address has changed in the file).
+ * A change is prepared as a delta, the messages that tell the workers are allocated, and only then
+ * is anything changed or posted: a change happens on main and on every worker, or nowhere. Changes
+ * come from a reload (all pools of a file) and from an operator (a weight, a state). While a reload
+ * is under way, the delta that it will commit is `pending`: what an operator sets is then written
+ * to the running backend and to the pending delta, where the backend of the same names may be
+ * another one, because the file has changed its address.
  *
  * Thread: main. Layer: daemon.
  */
@@ -14,21 +17,42 @@
 #include <stdint.h>
 
 #include "balance/backend.h"
+#include "daemon/broadcast.h"
 #include "util/assert.h"
 
-struct control;
+struct delta;
+struct registry;
 struct registry_backend;
 struct registry_pool;
+struct threads;
+
+struct membership {
+	struct registry *registry; /* borrows */
+	struct threads *threads;   /* borrows */
+	/* private to membership.c */
+	struct delta *pending; /* borrows from the reload that is under way; NULL: none */
+};
+
+/* A reload is under way: it will commit `d` or abandon it. */
+void membership_begin(struct membership *m, struct delta *d);
+
+/* The reload has ended without a commit. Fine where none is under way. */
+void membership_abandon(struct membership *m);
+
+/* Makes the messages that make the pending delta current on every worker. Returns 0 or -ENOMEM. */
+int membership_make_apply(struct membership *m, struct broadcast *ret) LB_MUST_CHECK;
+
+/* Makes the pending delta current on main; post the messages of membership_make_apply() next. */
+void membership_commit(struct membership *m);
 
 /*
- * membership_set_weight() - set a backend's weight, and mail the pool's new members to all workers
+ * membership_set_weight() - set a backend's weight on main and on all workers
  *
- * Returns 0, or -ENOMEM with nothing changed: everything is allocated before anything is set. The
- * workers must not have been told to quit.
+ * Returns 0, or -ENOMEM with nothing changed. The workers must not have been told to quit.
  */
-int membership_set_weight(struct control *c, struct registry_pool *p, struct registry_backend *fb,
-			  uint32_t weight) LB_MUST_CHECK;
+int membership_set_weight(struct membership *m, struct registry_pool *p,
+			  struct registry_backend *rb, uint32_t weight) LB_MUST_CHECK;
 
 /* Sets a backend ready, draining or in maintenance. The health checks follow by health_apply(). */
-void membership_set_admin(struct control *c, struct registry_pool *p, struct registry_backend *fb,
-			  enum backend_admin a);
+void membership_set_admin(struct membership *m, struct registry_pool *p,
+			  struct registry_backend *rb, enum backend_admin a);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function for each step of a start (daemon/control.c), in the same order, without what the
+ * One function for each step of a start (daemon/server.c), in the same order, without what the
  * step leaves behind. What happens after lb has become `user` is tried by a child that becomes it.
  */
 #include "daemon/preflight.h"
@@ -20,8 +20,8 @@
 #include "daemon/logger.h"
 #include "daemon/privs.h"
 #include "daemon/refusal.h"
-#include "daemon/registry.h"
 #include "daemon/running_lb.h"
+#include "daemon/sources.h"
 #include "daemon/threads.h"
 #include "ev/loop.h"
 #include "net/sock.h"
@@ -151,7 +151,7 @@ static void try_addresses(struct flight *f)
 	for (size_t i = 0; i < conf->n_listeners; i++)
 		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
 			try_listener(f, &conf->listeners[i].binds[k]);
-	(void)registry_try_sources(f->loop, conf, f->e);
+	(void)sources_try(f->loop, conf, f->e);
 }
 
 /* ---- as `user` ------------------------------------------------------------------------------- */

@@ -1,27 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A reload goes from one worker's reply to the next:
+ *
+ *   reload_request()  read and check the file, prepare the delta            (nothing has changed)
+ *   hand_over()       make the messages of DROP, which undo what follows
+ *   take_next()       pass a batch of sockets, post TAKE  <-----+
+ *   on_taken()        every worker has replied: the next batch -+  or an error: drop()
+ *   apply()           make the messages of APPLY, listen           or an error: drop()
+ *                     commit on main, post APPLY            (from here on nothing can fail)
+ *   on_applied()      every worker has replied: ops->commit(), finish()
+ *   on_dropped()      every worker has replied: finish()
+ *
+ * "The start" is the same from hand_over() on.
+ */
 #include "daemon/reload.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/conf.h"
 #include "daemon/announce.h"
-#include "daemon/control.h"
-#include "daemon/logger.h"
-#include "daemon/notify.h"
-#include "daemon/preflight.h"
+#include "daemon/delta.h"
+#include "daemon/delta_binds.h"
+#include "daemon/err_log.h"
+#include "daemon/membership.h"
+#include "daemon/registry.h"
+#include "daemon/threads.h"
 #include "proxy/listener.h"
 #include "proxy/order.h"
-#include "proxy/plan.h"
 
 /* Sockets passed to a worker before it takes them: its channel holds some hundreds. */
 #define TAKE_BATCH 64
 
+void reload_init(struct reload *r, const struct reload_env *env)
+{
+	*r = (struct reload){ .env = *env, .drop = BROADCAST_INIT };
+}
+
 /* ---- the end of one -------------------------------------------------------------------------- */
 
-static void tell(struct control *c)
+static void tell_waiters(struct reload *r)
 {
-	struct reload *r = &c->reload;
 	struct reload_waiter *now = take_ptr(r->now);
 	size_t n = r->n_now;
 
@@ -31,31 +51,23 @@ static void tell(struct control *c)
 	free(now);
 }
 
-/* NULL is fine. Returns NULL. */
-static struct order **free_orders(const struct control *c, struct order **orders)
+static void finish(struct reload *r)
 {
-	for (uint32_t i = 0; orders != NULL && i < c->n_workers; i++)
-		order_free(orders[i]);
-	free(orders);
-	return NULL;
-}
+	const struct reload_env *env = &r->env;
 
-static void finish(struct control *c)
-{
-	struct reload *r = &c->reload;
-
-	r->delta = delta_free(&c->registry, r->delta);
-	r->drop = free_orders(c, r->drop);
+	LB_ASSERT(r->n_waiting == 0);
+	membership_abandon(env->membership); /* where it was committed, nothing is pending */
+	r->delta = delta_free(env->registry, r->delta);
+	broadcast_drop(&r->drop);
 	r->was_refused = r->result < 0;
-	r->ended_ns = loop_wall_ns(c->loop);
-	if (r->result < 0 && c->phase != PHASE_STARTING)
-		control_log_errors(c, "reload refused", &r->err);
-	tell(c);
+	r->ended_ns = loop_wall_ns(env->loop);
+	if (r->result < 0 && *env->phase != PHASE_STARTING)
+		err_log_errors(env->log, "reload refused", &r->err);
+	tell_waiters(r);
 	err_deinit(&r->err);
-	/* READY=1 answers RELOADING=1: the start and a stop have their own messages. */
-	if (r->is_announced && c->phase == PHASE_RUNNING)
-		notify_ready();
-	r->is_announced = false;
+	if (r->has_begun)
+		env->ops->end(env->arg);
+	r->has_begun = false;
 	if (!r->is_again)
 		return;
 
@@ -63,54 +75,115 @@ static void finish(struct control *c)
 	r->now = take_ptr(r->next);
 	r->n_now = r->n_next;
 	r->n_next = 0;
-	reload_request(c, NULL, NULL);
+	reload_request(r, NULL, NULL);
 }
 
-/*
- * Names the keys of the new file that a restart would change, in the log and for those who wait.
- * The new file is compared with the one lb was started with, which is what runs: the previous file
- * may have had a change of these keys, too.
- */
-static void warn_of_restart(struct control *c)
+/* ---- messages to the workers ----------------------------------------------------------------- */
+
+/* Every worker replies once; `done` hears of each reply. */
+static void post(struct reload *r, struct broadcast *b, void (*done)(struct order *o, void *arg))
 {
-	const char *keys[4];
-	size_t n = conf_restart_keys(c->reload.started, c->conf, keys);
-
-	for (size_t i = 0; i < n; i++) {
-		log_warn(&c->log, "takes effect at restart key=%s", keys[i]);
-		err_warn_at(&c->reload.err, (struct mark){ 0 }, "%s takes effect at restart",
-			    keys[i]);
-	}
+	LB_ASSERT(r->n_waiting == 0);
+	r->n_waiting = b->n;
+	broadcast_post(b, r->env.threads, done, r);
 }
 
-static void commit(struct control *c)
+/* Frees a worker's reply. Returns whether it was the last one. */
+static bool is_last_reply(struct reload *r, struct order *o)
 {
-	struct reload *r = &c->reload;
-	struct conf *old = c->conf;
-
-	c->conf = conf_ref(r->delta->conf);
-	c->generation++;
-	logger_reconfigure(c->logger, &c->conf->log, &c->conf->access_log);
-	if (c->phase !=
-	    PHASE_QUITTING) { /* else the workers, whose figures it reads, may be gone */
-		control_apply_conf(c);
-		registry_tidy(&c->registry);
-	}
-	if (c->generation == 1) {
-		r->started = conf_ref(c->conf);
-	} else {
-		warn_of_restart(c);
-		log_notice(&c->log, "reloaded generation=%llu file=%s",
-			   (unsigned long long)c->generation, c->path);
-	}
-	conf_unref(old);
+	order_free(o);
+	LB_ASSERT(r->n_waiting > 0);
+	return --r->n_waiting == 0;
 }
 
-/* ---- orders ---------------------------------------------------------------------------------- */
+/* Whether the workers were told to stop: nothing may begin to accept any more. */
+static bool is_stopping(const struct reload *r)
+{
+	return *r->env.phase == PHASE_DRAINING || *r->env.phase == PHASE_QUITTING;
+}
+
+static int refuse_to_stop(struct reload *r)
+{
+	return err_add(&r->err, -ESHUTDOWN, "lb is stopping");
+}
+
+static void on_dropped(struct order *o, void *arg)
+{
+	struct reload *r = o->arg;
+
+	(void)arg;
+	if (is_last_reply(r, o))
+		finish(r);
+}
+
+/* Undoes what the workers have taken so far. A worker that was told to stop has done so already. */
+static void drop(struct reload *r, int result)
+{
+	r->result = result;
+	if (is_stopping(r))
+		finish(r);
+	else
+		post(r, &r->drop, on_dropped);
+}
+
+static void on_applied(struct order *o, void *arg)
+{
+	struct reload *r = o->arg;
+
+	(void)arg;
+	if (!is_last_reply(r, o))
+		return;
+	r->env.ops->commit(r->env.arg, r->delta->conf, &r->err);
+	finish(r);
+}
+
+static void apply(struct reload *r)
+{
+	const struct reload_env *env = &r->env;
+	struct broadcast b = BROADCAST_INIT;
+	int result = 0;
+
+	/* Listening is the last step that can fail: a client that connects from then on is served.
+	 */
+	if (membership_make_apply(env->membership, &b) < 0)
+		result = err_add(&r->err, -ENOMEM, "out of memory");
+	else
+		result = delta_binds_listen(env->registry, r->delta, &r->err);
+	if (result < 0) {
+		broadcast_drop(&b);
+		drop(r, result);
+		return;
+	}
+	announce_listeners(env->log, env->registry, r->delta);
+	/* Before the messages: a worker that reads one finds the pools' new settings in place. */
+	membership_commit(env->membership);
+	post(r, &b, on_applied);
+}
+
+static void take_next(struct reload *r);
+
+static void on_taken(struct order *o, void *arg)
+{
+	struct reload *r = o->arg;
+
+	(void)arg;
+	if (o->result < 0)
+		r->result = err_add(&r->err, o->result,
+				    "worker %u cannot take its listening sockets: %s", o->worker,
+				    strerror(-o->result));
+	if (!is_last_reply(r, o))
+		return;
+	if (r->result < 0)
+		drop(r, r->result);
+	else
+		take_next(r);
+}
 
 /* Adds the new listeners of the batch under way. */
-static int fill_take(struct order *o, const struct reload *r)
+static int fill_take(struct order *o, void *ctx)
 {
+	const struct reload *r = ctx;
+
 	o->listeners = calloc(TAKE_BATCH, sizeof(struct listener *));
 	if (o->listeners == NULL)
 		return -ENOMEM;
@@ -118,159 +191,31 @@ static int fill_take(struct order *o, const struct reload *r)
 		if (r->delta->listeners[i].is_new)
 			o->listeners[o->n_listeners++] =
 				listener_ref(r->delta->listeners[i].listener);
+	LB_ASSERT(o->n_listeners <= TAKE_BATCH);
 	return 0;
 }
 
-static int fill_apply(struct order *o, const struct reload *r)
-{
-	const struct delta *d = r->delta;
-
-	o->plan = plan_ref(d->plan);
-	o->has_new_timeouts = registry_has_new_timeouts(d);
-	o->members = calloc(d->n_pools, sizeof(struct members *));
-	if (o->members == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < d->n_pools; i++)
-		o->members[o->n_members++] = members_ref(d->pools[i].members);
-	return order_make_slots(o);
-}
-
-/* One order for every worker, or NULL when memory is short: all are made before one is posted. */
-static struct order **make_orders(struct control *c, enum order_kind kind)
-{
-	struct order **orders = calloc(c->n_workers, sizeof(struct order *));
-	int r = orders == NULL ? -ENOMEM : 0;
-
-	for (uint32_t i = 0; i < c->n_workers && r == 0; i++) {
-		orders[i] = order_new(kind, i);
-		if (orders[i] == NULL)
-			r = -ENOMEM;
-		else if (kind == ORDER_TAKE)
-			r = fill_take(orders[i], &c->reload);
-		else if (kind == ORDER_APPLY)
-			r = fill_apply(orders[i], &c->reload);
-	}
-	return r == 0 ? orders : free_orders(c, orders);
-}
-
-/* `done` hears of each. */
-static void post_orders(struct control *c, struct order **orders,
-			void (*done)(struct order *o, void *arg))
-{
-	LB_ASSERT(orders != NULL);
-	for (uint32_t i = 0; i < c->n_workers; i++) {
-		LB_ASSERT(orders[i] != NULL);
-		orders[i]->done = done;
-		c->reload.n_waiting++;
-		threads_order(c->threads, i, &orders[i]->mail);
-	}
-	free(orders);
-}
-
-static void on_dropped(struct order *o, void *arg)
-{
-	struct control *c = arg;
-
-	order_free(o);
-	if (--c->reload.n_waiting == 0)
-		finish(c);
-}
-
-/* The workers were told to stop: nothing may begin to accept any more. */
-static bool is_stopping(const struct control *c)
-{
-	return c->phase == PHASE_DRAINING || c->phase == PHASE_QUITTING;
-}
-
-/* Undoes what the workers have taken so far. A stop has done so already. */
-static void drop(struct control *c, int result)
-{
-	c->reload.result = result;
-	if (is_stopping(c))
-		finish(c);
-	else
-		post_orders(c, take_ptr(c->reload.drop), on_dropped);
-}
-
-static int refuse_to_stop(struct control *c)
-{
-	return err_add(&c->reload.err, -ESHUTDOWN, "lb is stopping");
-}
-
-static void on_applied(struct order *o, void *arg)
-{
-	struct control *c = arg;
-	struct reload *r = &c->reload;
-
-	order_free(o);
-	if (--r->n_waiting > 0)
-		return;
-	commit(c);
-	finish(c);
-}
-
-static void apply(struct control *c)
-{
-	struct reload *r = &c->reload;
-	struct order **orders = make_orders(c, ORDER_APPLY);
-	int result = 0;
-
-	/* Last: whoever connects to a socket that listens must be served. */
-	if (orders == NULL)
-		result = err_add(&r->err, -ENOMEM, "out of memory");
-	else
-		result = registry_listen(&c->registry, r->delta, &r->err);
-	if (result < 0) {
-		free_orders(c, orders);
-		drop(c, result);
-		return;
-	}
-	/* From here on nothing is refused; workers find the pools' new settings in place. */
-	announce_listeners(c, r->delta);
-	registry_commit(&c->registry, r->delta);
-	post_orders(c, orders, on_applied);
-}
-
-static void take_next(struct control *c);
-
-static void on_taken(struct order *o, void *arg)
-{
-	struct control *c = arg;
-	struct reload *r = &c->reload;
-
-	if (o->result < 0)
-		r->result = err_add(&r->err, o->result,
-				    "worker %u cannot take its listening sockets: %s", o->worker,
-				    strerror(-o->result));
-	order_free(o);
-	if (--r->n_waiting > 0)
-		return;
-	if (r->result < 0)
-		drop(c, r->result);
-	else
-		take_next(c);
-}
-
 /* Puts each worker's new sockets into its channel, in the order in which TAKE names them. */
-static int pass_sockets(struct control *c)
+static int pass_sockets(struct reload *r)
 {
-	struct delta *d = c->reload.delta;
+	struct threads *t = r->env.threads;
 
-	for (size_t i = c->reload.batch_from; i < c->reload.batch_to; i++) {
-		struct delta_listener *dl = &d->listeners[i];
-		for (uint32_t w = 0; dl->is_new && w < c->n_workers; w++) {
-			int r = loop_pass_fd(c->loop, c->threads->thread[w].channel[0], dl->fd[w],
-					     dl->listener->number);
-			if (r < 0)
-				return err_add(&c->reload.err, r, "passing %s to worker %u: %s",
-					       dl->listener->text, w, strerror(-r));
+	for (size_t i = r->batch_from; i < r->batch_to; i++) {
+		struct delta_listener *dl = &r->delta->listeners[i];
+		for (uint32_t w = 0; dl->is_new && w < t->n; w++) {
+			int result = loop_pass_fd(r->env.loop, t->thread[w].channel[0], dl->fd[w],
+						  dl->listener->number);
+			if (result < 0)
+				return err_add(&r->err, result, "passing %s to worker %u: %s",
+					       dl->listener->text, w, strerror(-result));
 		}
 	}
 	return 0;
 }
 
-/* The next batch: as many new listeners as a channel holds, wherever they are in the delta. */
-static bool find_batch(struct reload *r)
+/* Sets the next batch: as many new listeners as a channel holds, wherever they are in the delta.
+ * Returns whether there is one. */
+static bool next_batch(struct reload *r)
 {
 	size_t n_new = 0, i = r->batch_to;
 
@@ -281,45 +226,43 @@ static bool find_batch(struct reload *r)
 	return n_new > 0;
 }
 
-/* New sockets go to the workers first, some at a time; when all are there it can be applied. */
-static void take_next(struct control *c)
+/* New sockets go to the workers first, a batch at a time; with the last one the delta is applied.
+ */
+static void take_next(struct reload *r)
 {
-	struct reload *r = &c->reload;
+	struct broadcast b = BROADCAST_INIT;
 
-	if (is_stopping(c)) {
-		drop(c, refuse_to_stop(c));
+	if (is_stopping(r)) {
+		drop(r, refuse_to_stop(r));
 		return;
 	}
-	if (!find_batch(r)) {
-		apply(c);
+	if (!next_batch(r)) {
+		apply(r);
 		return;
 	}
-	struct order **orders = make_orders(c, ORDER_TAKE);
-	if (orders == NULL) {
-		drop(c, err_add(&r->err, -ENOMEM, "out of memory"));
+	if (broadcast_make(&b, r->env.threads->n, ORDER_TAKE, fill_take, r) < 0) {
+		drop(r, err_add(&r->err, -ENOMEM, "out of memory"));
 		return;
 	}
-	/* What was passed before a failure is taken all the same, to be dropped in order. */
-	r->result = pass_sockets(c);
-	post_orders(c, orders, on_taken);
+	/* A worker takes what was passed before a failure, too, and DROP closes it then. */
+	r->result = pass_sockets(r);
+	post(r, &b, on_taken);
 }
 
 /* ---- the beginning of one -------------------------------------------------------------------- */
 
-/* What undoes it is made first. Returns 0, or -ENOMEM with nothing begun. */
-static int hand_over(struct control *c)
+/* Begins with r->delta. Returns 0, or -ENOMEM with nothing begun. */
+static int hand_over(struct reload *r)
 {
-	struct reload *r = &c->reload;
-
-	r->drop = make_orders(c, ORDER_DROP);
-	if (r->drop == NULL)
+	if (broadcast_make(&r->drop, r->env.threads->n, ORDER_DROP, NULL, NULL) < 0)
 		return -ENOMEM;
+	membership_begin(r->env.membership, r->delta);
 	r->batch_from = r->batch_to = 0;
-	take_next(c);
+	take_next(r);
 	return 0;
 }
 
-/* Adds a waiter to one of the two lists. Returns 0 or -ENOMEM: then he will hear nothing. */
+/* Adds a waiter to one of the two lists. Returns 0, or -ENOMEM: then `fn` is never called. */
 static int add_waiter(struct reload_waiter **list, size_t *n, reload_fn fn, void *ctx)
 {
 	if (fn == NULL)
@@ -332,84 +275,71 @@ static int add_waiter(struct reload_waiter **list, size_t *n, reload_fn fn, void
 	return 0;
 }
 
-int reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx)
+int reload_start(struct reload *r, struct delta *d, reload_fn fn, void *ctx)
 {
-	struct reload *r = &c->reload;
-
-	LB_ASSERT(r->delta == NULL);
+	LB_ASSERT(r->delta == NULL && *r->env.phase == PHASE_STARTING);
 	if (add_waiter(&r->now, &r->n_now, fn, ctx) < 0)
 		return -ENOMEM;
 	r->delta = d;
-	if (hand_over(c) == 0)
+	if (hand_over(r) == 0)
 		return 0;
 	r->delta = NULL;
 	r->n_now = 0;
 	return -ENOMEM;
 }
 
-bool reload_is_under_way(const struct control *c)
+bool reload_is_under_way(const struct reload *r)
 {
-	return c->reload.delta != NULL || c->reload.n_waiting > 0;
+	return r->delta != NULL || r->n_waiting > 0;
 }
 
-struct delta *reload_pending(const struct control *c)
+/* Reads, checks and prepares. After a failed check of the process the addresses are still tried, so
+ * that one run names every reason; but without descriptors no bind would succeed. */
+static int load(struct reload *r)
 {
-	struct delta *d = c->reload.delta;
-
-	return d != NULL && !d->is_committed ? d : NULL;
-}
-
-/* All reasons against it are found, not the first; but without descriptors no bind succeeds. */
-static int prepare(struct control *c, struct conf *conf)
-{
-	struct reload *r = &c->reload;
-	int user = preflight_user(conf, &r->err);
-	int logs = logger_check(&conf->log, &conf->access_log, &r->err);
-	int fds = threads_check_binds(c->threads, conf_n_binds(conf), &r->err);
-	int registry = fds == 0 ? registry_prepare(&c->registry, conf, &r->err, &r->delta) : fds;
-
-	return user < 0 ? user : logs < 0 ? logs : registry;
-}
-
-void reload_request(struct control *c, reload_fn fn, void *ctx)
-{
-	struct reload *r = &c->reload;
+	const struct reload_env *env = &r->env;
 	struct conf *conf = NULL;
+	int result = conf_load(env->path, &r->err, &conf);
 
-	if (reload_is_under_way(c)) {
+	err_log_warnings(env->log, &r->err);
+	if (result < 0)
+		return result;
+	int check = env->ops->check(env->arg, conf, &r->err);
+	if (check != -EMFILE)
+		result = delta_prepare(env->registry, conf, &r->err, &r->delta);
+	conf_unref(conf);
+	return check < 0 ? check : result;
+}
+
+void reload_request(struct reload *r, reload_fn fn, void *ctx)
+{
+	if (reload_is_under_way(r)) {
 		(void)add_waiter(&r->next, &r->n_next, fn, ctx);
 		r->is_again = true;
 		return;
 	}
 	(void)add_waiter(&r->now, &r->n_now, fn, ctx); /* without memory: the log says it */
-	if (c->phase != PHASE_RUNNING) {
-		r->result = refuse_to_stop(c);
-		finish(c);
+	if (*r->env.phase != PHASE_RUNNING) {
+		r->result = refuse_to_stop(r);
+		finish(r);
 		return;
 	}
-	notify_reloading();
-	r->is_announced = true;
-	r->result = conf_load(c->path, &r->err, &conf);
-	control_log_warnings(c, &r->err);
-	if (r->result == 0)
-		r->result = prepare(c, conf);
-	conf_unref(conf);
+	r->env.ops->begin(r->env.arg);
+	r->has_begun = true;
+	r->result = load(r);
 	if (r->result == 0) {
-		if (hand_over(c) == 0)
+		if (hand_over(r) == 0)
 			return;
 		r->result = err_add(&r->err, -ENOMEM, "out of memory");
 	}
-	finish(c);
+	finish(r);
 }
 
-void reload_deinit(struct control *c)
+void reload_deinit(struct reload *r)
 {
-	struct reload *r = &c->reload;
-
-	r->delta = delta_free(&c->registry, r->delta);
-	r->drop = free_orders(c, r->drop);
+	r->delta = r->env.registry != NULL ? delta_free(r->env.registry, r->delta) : NULL;
+	broadcast_drop(&r->drop);
 	free(r->now);
 	free(r->next);
-	r->started = conf_unref(r->started);
 	err_deinit(&r->err);
 }

@@ -7,9 +7,9 @@
  *   load, check -> prepare (bind) -> TAKE to all workers -> listen -> APPLY to all -> commit
  *        | refused      | refused        | a full table: DROP   | refused: DROP
  *
- * The first start goes the same way. Reloads asked for meanwhile become one more afterwards. Once
- * the workers are told to stop, a reload that has not got as far as APPLY is refused: it would open
- * listeners behind the stop.
+ * The first start goes the same way, from a delta that is prepared already. Where reloads are asked
+ * for while one is under way, one more follows for all of them. Once the workers are told to stop,
+ * a reload that has not got as far as APPLY is refused: it would open listeners behind the stop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -18,12 +18,46 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/broadcast.h"
+#include "daemon/phase.h"
 #include "util/err.h"
 
 struct conf;
-struct control;
 struct delta;
-struct order;
+struct log;
+struct loop;
+struct membership;
+struct registry;
+struct threads;
+
+/* What a reload asks of the process, and what it tells it. All are called with reload_env.arg. */
+struct reload_ops {
+	/* Whether this process can run by `conf` (user, logs, descriptors): 0, or a negative errno
+	 * with every reason in `e`. Addresses and sources are checked by the reload itself. */
+	int (*check)(void *arg, const struct conf *conf, struct err *e);
+
+	/* A file is going to be read. Not called for the start, nor for what is refused at once. */
+	void (*begin)(void *arg);
+
+	/* Every worker runs by `conf`. May add warnings. */
+	void (*commit)(void *arg, struct conf *conf, struct err *warnings);
+
+	/* What begin() told of is over, in force or refused. */
+	void (*end)(void *arg);
+};
+
+/* What a reload works on: everything is borrowed, and outlives the reload. */
+struct reload_env {
+	const char *path; /* of the configuration file */
+	struct loop *loop;
+	const struct log *log;
+	struct threads *threads;
+	struct registry *registry;
+	struct membership *membership;
+	const enum phase *phase;
+	const struct reload_ops *ops;
+	void *arg;
+};
 
 /* `why` has the reasons where result is negative, else warnings, if any. */
 typedef void (*reload_fn)(void *ctx, int result, const struct err *why);
@@ -35,35 +69,33 @@ struct reload_waiter {
 
 struct reload {
 	/* private to reload.c */
-	struct delta *delta;  /* owns: under way; NULL: none */
-	struct conf *started; /* counted: of the start; NULL before it is over */
+	struct reload_env env;
+	struct delta *delta; /* owns: under way; NULL: none */
 	struct err err;
 	int result;
-	uint32_t n_waiting;          /* workers that have not answered */
-	struct order **drop;         /* owns, with one per worker: made first; NULL once posted */
-	size_t batch_from, batch_to; /* of the delta's listeners: those being handed over */
-	bool is_announced;           /* the service manager was told of this one */
-	bool is_again;               /* asked for once more meanwhile */
-	/* read by report.c: how the last one ended (or the start), and when, since 1970 */
+	uint32_t n_waiting;               /* workers that have not replied */
+	struct broadcast drop;            /* made before TAKE, so that it can always be undone */
+	size_t batch_from, batch_to;      /* of the delta's listeners: those being handed over */
+	bool has_begun;                   /* ops->begin() was called, and ops->end() is due */
+	bool is_again;                    /* asked for once more meanwhile */
+	size_t n_now, n_next;             /* callers that wait for this one, and for the next one */
+	struct reload_waiter *now, *next; /* own */
+	/* read by stats.c: how the last one ended (or the start), and when, since 1970 */
 	bool was_refused;
 	uint64_t ended_ns;
-	size_t n_now, n_next;             /* who waits for this one, and for the one after */
-	struct reload_waiter *now, *next; /* own */
 };
 
-/* Reads the file again. `fn` (may be NULL) is called once, later or at once. */
-void reload_request(struct control *c, reload_fn fn, void *ctx);
+void reload_init(struct reload *r, const struct reload_env *env);
+void reload_deinit(struct reload *r);
+
+/* Reads the file again. `fn` (may be NULL) is called once, later or before this returns. */
+void reload_request(struct reload *r, reload_fn fn, void *ctx);
 
 /*
  * The first one, with a delta that is prepared already and owned from here on. Returns 0, or
- * -ENOMEM with nothing begun: then `fn` is not called, and the delta stays the caller's.
+ * -ENOMEM with nothing begun: then `fn` is never called, and the delta stays the caller's.
  */
-int reload_start(struct control *c, struct delta *d, reload_fn fn, void *ctx) LB_MUST_CHECK;
+int reload_start(struct reload *r, struct delta *d, reload_fn fn, void *ctx) LB_MUST_CHECK;
 
 /* Whether one has begun and is not over. */
-bool reload_is_under_way(const struct control *c);
-
-/* What a reload under way will commit; NULL where there is none, or it is committed already. */
-struct delta *reload_pending(const struct control *c);
-
-void reload_deinit(struct control *c);
+bool reload_is_under_way(const struct reload *r);

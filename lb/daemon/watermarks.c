@@ -7,7 +7,9 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "daemon/control.h"
+#include "daemon/registry.h"
+#include "daemon/threads.h"
+#include "daemon/worker_sums.h"
 
 #define HIGH_PERCENT 80
 #define LOW_PERCENT 70
@@ -15,25 +17,27 @@
 /* A limit that other programs share moves by itself: less than this is no news. */
 #define NEWS_PERCENT 10
 
-int watermarks_open(struct control *c)
+int watermarks_open(struct watermarks *w, const struct log *log, struct registry *reg,
+		    const struct threads *t)
 {
-	c->watermarks.is_worker_high = calloc(c->n_workers, sizeof(bool));
-	return c->watermarks.is_worker_high == NULL ? -ENOMEM : 0;
+	*w = (struct watermarks){ .log = log, .registry = reg, .threads = t };
+	w->is_worker_high = calloc(t->n, sizeof(bool));
+	return w->is_worker_high == NULL ? -ENOMEM : 0;
 }
 
-void watermarks_close(struct control *c)
+void watermarks_close(struct watermarks *w)
 {
-	free(c->watermarks.is_worker_high);
-	c->watermarks.is_worker_high = NULL;
+	free(w->is_worker_high);
+	w->is_worker_high = NULL;
 }
 
 /* ---- the forecast ---------------------------------------------------------------------------- */
 
-static bool is_news(const struct watermarks *h, const struct conn_capacity *f)
+static bool is_news(const struct watermarks *w, const struct conn_capacity *f)
 {
-	const struct conn_capacity *old = &h->capacity;
+	const struct conn_capacity *old = &w->capacity;
 
-	if (!h->is_known || f->binding != old->binding)
+	if (!w->is_known || f->binding != old->binding)
 		return true;
 	uint64_t more =
 		f->n_conns > old->n_conns ? f->n_conns - old->n_conns : old->n_conns - f->n_conns;
@@ -42,31 +46,30 @@ static bool is_news(const struct watermarks *h, const struct conn_capacity *f)
 	return more > least;
 }
 
-void watermarks_apply(struct control *c)
+void watermarks_apply(struct watermarks *w, const struct conf *conf)
 {
-	struct watermarks *h = &c->watermarks;
 	struct host_limits machine;
 	struct conn_capacity f;
 
 	host_limits_read("", &machine);
 	struct conn_capacity_in in = {
 		.machine = &machine,
-		.conf = c->conf,
-		.n_workers = c->n_workers,
-		.worker_conns = c->threads->share.max_sessions,
-		.n_active = control_n_active(c),
+		.conf = conf,
+		.n_workers = w->threads->n,
+		.worker_conns = w->threads->share.max_sessions,
+		.n_active = worker_sums_active(w->threads),
 	};
 	if (conn_capacity_compute(&in, &f) < 0) {
-		log_err(&c->log, "the forecast stays as it was: out of memory");
+		log_err(w->log, "the forecast stays as it was: out of memory");
 		return;
 	}
-	if (is_news(h, &f))
-		log_notice(&c->log, "forecast connections=%llu bound_by=%s workers=%u",
+	if (is_news(w, &f))
+		log_notice(w->log, "forecast connections=%llu bound_by=%s workers=%u",
 			   (unsigned long long)f.n_conns, conn_capacity_limit_name(f.binding),
-			   c->n_workers);
-	h->capacity = f;
-	h->n_ports = machine.n_ports;
-	h->is_known = true;
+			   w->threads->n);
+	w->capacity = f;
+	w->n_ports = machine.n_ports;
+	w->is_known = true;
 }
 
 /* ---- the warnings ---------------------------------------------------------------------------- */
@@ -85,25 +88,24 @@ static bool has_risen(bool *is_high, uint64_t used, uint64_t limit)
 	return *is_high && !was_high;
 }
 
-static void check_conns(struct control *c)
+static void check_conns(struct watermarks *w)
 {
-	struct watermarks *h = &c->watermarks;
-	uint64_t n = control_n_active(c), limit = h->capacity.n_conns;
+	uint64_t n = worker_sums_active(w->threads), limit = w->capacity.n_conns;
 
-	if (has_risen(&h->is_conns_high, n, limit))
-		log_warn(&c->log, "connections above %d percent active=%llu limit=%llu bound_by=%s",
+	if (has_risen(&w->is_conns_high, n, limit))
+		log_warn(w->log, "connections above %d percent active=%llu limit=%llu bound_by=%s",
 			 HIGH_PERCENT, (unsigned long long)n, (unsigned long long)limit,
-			 conn_capacity_limit_name(h->capacity.binding));
+			 conn_capacity_limit_name(w->capacity.binding));
 }
 
-static void check_workers(struct control *c)
+static void check_workers(struct watermarks *w)
 {
-	uint32_t limit = c->threads->share.max_sessions;
+	uint32_t limit = w->threads->share.max_sessions;
 
-	for (uint32_t i = 0; i < c->n_workers; i++) {
-		uint64_t n = counter_read(&c->threads->thread[i].worker->stats->active);
-		if (has_risen(&c->watermarks.is_worker_high[i], n, limit))
-			log_warn(&c->log,
+	for (uint32_t i = 0; i < w->threads->n; i++) {
+		uint64_t n = counter_read(&worker_sums_of(w->threads, i)->active);
+		if (has_risen(&w->is_worker_high[i], n, limit))
+			log_warn(w->log,
 				 "descriptors above %d percent worker=%u active=%llu limit=%u",
 				 HIGH_PERCENT, i, (unsigned long long)n, limit);
 	}
@@ -114,32 +116,31 @@ uint64_t watermarks_ports_used(const struct backend *b, uint64_t n)
 	return (backend_active(b) + n - 1) / n;
 }
 
-static void check_pool(struct control *c, struct registry_pool *p)
+static void check_pool(struct watermarks *w, struct registry_pool *p)
 {
-	const struct conf_pool *conf = registry_pool_conf(&c->registry, p);
+	const struct conf_pool *conf = registry_pool_conf(w->registry, p);
 
 	list_for_each(it, &p->backends)
 	{
-		struct registry_backend *fb = list_entry(it, struct registry_backend, link);
-		const struct backend *b = fb->backend;
-		if (conf == NULL || fb->is_removed)
+		struct registry_backend *rb = list_entry(it, struct registry_backend, link);
+		const struct backend *b = rb->backend;
+		if (conf == NULL || rb->is_removed)
 			continue;
 		uint64_t n = conn_capacity_n_sources(conf, b->addr.family);
 		uint64_t used = watermarks_ports_used(b, n);
-		if (has_risen(&fb->is_ports_high, used, c->watermarks.n_ports))
-			log_warn(&c->log,
+		if (has_risen(&rb->is_ports_high, used, w->n_ports))
+			log_warn(w->log,
 				 "local ports above %d percent pool=%s backend=%s sources=%llu "
 				 "used_each=%llu limit_each=%llu",
 				 HIGH_PERCENT, b->pool_name, b->name, (unsigned long long)n,
-				 (unsigned long long)used,
-				 (unsigned long long)c->watermarks.n_ports);
+				 (unsigned long long)used, (unsigned long long)w->n_ports);
 	}
 }
 
-void watermarks_tick(struct control *c)
+void watermarks_tick(struct watermarks *w)
 {
-	check_conns(c);
-	check_workers(c);
-	list_for_each(it, &c->registry.pools)
-		check_pool(c, list_entry(it, struct registry_pool, link));
+	check_conns(w);
+	check_workers(w);
+	list_for_each(it, &w->registry->pools)
+		check_pool(w, list_entry(it, struct registry_pool, link));
 }

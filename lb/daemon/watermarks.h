@@ -17,9 +17,15 @@
 #include "util/assert.h"
 
 struct backend;
-struct control;
+struct conf;
+struct log;
+struct registry;
+struct threads;
 
 struct watermarks {
+	const struct log *log;         /* borrows */
+	struct registry *registry;     /* borrows */
+	const struct threads *threads; /* borrows */
 	struct conn_capacity capacity; /* of the current configuration, since it became current */
 	uint64_t n_ports; /* for each pair of source and backend; HOST_LIMITS_NONE: unknown */
 	bool is_known;    /* the capacity was computed once */
@@ -28,15 +34,16 @@ struct watermarks {
 };
 
 /* Returns 0 or -ENOMEM. */
-int watermarks_open(struct control *c) LB_MUST_CHECK;
+int watermarks_open(struct watermarks *w, const struct log *log, struct registry *reg,
+		    const struct threads *t) LB_MUST_CHECK;
 
 /* A configuration has become current: computes the capacity, and logs it where it is news. */
-void watermarks_apply(struct control *c);
+void watermarks_apply(struct watermarks *w, const struct conf *conf);
 
 /* Looks at everything that may cross its 80 %. */
-void watermarks_tick(struct control *c);
+void watermarks_tick(struct watermarks *w);
 
-void watermarks_close(struct control *c);
+void watermarks_close(struct watermarks *w);
 
 /*
  * watermarks_ports_used() - about how many ports a backend takes at each of its `n` sources

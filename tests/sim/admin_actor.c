@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The administrator and main in one: what main does in a process (daemon/control.c), with the real
- * reload, registry and health checks, on a simulated loop. The actor writes configurations, good
- * and broken ones, sets weights, drains backends, lists connections, and in the end stops the
- * workers as SIGTERM would.
+ * The administrator, and of main what a process would add. Main's own part is the real one
+ * (daemon/control.c and below): reloads, health checks, commands and the stop run on a simulated
+ * loop. The actor writes configurations, good and broken ones, and gives the commands of lbctl: it
+ * reloads, sets weights, drains backends, lists connections, and in the end stops lb as SIGTERM
+ * would.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -15,12 +16,10 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "daemon/health.h"
-#include "daemon/logger.h"
-#include "daemon/membership.h"
-#include "daemon/notify.h"
+#include "daemon/commands.h"
+#include "daemon/delta.h"
 #include "daemon/occupied.h"
-#include "daemon/preflight.h"
+#include "daemon/worker_sums.h"
 #include "proxy/order.h"
 #include "scenario.h"
 #include "util/slab.h"
@@ -31,16 +30,16 @@
 #define SPARE_FDS 8
 #define LISTEN_FDS 8
 #define N_POOLS 2
+#define CLASS_PROBE 3 /* of tags in main's loop */
 
-enum admin_actor_phase { ACTOR_BEGINS, ACTOR_SERVES, ACTOR_STOPS, ACTOR_QUITS, ACTOR_ENDED };
+enum admin_actor_phase { ACTOR_BEGINS, ACTOR_SERVES, ACTOR_STOPS, ACTOR_ENDED };
 
 struct admin_actor {
 	enum admin_actor_phase phase;
 	uint32_t n_changes_left;
-	uint64_t stop_ms;     /* when to stop at the latest */
-	uint64_t deadline_ms; /* ACTOR_STOPS */
-	uint32_t n_quit;
-	bool is_reloading, has_listed;
+	uint64_t stop_ms; /* when to stop at the latest */
+	bool have_workers_ended;
+	bool is_reloading;
 	bool is_broken; /* the file on disk is */
 	uint32_t n_listings;
 	/* what was set last while a reload was under way; pool NULL: nothing */
@@ -50,20 +49,20 @@ struct admin_actor {
 	bool is_weight_set, is_admin_set;
 };
 
-/* ---- what daemon/ wants of the rest of itself ------------------------------------------------ */
+/* ---- what a process adds to control ---------------------------------------------------------- */
 
-static struct scenario *scenario_of(struct control *c)
+/* Whatever listens, a world's tables have room for it. */
+static int on_check(void *arg, const struct conf *conf, struct err *e)
 {
-	return container_of(c, struct scenario, control);
+	(void)arg;
+	(void)conf;
+	(void)e;
+	return 0;
 }
 
-void threads_order(struct threads *t, uint32_t id, struct mail *m)
+static uint64_t on_capacity(void *arg)
 {
-	mailbox_post(&t->thread[id].mail, m);
-}
-
-static uint64_t n_places(const struct scenario *t)
-{
+	const struct scenario *t = arg;
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < t->n_workers; i++)
@@ -71,69 +70,51 @@ static uint64_t n_places(const struct scenario *t)
 	return n;
 }
 
-/* The tables of a simulated process have room for any number of listening sockets. */
-int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
+static void on_conf_changed(void *arg, const struct conf *conf)
 {
-	(void)t;
-	(void)n_binds;
-	(void)e;
-	return 0;
+	(void)arg;
+	(void)conf;
 }
 
-void control_apply_conf(struct control *c)
+/* What main tells a service manager, and does once a second for the log. */
+static void ignore(void *arg)
 {
-	struct scenario *t = scenario_of(c);
-	uint64_t most = n_places(t);
-	uint64_t asked = c->conf->max_conns;
-
-	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
-	health_apply(c);
+	(void)arg;
 }
 
-void control_log_errors(struct control *c, const char *what, const struct err *e)
+static void on_started(void *arg, int result, const struct err *why)
 {
+	struct scenario *t = arg;
 	char scratch[64];
 
-	for (size_t i = 0; i < err_n_lines(e); i++)
-		sim_say(scenario_of(c)->w, "main    %s: %s", what,
-			err_line(e, i, scratch, sizeof(scratch)));
+	SIM_CHECK(result == 0, "could not start: %s", err_line(why, 0, scratch, sizeof(scratch)));
+	t->admin->phase = ACTOR_SERVES;
 }
 
-void control_log_warnings(struct control *c, const struct err *e)
+static void on_stopping(void *arg, uint64_t within_ms)
 {
-	for (size_t i = 0; i < e->n_kept; i++)
-		sim_say(scenario_of(c)->w, "main    configuration: %s", e->item[i].text);
+	(void)arg;
+	(void)within_ms;
 }
 
-void logger_reconfigure(struct logger *l, const struct conf_log *log, const struct conf_log *access)
+static void on_ended(void *arg)
 {
-	(void)l;
-	(void)log;
-	(void)access;
+	struct scenario *t = arg;
+
+	t->admin->have_workers_ended = true;
 }
 
-int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e)
-{
-	(void)log;
-	(void)access;
-	(void)e;
-	return 0;
-}
-
-int preflight_user(const struct conf *conf, struct err *e)
-{
-	(void)conf;
-	(void)e;
-	return 0;
-}
-
-void notify_ready(void)
-{
-}
-
-void notify_reloading(void)
-{
-}
+static const struct control_ops control_ops = {
+	.check = on_check,
+	.capacity = on_capacity,
+	.conf_changed = on_conf_changed,
+	.reload_begins = ignore,
+	.reload_ended = ignore,
+	.started = on_started,
+	.stopping = on_stopping,
+	.second = ignore,
+	.ended = on_ended,
+};
 
 static void on_line(void *arg, enum log_level level, const char *line, size_t n)
 {
@@ -147,7 +128,8 @@ static void on_record(void *arg, const struct access_record *r)
 	check_record(arg, r);
 }
 
-/* The simulation whose main runs: the functions that daemon/registry.c calls here do not get it. */
+/* The simulation whose main runs: the functions that daemon/delta_binds.c calls here do not get it.
+ */
 static struct sim *current_sim;
 
 uint32_t occupied_inode(int fd)
@@ -182,7 +164,7 @@ static enum sim_step mail_step(void *arg)
 		if (!t->is_due[k] || sim_chance(t->w, 4))
 			continue;
 		t->is_due[k] = false;
-		mailbox_drain(k == MAX_WORKERS ? &t->control.mail : &t->thread[k].mail);
+		mailbox_drain(k == MAX_WORKERS ? &t->main_mail : &t->thread[k].mail);
 		has_acted = true;
 	}
 	for (uint32_t k = 0; k <= MAX_WORKERS && !has_acted; k++)
@@ -259,6 +241,7 @@ static void write_conf(struct scenario *t, bool is_broken)
 	const char *raw = pool_names[1][sim_chance(t->w, 4)];
 
 	t->text[0] = '\0';
+	put(t, "stop_timeout: 5s\n");
 	if (sim_chance(t->w, 6))
 		put(t, "limits: {connections: %d}\n", (int)(4 + sim_rand(t->w, 12)));
 	put(t,
@@ -311,7 +294,7 @@ static void open_worker(struct scenario *t, uint32_t id)
 		.proxy = &t->threads.proxy,
 		.loop = t->loop[id],
 		.mail = &th->mail,
-		.main = &t->control.mail,
+		.main = &t->main_mail,
 		.channel = th->channel[1],
 		.max_sessions = n_sessions_for(t, max_fds),
 		.max_pipes = MAX_PIPES,
@@ -323,65 +306,65 @@ static void open_worker(struct scenario *t, uint32_t id)
 	th->mail.arg = th->worker;
 }
 
-static void open_main(struct scenario *t)
+static void open_main(struct scenario *t, struct conf *conf)
 {
-	struct control *c = &t->control;
+	struct loop *loop = sim_loop_new(t->w, &(struct loop_opts){ 0 }, "main", MAX_FDS);
 
-	c->path = t->path;
-	c->threads = &t->threads;
-	c->n_workers = t->n_workers;
-	c->loop = sim_loop_new(t->w, &(struct loop_opts){ 0 }, "main", MAX_FDS);
-	c->loop->timers.arg = c;
-	c->log = (struct log){ .max = LOG_LEVEL_DEBUG, .sink = on_line, .arg = t };
-	mailbox_open_with(&c->mail, c, wake, &t->is_due[MAX_WORKERS]);
-	LB_ASSERT(registry_init(&c->registry, c->loop, t->n_workers) == 0);
-	LB_ASSERT(health_open(c) == 0);
+	mailbox_open_with(&t->main_mail, NULL, wake, &t->is_due[MAX_WORKERS]);
+	LB_ASSERT(control_init(&t->control,
+			       &(struct control_opts){
+				       .path = t->path,
+				       .conf = conf,
+				       .loop = loop,
+				       .log = { .max = LOG_LEVEL_DEBUG, .sink = on_line, .arg = t },
+				       .probe_class = CLASS_PROBE,
+				       .n_workers = t->n_workers,
+				       .ops = &control_ops,
+				       .arg = t,
+			       }) == 0);
+	control_set_threads(&t->control, &t->threads);
 }
 
-static void on_started(void *ctx, int result, const struct err *why)
+static void write_first_conf(struct scenario *t)
 {
-	struct scenario *t = ctx;
-	char scratch[64];
-
-	SIM_CHECK(result == 0, "could not start: %s", err_line(why, 0, scratch, sizeof(scratch)));
-	t->admin->phase = ACTOR_SERVES;
-	t->control.phase = PHASE_RUNNING;
+	t->file = memfd_create("lb.yaml", MFD_CLOEXEC);
+	LB_ASSERT(t->file >= 0);
+	(void)snprintf(t->path, sizeof(t->path), "/proc/self/fd/%d", t->file);
+	write_conf(t, false);
 }
 
 void admin_actor_open(struct scenario *t)
 {
 	struct err e = ERR_INIT;
+	struct conf *conf = NULL;
 	struct delta *first = NULL;
+	char scratch[64];
 
 	current_sim = t->w;
 	t->admin = calloc(1, sizeof(*t->admin));
 	LB_ASSERT(t->admin != NULL);
 	t->admin->n_changes_left = (uint32_t)sim_rand(t->w, 8);
 	t->admin->stop_ms = sim_now_ms(t->w) + 10000 + sim_rand(t->w, 100000);
-	t->file = memfd_create("lb.yaml", MFD_CLOEXEC);
-	LB_ASSERT(t->file >= 0);
-	(void)snprintf(t->path, sizeof(t->path), "/proc/self/fd/%d", t->file);
-	write_conf(t, false);
+	write_first_conf(t);
+	int r = conf_load(t->path, &e, &conf);
+	SIM_CHECK(r == 0, "the first configuration is refused: %s",
+		  err_line(&e, 0, scratch, sizeof(scratch)));
 
 	t->threads.n = t->n_workers;
 	LB_ASSERT(proxy_init(&t->threads.proxy, t->n_workers) == 0);
 	t->threads.proxy.passage[0] = t->threads.proxy.passage[1] = sim_channel(t->w);
 	t->threads.thread = t->thread;
 	t->threads.share.max_checks = 1 + (uint32_t)sim_rand(t->w, 2 * N_HOSTS);
-	open_main(t);
+	open_main(t, conf);
+	conf_unref(conf);
 	for (uint32_t i = 0; i < t->n_workers; i++)
 		open_worker(t, i);
-	int r = conf_load(t->path, &e, &t->control.conf);
-	if (r == 0)
-		r = registry_prepare(&t->control.registry, t->control.conf, &e, &first);
-	if (r < 0)
-		control_log_errors(&t->control, "start", &e);
-	SIM_CHECK(r == 0, "the first configuration is refused: %s", strerror(-r));
-	t->control.phase = PHASE_STARTING;
+	r = delta_prepare(&t->control.registry, t->control.conf, &e, &first);
+	SIM_CHECK(r == 0, "the first configuration is refused: %s",
+		  err_line(&e, 0, scratch, sizeof(scratch)));
+	err_deinit(&e);
 	sim_add_actor(t->w, mail_step, t);
-	SIM_CHECK(reload_start(&t->control, first, on_started, t) == 0, "out of memory");
-	/* The limits hold before anybody accepts. */
-	atomic_store(&t->threads.proxy.max_conns, n_places(t));
+	SIM_CHECK(control_start(&t->control, first) == 0, "out of memory");
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -393,43 +376,42 @@ static void check_settings(struct scenario *t)
 	struct registry_pool *p = op->set_pool != NULL
 					  ? registry_find_pool(&t->control.registry, op->set_pool)
 					  : NULL;
-	struct registry_backend *fb = p != NULL ? registry_find_backend(p, op->set_backend) : NULL;
+	struct registry_backend *rb = p != NULL ? registry_find_backend(p, op->set_backend) : NULL;
 
-	if (fb != NULL && op->is_weight_set)
-		SIM_CHECK(backend_weight(fb->backend) == op->set_weight,
+	if (rb != NULL && op->is_weight_set)
+		SIM_CHECK(backend_weight(rb->backend) == op->set_weight,
 			  "a weight that was set during a reload is lost");
-	if (fb != NULL && op->is_admin_set)
-		SIM_CHECK(backend_admin(fb->backend) == op->set_admin,
+	if (rb != NULL && op->is_admin_set)
+		SIM_CHECK(backend_admin(rb->backend) == op->set_admin,
 			  "a state that was set during a reload is lost");
 	op->set_pool = NULL;
 }
 
 /* Remembers, while a reload is under way, which backend was set last. */
-static void note_setting(struct scenario *t, const struct registry_backend *fb)
+static void note_setting(struct scenario *t, const struct registry_backend *rb)
 {
 	static const char *const names[N_HOSTS] = { "b0", "b1", "b2", "b3" };
 	struct admin_actor *op = t->admin;
-	int i = fb->backend->name[1] - '0';
+	int i = rb->backend->name[1] - '0';
 
 	op->set_pool = NULL;
 	for (int k = 0; k < N_POOLS * 2 && op->is_reloading; k++)
-		if (strcmp(pool_names[k / 2][k % 2], fb->backend->pool_name) == 0)
+		if (strcmp(pool_names[k / 2][k % 2], rb->backend->pool_name) == 0)
 			op->set_pool = pool_names[k / 2][k % 2];
 	op->set_backend = names[i];
 	op->is_weight_set = op->is_admin_set = false;
 }
 
-static void on_reloaded(void *ctx, int result, const struct err *why)
+static void on_reloaded(void *ctx, int result, const char *why)
 {
 	struct scenario *t = ctx;
-	char scratch[64];
 
 	t->admin->is_reloading = false;
 	check_settings(t);
 	/* Where all is full, a removed address is not free before those in its queue are served. */
 	SIM_CHECK(result == 0 || t->admin->is_broken || t->is_faulty || t->is_tight ||
 			  t->control.phase != PHASE_RUNNING,
-		  "a reload is refused: %s", err_line(why, 0, scratch, sizeof(scratch)));
+		  "a reload is refused: %s", why);
 	SIM_CHECK(result < 0 || !t->admin->is_broken, "a broken file was accepted");
 	sim_say(t->w, "main    reload: %d", result);
 }
@@ -441,7 +423,7 @@ static void reload(struct scenario *t)
 	t->admin->is_broken = sim_chance(t->w, 4);
 	write_conf(t, t->admin->is_broken);
 	t->admin->is_reloading = true;
-	reload_request(&t->control, on_reloaded, t);
+	commands_reload(&t->control, on_reloaded, t);
 }
 
 static struct registry_pool *any_pool(struct scenario *t)
@@ -462,68 +444,75 @@ static struct registry_backend *any_backend(struct scenario *t, struct registry_
 	return found != NULL && !found->is_removed ? found : NULL;
 }
 
+/* A command of lbctl about a backend that is in use: it succeeds. */
+static void command(struct scenario *t, enum admin_backend_op op, const struct registry_backend *rb,
+		    uint32_t weight)
+{
+	char why[320] = "";
+	int r = commands_backend(&t->control, op, rb->backend->pool_name, rb->backend->name, weight,
+				 why, sizeof(why));
+
+	SIM_CHECK(r == 0, "a command is refused: %s", why);
+	note_setting(t, rb);
+}
+
 static void administer(struct scenario *t)
 {
-	static const enum backend_admin admins[] = { BACKEND_READY, BACKEND_READY, BACKEND_DRAIN,
-						     BACKEND_MAINT };
+	static const struct {
+		enum admin_backend_op op;
+		enum backend_admin admin;
+	} ops[] = {
+		{ ADMIN_READY, BACKEND_READY },
+		{ ADMIN_READY, BACKEND_READY },
+		{ ADMIN_DRAIN, BACKEND_DRAIN },
+		{ ADMIN_MAINT, BACKEND_MAINT },
+	};
 	struct registry_pool *p = any_pool(t);
-	struct registry_backend *fb = p != NULL ? any_backend(t, p) : NULL;
+	struct registry_backend *rb = p != NULL ? any_backend(t, p) : NULL;
 
-	if (fb == NULL)
+	if (rb == NULL)
 		return;
-	enum backend_admin a = admins[sim_rand(t->w, ARRAY_SIZE(admins))];
-	sim_say(t->w, "main    %s is set to %d", fb->backend->name, (int)a);
-	membership_set_admin(&t->control, p, fb, a);
-	note_setting(t, fb);
-	t->admin->set_admin = a;
+	uint64_t i = sim_rand(t->w, ARRAY_SIZE(ops));
+	sim_say(t->w, "main    %s is set to %d", rb->backend->name, (int)ops[i].admin);
+	command(t, ops[i].op, rb, 0);
+	t->admin->set_admin = ops[i].admin;
 	t->admin->is_admin_set = true;
-	health_apply(&t->control);
-}
-
-static void on_order_done(struct order *o, void *arg)
-{
-	(void)arg;
-	order_free(o);
-}
-
-static void order_all(struct scenario *t, enum order_kind kind,
-		      void (*done)(struct order *, void *))
-{
-	for (uint32_t i = 0; i < t->n_workers; i++) {
-		struct order *o = order_new(kind, i);
-		LB_ASSERT(o != NULL);
-		o->done = done;
-		o->conns.filter.limit = 1 + (uint32_t)sim_rand(t->w, 100);
-		threads_order(&t->threads, i, &o->mail);
-	}
 }
 
 static void reweigh(struct scenario *t)
 {
 	struct registry_pool *p = any_pool(t);
-	struct registry_backend *fb = p != NULL ? any_backend(t, p) : NULL;
+	struct registry_backend *rb = p != NULL ? any_backend(t, p) : NULL;
 
-	if (fb == NULL)
+	if (rb == NULL)
 		return;
 	uint32_t weight = (uint32_t)sim_rand(t->w, 4);
-	sim_say(t->w, "main    %s is given weight %u", fb->backend->name, weight);
-	LB_ASSERT(membership_set_weight(&t->control, p, fb, weight) == 0);
-	note_setting(t, fb);
+	sim_say(t->w, "main    %s is given weight %u", rb->backend->name, weight);
+	command(t, ADMIN_WEIGHT, rb, weight);
 	t->admin->set_weight = weight;
 	t->admin->is_weight_set = true;
 }
 
-static void on_listed(struct order *o, void *arg)
+static void on_listed(void *ctx, int result, const struct admin_conn_list *list)
 {
-	struct scenario *t = scenario_of(arg);
+	struct scenario *t = ctx;
 
+	SIM_CHECK(result == 0, "the connections are not listed: %s", strerror(-result));
+	SIM_CHECK(list->n <= list->total, "more connections are listed than there are");
 	t->admin->n_listings++;
-	for (size_t i = 0; i < o->conns.n_rows; i++) {
-		uint16_t port = o->conns.rows[i].client.port;
+	for (size_t i = 0; i < list->n; i++) {
+		uint16_t port = list->rows[i].client.port;
 		SIM_CHECK(port == 0 || conversation_of_port(t, port) != NULL,
 			  "a listed connection that nobody has made");
 	}
-	order_free(o);
+}
+
+static void list_connections(struct scenario *t)
+{
+	struct admin_conn_query q = { .limit = 1 + (uint32_t)sim_rand(t->w, 100) };
+
+	q.sort = (enum admin_conn_sort)sim_rand(t->w, 3);
+	commands_conns(&t->control, &q, on_listed, t);
 }
 
 /* Memory and buffers fail, once each. */
@@ -546,49 +535,13 @@ static void change(struct scenario *t)
 		sabotage(t);
 		return;
 	}
-	if (!reload_is_under_way(&t->control)) /* as control.c does every second */
-		registry_tidy(&t->control.registry);
 	switch (sim_rand(t->w, 5)) {
 	case 0:
 	case 1: reload(t); break;
 	case 2: administer(t); break;
 	case 3: reweigh(t); break;
-	case 4: order_all(t, ORDER_CONNS, on_listed); break;
+	case 4: list_connections(t); break;
 	}
-}
-
-/* ---- stop ------------------------------------------------------------------------------------ */
-
-static uint64_t n_active(const struct scenario *t)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < t->n_workers; i++)
-		n += counter_read(&t->thread[i].worker->stats->active);
-	return n;
-}
-
-static void on_quit(struct order *o, void *arg)
-{
-	struct scenario *t = scenario_of(arg);
-
-	order_free(o);
-	t->admin->n_quit++;
-}
-
-static enum sim_step stop_step(struct scenario *t)
-{
-	struct admin_actor *op = t->admin;
-
-	if (n_active(t) == 0 || sim_now_ms(t->w) >= op->deadline_ms) {
-		op->phase = ACTOR_QUITS;
-		t->control.phase = PHASE_QUITTING;
-		sim_say(t->w, "main    quits");
-		order_all(t, ORDER_QUIT, on_quit);
-		return SIM_ACTED;
-	}
-	sim_wake_at_ms(t->w, op->deadline_ms);
-	return SIM_IDLE;
 }
 
 /* Serving: a change now and then; a stop when all is said, or when it is time. */
@@ -606,13 +559,11 @@ static enum sim_step serve_step(struct scenario *t)
 		return SIM_ACTED;
 	}
 	if (now_ms >= op->stop_ms || t->n_open_clients == 0) {
-		if (t->n_open_clients == 0 && n_active(t) == 0)
+		if (t->n_open_clients == 0 && worker_sums_active(&t->threads) == 0)
 			check_idle(t);
 		op->phase = ACTOR_STOPS;
-		op->deadline_ms = now_ms + 5000;
-		t->control.phase = PHASE_DRAINING;
 		sim_say(t->w, "main    stops");
-		order_all(t, ORDER_STOP, on_order_done);
+		control_stop(&t->control);
 		return SIM_ACTED;
 	}
 	sim_wake_at_ms(t->w, op->stop_ms > now_ms ? op->stop_ms : now_ms + 100);
@@ -626,11 +577,8 @@ enum sim_step admin_actor_step(void *scenario)
 	switch (t->admin->phase) {
 	case ACTOR_BEGINS: return SIM_IDLE;
 	case ACTOR_SERVES: return serve_step(t);
-	case ACTOR_STOPS: return stop_step(t);
-	case ACTOR_QUITS:
-		if (t->admin->n_quit < t->n_workers)
-			return SIM_IDLE;
-		if (health_close(&t->control))
+	case ACTOR_STOPS:
+		if (!t->admin->have_workers_ended || control_close(&t->control))
 			return SIM_IDLE;
 		t->admin->phase = ACTOR_ENDED;
 		return SIM_ACTED;
@@ -651,23 +599,21 @@ bool admin_actor_has_stopped(const struct scenario *t)
 
 bool admin_actor_is_quitting(const struct scenario *t)
 {
-	return t->admin->phase >= ACTOR_QUITS;
+	return t->control.phase == PHASE_QUITTING;
 }
 
 void admin_actor_close(struct scenario *t)
 {
-	struct control *c = &t->control;
+	struct loop *loop = t->control.loop;
 
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		t->thread[i].worker = worker_free(t->thread[i].worker);
 		t->loop[i] = loop_free(t->loop[i]);
 		mailbox_close(&t->thread[i].mail);
 	}
-	reload_deinit(c);
-	registry_deinit(&c->registry);
-	mailbox_close(&c->mail);
-	c->conf = conf_unref(c->conf);
-	c->loop = loop_free(c->loop);
+	control_deinit(&t->control);
+	mailbox_close(&t->main_mail);
+	loop_free(loop);
 	proxy_deinit(&t->threads.proxy);
 	free(t->admin);
 	(void)close(t->file);

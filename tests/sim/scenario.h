@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "daemon/control.h"
+#include "daemon/threads.h"
 #include "proxy/worker.h"
 #include "sim.h"
 #include "stream.h"
@@ -139,7 +140,8 @@ struct scenario {
 	bool is_small;  /* a few conversations, one of each kind */
 	bool is_tight;  /* workers have a few places each, not the same number */
 	uint32_t n_workers;
-	struct control control; /* what of main is needed here */
+	struct control control;   /* main, without the process around it */
+	struct mailbox main_mail; /* where the workers' replies arrive */
 	struct threads threads;
 	struct thread thread[MAX_WORKERS];
 	struct loop *loop[MAX_WORKERS];

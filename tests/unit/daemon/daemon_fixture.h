@@ -21,12 +21,12 @@
 #include "../until.h"
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "daemon/control.h"
+#include "daemon/server.h"
 #include "proxy/listener.h"
 
 #define N_WORKERS 2
 
-static struct control lb;
+static struct server lb;
 static char dir[24];
 static char conf_path[64], log_path[64], socket_path[64];
 static int backend_fd = -1; /* accepts in the kernel, answers nothing */
@@ -112,9 +112,9 @@ static inline int started(struct err *e)
 	struct conf *conf = NULL;
 
 	ck_assert_int_eq(conf_load(conf_path, e, &conf), 0);
-	int status = control_open(&lb, conf_path, conf, e);
+	int status = server_open(&lb, conf_path, conf, e);
 	conf_unref(conf);
-	return status == 0 ? control_start(&lb, e) : status;
+	return status == 0 ? server_start(&lb, e) : status;
 }
 
 static inline void start(void)
@@ -124,7 +124,7 @@ static inline void start(void)
 	ck_assert_int_eq(started(&e), 0);
 	ck_assert_uint_eq(e.n, 0);
 	err_deinit(&e); /* it may have warnings */
-	ck_assert_int_eq(lb.phase, PHASE_RUNNING);
+	ck_assert_int_eq(lb.control.phase, PHASE_RUNNING);
 }
 
 /* Turns main until `cond` holds, for some seconds at most. */
@@ -133,15 +133,15 @@ static inline void start(void)
 /* At once, whatever is open. */
 static inline void stop(void)
 {
-	control_stop(&lb);
-	control_stop(&lb);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	control_stop(&lb.control);
+	control_stop(&lb.control);
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 
 static inline uint16_t port_of(size_t i)
 {
-	list_for_each(it, &lb.registry.listeners) if (i-- == 0) return list_entry(
+	list_for_each(it, &lb.control.registry.listeners) if (i-- == 0) return list_entry(
 		it, struct registry_listener, link)
 		->listener->addr.port;
 	ck_abort_msg("there is no such listener");
@@ -181,7 +181,7 @@ static inline void hang_up(int fd)
 
 static inline struct backend *backend_named(const char *name)
 {
-	struct registry_pool *p = registry_find_pool(&lb.registry, "p");
+	struct registry_pool *p = registry_find_pool(&lb.control.registry, "p");
 
 	ck_assert_ptr_nonnull(p);
 	struct registry_backend *fb = registry_find_backend(p, name);
@@ -193,9 +193,28 @@ static inline uint64_t n_active(void)
 {
 	uint64_t n = 0;
 
-	for (uint32_t i = 0; i < lb.n_workers; i++)
+	for (uint32_t i = 0; i < lb.control.n_workers; i++)
 		n += counter_read(&lb.threads->thread[i].worker->stats->active);
 	return n;
+}
+
+#define N_CLIENTS 40
+
+static int clients[N_CLIENTS];
+
+/* N_CLIENTS connections through the first listener to backend "b". */
+static inline void open_clients(void)
+{
+	for (int i = 0; i < N_CLIENTS; i++)
+		ck_assert_int_ge(clients[i] = dial(port_of(0)), 0);
+	RUN_UNTIL(n_active() == N_CLIENTS && backend_total(backend_named("b")) == N_CLIENTS);
+}
+
+static inline void close_clients(void)
+{
+	for (int i = 0; i < N_CLIENTS; i++)
+		hang_up(clients[i]);
+	RUN_UNTIL(n_active() == 0);
 }
 
 /* Whether the log, once lb was closed or has written it, has a line with all of this. */

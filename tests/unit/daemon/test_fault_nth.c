@@ -9,8 +9,10 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "daemon/control.h"
+#include "daemon/delta.h"
+#include "daemon/delta_binds.h"
 #include "daemon/membership.h"
+#include "daemon/server.h"
 #include "daemon/threads.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
@@ -38,7 +40,7 @@ static struct delta *prepared(struct conf *conf)
 {
 	struct err e = ERR_INIT;
 	struct delta *d = NULL;
-	int r = registry_prepare(&registry, conf, &e, &d);
+	int r = delta_prepare(&registry, conf, &e, &d);
 
 	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
 	return d;
@@ -48,8 +50,8 @@ static void commit(struct delta *d)
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
-	registry_commit(&registry, d);
+	ck_assert_int_eq(delta_binds_listen(&registry, d, &e), 0);
+	delta_commit(&registry, d);
 	registry_tidy(&registry);
 	ck_assert_ptr_null(delta_free(&registry, d));
 }
@@ -112,7 +114,7 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 		const struct plan *plan = registry.plan;
 		int n_open = n_fds(), r;
 
-		WITH_FAULT(r = registry_prepare(&registry, new, &e, &d));
+		WITH_FAULT(r = delta_prepare(&registry, new, &e, &d));
 		ck_assert_int_eq(r == 0, d != NULL);
 		ck_assert_int_eq(r == 0, e.n == 0);
 		ck_assert_int_eq(r<0, fault.n_refused> 0);
@@ -157,10 +159,10 @@ END_TEST
 
 static const char *const engine_names[] = { "auto", "epoll", "io_uring" };
 
-/* The last orders are made here, so that a stop needs nothing. */
+/* The messages of a stop are made here, so that a stop needs no memory. */
 START_TEST(opening_fails_whole)
 {
-	static struct control c;
+	static struct server c;
 	struct conf *conf = written("engine: %s\nworkers: 2\nlog: {level: warn}\n"
 				    "listeners: [{name: l, bind: '127.0.0.1:1', pool: p}]\n"
 				    "pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
@@ -173,14 +175,15 @@ START_TEST(opening_fails_whole)
 		struct err e = ERR_INIT;
 		int status;
 
-		WITH_FAULT(status = control_open(&c, "lb.yaml", conf, &e));
+		WITH_FAULT(status = server_open(&c, "lb.yaml", conf, &e));
 		ck_assert(status == 0 || fault.n_refused > 0);
 		ck_assert_int_eq(status == 0, e.n == 0);
 		n_failed += status != 0;
 		if (status == 0)
-			for (uint32_t i = 0; i < c.n_workers; i++)
-				ck_assert(c.last[i].stop != NULL && c.last[i].quit != NULL);
-		control_close(&c);
+			for (uint32_t i = 0; i < c.control.n_workers; i++)
+				ck_assert(c.control.stop.order[i] != NULL &&
+					  c.control.quit.order[i] != NULL);
+		server_close(&c);
 		ck_assert_uint_eq(ref_count(&conf->refs), 1);
 		err_deinit(&e);
 	}
@@ -192,7 +195,7 @@ END_TEST
 /* A start that is refused something says so, and does not wait for ever. */
 START_TEST(starting_fails_whole)
 {
-	static struct control c;
+	static struct server c;
 	char socket_path[64], log_path[64];
 	unsigned n_failed = 0;
 
@@ -210,17 +213,17 @@ START_TEST(starting_fails_whole)
 		struct err e = ERR_INIT;
 		int status;
 
-		ck_assert_int_eq(control_open(&c, "lb.yaml", conf, &e), 0);
-		WITH_FAULT(status = control_start(&c, &e));
+		ck_assert_int_eq(server_open(&c, "lb.yaml", conf, &e), 0);
+		WITH_FAULT(status = server_start(&c, &e));
 		ck_assert(status == 0 || fault.n_refused > 0);
 		ck_assert_int_eq(status == 0, e.n == 0);
 		n_failed += status != 0;
 		if (status == 0) {
-			control_stop(&c);
-			control_stop(&c);
-			ck_assert_int_eq(control_run(&c), 0);
+			control_stop(&c.control);
+			control_stop(&c.control);
+			ck_assert_int_eq(server_run(&c), 0);
 		}
-		control_close(&c);
+		server_close(&c);
 		ck_assert_uint_eq(ref_count(&conf->refs), 1);
 		err_deinit(&e);
 	}
@@ -261,17 +264,17 @@ static void write_ports(int n)
 }
 
 /* Whether the file is in force then. */
-static bool reload_now(struct control *c, bool is_faulty)
+static bool reload_now(struct server *s, bool is_faulty)
 {
-	uint64_t generation = c->generation;
+	uint64_t generation = s->control.generation;
 
 	fault_is_on = is_faulty;
-	reload_request(c, NULL, NULL);
-	for (int i = 0; i < 2000 && reload_is_under_way(c); i++)
-		(void)loop_turn(c->loop, 5);
+	reload_request(&s->control.reload, NULL, NULL);
+	for (int i = 0; i < 2000 && reload_is_under_way(&s->control.reload); i++)
+		(void)loop_turn(s->loop, 5);
 	fault_is_on = false;
-	ck_assert(!reload_is_under_way(c));
-	return c->generation == generation + 1;
+	ck_assert(!reload_is_under_way(&s->control.reload));
+	return s->control.generation == generation + 1;
 }
 
 static bool is_refused(uint16_t port)
@@ -290,7 +293,7 @@ static bool is_refused(uint16_t port)
  */
 START_TEST(a_reload_that_fails_gives_its_addresses_up)
 {
-	static struct control c;
+	static struct server c;
 	unsigned n_failed = 0;
 	struct err e = ERR_INIT;
 	struct conf *conf = NULL;
@@ -304,9 +307,9 @@ START_TEST(a_reload_that_fails_gives_its_addresses_up)
 	end();
 	write_ports(1);
 	ck_assert_int_eq(conf_load(conf_path, &e, &conf), 0);
-	ck_assert_int_eq(control_open(&c, conf_path, conf, &e), 0);
+	ck_assert_int_eq(server_open(&c, conf_path, conf, &e), 0);
 	conf_unref(conf);
-	ck_assert_int_eq(control_start(&c, &e), 0);
+	ck_assert_int_eq(server_start(&c, &e), 0);
 
 	fault.spares_io = true;
 	fault_begin((enum fault_manner)_i);
@@ -326,10 +329,10 @@ START_TEST(a_reload_that_fails_gives_its_addresses_up)
 	} while (fault.n_refused > 0);
 	ck_assert_uint_ge(n_failed, 60);
 
-	control_stop(&c);
-	control_stop(&c);
-	ck_assert_int_eq(control_run(&c), 0);
-	control_close(&c);
+	control_stop(&c.control);
+	control_stop(&c.control);
+	ck_assert_int_eq(server_run(&c), 0);
+	server_close(&c);
 	err_deinit(&e);
 	ck_assert_int_eq(unlink(reload_log), 0);
 	ck_assert_int_eq(unlink(conf_path), 0);
@@ -344,7 +347,9 @@ static void wake_nobody(void *arg)
 }
 
 /* Main, and of its workers what an order for new members touches. */
-static struct control lb;
+static struct registry reg;
+static struct membership membership;
+static struct mailbox main_mail;
 static struct threads threads;
 static struct thread thread[N_WORKERS];
 static struct worker workers[N_WORKERS];
@@ -352,22 +357,22 @@ static struct worker workers[N_WORKERS];
 static void begin_membership(struct conf *conf)
 {
 	begin(0);
-	lb = (struct control){ .n_workers = N_WORKERS, .threads = &threads, .loop = loop };
 	threads = (struct threads){ .n = N_WORKERS, .thread = thread };
-	mailbox_open_with(&lb.mail, &lb, wake_nobody, NULL);
-	ck_assert_int_eq(registry_init(&lb.registry, loop, N_WORKERS), 0);
+	membership = (struct membership){ .registry = &reg, .threads = &threads };
+	mailbox_open_with(&main_mail, NULL, wake_nobody, NULL);
+	ck_assert_int_eq(registry_init(&reg, loop, N_WORKERS), 0);
 	struct err e = ERR_INIT;
 	struct delta *d = NULL;
-	ck_assert_int_eq(registry_prepare(&lb.registry, conf, &e, &d), 0);
-	registry_commit(&lb.registry, d);
+	ck_assert_int_eq(delta_prepare(&reg, conf, &e, &d), 0);
+	delta_commit(&reg, d);
 	for (int i = 0; i < N_WORKERS; i++) {
 		struct worker *w = &workers[i];
-		*w = (struct worker){ .main = &lb.mail, .n_members = 1 };
+		*w = (struct worker){ .main = &main_mail, .n_members = 1 };
 		w->members = calloc(1, sizeof(struct members *));
 		w->members[0] = members_ref(d->pools[0].members);
 		mailbox_open_with(&thread[i].mail, w, wake_nobody, NULL);
 	}
-	delta_free(&lb.registry, d);
+	delta_free(&reg, d);
 	ck_assert_int_eq(loop_turn(loop, 0), 0);
 }
 
@@ -378,8 +383,8 @@ static void end_membership(void)
 		free(workers[i].members);
 		mailbox_close(&thread[i].mail);
 	}
-	registry_deinit(&lb.registry);
-	mailbox_close(&lb.mail);
+	registry_deinit(&reg);
+	mailbox_close(&main_mail);
 	end();
 }
 
@@ -398,10 +403,10 @@ START_TEST(a_weight_is_set_whole_or_not_at_all)
 		int r;
 
 		begin_membership(conf);
-		struct registry_pool *p = registry_find_pool(&lb.registry, "p");
+		struct registry_pool *p = registry_find_pool(&reg, "p");
 		struct registry_backend *b = registry_find_backend(p, "b");
 		struct members *before = members_ref(p->members);
-		WITH_FAULT(r = membership_set_weight(&lb, p, b, 7));
+		WITH_FAULT(r = membership_set_weight(&membership, p, b, 7));
 		ck_assert_int_eq(r, fault.n_refused > 0 ? -ENOMEM : 0);
 		n_failed += r < 0;
 		ck_assert_uint_eq(backend_weight(b->backend), r == 0 ? 7 : 1);
@@ -412,7 +417,7 @@ START_TEST(a_weight_is_set_whole_or_not_at_all)
 			mailbox_drain(&thread[i].mail);
 			ck_assert_ptr_eq(workers[i].members[0], p->members);
 		}
-		mailbox_drain(&lb.mail);
+		mailbox_drain(&main_mail);
 		ck_assert_uint_eq(ref_count(&before->refs), r == 0 ? 1 : 2 + N_WORKERS);
 		members_unref(before);
 		end_membership();

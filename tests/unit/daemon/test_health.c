@@ -3,8 +3,8 @@
 
 #include "daemon_fixture.h"
 
+#include "daemon/commands.h"
 #include "daemon/health.h"
-#include "daemon/report.h"
 
 #define CHECKED \
 	"pools: [{name: p, health: {type: tcp, interval: 20ms, timeout: 1s, rise: 1, fall: 1}, " \
@@ -34,7 +34,7 @@ static void set(enum admin_backend_op op)
 {
 	char why[320];
 
-	ck_assert_int_eq(report_backend(&lb, op, "p", "b", 0, why, sizeof(why)), 0);
+	ck_assert_int_eq(commands_backend(&lb.control, op, "p", "b", 0, why, sizeof(why)), 0);
 }
 
 static bool is_in_state(const char *name, const char *state)
@@ -123,7 +123,7 @@ static void reload(void)
 {
 	int want = n_reloaded + 1;
 
-	reload_request(&lb, on_reloaded, &lb);
+	reload_request(&lb.control.reload, on_reloaded, &lb);
 	RUN_UNTIL(n_reloaded == want);
 }
 

@@ -12,6 +12,8 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
+#include "daemon/delta.h"
+#include "daemon/delta_binds.h"
 #include "daemon/registry.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
@@ -24,6 +26,14 @@ static struct registry registry;
 static int n_fds_idle; /* with the loop, without any listener */
 
 /* ---- what the tests share -------------------------------------------------------------------- */
+
+static size_t list_length(const struct list *l)
+{
+	size_t n = 0;
+
+	list_for_each(it, l) n++;
+	return n;
+}
 
 static void setup(void)
 {
@@ -78,7 +88,7 @@ static struct delta *prepared(struct conf *conf)
 {
 	struct err e = ERR_INIT;
 	struct delta *d = NULL;
-	int r = registry_prepare(&registry, conf, &e, &d);
+	int r = delta_prepare(&registry, conf, &e, &d);
 
 	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
 	ck_assert_uint_eq(e.n, 0);
@@ -91,9 +101,9 @@ static void committed(struct conf *conf)
 	struct err e = ERR_INIT;
 	struct delta *d = prepared(conf);
 
-	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
+	ck_assert_int_eq(delta_binds_listen(&registry, d, &e), 0);
 	size_t used = mallinfo2().uordblks;
-	registry_commit(&registry, d);
+	delta_commit(&registry, d);
 	/* It has nothing left that could be refused. */
 	ck_assert_uint_le(mallinfo2().uordblks, used);
 	registry_tidy(&registry);
@@ -187,10 +197,10 @@ START_TEST(preparing_changes_nothing)
 	ck_assert_int_eq(n_sockets(), N_WORKERS);
 	ck_assert(!is_accepting(port));
 
-	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
+	ck_assert_int_eq(delta_binds_listen(&registry, d, &e), 0);
 	ck_assert(is_accepting(port));
 	ck_assert(list_is_empty(&registry.listeners));
-	registry_commit(&registry, d);
+	delta_commit(&registry, d);
 	registry_tidy(&registry);
 	ck_assert_uint_eq(n_of(&registry.listeners), 1);
 	ck_assert_uint_eq(n_of(&registry.pools), 1);
@@ -258,7 +268,7 @@ START_TEST(a_listener_is_its_address)
 	ck_assert_ptr_eq(d->listeners[0].listener, l);
 	ck_assert_int_eq(n_sockets(), 0);
 	ck_assert_str_eq(atomic_load(&l->name), "l");
-	registry_commit(&registry, d);
+	delta_commit(&registry, d);
 	registry_tidy(&registry);
 	ck_assert_str_eq(atomic_load(&l->name), "new");
 	ck_assert_ptr_eq(listener_at(0), l);
@@ -286,7 +296,7 @@ START_TEST(addresses_come_and_go)
 	ck_assert(d->listeners[0].is_new && !d->listeners[1].is_new);
 	ck_assert_uint_ne(d->listeners[0].listener->number, number);
 	ck_assert_uint_ne(d->listeners[0].listener->number, gone->number);
-	registry_commit(&registry, d);
+	delta_commit(&registry, d);
 	registry_tidy(&registry);
 	ck_assert_uint_eq(n_of(&registry.listeners), 2);
 	ck_assert_uint_eq(listener_at(0)->addr.port, c);
@@ -355,11 +365,11 @@ static void serve(struct delta *d, int *copies, size_t *n)
 {
 	struct err e = ERR_INIT;
 
-	ck_assert_int_eq(registry_listen(&registry, d, &e), 0);
+	ck_assert_int_eq(delta_binds_listen(&registry, d, &e), 0);
 	for (size_t i = 0; i < d->n_listeners; i++)
 		for (int w = 0; d->listeners[i].is_new && w < N_WORKERS; w++)
 			copies[(*n)++] = dup(d->listeners[i].fd[w]);
-	registry_commit(&registry, d);
+	delta_commit(&registry, d);
 	delta_free(&registry, d);
 }
 
@@ -376,7 +386,7 @@ START_TEST(an_address_may_include_another)
 	if (includes[_i].squatter != NULL)
 		squatter = squatting(includes[_i].squatter, port);
 	struct conf *conf = with_binds(includes[_i].to, port);
-	int r = registry_prepare(&registry, conf, &e, &d);
+	int r = delta_prepare(&registry, conf, &e, &d);
 	ck_assert_msg((r < 0) == (includes[_i].want < 0), "%s: %d", includes[_i].name, r);
 	if (r == 0)
 		serve(d, copies, &n);
@@ -432,7 +442,7 @@ START_TEST(failed_binds_are_all_named_and_undone)
 				   "pools: [{name: p, timeouts: {idle: 9s}, backends: [" B "]}]\n",
 				   port, vacant, taken, vacant);
 	int before = n_sockets();
-	ck_assert_int_lt(registry_prepare(&registry, bad, &e, &d), 0);
+	ck_assert_int_lt(delta_prepare(&registry, bad, &e, &d), 0);
 	ck_assert_ptr_null(d);
 
 	ck_assert_uint_eq(e.n, 2);
@@ -470,7 +480,7 @@ START_TEST(a_full_table_undoes_what_was_bound)
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
 	few = (struct rlimit){ .rlim_cur = (rlim_t)(probe + _i), .rlim_max = all.rlim_max };
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	int r = registry_prepare(&registry, conf, &e, &d);
+	int r = delta_prepare(&registry, conf, &e, &d);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	ck_assert_int_lt(r, 0);
 	ck_assert_ptr_null(d);
@@ -496,7 +506,7 @@ START_TEST(a_failed_listen_is_told)
 
 	loop_close(loop, d->listeners[0].fd[N_WORKERS - 1]);
 	d->listeners[0].fd[N_WORKERS - 1] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	ck_assert_int_lt(registry_listen(&registry, d, &e), 0);
+	ck_assert_int_lt(delta_binds_listen(&registry, d, &e), 0);
 	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
 	ck_assert(has_line(&e, address, strerror(ENOTSOCK)));
 	delta_free(&registry, d);
@@ -869,8 +879,8 @@ START_TEST(live_settings_change_at_the_commit)
 	ck_assert_uint_eq(pool_idle_ms(p), 7000);
 	ck_assert_uint_eq(pool_user_ms(p), 10000);
 	ck_assert_uint_eq(backend_max_conns(backend_named("a")->backend), 0);
-	ck_assert(registry_has_new_timeouts(d));
-	registry_commit(&registry, d);
+	ck_assert(delta_has_new_timeouts(d));
+	delta_commit(&registry, d);
 	registry_tidy(&registry);
 	ck_assert_ptr_eq(pool_named("p")->pool, p);
 	ck_assert_uint_eq(pool_idle_ms(p), CONF_OFF);
@@ -905,7 +915,7 @@ START_TEST(new_timeouts_are_found)
 	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A "]"));
 	(void)snprintf(next, sizeof(next), "%s, backends: [" A ", " B "]", timeouts[_i].next);
 	struct delta *d = prepared(simple(port, next));
-	ck_assert_msg(registry_has_new_timeouts(d) == timeouts[_i].want, "%s", timeouts[_i].name);
+	ck_assert_msg(delta_has_new_timeouts(d) == timeouts[_i].want, "%s", timeouts[_i].name);
 	delta_free(&registry, d);
 }
 END_TEST
@@ -950,37 +960,67 @@ START_TEST(a_weight_set_at_run_time_holds_until_the_file_changes_it)
 }
 END_TEST
 
-START_TEST(new_members_follow_a_new_weight)
+/* A list of backends, wherever it comes from, gives a pool other members; no file is needed. */
+START_TEST(a_list_replaces_the_members_of_a_pool)
 {
 	uint16_t port = free_port();
+	struct delta *d = NULL;
 
 	committed(simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " B
 			       ", " C "]"));
 	struct registry_pool *p = pool_named("p");
-	ck_assert(backend_reserve(backend_named("b")->backend));
-	committed(
-		simple(port, "balance: hash, hash: {load_factor: 1.5}, backends: [" A ", " C "]"));
+	struct backend *a = backend_named("a")->backend, *b = backend_named("b")->backend;
+	const struct plan *plan = registry.plan;
 	struct members *old = members_ref(p->members);
-	struct members *m = registry_members_with(p, backend_named("c"), 42);
-	ck_assert_ptr_nonnull(m);
+	struct conf_backend list[] = {
+		{ .name = a->name, .addr = a->addr, .weight = 1, .max_conns = 9 },
+		{ .name = (char[]){ "new" }, .addr = a->addr, .weight = 42 },
+	};
+
+	backend_named("a")->is_weight_set = true;
+	backend_set_weight(a, 5);
+	ck_assert(backend_reserve(b));
+	ck_assert_int_eq(delta_of_pool(&registry, p, list, 2, &d), 0);
+	ck_assert_int_eq(delta_freeze(&d->pools[0]), 0);
 	ck_assert_ptr_eq(p->members, old); /* nothing is set yet */
-	ck_assert_uint_eq(backend_weight(backend_named("c")->backend), 1);
-	ck_assert_uint_eq(m->n, 2); /* the removed b is not among them */
-	ck_assert_ptr_eq(m->entry[0].backend, backend_named("a")->backend);
-	ck_assert_uint_eq(m->entry[0].weight, 1);
-	ck_assert_ptr_eq(m->entry[1].backend, backend_named("c")->backend);
-	ck_assert_uint_eq(m->entry[1].weight, 42);
-	ck_assert_int_eq(m->balance, CONF_BALANCE_HASH);
-	ck_assert_uint_eq(members_load_percent(m), 150);
-	ck_assert_uint_eq(old->entry[1].weight, 1); /* workers may still pick by it */
+	ck_assert(!delta_has_new_timeouts(d));
+	delta_commit(&registry, d);
+	ck_assert_ptr_null(delta_free(&registry, d));
+
+	ck_assert_ptr_eq(registry.plan, plan);
+	ck_assert_ptr_eq(pool_named("p"), p);
+	ck_assert_uint_eq(p->members->n, 2);
+	ck_assert_ptr_eq(p->members->entry[0].backend, a);
+	ck_assert_uint_eq(p->members->entry[0].weight, 5); /* an operator's weight holds */
+	ck_assert_uint_eq(backend_max_conns(a), 9);
+	ck_assert_str_eq(p->members->entry[1].backend->name, "new");
+	ck_assert_uint_eq(p->members->entry[1].weight, 42);
+	ck_assert_int_eq(p->members->balance, CONF_BALANCE_HASH);
+	ck_assert_uint_eq(members_load_percent(p->members), 150);
+	ck_assert_uint_eq(old->n, 3); /* workers may still pick by it */
+	ck_assert_ptr_null(registry_find_backend(p, "b"));
+	registry_tidy(&registry); /* b has a connection, c has none */
+	ck_assert(list_length(&p->backends) == 3);
+	backend_release(b);
+	registry_tidy(&registry);
+	ck_assert(list_length(&p->backends) == 2);
 	members_unref(old);
-	members_unref(m);
-	list_for_each(it, &p->backends)
-	{
-		struct backend *b = list_entry(it, struct registry_backend, link)->backend;
-		while (backend_active(b) > 0)
-			backend_release(b);
-	}
+}
+END_TEST
+
+START_TEST(a_list_that_is_not_committed_leaves_no_trace)
+{
+	struct delta *d = NULL;
+
+	committed(simple(free_port(), "backends: [" A ", " B "]"));
+	struct registry_pool *p = pool_named("p");
+	struct members *old = p->members;
+	ck_assert_int_eq(delta_of_pool(&registry, p, NULL, 0, &d), 0);
+	ck_assert_int_eq(delta_freeze(&d->pools[0]), 0);
+	ck_assert_ptr_null(delta_free(&registry, d));
+	ck_assert_ptr_eq(p->members, old);
+	ck_assert_uint_eq(ref_count(&old->refs), 1);
+	ck_assert(!backend_named("a")->is_removed && !backend_named("b")->is_removed);
 }
 END_TEST
 
@@ -1012,7 +1052,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, new_timeouts_are_found, 0, ARRAY_SIZE(timeouts));
 	tcase_add_loop_test(t, a_weight_set_at_run_time_holds_until_the_file_changes_it, 0,
 			    ARRAY_SIZE(weights));
-	tcase_add_test(t, new_members_follow_a_new_weight);
+	tcase_add_test(t, a_list_replaces_the_members_of_a_pool);
+	tcase_add_test(t, a_list_that_is_not_committed_leaves_no_trace);
 }
 
 int main(void)

@@ -40,7 +40,7 @@ static int reloaded(void)
 {
 	int want = n_answered() + 1;
 
-	reload_request(&lb, on_reloaded, &answers[0]);
+	reload_request(&lb.control.reload, on_reloaded, &answers[0]);
 	RUN_UNTIL(n_answered() == want);
 	return answers[0].result;
 }
@@ -50,7 +50,7 @@ static int reloaded(void)
 START_TEST(a_reload_makes_the_file_current)
 {
 	begin();
-	struct conf *before = lb.conf;
+	struct conf *before = lb.control.conf;
 	uint16_t port = port_of(0);
 	struct backend *b = backend_named("b");
 	write_conf("limits: {connections: 9}\n"
@@ -60,8 +60,8 @@ START_TEST(a_reload_makes_the_file_current)
 		   backend_port);
 	ck_assert_int_eq(reloaded(), 0);
 	ck_assert_uint_eq(answers[0].n_reasons, 0);
-	ck_assert_uint_eq(lb.generation, 2);
-	ck_assert_ptr_ne(lb.conf, before);
+	ck_assert_uint_eq(lb.control.generation, 2);
+	ck_assert_ptr_ne(lb.control.conf, before);
 	ck_assert_uint_eq(port_of(0), port);
 	ck_assert_ptr_eq(backend_named("b"), b);
 	ck_assert_uint_eq(backend_weight(b), 3);
@@ -90,7 +90,7 @@ START_TEST(new_addresses_accept_when_it_is_answered)
 		ck_assert_int_eq(reloaded(), 0);
 		ck_assert_int_eq(dial(port), -1); /* given up to the last worker */
 	}
-	ck_assert_uint_eq(lb.generation, 11);
+	ck_assert_uint_eq(lb.control.generation, 11);
 	stop();
 }
 END_TEST
@@ -124,14 +124,14 @@ START_TEST(requests_meanwhile_become_one_more)
 {
 	begin();
 	for (size_t i = 0; i < 5; i++)
-		reload_request(&lb, on_reloaded, &answers[i]);
-	reload_request(&lb, NULL, NULL);
+		reload_request(&lb.control.reload, on_reloaded, &answers[i]);
+	reload_request(&lb.control.reload, NULL, NULL);
 	RUN_UNTIL(n_answered() == 5);
 	for (size_t i = 0; i < 5; i++) {
 		ck_assert_int_eq(answers[i].n, 1);
 		ck_assert_int_eq(answers[i].result, 0);
 	}
-	ck_assert_uint_eq(lb.generation, 3);
+	ck_assert_uint_eq(lb.control.generation, 3);
 	stop();
 }
 END_TEST
@@ -140,13 +140,13 @@ END_TEST
 START_TEST(the_later_request_reads_the_later_file)
 {
 	begin();
-	reload_request(&lb, on_reloaded, &answers[0]);
+	reload_request(&lb.control.reload, on_reloaded, &answers[0]);
 	write_conf("nonsense: 1\n" LISTENER POOL, backend_port);
-	reload_request(&lb, on_reloaded, &answers[1]);
+	reload_request(&lb.control.reload, on_reloaded, &answers[1]);
 	RUN_UNTIL(n_answered() == 2);
 	ck_assert_int_eq(answers[0].result, 0);
 	ck_assert_int_eq(answers[1].result, -EINVAL);
-	ck_assert_uint_eq(lb.generation, 2);
+	ck_assert_uint_eq(lb.control.generation, 2);
 	stop();
 }
 END_TEST
@@ -155,14 +155,14 @@ END_TEST
 START_TEST(a_stop_may_come_in_between)
 {
 	begin();
-	reload_request(&lb, on_reloaded, &answers[0]);
-	control_stop(&lb);
-	reload_request(&lb, on_reloaded, &answers[1]);
-	ck_assert_int_eq(control_run(&lb), 0);
+	reload_request(&lb.control.reload, on_reloaded, &answers[0]);
+	control_stop(&lb.control);
+	reload_request(&lb.control.reload, on_reloaded, &answers[1]);
+	ck_assert_int_eq(server_run(&lb), 0);
 	ck_assert_int_eq(answers[0].n, 1);
 	ck_assert_int_eq(answers[1].n, 1);
 	ck_assert_int_eq(answers[1].result, -ESHUTDOWN);
-	control_close(&lb);
+	server_close(&lb);
 }
 END_TEST
 
@@ -236,14 +236,14 @@ START_TEST(a_stop_opens_no_listener)
 	uint16_t old_port = port_of(0);
 
 	write_many();
-	reload_request(&lb, on_reloaded, &answers[0]);
-	RUN_UNTIL(lb.reload.batch_to >= stops[_i].n_handed_over || answers[0].n == 1);
-	control_stop(&lb);
+	reload_request(&lb.control.reload, on_reloaded, &answers[0]);
+	RUN_UNTIL(lb.control.reload.batch_to >= stops[_i].n_handed_over || answers[0].n == 1);
+	control_stop(&lb.control);
 	RUN_UNTIL(answers[0].n == 1);
 	ck_assert_msg(answers[0].result == stops[_i].want, "%s: %d", stops[_i].name,
 		      answers[0].result);
-	ck_assert_int_eq(lb.phase, PHASE_DRAINING);
-	ck_assert(!reload_is_under_way(&lb));
+	ck_assert_int_eq(lb.control.phase, PHASE_DRAINING);
+	ck_assert(!reload_is_under_way(&lb.control.reload));
 	for (int i = 0; i < 20; i++) /* main closes its copies of the sockets */
 		ck_assert_int_eq(loop_turn(lb.loop, 2), 0);
 	/*
@@ -254,8 +254,8 @@ START_TEST(a_stop_opens_no_listener)
 	RUN_UNTIL(n_active() == 1);
 
 	hang_up(client);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 END_TEST
 
@@ -266,13 +266,13 @@ START_TEST(a_second_stop_ends_a_reload)
 	write_conf("stop_timeout: 30s\n" LISTENER POOL, backend_port);
 	start();
 	write_many();
-	reload_request(&lb, on_reloaded, &answers[0]);
-	RUN_UNTIL(lb.reload.batch_to >= stops[_i].n_handed_over || answers[0].n == 1);
-	control_stop(&lb);
-	control_stop(&lb);
-	ck_assert_int_eq(control_run(&lb), 0);
+	reload_request(&lb.control.reload, on_reloaded, &answers[0]);
+	RUN_UNTIL(lb.control.reload.batch_to >= stops[_i].n_handed_over || answers[0].n == 1);
+	control_stop(&lb.control);
+	control_stop(&lb.control);
+	ck_assert_int_eq(server_run(&lb), 0);
 	ck_assert_int_eq(answers[0].n, 1);
-	control_close(&lb);
+	server_close(&lb);
 }
 END_TEST
 
@@ -309,8 +309,8 @@ START_TEST(a_refused_file_changes_nothing)
 	begin();
 	int fd = dial(port_of(0));
 	RUN_UNTIL(n_active() == 1);
-	struct conf *conf = lb.conf;
-	struct plan *plan = lb.registry.plan;
+	struct conf *conf = lb.control.conf;
+	struct plan *plan = lb.control.registry.plan;
 	uint16_t port = port_of(0);
 	uint64_t limit = atomic_load(&lb.threads->proxy.max_conns);
 	int before = n_fds_settled();
@@ -324,9 +324,9 @@ START_TEST(a_refused_file_changes_nothing)
 	ck_assert_uint_eq(answers[0].n_reasons, refused[_i].n_reasons);
 	ck_assert(answers[0].says_lb_yaml);
 
-	ck_assert_uint_eq(lb.generation, 1);
-	ck_assert_ptr_eq(lb.conf, conf);
-	ck_assert_ptr_eq(lb.registry.plan, plan);
+	ck_assert_uint_eq(lb.control.generation, 1);
+	ck_assert_ptr_eq(lb.control.conf, conf);
+	ck_assert_ptr_eq(lb.control.registry.plan, plan);
 	ck_assert_uint_eq(port_of(0), port);
 	ck_assert_uint_eq(atomic_load(&lb.threads->proxy.max_conns), limit);
 	ck_assert_str_eq(backend_named("c")->name, "c");
@@ -336,7 +336,7 @@ START_TEST(a_refused_file_changes_nothing)
 
 	write_simple();
 	ck_assert_int_eq(reloaded(), 0);
-	ck_assert_uint_eq(lb.generation, 2);
+	ck_assert_uint_eq(lb.control.generation, 2);
 	stop();
 	ck_assert(is_logged("err reload refused: "));
 }
@@ -359,7 +359,7 @@ START_TEST(a_restart_is_asked_for)
 	begin();
 	write_for_restart();
 	ck_assert_int_eq(reloaded(), 0);
-	ck_assert_uint_eq(lb.n_workers, N_WORKERS);
+	ck_assert_uint_eq(lb.control.n_workers, N_WORKERS);
 	stop();
 	ck_assert(is_logged("takes effect at restart key=workers\n"));
 	ck_assert(is_logged("takes effect at restart key=admin\n"));

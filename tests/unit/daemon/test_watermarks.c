@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon_fixture.h"
 
-#include "daemon/report.h"
+#include "daemon/commands.h"
 
-static int clients[32];
+static int held[32];
 static size_t n_clients;
 
 static void want_clients(size_t n)
 {
 	while (n_clients < n) {
-		clients[n_clients] = dial(port_of(0));
-		ck_assert_int_ge(clients[n_clients++], 0);
+		held[n_clients] = dial(port_of(0));
+		ck_assert_int_ge(held[n_clients++], 0);
 	}
 	while (n_clients > n)
-		hang_up(clients[--n_clients]);
+		hang_up(held[--n_clients]);
 	RUN_UNTIL(n_active() == n && backend_active(backend_named("b")) == n);
-	watermarks_tick(&lb);
-	watermarks_tick(&lb); /* a second look at the same changes nothing */
+	watermarks_tick(&lb.watermarks);
+	watermarks_tick(&lb.watermarks); /* a second look at the same changes nothing */
 }
 
 /* Lines of the log that have this; call when lb is closed. */
@@ -71,7 +71,7 @@ static void reload(void)
 {
 	int before = n_reloaded;
 
-	report_reload(&lb, on_reloaded, NULL);
+	commands_reload(&lb.control, on_reloaded, NULL);
 	RUN_UNTIL(n_reloaded == before + 1);
 }
 

@@ -4,6 +4,8 @@
 
 #include "daemon_fixture.h"
 
+#include "daemon/err_log.h"
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 static bool is_socket_answered(void)
@@ -24,9 +26,9 @@ START_TEST(a_started_lb_accepts)
 {
 	write_conf("engine: %s\n" LISTENER POOL, engines[_i], backend_port);
 	start();
-	ck_assert(control_is_accepting(&lb));
-	ck_assert_uint_eq(lb.generation, 1);
-	ck_assert_uint_eq(lb.n_workers, N_WORKERS);
+	ck_assert(control_is_accepting(&lb.control));
+	ck_assert_uint_eq(lb.control.generation, 1);
+	ck_assert_uint_eq(lb.control.n_workers, N_WORKERS);
 	ck_assert_str_eq(loop_engine_name(lb.loop), engines[_i]);
 	ck_assert(is_socket_answered());
 	int fd = dial(port_of(0));
@@ -71,7 +73,7 @@ static void check_not_started(int want)
 
 	ck_assert_int_eq(started(&e), want);
 	ck_assert_uint_gt(e.n, 0);
-	control_close(&lb);
+	server_close(&lb);
 	err_deinit(&e);
 }
 
@@ -92,7 +94,7 @@ START_TEST(a_low_limit_of_files_is_3)
 	ck_assert_int_eq(started(&e), EXIT_BIND);
 	ck_assert(has_reason(&e, "40 open files"));
 	ck_assert(has_reason(&e, "ulimit -n"));
-	control_close(&lb);
+	server_close(&lb);
 	err_deinit(&e);
 }
 END_TEST
@@ -113,7 +115,7 @@ START_TEST(taken_addresses_are_3)
 	ck_assert_uint_eq(e.n, 2);
 	ck_assert(has_reason(&e, text[0]));
 	ck_assert(has_reason(&e, text[1]));
-	control_close(&lb);
+	server_close(&lb);
 	err_deinit(&e);
 	(void)unlink(socket_path); /* of an lb that never served it */
 	close(fd_one);
@@ -133,7 +135,7 @@ START_TEST(a_living_admin_socket_is_3)
 	write_simple();
 	ck_assert_int_eq(started(&e), EXIT_BIND);
 	ck_assert(has_reason(&e, socket_path));
-	control_close(&lb);
+	server_close(&lb);
 	ck_assert(is_socket_answered()); /* it is still the other one's */
 	err_deinit(&e);
 	close(fd);
@@ -150,19 +152,19 @@ START_TEST(a_stop_ends_with_the_last_connection)
 	uint16_t port = port_of(0);
 	int fd = dial(port);
 	RUN_UNTIL(n_active() == 1);
-	control_stop(&lb);
-	ck_assert_int_eq(lb.phase, PHASE_DRAINING);
-	ck_assert(!control_is_accepting(&lb));
+	control_stop(&lb.control);
+	ck_assert_int_eq(lb.control.phase, PHASE_DRAINING);
+	ck_assert(!control_is_accepting(&lb.control));
 	for (int late = 0; late >= 0;) { /* until the workers have closed their sockets */
 		ck_assert_int_eq(loop_turn(lb.loop, 10), 0);
 		if ((late = dial(port)) >= 0)
 			hang_up(late);
 	}
 	RUN_UNTIL(n_active() == 1); /* but for those who came in at the last moment */
-	ck_assert_int_eq(lb.phase, PHASE_DRAINING);
+	ck_assert_int_eq(lb.control.phase, PHASE_DRAINING);
 	hang_up(fd);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 END_TEST
 
@@ -174,10 +176,10 @@ START_TEST(a_stop_waits_no_longer_than_it_may)
 	start();
 	int fd = dial(port_of(0));
 	RUN_UNTIL(n_active() == 1);
-	control_stop(&lb);
-	ck_assert_int_eq(control_run(&lb), 0);
-	ck_assert_int_eq(lb.phase, PHASE_QUITTING);
-	control_close(&lb);
+	control_stop(&lb.control);
+	ck_assert_int_eq(server_run(&lb), 0);
+	ck_assert_int_eq(lb.control.phase, PHASE_QUITTING);
+	server_close(&lb);
 	ck_assert_int_le(recv(fd, &byte, 1, 0), 0);
 	close(fd);
 	ck_assert(is_logged("end=stop"));
@@ -189,16 +191,16 @@ START_TEST(a_delayed_stop_goes_on_accepting)
 {
 	write_conf("stop_timeout: 1h\nstop_delay: 200ms\n" LISTENER POOL, backend_port);
 	start();
-	control_stop(&lb);
-	ck_assert_int_eq(lb.phase, PHASE_DELAYING);
-	ck_assert(!control_is_accepting(&lb));
+	control_stop(&lb.control);
+	ck_assert_int_eq(lb.control.phase, PHASE_DELAYING);
+	ck_assert(!control_is_accepting(&lb.control));
 	int fd = dial(port_of(0));
 	ck_assert_int_ge(fd, 0);
 	RUN_UNTIL(n_active() == 1);
-	RUN_UNTIL(lb.phase == PHASE_DRAINING);
+	RUN_UNTIL(lb.control.phase == PHASE_DRAINING);
 	hang_up(fd);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 END_TEST
 
@@ -213,12 +215,12 @@ START_TEST(a_second_signal_stops_at_once)
 	start();
 	int fd = dial(port_of(0));
 	RUN_UNTIL(n_active() == 1);
-	control_stop(&lb);
-	control_stop(&lb);
-	ck_assert_int_eq(lb.phase, PHASE_QUITTING);
-	control_stop(&lb); /* and a third one does no harm */
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	control_stop(&lb.control);
+	control_stop(&lb.control);
+	ck_assert_int_eq(lb.control.phase, PHASE_QUITTING);
+	control_stop(&lb.control); /* and a third one does no harm */
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 	close(fd);
 }
 END_TEST
@@ -233,7 +235,7 @@ START_TEST(errors_are_lines_of_the_log)
 	start();
 	(void)err_add(&e, -EINVAL, "the first");
 	(void)err_add(&e, -EINVAL, "the second");
-	control_log_errors(&lb, "what failed", &e);
+	err_log_errors(&lb.control.log, "what failed", &e);
 	err_deinit(&e);
 	stop();
 	ck_assert(is_logged("err what failed: the first\n"));
@@ -263,5 +265,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/control", add_tests);
+	return run_suite("daemon/server", add_tests);
 }

@@ -1,200 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon_fixture.h"
 
-#include "daemon/report.h"
-#include "proxy/end.h"
+#include "daemon/commands.h"
+#include "daemon/delta.h"
 
-#define N_CLIENTS 40
-
-static int clients[N_CLIENTS];
-
-static void open_clients(void)
-{
-	for (int i = 0; i < N_CLIENTS; i++)
-		ck_assert_int_ge(clients[i] = dial(port_of(0)), 0);
-	RUN_UNTIL(n_active() == N_CLIENTS && backend_total(backend_named("b")) == N_CLIENTS);
-}
-
-static void close_clients(void)
-{
-	for (int i = 0; i < N_CLIENTS; i++)
-		hang_up(clients[i]);
-	RUN_UNTIL(n_active() == 0);
-}
-
-/* ---- the snapshot ---------------------------------------------------------------------------- */
-
-static uint64_t end_of(const struct status *st, const char *word)
-{
-	for (size_t i = 0; i < st->n_ends; i++)
-		if (strcmp(st->ends[i].word, word) == 0)
-			return st->ends[i].n;
-	ck_abort_msg("no end %s", word);
-}
-
-START_TEST(a_snapshot_has_everything)
-{
-	struct status st = { 0 };
-
-	write_simple();
-	start();
-	ck_assert_int_eq(report_status(&lb, &st), 0);
-	ck_assert_str_eq(st.version, LB_VERSION);
-	ck_assert_str_eq(st.engine, loop_engine_name(lb.loop));
-	ck_assert_int_eq(st.pid, getpid());
-	ck_assert_uint_le(st.uptime_s, 10);
-	ck_assert_uint_eq(st.generation, 1);
-	ck_assert_uint_eq(st.connections.limit, atomic_load(&lb.threads->proxy.max_conns));
-
-	ck_assert_uint_eq(st.n_workers, N_WORKERS);
-	for (uint32_t i = 0; i < N_WORKERS; i++)
-		ck_assert_uint_eq(st.workers[i].id, i);
-	ck_assert_uint_eq(st.n_listeners, 1);
-	ck_assert_str_eq(st.listeners[0].name, "l");
-	ck_assert_uint_eq((unsigned)atoi(strrchr(st.listeners[0].bind, ':') + 1), port_of(0));
-	ck_assert_uint_eq(st.n_pools, 1);
-	ck_assert_str_eq(st.pools[0].name, "p");
-	ck_assert_str_eq(st.pools[0].balance, "first");
-	ck_assert_uint_eq(st.pools[0].n_backends, 2);
-	ck_assert_str_eq(st.pools[0].backends[0].name, "b");
-	ck_assert_str_eq(st.pools[0].backends[1].name, "c");
-	ck_assert_str_eq(st.pools[0].backends[1].address, "127.0.0.1:1");
-	ck_assert_str_eq(st.pools[0].backends[1].state, "up");
-	ck_assert_ptr_null(st.pools[0].backends[1].check_type);
-	ck_assert_uint_eq(st.connections.forecast, lb.watermarks.capacity.n_conns);
-	ck_assert_str_eq(st.connections.forecast_by,
-			 conn_capacity_limit_name(lb.watermarks.capacity.binding));
-	ck_assert_uint_eq(st.workers[0].limit, lb.threads->share.max_sessions);
-	ck_assert_uint_eq(st.pools[0].backends[0].n_sources, 1);
-	ck_assert_str_eq(st.pools[0].backends[0].sources[0].text, "default");
-	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.watermarks.n_ports);
-
-	/* Every reason of the table, in its order, once. */
-	ck_assert_uint_eq(st.n_ends, SESS_N_ENDS - 1);
-	for (size_t i = 0; i < st.n_ends; i++) {
-		ck_assert_str_eq(st.ends[i].word, sess_end_word((enum sess_end)(i + 1)));
-		ck_assert_uint_eq(st.ends[i].n, 0);
-	}
-	ck_assert_uint_gt(st.n_counters, 0);
-	for (size_t i = 0; i < st.n_counters; i++) {
-		ck_assert_uint_eq(st.counters[i].n, 0);
-		ck_assert_uint_gt(strlen(st.counters[i].help), 0);
-		for (size_t k = 0; k < i; k++)
-			ck_assert_str_ne(st.counters[i].name, st.counters[k].name);
-	}
-	status_deinit(&st);
-	stop();
-}
-END_TEST
-
-START_TEST(figures_are_sums_over_workers)
-{
-	struct status st = { 0 };
-	uint64_t active = 0, accepted = 0;
-
-	write_simple();
-	start();
-	open_clients();
-	ck_assert_int_eq(report_status(&lb, &st), 0);
-	ck_assert_uint_eq(st.connections.active, N_CLIENTS);
-	ck_assert_uint_eq(st.connections.total, N_CLIENTS);
-	for (uint32_t i = 0; i < N_WORKERS; i++) {
-		active += st.workers[i].active;
-		accepted += st.workers[i].accepted;
-	}
-	ck_assert_uint_eq(active, N_CLIENTS);
-	ck_assert_uint_eq(accepted, N_CLIENTS);
-	ck_assert_uint_eq(st.listeners[0].active, N_CLIENTS);
-	ck_assert_uint_eq(st.listeners[0].accepted, N_CLIENTS);
-	ck_assert_uint_eq(st.listeners[0].rejected, 0);
-	ck_assert_uint_eq(st.pools[0].active, N_CLIENTS);
-	ck_assert_uint_eq(st.pools[0].backends[0].active, N_CLIENTS);
-	ck_assert_uint_eq(st.pools[0].backends[0].total, N_CLIENTS);
-	ck_assert_uint_eq(st.pools[0].backends[1].total, 0);
-	status_deinit(&st);
-
-	close_clients();
-	st = (struct status){ 0 };
-	ck_assert_int_eq(report_status(&lb, &st), 0);
-	ck_assert_uint_eq(st.connections.active, 0);
-	ck_assert_uint_eq(st.connections.total, N_CLIENTS);
-	ck_assert_uint_eq(end_of(&st, "client_reset"), N_CLIENTS);
-	ck_assert_uint_eq(st.pools[0].backends[0].active, 0);
-	status_deinit(&st);
-	stop();
-}
-END_TEST
-
-/* Each worker frees its counters when it ends; main answers until the last one has ended. */
-START_TEST(workers_that_end_are_not_read)
-{
-	struct status st = { 0 };
-
-	write_simple();
-	start();
-	control_stop(&lb);
-	control_stop(&lb);
-	threads_join(lb.threads);
-	ck_assert_int_eq(report_status(&lb, &st), -ESHUTDOWN);
-	status_deinit(&st);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
-}
-END_TEST
-
-static void on_reloaded(void *ctx, int result, const char *why);
 static int reload_result;
-
-static void check_sources(const struct status_backend *b, const char *const *want, size_t n)
-{
-	ck_assert_uint_eq(b->n_sources, n);
-	for (size_t i = 0; i < n; i++)
-		ck_assert_str_eq(b->sources[i].text, want[i]);
-}
-
-/* Each backend with the addresses of its own family; one that is gone from the file with none. */
-START_TEST(ports_are_told_by_source)
-{
-	static const char *const v4[] = { "127.0.0.5", "127.0.0.6" };
-	static const char *const v6[] = { "::1" };
-	static const char *const any[] = { "default" };
-	struct status st = { 0 };
-
-	write_conf(LISTENER
-		   "pools: [{name: p, source: ['127.0.0.5', '::1', '127.0.0.6'], balance: first, "
-		   "backends: [{name: b, address: '127.0.0.1:%u'}, {name: c, address: "
-		   "'[::1]:1'}]},\n"
-		   "{name: q, source: ['127.0.0.5'], backends: ['127.0.0.1:2', '[::1]:2']}]\n",
-		   backend_port);
-	start();
-	for (int i = 0; i < 3; i++)
-		clients[i] = dial(port_of(0));
-	RUN_UNTIL(backend_active(backend_named("b")) == 3);
-	ck_assert_int_eq(report_status(&lb, &st), 0);
-	check_sources(&st.pools[0].backends[0], v4, 2);
-	check_sources(&st.pools[0].backends[1], v6, 1);
-	check_sources(&st.pools[1].backends[0], v4, 1);
-	check_sources(&st.pools[1].backends[1], any, 1);
-	ck_assert_uint_eq(st.pools[0].backends[0].ports_used, 2);
-	ck_assert_uint_eq(st.pools[0].backends[1].ports_used, 0);
-	ck_assert_uint_eq(st.pools[0].backends[0].ports_limit, lb.watermarks.n_ports);
-	status_deinit(&st);
-
-	st = (struct status){ 0 };
-	write_conf(LISTENER "pools: [{name: p, backends: ['127.0.0.1:9']}]\n");
-	int n = 0;
-	report_reload(&lb, on_reloaded, &n);
-	RUN_UNTIL(n == 1);
-	ck_assert_int_eq(report_status(&lb, &st), 0);
-	check_sources(&st.pools[0].backends[0], any, 1);
-	ck_assert(st.pools[0].backends[1].is_removed);
-	ck_assert_uint_eq(st.pools[0].backends[1].n_sources, 0);
-	status_deinit(&st);
-	for (int i = 0; i < 3; i++)
-		hang_up(clients[i]);
-	stop();
-}
-END_TEST
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
@@ -232,7 +42,7 @@ static size_t listed(const struct admin_conn_query *q)
 {
 	int want = conns.n + 1;
 
-	report_conns(&lb, q, on_conns, &conns);
+	commands_conns(&lb.control, q, on_conns, &conns);
 	RUN_UNTIL(conns.n == want);
 	ck_assert_int_eq(conns.result, 0);
 	return conns.n_rows;
@@ -290,15 +100,15 @@ START_TEST(a_quitting_lb_lists_nothing)
 {
 	write_simple();
 	start();
-	control_stop(&lb);
-	control_stop(&lb);
+	control_stop(&lb.control);
+	control_stop(&lb.control);
 	conns.n = 0;
-	report_conns(&lb, &queries[0].query, on_conns, &conns);
+	commands_conns(&lb.control, &queries[0].query, on_conns, &conns);
 	ck_assert_int_eq(conns.n, 1);
 	ck_assert_int_eq(conns.result, -ESHUTDOWN);
 	ck_assert_uint_eq(conns.n_rows, 0);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 END_TEST
 
@@ -322,10 +132,11 @@ START_TEST(a_backend_is_changed)
 
 	write_simple();
 	start();
-	struct members *before = members_ref(registry_find_pool(&lb.registry, "p")->members);
-	ck_assert_int_eq(
-		report_backend(&lb, changes[_i].op, "p", "b", changes[_i].weight, why, sizeof(why)),
-		0);
+	struct members *before =
+		members_ref(registry_find_pool(&lb.control.registry, "p")->members);
+	ck_assert_int_eq(commands_backend(&lb.control, changes[_i].op, "p", "b", changes[_i].weight,
+					  why, sizeof(why)),
+			 0);
 	ck_assert_str_eq(why, "");
 	ck_assert_msg(strcmp(backend_state_name(backend_named("b")), changes[_i].want_state) == 0,
 		      "%s", changes[_i].name);
@@ -411,11 +222,11 @@ START_TEST(what_is_set_during_a_reload_is_kept)
 	start();
 	write_next(meanwhile[_i].address, meanwhile[_i].more);
 	n_reloaded = 0;
-	reload_request(&lb, on_reload_over, NULL);
+	reload_request(&lb.control.reload, on_reload_over, NULL);
 	if (meanwhile[_i].moment == BEHIND_COMMIT)
-		RUN_UNTIL(lb.reload.delta == NULL || lb.reload.delta->is_committed);
-	ck_assert_int_eq(report_backend(&lb, meanwhile[_i].op, "p", "b", meanwhile[_i].weight, why,
-					sizeof(why)),
+		RUN_UNTIL(lb.control.reload.delta == NULL || lb.control.reload.delta->is_committed);
+	ck_assert_int_eq(commands_backend(&lb.control, meanwhile[_i].op, "p", "b",
+					  meanwhile[_i].weight, why, sizeof(why)),
 			 0);
 	RUN_UNTIL(n_reloaded == 1);
 	ck_assert_int_eq(reload_result, 0);
@@ -424,14 +235,14 @@ START_TEST(what_is_set_during_a_reload_is_kept)
 	ck_assert_msg(backend_weight(b) == meanwhile[_i].want_weight, "%s: %u", meanwhile[_i].name,
 		      backend_weight(b));
 	ck_assert_msg(backend_admin(b) == meanwhile[_i].want_admin, "%s", meanwhile[_i].name);
-	struct members *m = registry_find_pool(&lb.registry, "p")->members;
+	struct members *m = registry_find_pool(&lb.control.registry, "p")->members;
 	ck_assert_ptr_eq(m->entry[0].backend, b);
 	ck_assert_uint_eq(m->entry[0].weight, meanwhile[_i].want_weight);
 	/* Every worker picks by these members. */
 	RUN_UNTIL(ref_count(&m->refs) == 1 + N_WORKERS);
 
 	/* The same file once more changes nothing. */
-	reload_request(&lb, on_reload_over, NULL);
+	reload_request(&lb.control.reload, on_reload_over, NULL);
 	RUN_UNTIL(n_reloaded == 2);
 	ck_assert_uint_eq(backend_weight(backend_named("b")), meanwhile[_i].want_weight);
 	ck_assert_int_eq(backend_admin(backend_named("b")), meanwhile[_i].want_admin);
@@ -446,15 +257,16 @@ START_TEST(nothing_is_set_on_a_quitting_lb)
 
 	write_simple();
 	start();
-	control_stop(&lb);
-	ck_assert_int_eq(report_backend(&lb, ADMIN_WEIGHT, "p", "b", 9, why, sizeof(why)), 0);
-	control_stop(&lb);
-	ck_assert_int_eq(report_backend(&lb, ADMIN_WEIGHT, "p", "b", 7, why, sizeof(why)),
+	control_stop(&lb.control);
+	ck_assert_int_eq(commands_backend(&lb.control, ADMIN_WEIGHT, "p", "b", 9, why, sizeof(why)),
+			 0);
+	control_stop(&lb.control);
+	ck_assert_int_eq(commands_backend(&lb.control, ADMIN_WEIGHT, "p", "b", 7, why, sizeof(why)),
 			 -ESHUTDOWN);
 	ck_assert_str_eq(why, "lb is stopping");
 	ck_assert_uint_eq(backend_weight(backend_named("b")), 9);
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 END_TEST
 
@@ -473,8 +285,8 @@ START_TEST(an_unknown_backend_is_told)
 
 	write_simple();
 	start();
-	ck_assert_int_eq(report_backend(&lb, ADMIN_DRAIN, unknown[_i].pool, unknown[_i].backend, 0,
-					why, sizeof(why)),
+	ck_assert_int_eq(commands_backend(&lb.control, ADMIN_DRAIN, unknown[_i].pool,
+					  unknown[_i].backend, 0, why, sizeof(why)),
 			 -ENOENT);
 	ck_assert_msg(strcmp(why, unknown[_i].want) == 0, "%s: %s", unknown[_i].name, why);
 	ck_assert_str_eq(backend_state_name(backend_named("b")), "up");
@@ -500,13 +312,13 @@ START_TEST(a_reload_is_answered)
 
 	write_simple();
 	start();
-	report_reload(&lb, on_reloaded, &n);
+	commands_reload(&lb.control, on_reloaded, &n);
 	RUN_UNTIL(n == 1);
 	ck_assert_int_eq(reload_result, 0);
 	ck_assert_str_eq(reload_why, "");
 
 	write_conf("one: 1\ntwo: 2\n" LISTENER POOL, backend_port);
-	report_reload(&lb, on_reloaded, &n);
+	commands_reload(&lb.control, on_reloaded, &n);
 	RUN_UNTIL(n == 2);
 	ck_assert_int_eq(reload_result, -EINVAL);
 	const char *second = strchr(reload_why, '\n');
@@ -522,21 +334,17 @@ START_TEST(a_stopping_lb_is_not_healthy)
 {
 	write_simple();
 	start();
-	ck_assert(report_is_accepting(&lb));
-	control_stop(&lb);
-	ck_assert(!report_is_accepting(&lb));
-	ck_assert_int_eq(control_run(&lb), 0);
-	control_close(&lb);
+	ck_assert(control_is_accepting(&lb.control));
+	control_stop(&lb.control);
+	ck_assert(!control_is_accepting(&lb.control));
+	ck_assert_int_eq(server_run(&lb), 0);
+	server_close(&lb);
 }
 END_TEST
 
 static void add_tests(TCase *t)
 {
 	use_daemon(t);
-	tcase_add_test(t, a_snapshot_has_everything);
-	tcase_add_test(t, figures_are_sums_over_workers);
-	tcase_add_test(t, workers_that_end_are_not_read);
-	tcase_add_test(t, ports_are_told_by_source);
 	tcase_add_test(t, connections_of_all_workers_are_listed);
 	tcase_add_test(t, a_quitting_lb_lists_nothing);
 	tcase_add_loop_test(t, a_backend_is_changed, 0, ARRAY_SIZE(changes));
@@ -549,5 +357,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("daemon/report", add_tests);
+	return run_suite("daemon/commands", add_tests);
 }

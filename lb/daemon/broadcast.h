@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Broadcast: one message for each worker.
+ *
+ * All messages are allocated before any of them is posted: where memory is short, no worker hears
+ * anything, and posting cannot fail. So the workers never differ in what they were told.
+ *
+ *	broadcast_make(&b, n_workers, ORDER_APPLY, fill, ctx)   0 or a negative errno
+ *	broadcast_post(&b, threads, on_reply, arg)              each worker replies once
+ *	broadcast_drop(&b)                                      instead of broadcast_post()
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/order.h"
+#include "util/assert.h"
+
+struct threads;
+
+struct broadcast {
+	uint32_t n;
+	struct order **order; /* owns, with one for each worker; NULL: nothing is made */
+};
+
+#define BROADCAST_INIT ((struct broadcast){ .order = NULL })
+
+/* Fills one worker's message. Returns 0 or a negative errno. */
+typedef int (*broadcast_fill_fn)(struct order *o, void *ctx);
+
+/*
+ * broadcast_make() - allocate and fill a message for each of `n` workers
+ *
+ * `fill` may be NULL. Returns 0, or a negative errno with nothing left in *b.
+ */
+int broadcast_make(struct broadcast *b, uint32_t n, enum order_kind kind, broadcast_fill_fn fill,
+		   void *ctx) LB_MUST_CHECK;
+
+/*
+ * broadcast_post() - post every message to its worker; *b is empty then
+ *
+ * `done` is called on main with each worker's reply, whose `arg` is `arg`, and owns the reply.
+ */
+void broadcast_post(struct broadcast *b, struct threads *t,
+		    void (*done)(struct order *o, void *main_arg), void *arg);
+
+/* Posts one worker's message only; the others' stay in *b. */
+void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker,
+			void (*done)(struct order *o, void *main_arg), void *arg);
+
+/* Frees messages that were not posted. An empty *b is fine. */
+void broadcast_drop(struct broadcast *b);
+
+static inline bool broadcast_is_made(const struct broadcast *b)
+{
+	return b->order != NULL;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/commands.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "conf/nearest.h"
+#include "daemon/control.h"
+#include "proxy/order.h"
+#include "util/text.h"
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+/* One `conns` command: every worker lists its own, the last answer makes the whole. */
+struct conns_job {
+	admin_conns_fn done;
+	void *ctx;
+	struct order **replies; /* owns, with one for each worker */
+	uint32_t n_workers, n_waiting;
+	uint32_t limit;
+	bool is_sorted;
+	int result;
+};
+
+/* The greater rank first; among equals, the connection that came first. */
+static int by_rank(const void *pa, const void *pb)
+{
+	const struct conn_row *a = *(const struct conn_row *const *)pa;
+	const struct conn_row *b = *(const struct conn_row *const *)pb;
+
+	if (a->rank != b->rank)
+		return a->rank > b->rank ? -1 : 1;
+	return (a->id > b->id) - (a->id < b->id);
+}
+
+/* The rows of all workers, in the list's order. NULL when memory is short. */
+static const struct conn_row **gather_rows(const struct conns_job *j, size_t *ret_n)
+{
+	size_t n = 0;
+
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		n += j->replies[w]->conns.n_rows;
+	const struct conn_row **rows = calloc(n + 1, sizeof(*rows));
+	if (rows == NULL)
+		return NULL;
+	n = 0;
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		for (size_t i = 0; i < j->replies[w]->conns.n_rows; i++)
+			rows[n++] = &j->replies[w]->conns.rows[i];
+	if (j->is_sorted)
+		qsort(rows, n, sizeof(*rows), by_rank);
+	*ret_n = n < j->limit ? n : j->limit;
+	return rows;
+}
+
+/* The list's rows, which the caller owns. NULL when memory is short. */
+static struct admin_conn *make_rows(const struct conns_job *j, size_t *ret_n)
+{
+	const struct conn_row **from = gather_rows(j, ret_n);
+	struct admin_conn *rows = from != NULL ? calloc(*ret_n + 1, sizeof(*rows)) : NULL;
+
+	for (size_t i = 0; rows != NULL && i < *ret_n; i++)
+		rows[i] = (struct admin_conn){
+			.id = from[i]->id,
+			.client = from[i]->client,
+			.listener = from[i]->listener,
+			.pool = from[i]->pool,
+			.backend = from[i]->backend != NULL ? from[i]->backend->name : "",
+			.state = from[i]->state,
+			.age_ms = from[i]->age_ns / 1000000,
+			.bytes_in = from[i]->bytes_in,
+			.bytes_out = from[i]->bytes_out,
+		};
+	free(from);
+	return rows;
+}
+
+static void conns_finish(struct conns_job *j)
+{
+	struct admin_conn_list list = { 0 };
+	struct admin_conn *rows = j->result == 0 ? make_rows(j, &list.n) : NULL;
+
+	list.rows = rows;
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		list.total += j->replies[w]->conns.n_matching;
+	if (rows == NULL) {
+		j->result = j->result < 0 ? j->result : -ENOMEM;
+		list = (struct admin_conn_list){ 0 };
+	}
+	j->done(j->ctx, j->result, &list);
+	free(rows);
+	for (uint32_t w = 0; w < j->n_workers; w++)
+		order_free(j->replies[w]);
+	free(j->replies);
+	free(j);
+}
+
+static void on_conns(struct order *o, void *arg)
+{
+	struct conns_job *j = o->arg;
+
+	(void)arg;
+	LB_ASSERT(j->n_waiting > 0 && j->replies[o->worker] == NULL);
+	if (o->result < 0)
+		j->result = o->result;
+	j->replies[o->worker] = o;
+	if (--j->n_waiting == 0)
+		conns_finish(j);
+}
+
+static enum conn_sort sort_of(enum admin_conn_sort sort)
+{
+	switch (sort) {
+	case ADMIN_UNSORTED: return CONN_UNSORTED;
+	case ADMIN_BY_AGE: return CONN_BY_AGE;
+	case ADMIN_BY_BYTES: return CONN_BY_BYTES;
+	}
+	return CONN_UNSORTED;
+}
+
+static int fill_filter(struct order *o, void *ctx)
+{
+	const struct admin_conn_query *q = ctx;
+	struct conn_filter *f = &o->conns.filter;
+
+	_Static_assert(sizeof(f->pool) == sizeof(q->pool), "copied as they are");
+	memcpy(f->pool, q->pool, sizeof(f->pool));
+	memcpy(f->backend, q->backend, sizeof(f->backend));
+	f->has_client = q->has_client;
+	f->client = q->client;
+	f->min_age_ns = q->min_age_ms * 1000000;
+	f->sort = sort_of(q->sort);
+	f->limit = q->limit;
+	return 0;
+}
+
+/* Returns 0, or a negative errno: then `done` is the caller's to call. */
+static int begin_conns(struct control *c, struct admin_conn_query q, admin_conns_fn done, void *ctx)
+{
+	struct broadcast b = BROADCAST_INIT;
+
+	if (!control_has_workers(c))
+		return -ESHUTDOWN;
+	int r = broadcast_make(&b, c->n_workers, ORDER_CONNS, fill_filter, &q);
+	if (r < 0)
+		return r;
+	struct conns_job *j = calloc(1, sizeof(*j));
+	struct order **replies = calloc(c->n_workers, sizeof(struct order *));
+	if (j == NULL || replies == NULL) {
+		free(j);
+		free(replies);
+		broadcast_drop(&b);
+		return -ENOMEM;
+	}
+	*j = (struct conns_job){
+		.done = done,
+		.ctx = ctx,
+		.replies = replies,
+		.n_workers = c->n_workers,
+		.n_waiting = c->n_workers,
+		.limit = q.limit,
+		.is_sorted = q.sort != ADMIN_UNSORTED,
+	};
+	broadcast_post(&b, c->threads, on_conns, j);
+	return 0;
+}
+
+void commands_conns(struct control *c, const struct admin_conn_query *q, admin_conns_fn done,
+		    void *ctx)
+{
+	int r = begin_conns(c, *q, done, ctx);
+
+	if (r < 0)
+		done(ctx, r, &(struct admin_conn_list){ 0 });
+}
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+struct reload_job {
+	admin_reload_fn done;
+	void *ctx;
+};
+
+static void on_reloaded(void *arg, int result, const struct err *why)
+{
+	struct reload_job *j = arg;
+	struct text t = TEXT_INIT;
+	char scratch[64];
+
+	for (size_t i = 0; i < err_n_lines(why); i++) {
+		/* A refusal names what stands against the file, and nothing else. */
+		if (result < 0 && i < why->n_kept && why->item[i].is_warning)
+			continue;
+		text_addf(&t, "%s%s", t.n > 0 ? "\n" : "",
+			  err_line(why, i, scratch, sizeof(scratch)));
+	}
+	j->done(j->ctx, result, t.n > 0 ? t.p : "");
+	text_deinit(&t);
+	free(j);
+}
+
+void commands_reload(struct control *c, admin_reload_fn done, void *ctx)
+{
+	struct reload_job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL) {
+		done(ctx, -ENOMEM, "out of memory");
+		return;
+	}
+	*j = (struct reload_job){ .done = done, .ctx = ctx };
+	reload_request(&c->reload, on_reloaded, j);
+}
+
+/* ---- backends -------------------------------------------------------------------------------- */
+
+static void unknown(char *why, size_t why_len, const char *what, const char *name,
+		    const struct nearest *near)
+{
+	char hint[NEAREST_TEXT_MAX];
+
+	(void)snprintf(why, why_len, "unknown %s \"%s\"%s", what, name, nearest_hint(near, hint));
+}
+
+static void removed(char *why, size_t why_len, const char *what, const char *name)
+{
+	(void)snprintf(why, why_len, "%s \"%s\" was removed from the configuration", what, name);
+}
+
+static struct registry_pool *find_pool(struct control *c, const char *name, char *why,
+				       size_t why_len)
+{
+	struct registry_pool *p = registry_find_pool(&c->registry, name);
+	struct nearest near;
+
+	if (p != NULL)
+		return p;
+	nearest_init(&near, slice_of(name));
+	list_for_each(it, &c->registry.pools)
+	{
+		struct registry_pool *other = list_entry(it, struct registry_pool, link);
+		if (!other->is_removed) {
+			nearest_try(&near, slice_of(pool_name(other->pool)));
+		} else if (strcmp(pool_name(other->pool), name) == 0) {
+			removed(why, why_len, "pool", name);
+			return NULL;
+		}
+	}
+	unknown(why, why_len, "pool", name, &near);
+	return NULL;
+}
+
+static struct registry_backend *find_backend(struct registry_pool *p, const char *name, char *why,
+					     size_t why_len)
+{
+	struct registry_backend *rb = registry_find_backend(p, name);
+	struct nearest near;
+
+	if (rb != NULL)
+		return rb;
+	nearest_init(&near, slice_of(name));
+	list_for_each(it, &p->backends)
+	{
+		struct registry_backend *other = list_entry(it, struct registry_backend, link);
+		if (!other->is_removed) {
+			nearest_try(&near, slice_of(other->backend->name));
+		} else if (strcmp(other->backend->name, name) == 0) {
+			removed(why, why_len, "backend", name);
+			return NULL;
+		}
+	}
+	unknown(why, why_len, "backend", name, &near);
+	return NULL;
+}
+
+int commands_backend(struct control *c, enum admin_backend_op op, const char *pool,
+		     const char *backend, uint32_t weight, char *why, size_t why_len)
+{
+	struct registry_pool *p = find_pool(c, pool, why, why_len);
+	struct registry_backend *rb = p != NULL ? find_backend(p, backend, why, why_len) : NULL;
+
+	if (rb == NULL)
+		return -ENOENT;
+	if (!control_has_workers(c)) {
+		(void)snprintf(why, why_len, "lb is stopping");
+		return -ESHUTDOWN;
+	}
+	switch (op) {
+	case ADMIN_DRAIN: membership_set_admin(&c->membership, p, rb, BACKEND_DRAIN); break;
+	case ADMIN_READY: membership_set_admin(&c->membership, p, rb, BACKEND_READY); break;
+	case ADMIN_MAINT: membership_set_admin(&c->membership, p, rb, BACKEND_MAINT); break;
+	case ADMIN_WEIGHT:
+		if (membership_set_weight(&c->membership, p, rb, weight) < 0) {
+			(void)snprintf(why, why_len, "out of memory");
+			return -ENOMEM;
+		}
+		break;
+	}
+	health_apply(&c->health); /* maintenance stops checks */
+	log_notice(&c->log, "backend set by an operator pool=%s backend=%s state=%s weight=%u",
+		   pool, backend, backend_state_name(rb->backend), backend_weight(rb->backend));
+	return 0;
+}

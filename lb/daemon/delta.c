@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/delta.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "daemon/delta_binds.h"
+#include "daemon/name_index.h"
+#include "daemon/registry.h"
+#include "daemon/sources.h"
+#include "proxy/listener.h"
+#include "proxy/plan.h"
+
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+/* A weight that an operator has set holds until the list names another weight than before. */
+static uint32_t weight_of(const struct registry_backend *old, const struct conf_backend *c)
+{
+	if (old != NULL && old->is_weight_set && old->file_weight == c->weight)
+		return backend_weight(old->backend);
+	return c->weight;
+}
+
+struct members *delta_members_with(const struct delta_pool *dp, const struct delta_backend *changed,
+				   uint32_t weight)
+{
+	struct members_entry *entries = calloc(dp->n_backends + 1, sizeof(*entries));
+
+	if (entries == NULL)
+		return NULL;
+	for (size_t i = 0; i < dp->n_backends; i++) {
+		const struct delta_backend *db = &dp->backends[i];
+		entries[i] = (struct members_entry){
+			.backend = db->backend,
+			.weight = db == changed ? weight : db->weight,
+		};
+	}
+	struct members *m =
+		members_new(dp->pool, dp->balance, dp->load_percent, entries, dp->n_backends);
+	free(entries);
+	return m;
+}
+
+int delta_freeze(struct delta_pool *dp)
+{
+	LB_ASSERT(dp->members == NULL);
+	dp->members = delta_members_with(dp, NULL, 0);
+	return dp->members == NULL ? -ENOMEM : 0;
+}
+
+/* What was made before a failure is freed by delta_free(). */
+static int fill_backend(struct registry *reg, struct delta_pool *dp, struct registry_backend *old,
+			const struct conf_backend *c)
+{
+	struct delta_backend *db = &dp->backends[dp->n_backends++];
+
+	*db = (struct delta_backend){
+		.old = old,
+		.weight = weight_of(old, c),
+		.file_weight = c->weight,
+		.max_conns = c->max_conns,
+	};
+	if (old != NULL) {
+		db->backend = backend_ref(old->backend);
+		return 0;
+	}
+	db->backend = backend_new(pool_name(dp->pool), c, reg->n_workers, loop_now_ns(reg->loop));
+	db->fresh = registry_backend_new(c->name);
+	return db->backend == NULL || db->fresh == NULL ? -ENOMEM : 0;
+}
+
+static int fill_backends(struct registry *reg, struct delta_pool *dp,
+			 const struct conf_backend *list, size_t n)
+{
+	_cleanup_(name_index_deinit) struct name_index by_name = NAME_INDEX_INIT;
+
+	dp->backends = calloc(n + 1, sizeof(*dp->backends));
+	if (dp->backends == NULL || name_index_init(&by_name, dp->old) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		if (fill_backend(reg, dp, name_index_find(&by_name, &list[i]), &list[i]) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static int prepare_pool(struct registry *reg, const struct directory *all, struct delta *d,
+			const struct conf_pool *c)
+{
+	struct delta_pool *dp = &d->pools[d->n_pools++];
+
+	*dp = (struct delta_pool){
+		.old = directory_pool(all, c->name),
+		.conf = c,
+		.balance = c->balance,
+		.load_percent = c->hash.load_percent,
+	};
+	dp->pool = dp->old != NULL ? pool_ref(dp->old->pool) : registry_new_pool(reg, c);
+	dp->fresh = dp->old != NULL ? NULL : calloc(1, sizeof(*dp->fresh));
+	if (dp->pool == NULL || (dp->old == NULL && dp->fresh == NULL))
+		return -ENOMEM;
+	int r = fill_backends(reg, dp, c->backends, c->n_backends);
+	return r == 0 ? delta_freeze(dp) : r;
+}
+
+static int prepare_pools(struct registry *reg, const struct directory *all, struct delta *d)
+{
+	const struct conf *conf = d->conf;
+
+	d->pools = calloc(conf->n_pools, sizeof(*d->pools));
+	struct pool **pools = calloc(conf->n_pools, sizeof(struct pool *));
+	int r = d->pools == NULL || pools == NULL ? -ENOMEM : 0;
+
+	for (size_t i = 0; i < conf->n_pools && r == 0; i++) {
+		r = prepare_pool(reg, all, d, &conf->pools[i]);
+		pools[i] = d->pools[i].pool;
+	}
+	if (r == 0) {
+		d->plan = plan_new(d->conf, pools, reg->names);
+		if (d->plan == NULL)
+			r = -ENOMEM;
+	}
+	free(pools);
+	return r;
+}
+
+/* ---- birth and end --------------------------------------------------------------------------- */
+
+int delta_prepare(struct registry *reg, struct conf *conf, struct err *e, struct delta **ret)
+{
+	struct delta *d = calloc(1, sizeof(*d));
+
+	if (d == NULL)
+		return err_add(e, -ENOMEM, "out of memory");
+	d->conf = conf_ref(conf);
+	_cleanup_(directory_deinit) struct directory all = DIRECTORY_INIT;
+	int r = directory_init(&all, reg);
+	if (r == 0)
+		r = prepare_pools(reg, &all, d);
+	if (r < 0) {
+		(void)err_add(e, r, "out of memory");
+	} else {
+		int sources = sources_try(reg->loop, conf, e);
+		r = delta_binds_prepare(reg, &all, d, e);
+		r = r < 0 ? r : sources;
+	}
+	if (r < 0) {
+		delta_free(reg, d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct conf_backend *list,
+		  size_t n, struct delta **ret)
+{
+	struct delta *d = calloc(1, sizeof(*d));
+
+	LB_ASSERT(!p->is_removed);
+	if (d == NULL)
+		return -ENOMEM;
+	d->pools = calloc(1, sizeof(*d->pools));
+	if (d->pools == NULL) {
+		free(d);
+		return -ENOMEM;
+	}
+	d->n_pools = 1;
+	d->pools[0] = (struct delta_pool){
+		.pool = pool_ref(p->pool),
+		.old = p,
+		.balance = p->balance,
+		.load_percent = members_load_percent(p->members),
+	};
+	if (fill_backends(reg, &d->pools[0], list, n) < 0) {
+		delta_free(reg, d);
+		return -ENOMEM;
+	}
+	*ret = d;
+	return 0;
+}
+
+static void pool_deinit(struct registry *reg, struct delta_pool *dp, bool is_committed)
+{
+	for (size_t b = 0; b < dp->n_backends; b++) {
+		registry_backend_free(dp->backends[b].fresh);
+		backend_unref(dp->backends[b].backend);
+	}
+	free(dp->backends);
+	free(dp->fresh);
+	members_unref(dp->members);
+	if (dp->pool != NULL && dp->old == NULL && !is_committed)
+		registry_give_slot(reg, dp->pool);
+	pool_unref(dp->pool);
+}
+
+struct delta *delta_free(struct registry *reg, struct delta *d)
+{
+	if (d == NULL)
+		return NULL;
+	delta_binds_free(reg, d);
+	for (size_t i = 0; i < d->n_pools; i++)
+		pool_deinit(reg, &d->pools[i], d->is_committed);
+	plan_unref(d->plan);
+	conf_unref(d->conf);
+	free(d->pools);
+	free(d);
+	return NULL;
+}
+
+/* ---- the commit ------------------------------------------------------------------------------ */
+
+bool delta_has_new_timeouts(const struct delta *d)
+{
+	for (size_t i = 0; i < d->n_pools; i++) {
+		const struct pool *p = d->pools[i].pool;
+		const struct conf_pool *c = d->pools[i].conf;
+		if (c != NULL &&
+		    (pool_idle_ms(p) != c->idle_ms || pool_half_closed_ms(p) != c->half_closed_ms))
+			return true;
+	}
+	return false;
+}
+
+/* A listener that the delta names again gets a new entry; the others' entries go to `leaving`. */
+static void commit_listeners(struct registry *reg, struct delta *d)
+{
+	list_for_each(it, &reg->listeners) list_entry(it, struct registry_listener, link)
+		->listener->plan_index = LISTENER_REMOVED;
+	for (size_t i = 0; i < d->n_listeners; i++)
+		d->listeners[i].listener->plan_index = (uint32_t)d->listeners[i].plan_index;
+	list_for_each(it, &reg->listeners)
+	{
+		struct registry_listener *rl = list_entry(it, struct registry_listener, link);
+		if (rl->listener->plan_index != LISTENER_REMOVED) {
+			registry_listener_free(rl);
+		} else {
+			list_del(&rl->link);
+			list_add_tail(&reg->leaving, &rl->link);
+		}
+	}
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct delta_listener *dl = &d->listeners[i];
+		struct registry_listener *rl = take_ptr(dl->fresh);
+
+		rl->listener = listener_ref(dl->listener);
+		rl->name = take_ptr(dl->name);
+		/* Release: a worker that reads the pointer sees the string. */
+		atomic_store_explicit(&rl->listener->name, rl->name, memory_order_release);
+		list_add_tail(&reg->listeners, &rl->link);
+	}
+}
+
+static void commit_backend(struct registry_pool *p, struct delta_backend *db)
+{
+	struct registry_backend *rb = db->old;
+
+	if (rb == NULL) {
+		rb = take_ptr(db->fresh);
+		rb->backend = backend_ref(db->backend);
+	}
+	rb->is_weight_set =
+		db->is_weight_set || (rb->is_weight_set && db->file_weight == rb->file_weight);
+	rb->file_weight = db->file_weight;
+	rb->is_removed = false;
+	backend_set_weight(rb->backend, db->weight);
+	backend_set_max_conns(rb->backend, db->max_conns);
+	backend_set_removed(rb->backend, false);
+	list_del(&rb->link);
+	list_add_tail(&p->backends, &rb->link); /* in the order of the list */
+}
+
+static void remove_backends(const struct list *backends)
+{
+	list_for_each(it, backends)
+	{
+		struct registry_backend *rb = list_entry(it, struct registry_backend, link);
+		rb->is_removed = true;
+		backend_set_removed(rb->backend, true);
+	}
+}
+
+/* No new plan names the pool, but a session that was routed to it has no other place to go to. */
+static void remove_pool(struct registry_pool *p)
+{
+	if (p->is_removed)
+		return;
+	p->is_removed = true;
+	pool_keep_members(p->pool, p->members);
+	remove_backends(&p->backends);
+}
+
+static struct registry_pool *begin_pool(struct delta_pool *dp)
+{
+	struct registry_pool *p = take_ptr(dp->fresh);
+
+	p->pool = pool_ref(dp->pool);
+	list_init(&p->backends);
+	list_init(&p->link);
+	past_pool_init(&p->past);
+	return p;
+}
+
+/* Makes the pool's settings current; it moves to its place in the order of the configuration. */
+static void configure_pool(struct registry *reg, const struct delta *d, struct delta_pool *dp,
+			   struct registry_pool *p)
+{
+	pool_configure(p->pool, dp->conf);
+	p->check = dp->conf->health.type;
+	p->conf_index = (size_t)(dp - d->pools);
+	p->is_removed = false;
+	list_del(&p->link);
+	list_add_tail(&reg->pools, &p->link);
+}
+
+static void commit_pool(struct registry *reg, const struct delta *d, struct delta_pool *dp)
+{
+	struct registry_pool *p = dp->old != NULL ? dp->old : begin_pool(dp);
+	struct list removed = LIST_INIT(removed);
+
+	LB_ASSERT(dp->members != NULL && dp->members->n == dp->n_backends);
+	p->balance = dp->balance;
+	members_unref(p->members);
+	p->members = members_ref(dp->members);
+
+	/* The delta's backends are taken out and appended again; what stays in front is removed. */
+	list_splice_tail(&removed, &p->backends);
+	for (size_t b = 0; b < dp->n_backends; b++)
+		commit_backend(p, &dp->backends[b]);
+	remove_backends(&removed);
+	list_splice_tail(&p->backends, &removed);
+	if (dp->conf != NULL)
+		configure_pool(reg, d, dp, p);
+}
+
+/* The replaced plan is kept for as long as a session may use it (registry_tidy()). */
+static void commit_plan(struct registry *reg, const struct delta *d)
+{
+	if (reg->plan != NULL) {
+		reg->plan->next = reg->old;
+		reg->old = reg->plan;
+	}
+	reg->plan = plan_ref(d->plan);
+	reg->has_old_names = true;
+}
+
+void delta_commit(struct registry *reg, struct delta *d)
+{
+	struct list removed = LIST_INIT(removed);
+
+	LB_ASSERT(!d->is_committed && (d->conf == NULL) == (d->plan == NULL));
+	d->is_committed = true;
+	if (d->conf == NULL) {
+		LB_ASSERT(d->n_pools == 1 && d->n_listeners == 0 && d->pools[0].old != NULL);
+		commit_pool(reg, d, &d->pools[0]);
+		return;
+	}
+	commit_listeners(reg, d);
+	list_splice_tail(&removed, &reg->pools);
+	for (size_t i = 0; i < d->n_pools; i++)
+		commit_pool(reg, d, &d->pools[i]);
+	list_for_each(it, &removed) remove_pool(list_entry(it, struct registry_pool, link));
+	list_splice_tail(&reg->pools, &removed);
+	commit_plan(reg, d);
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+struct delta_backend *delta_find_backend(struct delta *d, const char *pool, const char *backend,
+					 struct delta_pool **ret)
+{
+	for (size_t i = 0; i < d->n_pools; i++) {
+		struct delta_pool *dp = &d->pools[i];
+		if (strcmp(pool_name(dp->pool), pool) != 0)
+			continue;
+		*ret = dp;
+		for (size_t b = 0; b < dp->n_backends; b++)
+			if (strcmp(dp->backends[b].backend->name, backend) == 0)
+				return &dp->backends[b];
+		return NULL;
+	}
+	return NULL;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/delta_binds.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/delta.h"
+#include "daemon/name_index.h"
+#include "daemon/occupied.h"
+#include "daemon/refusal.h"
+#include "daemon/registry.h"
+#include "net/sock.h"
+#include "proxy/listener.h"
+#include "proxy/names.h"
+
+/*
+ * An address with port 0 was given a real port when it was bound: it is kept by the place it has in
+ * the file, that is, by the listener's name.
+ */
+static struct listener *find_for_bind(struct registry *reg, const struct directory *all,
+				      const struct conf_bind *b, const char *name)
+{
+	if (b->addr.port != 0)
+		return directory_listener(all, &b->addr);
+	list_for_each(it, &reg->listeners)
+	{
+		struct registry_listener *rl = list_entry(it, struct registry_listener, link);
+		struct addr any = rl->listener->addr;
+
+		any.port = 0;
+		if (rl->listener->is_any_port && addr_eq(&any, &b->addr) &&
+		    strcmp(atomic_load(&rl->listener->name), name) == 0)
+			return rl->listener;
+	}
+	return NULL;
+}
+
+/* ---- an address that lb's own sockets are in the way of -------------------------------------- */
+
+static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t inode)
+{
+	for (uint32_t w = 0; w < n_workers; w++)
+		if (l->inodes[w] == inode)
+			return true;
+	return false;
+}
+
+/* Whether lb shares the new address with the socket of this inode. */
+struct own {
+	const struct registry *reg;
+	const struct addr *a;
+};
+
+/*
+ * Of its own that leave, lb does not share the very same address: the old sockets, which drop what
+ * is new to them, would get a part of the new ones' connections. (Such a socket listens on only
+ * while lb is at a limit and its queue cannot be served.)
+ */
+static bool is_own(void *arg, uint32_t inode)
+{
+	const struct own *o = arg;
+
+	if (inode == 0)
+		return false;
+	list_for_each(it, &o->reg->listeners)
+	{
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
+		if (has_inode(l, o->reg->n_workers, inode))
+			return true;
+	}
+	list_for_each(it, &o->reg->leaving)
+	{
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
+		if (has_inode(l, o->reg->n_workers, inode))
+			return !addr_eq(&l->addr, o->a);
+	}
+	return false;
+}
+
+static bool is_port_own(const struct registry *reg, uint16_t port)
+{
+	list_for_each(it, &reg->listeners) if (list_entry(it, struct registry_listener, link)
+						       ->listener->addr.port == port) return true;
+	list_for_each(it, &reg->leaving) if (list_entry(it, struct registry_listener, link)
+						     ->listener->addr.port == port) return true;
+	return false;
+}
+
+/* Whether `a` can be had; sets its port where that is 0. */
+static int probe_free(struct registry *reg, struct addr *a)
+{
+	int r = sock_probe_free(reg->loop, a, &a->port);
+
+	if (r != -EADDRINUSE || !is_port_own(reg, a->port))
+		return r;
+	/* Where the kernel does not tell who is in the way, the address counts as taken. */
+	struct own own = { .reg = reg, .a = a };
+	return occupied_by_others(a, is_own, &own) == 0 ? 0 : r;
+}
+
+/* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
+static int bind_all(struct registry *reg, struct delta_listener *dl, const struct addr *a)
+{
+	dl->fd = malloc(reg->n_workers * sizeof(*dl->fd));
+	if (dl->fd == NULL)
+		return -ENOMEM;
+	for (uint32_t w = 0; w < reg->n_workers; w++)
+		dl->fd[w] = -1;
+	for (uint32_t w = 0; w < reg->n_workers; w++) {
+		dl->fd[w] = sock_bind_shared(reg->loop, a);
+		if (dl->fd[w] < 0)
+			return dl->fd[w];
+		dl->listener->inodes[w] = occupied_inode(dl->fd[w]);
+	}
+	return 0;
+}
+
+static int prepare_bind(struct registry *reg, const struct directory *all, struct delta *d,
+			size_t plan_index, const struct conf_bind *b, struct err *e)
+{
+	const struct conf_listener *c = &d->conf->listeners[plan_index];
+	struct delta_listener *dl = &d->listeners[d->n_listeners];
+	struct listener *kept = find_for_bind(reg, all, b, c->name);
+	struct addr a = b->addr;
+
+	d->n_listeners++;
+	*dl = (struct delta_listener){
+		.fresh = calloc(1, sizeof(*dl->fresh)),
+		.name = names_intern(reg->names, c->name),
+		.plan_index = plan_index,
+	};
+	if (dl->fresh == NULL || dl->name == NULL)
+		return err_at(e, b->at, "out of memory");
+	if (kept != NULL) {
+		dl->listener = listener_ref(kept);
+		return 0;
+	}
+
+	int r = probe_free(reg, &a);
+	if (r < 0)
+		return refusal_bind(e, b->at, &b->addr, b->text, r);
+	dl->listener = listener_new(++reg->next_number, &a, dl->name, reg->n_workers);
+	if (dl->listener == NULL)
+		return err_at(e, b->at, "out of memory");
+	dl->listener->is_any_port = b->addr.port == 0;
+	dl->is_new = true;
+	r = bind_all(reg, dl, &a);
+	return r < 0 ? refusal_bind(e, b->at, &b->addr, b->text, r) : 0;
+}
+
+int delta_binds_prepare(struct registry *reg, const struct directory *all, struct delta *d,
+			struct err *e)
+{
+	size_t n = 0;
+	int result = 0;
+
+	for (size_t i = 0; i < d->conf->n_listeners; i++)
+		n += d->conf->listeners[i].n_binds;
+	d->listeners = calloc(n, sizeof(*d->listeners));
+	if (d->listeners == NULL)
+		return err_add(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < d->conf->n_listeners; i++) {
+		const struct conf_listener *c = &d->conf->listeners[i];
+		for (size_t b = 0; b < c->n_binds; b++) {
+			int r = prepare_bind(reg, all, d, i, &c->binds[b], e);
+			if (r < 0)
+				result =
+					r; /* the others are tried, so that all are named at once */
+		}
+	}
+	return result;
+}
+
+int delta_binds_give(const struct registry *reg, const struct delta *d, uid_t uid, gid_t gid)
+{
+	for (size_t i = 0; i < d->n_listeners; i++)
+		for (uint32_t w = 0; d->listeners[i].is_new && w < reg->n_workers; w++)
+			if (fchown(d->listeners[i].fd[w], uid, gid) < 0)
+				return -errno;
+	return 0;
+}
+
+int delta_binds_listen(struct registry *reg, struct delta *d, struct err *e)
+{
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct delta_listener *dl = &d->listeners[i];
+		for (uint32_t w = 0; dl->is_new && w < reg->n_workers; w++) {
+			int r = loop_listen(reg->loop, dl->fd[w], SOCK_BACKLOG);
+			if (r < 0)
+				return err_add(e, r, "cannot listen on %s: %s", dl->listener->text,
+					       strerror(-r));
+		}
+	}
+	return 0;
+}
+
+void delta_binds_free(struct registry *reg, struct delta *d)
+{
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct delta_listener *dl = &d->listeners[i];
+		for (uint32_t w = 0; dl->fd != NULL && w < reg->n_workers; w++)
+			if (dl->fd[w] >= 0)
+				loop_close(reg->loop, dl->fd[w]);
+		free(dl->fd);
+		free(dl->fresh);
+		listener_unref(dl->listener);
+		names_unref(dl->name);
+	}
+	free(d->listeners);
+	d->listeners = NULL;
+	d->n_listeners = 0;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Name index: what the registry holds, sorted, so that a configuration with ten thousand names is
+ * compared with it in n log n steps.
+ *
+ * An index is a snapshot: it is made for one comparison, and the registry may not change while it
+ * is used. All pointers to entries are borrowed from the registry.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stddef.h>
+
+#include "util/assert.h"
+
+struct addr;
+struct conf_backend;
+struct listener;
+struct registry;
+struct registry_backend;
+struct registry_pool;
+
+/* The backends of one pool by name. Several may have one name: one that is in use, and removed ones
+ * with other addresses. */
+struct name_index {
+	struct registry_backend **entry; /* owns the array */
+	size_t n;
+};
+
+#define NAME_INDEX_INIT ((struct name_index){ .entry = NULL })
+
+/* Where `p` is NULL, the index is empty. Returns 0 or -ENOMEM. */
+int name_index_init(struct name_index *index, const struct registry_pool *p) LB_MUST_CHECK;
+void name_index_deinit(struct name_index *index);
+
+/*
+ * The backend with the name and the address of `c`, in use or removed; NULL where there is none. A
+ * removed backend that a configuration names again continues with its counters.
+ */
+struct registry_backend *name_index_find(const struct name_index *index,
+					 const struct conf_backend *c);
+
+/* The backend of this name that is in use; NULL where there is none. */
+struct registry_backend *name_index_find_used(const struct name_index *index, const char *name);
+
+/* All pools by name, and all listeners in use by address. */
+struct directory {
+	struct registry_pool **pool; /* owns the array */
+	size_t n_pools;
+	struct listener **listener; /* owns the array */
+	size_t n_listeners;
+};
+
+#define DIRECTORY_INIT ((struct directory){ .pool = NULL })
+
+/* Returns 0, or -ENOMEM with nothing left in *d. */
+int directory_init(struct directory *d, const struct registry *reg) LB_MUST_CHECK;
+void directory_deinit(struct directory *d);
+
+/* The pool of this name, in use or removed (no two pools have one name); NULL: none. */
+struct registry_pool *directory_pool(const struct directory *d, const char *name);
+
+/* The listener in use that is bound to this address; NULL: none. */
+struct listener *directory_listener(const struct directory *d, const struct addr *a);

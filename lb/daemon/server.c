@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process on the main thread: open, start, run, close.
+ *
+ *   server_open()    logs, engine, main's loop and control, signals, the workers' mailboxes
+ *   server_start()   bind everything, drop privileges, start threads and services, let workers
+ * accept server_run()     main's loop, until every worker has ended server_close()   join the
+ * threads, let what is in flight on main's loop end, free
+ *
+ * What happens in between is control's to decide; it calls the functions of `control_ops` below.
+ *
+ * Thread: main.
+ */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "daemon/admin_socket.h"
+#include "daemon/commands.h"
+#include "daemon/delta.h"
+#include "daemon/delta_binds.h"
+#include "daemon/err_log.h"
+#include "daemon/host_limits.h"
+#include "daemon/logger.h"
+#include "daemon/preflight.h"
+#include "daemon/privs.h"
+#include "daemon/refusal.h"
+#include "daemon/stats.h"
+#include "daemon/worker_sums.h"
+#include "ev/signals.h"
+#include "net/sock.h"
+
+static void on_signal(void *arg, int signo);
+
+/* ---- what control asks, and tells ------------------------------------------------------------ */
+
+static int on_check(void *arg, const struct conf *conf, struct err *e)
+{
+	struct server *s = arg;
+	int user = preflight_user(conf, e);
+	int logs = logger_check(&conf->log, &conf->access_log, e);
+	int fds = threads_check_binds(s->threads, conf_n_binds(conf), e);
+
+	return fds < 0 ? fds : user < 0 ? user : logs;
+}
+
+static uint64_t on_capacity(void *arg)
+{
+	const struct server *s = arg;
+
+	return (uint64_t)s->threads->share.max_sessions * s->threads->n;
+}
+
+static void on_conf_changed(void *arg, const struct conf *conf)
+{
+	struct server *s = arg;
+
+	logger_reconfigure(s->logger, &conf->log, &conf->access_log);
+	if (!control_has_workers(&s->control))
+		return;
+	threads_set_binds(s->threads, conf_n_binds(conf));
+	watermarks_apply(&s->watermarks, conf);
+}
+
+static void on_reload_begins(void *arg)
+{
+	(void)arg;
+	notify_reloading();
+}
+
+/* READY=1 replies to RELOADING=1; the start and a stop have messages of their own. */
+static void on_reload_ended(void *arg)
+{
+	const struct server *s = arg;
+
+	if (s->control.phase == PHASE_RUNNING)
+		notify_ready();
+}
+
+/* Tells the service manager what lb does, where that has changed. */
+static void tell_status(struct server *s)
+{
+	uint64_t n = worker_sums_active(s->threads);
+	const char *plural = n == 1 ? "" : "s";
+
+	if (s->control.phase == PHASE_RUNNING)
+		notify_status(&s->status, "%llu connection%s, generation %llu",
+			      (unsigned long long)n, plural,
+			      (unsigned long long)s->control.generation);
+	else
+		notify_status(&s->status, "stopping, %llu connection%s left", (unsigned long long)n,
+			      plural);
+}
+
+static void on_second(void *arg)
+{
+	struct server *s = arg;
+
+	if (s->control.phase == PHASE_RUNNING)
+		watermarks_tick(&s->watermarks);
+	tell_status(s);
+}
+
+/* All workers accept, or the start has failed: only now the admin socket may answer. */
+static void on_started(void *arg, int result, const struct err *why)
+{
+	struct server *s = arg;
+	const struct log *log = &s->control.log;
+
+	if (result < 0) {
+		err_log_errors(log, "cannot start", why);
+		return;
+	}
+	s->is_started = true;
+	if (s->admin_fd >= 0)
+		admin_serve_socket(s->admin, s->admin_fd);
+	s->admin_fd = -1;
+	if (s->http_fd >= 0)
+		admin_serve_http(s->admin, s->http_fd);
+	s->http_fd = -1;
+	log_notice(log, "started version=%s pid=%d engine=%s workers=%u connections_limit=%llu",
+		   LB_VERSION, (int)getpid(), loop_engine_name(s->loop), s->threads->n,
+		   (unsigned long long)atomic_load(&s->threads->proxy.max_conns));
+	notify_ready();
+	tell_status(s);
+}
+
+static void on_stopping(void *arg, uint64_t within_ms)
+{
+	(void)arg;
+	notify_stopping(within_ms);
+}
+
+static void on_ended(void *arg)
+{
+	struct server *s = arg;
+
+	loop_stop(s->loop);
+}
+
+static const struct control_ops control_ops = {
+	.check = on_check,
+	.capacity = on_capacity,
+	.conf_changed = on_conf_changed,
+	.reload_begins = on_reload_begins,
+	.reload_ended = on_reload_ended,
+	.started = on_started,
+	.stopping = on_stopping,
+	.second = on_second,
+	.ended = on_ended,
+};
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+static enum loop_engine engine_of(enum conf_engine e)
+{
+	switch (e) {
+	case CONF_ENGINE_AUTO: return LOOP_AUTO;
+	case CONF_ENGINE_URING: return LOOP_URING;
+	case CONF_ENGINE_EPOLL: return LOOP_EPOLL;
+	}
+	return LOOP_AUTO;
+}
+
+/* Decides the engine once, for all threads, and says why where it is not the preferred one. */
+static int choose_engine(enum conf_engine asked, const struct log *log, enum loop_engine *ret,
+			 struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	*ret = engine_of(asked);
+	if (*ret == LOOP_EPOLL)
+		return 0;
+	if (loop_probe_uring(*ret == LOOP_URING ? e : &why) == 0) {
+		*ret = LOOP_URING;
+	} else if (*ret == LOOP_URING) {
+		return EXIT_BIND;
+	} else {
+		log_notice(log, "engine falls back to epoll reason=\"%s\"",
+			   why.n_kept > 0 ? why.item[0].text : "");
+		*ret = LOOP_EPOLL;
+	}
+	err_deinit(&why);
+	return 0;
+}
+
+/*
+ * Signals that mean something to lb, and those that mean nothing but would end it. Not among these
+ * are the signals of a fault (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT), those that stop a job and let
+ * it go on (TSTP, TTIN, TTOU, STOP, CONT), and those that do nothing by themselves (CHLD, URG,
+ * WINCH).
+ */
+static const int own_signals[] = {
+	SIGHUP,    SIGTERM,   SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2,
+	SIGALRM,   SIGVTALRM, SIGPROF, SIGIO,   SIGPWR,  SIGXCPU,
+#ifdef SIGSTKFLT /* not on every architecture */
+	SIGSTKFLT,
+#endif
+};
+
+/* The same and all real-time signals, whose numbers the C library knows only at run time. */
+static size_t list_signals(int list[NSIG])
+{
+	size_t n = ARRAY_SIZE(own_signals);
+
+	memcpy(list, own_signals, sizeof(own_signals));
+	for (int signo = SIGRTMIN; signo <= SIGRTMAX && n < NSIG; signo++)
+		list[n++] = signo;
+	return n;
+}
+
+/* Makes main's loop, and on it control, the mailbox for replies, and the signals. */
+static int open_loop(struct server *s, struct conf *conf, uint32_t n_workers,
+		     enum loop_engine engine, const struct log *log, struct err *e)
+{
+	int signals[NSIG];
+	size_t n_signals = list_signals(signals);
+
+	if (loop_new(&(struct loop_opts){ .engine = engine }, e, &s->loop) < 0)
+		return EXIT_INTERNAL;
+	s->start_ns = loop_now_ns(s->loop);
+	int r = control_init(&s->control, &(struct control_opts){
+						  .path = s->path,
+						  .conf = conf,
+						  .loop = s->loop,
+						  .log = *log,
+						  .probe_class = CLASS_PROBE,
+						  .n_workers = n_workers,
+						  .ops = &control_ops,
+						  .arg = s,
+					  });
+	if (r == 0)
+		r = mailbox_open(&s->mail, s);
+	if (r == 0)
+		r = mailbox_attach(&s->mail, s->loop);
+	if (r == 0)
+		r = signals_open(s->loop, CLASS_SIGNAL, signals, n_signals, on_signal, s,
+				 &s->signals);
+	if (r < 0) {
+		(void)err_add(e, r, "starting: %s", strerror(-r));
+		return EXIT_INTERNAL;
+	}
+	return 0;
+}
+
+static int open_threads(struct server *s, const struct conf *conf, enum loop_engine engine,
+			struct err *e)
+{
+	struct threads_opts o = {
+		.need = { .n_workers = s->control.n_workers,
+			  .n_binds = (uint32_t)conf_n_binds(conf),
+			  .max_fds = s->max_fds,
+			  .is_shared = s->no_tables < 0 },
+		.engine = engine,
+		.main = &s->mail,
+		.logger = s->logger,
+	};
+
+	if (threads_new(&o, e, &s->threads) < 0)
+		return EXIT_BIND;
+	control_set_threads(&s->control, s->threads);
+	return 0;
+}
+
+int server_open(struct server *s, const char *path, struct conf *conf, struct err *e)
+{
+	enum loop_engine engine;
+	struct host_limits machine;
+
+	*s = (struct server){ .path = path, .mail.wake_fd = -1, .admin_fd = -1, .http_fd = -1 };
+	host_limits_read("", &machine);
+	uint32_t n_workers = threads_count(conf->workers, &machine);
+	s->max_fds = privs_raise_nofile();
+	s->no_tables = threads_unshare_table(); /* no other thread runs yet */
+	if (preflight_user(conf, e) < 0)
+		return EXIT_CONF;
+	if (preflight_crypto(e) < 0)
+		return EXIT_BIND;
+	if (logger_open(&conf->log, &conf->access_log, n_workers + 1, e, &s->logger) < 0)
+		return EXIT_BIND;
+	struct log log = logger_handle(s->logger, 0);
+	int r = choose_engine(conf->engine, &log, &engine, e);
+	if (r == 0)
+		r = open_loop(s, conf, n_workers, engine, &log, e);
+	return r == 0 ? open_threads(s, conf, engine, e) : r;
+}
+
+/* ---- the admin socket's file ----------------------------------------------------------------- */
+
+/* Remembers which file was just bound; without a memory of it the file stays when lb ends. */
+static void own_socket_file(struct server *s, const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return;
+	s->socket_path = strdup(path);
+	s->socket_dev = st.st_dev;
+	s->socket_ino = st.st_ino;
+}
+
+/*
+ * Removes the admin socket's file, unless the path names another file meanwhile: then it is
+ * somebody else's. Call while the socket is open: until it is closed, its inode's number is not
+ * given to another file.
+ */
+static void remove_socket_file(const struct server *s)
+{
+	struct stat st;
+
+	if (s->socket_path != NULL && lstat(s->socket_path, &st) == 0 &&
+	    st.st_dev == s->socket_dev && st.st_ino == s->socket_ino)
+		(void)unlink(s->socket_path);
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static int bind_http(struct server *s)
+{
+	struct sockaddr_storage sa;
+	struct addr got;
+
+	s->http_fd = sock_bind_alone(s->loop, &s->control.conf->admin.http);
+	int r = s->http_fd < 0 ? s->http_fd : loop_listen(s->loop, s->http_fd, SOCK_BACKLOG);
+	if (r == 0)
+		r = loop_sockname(s->loop, s->http_fd, &sa);
+	if (r < 0)
+		return r;
+	addr_from_sockaddr((struct sockaddr *)&sa, &got);
+	(void)addr_format(&got, s->http_text);
+	return 0;
+}
+
+static int bind_admin(struct server *s, struct err *e)
+{
+	const struct conf *conf = s->control.conf;
+
+	if (conf->admin.socket != NULL) {
+		s->admin_fd = admin_socket_open(s->loop, conf, e);
+		if (s->admin_fd >= 0)
+			own_socket_file(s, conf->admin.socket);
+	}
+	if (conf->admin.has_http) {
+		int r = bind_http(s);
+		if (r < 0)
+			(void)refusal_http(e, conf, r);
+	}
+	return e->n > 0 ? EXIT_BIND : 0;
+}
+
+/* What the user may not open, a reload cannot. */
+static void warn_of_reload(struct server *s)
+{
+	_cleanup_(err_deinit) struct err why = ERR_INIT;
+	char scratch[64];
+
+	preflight_reload(s->control.conf, &why);
+	for (size_t i = 0; i < err_n_lines(&why); i++)
+		log_warn(&s->control.log, "reload will fail: %s",
+			 err_line(&why, i, scratch, sizeof(scratch)));
+}
+
+static int become_user(struct server *s, const struct delta *first, struct err *e)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (privs_resolve_user(s->control.conf->user, &uid, &gid, e) < 0)
+		return EXIT_BIND;
+	logger_chown(s->logger, uid, gid);
+	int r = delta_binds_give(&s->control.registry, first, uid, gid);
+	if (r < 0)
+		log_warn(&s->control.log,
+			 "listening sockets stay with their owner: a reload cannot replace an "
+			 "address by one that includes it error=\"%s\"",
+			 strerror(-r));
+	if (s->socket_path != NULL && lchown(s->socket_path, uid, gid) < 0)
+		log_warn(&s->control.log, "admin socket stays with its owner error=\"%s\"",
+			 strerror(errno));
+	return privs_drop(s->control.conf->user, uid, gid, PRIVS_KEEP_BIND, e) < 0 ? EXIT_BIND : 0;
+}
+
+/* Drops to `user`: logs, the admin socket and the listeners' sockets are given to it first. */
+static int drop_user(struct server *s, const struct delta *first, struct err *e)
+{
+	_cleanup_(err_deinit) struct err why = ERR_INIT;
+	char scratch[64];
+
+	if (s->control.conf->user == NULL)
+		return 0;
+	int r = become_user(s, first, &why);
+	if (r == 0)
+		warn_of_reload(s);
+	else
+		(void)err_at(e, s->control.conf->user_at, "%s",
+			     err_line(&why, 0, scratch, sizeof(scratch)));
+	return r;
+}
+
+/* ---- the admin socket's questions ------------------------------------------------------------ */
+
+static int on_admin_status(void *arg, struct status *ret)
+{
+	return stats_read(arg, ret);
+}
+
+static void on_admin_conns(void *arg, const struct admin_conn_query *q, admin_conns_fn done,
+			   void *ctx)
+{
+	struct server *s = arg;
+
+	commands_conns(&s->control, q, done, ctx);
+}
+
+static void on_admin_reload(void *arg, admin_reload_fn done, void *ctx)
+{
+	struct server *s = arg;
+
+	commands_reload(&s->control, done, ctx);
+}
+
+static int on_admin_backend(void *arg, enum admin_backend_op op, const char *pool,
+			    const char *backend, uint32_t weight, char *why, size_t why_len)
+{
+	struct server *s = arg;
+
+	return commands_backend(&s->control, op, pool, backend, weight, why, why_len);
+}
+
+static bool on_admin_is_accepting(void *arg)
+{
+	const struct server *s = arg;
+
+	return control_is_accepting(&s->control);
+}
+
+static const struct admin_ops admin_ops = {
+	.status = on_admin_status,
+	.conns = on_admin_conns,
+	.reload = on_admin_reload,
+	.backend = on_admin_backend,
+	.is_accepting = on_admin_is_accepting,
+};
+
+/* ---- services and threads -------------------------------------------------------------------- */
+
+static int open_admin(struct server *s)
+{
+	s->admin = admin_new(&(struct admin_opts){
+		.loop = s->loop,
+		.log = &s->control.log,
+		.ops = &admin_ops,
+		.arg = s,
+		.class_id = CLASS_ADMIN,
+	});
+	return s->admin == NULL ? -ENOMEM : 0;
+}
+
+static void warn_of_one_table(struct server *s)
+{
+	log_warn(&s->control.log,
+		 "all threads share one descriptor table: close_range(2) and unshare(2) are "
+		 "refused, "
+		 "the limit of open files holds for the whole process error=\"%s\" workers=%u "
+		 "open_files=%u",
+		 strerror(-s->no_tables), s->threads->n, s->max_fds);
+}
+
+static int start_services(struct server *s, struct err *e)
+{
+	int r = logger_start(s->logger);
+
+	if (r < 0)
+		return err_add(e, r, "cannot start the log's thread: %s", strerror(-r));
+	if (s->no_tables < 0)
+		warn_of_one_table(s);
+	r = open_admin(s);
+	if (r == 0)
+		r = watermarks_open(&s->watermarks, &s->control.log, &s->control.registry,
+				    s->threads);
+	return r < 0 ? err_add(e, r, "out of memory") : 0;
+}
+
+/* Turns main's loop until every worker accepts by the first configuration, or one cannot. */
+static int start_workers(struct server *s, struct delta *first, struct err *e)
+{
+	if (control_start(&s->control, first) < 0) {
+		delta_free(&s->control.registry, first);
+		(void)err_add(e, -ENOMEM, "out of memory");
+		return EXIT_INTERNAL;
+	}
+	while (s->control.phase == PHASE_STARTING)
+		(void)loop_turn(s->loop, 1000);
+	if (s->is_started)
+		return 0;
+	(void)err_add(e, -EINVAL, "could not start");
+	return EXIT_BIND;
+}
+
+int server_start(struct server *s, struct err *e)
+{
+	int r = bind_admin(s, e);
+	struct delta *first = NULL;
+
+	/* Bound now, while lb may still be privileged. After a failure of the admin socket the
+	 * listeners are tried all the same, so that `e` names every address that is in use. */
+	if (delta_prepare(&s->control.registry, s->control.conf, e, &first) < 0)
+		r = EXIT_BIND;
+	if (r == 0)
+		r = drop_user(s, first, e);
+	if (r == 0 && (start_services(s, e) < 0 || threads_start(s->threads, e) < 0))
+		r = EXIT_INTERNAL;
+	if (r == 0)
+		r = start_workers(s, first, e);
+	else
+		delta_free(&s->control.registry, first);
+	if (r != 0)
+		control_end_workers(&s->control);
+	return r;
+}
+
+/* ---- run ------------------------------------------------------------------------------------- */
+
+/* A real-time signal is named by its number: "signal=35". */
+static void ignore_signal(struct server *s, int signo)
+{
+	const char *name = sigabbrev_np(signo);
+
+	if (name != NULL)
+		log_notice(&s->control.log, "signal ignored: lb gives it no meaning signal=%s",
+			   name);
+	else
+		log_notice(&s->control.log, "signal ignored: lb gives it no meaning signal=%d",
+			   signo);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct server *s = arg;
+
+	switch (signo) {
+	case SIGHUP: reload_request(&s->control.reload, NULL, NULL); break;
+	case SIGUSR1: logger_reopen(s->logger); break;
+	case SIGTERM:
+	case SIGINT:
+	case SIGQUIT: control_stop(&s->control); break;
+	default: ignore_signal(s, signo); break;
+	}
+}
+
+int server_run(struct server *s)
+{
+	/* Two stops that came in the last turn of the start may have ended the workers already. */
+	int r = s->control.n_quit == s->threads->n ? 0 : loop_run(s->loop);
+
+	if (r < 0) {
+		log_err(&s->control.log, "the loop failed error=\"%s\"", strerror(-r));
+		return EXIT_INTERNAL;
+	}
+	announce_stopped(&s->control.log, &s->control.stop_count);
+	return 0;
+}
+
+/* ---- close ----------------------------------------------------------------------------------- */
+
+static void close_fd(struct server *s, int *fd)
+{
+	if (*fd >= 0)
+		loop_close(s->loop, *fd);
+	*fd = -1;
+}
+
+/* Lets what is in flight on main's loop end. */
+static void close_services(struct server *s)
+{
+	while (s->admin != NULL && admin_close(s->admin))
+		(void)loop_turn(s->loop, 10);
+	while (control_close(&s->control))
+		(void)loop_turn(s->loop, 10);
+	s->admin = admin_free(s->admin);
+}
+
+void server_close(struct server *s)
+{
+	/* First: a worker whose reply to QUIT is here may still be in the call that wakes main. */
+	if (s->threads != NULL)
+		threads_join(s->threads);
+	if (s->loop != NULL) {
+		remove_socket_file(s);
+		close_services(s);
+		close_fd(s, &s->admin_fd);
+		close_fd(s, &s->http_fd);
+		control_deinit(&s->control);
+		s->signals = signals_close(s->signals);
+		mailbox_close(&s->mail);
+		(void)loop_turn(s->loop, 0); /* closes what was asked to be closed */
+	}
+	s->threads = threads_free(s->threads);
+	s->loop = loop_free(s->loop);
+	s->logger = logger_stop(s->logger);
+	watermarks_close(&s->watermarks);
+	free(s->socket_path);
+	s->socket_path = NULL;
+}

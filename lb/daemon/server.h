@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Server: the process around control: logs, signals, privileges, threads, the admin socket.
+ *
+ *   main() -> server_open() -> server_start() -> server_run() ... signals ... -> server_close()
+ *
+ * Main moves no client's byte: it reads configurations, binds, checks backends' health, answers the
+ * admin socket and tells the workers what has changed.
+ *
+ * Thread: main. Layer: daemon.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/control.h"
+#include "daemon/notify.h"
+#include "daemon/threads.h"
+#include "daemon/watermarks.h"
+#include "ev/loop.h"
+#include "ev/mailbox.h"
+#include "util/err.h"
+
+struct admin;
+struct logger;
+struct signals;
+
+/* Classes of tags in main's loop. */
+enum { CLASS_ADMIN = 2, CLASS_PROBE = 3, CLASS_SIGNAL = 4 };
+
+struct server {
+	struct control control;
+	const char *path;        /* borrows: of the configuration file */
+	struct loop *loop;       /* owns */
+	struct mailbox mail;     /* where the workers' replies arrive */
+	struct logger *logger;   /* owns */
+	struct threads *threads; /* owns */
+	struct admin *admin;     /* owns */
+	struct signals *signals; /* owns */
+	struct watermarks watermarks;
+	struct notify_status status;
+	uint32_t max_fds;
+	int no_tables; /* 0, or the negative errno for which threads have no tables of their own */
+	uint64_t start_ns;
+	bool is_started;               /* all workers accepted once, whatever the phase is now */
+	int admin_fd, http_fd;         /* bound, not yet served; -1: none */
+	char http_text[ADDR_TEXT_MAX]; /* of admin.http with its real port; "": there is none */
+	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
+			    */
+	dev_t socket_dev;  /* with socket_ino: which file that is */
+	ino_t socket_ino;
+};
+
+#define EXIT_CONF 1
+#define EXIT_USAGE 2
+#define EXIT_BIND 3 /* could not bind, or lacks a permission */
+#define EXIT_INTERNAL 70
+
+/* Makes what needs no thread yet. Returns 0 or an exit status, with the reasons in `e`;
+ * server_close() is due in both cases. */
+int server_open(struct server *s, const char *path, struct conf *conf, struct err *e) LB_MUST_CHECK;
+
+/* Binds, starts the workers, and lets everything accept. The same returns. */
+int server_start(struct server *s, struct err *e) LB_MUST_CHECK;
+
+/* Runs until stopped. Returns the exit status. */
+int server_run(struct server *s);
+
+/* Frees all; the workers have ended or were never started. */
+void server_close(struct server *s);

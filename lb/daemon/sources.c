@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/sources.h"
+
+#include "conf/conf.h"
+#include "daemon/refusal.h"
+#include "net/sock.h"
+
+/* A source address that this machine lacks would fail every connection of its pool. */
+static int try_pool(struct loop *l, const struct conf_pool *c, struct err *e)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < c->n_sources; i++) {
+		int r = sock_try_source(l, &c->sources[i]);
+		if (r < 0)
+			result = refusal_source(e, c->sources_at[i], &c->sources[i], r);
+	}
+	return result;
+}
+
+int sources_try(struct loop *l, const struct conf *conf, struct err *e)
+{
+	int result = 0;
+
+	/* After a failure the other pools are still tried, so that `e` names every such address. */
+	for (size_t i = 0; i < conf->n_pools; i++) {
+		int r = try_pool(l, &conf->pools[i], e);
+		if (r < 0)
+			result = r;
+	}
+	return result;
+}
