@@ -10,6 +10,7 @@ struct backend *backend_new(const char *pool_name, const struct conf_backend *c,
 	char text[ADDR_TEXT_MAX];
 	struct backend *b = aligned_alloc(_Alignof(struct backend), sizeof(*b));
 
+	LB_ASSERT(n_workers > 0);
 	if (b == NULL)
 		return NULL;
 	memset(b, 0, sizeof(*b));
@@ -39,6 +40,7 @@ struct backend *backend_unref(struct backend *b)
 {
 	if (b == NULL || !ref_put(&b->refs))
 		return NULL;
+	LB_ASSERT(backend_active(b) == 0); /* a slot is given back before its reference */
 	free(b->name);
 	free(b->pool_name);
 	free(b->addr_text);
@@ -47,7 +49,7 @@ struct backend *backend_unref(struct backend *b)
 	return NULL;
 }
 
-/* ---- places ---------------------------------------------------------------------------------- */
+/* ---- slots ---------------------------------------------------------------------------------- */
 
 bool backend_reserve(struct backend *b)
 {
@@ -56,7 +58,7 @@ bool backend_reserve(struct backend *b)
 
 bool backend_reserve_within(struct backend *b, uint32_t bound)
 {
-	/* Relaxed throughout: the number guards nothing but itself. */
+	/* Relaxed throughout, because `active` publishes no other memory. */
 	uint32_t n = atomic_load_explicit(&b->active, memory_order_relaxed);
 
 	do {
@@ -78,14 +80,14 @@ void backend_release(struct backend *b)
 /* ---- states ---------------------------------------------------------------------------------- */
 
 /*
- * All of these are relaxed: each is a value of its own that publishes no other memory (what a pick
- * needs besides is constant, or came with the members by mail, which orders), and a worker may act
- * on one that is a moment old. Main alone writes them.
+ * All accesses here are relaxed. Main alone writes these values, and each stands for itself: what
+ * else a pick reads is constant, or came with the members by a mailbox, which orders. A worker may
+ * act on a value that is a moment old; a pick that comes a moment too early or too late is no
+ * fault.
  */
 
 bool backend_is_usable(const struct backend *b)
 {
-	/* Each of these may be a moment old: a pick that comes too early or late harms nobody. */
 	return atomic_load_explicit(&b->health, memory_order_relaxed) != BACKEND_DOWN &&
 	       atomic_load_explicit(&b->admin, memory_order_relaxed) == BACKEND_READY;
 }
@@ -108,12 +110,14 @@ const char *backend_state_name(const struct backend *b)
 
 void backend_set_health(struct backend *b, enum backend_health h, uint64_t now_ns)
 {
+	LB_ASSERT(h <= BACKEND_DOWN);
 	if (atomic_exchange_explicit(&b->health, (uint8_t)h, memory_order_relaxed) != h)
 		b->since_ns = now_ns;
 }
 
 void backend_set_admin(struct backend *b, enum backend_admin a)
 {
+	LB_ASSERT(a <= BACKEND_MAINT);
 	atomic_store_explicit(&b->admin, (uint8_t)a, memory_order_relaxed);
 }
 
@@ -154,8 +158,7 @@ uint64_t backend_last_pick(const struct backend *b)
 
 void backend_set_last_pick(struct backend *b, uint64_t ticket)
 {
-	/* Of two workers that pick `b` at once either may be the later one: both tickets are new.
-	 */
+	/* When two workers pick `b` at once, either ticket may stay: both are new. */
 	atomic_store_explicit(&b->last_pick, ticket, memory_order_relaxed);
 }
 

@@ -4,8 +4,12 @@
 /*
  * A backend at run time: what it is, how many connections it has, whether it may get more.
  *
- * It belongs to no configuration: (pool, name, address) in the next file is the same backend, with
- * its counters and states. It is counted; sessions, members and the registry hold references.
+ * A backend belongs to no configuration: when the next file has the same pool, name and address,
+ * that is the same backend, with its counters and states. Backends are reference-counted; sessions,
+ * members and main hold references.
+ *
+ * A connection to a backend takes a slot: backend_reserve() before the connect, backend_release()
+ * when the connection is over. `active` counts the slots taken.
  *
  * Layer: balance. Thread: any, where not said otherwise.
  */
@@ -31,23 +35,23 @@ struct backend_tally {
 	struct counter failed;    /* failed connects, bad handshakes, upgrades answered 5xx */
 } LB_CACHE_ALIGNED;
 
-/* What a backend did since it is there, over all workers. */
+/* What a backend has done since backend_new(), summed over all workers. */
 struct backend_sums {
 	uint64_t total, failed, bytes_in, bytes_out, check_failures;
 };
 
 struct backend {
-	/* written by workers at every pick and end, so in a cache line of their own */
-	LB_CACHE_ALIGNED _Atomic uint32_t active; /* places taken: from the pick on */
+	/* written by workers at every pick and end, so these have a cache line of their own */
+	LB_CACHE_ALIGNED _Atomic uint32_t active; /* slots taken: from the pick on */
 	struct ref refs;
-	_Atomic uint64_t last_pick; /* its pool's ticket at its last pick; 0: never picked */
+	_Atomic uint64_t last_pick; /* the pool's ticket at the last pick; 0: never picked */
 
 	/* read at every pick, written by main now and then */
 	LB_CACHE_ALIGNED _Atomic uint32_t max_conns; /* 0: no limit */
 	_Atomic uint32_t weight;
 	_Atomic uint8_t health;  /* enum backend_health */
 	_Atomic uint8_t admin;   /* enum backend_admin */
-	_Atomic bool is_removed; /* for who looks; a pick does not */
+	_Atomic bool is_removed; /* shown as a state; no pick reads it */
 
 	/* constant */
 	char *name;      /* owns */
@@ -63,34 +67,34 @@ struct backend {
 	uint64_t check_failures;
 };
 
-/* One reference, or NULL when memory is short. Thread: main. */
+/* A backend with one reference, or NULL when memory is short. Thread: main. */
 struct backend *backend_new(const char *pool_name, const struct conf_backend *c, uint32_t n_workers,
 			    uint64_t now_ns);
 struct backend *backend_ref(struct backend *b);
-/* NULL is fine. Returns NULL. */
+/* Frees with the last reference; then no slot may be taken. NULL is fine. Returns NULL. */
 struct backend *backend_unref(struct backend *b);
 
 /*
- * backend_reserve() - take a place, unless the backend is full
+ * backend_reserve() - take a slot, unless the backend is full
  *
- * By compare-and-swap: max_conns is not exceeded for a moment. backend_release() gives it back, and
- * is the only function that does. Hot.
+ * By compare-and-swap, so `active` never exceeds max_conns, not even for a moment. Only
+ * backend_release() gives the slot back. Hot.
  */
 bool backend_reserve(struct backend *b) LB_MUST_CHECK;
-/* The same, unless it has `bound` connections already, whatever max_conns says. Hot. */
+/* The same, and refuses also where the backend has `bound` connections already. Hot. */
 bool backend_reserve_within(struct backend *b, uint32_t bound) LB_MUST_CHECK;
 void backend_release(struct backend *b);
 
 /*
- * Whether new connections may go there: up or not yet checked, and ready. Hot.
+ * backend_is_usable() - whether new connections may go there: up or not yet checked, and ready
  *
- * Of a backend that has left the file this says nothing: the members, which a worker gets together
- * with its configuration, leave it out. A worker that has its members still may use it; if it could
- * not, it would refuse connections until the new members arrive.
+ * is_removed does not count: the members, which a worker gets together with its configuration,
+ * leave a removed backend out. Until the new members arrive a worker may use the removed backend;
+ * otherwise the worker could have none left, and would refuse connections. Hot.
  */
 bool backend_is_usable(const struct backend *b);
 
-/* "up" "down" "draining" "maint" "checking"; a removed one is draining. */
+/* "up" "down" "draining" "maint" "checking"; a removed backend is "draining". */
 const char *backend_state_name(const struct backend *b);
 
 /* Thread: main. */
@@ -114,20 +118,22 @@ uint64_t backend_bytes_out(const struct backend *b);
 uint64_t backend_total(const struct backend *b);
 uint64_t backend_failed(const struct backend *b);
 
-/* All of them. Thread: main. */
+/* All sums of `b`. Thread: main. */
 struct backend_sums backend_sums(const struct backend *b);
 void backend_sums_add(struct backend_sums *to, const struct backend_sums *more);
 bool backend_sums_are_zero(const struct backend_sums *s);
 
-/* Thread: the worker. Hot. */
+/* Thread: `worker`. Hot. */
 static inline void backend_count_bytes(struct backend *b, uint32_t worker, uint64_t in,
 				       uint64_t out)
 {
+	LB_DASSERT(worker < b->n_workers);
 	counter_add(&b->tally[worker].bytes_in, in);
 	counter_add(&b->tally[worker].bytes_out, out);
 }
 
 static inline void backend_count_failure(struct backend *b, uint32_t worker)
 {
+	LB_DASSERT(worker < b->n_workers);
 	counter_add(&b->tally[worker].failed, 1);
 }

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A block's sum is exchanged for the new one and the total changed by the difference, so that the
- * total is the sum of the blocks whenever nobody is about it, however many workers there are.
- * Relaxed: the numbers guard nothing, and a pick may take them while another changes them.
+ *     entries:  | 0 ... 31 | 32 ... 63 | 64 ... 95 | ...        BLOCK entries each
+ *     block[]:  | sums     | sums      | sums      | ...
+ *     total:    the sum of all blocks' sums
+ *
+ * When a worker sums a block anew, it exchanges the block's sum for the new one, and changes the
+ * total by the difference to the old one. Each difference is applied once, in whatever order, so
+ * the total is the sum of the blocks whenever no worker is between the two steps.
+ *
+ * All accesses are relaxed, because the sums publish no other memory. A pick may read a total while
+ * other workers change it; the bound of a backend is then that of a moment before or after.
  */
 #include "balance/bounded_load.h"
 
@@ -20,11 +27,12 @@ struct sums {
 
 struct bounded_load {
 	uint32_t n_blocks;
-	LB_CACHE_ALIGNED _Atomic uint32_t turn; /* whose block is summed next */
+	LB_CACHE_ALIGNED _Atomic uint32_t turn; /* modulo n_blocks: the block that is summed next */
 	struct sums total;
 	LB_CACHE_ALIGNED struct sums block[];
 };
 
+/* Sets a block's sum, and changes the total with it. Stores nothing where the sum is the same. */
 static void change(_Atomic uint64_t *part, _Atomic uint64_t *total, uint64_t to)
 {
 	uint64_t from = atomic_load_explicit(part, memory_order_relaxed);
@@ -41,6 +49,7 @@ static void sum_block(const struct members *m, uint32_t block)
 	size_t start = (size_t)block * BLOCK, end = start + BLOCK < m->n ? start + BLOCK : m->n;
 	struct bounded_load_sums sums = { 0 };
 
+	LB_DASSERT(block < s->n_blocks && start < m->n);
 	for (size_t i = start; i < end; i++) {
 		if (!member_has_room(&m->entry[i]))
 			continue;
@@ -53,6 +62,7 @@ static void sum_block(const struct members *m, uint32_t block)
 
 int bounded_load_build(struct members *m)
 {
+	LB_ASSERT(m->n > 0 && m->bounded_load == NULL);
 	uint32_t n_blocks = (uint32_t)((m->n + BLOCK - 1) / BLOCK);
 	size_t size = sizeof(struct bounded_load) + n_blocks * sizeof(struct sums);
 	size_t align = _Alignof(struct bounded_load);
@@ -68,8 +78,23 @@ int bounded_load_build(struct members *m)
 	return 0;
 }
 
+/* No worker uses the members any more: every difference has reached its total. */
+static void check_totals(const struct bounded_load *s)
+{
+	struct bounded_load_sums sums = { 0 };
+
+	for (uint32_t b = 0; b < s->n_blocks; b++) {
+		sums.active += atomic_load_explicit(&s->block[b].active, memory_order_relaxed);
+		sums.weight += atomic_load_explicit(&s->block[b].weight, memory_order_relaxed);
+	}
+	LB_ASSERT(sums.active == atomic_load_explicit(&s->total.active, memory_order_relaxed));
+	LB_ASSERT(sums.weight == atomic_load_explicit(&s->total.weight, memory_order_relaxed));
+}
+
 struct bounded_load *bounded_load_free(struct bounded_load *s)
 {
+	if (s != NULL)
+		check_totals(s);
 	free(s);
 	return NULL;
 }
@@ -79,7 +104,7 @@ uint32_t bounded_load_delay(const struct bounded_load *s)
 	return s->n_blocks;
 }
 
-/* Differences reach a total in any order: it may be below 0 for a moment. */
+/* The differences reach a total in any order, so it may be below 0 for a moment: 0 then. */
 static uint64_t total(const _Atomic uint64_t *from)
 {
 	uint64_t n = atomic_load_explicit(from, memory_order_relaxed);
@@ -100,6 +125,7 @@ void bounded_load_note(const struct members *m, const struct members_entry *e)
 	struct bounded_load *s = m->bounded_load;
 	uint32_t turn = atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed);
 
+	LB_DASSERT(e >= m->entry && e < m->entry + m->n);
 	atomic_fetch_add_explicit(&s->block[(size_t)(e - m->entry) / BLOCK].active, 1,
 				  memory_order_relaxed);
 	atomic_fetch_add_explicit(&s->total.active, 1, memory_order_relaxed);

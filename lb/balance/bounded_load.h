@@ -2,11 +2,13 @@
 #pragma once
 
 /*
- * The mean load of many members, for bounded loads, without looking at all of them.
+ * The mean load of many members, for bounded loads, without looking at all members.
  *
- * The connections and weights of those that have room are summed by blocks; the blocks' sums and
- * the totals are shared by all workers. A pick adds itself and sums one block anew, in turn, so
- * that whatever else happens is counted after bounded_load_delay() picks.
+ * The members are cut into blocks. For each block, and for all together, the connections and the
+ * weights of the members that have room are summed; all workers share these sums. A pick adds its
+ * own connection to the sums, and sums one block anew, block after block. So everything that
+ * changes a load without a pick (ends, checks, commands) is counted after bounded_load_delay()
+ * picks.
  *
  * Thread: any, without locks. Layer: balance. Hot, but for bounded_load_build() and
  * bounded_load_free().
@@ -18,23 +20,23 @@ struct bounded_load;
 struct members;
 struct members_entry;
 
-/* With fewer members all are summed for every pick. */
+/* With fewer members every pick sums all of them. */
 #define BOUNDED_LOAD_MIN_MEMBERS 257
 
-/* Sums of those that can be picked and are not full. */
+/* Sums over the members that have room (member_has_room()). */
 struct bounded_load_sums {
 	uint64_t active, weight;
 };
 
-/* Makes m's sums; 0, or -ENOMEM. Thread: main. */
+/* Makes the sums of `m`; 0, or -ENOMEM. Thread: main. */
 int bounded_load_build(struct members *m);
-/* NULL is fine. Returns NULL. */
+/* Asserts that the totals are the sums of the blocks. NULL is fine. Returns NULL. Thread: any. */
 struct bounded_load *bounded_load_free(struct bounded_load *s);
 
-/* How many picks it takes at most until what happens besides them is counted. */
+/* After how many picks, at most, a change that was no pick is counted. */
 uint32_t bounded_load_delay(const struct bounded_load *s);
 
 struct bounded_load_sums bounded_load_sums(const struct bounded_load *s);
 
-/* Counts a place reserved at `e`. */
+/* Counts a slot that a pick has reserved at `e`. */
 void bounded_load_note(const struct members *m, const struct members_entry *e);

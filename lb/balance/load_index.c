@@ -1,12 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The words are relaxed atomics: each stands for itself and publishes nothing, and one that is
- * overwritten by an older finding is put right when its block's turn comes. They are stored only
- * when they change, so that workers share their cache lines while little happens.
+ *     entries:      | 0 ... 31   | 32 ... 63  | 64 ... 95  | ...     up to BLOCK entries each
+ *     load[]:       | least load | least load | least load | ...     NOBODY: no entry has room
+ *     last_pick[]:  | ticket     | ticket     | ticket     | ...     of the entries with that load
  *
- * A pick goes through the blocks best first. A block whose entries are worse than its word said
- * (others were faster, the best one is down, or was tried) has its best one kept in mind; the
- * search ends when no word promises better.
+ * Load: that of an entry is (connections + 1) / weight, as a fraction of 24 bits: what the load
+ * would be with one more connection. The less is the better.
+ *
+ * Ticket: each pick takes the pool's next number, and the number stays with the picked backend. Of
+ * two equal loads, the lower ticket is the better: that backend was picked longer ago.
+ *
+ * To refresh a block is to look at its entries and to store its two words.
+ *
+ * A pick goes through the blocks, best words first, and looks at the entries of each:
+ *
+ *   - The best entry is as good as the word promised: the slot is reserved, the pick is over.
+ *   - The best entry is worse, because other workers were faster, or it is down, or was tried: the
+ *     block is refreshed, and the pick remembers the best entry of all these blocks.
+ *   - No word promises anything better than the remembered entry: that entry is picked.
+ *
+ * The search ends after MAX_LOOKS blocks, with the remembered entry, or with nothing.
+ *
+ * All accesses to the words are relaxed, because each word stands for itself and publishes no other
+ * memory. When two workers refresh a block at once, the older words may stay; they are put right
+ * when the turn of the block comes. A word is stored only when it changes, so that workers share
+ * its cache line while little happens.
  */
 #include "balance/load_index.h"
 
@@ -16,26 +34,25 @@
 #include "balance/member.h"
 #include "util/hash.h"
 
-#define BLOCK 32 /* entries; measured among 10,000: 16 is no faster, 64 takes twice the time */
+#define BLOCK 32 /* measured with 10,000 entries: 16 is no faster, 64 takes twice the time */
 
 /*
- * Blocks that each pick refreshes in turn. Every round of n picks sees as many ends; with one block
- * a pick some backends of mean 100 are three short now and then (tried, among 10,000), with two
- * hardly ever.
+ * Blocks that each pick refreshes, in turn. Tried with 10,000 backends of 100 connections each,
+ * where connections end as often as new ones come: with one block per pick, some backends have
+ * three too few now and then; with two, hardly ever.
  */
 #define IN_TURN 2
 
-/* Blocks that a pick looks at before it takes the best so far. A guess: two are rare. */
+/* Blocks that a pick looks at before it takes the best entry so far. A guess: two are rare. */
 #define MAX_LOOKS 8
 
 /*
- * A load has 24 bits behind the point. Loads of different fractions differ (by 1/256^2 at least,
- * and 2^-24 is what is lost), equal ones are equal.
+ * The fraction of a load has 24 bits. Different loads stay different, since weights are at most
+ * 256: they differ by 1/256^2 at least, and the rounding is below 2^-24. Equal loads stay equal.
  */
 #define LOAD_SHIFT 24
 #define NOBODY UINT64_MAX
 
-/* A block has two words: its least load, and the oldest last pick of the entries that have it. */
 struct load_index {
 	uint32_t n_blocks;
 	_Atomic uint64_t *last_pick; /* borrows from `load`, behind the loads */
@@ -58,21 +75,24 @@ static void store(_Atomic uint64_t *word, uint64_t v)
 		atomic_store_explicit(word, v, memory_order_relaxed);
 }
 
-/* Where a block begins; the one behind the last begins at the end. They differ by one at most. */
+/* The first entry of a block; m->n for block n_blocks. The blocks' sizes differ by one at most. */
 static size_t start_of(const struct members *m, uint32_t block)
 {
+	LB_DASSERT(block <= m->load_index->n_blocks);
 	return (size_t)((uint64_t)m->n * block / m->load_index->n_blocks);
 }
 
 /* ---- looking at entries ---------------------------------------------------------------------- */
 
-/* True once in `n` calls; a step of a linear congruential generator, whose high bits are good. */
+/* True once in `n` calls, on average: by a linear congruential generator, whose high bits are good.
+ */
 static bool is_one_in(uint32_t n, uint64_t *random)
 {
 	*random = *random * 6364136223846793005u + 1442695040888963407u;
 	return ((*random >> 32) * n) >> 32 == 0;
 }
 
+/* `next`: connections, with one more. */
 static uint64_t load_of(uint64_t next, uint32_t weight)
 {
 	return (next << LOAD_SHIFT) / weight;
@@ -83,16 +103,16 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 {
 	const struct members_entry *best = NULL;
 	uint64_t random = k->random;
-	uint64_t best_next = 0; /* connections, with this one */
+	uint64_t best_next = 0; /* connections, with one more */
 	uint64_t best_pick = 0;
-	uint32_t n_ties = 0; /* of the same load, that were never picked */
+	uint32_t n_ties = 0; /* entries of the best load that were never picked */
 
 	for (size_t i = from; i < to; i++) {
 		const struct members_entry *e = &m->entry[i];
 
 		if (!member_is_candidate(e, k) || member_is_full(e->backend))
 			continue;
-		/* (active + 1) / weight, without dividing. */
+		/* next / weight, compared without dividing */
 		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
 		uint64_t load = best != NULL ? next * best->weight : 0;
 		uint64_t best_load = best_next * e->weight;
@@ -113,7 +133,7 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 	};
 }
 
-/* Writes down how a block is, whoever was tried. */
+/* Stores the words of a block. What the current pick has tried does not count. */
 static void refresh(const struct members *m, uint32_t block)
 {
 	uint64_t best_next = 0, best_pick = 0;
@@ -144,6 +164,7 @@ static void refresh(const struct members *m, uint32_t block)
 
 int load_index_build(struct members *m)
 {
+	LB_ASSERT(m->n > 0 && m->load_index == NULL);
 	uint32_t n_blocks = (uint32_t)((m->n + BLOCK - 1) / BLOCK);
 	size_t size = sizeof(struct load_index) + 2 * n_blocks * sizeof(_Atomic uint64_t);
 	size_t align = _Alignof(struct load_index);
@@ -154,6 +175,7 @@ int load_index_build(struct members *m)
 	m->load_index = l;
 	l->n_blocks = n_blocks;
 	l->last_pick = l->load + n_blocks;
+	LB_ASSERT(start_of(m, 0) == 0 && start_of(m, n_blocks) == m->n);
 	for (uint32_t b = 0; b < n_blocks; b++) {
 		atomic_init(&l->load[b], NOBODY);
 		atomic_init(&l->last_pick[b], 0);
@@ -182,11 +204,14 @@ struct look {
 	uint32_t block;
 };
 
-/* The block of the best words. Of several where an entry was never picked, each is as likely. */
+/*
+ * The block with the best words. Of several blocks where an entry of that load was never picked,
+ * each is as likely as any other.
+ */
 static struct look look_first(const struct load_index *l, const struct pick *k)
 {
 	struct look best = { .load = NOBODY };
-	uint64_t random = hash_mix(k->random, 1); /* load_index_scan() has the other */
+	uint64_t random = hash_mix(k->random, 1); /* another one than load_index_scan() uses */
 	uint32_t n_ties = 0;
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
@@ -204,7 +229,7 @@ static struct look look_first(const struct load_index *l, const struct pick *k)
 	return best;
 }
 
-/* Whether the words of block `a` are looked at before those of block `b`, which differs. */
+/* Whether block `a` is looked at before block `b`. They are different blocks. */
 static bool is_before(const struct look *a, const struct look *b)
 {
 	if (a->load != b->load)
@@ -212,7 +237,7 @@ static bool is_before(const struct look *a, const struct look *b)
 	return a->last_pick != b->last_pick ? a->last_pick < b->last_pick : a->block < b->block;
 }
 
-/* The best block behind `last`. While the words stay as they are, no block comes twice. */
+/* The best block after `last`. While no word changes, no block comes twice. */
 static struct look look_next(const struct load_index *l, const struct look *last)
 {
 	struct look best = { .load = NOBODY };
@@ -229,20 +254,23 @@ static struct look look_next(const struct load_index *l, const struct look *last
 	return best;
 }
 
-/* Gives an entry that was picked the pool's next ticket. */
+/* Gives an entry that is being picked the pool's next ticket. */
 static uint64_t take_ticket(const struct members *m, const struct members_entry *e)
 {
-	/* Relaxed: only the numbers must differ. */
+	/* Relaxed, because all that matters is that no two picks get one number. */
 	uint64_t ticket = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed) + 1;
 
 	backend_set_last_pick(e->backend, ticket);
 	return ticket;
 }
 
-static const struct members_entry *settle(const struct members *m, uint32_t block,
+/* A slot at `e`, an entry of `block`, was reserved. Returns `e`. */
+static const struct members_entry *picked(const struct members *m, uint32_t block,
 					  const struct members_entry *e)
 {
 	uint64_t ticket = take_ticket(m, e);
+
+	LB_DASSERT(e >= m->entry + start_of(m, block) && e < m->entry + start_of(m, block + 1));
 
 	refresh(m, block);
 	for (uint32_t i = 0; i < IN_TURN; i++)
@@ -253,11 +281,12 @@ static const struct members_entry *settle(const struct members *m, uint32_t bloc
 const struct members_entry *load_index_pick(const struct members *m, const struct pick *k)
 {
 	struct look look = look_first(m->load_index, k);
-	struct load_index_found kept = { .load = UINT64_MAX };
+	struct load_index_found kept = { .load = UINT64_MAX }; /* the remembered entry */
 	uint32_t kept_block = 0;
 
 	for (int i = 0; i < MAX_LOOKS && look.load != NOBODY; i++) {
 		uint64_t promised = look.load;
+
 		if (kept.load <= promised)
 			break;
 
@@ -265,7 +294,7 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 			load_index_scan(m, start_of(m, look.block), start_of(m, look.block + 1), k);
 		if (found.entry != NULL && found.load <= promised &&
 		    backend_reserve(found.entry->backend))
-			return settle(m, look.block, found.entry);
+			return picked(m, look.block, found.entry);
 		refresh(m, look.block);
 		if (found.load > promised && found.load < kept.load) {
 			kept = found;
@@ -274,7 +303,7 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 		look = look_next(m->load_index, &look);
 	}
 	if (kept.entry != NULL && backend_reserve(kept.entry->backend))
-		return settle(m, kept_block, kept.entry);
+		return picked(m, kept_block, kept.entry);
 	return NULL;
 }
 
@@ -284,8 +313,9 @@ void load_index_note(const struct members *m, const struct members_entry *e)
 		(void)take_ticket(m, e);
 		return;
 	}
-	/* start_of(), turned round */
+	LB_DASSERT(e >= m->entry && e < m->entry + m->n);
+	/* The block of entry i: the inverse of start_of(). */
 	uint64_t i = (uint64_t)(e - m->entry);
 
-	(void)settle(m, (uint32_t)(((i + 1) * m->load_index->n_blocks - 1) / m->n), e);
+	(void)picked(m, (uint32_t)(((i + 1) * m->load_index->n_blocks - 1) / m->n), e);
 }

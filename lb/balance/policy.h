@@ -2,15 +2,17 @@
 #pragma once
 
 /*
- * Policies: one file and one row each. A policy proposes candidates in its order; pool_pick() takes
- * the first that can be reserved. Layer: balance. Hot.
+ * Policies: one file for each value of `balance:`, and one row in pool.c. A policy goes through the
+ * candidates in its own order and reserves a slot at the first one that has room.
+ *
+ * Layer: balance. Thread: any, where not said otherwise. Hot.
  */
 
 #include "balance/pool.h"
 
 /*
- * Chooses and reserves an entry; returns it, or NULL when there is none. Candidates are those that
- * member_is_candidate() lets through.
+ * Chooses an entry among the candidates (member_is_candidate()), reserves a slot at its backend,
+ * and returns the entry; or NULL when no candidate has room.
  */
 typedef const struct members_entry *(*policy_fn)(const struct members *m, struct pick *k);
 
@@ -20,5 +22,5 @@ const struct members_entry *policy_random(const struct members *m, struct pick *
 const struct members_entry *policy_hash(const struct members *m, struct pick *k);
 const struct members_entry *policy_first(const struct members *m, struct pick *k);
 
-/* round_robin's cycle; 0, or -ENOMEM. Thread: main. */
+/* Makes the cycle of round_robin in `m`; 0, or -ENOMEM. Thread: main. */
 int policy_rr_build(struct members *m);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* first: in the order of the file, the first that is usable and not full. */
+/*
+ * first: the first backend, in the order of the file, that is a candidate and has room. So each
+ * backend is filled up to its max_connections before the next one gets a connection.
+ */
 #include "balance/member.h"
 #include "balance/policy.h"
 

@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hash: the first in the key's order (balance/rendezvous.h) that has room.
+ * hash: the first backend in the key's order (balance/rendezvous.h) that is a candidate and has
+ * room.
  *
- * With load_factor whoever has reached its bound is passed over too. The bound goes by the mean
- * load: of up to 256 members summed for each pick, of more as balance/bounded_load.h knows it.
+ * A pick walks down the key's order. Nearly always the first backend is taken. When MAX_STEPS
+ * backends in a row were refused, one look at all entries (rendezvous_first_of()) is cheaper than
+ * the rest of the walk.
+ *
+ * With load_factor ("consistent hashing with bounded loads") a backend is passed over, too, when
+ * one more connection would lift it above its bound: load_factor times the mean load of all
+ * candidates, for its weight. Up to 256 members are summed for each pick; for more of them the mean
+ * is kept by balance/bounded_load.h. The reservation itself compares with the bound, so the bound
+ * holds however many workers pick at once.
+ *
+ * docs/hash.md has the definition and test vectors.
  */
 #include "balance/bounded_load.h"
 #include "balance/member.h"
@@ -11,8 +21,8 @@
 #include "balance/rendezvous.h"
 
 /*
- * Steps down a key's order before all are looked at: few can be left then. Measured among 10,000:
- * a step costs some 0.13 us, a look at all some 70.
+ * Steps down a key's order before all entries are looked at: by then few have room. Measured with
+ * 10,000 entries: a step takes 0.13 us, a look at all of them 70 us.
  */
 #define MAX_STEPS 64
 
@@ -23,10 +33,14 @@ struct search {
 	const struct bounded_load_sums *sums; /* NULL: no bounds */
 };
 
-/* load_factor times the mean for its weight, the new one counted, rounded up. sums->weight > 0. */
+/*
+ * The bound of `e`, in connections: load_factor times the mean load for its weight, rounded up. The
+ * mean counts the new connection. sums->weight > 0.
+ */
 static uint32_t bound_of(const struct members *m, const struct members_entry *e,
 			 const struct bounded_load_sums *sums)
 {
+	LB_DASSERT(sums->weight > 0 && e->weight > 0);
 	uint64_t bound =
 		((sums->active + 1) * m->load_percent * e->weight + 100 * sums->weight - 1) /
 		(100 * sums->weight);
@@ -34,6 +48,8 @@ static uint32_t bound_of(const struct members *m, const struct members_entry *e,
 	return bound < UINT32_MAX ? (uint32_t)bound : UINT32_MAX;
 }
 
+/* For rendezvous_first_of(): whether a slot at the entry can be taken, as far as a look can tell.
+ */
 static bool has_room(size_t index, void *arg)
 {
 	const struct search *s = arg;
@@ -49,6 +65,7 @@ static bool reserve(const struct search *s, const struct members_entry *e)
 			       : backend_reserve_within(e->backend, bound_of(s->m, e, s->sums));
 }
 
+/* Reserves a slot at the first entry of the key's order where that can be done. */
 static const struct members_entry *take(const struct search *s)
 {
 	const struct members *m = s->m;
@@ -62,7 +79,7 @@ static const struct members_entry *take(const struct search *s)
 		if (member_is_candidate(&m->entry[i], s->k) && reserve(s, &m->entry[i]))
 			return &m->entry[i];
 	}
-	/* Somebody else may take the last place between the look and the reservation. */
+	/* Another worker may take the last slot in between: the look is repeated then. */
 	for (size_t tries = 0; tries <= m->n; tries++) {
 		struct search copy = *s;
 		size_t i = rendezvous_first_of(m->rendezvous, s->k->key, has_room, &copy);
@@ -75,8 +92,9 @@ static const struct members_entry *take(const struct search *s)
 }
 
 /*
- * Without the full ones: they take nothing, so all others would sooner or later be above a mean
- * that counts them, and refuse what they have room for.
+ * Sums the candidates that are not full. Full backends take no connection: if they were counted,
+ * the mean could not rise with the others' loads, and the others would refuse what they have room
+ * for.
  */
 static struct bounded_load_sums sum(const struct members *m, const struct pick *k)
 {
@@ -105,8 +123,9 @@ const struct members_entry *policy_hash(const struct members *m, struct pick *k)
 	const struct members_entry *e = m->load_percent != 0 ? take_bounded(m, k) : NULL;
 
 	/*
-	 * Somebody is always below the bound, but loads move while they are summed: when a pick
-	 * comes away with nothing, a connection is worth more than the bound.
+	 * At least one candidate is below its bound at any moment, but loads change while they are
+	 * summed. When no backend was found within its bound, the bound is left out, because a
+	 * connection that is served counts more.
 	 */
 	if (e == NULL)
 		e = take(&(struct search){ .m = m, .k = k });

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * random: the less loaded of two, drawn by weight. Nearly as even as least_connections, without
- * looking at all of them.
+ * random: the less loaded of two backends that are drawn at random, each by its weight. Nearly as
+ * even as least_connections, without looking at all backends ("the power of two choices").
+ *
+ * A draw is a number below the sum of all weights; a binary search in the cumulated weights finds
+ * the entry. A draw misses when the entry is no candidate or is full. After MAX_DRAWS misses, or
+ * when the chosen backend fills up before the reservation, policy_least() looks at all entries.
  */
 #include "balance/member.h"
 #include "balance/policy.h"
 #include "util/hash.h"
 
-/* Draws that may miss before all are looked at: by then few can be left. */
+/* Draws that may miss before all entries are looked at: by then few have room. A guess. */
 #define MAX_DRAWS 64
 
-/* The entry that holds place `r` of the weights, 0 <= r < total_weight, by its cumulated end. */
+/* The first entry whose cumulated weight exceeds `r`, 0 <= r < total_weight. */
 static size_t by_weight(const struct members *m, uint64_t r)
 {
 	size_t low = 0, high = m->n - 1;
 
+	LB_DASSERT(r < m->total_weight && m->cumulated[m->n - 1] == m->total_weight);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		if (r < m->cumulated[middle])
@@ -22,9 +27,11 @@ static size_t by_weight(const struct members *m, uint64_t r)
 		else
 			low = middle + 1;
 	}
+	LB_DASSERT(m->entry[low].weight > 0);
 	return low;
 }
 
+/* An entry with room other than `not_this`, or NULL after MAX_DRAWS misses. */
 static const struct members_entry *draw(const struct members *m, struct pick *k,
 					const struct members_entry *not_this)
 {
@@ -58,6 +65,6 @@ const struct members_entry *policy_random(const struct members *m, struct pick *
 		if (backend_reserve(e->backend))
 			return e;
 	}
-	/* Hardly any is left, or the chosen one has just filled up: whichever is least loaded. */
+	/* Few have room, or the chosen one has just filled up. */
 	return policy_least(m, k);
 }

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * round_robin: one cycle over the weights, through which all workers move with one shared ticket.
+ * round_robin: a cycle of turns, in which each backend has as many turns as its weight says.
  *
- * The cycle is smooth: a backend's turns lie at equal distances, weights 4 and 1 give A A A B A
- * and not A A A A B. Where its first turn lies is spread by the golden ratio, so that many light
- * ones do not come all at once between two turns of a heavy one. Whoever cannot be picked costs a
- * ticket, so that its turns spread over all others instead of falling to its neighbour.
+ * Main makes the cycle once for each version of the members. A pick takes the pool's next ticket,
+ * which all workers share; the ticket modulo the cycle's length is the turn, and the turn names the
+ * backend.
+ *
+ * The cycle is smooth: the turns of one backend lie at equal distances. Weights 4 and 1 give
+ * A A A B A, not A A A A B. The first turns of the backends are spread by the golden ratio, so that
+ * the turns of many light backends do not all lie between two turns of a heavy one.
+ *
+ * When a turn's backend is no candidate or is full, the pick takes another ticket. So the turns of
+ * a backend that is down are spread over all others, instead of going to its neighbour. After
+ * MAX_TURNS tickets policy_least() looks at all entries.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,13 +20,13 @@
 #include "balance/member.h"
 #include "balance/policy.h"
 
-/* The longest cycle; weights that need more are rounded to it. */
+/* The most turns of a cycle, where there are no more backends. Weights are scaled down to it. */
 #define MAX_CYCLE 4096u
 
-/* Tickets that one pick takes before it looks at all: by then few can be left. */
+/* Tickets that one pick takes before it looks at all entries: by then few have room. A guess. */
 #define MAX_TURNS 256u
 
-/* 2^32 / the golden ratio: of its multiples modulo 2^32, any number lie evenly spread. */
+/* 2^32 / the golden ratio: the first n multiples modulo 2^32 are evenly spread, for every n. */
 #define GOLDEN 2654435769u
 
 static uint32_t gcd(uint32_t a, uint32_t b)
@@ -32,7 +39,10 @@ static uint32_t gcd(uint32_t a, uint32_t b)
 	return a;
 }
 
-/* Weights as small as can be; at least 1 where there is any. Returns their sum. */
+/*
+ * Divides the weights by their greatest common divisor, and scales them down to MAX_CYCLE turns. A
+ * weight above 0 stays above 0. Returns the sum.
+ */
 static uint64_t shrink(const struct members *m, uint32_t *weight)
 {
 	uint64_t most = m->n > MAX_CYCLE ? m->n : MAX_CYCLE;
@@ -63,7 +73,7 @@ static bool are_equal(const struct members *m)
 	return true;
 }
 
-/* Equal weights: in the order of the file. */
+/* Equal weights: one turn each, in the order of the file. */
 static int build_plain(struct members *m)
 {
 	m->schedule = calloc(m->n, sizeof(*m->schedule));
@@ -74,15 +84,19 @@ static int build_plain(struct members *m)
 	return 0;
 }
 
-/* The place in a cycle of `total` where the j-th turn of `weight` belongs, 0 <= j < weight. */
+/* The place in a cycle of `total` turns of the i-th entry's j-th turn, 0 <= j < weight. */
 static uint64_t place_of_turn(size_t i, uint32_t j, uint32_t weight, uint64_t total)
 {
-	uint64_t phase = (uint32_t)i * GOLDEN; /* 32 bits behind the point */
+	uint64_t phase = (uint32_t)i * GOLDEN; /* a fraction of 32 bits */
 
-	return ((((uint64_t)j << 32) + phase) * total / weight) >> 32;
+	LB_DASSERT(j < weight);
+	uint64_t place = ((((uint64_t)j << 32) + phase) * total / weight) >> 32;
+
+	LB_ASSERT(place < total);
+	return place;
 }
 
-/* Sorts all turns by their places, counting; `next` has total + 1 zeros. */
+/* Sorts all turns by their places, by counting sort; `next` has total + 1 zeros. */
 static void place_turns(struct members *m, const uint32_t *weight, uint64_t total, uint32_t *next)
 {
 	for (size_t i = 0; i < m->n; i++)
@@ -93,6 +107,7 @@ static void place_turns(struct members *m, const uint32_t *weight, uint64_t tota
 	for (size_t i = 0; i < m->n; i++)
 		for (uint32_t j = 0; j < weight[i]; j++)
 			m->schedule[next[place_of_turn(i, j, weight[i], total)]++] = (uint32_t)i;
+	LB_ASSERT(next[total] == total); /* every turn of the cycle has its entry */
 	m->n_schedule = (uint32_t)total;
 }
 
@@ -123,13 +138,13 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 	uint32_t n_turns = m->n_schedule < MAX_TURNS ? m->n_schedule : MAX_TURNS;
 
 	for (uint32_t i = 0; i < n_turns; i++) {
-		/* Relaxed: only the numbers must differ. */
+		/* Relaxed, because all that matters is that no two picks get one number. */
 		uint64_t t = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 		const struct members_entry *e = &m->entry[m->schedule[t % m->n_schedule]];
 
 		if (member_is_candidate(e, k) && backend_reserve(e->backend))
 			return e;
 	}
-	/* Other workers may have drawn every ticket of those that are left. */
+	/* Other workers may have taken the tickets of all entries that have room. */
 	return policy_least(m, k);
 }

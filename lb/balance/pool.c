@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a connection gets its backend:
+ *
+ *   pool_pick() -> the policy of the members (policy_*.c) -> member_is_candidate() for each entry
+ *               -> backend_reserve() at the chosen one
+ *
+ * The pool and its members refer to each other: members always hold a reference of their pool, and
+ * a pool that left the file holds one of its last members (pool_keep_members()). pool_drop_plan()
+ * breaks this cycle when the last plan that names the pool goes.
+ */
 #include "balance/pool.h"
 
 #include <ctype.h>
@@ -63,6 +73,7 @@ struct pool *pool_unref(struct pool *p)
 {
 	if (p == NULL || !ref_put(&p->refs))
 		return NULL;
+	LB_ASSERT(p->n_plans == 0 && p->kept == NULL);
 	free(p->name);
 	free(p);
 	return NULL;
@@ -105,6 +116,7 @@ void pool_count_response(struct pool *p, unsigned status)
 
 uint64_t pool_n_responses(const struct pool *p, unsigned class_of)
 {
+	LB_ASSERT(class_of < POOL_N_CLASSES);
 	return atomic_load_explicit(&p->responses[class_of], memory_order_relaxed);
 }
 
@@ -117,8 +129,9 @@ void pool_keep_members(struct pool *p, struct members *m)
 {
 	struct members *old = p->kept;
 
+	LB_ASSERT(m == NULL || m->pool == p);
 	p->kept = m != NULL ? members_ref(m) : NULL;
-	members_unref(old); /* and with it the pool, perhaps, where the caller holds it no more */
+	members_unref(old); /* frees the pool, too, where these members had its last reference */
 }
 
 const struct members *pool_kept_members(const struct pool *p)
@@ -145,6 +158,7 @@ bool pool_has_plan(const struct pool *p)
 
 /* ---- members --------------------------------------------------------------------------------- */
 
+/* For policy random; 0 or -ENOMEM. */
 static int cumulate(struct members *m)
 {
 	uint64_t sum = 0;
@@ -154,6 +168,7 @@ static int cumulate(struct members *m)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n; i++)
 		m->cumulated[i] = sum += m->entry[i].weight;
+	LB_ASSERT(sum == m->total_weight);
 	return 0;
 }
 
@@ -234,6 +249,10 @@ struct backend *pool_pick(const struct members *m, struct pick *k)
 	const struct members_entry *e = policies[m->balance](m, k);
 	if (e == NULL)
 		return NULL;
+	LB_ASSERT(e >= m->entry && e < m->entry + m->n && e->weight > 0);
+	LB_DASSERT(backend_active(e->backend) > 0); /* the slot that the policy has reserved */
+	for (uint32_t i = 0; i < k->n_tried; i++)
+		LB_DASSERT(k->tried[i] != e->backend);
 	k->tried[k->n_tried++] = e->backend;
 	return backend_ref(e->backend);
 }
@@ -255,7 +274,8 @@ uint64_t pool_key_of_bytes(struct slice s)
 
 uint64_t pool_key_of_host(struct slice s)
 {
-	char lower[256]; /* a DNS name has at most 253 bytes; a longer one counts as far as this */
+	char lower[256]; /* a DNS name has at most 253 bytes; of a longer host the first 256 count
+			  */
 	size_t n = s.n < sizeof(lower) ? s.n : sizeof(lower);
 
 	for (size_t i = 0; i < n; i++)

@@ -4,10 +4,11 @@
 /*
  * A pool at run time, its members, and the pick.
  *
- * The pool is counted, known by its name, and holds what a reload changes live: relaying sessions
- * read their time-outs and limits here. Its members are one immutable versioned array with what the
- * policy needs to choose among them; main makes a new one for every change and mails it to the
- * workers.
+ * A pool is reference-counted and identified by its name. It holds the settings that a reload
+ * changes for living sessions: sessions read their timeouts and limits here.
+ *
+ * The members of a pool are an immutable array of backends and weights, with what the pool's policy
+ * needs to choose among them. For every change main makes a new array, and mails it to the workers.
  *
  * Layer: balance. Thread: any, where not said otherwise.
  */
@@ -32,34 +33,34 @@ struct bounded_load;
 #define POOL_N_CLASSES 5
 
 struct pool {
-	uint32_t slot; /* a dense number of its own: indexes the workers' tables */
+	uint32_t slot; /* a small number that no other pool has: an index in the workers' tables */
 
-	/* private to pool.c, but for the policies */
+	/* private to pool.c and the policies */
 	char *name; /* owns */
-	/* counted: by which sessions pick that were routed to the pool before it left the file */
+	/* a reference: see pool_keep_members() */
 	struct members *kept;
 	uint32_t n_plans; /* thread: main: configurations in use that name the pool */
 	/* read by relaying sessions, written by a reload */
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
-	/* written by workers for every connection, so in a cache line of their own */
+	/* written by workers for every connection, so these have a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint64_t ticket;   /* of round_robin and least_connections */
-	_Atomic uint32_t next_source;               /* turns through the local addresses */
+	_Atomic uint32_t next_source;               /* see pool_next_source() */
 	_Atomic uint64_t responses[POOL_N_CLASSES]; /* by pool_class_of() */
 	struct ref refs;
 };
 
-/* One reference, or NULL when memory is short. Thread: main. */
+/* A pool with one reference, or NULL when memory is short. Thread: main. */
 struct pool *pool_new(const struct conf_pool *c, uint32_t slot);
-/* Takes the live settings from the file. Thread: main. */
+/* Copies the live settings from the configuration. Thread: main. */
 void pool_configure(struct pool *p, const struct conf_pool *c);
 struct pool *pool_ref(struct pool *p);
-/* NULL is fine. Returns NULL. */
+/* Frees with the last reference; then no plan may name the pool. NULL is fine. Returns NULL. */
 struct pool *pool_unref(struct pool *p);
 
 const char *pool_name(const struct pool *p);
 
-/* Live settings; times in ms, CONF_OFF where off. Hot. */
+/* The live settings. Times are in ms, CONF_OFF where off. Hot. */
 uint32_t pool_idle_ms(const struct pool *p);
 uint32_t pool_half_closed_ms(const struct pool *p);
 uint32_t pool_user_ms(const struct pool *p);
@@ -67,65 +68,66 @@ uint32_t pool_buffer_bytes(const struct pool *p);
 enum conf_splice pool_splice(const struct pool *p);
 
 /*
- * pool_keep_members() - what a pool that leaves the file is picked from until its plans are gone
+ * pool_keep_members() - the members of a pool that leaves the file, for sessions that need them
  *
- * Connections that were routed to the pool under an older configuration, and are still without a
- * backend, go to these members (counted; NULL: none any more). Thread: main, while no worker reads
- * them: before a mail that makes the workers forget the pool, or when no plan names it any more.
+ * A session that was routed to the pool under an older configuration, and has no backend yet, picks
+ * among these members. Takes a reference; NULL drops the members. Thread: main, while no worker
+ * reads the kept members: before the mail that makes the workers forget the pool, or when no plan
+ * names the pool any more.
  */
 void pool_keep_members(struct pool *p, struct members *m);
-/* Thread: a worker that has no members of its own of the pool. Hot. */
+/* Thread: a worker that has no members of the pool itself. Hot. */
 const struct members *pool_kept_members(const struct pool *p);
 
-/* Plans that name a pool; with the last of them go its kept members. Thread: main. */
+/* Counts the plans that name the pool; the last drop drops the kept members. Thread: main. */
 void pool_add_plan(struct pool *p);
 void pool_drop_plan(struct pool *p);
 bool pool_has_plan(const struct pool *p);
 
-/* The class that a status is counted in, from 0 for 1xx; one beyond 599 is with 5xx. */
+/* The class that `status` is counted in, 0 for 1xx to 4 for 5xx and everything above. */
 static inline unsigned pool_class_of(unsigned status)
 {
 	return status / 100 - 1 < POOL_N_CLASSES ? status / 100 - 1 : POOL_N_CLASSES - 1;
 }
 
-/* A client got the head of a response with this status. Hot. */
+/* Counts a response whose head has gone to a client. Hot. */
 void pool_count_response(struct pool *p, unsigned status);
 uint64_t pool_n_responses(const struct pool *p, unsigned class_of);
 
-/* A number that goes up by one per call, to turn through the local addresses. */
+/* Goes up by one per call; sessions use it to take the local addresses in turn. */
 uint32_t pool_next_source(struct pool *p);
 
 /* ---- members --------------------------------------------------------------------------------- */
 
 struct members_entry {
-	struct backend *backend; /* counted once it is in a struct members */
+	struct backend *backend; /* a reference in struct members; elsewhere borrowed */
 	uint32_t weight;
 };
 
 struct members {
-	struct pool *pool; /* counted */
+	struct pool *pool; /* a reference */
 
 	/* private to pool.c and the policies */
 	struct ref refs;
 	enum conf_balance balance;
-	uint32_t load_percent; /* of bounded loads; 0: off */
+	uint32_t load_percent; /* load_factor in percent; 0: off */
 	uint64_t total_weight;
-	uint64_t *cumulated; /* owns: random's; the weights up to and with each entry */
-	uint32_t *schedule;  /* owns: round_robin's cycle, as indices; or NULL */
-	uint32_t n_schedule;
-	struct rendezvous *rendezvous; /* owns: hash's; or NULL */
-	struct bounded_load
-		*bounded_load; /* owns: that of bounded loads, where there are many; or NULL */
-	struct load_index
-		*load_index; /* owns: least_connections' index, where there are many; or NULL */
+	/* Each is owned, and NULL where the policy has no use for it. */
+	uint64_t *cumulated;               /* random: the sum of the weights of entry[0] to [i] */
+	uint32_t *schedule;                /* round_robin: the cycle, as indices of entries */
+	uint32_t n_schedule;               /* turns of the cycle */
+	struct rendezvous *rendezvous;     /* hash */
+	struct bounded_load *bounded_load; /* hash with load_factor, among many members */
+	struct load_index *load_index;     /* least_connections, among many members */
 	size_t n;
 	struct members_entry entry[];
 };
 
 /*
- * members_new() - freeze `n` backends with their weights
+ * members_new() - the members of `pool` from now on: `n` different backends with their weights
  *
- * Takes a reference of the pool and of each backend. NULL when memory is short. Thread: main.
+ * Takes a reference of the pool and of each backend. `load_percent` is used by policy hash only.
+ * NULL when memory is short. Thread: main.
  */
 struct members *members_new(struct pool *pool, enum conf_balance balance, uint32_t load_percent,
 			    const struct members_entry *entries, size_t n);
@@ -138,10 +140,10 @@ uint32_t members_load_percent(const struct members *m);
 
 #define PICK_MAX_TRIED 128 /* more than `retries` can be */
 
-/* What a pick knows of the connection; kept over its retries. */
+/* What a pick knows of the connection. The same one is used for each retry of a connection. */
 struct pick {
 	uint64_t key;    /* what policy hash hashes */
-	uint64_t random; /* fresh for every pick */
+	uint64_t random; /* unpredictable, and another one for every pick */
 	uint32_t n_tried;
 	const struct backend *tried[PICK_MAX_TRIED]; /* borrowed: only compared */
 };
@@ -149,16 +151,16 @@ struct pick {
 /*
  * pool_pick() - choose a backend for a connection
  *
- * Passes over what is not usable, full, of weight 0 or tried before. The backend returned is
- * counted (the caller's reference), has a place reserved (backend_release() gives it back) and is
- * noted as tried. NULL: there is none. Hot: no lock, no allocation.
+ * Passes over backends that are not usable, are full, have weight 0 or were tried before. The
+ * caller gets a reference of the backend returned, and a slot there (backend_release() gives it
+ * back); the backend is added to those tried. NULL: there is none. Hot: no lock, no allocation.
  */
 struct backend *pool_pick(const struct members *m, struct pick *k);
 
 /*
  * pool_has_candidate() - whether a pick failed only because backends are full
  *
- * That is: some are usable and were not tried. Looks at each, so it is for when a pick has failed.
+ * That is, whether some member is a candidate. Looks at each member: for when a pick has failed.
  */
 bool pool_has_candidate(const struct members *m, const struct pick *k);
 

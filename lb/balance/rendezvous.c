@@ -1,13 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entries are sorted by weight, then by their names' hashes, and cut into runs of one weight:
+ * Terms (docs/hash.md):
  *
- *     x:    | a a a a a a a a | a a a - - - - - | b b b b b - - - |    upper halves of the hashes
- *     run:    0                 1                 2                    - repeats the last
+ *   name hash   of a backend's name, 64 bits; `x` is its upper half
+ *   pair hash   of a key and a backend, 32 bits: pair_hash(x, k1, k2), k1 and k2 from the key
+ *   cost        -log2(1 - pair hash / 2^32), in integers
+ *   score       cost / weight; with equal weights the pair hash itself. The least score is the
+ * first
  *
- * Of one weight, the least hash is first, whatever the weight is; so a scan takes each run's least
- * hash, and only for these is the score computed. For a key, the hash is a bijection of x: hashes
- * are equal where the x are, which are neighbours.
+ * Entries are sorted by weight, then by name hash, and cut into runs of one weight each:
+ *
+ *     x:    | a a a a a a a a | a a a - - - - - | b b b b b - - - |    - repeats the last x
+ *     run:    0                 1                 2
+ *
+ * Among entries of one weight the order of the scores is the order of the pair hashes. So a scan
+ * finds the least pair hash of each run, and only for these few a score is computed. The scan is
+ * the hot loop: it has no branches, reads 4 bytes per entry, and works on eight entries at a time
+ * where the CPU has AVX2.
+ *
+ * A walk keeps, for each run, the least pair hash that it has not returned yet. rendezvous_start()
+ * scans all runs; each rendezvous_next() returns the run's entry with the least score, and scans
+ * that one run again for the next pair hash.
+ *
+ * For one key the pair hash is a bijection of x. So two entries of a run have equal pair hashes
+ * only when their x are equal, and then they are neighbours, since the run is sorted ("twins").
  */
 #include "balance/rendezvous.h"
 
@@ -23,11 +39,13 @@
 #define TABLE_BITS 10u
 #define TABLE_SIZE (1u << TABLE_BITS)
 #define FRACTION_BITS 32u
-#define WEIGHT_BITS 26u /* of a score, so that 33 * 2^32 * 2^26 fits into 64 */
+#define WEIGHT_BITS 26u /* of a score, so that 33 * 2^32 * 2^26 fits into 64 bits */
 
-#define LANES 8 /* hashes at a time; x is padded to it */
+#define LANES 8 /* pair hashes at a time; runs are padded to a multiple of it */
 
-/* A run has 128 hashes at least, and as many as it takes for all to be RENDEZVOUS_MAX_RUNS at most.
+/*
+ * A run is full with RUN_LEAST entries, or with more where there would be more than
+ * RENDEZVOUS_MAX_RUNS runs otherwise: MAX_FULL_RUNS full runs, and one that is not full per weight.
  */
 #define RUN_LEAST 128
 #define MAX_WEIGHTS 256
@@ -43,15 +61,15 @@ typedef uint32_t (*least_fn)(const uint32_t *x, uint32_t n_lanes, uint32_t k1, u
 
 struct rendezvous {
 	least_fn least;
-	bool is_weighted;                 /* with equal weights the hashes alone decide */
-	uint32_t log2_of[TABLE_SIZE + 1]; /* log2(1 + i / TABLE_SIZE), 32 bits behind the point */
+	bool is_weighted;                 /* the weights differ: scores decide, not pair hashes */
+	uint32_t log2_of[TABLE_SIZE + 1]; /* log2(1 + i / TABLE_SIZE), as a fraction of 32 bits */
 	uint32_t n_runs;
 	struct run run[RENDEZVOUS_MAX_RUNS];
 	uint32_t *x;     /* owns */
-	uint32_t *index; /* owns: of the entry, for each x */
+	uint32_t *index; /* owns: for each x the index of its entry */
 };
 
-/* ---- hashes -------------------------------------------------------------------------------------
+/* ---- pair hashes and scores -------------------------------------------------------------------
  */
 
 static inline uint32_t pair_hash(uint32_t x, uint32_t k1, uint32_t k2)
@@ -62,7 +80,10 @@ static inline uint32_t pair_hash(uint32_t x, uint32_t k1, uint32_t k2)
 	return hash * k2;
 }
 
-/* The least (hash - from) modulo 2^32: of the hashes from `from` on, where there are some. */
+/*
+ * The least (pair hash - from) modulo 2^32 of the run at `x`. Where some pair hash is at least
+ * `from`, that is the distance from `from` to the next one.
+ */
 static inline __attribute__((always_inline)) uint32_t
 least_hash(const uint32_t *x, uint32_t n_lanes, uint32_t k1, uint32_t k2, uint32_t from)
 {
@@ -82,7 +103,7 @@ static uint32_t least_plain(const uint32_t *x, uint32_t n_lanes, uint32_t k1, ui
 	return least_hash(x, n_lanes, k1, k2, from);
 }
 
-/* By a pointer and not by target_clones: the sanitizers do not bear the resolvers of those. */
+/* Chosen by a pointer, because the resolvers of target_clones do not work with the sanitizers. */
 #ifdef __x86_64__
 #define WIDE __attribute__((target("avx2")))
 #define HAS_WIDE __builtin_cpu_supports("avx2")
@@ -97,12 +118,12 @@ WIDE static uint32_t least_wide(const uint32_t *x, uint32_t n_lanes, uint32_t k1
 	return least_hash(x, n_lanes, k1, k2, from);
 }
 
-/* log2 of x in [1, 2), given with 62 bits behind the point: a bit per squaring, exact in integers.
- */
+/* log2 of x in [1, 2), which is a fraction of 62 bits: one bit per squaring, exact in integers. */
 static uint32_t log2_bits(uint64_t x)
 {
 	uint32_t result = 0;
 
+	LB_ASSERT(x >> 62 == 1);
 	for (unsigned i = 0; i < FRACTION_BITS; i++) {
 		x = (uint64_t)((unsigned __int128)x * x >> 62);
 		result <<= 1;
@@ -114,23 +135,23 @@ static uint32_t log2_bits(uint64_t x)
 	return result;
 }
 
-/* -log2(1 - (hash + 1/2) / 2^32) with 32 bits behind the point: rises with the hash, strictly. */
-static uint64_t cost_of_hash(const struct rendezvous *l, uint32_t hash)
+/* -log2(1 - (hash + 1/2) / 2^32), as a fraction of 32 bits: strictly rises with the hash. */
+static uint64_t cost_of_hash(const struct rendezvous *h, uint32_t hash)
 {
 	uint64_t u = (uint64_t)~hash << 32 | (uint64_t)1 << 31;
 	unsigned zeros = (unsigned)__builtin_clzll(u);
 	uint64_t mantissa = u << zeros << 1; /* behind the leading one */
 	uint32_t i = (uint32_t)(mantissa >> (64 - TABLE_BITS));
 	uint64_t rest = mantissa << TABLE_BITS >> 32;
-	uint64_t low = l->log2_of[i], high = l->log2_of[i + 1];
+	uint64_t low = h->log2_of[i], high = h->log2_of[i + 1];
 	uint64_t fraction = low + ((high - low) * rest >> 32);
 
 	return ((uint64_t)(zeros + 1) << FRACTION_BITS) - fraction;
 }
 
-static uint64_t score_of_hash(const struct rendezvous *l, const struct run *run, uint32_t hash)
+static uint64_t score_of_hash(const struct rendezvous *h, const struct run *run, uint32_t hash)
 {
-	return l->is_weighted ? cost_of_hash(l, hash) * run->inverse : hash;
+	return h->is_weighted ? cost_of_hash(h, hash) * run->inverse : hash;
 }
 
 /* ---- building ---------------------------------------------------------------------------------
@@ -153,7 +174,7 @@ static int compare_named(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* Those of a weight above 0, sorted. Returns how many they are. */
+/* Fills `d` with the entries of a weight above 0, sorted. Returns how many these are. */
 static size_t sort_named(const struct members_entry *entry, size_t n, struct named *d)
 {
 	size_t n_named = 0;
@@ -178,59 +199,60 @@ static uint32_t round_up(size_t n)
 	return (uint32_t)((n + LANES - 1) / LANES * LANES);
 }
 
-/* Lays the sorted ones out in runs. */
-static void lay_out(struct rendezvous *l, const struct named *d, size_t n)
+/* Lays the sorted entries out in runs. */
+static void lay_out(struct rendezvous *h, const struct named *d, size_t n)
 {
 	uint32_t most = round_up((n + MAX_FULL_RUNS - 1) / MAX_FULL_RUNS), at = 0;
 
 	most = most > RUN_LEAST ? most : RUN_LEAST;
 	for (size_t i = 0; i < n;) {
-		struct run *run = &l->run[l->n_runs++];
+		struct run *run = &h->run[h->n_runs++];
 
+		LB_ASSERT(h->n_runs <= RENDEZVOUS_MAX_RUNS && d[i].weight <= MAX_WEIGHTS);
 		*run = (struct run){ .start = at, .inverse = (1u << WEIGHT_BITS) / d[i].weight };
 		for (uint32_t weight = d[i].weight; i < n && run->n < most && d[i].weight == weight;
 		     i++) {
-			l->x[at] = (uint32_t)(d[i].name_hash >> 32);
-			l->index[at++] = d[i].index;
+			h->x[at] = (uint32_t)(d[i].name_hash >> 32);
+			h->index[at++] = d[i].index;
 			run->n++;
 		}
 		for (; at % LANES != 0; at++)
-			l->x[at] = l->x[at - 1];
+			h->x[at] = h->x[at - 1];
 	}
-	l->is_weighted = n > 0 && d[0].weight != d[n - 1].weight;
+	h->is_weighted = n > 0 && d[0].weight != d[n - 1].weight;
 }
 
 struct rendezvous *rendezvous_new(const struct members_entry *entry, size_t n,
 				  enum rendezvous_scan scan)
 {
-	struct rendezvous *l = calloc(1, sizeof(*l));
+	struct rendezvous *h = calloc(1, sizeof(*h));
 	struct named *d = calloc(n + 1, sizeof(*d));
 	size_t n_padded = round_up(n) + (size_t)RENDEZVOUS_MAX_RUNS * LANES;
 
-	if (l != NULL) {
-		l->x = calloc(n_padded, sizeof(*l->x));
-		l->index = calloc(n_padded, sizeof(*l->index));
+	if (h != NULL) {
+		h->x = calloc(n_padded, sizeof(*h->x));
+		h->index = calloc(n_padded, sizeof(*h->index));
 	}
-	if (l == NULL || d == NULL || l->x == NULL || l->index == NULL) {
+	if (h == NULL || d == NULL || h->x == NULL || h->index == NULL) {
 		free(d);
-		return rendezvous_free(l);
+		return rendezvous_free(h);
 	}
-	l->least = scan == RENDEZVOUS_SCAN_BEST && HAS_WIDE ? least_wide : least_plain;
+	h->least = scan == RENDEZVOUS_SCAN_BEST && HAS_WIDE ? least_wide : least_plain;
 	for (uint32_t i = 0; i < TABLE_SIZE; i++)
-		l->log2_of[i] = log2_bits(((uint64_t)1 << 62) + ((uint64_t)i << (62 - TABLE_BITS)));
-	l->log2_of[TABLE_SIZE] = UINT32_MAX;
-	lay_out(l, d, sort_named(entry, n, d));
+		h->log2_of[i] = log2_bits(((uint64_t)1 << 62) + ((uint64_t)i << (62 - TABLE_BITS)));
+	h->log2_of[TABLE_SIZE] = UINT32_MAX;
+	lay_out(h, d, sort_named(entry, n, d));
 	free(d);
-	return l;
+	return h;
 }
 
-struct rendezvous *rendezvous_free(struct rendezvous *l)
+struct rendezvous *rendezvous_free(struct rendezvous *h)
 {
-	if (l != NULL) {
-		free(l->x);
-		free(l->index);
+	if (h != NULL) {
+		free(h->x);
+		free(h->index);
 	}
-	free(l);
+	free(h);
 	return NULL;
 }
 
@@ -240,39 +262,40 @@ struct rendezvous *rendezvous_free(struct rendezvous *l)
 #define K1(key) ((uint32_t)((key) >> 32))
 #define K2(key) ((uint32_t)(key) | 1) /* odd: so that multiplying by it is a bijection */
 
-/* Finds the least hash of a run from `from` on. */
+/* Finds the least pair hash of run `r` that is at least `from`, and its score. */
 static void scan_run(struct rendezvous_walk *w, uint32_t r, uint32_t from)
 {
-	const struct rendezvous *l = w->rendezvous;
-	const struct run *run = &l->run[r];
+	const struct rendezvous *h = w->rendezvous;
+	const struct run *run = &h->run[r];
 	uint32_t distance =
-		l->least(l->x + run->start, round_up(run->n) / LANES, w->k1, w->k2, from);
+		h->least(h->x + run->start, round_up(run->n) / LANES, w->k1, w->k2, from);
 
 	w->least[r] = from + distance;
-	w->score[r] = w->least[r] >= from ? score_of_hash(l, run, w->least[r]) : UINT64_MAX;
+	w->score[r] = w->least[r] >= from ? score_of_hash(h, run, w->least[r]) : UINT64_MAX;
 }
 
-void rendezvous_start(const struct rendezvous *l, uint64_t key, struct rendezvous_walk *w)
+void rendezvous_start(const struct rendezvous *h, uint64_t key, struct rendezvous_walk *w)
 {
-	w->rendezvous = l;
+	w->rendezvous = h;
 	w->k1 = K1(key);
 	w->k2 = K2(key);
 	w->run = UINT32_MAX;
-	for (uint32_t r = 0; r < l->n_runs; r++)
+	for (uint32_t r = 0; r < h->n_runs; r++)
 		scan_run(w, r, 0);
 }
 
-/* The first slot of a run with this hash, which one of them has. */
+/* The first slot of run `r` with this pair hash. Some slot of the run has it. */
 static uint32_t slot_of_hash(const struct rendezvous_walk *w, uint32_t r, uint32_t hash)
 {
 	uint32_t slot = w->rendezvous->run[r].start;
 
 	while (pair_hash(w->rendezvous->x[slot], w->k1, w->k2) != hash)
 		slot++;
+	LB_DASSERT(slot < w->rendezvous->run[r].start + w->rendezvous->run[r].n);
 	return slot;
 }
 
-/* Whether the slot behind the last one is of the same run and has the same hash. */
+/* Whether the slot after the last one is of the same run and has the same pair hash. */
 static bool has_twin(const struct rendezvous_walk *w)
 {
 	const struct run *run = &w->rendezvous->run[w->run];
@@ -283,20 +306,20 @@ static bool has_twin(const struct rendezvous_walk *w)
 
 size_t rendezvous_next(struct rendezvous_walk *w)
 {
-	const struct rendezvous *l = w->rendezvous;
+	const struct rendezvous *h = w->rendezvous;
 	uint64_t best = UINT64_MAX;
 	uint32_t best_run = 0;
 
 	if (w->run != UINT32_MAX) {
 		if (has_twin(w))
-			return l->index[++w->slot];
+			return h->index[++w->slot];
 		if (w->least[w->run] == UINT32_MAX)
 			w->score[w->run] = UINT64_MAX;
 		else
 			scan_run(w, w->run, w->least[w->run] + 1);
 	}
-	/* Of equal scores the first run's: the lighter one's, or the lesser hash's. */
-	for (uint32_t r = 0; r < l->n_runs; r++) {
+	/* Of equal scores the first run's, which has the lesser weight, or the lesser name hash. */
+	for (uint32_t r = 0; r < h->n_runs; r++) {
 		if (w->score[r] < best) {
 			best = w->score[r];
 			best_run = r;
@@ -306,26 +329,26 @@ size_t rendezvous_next(struct rendezvous_walk *w)
 		return RENDEZVOUS_END;
 	w->run = best_run;
 	w->slot = slot_of_hash(w, best_run, w->least[best_run]);
-	return l->index[w->slot];
+	return h->index[w->slot];
 }
 
-size_t rendezvous_first_of(const struct rendezvous *l, uint64_t key,
+size_t rendezvous_first_of(const struct rendezvous *h, uint64_t key,
 			   bool (*is_met)(size_t index, void *arg), void *arg)
 {
 	uint64_t best = UINT64_MAX;
 	size_t index = RENDEZVOUS_END;
 
-	for (uint32_t r = 0; r < l->n_runs; r++) {
-		const struct run *run = &l->run[r];
+	for (uint32_t r = 0; r < h->n_runs; r++) {
+		const struct run *run = &h->run[r];
 
 		for (uint32_t s = run->start; s < run->start + run->n; s++) {
-			if (!is_met(l->index[s], arg))
+			if (!is_met(h->index[s], arg))
 				continue;
 			uint64_t score =
-				score_of_hash(l, run, pair_hash(l->x[s], K1(key), K2(key)));
+				score_of_hash(h, run, pair_hash(h->x[s], K1(key), K2(key)));
 			if (score < best) {
 				best = score;
-				index = l->index[s];
+				index = h->index[s];
 			}
 		}
 	}

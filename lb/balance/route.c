@@ -1,15 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each row lies under a key made of its host and its path, in chains by hash, in the file's order:
+ * Each route of the file is a row of the table. A row has a key, the hash of its host and its path,
+ * which are written so:
  *
- *     host    "chat.example.com" as it is; "*.example.com" as ".example.com"; none as ""
- *     path    "/exact" as it is; "/ws/" followed by a star as "/ws/"; none as ""
+ *     host    "chat.example.com" as it is; "*.example.com" as ".example.com"; no condition as ""
+ *     path    "/exact" as it is; "/ws/" followed by a star as "/ws/"; no condition as ""
  *
- * A request meets a row only if the row's host is "", the request's, or an end of it that begins
- * with a dot, and the row's path is "", the request's, or a beginning of it that ends with a slash.
- * All of these are looked up. What a chain holds is then held against all conditions, so that a
- * hash that two share costs time and nothing else. Hosts that no row has are passed over after one
- * look, and nothing is hashed beyond the length of the longest row's.
+ * Rows are in a hash table by their keys. The rows of one bucket are a chain, in the file's order.
+ *
+ * A request can meet a row only if
+ *
+ *     the row's host is "", or the request's host, or an end of it that begins with a dot, and
+ *     the row's path is "", or the request's path, or a beginning of it that ends with a slash.
+ *
+ * So a match looks up every such pair of the request, a.b.example.com and /x/y for example:
+ *
+ *     hosts: "", ".com", ".example.com", ".b.example.com", "a.b.example.com"
+ *     paths: "", "/", "/x/", "/x/y"
+ *
+ * and keeps the first row, in the file's order, that is found. The hashes are computed a byte at a
+ * time, hosts from their end and paths from their beginning, so all hosts cost one pass over the
+ * host, and all paths one pass over the path per host.
+ *
+ * A second hash table holds the hosts that some row has: the other hosts cost one look and no pass
+ * over the path. No pass goes beyond the longest host or path that some row has.
+ *
+ * Each row found is compared with the request itself, in all conditions. So when two keys have the
+ * same hash, that costs time and nothing else.
  */
 #include "balance/route.h"
 
@@ -17,6 +34,7 @@
 #include <stdlib.h>
 
 #include "conf/conf.h"
+#include "util/assert.h"
 #include "util/hash.h"
 
 #define NONE UINT32_MAX
@@ -25,19 +43,19 @@ struct row {
 	struct slice host, path;
 	const struct conf_route *conf;
 	uint64_t key;
-	uint32_t next; /* of its chain, later in the file; or NONE */
+	uint32_t next; /* the next row of its chain, later in the file; or NONE */
 };
 
 /* A host that some row has. */
 struct host {
 	uint64_t hash;
-	size_t longest_path; /* of its rows */
-	uint32_t next;       /* of its chain; or NONE */
+	size_t longest_path; /* of the rows that have this host */
+	uint32_t next;       /* the next host of its chain; or NONE */
 };
 
 struct route_table {
 	size_t longest_host;
-	uint64_t mask;     /* of both sets of chains */
+	uint64_t mask;     /* of both hash tables */
 	uint32_t *by_key;  /* owns: the first row of each chain, or NONE */
 	uint32_t *by_host; /* owns: the first host of each chain, or NONE */
 	struct host *host; /* owns */
@@ -49,7 +67,7 @@ struct route_table {
 
 #define HASH_OF_NONE UINT64_C(0)
 
-/* A step of FNV-1a; hash_mix() makes the bits good. Hosts go from their end on, paths forward. */
+/* A step of FNV-1a. Its low bits are weak: hash_mix() comes before a hash is an index. */
 static uint64_t hash_step(uint64_t hash, char c)
 {
 	return (hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
@@ -104,7 +122,7 @@ static void add_host(struct route_table *t, uint64_t hash, const struct row *row
 		t->longest_host = row->host.n;
 }
 
-/* Puts row `i` before those that are there. */
+/* Puts row `i` at the beginning of its chain: the rows after it in the file are there already. */
 static void add_row(struct route_table *t, uint32_t i, const struct conf_route *conf)
 {
 	struct row *row = &t->row[i];
@@ -116,8 +134,10 @@ static void add_row(struct route_table *t, uint32_t i, const struct conf_route *
 		row->path = slice_of(conf->path);
 
 	uint64_t hash = hash_host(row->host);
+
 	row->key = hash_mix(hash, hash_path(row->path));
 	row->next = t->by_key[row->key & t->mask];
+	LB_ASSERT(row->next > i); /* in the file's order; NONE is above every index */
 	t->by_key[row->key & t->mask] = i;
 	add_host(t, hash, row);
 }
@@ -129,6 +149,7 @@ struct route_table *route_table_new(const struct conf_listener *c)
 
 	if (t == NULL)
 		return NULL;
+	LB_ASSERT(c->n_routes < INT32_MAX); /* route_match() returns an int */
 	while (n_chains < 2 * c->n_routes)
 		n_chains *= 2;
 	t->mask = n_chains - 1;
@@ -141,6 +162,7 @@ struct route_table *route_table_new(const struct conf_listener *c)
 		t->by_key[i] = t->by_host[i] = NONE;
 	for (size_t i = c->n_routes; i > 0; i--)
 		add_row(t, (uint32_t)(i - 1), &c->routes[i - 1]);
+	LB_ASSERT(t->n_hosts <= c->n_routes);
 	return t;
 }
 
@@ -157,7 +179,7 @@ struct route_table *route_table_free(struct route_table *t)
 
 /* ---- conditions ------------------------------------------------------------------------------ */
 
-/* `*.x` is kept as ".x": any name below x, not x itself. */
+/* "*.x" is kept as ".x": any name below x meets it, x itself does not. */
 static bool is_host_met(const struct row *row, struct slice host)
 {
 	if (row->host.p == NULL)
@@ -170,7 +192,7 @@ static bool is_host_met(const struct row *row, struct slice host)
 	return slice_eq_nocase(row->host, tail);
 }
 
-/* A prefix ends with its slash: "/ws/" is met by "/ws/" and "/ws/a", not by "/ws". */
+/* A prefix ends with its slash: "/ws/" and "/ws/a" meet "/ws/", "/ws" does not. */
 static bool is_path_met(const struct row *row, struct slice path)
 {
 	if (row->path.p == NULL)
@@ -203,7 +225,8 @@ static bool is_met(const struct row *row, const struct route_req *r)
 
 /* ---- matching -------------------------------------------------------------------------------- */
 
-/* Each of these returns the first row that is met where it looks, or `best`, if that is before. */
+/* Each of these returns the first row that the request meets, among those it looks at and `best`.
+ */
 
 static uint32_t match_key(const struct route_table *t, const struct route_req *r, uint64_t host,
 			  uint64_t path, uint32_t best)

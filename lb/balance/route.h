@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Routes: which row of a listener's routes a request meets first.
+ * Routes: the first of a listener's routes whose conditions a request meets.
  *
- * Pure; a table is made on main and read on any thread. Layer: balance. Hot.
+ * Pure. A table is made on main, never changed, and read on any thread. Layer: balance. Hot, but
+ * for route_table_new() and route_table_free().
  */
 
 #include <stdbool.h>
@@ -15,17 +16,17 @@
 struct conf_listener;
 struct route_table;
 
-/* What routes ask of a request. Slices are borrowed. */
+/* What the conditions of routes look at. Slices are borrowed for the call. */
 struct route_req {
-	struct slice host; /* without port and trailing dot, in any case; empty: none */
+	struct slice host; /* without port and trailing dot, in any case; empty: no Host */
 	struct slice path; /* as sent, up to '?' */
 	bool is_websocket;
-	/* Whether any line of the header `name` (in any case) has exactly this value. */
+	/* Whether some line of the header `name` (in any case) has exactly this value. */
 	bool (*has_header)(void *arg, struct slice name, struct slice value);
 	void *arg;
 };
 
-/* Borrows the listener's configuration. NULL when memory is short. */
+/* Borrows the listener's configuration until it is freed. NULL when memory is short. */
 struct route_table *route_table_new(const struct conf_listener *c);
 /* NULL is fine. Returns NULL. */
 struct route_table *route_table_free(struct route_table *t);

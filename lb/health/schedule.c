@@ -21,7 +21,7 @@
 
 /* ---- starting checks ------------------------------------------------------------------------- */
 
-static bool has_place(const struct schedule *s)
+static bool has_free_slot(const struct schedule *s)
 {
 	return checks_n(&s->checks) < s->max_checks;
 }
@@ -48,13 +48,13 @@ static void start_check(struct probe *p)
 	check_start(c);
 }
 
-/* Starts the checks that have waited longest, while there are places. */
+/* Starts the checks that have waited longest, while there are free slots. */
 static void start_due(struct schedule *s)
 {
 	if (s->is_starting) /* a check that this function started is over already */
 		return;
 	s->is_starting = true;
-	while (!list_is_empty(&s->due) && has_place(s)) {
+	while (!list_is_empty(&s->due) && has_free_slot(s)) {
 		struct probe *p = list_entry(s->due.next, struct probe, due);
 
 		list_del(&p->due);
@@ -96,7 +96,7 @@ static void on_next(struct timer *t, void *arg)
 	loop_timer_start(s->checks.loop, &p->next, p->spec.conf.interval_ms);
 	if (!may_start(p))
 		return;
-	if (has_place(s))
+	if (has_free_slot(s))
 		start_check(p);
 	else if (!list_is_linked(&p->due))
 		list_add_tail(&s->due, &p->due);

@@ -41,7 +41,7 @@ struct probe {
 	struct list link; /* schedule->all */
 	bool is_removed;  /* freed with its last check */
 	struct schedule *schedule;
-	struct list due; /* schedule->due, while the next check waits for a place */
+	struct list due; /* schedule->due, while the next check waits for a slot */
 	struct verdict verdict;
 	struct timer next;
 	struct check *current; /* borrows: the check that has no result yet, or NULL */

@@ -37,7 +37,7 @@ END_TEST
 static const struct {
 	const char *name;
 	uint32_t max, bound;
-	uint32_t places; /* how many can be had */
+	uint32_t slots; /* how many can be had */
 } limits[] = {
 	{ "max_connections", 3, UINT32_MAX, 3 },
 	{ "a bound", 0, 2, 2 },
@@ -46,20 +46,22 @@ static const struct {
 	{ "a bound of 0", 5, 0, 0 },
 };
 
-START_TEST(places_are_limited)
+START_TEST(slots_are_limited)
 {
 	struct backend *b = fixture_backend("b", 1, limits[_i].max);
 	uint32_t n = 0;
 
 	while (n < 10 && backend_reserve_within(b, limits[_i].bound))
 		n++;
-	ck_assert_msg(n == limits[_i].places, "%s: %u", limits[_i].name, n);
+	ck_assert_msg(n == limits[_i].slots, "%s: %u", limits[_i].name, n);
 	ck_assert_uint_eq(backend_active(b), n);
 	if (n > 0) {
 		backend_release(b);
 		bool had_room = backend_reserve_within(b, limits[_i].bound);
-		ck_assert_msg(had_room, "%s: a place given back is free", limits[_i].name);
+		ck_assert_msg(had_room, "%s: a slot given back is free", limits[_i].name);
 	}
+	for (; n > 0; n--)
+		backend_release(b);
 	backend_unref(b);
 }
 END_TEST
@@ -78,6 +80,8 @@ START_TEST(a_lower_limit_takes_nothing_away)
 		backend_release(b);
 	ck_assert(backend_reserve(b));
 	ck_assert(!backend_reserve(b));
+	for (int i = 0; i < 2; i++)
+		backend_release(b);
 	backend_unref(b);
 }
 END_TEST
@@ -139,7 +143,7 @@ END_TEST
 static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, states_have_names, 0, ARRAY_SIZE(states));
-	tcase_add_loop_test(t, places_are_limited, 0, ARRAY_SIZE(limits));
+	tcase_add_loop_test(t, slots_are_limited, 0, ARRAY_SIZE(limits));
 	tcase_add_test(t, a_lower_limit_takes_nothing_away);
 	tcase_add_test(t, tallies_are_summed);
 	tcase_add_test(t, since_moves_with_the_verdict_only);
