@@ -6,7 +6,7 @@
 #include "daemon/registry.h"
 #include "daemon/worker_sums.h"
 #include "proxy/listener.h"
-#include "proxy/order.h"
+#include "proxy/message_stop.h"
 #include "util/log.h"
 
 /* ---- listeners ------------------------------------------------------------------------------- */
@@ -55,10 +55,10 @@ void announce_count_from_now(struct stop_count *s, const struct threads *t)
 	*s = (struct stop_count){ .n_ended_before = worker_sums_ended(t) };
 }
 
-void announce_count(struct stop_count *s, const struct order *o)
+void announce_count(struct stop_count *s, const struct message_quit *m)
 {
-	s->n_ended += o->n_ended;
-	s->n_cut += o->n_cut;
+	s->n_ended += m->n_ended;
+	s->n_cut += m->n_cut;
 }
 
 void announce_stopped(const struct log *log, const struct stop_count *s)

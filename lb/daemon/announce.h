@@ -11,7 +11,7 @@
 
 struct delta;
 struct log;
-struct order;
+struct message_quit;
 struct registry;
 struct threads;
 
@@ -32,7 +32,7 @@ struct stop_count {
 void announce_count_from_now(struct stop_count *s, const struct threads *t);
 
 /* A worker has ended: `o` is its reply to QUIT. */
-void announce_count(struct stop_count *s, const struct order *o);
+void announce_count(struct stop_count *s, const struct message_quit *m);
 
 /* Every worker has ended: how many connections ended by themselves, and how many were cut. */
 void announce_stopped(const struct log *log, const struct stop_count *s);

@@ -7,7 +7,7 @@
  * All messages are allocated before any of them is posted: where memory is short, no worker hears
  * anything, and posting cannot fail. So the workers never differ in what they were told.
  *
- *	broadcast_make(&b, n_workers, ORDER_APPLY, fill, ctx)   0 or a negative errno
+ *	broadcast_make(&b, n_workers, make, ctx)                0 or -ENOMEM
  *	broadcast_post(&b, threads, on_reply, arg)              each worker replies once
  *	broadcast_drop(&b)                                      instead of broadcast_post()
  *
@@ -17,27 +17,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proxy/order.h"
+#include "proxy/message.h"
 #include "util/assert.h"
 
 struct threads;
 
 struct broadcast {
 	uint32_t n;
-	struct order **order; /* owns, with one for each worker; NULL: nothing is made */
+	struct message **message; /* owns, with one for each worker; NULL: nothing is made */
 };
 
-#define BROADCAST_INIT ((struct broadcast){ .order = NULL })
+#define BROADCAST_INIT ((struct broadcast){ .message = NULL })
 
-/* Fills one worker's message. Returns 0 or a negative errno. */
-typedef int (*broadcast_fill_fn)(struct order *o, void *ctx);
+/* Makes one worker's message. NULL when memory is short. */
+typedef struct message *(*broadcast_make_fn)(uint32_t worker, void *ctx);
 
 /*
- * broadcast_make() - allocate and fill a message for each of `n` workers
+ * broadcast_make() - make a message for each of `n` workers
  *
- * `fill` may be NULL. Returns 0, or a negative errno with nothing left in *b.
+ * Returns 0, or -ENOMEM with nothing left in *b.
  */
-int broadcast_make(struct broadcast *b, uint32_t n, enum order_kind kind, broadcast_fill_fn fill,
+int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make,
 		   void *ctx) LB_MUST_CHECK;
 
 /*
@@ -45,17 +45,16 @@ int broadcast_make(struct broadcast *b, uint32_t n, enum order_kind kind, broadc
  *
  * `done` is called on main with each worker's reply, whose `arg` is `arg`, and owns the reply.
  */
-void broadcast_post(struct broadcast *b, struct threads *t,
-		    void (*done)(struct order *o, void *main_arg), void *arg);
+void broadcast_post(struct broadcast *b, struct threads *t, message_fn done, void *arg);
 
 /* Posts one worker's message only; the others' stay in *b. */
-void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker,
-			void (*done)(struct order *o, void *main_arg), void *arg);
+void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker, message_fn done,
+			void *arg);
 
 /* Frees messages that were not posted. An empty *b is fine. */
 void broadcast_drop(struct broadcast *b);
 
 static inline bool broadcast_is_made(const struct broadcast *b)
 {
-	return b->order != NULL;
+	return b->message != NULL;
 }

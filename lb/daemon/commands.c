@@ -10,16 +10,16 @@
 #include "balance/pool.h"
 #include "conf/nearest.h"
 #include "daemon/control.h"
-#include "proxy/order.h"
+#include "proxy/message_conns.h"
 #include "util/text.h"
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-/* One `conns` command: every worker lists its own, the last answer makes the whole. */
+/* One `conns` command: every worker lists its own, the last reply makes the whole. */
 struct conns_job {
 	admin_conns_fn done;
 	void *ctx;
-	struct order **replies; /* owns, with one for each worker */
+	struct message_conns **replies; /* owns, with one for each worker */
 	uint32_t n_workers, n_waiting;
 	uint32_t limit;
 	bool is_sorted;
@@ -43,14 +43,14 @@ static const struct conn_row **gather_rows(const struct conns_job *j, size_t *re
 	size_t n = 0;
 
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		n += j->replies[w]->conns.n_rows;
+		n += j->replies[w]->list.n_rows;
 	const struct conn_row **rows = calloc(n + 1, sizeof(*rows));
 	if (rows == NULL)
 		return NULL;
 	n = 0;
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		for (size_t i = 0; i < j->replies[w]->conns.n_rows; i++)
-			rows[n++] = &j->replies[w]->conns.rows[i];
+		for (size_t i = 0; i < j->replies[w]->list.n_rows; i++)
+			rows[n++] = &j->replies[w]->list.rows[i];
 	if (j->is_sorted)
 		qsort(rows, n, sizeof(*rows), by_rank);
 	*ret_n = n < j->limit ? n : j->limit;
@@ -86,7 +86,7 @@ static void conns_finish(struct conns_job *j)
 
 	list.rows = rows;
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		list.total += j->replies[w]->conns.n_matching;
+		list.total += j->replies[w]->list.n_matching;
 	if (rows == NULL) {
 		j->result = j->result < 0 ? j->result : -ENOMEM;
 		list = (struct admin_conn_list){ 0 };
@@ -94,20 +94,20 @@ static void conns_finish(struct conns_job *j)
 	j->done(j->ctx, j->result, &list);
 	free(rows);
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		order_free(j->replies[w]);
+		message_free(&j->replies[w]->base);
 	free(j->replies);
 	free(j);
 }
 
-static void on_conns(struct order *o, void *arg)
+static void on_conns(struct message *m, void *arg)
 {
-	struct conns_job *j = o->arg;
+	struct conns_job *j = m->arg;
 
 	(void)arg;
-	LB_ASSERT(j->n_waiting > 0 && j->replies[o->worker] == NULL);
-	if (o->result < 0)
-		j->result = o->result;
-	j->replies[o->worker] = o;
+	LB_ASSERT(j->n_waiting > 0 && j->replies[m->worker] == NULL);
+	if (m->result < 0)
+		j->result = m->result;
+	j->replies[m->worker] = container_of(m, struct message_conns, base);
 	if (--j->n_waiting == 0)
 		conns_finish(j);
 }
@@ -122,20 +122,22 @@ static enum conn_sort sort_of(enum admin_conn_sort sort)
 	return CONN_UNSORTED;
 }
 
-static int fill_filter(struct order *o, void *ctx)
+static struct message *make_conns(uint32_t worker, void *ctx)
 {
 	const struct admin_conn_query *q = ctx;
-	struct conn_filter *f = &o->conns.filter;
+	struct conn_filter f = {
+		.has_client = q->has_client,
+		.client = q->client,
+		.min_age_ns = q->min_age_ms * 1000000,
+		.sort = sort_of(q->sort),
+		.limit = q->limit,
+	};
 
-	_Static_assert(sizeof(f->pool) == sizeof(q->pool), "copied as they are");
-	memcpy(f->pool, q->pool, sizeof(f->pool));
-	memcpy(f->backend, q->backend, sizeof(f->backend));
-	f->has_client = q->has_client;
-	f->client = q->client;
-	f->min_age_ns = q->min_age_ms * 1000000;
-	f->sort = sort_of(q->sort);
-	f->limit = q->limit;
-	return 0;
+	_Static_assert(sizeof(f.pool) == sizeof(q->pool), "copied as they are");
+	memcpy(f.pool, q->pool, sizeof(f.pool));
+	memcpy(f.backend, q->backend, sizeof(f.backend));
+	struct message_conns *m = message_conns_new(worker, &f);
+	return m == NULL ? NULL : &m->base;
 }
 
 /* Returns 0, or a negative errno: then `done` is the caller's to call. */
@@ -145,11 +147,11 @@ static int begin_conns(struct control *c, struct admin_conn_query q, admin_conns
 
 	if (!control_has_workers(c))
 		return -ESHUTDOWN;
-	int r = broadcast_make(&b, c->n_workers, ORDER_CONNS, fill_filter, &q);
+	int r = broadcast_make(&b, c->n_workers, make_conns, &q);
 	if (r < 0)
 		return r;
 	struct conns_job *j = calloc(1, sizeof(*j));
-	struct order **replies = calloc(c->n_workers, sizeof(struct order *));
+	struct message_conns **replies = calloc(c->n_workers, sizeof(struct message_conns *));
 	if (j == NULL || replies == NULL) {
 		free(j);
 		free(replies);

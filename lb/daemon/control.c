@@ -20,7 +20,7 @@
 #include "daemon/err_log.h"
 #include "daemon/threads.h"
 #include "daemon/worker_sums.h"
-#include "proxy/order.h"
+#include "proxy/message_stop.h"
 
 /* How often a stop looks whether the connections have ended. */
 #define TICK_MS 20
@@ -99,6 +99,20 @@ static void on_reload_ended(void *arg)
 	c->ops->reload_ended(c->arg);
 }
 
+static struct message *make_stop(uint32_t worker, void *ctx)
+{
+	(void)ctx;
+	return message_stop_new(worker);
+}
+
+static struct message *make_quit(uint32_t worker, void *ctx)
+{
+	struct message_quit *m = message_quit_new(worker);
+
+	(void)ctx;
+	return m == NULL ? NULL : &m->base;
+}
+
 static const struct reload_ops reload_ops = {
 	.check = on_check,
 	.begin = on_reload_begins,
@@ -127,9 +141,9 @@ int control_init(struct control *c, const struct control_opts *o)
 	if (r == 0)
 		r = health_open(&c->health, c->loop, &c->log, &c->registry, o->probe_class);
 	if (r == 0)
-		r = broadcast_make(&c->stop, c->n_workers, ORDER_STOP, NULL, NULL);
+		r = broadcast_make(&c->stop, c->n_workers, make_stop, NULL);
 	if (r == 0)
-		r = broadcast_make(&c->quit, c->n_workers, ORDER_QUIT, NULL, NULL);
+		r = broadcast_make(&c->quit, c->n_workers, make_quit, NULL);
 	c->membership = (struct membership){ .registry = &c->registry };
 	reload_init(&c->reload, &(struct reload_env){
 					.path = o->path,
@@ -194,13 +208,13 @@ int control_start(struct control *c, struct delta *first)
 	return reload_start(&c->reload, first, on_started, c);
 }
 
-static void on_quit(struct order *o, void *arg)
+static void on_quit(struct message *m, void *arg)
 {
-	struct control *c = o->arg;
+	struct control *c = m->arg;
 
 	(void)arg;
-	announce_count(&c->stop_count, o);
-	order_free(o);
+	announce_count(&c->stop_count, container_of(m, struct message_quit, base));
+	message_free(m);
 	LB_ASSERT(c->n_quit < c->n_workers);
 	if (++c->n_quit == c->n_workers)
 		c->ops->ended(c->arg);
@@ -223,10 +237,10 @@ void control_end_workers(struct control *c)
 
 /* ---- the stop -------------------------------------------------------------------------------- */
 
-static void on_stopped(struct order *o, void *arg)
+static void on_stopped(struct message *m, void *arg)
 {
 	(void)arg;
-	order_free(o);
+	message_free(m);
 }
 
 static void quit_now(struct control *c)

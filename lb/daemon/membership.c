@@ -7,7 +7,7 @@
 #include "balance/pool.h"
 #include "daemon/delta.h"
 #include "daemon/registry.h"
-#include "proxy/order.h"
+#include "proxy/message_conf.h"
 #include "proxy/plan.h"
 
 /* ---- all pools of a file --------------------------------------------------------------------- */
@@ -23,24 +23,33 @@ void membership_abandon(struct membership *m)
 	m->pending = NULL;
 }
 
-static int fill_apply(struct order *o, void *ctx)
+static uint32_t n_slots_of(const struct delta *d)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < d->n_pools; i++)
+		if (d->pools[i].members->pool->slot >= n)
+			n = d->pools[i].members->pool->slot + 1;
+	return n;
+}
+
+static struct message *make_apply(uint32_t worker, void *ctx)
 {
 	const struct delta *d = ctx;
+	struct message_apply *m = message_apply_new(worker, d->plan, n_slots_of(d));
 
-	o->plan = plan_ref(d->plan);
-	o->has_new_timeouts = delta_has_new_timeouts(d);
-	o->members = calloc(d->n_pools, sizeof(struct members *));
-	if (o->members == NULL)
-		return -ENOMEM;
+	if (m == NULL)
+		return NULL;
+	m->has_new_timeouts = delta_has_new_timeouts(d);
 	for (size_t i = 0; i < d->n_pools; i++)
-		o->members[o->n_members++] = members_ref(d->pools[i].members);
-	return order_make_slots(o);
+		message_apply_set(m, d->pools[i].members);
+	return &m->base;
 }
 
 int membership_make_apply(struct membership *m, struct broadcast *ret)
 {
 	LB_ASSERT(m->pending != NULL);
-	return broadcast_make(ret, m->registry->n_workers, ORDER_APPLY, fill_apply, m->pending);
+	return broadcast_make(ret, m->registry->n_workers, make_apply, m->pending);
 }
 
 void membership_commit(struct membership *m)
@@ -52,21 +61,18 @@ void membership_commit(struct membership *m)
 
 /* ---- one pool -------------------------------------------------------------------------------- */
 
-static void on_published(struct order *o, void *arg)
+static void on_published(struct message *m, void *arg)
 {
 	(void)arg;
-	order_free(o);
+	message_free(m);
 }
 
-static int fill_members(struct order *o, void *ctx)
+static struct message *make_members(uint32_t worker, void *ctx)
 {
 	const struct delta_pool *dp = ctx;
+	struct message_members *m = message_members_new(worker, dp->members);
 
-	o->members = calloc(1, sizeof(struct members *));
-	if (o->members == NULL)
-		return -ENOMEM;
-	o->members[o->n_members++] = members_ref(dp->members);
-	return 0;
+	return m == NULL ? NULL : &m->base;
 }
 
 /* The pool's backends that are in use, as a list for delta_of_pool(). NULL when memory is short. */
@@ -143,8 +149,7 @@ int membership_set_weight(struct membership *m, struct registry_pool *p,
 	int r = db != NULL && next == NULL ? -ENOMEM : prepare_weight(m, p, rb, weight, &d);
 
 	if (r == 0)
-		r = broadcast_make(&b, m->registry->n_workers, ORDER_MEMBERS, fill_members,
-				   &d->pools[0]);
+		r = broadcast_make(&b, m->registry->n_workers, make_members, &d->pools[0]);
 	if (r < 0) {
 		members_unref(next);
 		delta_free(m->registry, d);

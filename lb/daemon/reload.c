@@ -4,12 +4,12 @@
  *
  *   reload_request()  read and check the file, prepare the delta            (nothing has changed)
  *   hand_over()       make the messages of DROP, which undo what follows
- *   take_next()       pass a batch of sockets, post TAKE  <-----+
- *   on_taken()        every worker has replied: the next batch -+  or an error: drop()
+ *   adopt_next()       pass a batch of sockets, post TAKE  <-----+
+ *   on_adopted()        every worker has replied: the next batch -+  or an error: drop()
  *   apply()           make the messages of APPLY, listen           or an error: drop()
  *                     commit on main, post APPLY            (from here on nothing can fail)
  *   on_applied()      every worker has replied: ops->commit(), finish()
- *   on_dropped()      every worker has replied: finish()
+ *   on_aborted()      every worker has replied: finish()
  *
  * "The start" is the same from hand_over() on.
  */
@@ -28,14 +28,14 @@
 #include "daemon/registry.h"
 #include "daemon/threads.h"
 #include "proxy/listener.h"
-#include "proxy/order.h"
+#include "proxy/message_conf.h"
 
-/* Sockets passed to a worker before it takes them: its channel holds some hundreds. */
-#define TAKE_BATCH 64
+/* Sockets passed to a worker before it adopts them: its channel holds some hundreds. */
+#define ADOPT_BATCH 64
 
 void reload_init(struct reload *r, const struct reload_env *env)
 {
-	*r = (struct reload){ .env = *env, .drop = BROADCAST_INIT };
+	*r = (struct reload){ .env = *env, .abort = BROADCAST_INIT };
 }
 
 /* ---- the end of one -------------------------------------------------------------------------- */
@@ -58,7 +58,7 @@ static void finish(struct reload *r)
 	LB_ASSERT(r->n_waiting == 0);
 	membership_abandon(env->membership); /* where it was committed, nothing is pending */
 	r->delta = delta_free(env->registry, r->delta);
-	broadcast_drop(&r->drop);
+	broadcast_drop(&r->abort);
 	r->was_refused = r->result < 0;
 	r->ended_ns = loop_wall_ns(env->loop);
 	if (r->result < 0 && *env->phase != PHASE_STARTING)
@@ -81,7 +81,7 @@ static void finish(struct reload *r)
 /* ---- messages to the workers ----------------------------------------------------------------- */
 
 /* Every worker replies once; `done` hears of each reply. */
-static void post(struct reload *r, struct broadcast *b, void (*done)(struct order *o, void *arg))
+static void post(struct reload *r, struct broadcast *b, message_fn done)
 {
 	LB_ASSERT(r->n_waiting == 0);
 	r->n_waiting = b->n;
@@ -89,9 +89,9 @@ static void post(struct reload *r, struct broadcast *b, void (*done)(struct orde
 }
 
 /* Frees a worker's reply. Returns whether it was the last one. */
-static bool is_last_reply(struct reload *r, struct order *o)
+static bool is_last_reply(struct reload *r, struct message *m)
 {
-	order_free(o);
+	message_free(m);
 	LB_ASSERT(r->n_waiting > 0);
 	return --r->n_waiting == 0;
 }
@@ -107,31 +107,32 @@ static int refuse_to_stop(struct reload *r)
 	return err_add(&r->err, -ESHUTDOWN, "lb is stopping");
 }
 
-static void on_dropped(struct order *o, void *arg)
+static void on_aborted(struct message *m, void *arg)
 {
-	struct reload *r = o->arg;
+	struct reload *r = m->arg;
 
 	(void)arg;
-	if (is_last_reply(r, o))
+	if (is_last_reply(r, m))
 		finish(r);
 }
 
-/* Undoes what the workers have taken so far. A worker that was told to stop has done so already. */
-static void drop(struct reload *r, int result)
+/* Undoes what the workers have adopted so far. A worker that was told to stop has done so already.
+ */
+static void abort_reload(struct reload *r, int result)
 {
 	r->result = result;
 	if (is_stopping(r))
 		finish(r);
 	else
-		post(r, &r->drop, on_dropped);
+		post(r, &r->abort, on_aborted);
 }
 
-static void on_applied(struct order *o, void *arg)
+static void on_applied(struct message *m, void *arg)
 {
-	struct reload *r = o->arg;
+	struct reload *r = m->arg;
 
 	(void)arg;
-	if (!is_last_reply(r, o))
+	if (!is_last_reply(r, m))
 		return;
 	r->env.ops->commit(r->env.arg, r->delta->conf, &r->err);
 	finish(r);
@@ -151,7 +152,7 @@ static void apply(struct reload *r)
 		result = delta_binds_listen(env->registry, r->delta, &r->err);
 	if (result < 0) {
 		broadcast_drop(&b);
-		drop(r, result);
+		abort_reload(r, result);
 		return;
 	}
 	announce_listeners(env->log, env->registry, r->delta);
@@ -160,42 +161,40 @@ static void apply(struct reload *r)
 	post(r, &b, on_applied);
 }
 
-static void take_next(struct reload *r);
+static void adopt_next(struct reload *r);
 
-static void on_taken(struct order *o, void *arg)
+static void on_adopted(struct message *m, void *arg)
 {
-	struct reload *r = o->arg;
+	struct reload *r = m->arg;
 
 	(void)arg;
-	if (o->result < 0)
-		r->result = err_add(&r->err, o->result,
-				    "worker %u cannot take its listening sockets: %s", o->worker,
-				    strerror(-o->result));
-	if (!is_last_reply(r, o))
+	if (m->result < 0)
+		r->result = err_add(&r->err, m->result,
+				    "worker %u cannot take its listening sockets: %s", m->worker,
+				    strerror(-m->result));
+	if (!is_last_reply(r, m))
 		return;
 	if (r->result < 0)
-		drop(r, r->result);
+		abort_reload(r, r->result);
 	else
-		take_next(r);
+		adopt_next(r);
 }
 
-/* Adds the new listeners of the batch under way. */
-static int fill_take(struct order *o, void *ctx)
+/* ADOPT: the new listeners of the batch under way. */
+static struct message *make_adopt(uint32_t worker, void *ctx)
 {
 	const struct reload *r = ctx;
+	struct message_adopt *m = message_adopt_new(worker, ADOPT_BATCH);
 
-	o->listeners = calloc(TAKE_BATCH, sizeof(struct listener *));
-	if (o->listeners == NULL)
-		return -ENOMEM;
+	if (m == NULL)
+		return NULL;
 	for (size_t i = r->batch_from; i < r->batch_to; i++)
 		if (r->delta->listeners[i].is_new)
-			o->listeners[o->n_listeners++] =
-				listener_ref(r->delta->listeners[i].listener);
-	LB_ASSERT(o->n_listeners <= TAKE_BATCH);
-	return 0;
+			message_adopt_add(m, r->delta->listeners[i].listener);
+	return &m->base;
 }
 
-/* Puts each worker's new sockets into its channel, in the order in which TAKE names them. */
+/* Puts each worker's new sockets into its channel, in the order in which ADOPT names them. */
 static int pass_sockets(struct reload *r)
 {
 	struct threads *t = r->env.threads;
@@ -220,7 +219,7 @@ static bool next_batch(struct reload *r)
 	size_t n_new = 0, i = r->batch_to;
 
 	r->batch_from = i;
-	for (; i < r->delta->n_listeners && n_new < TAKE_BATCH; i++)
+	for (; i < r->delta->n_listeners && n_new < ADOPT_BATCH; i++)
 		n_new += r->delta->listeners[i].is_new;
 	r->batch_to = i;
 	return n_new > 0;
@@ -228,37 +227,43 @@ static bool next_batch(struct reload *r)
 
 /* New sockets go to the workers first, a batch at a time; with the last one the delta is applied.
  */
-static void take_next(struct reload *r)
+static void adopt_next(struct reload *r)
 {
 	struct broadcast b = BROADCAST_INIT;
 
 	if (is_stopping(r)) {
-		drop(r, refuse_to_stop(r));
+		abort_reload(r, refuse_to_stop(r));
 		return;
 	}
 	if (!next_batch(r)) {
 		apply(r);
 		return;
 	}
-	if (broadcast_make(&b, r->env.threads->n, ORDER_TAKE, fill_take, r) < 0) {
-		drop(r, err_add(&r->err, -ENOMEM, "out of memory"));
+	if (broadcast_make(&b, r->env.threads->n, make_adopt, r) < 0) {
+		abort_reload(r, err_add(&r->err, -ENOMEM, "out of memory"));
 		return;
 	}
-	/* A worker takes what was passed before a failure, too, and DROP closes it then. */
+	/* A worker adopts what was passed before a failure, too, and ABORT closes it then. */
 	r->result = pass_sockets(r);
-	post(r, &b, on_taken);
+	post(r, &b, on_adopted);
 }
 
 /* ---- the beginning of one -------------------------------------------------------------------- */
 
+static struct message *make_abort(uint32_t worker, void *ctx)
+{
+	(void)ctx;
+	return message_abort_new(worker);
+}
+
 /* Begins with r->delta. Returns 0, or -ENOMEM with nothing begun. */
 static int hand_over(struct reload *r)
 {
-	if (broadcast_make(&r->drop, r->env.threads->n, ORDER_DROP, NULL, NULL) < 0)
+	if (broadcast_make(&r->abort, r->env.threads->n, make_abort, NULL) < 0)
 		return -ENOMEM;
 	membership_begin(r->env.membership, r->delta);
 	r->batch_from = r->batch_to = 0;
-	take_next(r);
+	adopt_next(r);
 	return 0;
 }
 
@@ -338,7 +343,7 @@ void reload_request(struct reload *r, reload_fn fn, void *ctx)
 void reload_deinit(struct reload *r)
 {
 	r->delta = r->env.registry != NULL ? delta_free(r->env.registry, r->delta) : NULL;
-	broadcast_drop(&r->drop);
+	broadcast_drop(&r->abort);
 	free(r->now);
 	free(r->next);
 	err_deinit(&r->err);

@@ -4,8 +4,8 @@
 /*
  * Reload: from a file to workers that run by it, all or nothing.
  *
- *   load, check -> prepare (bind) -> TAKE to all workers -> listen -> APPLY to all -> commit
- *        | refused      | refused        | a full table: DROP   | refused: DROP
+ *   load, check -> prepare (bind) -> ADOPT to all workers -> listen -> APPLY to all -> commit
+ *        | refused      | refused        | a full table: ABORT | refused: ABORT
  *
  * The first start goes the same way, from a delta that is prepared already. Where reloads are asked
  * for while one is under way, one more follows for all of them. Once the workers are told to stop,
@@ -74,7 +74,7 @@ struct reload {
 	struct err err;
 	int result;
 	uint32_t n_waiting;               /* workers that have not replied */
-	struct broadcast drop;            /* made before TAKE, so that it can always be undone */
+	struct broadcast abort;           /* made before ADOPT, so that it can always be undone */
 	size_t batch_from, batch_to;      /* of the delta's listeners: those being handed over */
 	bool has_begun;                   /* ops->begin() was called, and ops->end() is due */
 	bool is_again;                    /* asked for once more meanwhile */

@@ -443,8 +443,3 @@ struct threads *threads_free(struct threads *t)
 	free(t);
 	return NULL;
 }
-
-void threads_order(struct threads *t, uint32_t id, struct mail *m)
-{
-	mailbox_post(&t->thread[id].mail, m);
-}

@@ -124,11 +124,8 @@ int threads_new(const struct threads_opts *o, struct err *e, struct threads **re
  * threads_free(). */
 int threads_start(struct threads *t, struct err *e) LB_MUST_CHECK;
 
-/* Waits for all to end (each has been ordered to quit). */
+/* Waits for all to end (each has been told to quit). */
 void threads_join(struct threads *t);
 
 /* NULL is fine. Returns NULL. No thread may run. */
 struct threads *threads_free(struct threads *t);
-
-/* Gives an order to a worker. */
-void threads_order(struct threads *t, uint32_t id, struct mail *m);

@@ -6,8 +6,8 @@
  * listening socket on it.
  *
  * Main makes a struct listener and binds one SO_REUSEPORT socket per worker; each worker takes its
- * socket over SCM_RIGHTS (worker_order.c), accepts from it, and at the end cancels its accept,
- * takes what the kernel has queued, serves it and closes.
+ * socket over SCM_RIGHTS (proxy/message_conf.h, ADOPT), accepts from it, and at the end cancels its
+ * accept, takes what the kernel has queued, serves it and closes.
  *
  * Far from its limits a worker accepts with one multishot operation. Near them it waits until there
  * are connections and takes each when it has a place for it, so that limits are exact, a full table

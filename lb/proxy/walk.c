@@ -39,6 +39,7 @@ static void arm(struct worker *w)
 void walk_begin(struct worker *w, struct walk *k, const struct walk_ops *ops, uint32_t slice,
 		uint32_t pause_ms)
 {
+	worker_assert_owner(w);
 	*k = (struct walk){
 		.ops = ops,
 		.slice = slice,
@@ -57,6 +58,7 @@ static void end(struct worker *w, struct walk *k)
 
 void walk_end_all(struct worker *w)
 {
+	worker_assert_owner(w);
 	LB_ASSERT(w->n_sessions == 0);
 	while (!list_is_empty(&w->walks))
 		end(w, list_entry(w->walks.next, struct walk, link));

@@ -16,7 +16,8 @@
 #include "proxy/exchange.h"
 #include "proxy/guest.h"
 #include "proxy/listener.h"
-#include "proxy/order.h"
+#include "proxy/message_conf.h"
+#include "proxy/message_stop.h"
 #include "proxy/plan.h"
 #include "proxy/walk.h"
 #include "util/slab.h"
@@ -75,6 +76,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 		return -ENOMEM;
 
 	w->id = o->id;
+	w->owner = pthread_self();
 	w->proxy = o->proxy;
 	w->loop = o->loop;
 	w->mail = o->mail;
@@ -365,11 +367,8 @@ static void end(struct worker *w)
 		return;
 	}
 	walk_end_all(w);
-	order_end_apply(w);
-	struct order *o = take_ptr(w->quit);
-	o->n_ended = worker_n_ended(w->stats);
-	o->n_cut = counter_read(&w->stats->ends[SESS_END_STOP]);
-	order_answer(w, o);
+	message_apply_end(w);
+	message_quit_reply(w);
 	loop_stop(w->loop);
 }
 

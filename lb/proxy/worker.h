@@ -5,11 +5,12 @@
  * A worker: one loop with its own sockets, sessions, buffers and counters.
  *
  * It is an object, not a thread: daemon/threads makes a thread around each, tests run several in
- * one. Main talks to it by orders (proxy/order.h) through its mailbox, and reads its counters.
+ * one. Main talks to it by messages (proxy/message.h) through its mailbox, and reads its counters.
  *
  * Layer: proxy.
  */
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +27,8 @@
 #include "util/metric.h"
 
 struct members;
-struct order;
+struct message_apply;
+struct message_quit;
 struct pipe_pool;
 struct plan;
 struct pool;
@@ -110,7 +112,7 @@ struct worker_opts {
 	struct proxy *proxy;   /* borrows */
 	struct loop *loop;     /* borrows */
 	struct mailbox *mail;  /* borrows: its own */
-	struct mailbox *main;  /* borrows: where answers go */
+	struct mailbox *main;  /* borrows: where messages go back to */
 	int channel;           /* Unix socket on which descriptors arrive */
 	uint32_t max_sessions; /* that its descriptors ever have room for */
 	/* Descriptors for sessions, two each, and for listening sockets; 0: those are not counted.
@@ -125,6 +127,7 @@ struct worker_opts {
 /* thread: its own, but for `stats` */
 struct worker {
 	uint32_t id;
+	pthread_t owner; /* the thread that it was made on, and runs on */
 	struct proxy *proxy;
 	struct loop *loop;
 	struct mailbox *mail, *main;
@@ -155,16 +158,16 @@ struct worker {
 	uint32_t n_passed;         /* connections passed on in this turn */
 	uint64_t next_id, last_id; /* session ids it may still give */
 
-	struct order *applying;  /* owns: an APPLY that has not ended; NULL: none */
-	struct list walks;       /* of struct walk: those under way (proxy/walk.h) */
-	struct timer walk_timer; /* fires when the first of them is due */
-	uint32_t walk_turn;      /* WALK_TURN; simulations set less, so that walks take turns */
+	struct message_apply *applying; /* owns: an APPLY that has not ended; NULL: none */
+	struct list walks;              /* of struct walk: those under way (proxy/walk.h) */
+	struct timer walk_timer;        /* fires when the first of them is due */
+	uint32_t walk_turn; /* WALK_TURN; simulations set less, so that walks take turns */
 	bool is_short;  /* memory for a session was not to be had; worker_reserve() tries again */
 	bool is_paused; /* a listening socket wants to accept and may not */
 	uint64_t pause_logged_ms;
-	bool is_stopping;   /* accepts no more */
-	struct order *quit; /* owns: answered when the last session is buried */
-	struct timer retry; /* accepts again after a pause */
+	bool is_stopping;          /* accepts no more */
+	struct message_quit *quit; /* owns: sent back when the last session is freed */
+	struct timer retry;        /* accepts again after a pause */
 
 	struct worker_stats *stats; /* owns */
 };
@@ -203,6 +206,12 @@ void worker_count_listening(struct worker *w, int diff);
 
 /* Whether so many places are free that accepts need not be counted one by one. */
 bool worker_is_roomy(const struct worker *w);
+
+/* Asserts that the caller runs on the worker's own thread. */
+static inline void worker_assert_owner(const struct worker *w)
+{
+	LB_ASSERT(pthread_equal(w->owner, pthread_self()));
+}
 
 /* Every session is being ended: nobody is taken in any more. */
 static inline bool worker_is_quitting(const struct worker *w)

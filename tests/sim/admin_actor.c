@@ -20,7 +20,6 @@
 #include "daemon/delta.h"
 #include "daemon/occupied.h"
 #include "daemon/worker_sums.h"
-#include "proxy/order.h"
 #include "scenario.h"
 #include "util/slab.h"
 

@@ -181,8 +181,8 @@ START_TEST(opening_fails_whole)
 		n_failed += status != 0;
 		if (status == 0)
 			for (uint32_t i = 0; i < c.control.n_workers; i++)
-				ck_assert(c.control.stop.order[i] != NULL &&
-					  c.control.quit.order[i] != NULL);
+				ck_assert(c.control.stop.message[i] != NULL &&
+					  c.control.quit.message[i] != NULL);
 		server_close(&c);
 		ck_assert_uint_eq(ref_count(&conf->refs), 1);
 		err_deinit(&e);
@@ -346,7 +346,7 @@ static void wake_nobody(void *arg)
 	(void)arg;
 }
 
-/* Main, and of its workers what an order for new members touches. */
+/* Main, and of its workers what a message of new members touches. */
 static struct registry reg;
 static struct membership membership;
 static struct mailbox main_mail;
@@ -367,7 +367,10 @@ static void begin_membership(struct conf *conf)
 	delta_commit(&reg, d);
 	for (int i = 0; i < N_WORKERS; i++) {
 		struct worker *w = &workers[i];
-		*w = (struct worker){ .main = &main_mail, .n_members = 1 };
+		*w = (struct worker){ .id = (uint32_t)i,
+				      .owner = pthread_self(),
+				      .main = &main_mail,
+				      .n_members = 1 };
 		w->members = calloc(1, sizeof(struct members *));
 		w->members[0] = members_ref(d->pools[0].members);
 		mailbox_open_with(&thread[i].mail, w, wake_nobody, NULL);

@@ -13,7 +13,9 @@
 #include "daemon/logger.h"
 #include "daemon/threads.h"
 #include "proxy/listener.h"
-#include "proxy/order.h"
+#include "proxy/message_conf.h"
+#include "proxy/message_conns.h"
+#include "proxy/message_stop.h"
 
 #define MAX_FDS 1024
 #define N 3
@@ -82,28 +84,37 @@ static struct threads *made(uint32_t n, enum loop_engine engine)
 	return t;
 }
 
-static int n_answers;
+static int n_replies;
 
-static void on_done(struct order *o, void *arg)
+static void on_reply(struct message *m, void *arg)
 {
 	(void)arg;
-	n_answers++;
-	order_free(o);
+	n_replies++;
+	message_free(m);
 }
 
-/* Orders all to do something, and waits until all have done it. */
-static void order_all(struct threads *t, enum order_kind kind)
+static struct message *conns_for(uint32_t worker)
 {
-	n_answers = 0;
+	return &message_conns_new(worker, &(struct conn_filter){ .limit = 1 })->base;
+}
+
+static struct message *quit_for(uint32_t worker)
+{
+	return &message_quit_new(worker)->base;
+}
+
+/* Asks all workers for something, and waits for their replies. */
+static void ask_all(struct threads *t, struct message *(*make)(uint32_t worker))
+{
+	n_replies = 0;
 	for (uint32_t i = 0; i < t->n; i++) {
-		struct order *o = order_new(kind, i);
-		ck_assert_ptr_nonnull(o);
-		o->done = on_done;
-		o->conns.filter.limit = 1;
-		threads_order(t, i, &o->mail);
+		struct message *m = make(i);
+		ck_assert_ptr_nonnull(m);
+		m->done = on_reply;
+		mailbox_post(&t->thread[i].mail, &m->mail);
 	}
-	STEP_UNTIL(n_answers >= (int)t->n, ck_assert_int_eq(loop_turn(loop, 5), 0));
-	ck_assert_int_eq(n_answers, (int)t->n);
+	STEP_UNTIL(n_replies >= (int)t->n, ck_assert_int_eq(loop_turn(loop, 5), 0));
+	ck_assert_int_eq(n_replies, (int)t->n);
 }
 
 /* ---- the share of a table -------------------------------------------------------------------- */
@@ -310,9 +321,9 @@ START_TEST(workers_start_answer_and_end)
 		ck_assert_uint_eq(w->room->max, t->share.max_sessions);
 		ck_assert_uint_eq(counter_read(&w->stats->active), 0);
 	}
-	order_all(t, ORDER_CONNS);
-	order_all(t, ORDER_STOP);
-	order_all(t, ORDER_QUIT);
+	ask_all(t, conns_for);
+	ask_all(t, message_stop_new);
+	ask_all(t, quit_for);
 	threads_join(t);
 	threads_join(t); /* once more is fine */
 	for (uint32_t i = 0; i < N; i++)
@@ -336,7 +347,7 @@ START_TEST(a_huge_limit_is_fine)
 	ck_assert_int_eq(threads_new(&o, &e, &t), 0);
 	int r = threads_start(t, &e);
 	ck_assert_msg(r == 0, "%s", e.n_kept > 0 ? e.item[0].text : "no reason");
-	order_all(t, ORDER_QUIT);
+	ask_all(t, quit_for);
 	threads_join(t);
 	threads_free(t);
 }
@@ -403,7 +414,7 @@ START_TEST(tables_are_their_own)
 		ck_assert_int_eq(n_fds_of(tids[i]), before[i]);
 	for (int i = 0; i < N_EXTRA; i++)
 		close(extra[i]);
-	order_all(t, ORDER_QUIT);
+	ask_all(t, quit_for);
 	threads_join(t);
 	threads_free(t);
 }
@@ -419,21 +430,21 @@ START_TEST(sockets_are_passed_to_one_table)
 
 	struct threads *t = made(N, engines[_i]);
 	ck_assert_int_eq(threads_start(t, &e), 0);
-	order_all(t, ORDER_DROP); /* all have turned once */
+	ask_all(t, message_abort_new); /* all have turned once */
 	ck_assert_int_eq(find_workers(tids), N);
 	for (int i = 0; i < N; i++)
 		before[i] = n_fds_of(tids[i]);
 
 	struct listener *l = listener_new(7, &any, "l", N);
-	struct order *o = order_new(ORDER_TAKE, 1);
-	o->listeners = calloc(1, sizeof(struct listener *));
-	o->listeners[o->n_listeners++] = l;
-	o->done = on_done;
-	n_answers = 0;
+	struct message_adopt *m = message_adopt_new(1, 1);
+	message_adopt_add(m, l);
+	listener_unref(l);
+	m->base.done = on_reply;
+	n_replies = 0;
 	ck_assert_int_eq(loop_pass_fd(loop, t->thread[1].channel[0], fd, 7), 0);
-	threads_order(t, 1, &o->mail);
-	STEP_UNTIL(n_answers > 0, ck_assert_int_eq(loop_turn(loop, 5), 0));
-	ck_assert_int_eq(n_answers, 1);
+	mailbox_post(&t->thread[1].mail, &m->base.mail);
+	STEP_UNTIL(n_replies > 0, ck_assert_int_eq(loop_turn(loop, 5), 0));
+	ck_assert_int_eq(n_replies, 1);
 	/* It takes a session's place there. */
 	ck_assert_uint_eq(t->thread[1].worker->room->max, (t->share.worker_fds - 1) / 2);
 	ck_assert_uint_eq(t->thread[0].worker->room->max, t->share.worker_fds / 2);
@@ -441,7 +452,7 @@ START_TEST(sockets_are_passed_to_one_table)
 	for (int i = 0; i < N; i++)
 		more += n_fds_of(tids[i]) - before[i];
 	ck_assert_int_eq(more, 1);
-	order_all(t, ORDER_QUIT);
+	ask_all(t, quit_for);
 	threads_join(t);
 	threads_free(t);
 	loop_close(loop, fd);
@@ -469,8 +480,8 @@ START_TEST(a_shared_table_is_mains)
 	ck_assert_int_eq(find_workers(tids), N);
 	for (int i = 0; i < N; i++)
 		ck_assert_int_eq(n_fds_of(tids[i]), n + 1);
-	order_all(t, ORDER_CONNS);
-	order_all(t, ORDER_QUIT);
+	ask_all(t, conns_for);
+	ask_all(t, quit_for);
 	threads_join(t);
 	ck_assert_int_eq(close(extra), 0);
 	threads_free(t); /* the teardown counts what is left */

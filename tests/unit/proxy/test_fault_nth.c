@@ -109,29 +109,29 @@ START_TEST(a_worker_is_born_whole_or_not_at_all)
 }
 END_TEST
 
-/* ---- orders ---------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
-/* As ordered() does for the first worker, whose part is refused the n-th time; its result. */
-static int ordered_with_fault(struct order *o)
+/* As ask() does for the first worker, whose part is refused the n-th time; its result. */
+static int ask_with_fault(struct message *m)
 {
-	int want = n_answers + 1;
+	int want = n_replies + 1;
 
-	o->done = on_done;
-	WITH_FAULT(order_run(&o->mail, rigs[0].w));
+	m->done = on_reply;
+	WITH_FAULT(m->mail.run(&m->mail, rigs[0].w));
 	for (int i = 0; i < 100 && !list_is_empty(&rigs[0].w->walks); i++)
 		WITH_FAULT((void)loop_turn(rigs[0].loop, 0));
-	TURN_UNTIL(n_answers == want);
-	ck_assert_ptr_eq(answered, o);
-	return o->result;
+	TURN_UNTIL(n_replies == want);
+	ck_assert_ptr_eq(reply, m);
+	return m->result;
 }
 
-START_TEST(a_socket_that_cannot_be_taken_is_answered)
+START_TEST(a_socket_that_cannot_be_adopted_has_a_reply)
 {
 	FOR_EVERY_N(manner_of(_i))
 	{
-		begin_orders(engine_of(_i));
+		begin_serving(engine_of(_i));
 		pass_socket(0, 1, NULL);
-		int r = ordered_with_fault(order_take(0));
+		int r = ask_with_fault(adopt_of(0, listener));
 		ck_assert_int_eq(r<0, fault.n_refused> 0);
 		ck_assert_int_eq(list_is_empty(&rigs[0].w->listen), r < 0);
 		turn_all();
@@ -142,11 +142,11 @@ START_TEST(a_socket_that_cannot_be_taken_is_answered)
 			if (fd >= 0) /* it had not left the channel */
 				loop_close(rigs[0].loop, fd);
 			pass_socket(0, 1, NULL);
-			ck_assert_int_eq(ordered(0, order_take(0)), 0);
+			ck_assert_int_eq(ask_adopt(0), 0);
 		}
-		ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
-		forget_answer();
-		end_orders();
+		ck_assert_int_eq(ask(message_abort_new(0)), 0);
+		free_reply();
+		end_serving();
 	}
 }
 END_TEST
@@ -154,22 +154,22 @@ END_TEST
 /* Workers take a new configuration over without asking for anything. */
 START_TEST(nothing_of_an_apply_is_refused)
 {
-	begin_orders(engine_of(_i));
+	begin_serving(engine_of(_i));
 	listen_parked();
 	fault_begin(FAULT_REST);
 	ck_assert(fault_next()); /* everything is refused from here on */
-	struct order *o = order_apply(0, true);
-	o->done = on_done;
-	WITH_FAULT(order_run(&o->mail, rigs[0].w));
+	struct message *m = &apply_of(0, plan, members, true)->base;
+	m->done = on_reply;
+	WITH_FAULT(m->mail.run(&m->mail, rigs[0].w));
 	ck_assert_ptr_eq(worker_members(rigs[0].w, pool), members);
 	ck_assert_ptr_eq(rigs[0].w->plan, plan);
-	TURN_UNTIL(answered == o);
-	ck_assert_int_eq(o->result, 0);
-	ck_assert_int_eq(ordered(1, order_apply(1, true)), 0);
+	TURN_UNTIL(reply == m);
+	ck_assert_int_eq(m->result, 0);
+	ck_assert_int_eq(ask_apply(1, true), 0);
 	open_clients(10);
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -181,21 +181,18 @@ START_TEST(a_list_without_memory_says_so)
 
 	FOR_EVERY_N(manner_of(_i))
 	{
-		begin_orders(engine_of(_i));
+		begin_serving(engine_of(_i));
 		put_in_force();
 		open_clients(N);
 		uint32_t n_first = rigs[0].w->n_sessions;
-		struct order *o = order_new(ORDER_CONNS, 0);
-		o->conns.filter.limit = 1000;
-		int r = ordered_with_fault(o);
+		int r = ask_with_fault(&conns_of(0, 1000)->base);
 		ck_assert(r == 0 || (r == -ENOMEM && fault.n_refused > 0));
-		ck_assert(r == 0 ? answered->conns.n_rows == n_first
-				 : answered->conns.n_rows < n_first);
+		ck_assert(r == 0 ? listed()->n_rows == n_first : listed()->n_rows < n_first);
 		n_short += r < 0;
-		forget_answer();
+		free_reply();
 		close_clients();
 		put_out_of_force();
-		end_orders();
+		end_serving();
 	}
 	ck_assert_int_ge(n_short, 2);
 }
@@ -312,7 +309,7 @@ static bool is_whole(void)
 static void begin_talk(int engine)
 {
 	mode = "http";
-	begin_orders(engine);
+	begin_serving(engine);
 	put_in_force();
 }
 
@@ -321,7 +318,7 @@ static void end_talk(void)
 	put_out_of_force();
 	for (int fd; (fd = accept4(backend_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0;)
 		close(fd);
-	end_orders();
+	end_serving();
 }
 
 /* It has its answer, or is told that it will have none; in the end everything is given back. */
@@ -381,7 +378,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_name_is_kept_or_not, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, a_plan_is_made_whole_or_not_at_all, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, a_worker_is_born_whole_or_not_at_all, 0, n_each);
-	tcase_add_loop_test(t, a_socket_that_cannot_be_taken_is_answered, 0, n_each);
+	tcase_add_loop_test(t, a_socket_that_cannot_be_adopted_has_a_reply, 0, n_each);
 	tcase_add_loop_test(t, nothing_of_an_apply_is_refused, 0, n_engines);
 	tcase_add_loop_test(t, a_list_without_memory_says_so, 0, n_each);
 	tcase_add_loop_test(t, a_session_lives_or_ends_whatever_is_refused, 0, n_engines);

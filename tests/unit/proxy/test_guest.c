@@ -16,7 +16,7 @@ static struct worker *full, *roomy;
 
 static void begin_guests(int engine, uint64_t max_full, uint64_t max_roomy)
 {
-	begin_orders(engine);
+	begin_serving(engine);
 	full = rigs[0].w;
 	roomy = rigs[1].w;
 	full->room->max = max_full;
@@ -33,7 +33,7 @@ static void end_guests(void)
 	ck_assert_uint_eq(atomic_load(&proxy.n_passing), 0);
 	ck_assert_uint_eq(atomic_load(&full->room->taken), 0);
 	ck_assert_uint_eq(atomic_load(&roomy->room->taken), 0);
-	end_orders();
+	end_serving();
 }
 
 static void dial_many(int n)
@@ -180,18 +180,18 @@ END_TEST
  * one that could not serve him. */
 START_TEST(a_listener_is_open_everywhere_first)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	full = rigs[0].w;
 	roomy = rigs[1].w;
 	full->room->max = 0;
 	listen_parked();
 	dial_many(40);
-	ck_assert_int_eq(ordered(0, order_apply(0, true)), 0);
+	ck_assert_int_eq(ask_apply(0, true), 0);
 	for (int i = 0; i < 100; i++)
 		turn_all();
 	ck_assert_uint_eq(passed(), 0);
-	ck_assert_int_eq(ordered(1, order_apply(1, true)), 0);
-	forget_answer();
+	ck_assert_int_eq(ask_apply(1, true), 0);
+	free_reply();
 	TURN_UNTIL(n_relaying() == 40);
 	ck_assert_uint_eq(strays(), 0);
 	end_guests();
@@ -202,8 +202,8 @@ END_TEST
 START_TEST(a_guest_of_a_removed_listener_is_closed)
 {
 	begin_guests(_i, 0, 1000);
-	ck_assert_int_eq(ordered(1, order_apply(1, false)), 0);
-	forget_answer();
+	ck_assert_int_eq(ask_apply(1, false), 0);
+	free_reply();
 	dial_many(1); /* only the full worker is left to come to */
 	for (int i = 0; i < 20; i++)
 		turn_all();
@@ -225,26 +225,24 @@ END_TEST
 START_TEST(a_worker_that_quits_waits_for_its_guests)
 {
 	begin_guests(_i, 0, 1000);
-	struct order *o = order_new(ORDER_QUIT, 1);
-	int want = n_answers + 1;
-	o->done = on_done;
-	mailbox_post(&rigs[1].mail, &o->mail); /* before the guests knock */
+	int want = n_replies + 1;
+	post(&message_quit_new(1)->base); /* before the guests knock */
 	ck_assert(room_reserve(&proxy, roomy->room));
 	dial_many(40);
 	pass_some();
 	for (int i = 0; i < 100; i++)
 		turn_all();
 	ck_assert_uint_eq(strays(), passed());
-	ck_assert_int_lt(n_answers, want);
+	ck_assert_int_lt(n_replies, want);
 	room_release(&proxy, roomy->room);
-	TURN_UNTIL(n_answers == want);
+	TURN_UNTIL(n_replies == want);
 	ck_assert_uint_eq(atomic_load(&roomy->room->taken), ROOM_CLOSED);
 	ck_assert(!room_reserve(&proxy, roomy->room));
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 0);
-	ck_assert_int_eq(ordered(0, order_new(ORDER_QUIT, 0)), 0);
-	forget_answer();
+	ck_assert_int_eq(ask(&message_quit_new(0)->base), 0);
+	free_reply();
 	close_clients();
-	end_orders();
+	end_serving();
 }
 END_TEST
 

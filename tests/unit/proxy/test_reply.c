@@ -12,7 +12,7 @@
 static void begin_replies(int engine)
 {
 	mode = "http";
-	begin_orders(engine);
+	begin_serving(engine);
 	for (int i = 0; i < N_WORKERS; i++)
 		later_follow(rigs[i].loop);
 	put_in_force();
@@ -22,7 +22,7 @@ static void begin_replies(int engine)
 static void end_replies(void)
 {
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 
 static uint32_t n_sessions(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walks over the sessions of the first worker: beside each other, beside main's orders, and while
+ * Walks over the sessions of the first worker: beside each other, beside main's messages, and while
  * sessions end and are born.
  */
 #include "worker_fixture.h"
@@ -56,7 +56,7 @@ static const struct walk_ops trial_ops = { .visit = visit, .done = done };
 
 static void begin_walks(int engine)
 {
-	begin_orders(engine);
+	begin_serving(engine);
 	put_in_force();
 	trial = calloc(N_WALKS, sizeof(*trial));
 	ck_assert_ptr_nonnull(trial);
@@ -69,7 +69,7 @@ static void end_walks(void)
 	free(trial);
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 
 static void begin_trial(struct trial *o, uint32_t slice, uint32_t pause_ms)
@@ -292,7 +292,7 @@ START_TEST(a_walk_may_end_sessions)
 }
 END_TEST
 
-/* ---- beside orders --------------------------------------------------------------------------- */
+/* ---- beside messages ------------------------------------------------------------------------- */
 
 /* A walk that goes on for hours holds up neither a list nor a reload, and ends with its worker. */
 START_TEST(a_slow_walk_holds_nothing_up)
@@ -301,30 +301,26 @@ START_TEST(a_slow_walk_holds_nothing_up)
 	open_clients(200);
 	begin_trial(&trial[0], 1, 3600000);
 	for (int round = 0; round < 3; round++) {
-		struct order *list = order_new(ORDER_CONNS, 0);
-		struct order *apply = order_apply(0, true);
-		int want = n_answers + 2;
+		struct message *list = &conns_of(0, 1000)->base;
+		struct message_apply *apply = apply_of(0, plan, members, true);
+		int want = n_replies + 2;
 
-		list->conns.filter.limit = 1000;
 		apply->has_new_timeouts = true; /* so that it walks, too */
-		apply->done = list->done = on_done;
-		mailbox_post(&rigs[0].mail, round % 2 ? &list->mail : &apply->mail);
-		mailbox_post(&rigs[0].mail, round % 2 ? &apply->mail : &list->mail);
-		TURN_UNTIL(n_answers == want);
-		struct order *o = order_new(ORDER_CONNS, 0);
-		o->conns.filter.limit = 1000;
-		ck_assert_int_eq(ordered(0, o), 0);
-		ck_assert_uint_eq(o->conns.n_rows, n_there());
+		post(round % 2 ? list : &apply->base);
+		post(round % 2 ? &apply->base : list);
+		TURN_UNTIL(n_replies == want);
+		ck_assert_int_eq(ask(&conns_of(0, 1000)->base), 0);
+		ck_assert_uint_eq(listed()->n_rows, n_there());
 		ck_assert_uint_eq(trial[0].n, 1);
 		ck_assert_uint_eq(trial[0].n_done, 0);
 	}
 	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(ordered(i, order_new(ORDER_QUIT, (uint32_t)i)), 0);
+		ck_assert_int_eq(ask(&message_quit_new((uint32_t)i)->base), 0);
 	ck_assert_uint_eq(trial[0].n_done, 1);
-	forget_answer();
+	free_reply();
 	free(trial);
 	close_clients();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -334,17 +330,15 @@ START_TEST(a_list_passes_a_reload)
 	begin_walks(_i);
 	proxy.leaving_ms = 200;
 	open_clients(20);
-	int want = n_answers + 1;
-	struct order *apply = order_apply(0, false), *list = order_new(ORDER_CONNS, 0);
-	apply->done = list->done = on_done;
-	list->conns.filter.limit = 1000;
-	mailbox_post(&rigs[0].mail, &apply->mail);
-	mailbox_post(&rigs[0].mail, &list->mail);
-	TURN_UNTIL(n_answers == want);
-	ck_assert_ptr_eq(answered, list);
-	ck_assert_uint_eq(list->conns.n_rows, n_there());
-	TURN_UNTIL(n_answers == want + 1);
-	forget_answer();
+	int want = n_replies + 1;
+	struct message *list = &conns_of(0, 1000)->base;
+	post(&apply_of(0, plan, members, false)->base);
+	post(list);
+	TURN_UNTIL(n_replies == want);
+	ck_assert_ptr_eq(reply, list);
+	ck_assert_uint_eq(listed()->n_rows, n_there());
+	TURN_UNTIL(n_replies == want + 1);
+	free_reply();
 	proxy.leaving_ms = 0;
 	end_walks();
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Two workers (workers.h) under main's orders: a listener on both, one pool with one backend, and
- * clients, which are plain sockets, as the backend is.
+ * Two workers (workers.h) and main's messages to them: a listener on both, one pool with one
+ * backend, and clients, which are plain sockets, as the backend is.
  */
 
 #include "workers.h"
@@ -12,6 +12,9 @@
 #include "balance/pool.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
+#include "proxy/message_conf.h"
+#include "proxy/message_conns.h"
+#include "proxy/message_stop.h"
 #include "proxy/names.h"
 #include "proxy/plan.h"
 
@@ -35,7 +38,7 @@ static inline struct members *members_with(uint32_t weight)
 	return m;
 }
 
-static inline void begin_orders(int engine)
+static inline void begin_serving(int engine)
 {
 	struct addr any = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
 	uint16_t port;
@@ -59,7 +62,7 @@ static inline void begin_orders(int engine)
 }
 
 /* Whatever the workers held of it has been given back: each object has one reference left. */
-static inline void end_orders(void)
+static inline void end_serving(void)
 {
 	turn_all();
 	for (int i = 0; i < N_WORKERS; i++)
@@ -80,36 +83,41 @@ static inline void end_orders(void)
 	conf_unref(conf);
 }
 
-/* ---- orders ---------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
-static struct order *answered; /* the latest, for the test to free */
-static int n_answers;
+static struct message *reply; /* the latest, for the test to look at; free_reply() frees it */
+static int n_replies;
 
-static inline void on_done(struct order *o, void *arg)
+static inline void on_reply(struct message *m, void *arg)
 {
 	ck_assert_ptr_null(arg);
-	n_answers++;
-	order_free(answered);
-	answered = o;
+	n_replies++;
+	message_free(reply);
+	reply = m;
 }
 
-/* Sends an order and waits for its answer; its result. */
-static inline int ordered(int worker, struct order *o)
+static inline void free_reply(void)
 {
-	int want = n_answers + 1;
-
-	ck_assert_ptr_nonnull(o);
-	ck_assert_uint_eq(o->worker, (uint32_t)worker);
-	o->done = on_done;
-	mailbox_post(&rigs[worker].mail, &o->mail);
-	TURN_UNTIL(n_answers == want);
-	ck_assert_ptr_eq(answered, o);
-	return o->result;
+	reply = message_free(reply);
 }
 
-static inline void forget_answer(void)
+/* Posts a message to its worker; on_reply() has its reply. */
+static inline void post(struct message *m)
 {
-	answered = order_free(answered);
+	m->done = on_reply;
+	mailbox_post(&rigs[m->worker].mail, &m->mail);
+}
+
+/* Posts a message and waits for its reply, which is in `reply` then; its result. */
+static inline int ask(struct message *m)
+{
+	int want = n_replies + 1;
+
+	ck_assert_ptr_nonnull(m);
+	post(m);
+	TURN_UNTIL(n_replies == want);
+	ck_assert_ptr_eq(reply, m);
+	return m->result;
 }
 
 /* A socket for each worker, bound but not listening, in its channel. */
@@ -125,28 +133,66 @@ static inline void pass_socket(int worker, uint64_t number, int *ret_copy)
 		loop_close(loop, fd);
 }
 
-static inline struct order *order_take(int worker)
+/* An ADOPT of one listener. */
+static inline struct message *adopt_of(int worker, struct listener *l)
 {
-	struct order *o = order_new(ORDER_TAKE, (uint32_t)worker);
+	struct message_adopt *m = message_adopt_new((uint32_t)worker, 1);
 
-	o->listeners = calloc(1, sizeof(struct listener *));
-	o->listeners[o->n_listeners++] = listener_ref(listener);
-	return o;
+	ck_assert_ptr_nonnull(m);
+	message_adopt_add(m, l);
+	return &m->base;
 }
 
-static inline struct order *order_apply(int worker, bool has_listener)
+static inline int ask_adopt(int worker)
 {
-	struct order *o = order_new(ORDER_APPLY, (uint32_t)worker);
+	return ask(adopt_of(worker, listener));
+}
 
-	o->plan = plan_ref(plan);
-	o->members = calloc(1, sizeof(struct members *));
-	o->members[o->n_members++] = members_ref(members);
-	ck_assert_int_eq(order_make_slots(o), 0);
+/* An APPLY of a plan and members, which has the listener or not. */
+static inline struct message_apply *apply_of(int worker, struct plan *next, struct members *m,
+					     bool has_listener)
+{
+	struct message_apply *apply = message_apply_new((uint32_t)worker, next, 1);
+
+	ck_assert_ptr_nonnull(apply);
+	if (m != NULL)
+		message_apply_set(apply, m);
 	listener->plan_index = has_listener ? 0 : LISTENER_REMOVED;
-	return o;
+	return apply;
 }
 
-/* Passes, takes and listens on both workers: the kernel's queues are open, nobody accepts. */
+static inline int ask_apply(int worker, bool has_listener)
+{
+	return ask(&apply_of(worker, plan, members, has_listener)->base);
+}
+
+/* A CONNS of at most `limit` rows. */
+static inline struct message_conns *conns_of(int worker, uint32_t limit)
+{
+	const struct conn_filter f = { .limit = limit };
+	struct message_conns *m = message_conns_new((uint32_t)worker, &f);
+
+	ck_assert_ptr_nonnull(m);
+	return m;
+}
+
+/* The list of the latest reply, which is that of a CONNS. */
+static inline const struct conn_list *listed(void)
+{
+	return &container_of(reply, struct message_conns, base)->list;
+}
+
+/* Posts a CONNS and waits for its list, which lives as long as the reply. */
+static inline const struct conn_list *list_conns(int worker, const struct conn_filter *f)
+{
+	struct message_conns *m = message_conns_new((uint32_t)worker, f);
+
+	ck_assert_ptr_nonnull(m);
+	ck_assert_int_eq(ask(&m->base), 0);
+	return listed();
+}
+
+/* Passes, adopts and listens on both workers: the kernel's queues are open, nobody accepts. */
 static inline void listen_parked(void)
 {
 	int copies[N_WORKERS];
@@ -154,7 +200,7 @@ static inline void listen_parked(void)
 	for (int i = 0; i < N_WORKERS; i++)
 		pass_socket(i, 1, &copies[i]);
 	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(ordered(i, order_take(i)), 0);
+		ck_assert_int_eq(ask_adopt(i), 0);
 	for (int i = 0; i < N_WORKERS; i++) {
 		ck_assert_int_eq(loop_listen(loop, copies[i], SOCK_BACKLOG), 0);
 		loop_close(loop, copies[i]);
@@ -165,8 +211,8 @@ static inline void listen_parked(void)
 static inline void apply_all(void)
 {
 	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(ordered(i, order_apply(i, true)), 0);
-	forget_answer();
+		ck_assert_int_eq(ask_apply(i, true), 0);
+	free_reply();
 }
 
 /* As a reload does. */
@@ -180,8 +226,8 @@ static inline void put_in_force(void)
 static inline void put_out_of_force(void)
 {
 	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(ordered(i, order_apply(i, false)), 0);
-	forget_answer();
+		ck_assert_int_eq(ask_apply(i, false), 0);
+	free_reply();
 }
 
 /* ---- clients --------------------------------------------------------------------------------- */

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 
 #include "../ev/loop_fixture.h"
-#include "proxy/order.h"
 #include "proxy/worker.h"
 #include "written.h"
 

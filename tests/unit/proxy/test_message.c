@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Orders from main to two workers in one thread: sockets are passed, taken, dropped, opened and
+ * Messages from main to two workers in one thread: sockets are passed, adopted, opened and
  * closed; sessions are listed and ended. Clients and the backend are plain sockets.
  */
 #include "worker_fixture.h"
@@ -13,9 +13,9 @@ START_TEST(a_taken_socket_is_parked_until_it_is_applied)
 {
 	int copy, client;
 
-	begin_orders(_i);
+	begin_serving(_i);
 	pass_socket(0, 1, &copy);
-	ck_assert_int_eq(ordered(0, order_take(0)), 0);
+	ck_assert_int_eq(ask_adopt(0), 0);
 	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
 	ck_assert_int_eq(ls->state, LISTEN_PARKED);
 	ck_assert_ptr_eq(ls->listener, listener);
@@ -25,7 +25,7 @@ START_TEST(a_taken_socket_is_parked_until_it_is_applied)
 		turn_all();
 	ck_assert_uint_eq(rigs[0].w->n_sessions, 0); /* the kernel's queue holds it */
 
-	ck_assert_int_eq(ordered(0, order_apply(0, true)), 0);
+	ck_assert_int_eq(ask_apply(0, true), 0);
 	ck_assert_int_eq(ls->state, LISTEN_OPEN);
 	TURN_UNTIL(n_relaying() == 1);
 	ck_assert_uint_eq(counter_read(&listener->tally[0].accepted), 1);
@@ -35,37 +35,37 @@ START_TEST(a_taken_socket_is_parked_until_it_is_applied)
 	close_clients();
 	ck_assert_uint_eq(counter_read(&listener->tally[0].active), 0);
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
 START_TEST(a_dropped_socket_is_gone)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	int before = n_fds();
 	pass_socket(0, 1, NULL);
-	ck_assert_int_eq(ordered(0, order_take(0)), 0);
-	ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
+	ck_assert_int_eq(ask_adopt(0), 0);
+	ck_assert_int_eq(ask(message_abort_new(0)), 0);
 	ck_assert(list_is_empty(&rigs[0].w->listen));
 	turn_all();
 	ck_assert_int_eq(n_fds(), before);
-	forget_answer();
-	end_orders();
+	free_reply();
+	end_serving();
 }
 END_TEST
 
 /* A refused reload takes back what it brought, and nothing else. */
 START_TEST(dropping_spares_what_is_open)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(4);
 	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(ordered(i, order_new(ORDER_DROP, (uint32_t)i)), 0);
+		ck_assert_int_eq(ask(message_abort_new((uint32_t)i)), 0);
 	open_clients(4);
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -79,44 +79,43 @@ static const struct {
 	{ "another listener's socket was passed", true, 2, -EPROTO },
 };
 
-START_TEST(a_failed_take_is_answered)
+START_TEST(a_failed_adopt_has_a_reply)
 {
-	begin_orders(_i % n_engines);
+	begin_serving(_i % n_engines);
 	int before = n_fds();
 	if (takes[_i / n_engines].is_passed)
 		pass_socket(0, takes[_i / n_engines].number, NULL);
-	ck_assert_msg(ordered(0, order_take(0)) == takes[_i / n_engines].want, "%s",
-		      takes[_i / n_engines].name);
+	ck_assert_msg(ask_adopt(0) == takes[_i / n_engines].want, "%s", takes[_i / n_engines].name);
 	ck_assert(list_is_empty(&rigs[0].w->listen));
 	turn_all();
 	ck_assert_int_eq(n_fds(), before);
-	forget_answer();
-	end_orders();
+	free_reply();
+	end_serving();
 }
 END_TEST
 
 /* The kernel drops a descriptor that finds no room: main hears of it. */
-START_TEST(a_full_table_is_answered)
+START_TEST(a_full_table_has_a_reply)
 {
 	struct rlimit all, few;
 
-	begin_orders(_i);
+	begin_serving(_i);
 	pass_socket(0, 1, NULL);
 	turn_all();
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
 	few = (struct rlimit){ .rlim_cur = 0, .rlim_max = all.rlim_max };
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	int r = ordered(0, order_take(0));
+	int r = ask_adopt(0);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	ck_assert_int_eq(r, -EMFILE);
 	ck_assert(list_is_empty(&rigs[0].w->listen));
 
 	/* Nothing of it is left in the channel: the next one is whole. */
 	pass_socket(0, 1, NULL);
-	ck_assert_int_eq(ordered(0, order_take(0)), 0);
-	ck_assert_int_eq(ordered(0, order_new(ORDER_DROP, 0)), 0);
-	forget_answer();
-	end_orders();
+	ck_assert_int_eq(ask_adopt(0), 0);
+	ck_assert_int_eq(ask(message_abort_new(0)), 0);
+	free_reply();
+	end_serving();
 }
 END_TEST
 
@@ -150,7 +149,7 @@ START_TEST(a_full_table_is_waited_out)
 	enum { N = 40 };
 	struct rlimit all, few;
 
-	begin_orders(_i % n_engines);
+	begin_serving(_i % n_engines);
 	for (int i = 0; i < N_WORKERS; i++)
 		rigs[i].w->room->max = manners[_i / n_engines].max_sessions;
 	listen_parked();
@@ -177,7 +176,7 @@ START_TEST(a_full_table_is_waited_out)
 	TURN_UNTIL(n_relaying() == N);
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -185,7 +184,7 @@ END_TEST
 
 START_TEST(a_removed_listener_keeps_its_sessions)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(10);
 	put_out_of_force();
@@ -198,23 +197,21 @@ START_TEST(a_removed_listener_keeps_its_sessions)
 		turn_all();
 	ck_assert_uint_eq(n_relaying(), 10);
 	close_clients();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
-/* It accepts for a while longer, and drops who begins to connect; then the order is answered. */
+/* It accepts for a while longer, and drops who begins to connect; then the reply comes. */
 START_TEST(a_removed_listener_takes_its_leave)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	proxy.leaving_ms = 100;
 	put_in_force();
 	open_clients(2);
 	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
-	int want = n_answers + N_WORKERS, queued = dial(listener->addr.port);
+	int want = n_replies + N_WORKERS, queued = dial(listener->addr.port);
 	for (int i = 0; i < N_WORKERS; i++) {
-		struct order *o = order_apply(i, false);
-		o->done = on_done;
-		mailbox_post(&rigs[i].mail, &o->mail);
+		post(&apply_of(i, plan, members, false)->base);
 	}
 	uint64_t start_ms = loop_now_ms(loop);
 	TURN_UNTIL(ls->state == LISTEN_LEAVING);
@@ -226,26 +223,26 @@ START_TEST(a_removed_listener_takes_its_leave)
 	ck_assert_int_eq(connect(late, (struct sockaddr *)&to, sizeof(to)), -1);
 	ck_assert_int_eq(errno, EINPROGRESS);
 
-	TURN_UNTIL(n_answers == want);
+	TURN_UNTIL(n_replies == want);
 	ck_assert_uint_ge(loop_now_ms(loop) - start_ms, 100);
 	for (int i = 0; i < 10; i++)
 		turn_all();
 	ck_assert_uint_eq(n_relaying(), 3);
 	close(late);
-	forget_answer();
+	free_reply();
 	close_clients();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
-/* More sockets than a turn opens: all are, before the order is answered; a stop ends that. */
+/* More sockets than a turn opens: all are, before the reply comes; a stop ends that. */
 START_TEST(many_sockets_are_opened_in_slices)
 {
 	enum { N = 200 };
 	static struct listener *many[N];
 	int n_open = 0, copies[N];
 
-	begin_orders(_i);
+	begin_serving(_i);
 	struct listen_socket *ls[N];
 	for (int i = 0; i < N; i++) {
 		struct addr any = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
@@ -254,152 +251,139 @@ START_TEST(many_sockets_are_opened_in_slices)
 		many[i]->plan_index = 0;
 		ck_assert_int_eq(loop_pass_fd(loop, rigs[0].channel[0], copies[i], many[i]->number),
 				 0);
-		struct order *o = order_take(0);
-		listener_unref(o->listeners[0]);
-		o->listeners[0] = listener_ref(many[i]);
-		ck_assert_int_eq(ordered(0, o), 0);
+		ck_assert_int_eq(ask(adopt_of(0, many[i])), 0);
 		ls[i] = list_entry(rigs[0].w->listen.prev, struct listen_socket, link);
 		ck_assert_int_eq(loop_listen(loop, copies[i], 1), 0);
 	}
-	struct order *o = order_apply(0, false);
-	int want = n_answers + 1;
-	o->done = on_done;
-	mailbox_post(&rigs[0].mail, &o->mail);
+	int want = n_replies + 1;
+	post(&apply_of(0, plan, members, false)->base);
 	TURN_UNTIL(ls[0]->state == LISTEN_OPEN);
 	for (int i = 0; i < N; i++)
 		n_open += ls[i]->state == LISTEN_OPEN;
 	ck_assert_int_lt(n_open, N);
-	ck_assert_int_lt(n_answers, want);
-	TURN_UNTIL(n_answers == want);
+	ck_assert_int_lt(n_replies, want);
+	TURN_UNTIL(n_replies == want);
 	for (int i = 0; i < N; i++) {
 		ck_assert_int_eq(ls[i]->state, LISTEN_OPEN);
 		ck_assert_ptr_eq(ls[i]->plan, plan);
 		loop_close(loop, copies[i]);
 		many[i]->plan_index = LISTENER_REMOVED;
 	}
-	ck_assert_int_eq(ordered(0, order_apply(0, false)), 0);
+	ck_assert_int_eq(ask_apply(0, false), 0);
 	for (int i = 0; i < N; i++) {
 		ck_assert_uint_eq(ref_count(&many[i]->refs), 1);
 		listener_unref(many[i]);
 	}
-	forget_answer();
-	end_orders();
+	free_reply();
+	end_serving();
 }
 END_TEST
 
 /* The socket is kept, and with it who waits in its queue. */
 START_TEST(applying_again_keeps_the_socket)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
 	int fd = ls->fd;
 	for (int round = 0; round < 3; round++) {
 		open_clients(5);
 		for (int i = 0; i < N_WORKERS; i++)
-			ck_assert_int_eq(ordered(i, order_apply(i, true)), 0);
+			ck_assert_int_eq(ask_apply(i, true), 0);
 		ck_assert_ptr_eq(list_entry(rigs[0].w->listen.next, struct listen_socket, link),
 				 ls);
 		ck_assert_int_eq(ls->fd, fd);
 		ck_assert_int_eq(ls->state, LISTEN_OPEN);
 	}
-	forget_answer();
+	free_reply();
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
 START_TEST(members_are_replaced)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	ck_assert_ptr_eq(worker_members(rigs[0].w, pool), members);
 	struct members *next = members_with(5);
 	for (int i = 0; i < N_WORKERS; i++) {
-		struct order *o = order_new(ORDER_MEMBERS, (uint32_t)i);
-		o->members = calloc(1, sizeof(struct members *));
-		o->members[o->n_members++] = members_ref(next);
-		ck_assert_int_eq(ordered(i, o), 0);
+		struct message_members *m = message_members_new((uint32_t)i, next);
+		ck_assert_int_eq(ask(&m->base), 0);
+		ck_assert_ptr_eq(m->members, members); /* which main frees */
 		ck_assert_ptr_eq(worker_members(rigs[i].w, pool), next);
 	}
-	forget_answer();
+	free_reply();
 	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	open_clients(3);
 	close_clients();
 	put_out_of_force(); /* names `members` again */
 	ck_assert_uint_eq(ref_count(&next->refs), 1);
 	members_unref(next);
-	end_orders();
+	end_serving();
 }
 END_TEST
 
 /* A pool that is named no more gives its members up, so that removed backends can go. */
 START_TEST(members_of_a_removed_pool_are_given_up)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	for (int i = 0; i < N_WORKERS; i++) {
-		struct order *o = order_apply(i, false);
-		o->slots[0] = members_unref(o->slots[0]);
-		ck_assert_int_eq(ordered(i, o), 0);
+		ck_assert_int_eq(ask(&apply_of(i, plan, NULL, false)->base), 0);
 		ck_assert_ptr_null(worker_members(rigs[i].w, pool));
 	}
-	forget_answer();
+	free_reply();
 	ck_assert_uint_eq(ref_count(&members->refs), 1);
-	end_orders();
+	end_serving();
 }
 END_TEST
 
 /* Who was routed to the pool before it left the file picks from what the pool keeps. */
 START_TEST(a_removed_pool_is_picked_from_what_it_keeps)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	struct pool *other = pool_new(&conf->pools[0], 0); /* with the same slot */
 	struct members_entry e = { .backend = backend, .weight = 1 };
 	struct members *others = members_new(other, CONF_BALANCE_FIRST, 0, &e, 1);
 	pool_keep_members(pool, members);
 	for (int i = 0; i < N_WORKERS; i++) {
-		struct order *o = order_apply(i, false);
-		members_unref(o->slots[0]);
-		o->slots[0] = members_ref(others);
-		ck_assert_int_eq(ordered(i, o), 0);
+		ck_assert_int_eq(ask(&apply_of(i, plan, others, false)->base), 0);
 		ck_assert_ptr_eq(worker_members(rigs[i].w, other), others);
 		ck_assert_ptr_eq(worker_members(rigs[i].w, pool), members);
 	}
-	forget_answer();
+	free_reply();
 	pool_keep_members(pool, NULL);
 	ck_assert_ptr_null(worker_members(rigs[0].w, pool));
 	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	members_unref(others);
 	pool_unref(other);
-	end_orders();
+	end_serving();
 }
 END_TEST
 
 /* What an APPLY replaces comes back to main, which frees it: a worker's turn has no time for it. */
 START_TEST(what_is_replaced_is_freed_on_main)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	struct plan *next = plan_new(conf, &pool, names);
 	for (int i = 0; i < N_WORKERS; i++) {
-		struct order *o = order_apply(i, true);
-		plan_unref(o->plan);
-		o->plan = plan_ref(next);
-		ck_assert_int_eq(ordered(i, o), 0);
+		struct message_apply *m = apply_of(i, next, members, true);
+		ck_assert_int_eq(ask(&m->base), 0);
 		ck_assert_ptr_eq(rigs[i].w->plan, next);
-		ck_assert_ptr_eq(answered->plan, plan);
-		ck_assert_uint_eq(answered->n_slots, 1);
-		ck_assert_ptr_eq(answered->slots[0], members);
+		ck_assert_ptr_eq(m->plan, plan);
+		ck_assert_uint_eq(m->n_slots, 1);
+		ck_assert_ptr_eq(m->slots[0], members);
 	}
-	forget_answer();
+	free_reply();
 	ck_assert(plan_is_unused(plan));
 	put_out_of_force();
 	ck_assert(plan_is_unused(next));
 	plan_unref(next);
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -452,19 +436,17 @@ START_TEST(connections_are_listed)
 {
 	static uint64_t ids[N_LISTED];
 
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(N_LISTED);
 	for (size_t f = 0; f < ARRAY_SIZE(filters); f++) {
 		size_t n = 0;
 		for (int i = 0; i < N_WORKERS; i++) {
-			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
-			o->conns.filter = filters[f].filter;
-			ck_assert_int_eq(ordered(i, o), 0);
-			for (size_t r = 0; r < o->conns.n_rows && n < N_LISTED; r++)
-				ids[n++] = o->conns.rows[r].id;
-			if (o->conns.n_rows > 0)
-				check_row(&o->conns.rows[o->conns.n_rows - 1]);
+			const struct conn_list *l = list_conns(i, &filters[f].filter);
+			for (size_t r = 0; r < l->n_rows && n < N_LISTED; r++)
+				ids[n++] = l->rows[r].id;
+			if (l->n_rows > 0)
+				check_row(&l->rows[l->n_rows - 1]);
 		}
 		ck_assert_msg(n == (size_t)filters[f].want, "%s: %zu", filters[f].name, n);
 		qsort(ids, n, sizeof(ids[0]), by_id);
@@ -472,10 +454,10 @@ START_TEST(connections_are_listed)
 			if (ids[k] == ids[k - 1])
 				ck_abort_msg("%s: an id twice", filters[f].name);
 	}
-	forget_answer();
+	free_reply();
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -483,22 +465,21 @@ START_TEST(a_list_has_its_limit)
 {
 	static const uint32_t limits[] = { 1, 7, 100 };
 
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(400);
 	for (size_t l = 0; l < ARRAY_SIZE(limits); l++) {
 		for (int i = 0; i < N_WORKERS; i++) {
-			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
-			o->conns.filter.limit = limits[l];
-			ck_assert_int_eq(ordered(i, o), 0);
-			ck_assert_uint_eq(o->conns.n_rows, limits[l]);
-			ck_assert_uint_eq(o->conns.n_matching, rigs[i].w->n_sessions);
+			const struct conn_filter f = { .limit = limits[l] };
+			const struct conn_list *list = list_conns(i, &f);
+			ck_assert_uint_eq(list->n_rows, limits[l]);
+			ck_assert_uint_eq(list->n_matching, rigs[i].w->n_sessions);
 		}
 	}
-	forget_answer();
+	free_reply();
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -515,29 +496,30 @@ START_TEST(a_sorted_list_holds_the_first)
 	static uint64_t all[400], few[400];
 	enum { LIMIT = 17 };
 
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(400);
 	for (int i = 0; i < N_WORKERS; i++) {
 		uint64_t *ranks[] = { all, few };
 		for (int k = 0; k < 2; k++) {
-			struct order *o = order_new(ORDER_CONNS, (uint32_t)i);
-			o->conns.filter.limit = k == 0 ? 400 : LIMIT;
-			o->conns.filter.sort = CONN_BY_AGE;
-			ck_assert_int_eq(ordered(i, o), 0);
-			ck_assert_uint_gt(o->conns.n_rows, k == 0 ? (size_t)LIMIT : LIMIT - 1);
-			for (size_t r = 0; r < o->conns.n_rows; r++)
-				ranks[k][r] = o->conns.rows[r].rank;
-			qsort(ranks[k], o->conns.n_rows, sizeof(uint64_t), by_rank_down);
+			const struct conn_filter f = {
+				.limit = k == 0 ? 400 : LIMIT,
+				.sort = CONN_BY_AGE,
+			};
+			const struct conn_list *l = list_conns(i, &f);
+			ck_assert_uint_gt(l->n_rows, k == 0 ? (size_t)LIMIT : LIMIT - 1);
+			for (size_t r = 0; r < l->n_rows; r++)
+				ranks[k][r] = l->rows[r].rank;
+			qsort(ranks[k], l->n_rows, sizeof(uint64_t), by_rank_down);
 			if (k == 0) /* they came in more than one turn */
-				ck_assert_uint_ne(all[0], all[o->conns.n_rows - 1]);
+				ck_assert_uint_ne(all[0], all[l->n_rows - 1]);
 		}
 		ck_assert_mem_eq(all, few, LIMIT * sizeof(uint64_t));
 	}
-	forget_answer();
+	free_reply();
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -546,23 +528,19 @@ START_TEST(lists_run_beside_each_other)
 {
 	enum { N = 5 };
 
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(500);
-	int want = n_answers + N;
+	int want = n_replies + N;
 	uint32_t there = rigs[0].w->n_sessions;
-	for (int i = 0; i < N; i++) {
-		struct order *o = order_new(ORDER_CONNS, 0);
-		o->conns.filter.limit = 10000;
-		o->done = on_done;
-		mailbox_post(&rigs[0].mail, &o->mail);
-	}
-	TURN_UNTIL(n_answers == want);
-	ck_assert_uint_eq(answered->conns.n_rows, there);
-	forget_answer();
+	for (int i = 0; i < N; i++)
+		post(&conns_of(0, 10000)->base);
+	TURN_UNTIL(n_replies == want);
+	ck_assert_uint_eq(listed()->n_rows, there);
+	free_reply();
 	close_clients();
 	put_out_of_force();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
@@ -570,69 +548,67 @@ END_TEST
 
 START_TEST(a_stopped_worker_keeps_its_sessions)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(6);
 	for (int i = 0; i < N_WORKERS; i++)
-		ck_assert_int_eq(ordered(i, order_new(ORDER_STOP, (uint32_t)i)), 0);
-	forget_answer();
+		ck_assert_int_eq(ask(message_stop_new((uint32_t)i)), 0);
+	free_reply();
 	TURN_UNTIL(n_relaying() == 6);
 	ck_assert(rigs[0].w->is_stopping);
 	close_clients();
 	TURN_UNTIL(list_is_empty(&rigs[0].w->listen) && list_is_empty(&rigs[1].w->listen));
-	end_orders();
+	end_serving();
 }
 END_TEST
 
-/* Answered when every session is buried and counted under its reason. */
+/* The reply comes when every session is freed and counted under its reason. */
 START_TEST(quitting_ends_every_session)
 {
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(300);
 	uint64_t n = 0;
 	for (int i = 0; i < N_WORKERS; i++) {
-		ck_assert_int_eq(ordered(i, order_new(ORDER_QUIT, (uint32_t)i)), 0);
+		ck_assert_int_eq(ask(&message_quit_new((uint32_t)i)->base), 0);
 		ck_assert_uint_eq(rigs[i].w->n_sessions, 0);
 		ck_assert_uint_eq(counter_read(&rigs[i].w->stats->active), 0);
 		n += counter_read(&rigs[i].w->stats->ends[SESS_END_STOP]);
 		ck_assert(rigs[i].loop->should_stop);
 	}
 	ck_assert_uint_eq(n, 300);
-	forget_answer();
+	free_reply();
 	close_clients();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
-/* Lists under way are answered at the end all the same. */
-START_TEST(quitting_answers_what_is_under_way)
+/* Lists under way are sent back at the end all the same. */
+START_TEST(quitting_sends_back_what_is_under_way)
 {
 	enum { N = 20 }; /* more than the turns that an end takes */
 
-	begin_orders(_i);
+	begin_serving(_i);
 	put_in_force();
 	open_clients(600);
-	int want = n_answers + N + 1;
-	for (int i = 0; i <= N; i++) {
-		struct order *o = order_new(i < N ? ORDER_CONNS : ORDER_QUIT, 0);
-		o->conns.filter.limit = 10000;
-		o->done = on_done;
-		mailbox_post(&rigs[0].mail, &o->mail);
-	}
-	TURN_UNTIL(n_answers == want);
-	ck_assert_int_eq(answered->kind, ORDER_QUIT); /* the last one */
-	ck_assert_int_eq(ordered(1, order_new(ORDER_QUIT, 1)), 0);
-	forget_answer();
+	int want = n_replies + N + 1;
+	for (int i = 0; i < N; i++)
+		post(&conns_of(0, 10000)->base);
+	struct message *quit = &message_quit_new(0)->base;
+	post(quit);
+	TURN_UNTIL(n_replies == want);
+	ck_assert_ptr_eq(reply, quit); /* the last one */
+	ck_assert_int_eq(ask(&message_quit_new(1)->base), 0);
+	free_reply();
 	close_clients();
-	end_orders();
+	end_serving();
 }
 END_TEST
 
-START_TEST(freeing_nothing_is_fine)
+START_TEST(freeing_an_empty_one_is_fine)
 {
-	ck_assert_ptr_null(order_free(NULL));
-	ck_assert_ptr_null(order_free(order_new(ORDER_APPLY, 0)));
+	ck_assert_ptr_null(message_free(NULL));
+	ck_assert_ptr_null(message_free(&message_adopt_new(0, 3)->base));
 }
 END_TEST
 
@@ -642,8 +618,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_taken_socket_is_parked_until_it_is_applied, 0, n_engines);
 	tcase_add_loop_test(t, a_dropped_socket_is_gone, 0, n_engines);
 	tcase_add_loop_test(t, dropping_spares_what_is_open, 0, n_engines);
-	tcase_add_loop_test(t, a_failed_take_is_answered, 0, n_engines * (int)ARRAY_SIZE(takes));
-	tcase_add_loop_test(t, a_full_table_is_answered, 0, n_engines);
+	tcase_add_loop_test(t, a_failed_adopt_has_a_reply, 0, n_engines * (int)ARRAY_SIZE(takes));
+	tcase_add_loop_test(t, a_full_table_has_a_reply, 0, n_engines);
 	tcase_add_loop_test(t, a_full_table_is_waited_out, 0, n_engines * (int)ARRAY_SIZE(manners));
 	tcase_add_loop_test(t, a_removed_listener_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, a_removed_listener_takes_its_leave, 0, n_engines);
@@ -659,11 +635,11 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, lists_run_beside_each_other, 0, n_engines);
 	tcase_add_loop_test(t, a_stopped_worker_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, quitting_ends_every_session, 0, n_engines);
-	tcase_add_loop_test(t, quitting_answers_what_is_under_way, 0, n_engines);
-	tcase_add_test(t, freeing_nothing_is_fine);
+	tcase_add_loop_test(t, quitting_sends_back_what_is_under_way, 0, n_engines);
+	tcase_add_test(t, freeing_an_empty_one_is_fine);
 }
 
 int main(void)
 {
-	return run_on_engines("proxy/order", add_tests);
+	return run_on_engines("proxy/message", add_tests);
 }

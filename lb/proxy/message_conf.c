@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A new configuration on the worker: ADOPT, ABORT and MEMBERS are done when their function returns;
+ * an APPLY has steps, each in a turn of its own where it has much to do:
+ *
+ *     swap     the worker has the new plan and members; at once
+ *     sockets  each listening socket follows the new plan, or begins to leave; 64 per turn
+ *     timers   where time-outs have changed, open sessions start their timers again; a walk
+ *     closing  until the addresses that were given up are free for the next configuration
+ *
+ * A worker has one APPLY at a time: main sends the next one when all workers have replied.
+ *
+ * Thread: owner worker, but for the functions that make messages.
+ */
+#include "proxy/message_conf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "balance/pool.h"
+#include "proxy/listener.h"
+#include "proxy/plan.h"
+#include "proxy/relay.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+/* Listening sockets that are opened, moved to another plan or closed per turn. */
+#define SOCKET_SLICE 64
+
+/* How often an APPLY looks whether removed listening sockets still accept. */
+#define LEAVING_LOOK_MS 1
+
+/* ---- ADOPT ----------------------------------------------------------------------------------- */
+
+/* The sockets were put into the channel before the message was posted. */
+static int adopt_sockets(struct worker *w, const struct message_adopt *m)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < m->n_listeners; i++) {
+		uint64_t number;
+		int fd = loop_take_fd(w->loop, w->channel, &number);
+
+		if (fd == -EMFILE) { /* the kernel dropped it: the table is full */
+			result = fd;
+			continue;
+		}
+		if (fd < 0)
+			return fd;
+		if (number != m->listeners[i]->number) {
+			loop_close(w->loop, fd);
+			return -EPROTO;
+		}
+		if (listen_socket_new(w, m->listeners[i], fd) == NULL)
+			result = -ENOMEM;
+	}
+	return result;
+}
+
+static void run_adopt(struct mail *mail, void *worker)
+{
+	struct worker *w = worker;
+	struct message_adopt *m = container_of(mail, struct message_adopt, base.mail);
+
+	worker_assert_owner(w);
+	m->base.result = adopt_sockets(w, m);
+	message_reply(w, &m->base);
+}
+
+static void deinit_adopt(struct message *base)
+{
+	struct message_adopt *m = container_of(base, struct message_adopt, base);
+
+	LB_ASSERT(m->n_listeners <= m->cap);
+	for (size_t i = 0; i < m->n_listeners; i++)
+		listener_unref(m->listeners[i]);
+}
+
+struct message_adopt *message_adopt_new(uint32_t worker, size_t cap)
+{
+	struct message *base =
+		message_new(sizeof(struct message_adopt) + cap * sizeof(struct listener *), worker,
+			    run_adopt, deinit_adopt);
+
+	if (base == NULL)
+		return NULL;
+	struct message_adopt *m = container_of(base, struct message_adopt, base);
+	m->cap = cap;
+	return m;
+}
+
+void message_adopt_add(struct message_adopt *m, struct listener *l)
+{
+	LB_ASSERT(m->n_listeners < m->cap);
+	m->listeners[m->n_listeners++] = listener_ref(l);
+}
+
+/* ---- ABORT ----------------------------------------------------------------------------------- */
+
+static void run_abort(struct mail *mail, void *worker)
+{
+	struct worker *w = worker;
+
+	worker_assert_owner(w);
+	list_for_each(it, &w->listen)
+	{
+		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (ls->state == LISTEN_PARKED)
+			listen_socket_close(ls);
+	}
+	message_reply(w, container_of(mail, struct message, mail));
+}
+
+struct message *message_abort_new(uint32_t worker)
+{
+	return message_new(sizeof(struct message), worker, run_abort, NULL);
+}
+
+/* ---- MEMBERS --------------------------------------------------------------------------------- */
+
+static void run_members(struct mail *mail, void *worker)
+{
+	struct worker *w = worker;
+	struct message_members *m = container_of(mail, struct message_members, base.mail);
+	uint32_t slot = m->members->pool->slot;
+
+	worker_assert_owner(w);
+	/* Main has named the pool in an APPLY before, and in none since that left it out. */
+	LB_ASSERT(slot < w->n_members && w->members[slot]->pool == m->members->pool);
+	struct members *old = w->members[slot];
+
+	w->members[slot] = m->members;
+	m->members = old;
+	message_reply(w, &m->base);
+}
+
+static void deinit_members(struct message *base)
+{
+	members_unref(container_of(base, struct message_members, base)->members);
+}
+
+struct message_members *message_members_new(uint32_t worker, struct members *members)
+{
+	struct message *base =
+		message_new(sizeof(struct message_members), worker, run_members, deinit_members);
+
+	if (base == NULL)
+		return NULL;
+	struct message_members *m = container_of(base, struct message_members, base);
+	m->members = members_ref(members);
+	return m;
+}
+
+/* ---- APPLY: what the worker swaps ------------------------------------------------------------ */
+
+static void swap_members(struct worker *w, struct message_apply *m)
+{
+	struct members **old = w->members;
+	uint32_t n_old = w->n_members;
+
+	w->members = m->slots;
+	w->n_members = m->n_slots;
+	m->slots = old;
+	m->n_slots = n_old;
+}
+
+static void swap_plan(struct worker *w, struct message_apply *m)
+{
+	struct plan *old = w->plan;
+
+	w->plan = m->plan;
+	m->plan = old;
+}
+
+/* ---- APPLY: listening sockets ---------------------------------------------------------------- */
+
+/* Makes one listening socket follow the newest plan. */
+static void apply_socket(struct worker *w, struct listen_socket *ls)
+{
+	uint32_t i = ls->listener->plan_index;
+
+	if (i == LISTENER_REMOVED)
+		listen_socket_close(ls);
+	else
+		listen_socket_open(ls, w->plan, &w->plan->listeners[i]);
+}
+
+static bool is_behind(const struct worker *w, const struct listen_socket *ls)
+{
+	if (ls->state == LISTEN_OPEN)
+		return ls->plan != w->plan || ls->listener->plan_index == LISTENER_REMOVED;
+	return ls->state == LISTEN_PARKED;
+}
+
+/*
+ * Makes the next sockets follow the newest plan, as many as one turn has time for. The others go on
+ * under the plan that they have. What a STOP has closed meanwhile is left alone. Returns whether
+ * no socket is behind any more.
+ */
+static bool apply_sockets(struct worker *w)
+{
+	int n = 0;
+
+	list_for_each(it, &w->listen)
+	{
+		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (!is_behind(w, ls))
+			continue;
+		if (n++ == SOCKET_SLICE)
+			return false;
+		apply_socket(w, ls);
+	}
+	worker_resume(w);
+	return true;
+}
+
+/* ---- APPLY: the end -------------------------------------------------------------------------- */
+
+/* How the listening sockets stand whose addresses the new configuration gave up. */
+enum removal {
+	REMOVAL_LEAVING, /* one still accepts connections whose handshake had begun */
+	REMOVAL_CLOSING, /* one waits for its accept's last completion, which is a turn away */
+	REMOVAL_DONE,    /* all are closed, or wait for a slot in a full lb */
+};
+
+static enum removal removal_of(const struct worker *w)
+{
+	enum removal all = REMOVAL_DONE;
+
+	list_for_each(it, &w->listen)
+	{
+		const struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (ls->state == LISTEN_LEAVING)
+			return REMOVAL_LEAVING;
+		if (ls->state == LISTEN_CLOSING && ls->is_armed)
+			all = REMOVAL_CLOSING;
+	}
+	return all;
+}
+
+static void reply_apply(struct worker *w)
+{
+	struct message_apply *m = take_ptr(w->applying);
+
+	LB_ASSERT(!list_is_linked(&m->walk.link));
+	loop_timer_stop(w->loop, &m->timer);
+	message_reply(w, &m->base);
+}
+
+void message_apply_end(struct worker *w)
+{
+	LB_ASSERT(w->n_sessions == 0 && list_is_empty(&w->listen));
+	if (w->applying != NULL)
+		reply_apply(w);
+}
+
+/* A descriptor is gone a turn after it was closed. */
+static void on_closing_timer(struct timer *t, void *arg)
+{
+	struct worker *w = arg;
+	struct message_apply *m = w->applying;
+	enum removal r = removal_of(w);
+
+	LB_ASSERT(m != NULL && t == &m->timer);
+	if (m->is_closed) {
+		reply_apply(w);
+		return;
+	}
+	m->is_closed = r == REMOVAL_DONE;
+	loop_timer_start(w->loop, &m->timer, r == REMOVAL_LEAVING ? LEAVING_LOOK_MS : 0);
+}
+
+static void begin_closing(struct worker *w)
+{
+	struct message_apply *m = w->applying;
+
+	m->timer.fn = on_closing_timer;
+	loop_timer_start(w->loop, &m->timer, 0);
+}
+
+/* ---- APPLY: the steps ------------------------------------------------------------------------ */
+
+/* The time-outs of the session's pool may have changed. */
+static void visit_for_timers(struct walk *k, struct session *s)
+{
+	(void)k;
+	if (s->state == SESS_RELAY)
+		relay_watch_time(s);
+}
+
+static void on_timers_done(struct walk *k, struct worker *w)
+{
+	LB_ASSERT(w->applying != NULL && k == &w->applying->walk);
+	begin_closing(w);
+}
+
+static const struct walk_ops timer_ops = {
+	.visit = visit_for_timers,
+	.done = on_timers_done,
+};
+
+static void on_socket_timer(struct timer *t, void *arg)
+{
+	struct worker *w = arg;
+	struct message_apply *m = w->applying;
+
+	LB_ASSERT(m != NULL && t == &m->timer);
+	if (!apply_sockets(w))
+		loop_timer_start(w->loop, &m->timer, 0);
+	else if (m->has_new_timeouts)
+		walk_begin(w, &m->walk, &timer_ops, 0, WALK_PAUSE_MS);
+	else
+		begin_closing(w);
+}
+
+static void run_apply(struct mail *mail, void *worker)
+{
+	struct worker *w = worker;
+	struct message_apply *m = container_of(mail, struct message_apply, base.mail);
+
+	worker_assert_owner(w);
+	LB_ASSERT(!w->is_stopping && w->applying == NULL);
+	swap_members(w, m);
+	swap_plan(w, m);
+	w->applying = m;
+	timer_init(&m->timer, on_socket_timer);
+	on_socket_timer(&m->timer, w);
+}
+
+static void deinit_apply(struct message *base)
+{
+	struct message_apply *m = container_of(base, struct message_apply, base);
+
+	LB_ASSERT(!list_is_linked(&m->walk.link) && !timer_is_running(&m->timer));
+	for (uint32_t i = 0; m->slots != NULL && i < m->n_slots; i++)
+		members_unref(m->slots[i]);
+	free(m->slots);
+	plan_unref(m->plan);
+}
+
+struct message_apply *message_apply_new(uint32_t worker, struct plan *plan, uint32_t n_slots)
+{
+	struct message *base =
+		message_new(sizeof(struct message_apply), worker, run_apply, deinit_apply);
+
+	if (base == NULL)
+		return NULL;
+	struct message_apply *m = container_of(base, struct message_apply, base);
+	m->plan = plan_ref(plan);
+	list_init(&m->walk.link);
+	m->n_slots = n_slots;
+	m->slots = calloc((size_t)n_slots + 1, sizeof(struct members *));
+	if (m->slots == NULL) {
+		message_free(base);
+		return NULL;
+	}
+	return m;
+}
+
+void message_apply_set(struct message_apply *m, struct members *members)
+{
+	uint32_t slot = members->pool->slot;
+
+	LB_ASSERT(slot < m->n_slots && m->slots[slot] == NULL);
+	m->slots[slot] = members_ref(members);
+}
