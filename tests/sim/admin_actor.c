@@ -302,6 +302,8 @@ static void open_worker(struct scenario *t, uint32_t id)
 		.access_arg = t,
 	};
 	LB_ASSERT(worker_new(&o, &th->worker) == 0);
+	if (sim_chance(t->w, 2)) /* few visits per turn, so that a walk takes many turns */
+		th->worker->walk_turn = 1 + (uint32_t)sim_rand(t->w, 4);
 	th->mail.arg = th->worker;
 }
 
@@ -534,12 +536,13 @@ static void change(struct scenario *t)
 		sabotage(t);
 		return;
 	}
-	switch (sim_rand(t->w, 5)) {
+	switch (sim_rand(t->w, 6)) {
 	case 0:
 	case 1: reload(t); break;
 	case 2: administer(t); break;
 	case 3: reweigh(t); break;
 	case 4: list_connections(t); break;
+	case 5: patrol_begin(t); break;
 	}
 }
 
@@ -610,6 +613,7 @@ void admin_actor_close(struct scenario *t)
 		t->loop[i] = loop_free(t->loop[i]);
 		mailbox_close(&t->thread[i].mail);
 	}
+	SIM_CHECK(t->n_patrols == 0, "%u walks have not ended", t->n_patrols);
 	control_deinit(&t->control);
 	mailbox_close(&t->main_mail);
 	loop_free(loop);

@@ -10,6 +10,7 @@
  *   client.c        a client until its tunnel stands
  *   server.c        a backend until it has answered
  *   admin_actor.c   main's part: configuration, reloads, drains, the stop
+ *   patrol.c        slow walks over a worker's sessions
  *   check.c         the invariants, after every turn, and the verdict on each conversation
  */
 
@@ -151,8 +152,9 @@ struct scenario {
 	struct conversation *conversation; /* owns */
 	uint32_t n_open_clients;           /* clients that are not over */
 	uint64_t n_records;
-	char text[8192]; /* the configuration */
-	int file;        /* a memfd with it */
+	uint32_t n_patrols; /* that have not ended */
+	char text[8192];    /* the configuration */
+	int file;           /* a memfd with it */
 	char path[40];
 	struct admin_actor *admin;
 	uint64_t rejected_at_accept;
@@ -206,6 +208,9 @@ bool admin_actor_is_over(const struct scenario *t);
 bool admin_actor_has_stopped(const struct scenario *t);
 bool admin_actor_is_quitting(const struct scenario *t);
 void admin_actor_close(struct scenario *t);
+
+/* Begins a slow walk over the sessions of one worker, which must not have been told to quit. */
+void patrol_begin(struct scenario *t);
 
 /* ---- check.c --------------------------------------------------------------------------------- */
 
