@@ -151,15 +151,16 @@ uint32_t backend_active(const struct backend *b)
 	return atomic_load_explicit(&b->active, memory_order_relaxed);
 }
 
-uint64_t backend_last_pick(const struct backend *b)
+uint64_t backend_turn(const struct backend *b)
 {
-	return atomic_load_explicit(&b->last_pick, memory_order_relaxed);
+	return atomic_load_explicit(&b->turn, memory_order_relaxed);
 }
 
-void backend_set_last_pick(struct backend *b, uint64_t ticket)
+void backend_set_turn(struct backend *b, uint64_t turn)
 {
-	/* When two workers pick `b` at once, either ticket may stay: both are new. */
-	atomic_store_explicit(&b->last_pick, ticket, memory_order_relaxed);
+	/* When two workers pick `b` at once, either turn may stay: both are later than the old one.
+	 */
+	atomic_store_explicit(&b->turn, turn, memory_order_relaxed);
 }
 
 enum backend_admin backend_admin(const struct backend *b)

@@ -44,7 +44,7 @@ struct backend {
 	/* written by workers at every pick and end, so these have a cache line of their own */
 	LB_CACHE_ALIGNED _Atomic uint32_t active; /* slots taken: from the pick on */
 	struct ref refs;
-	_Atomic uint64_t last_pick; /* the pool's ticket at the last pick; 0: never picked */
+	_Atomic uint64_t turn; /* see backend_turn() */
 
 	/* read at every pick, written by main now and then */
 	LB_CACHE_ALIGNED _Atomic uint32_t max_conns; /* 0: no limit */
@@ -107,9 +107,12 @@ void backend_set_removed(struct backend *b, bool is_removed);
 uint32_t backend_weight(const struct backend *b);
 uint32_t backend_max_conns(const struct backend *b);
 uint32_t backend_active(const struct backend *b);
-/* The ticket of the last pick of `b` by least_connections; 0 before the first. Hot. */
-uint64_t backend_last_pick(const struct backend *b);
-void backend_set_last_pick(struct backend *b, uint64_t ticket);
+/*
+ * The next turn of `b` among backends with the same load, in the pool's virtual time
+ * (policy_least.c); 0 before the first pick by least_connections. Hot.
+ */
+uint64_t backend_turn(const struct backend *b);
+void backend_set_turn(struct backend *b, uint64_t turn);
 enum backend_admin backend_admin(const struct backend *b);
 
 /* Sums over all workers. */

@@ -2,13 +2,13 @@
 /*
  *     entries:      | 0 ... 31   | 32 ... 63  | 64 ... 95  | ...     up to BLOCK entries each
  *     load[]:       | least load | least load | least load | ...     NOBODY: no entry has room
- *     last_pick[]:  | ticket     | ticket     | ticket     | ...     of the entries with that load
+ *     turn[]:       | least turn | least turn | least turn | ...     of the entries with that load
  *
- * Load: that of an entry is (connections + 1) / weight, as a fraction of 24 bits: what the load
- * would be with one more connection. The less is the better.
+ * Load: that of an idle entry is 0; that of any other entry is (connections + 1) / weight, as a
+ * fraction of 24 bits: what the load would be with one more connection. The less is the better.
  *
- * Ticket: each pick takes the pool's next number, and the number stays with the picked backend. Of
- * two equal loads, the lower ticket is the better: that backend was picked longer ago.
+ * Turn: when several entries have the least load, the one with the least turn is picked
+ * (backend_turn(); policy_least.c says how turns are given).
  *
  * To refresh a block is to look at its entries and to store its two words.
  *
@@ -53,9 +53,12 @@
 #define LOAD_SHIFT 24
 #define NOBODY UINT64_MAX
 
+/* Units of virtual time per pick, so that the rounding of a turn is small. */
+#define TURN_UNITS 256u
+
 struct load_index {
 	uint32_t n_blocks;
-	_Atomic uint64_t *last_pick; /* borrows from `load`, behind the loads */
+	_Atomic uint64_t *turn; /* borrows from `load`, behind the loads */
 	LB_CACHE_ALIGNED _Atomic uint64_t load[];
 };
 
@@ -64,9 +67,9 @@ static uint64_t load_at(const struct load_index *l, uint32_t block)
 	return atomic_load_explicit(&l->load[block], memory_order_relaxed);
 }
 
-static uint64_t last_pick_at(const struct load_index *l, uint32_t block)
+static uint64_t turn_at(const struct load_index *l, uint32_t block)
 {
-	return atomic_load_explicit(&l->last_pick[block], memory_order_relaxed);
+	return atomic_load_explicit(&l->turn[block], memory_order_relaxed);
 }
 
 static void store(_Atomic uint64_t *word, uint64_t v)
@@ -92,7 +95,17 @@ static bool is_one_in(uint32_t n, uint64_t *random)
 	return ((*random >> 32) * n) >> 32 == 0;
 }
 
-/* `next`: connections, with one more. */
+/*
+ * What a load is computed from: the connections with one more, or 0 for an idle backend. Idle
+ * backends have equal loads, whatever their weights.
+ */
+static uint64_t next_of(const struct backend *b)
+{
+	uint32_t active = backend_active(b);
+
+	return (uint64_t)active + (active > 0); /* without a branch */
+}
+
 static uint64_t load_of(uint64_t next, uint32_t weight)
 {
 	return (next << LOAD_SHIFT) / weight;
@@ -103,9 +116,9 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 {
 	const struct members_entry *best = NULL;
 	uint64_t random = k->random;
-	uint64_t best_next = 0; /* connections, with one more */
-	uint64_t best_pick = 0;
-	uint32_t n_ties = 0; /* entries of the best load that were never picked */
+	uint64_t best_next = 0; /* next_of() */
+	uint64_t best_turn = 0;
+	uint32_t n_ties = 0; /* entries with the best load and turn */
 
 	for (size_t i = from; i < to; i++) {
 		const struct members_entry *e = &m->entry[i];
@@ -113,19 +126,19 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 		if (!member_is_candidate(e, k) || member_is_full(e->backend))
 			continue;
 		/* next / weight, compared without dividing */
-		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
+		uint64_t next = next_of(e->backend);
 		uint64_t load = best != NULL ? next * best->weight : 0;
 		uint64_t best_load = best_next * e->weight;
 		if (best != NULL && load > best_load)
 			continue;
-		uint64_t pick = backend_last_pick(e->backend);
-		if (best == NULL || load < best_load || pick < best_pick)
+		uint64_t turn = backend_turn(e->backend);
+		if (best == NULL || load < best_load || turn < best_turn)
 			n_ties = 1;
-		else if (pick > best_pick || !is_one_in(++n_ties, &random))
+		else if (turn > best_turn || !is_one_in(++n_ties, &random))
 			continue;
 		best = e;
 		best_next = next;
-		best_pick = pick;
+		best_turn = turn;
 	}
 	return (struct load_index_found){
 		.entry = best,
@@ -136,7 +149,7 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 /* Stores the words of a block. What the current pick has tried does not count. */
 static void refresh(const struct members *m, uint32_t block)
 {
-	uint64_t best_next = 0, best_pick = 0;
+	uint64_t best_next = 0, best_turn = 0;
 	uint32_t best_weight = 0; /* 0: no entry has room */
 	size_t end = start_of(m, block + 1);
 
@@ -145,19 +158,19 @@ static void refresh(const struct members *m, uint32_t block)
 
 		if (!member_has_room(e))
 			continue;
-		uint64_t next = (uint64_t)backend_active(e->backend) + 1;
+		uint64_t next = next_of(e->backend);
 		uint64_t load = next * best_weight, best_load = best_next * e->weight;
 		if (best_weight != 0 && load > best_load)
 			continue;
-		uint64_t pick = backend_last_pick(e->backend);
-		if (best_weight == 0 || load < best_load || pick < best_pick)
-			best_pick = pick;
+		uint64_t turn = backend_turn(e->backend);
+		if (best_weight == 0 || load < best_load || turn < best_turn)
+			best_turn = turn;
 		best_next = next;
 		best_weight = e->weight;
 	}
 	store(&m->load_index->load[block],
 	      best_weight != 0 ? load_of(best_next, best_weight) : NOBODY);
-	store(&m->load_index->last_pick[block], best_pick);
+	store(&m->load_index->turn[block], best_turn);
 }
 
 /* ---- the index ------------------------------------------------------------------------------- */
@@ -174,11 +187,11 @@ int load_index_build(struct members *m)
 		return -ENOMEM;
 	m->load_index = l;
 	l->n_blocks = n_blocks;
-	l->last_pick = l->load + n_blocks;
+	l->turn = l->load + n_blocks;
 	LB_ASSERT(start_of(m, 0) == 0 && start_of(m, n_blocks) == m->n);
 	for (uint32_t b = 0; b < n_blocks; b++) {
 		atomic_init(&l->load[b], NOBODY);
-		atomic_init(&l->last_pick[b], 0);
+		atomic_init(&l->turn[b], 0);
 		refresh(m, b);
 	}
 	return 0;
@@ -200,7 +213,7 @@ uint32_t load_index_delay(const struct load_index *l)
 /* A block to look at, and what its words promised. */
 struct look {
 	uint64_t load; /* NOBODY: there is no such block */
-	uint64_t last_pick;
+	uint64_t turn;
 	uint32_t block;
 };
 
@@ -219,12 +232,12 @@ static struct look look_first(const struct load_index *l, const struct pick *k)
 
 		if (load == NOBODY || load > best.load)
 			continue;
-		uint64_t pick = last_pick_at(l, b);
-		if (load < best.load || pick < best.last_pick)
+		uint64_t turn = turn_at(l, b);
+		if (load < best.load || turn < best.turn)
 			n_ties = 1;
-		else if (pick > best.last_pick || !is_one_in(++n_ties, &random))
+		else if (turn > best.turn || !is_one_in(++n_ties, &random))
 			continue;
-		best = (struct look){ .load = load, .last_pick = pick, .block = b };
+		best = (struct look){ .load = load, .turn = turn, .block = b };
 	}
 	return best;
 }
@@ -234,7 +247,7 @@ static bool is_before(const struct look *a, const struct look *b)
 {
 	if (a->load != b->load)
 		return a->load < b->load;
-	return a->last_pick != b->last_pick ? a->last_pick < b->last_pick : a->block < b->block;
+	return a->turn != b->turn ? a->turn < b->turn : a->block < b->block;
 }
 
 /* The best block after `last`. While no word changes, no block comes twice. */
@@ -247,31 +260,42 @@ static struct look look_next(const struct load_index *l, const struct look *last
 
 		if (at.load < last->load || at.load > best.load || at.load == NOBODY)
 			continue;
-		at.last_pick = last_pick_at(l, b);
+		at.turn = turn_at(l, b);
 		if (is_before(last, &at) && (best.load == NOBODY || is_before(&at, &best)))
 			best = at;
 	}
 	return best;
 }
 
-/* Gives an entry that is being picked the pool's next ticket. */
-static uint64_t take_ticket(const struct members *m, const struct members_entry *e)
+/*
+ * Gives `e`, which is being picked, its next turn: as many units of virtual time after this one as
+ * there are picks, on average, between two turns of `e` when all members have the same load.
+ */
+static void take_turn(const struct members *m, const struct members_entry *e)
 {
-	/* Relaxed, because all that matters is that no two picks get one number. */
-	uint64_t ticket = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed) + 1;
+	/*
+	 * Relaxed, and no atomic addition: when two workers pick at once, the virtual time of one
+	 * may get lost. Then two backends can have equal turns, which costs nothing but order.
+	 */
+	uint64_t now = atomic_load_explicit(&m->pool->virtual_time, memory_order_relaxed);
+	uint64_t turn = backend_turn(e->backend);
+	uint64_t start = turn > now ? turn : now;
 
-	backend_set_last_pick(e->backend, ticket);
-	return ticket;
+	LB_DASSERT(e->weight > 0 && e->weight <= m->total_weight);
+	backend_set_turn(e->backend, start + m->total_weight * TURN_UNITS / e->weight);
+	atomic_store_explicit(&m->pool->virtual_time, start + 1, memory_order_relaxed);
 }
 
 /* A slot at `e`, an entry of `block`, was reserved. Returns `e`. */
 static const struct members_entry *picked(const struct members *m, uint32_t block,
 					  const struct members_entry *e)
 {
-	uint64_t ticket = take_ticket(m, e);
+	/* Relaxed, because all that matters is that no two picks get one number. */
+	uint64_t ticket = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 
 	LB_DASSERT(e >= m->entry + start_of(m, block) && e < m->entry + start_of(m, block + 1));
 
+	take_turn(m, e);
 	refresh(m, block);
 	for (uint32_t i = 0; i < IN_TURN; i++)
 		refresh(m, (uint32_t)((ticket * IN_TURN + i) % m->load_index->n_blocks));
@@ -310,7 +334,7 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 void load_index_note(const struct members *m, const struct members_entry *e)
 {
 	if (m->load_index == NULL) {
-		(void)take_ticket(m, e);
+		take_turn(m, e);
 		return;
 	}
 	LB_DASSERT(e >= m->entry && e < m->entry + m->n);

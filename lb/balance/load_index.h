@@ -5,7 +5,7 @@
  * The load index: finds the least loaded of many members without looking at all of them.
  *
  * The members are cut into blocks. For each block two words, which all workers share, say how low
- * the least load of its entries is, and which is the oldest last pick of the entries that have it.
+ * the least load of its entries is, and which is the least turn of the entries that have it.
  * A pick compares the words of all blocks, looks at the entries of the best block, and stores what
  * it has found there. The pick also refreshes two more blocks, in turn. So everything that changes
  * a load without a pick (ends, checks, commands) is in the words after load_index_delay() picks,
@@ -30,7 +30,7 @@ struct pick;
 /* The entry, among some, that would have the least load with one more connection. */
 struct load_index_found {
 	const struct members_entry *entry; /* NULL: none has room */
-	uint64_t load; /* 2^24 * (connections + 1) / weight; UINT64_MAX for NULL */
+	uint64_t load; /* 2^24 * (connections + 1) / weight; 0: idle; UINT64_MAX: NULL */
 };
 
 /* Makes the index of the entries of `m`; 0, or -ENOMEM. Thread: main. */
@@ -44,8 +44,9 @@ uint32_t load_index_delay(const struct load_index *l);
 /*
  * load_index_scan() - look at the entries from `from` on, those before `to`
  *
- * Exact, and needs no index. Of several entries with the least load, the one that was picked
- * longest ago is found; of those that were never picked, each is as likely as any other.
+ * Exact, and needs no index. Of several entries with the least load, the one with the least
+ * turn is found; of those with equal turns, as before their first picks, each is as likely as any
+ * other.
  */
 struct load_index_found load_index_scan(const struct members *m, size_t from, size_t to,
 					const struct pick *k);
@@ -61,6 +62,6 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 /*
  * load_index_note() - tell the index that a slot at `e` was reserved without it
  *
- * Gives the entry the pool's next ticket, and refreshes its block where `m` has an index.
+ * Gives the entry its next turn, and refreshes its block where `m` has an index.
  */
 void load_index_note(const struct members *m, const struct members_entry *e);

@@ -44,7 +44,8 @@ struct pool {
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
 	/* written by workers for every connection, so these have a cache line of their own */
-	LB_CACHE_ALIGNED _Atomic uint64_t ticket;   /* of round_robin and least_connections */
+	LB_CACHE_ALIGNED _Atomic uint64_t ticket;   /* of round_robin and the load index */
+	_Atomic uint64_t virtual_time;              /* of least_connections: see policy_least.c */
 	_Atomic uint32_t next_source;               /* see pool_next_source() */
 	_Atomic uint64_t responses[POOL_N_CLASSES]; /* by pool_class_of() */
 	struct ref refs;

@@ -81,6 +81,19 @@ def test_least_connections_takes_idle_ones_in_turn(lb, echo, port, n_workers):
     assert got == got[:3] * 10 and set(got) == {"e1", "e2", "e3"}
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_least_connections_shares_idle_ones_by_weight(lb, echo, port, n_workers):
+    """Requests one after another find all backends idle: the heavy one does not get all of them."""
+    conf = http_conf(port, rows(echo(2), e1={"weight": 2}), balance="least_connections")
+    conf["workers"] = n_workers
+    proxy = lb(conf)
+    got = collections.Counter()
+    for _ in range(30):
+        got[backend(port)] += 1
+        proxy.wait_active(0)
+    assert 19 <= got["e1"] <= 21 and got.total() == 30, got
+
+
 def test_random_of_two_is_near_level(lb, echo, port):
     proxy = lb(http_conf(port, echo(4), balance="random"))
 

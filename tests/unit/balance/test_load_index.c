@@ -46,9 +46,11 @@ START_TEST(few_members_need_none)
 }
 END_TEST
 
-/* Whether one more connection weighs less on `a` than on `b`. */
+/* Whether `a` comes before `b`: it is idle, or one more connection weighs less on it. */
 static bool is_lighter(const struct backend *a, const struct backend *b)
 {
+	if (backend_active(a) == 0 || backend_active(b) == 0)
+		return backend_active(a) == 0 && backend_active(b) > 0;
 	return (uint64_t)(backend_active(a) + 1) * backend_weight(b) <
 	       (uint64_t)(backend_active(b) + 1) * backend_weight(a);
 }
@@ -277,8 +279,30 @@ START_TEST(ties_are_taken_in_turn)
 }
 END_TEST
 
-/* Which of those that were never picked comes first is by lot. */
-START_TEST(the_first_pick_is_by_lot)
+/* Idle ones of several weights: each is taken as often as its weight says, among many as well. */
+START_TEST(ties_are_shared_by_weight)
+{
+	static const uint32_t weights[] = { 1, 2, 5 };
+	const uint32_t n_cycles = 50, cycle = 100 * (1 + 2 + 5);
+	struct fixture f = fixture_new(300, weights, 3, CONF_BALANCE_LEAST, 0);
+	static uint32_t got[300];
+
+	ck_assert_ptr_nonnull(f.m->load_index);
+	for (uint64_t i = 0; i < n_cycles * cycle; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 2));
+		got[at]++;
+		backend_release(f.b[at]);
+	}
+	for (size_t i = 0; i < f.n; i++)
+		ck_assert_msg(got[i] + 3 >= n_cycles * weights[i % 3] &&
+				      got[i] <= n_cycles * weights[i % 3] + 3,
+			      "b%zu of weight %u: %u", i, weights[i % 3], got[i]);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Which of those that were never picked comes first is random. */
+START_TEST(the_first_pick_is_random)
 {
 	struct fixture f = many(300);
 	size_t first[300] = { 0 };
@@ -287,7 +311,7 @@ START_TEST(the_first_pick_is_by_lot)
 		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 8));
 		first[at]++;
 		backend_release(f.b[at]);
-		backend_set_last_pick(f.b[at], 0);
+		backend_set_turn(f.b[at], 0);
 		reindex(&f);
 	}
 	for (size_t i = 0; i < f.n; i++) /* 5 standard deviations */
@@ -362,7 +386,8 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, retries_spread_over_all);
 	tcase_add_test(t, no_retry_takes_one_twice);
 	tcase_add_test(t, ties_are_taken_in_turn);
-	tcase_add_test(t, the_first_pick_is_by_lot);
+	tcase_add_test(t, ties_are_shared_by_weight);
+	tcase_add_test(t, the_first_pick_is_random);
 	tcase_add_test(t, workers_share_it);
 }
 

@@ -256,8 +256,8 @@ static const struct {
 	{ "four", 4, { 1, 1, 1, 1 }, { 0 }, { false }, 4 },
 	{ "around one that is down", 4, { 1, 1, 1, 1 }, { 0 }, { false, true }, 3 },
 	{ "around a busy one", 4, { 1, 1, 1, 1 }, { 0, 0, 1 }, { false }, 3 },
-	{ "of unequal weights", 3, { 1, 2, 3 }, { 0, 1, 2 }, { false }, 3 },
-	{ "of the greatest weight", 3, { 1, 4, 4 }, { 0 }, { false }, 2 },
+	{ "of busy ones", 3, { 2, 2, 2 }, { 4, 3, 3 }, { false }, 2 },
+	{ "of equal weights beside a heavy busy one", 3, { 3, 3, 256 }, { 0, 0, 1 }, { false }, 2 },
 };
 
 /* Requests one after another: of those that are least, each gets every n-th. */
@@ -281,6 +281,79 @@ START_TEST(least_takes_ties_in_turn)
 			backend_release(f.b[at]);
 		}
 	}
+	fixture_free(&f);
+}
+END_TEST
+
+/* Backends with equal loads and unequal weights: how many of the picks each gets. */
+static const struct {
+	const char *name;
+	size_t n;
+	uint32_t weights[4], busy[4];
+	uint32_t share[4]; /* picks in each cycle */
+	uint32_t longest;  /* picks of one backend in a row */
+} weighted_ties[] = {
+	{ "2 and 1", 2, { 2, 1 }, { 0 }, { 2, 1 }, 2 },
+	{ "3 and 2", 2, { 3, 2 }, { 0 }, { 3, 2 }, 2 },
+	{ "16 and 8", 2, { 16, 8 }, { 0 }, { 2, 1 }, 2 },
+	{ "1, 4 and 4", 3, { 1, 4, 4 }, { 0 }, { 1, 4, 4 }, 2 },
+	{ "256 and 1", 2, { 256, 1 }, { 0 }, { 256, 1 }, 257 },
+	{ "an idle one before busy ones", 3, { 1, 2, 200 }, { 0, 1, 1 }, { 1, 0, 0 }, UINT32_MAX },
+	{ "busy ones", 3, { 1, 2, 3 }, { 1, 3, 5 }, { 1, 2, 3 }, 2 },
+};
+
+/* Requests one after another: no backend gets more or less than its weight says. */
+START_TEST(least_shares_ties_by_weight)
+{
+	enum { N_CYCLES = 100 };
+	struct fixture f = fixture_new(weighted_ties[_i].n, weighted_ties[_i].weights,
+				       weighted_ties[_i].n, CONF_BALANCE_LEAST, 0);
+	uint32_t cycle = 0, got[4] = { 0 }, n_in_a_row = 0, longest = 0;
+	size_t last = SIZE_MAX;
+
+	for (size_t i = 0; i < f.n; i++) {
+		cycle += weighted_ties[_i].share[i];
+		for (uint32_t c = 0; c < weighted_ties[_i].busy[i]; c++)
+			ck_assert(backend_reserve(f.b[i]));
+	}
+	for (uint64_t i = 0; i < N_CYCLES * cycle; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 11));
+		backend_release(f.b[at]);
+		got[at]++;
+		n_in_a_row = at == last ? n_in_a_row + 1 : 1;
+		longest = n_in_a_row > longest ? n_in_a_row : longest;
+		last = at;
+	}
+	for (size_t i = 0; i < f.n; i++) {
+		uint32_t want = N_CYCLES * weighted_ties[_i].share[i];
+		ck_assert_msg(got[i] <= want + 1 && got[i] + 1 >= want, "%s: b%zu got %u",
+			      weighted_ties[_i].name, i, got[i]);
+	}
+	ck_assert_msg(longest <= weighted_ties[_i].longest, "%s: %u in a row",
+		      weighted_ties[_i].name, longest);
+	fixture_free(&f);
+}
+END_TEST
+
+/* One that was down for long gets one turn at once, not all that it has missed. */
+START_TEST(least_makes_up_for_nothing)
+{
+	static const uint32_t weights[] = { 2, 1, 1 };
+	struct fixture f = fixture_new(3, weights, 3, CONF_BALANCE_LEAST, 0);
+	uint32_t got = 0;
+
+	for (uint64_t i = 0; i < 4; i++)
+		backend_release(f.b[fixture_pick(&f, f.m, 0, hash_mix(i, 12))]);
+	backend_set_health(f.b[2], BACKEND_DOWN, 1);
+	for (uint64_t i = 0; i < 1000; i++)
+		backend_release(f.b[fixture_pick(&f, f.m, 0, hash_mix(i, 13))]);
+	backend_set_health(f.b[2], BACKEND_UP, 2);
+	for (uint64_t i = 0; i < 40; i++) {
+		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 14));
+		got += at == 2;
+		backend_release(f.b[at]);
+	}
+	ck_assert_msg(got >= 9 && got <= 11, "%u of 40", got);
 	fixture_free(&f);
 }
 END_TEST
@@ -329,7 +402,7 @@ START_TEST(least_takes_a_new_one_once)
 }
 END_TEST
 
-/* Which of those that were never picked comes first is by lot, around one that is down as well. */
+/* Which of those that were never picked comes first is random, around one that is down as well. */
 START_TEST(least_begins_anywhere)
 {
 	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
@@ -340,7 +413,7 @@ START_TEST(least_begins_anywhere)
 		size_t at = fixture_pick(&f, f.m, 0, hash_mix(i, 4));
 		first[at]++;
 		backend_release(f.b[at]);
-		backend_set_last_pick(f.b[at], 0);
+		backend_set_turn(f.b[at], 0);
 	}
 	for (size_t i = 0; i < 4; i++)
 		if (i != 1)
@@ -517,6 +590,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, the_last_one_is_found_by_all, 0, n);
 	tcase_add_loop_test(t, no_members_no_pick, 0, n);
 	tcase_add_loop_test(t, least_takes_ties_in_turn, 0, ARRAY_SIZE(ties));
+	tcase_add_loop_test(t, least_shares_ties_by_weight, 0, ARRAY_SIZE(weighted_ties));
+	tcase_add_test(t, least_makes_up_for_nothing);
 	tcase_add_test(t, least_takes_retries_in_turn);
 	tcase_add_test(t, least_takes_a_new_one_once);
 	tcase_add_test(t, least_begins_anywhere);
