@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  *     entries:      | 0 ... 31   | 32 ... 63  | 64 ... 95  | ...     up to BLOCK entries each
- *     load[]:       | least load | least load | least load | ...     NOBODY: no entry has room
+ *     load[]:       | least load | least load | least load | ...     NO_ROOM: no entry has room
  *     turn[]:       | least turn | least turn | least turn | ...     of the entries with that load
  *
  * Load: that of an idle entry is 0; that of any other entry is (connections + 1) / weight, as a
@@ -51,7 +51,7 @@
  * 256: they differ by 1/256^2 at least, and the rounding is below 2^-24. Equal loads stay equal.
  */
 #define LOAD_SHIFT 24
-#define NOBODY UINT64_MAX
+#define NO_ROOM UINT64_MAX
 
 /* Units of virtual time per pick, so that the rounding of a turn is small. */
 #define TURN_UNITS 256u
@@ -169,7 +169,7 @@ static void refresh(const struct members *m, uint32_t block)
 		best_weight = e->weight;
 	}
 	store(&m->load_index->load[block],
-	      best_weight != 0 ? load_of(best_next, best_weight) : NOBODY);
+	      best_weight != 0 ? load_of(best_next, best_weight) : NO_ROOM);
 	store(&m->load_index->turn[block], best_turn);
 }
 
@@ -190,7 +190,7 @@ int load_index_build(struct members *m)
 	l->turn = l->load + n_blocks;
 	LB_ASSERT(start_of(m, 0) == 0 && start_of(m, n_blocks) == m->n);
 	for (uint32_t b = 0; b < n_blocks; b++) {
-		atomic_init(&l->load[b], NOBODY);
+		atomic_init(&l->load[b], NO_ROOM);
 		atomic_init(&l->turn[b], 0);
 		refresh(m, b);
 	}
@@ -212,7 +212,7 @@ uint32_t load_index_delay(const struct load_index *l)
 
 /* A block to look at, and what its words promised. */
 struct look {
-	uint64_t load; /* NOBODY: there is no such block */
+	uint64_t load; /* NO_ROOM: there is no such block */
 	uint64_t turn;
 	uint32_t block;
 };
@@ -223,14 +223,14 @@ struct look {
  */
 static struct look look_first(const struct load_index *l, const struct pick *k)
 {
-	struct look best = { .load = NOBODY };
+	struct look best = { .load = NO_ROOM };
 	uint64_t random = hash_mix(k->random, 1); /* another one than load_index_scan() uses */
 	uint32_t n_ties = 0;
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
 		uint64_t load = load_at(l, b);
 
-		if (load == NOBODY || load > best.load)
+		if (load == NO_ROOM || load > best.load)
 			continue;
 		uint64_t turn = turn_at(l, b);
 		if (load < best.load || turn < best.turn)
@@ -253,17 +253,18 @@ static bool is_before(const struct look *a, const struct look *b)
 /* The best block after `last`. While no word changes, no block comes twice. */
 static struct look look_next(const struct load_index *l, const struct look *last)
 {
-	struct look best = { .load = NOBODY };
+	struct look best = { .load = NO_ROOM };
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
 		struct look at = { .load = load_at(l, b), .block = b };
 
-		if (at.load < last->load || at.load > best.load || at.load == NOBODY)
+		if (at.load < last->load || at.load > best.load || at.load == NO_ROOM)
 			continue;
 		at.turn = turn_at(l, b);
-		if (is_before(last, &at) && (best.load == NOBODY || is_before(&at, &best)))
+		if (is_before(last, &at) && (best.load == NO_ROOM || is_before(&at, &best)))
 			best = at;
 	}
+	LB_DASSERT(best.load == NO_ROOM || is_before(last, &best));
 	return best;
 }
 
@@ -304,11 +305,12 @@ static const struct members_entry *picked(const struct members *m, uint32_t bloc
 
 const struct members_entry *load_index_pick(const struct members *m, const struct pick *k)
 {
+	LB_ASSERT(m->load_index != NULL);
 	struct look look = look_first(m->load_index, k);
 	struct load_index_found kept = { .load = UINT64_MAX }; /* the remembered entry */
 	uint32_t kept_block = 0;
 
-	for (int i = 0; i < MAX_LOOKS && look.load != NOBODY; i++) {
+	for (int i = 0; i < MAX_LOOKS && look.load != NO_ROOM; i++) {
 		uint64_t promised = look.load;
 
 		if (kept.load <= promised)

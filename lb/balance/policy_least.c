@@ -27,6 +27,8 @@
  * order: in the order of the file, all lbs that start with the same file would begin at the same
  * backend.
  *
+ * docs/decisions/0022 says why.
+ *
  * Other policies use policy_least() when their own choice has found no room.
  */
 #include "balance/backend.h"

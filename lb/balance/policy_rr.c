@@ -142,6 +142,7 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 		uint64_t t = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 		const struct members_entry *e = &m->entry[m->schedule[t % m->n_schedule]];
 
+		LB_DASSERT(e < m->entry + m->n && e->weight > 0);
 		if (member_is_candidate(e, k) && backend_reserve(e->backend))
 			return e;
 	}

@@ -243,6 +243,7 @@ static const policy_fn policies[] = {
 
 struct backend *pool_pick(const struct members *m, struct pick *k)
 {
+	LB_ASSERT(k->n_tried <= PICK_MAX_TRIED);
 	if (m->n == 0 || k->n_tried == PICK_MAX_TRIED)
 		return NULL;
 

@@ -267,5 +267,6 @@ int route_match(const struct route_table *t, const struct route_req *r)
 		if (c == '.' || i + 1 == r->host.n)
 			best = match_host(t, r, host, best);
 	}
+	LB_DASSERT(best == NONE || is_met(&t->row[best], r));
 	return best != NONE ? (int)best : -1;
 }

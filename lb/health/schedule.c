@@ -96,6 +96,8 @@ static void on_next(struct timer *t, void *arg)
 	loop_timer_start(s->checks.loop, &p->next, p->spec.conf.interval_ms);
 	if (!may_start(p))
 		return;
+	/* A free slot is given to the list first: see start_due(). */
+	LB_DASSERT(!has_free_slot(s) || list_is_empty(&s->due));
 	if (has_free_slot(s))
 		start_check(p);
 	else if (!list_is_linked(&p->due))

@@ -227,6 +227,67 @@ START_TEST(least_is_within_one_of_exact)
 }
 END_TEST
 
+/* Whether `b` can be picked, by what the policy promises. */
+static bool may_be_picked(const struct backend *b)
+{
+	uint32_t max = backend_max_conns(b);
+
+	return backend_weight(b) > 0 && backend_is_usable(b) &&
+	       (max == 0 || backend_active(b) < max);
+}
+
+/* The load that is compared, in a fraction that is exact for weights up to 6. */
+static uint32_t load_of(uint32_t active, uint32_t weight)
+{
+	return active == 0 ? 0 : (active + 1) * 60 / weight;
+}
+
+/* Beside a plain model, while connections come and end, and backends change, at random. */
+START_TEST(least_agrees_with_a_plain_model)
+{
+	uint64_t seed = (uint64_t)_i;
+	uint32_t weights[6];
+	size_t n = 2 + hash_mix(seed, 20) % 5, open = 0;
+
+	for (size_t i = 0; i < n; i++)
+		weights[i] = (uint32_t)(hash_mix(seed, 30 + i) % 7);
+	struct fixture f = fixture_new(n, weights, n, CONF_BALANCE_LEAST, 0);
+	for (uint64_t step = 0; step < 2000; step++) {
+		uint64_t random = hash_mix(step, seed);
+		struct backend *b = f.b[random % n];
+		uint32_t before[6], least = UINT32_MAX;
+
+		if (random >> 8 & 1 && backend_active(b) > 0) {
+			backend_release(b);
+			open--;
+		}
+		if ((random >> 16) % 16 == 0)
+			backend_set_health(b, random >> 32 & 1 ? BACKEND_UP : BACKEND_DOWN, step);
+		if ((random >> 24) % 16 == 0)
+			backend_set_max_conns(b, (uint32_t)(random >> 40) % 8);
+		for (size_t i = 0; i < n; i++) {
+			before[i] = backend_active(f.b[i]);
+			uint32_t load = weights[i] > 0 ? load_of(before[i], weights[i]) : 0;
+			if (may_be_picked(f.b[i]) && load < least)
+				least = load;
+		}
+		size_t at = fixture_pick(&f, f.m, 0, random);
+		ck_assert_msg((at == SIZE_MAX) == (least == UINT32_MAX), "step %d", (int)step);
+		if (at == SIZE_MAX)
+			continue;
+		open++;
+		ck_assert_uint_eq(backend_active(f.b[at]), before[at] + 1);
+		ck_assert_msg(load_of(before[at], weights[at]) == least, "step %d: b%zu", (int)step,
+			      at);
+	}
+	size_t active = 0;
+	for (size_t i = 0; i < n; i++)
+		active += backend_active(f.b[i]);
+	ck_assert_uint_eq(active, open);
+	fixture_free(&f);
+}
+END_TEST
+
 /* The living count: 100 and 100 there, an empty third one gets the next 90. */
 START_TEST(least_counts_the_living)
 {
@@ -586,6 +647,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, retries_try_each_once, 0, n);
 	tcase_add_loop_test(t, max_connections_is_never_exceeded, 0, n);
 	tcase_add_test(t, least_is_within_one_of_exact);
+	tcase_add_loop_test(t, least_agrees_with_a_plain_model, 0, 200);
 	tcase_add_test(t, least_counts_the_living);
 	tcase_add_loop_test(t, the_last_one_is_found_by_all, 0, n);
 	tcase_add_loop_test(t, no_members_no_pick, 0, n);
