@@ -1,19 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Buffers come in chunks of 256 KiB of mapped memory, their headers in a page before them:
+ * The pool of buffers of one loop.
  *
- *   | struct buf_chunk, bufs[] | data of bufs[0] | data of bufs[1] | ...     each from a page on
+ * Terms. A buffer is lent from buf_get() until its last reference is put. A size class is one of
+ * the three sizes of buffers. A chunk is mapped memory for the buffers of one size class, some 256
+ * KiB. A buffer is warm when it may have pages of memory, because something was written to it since
+ * the kernel last got its pages back. The ceiling, soft_bytes, is how much the pool is meant to
+ * lend.
  *
- * Each chunk has its own free list, and chunks with free buffers are in a list, the one last given
- * to first: what is hot is used again. Chunks are mapped and unmapped between turns only:
- * buf_settle() gives back those that two periods did not need, buf_trim() all that are empty when
- * the loop has nothing to do (one spare is kept per class: the address space, not the pages). A few
- * buffers that stay lent after a peak (an engine has laid them out for the kernel) would hold as
- * many chunks, so buf_trim() gives the pages of the free ones beside them back, too.
+ * A chunk has its headers in a page of their own, and the data of each buffer begins at a page:
+ *
+ *   | struct buf_chunk, bufs[] | data of bufs[0] | data of bufs[1] | ...
+ *
+ * Getting and putting. Each chunk has a list of its free buffers. The chunks that have free buffers
+ * are in the list buf_class_pool.partial. A put moves a chunk that was full to the head of that
+ * list, and a get takes from the head: memory that was used last is used again first, while it is
+ * in the cache. Neither get nor put calls the kernel.
+ *
+ * Memory. Chunks are mapped and unmapped between turns only. buf_reserve() maps them. buf_settle()
+ * unmaps, in a busy loop, the empty chunks that this period and the one before did not need.
+ * buf_trim() unmaps, in an idle loop, all empty chunks but one per class. A few buffers stay lent
+ * after a peak, because an engine has laid them out for the kernel, and each may be in another
+ * chunk. Therefore buf_trim() also gives the kernel the pages of free buffers in chunks that are
+ * not empty.
+ *
+ * The ceiling. Only large buffers are refused beyond it, at twice the ceiling (room()). Small and
+ * head buffers are never refused while there is memory: buf_is_tight() asks those who hold buffers
+ * to stop reading.
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
- * Thread: the loop's.
+ * Thread: the loop's. Hot.
  */
 #include "ev/buf.h"
 
@@ -41,17 +58,18 @@ static const struct {
 };
 _Static_assert(BUF_HEAD_BYTES <= 6 * PAGE_BYTES, "a buffer shares no page with the next");
 
-/* Looked through at a time: 8 MiB of small ones. */
+/* How many chunks one call gives back at most: 8 MiB of small buffers. */
 #define TRIM_CHUNKS 32
 
-/* Where memory is short, so many small ones are left to those who hold none; a guess. */
+/* When memory is short and fewer small buffers are free, buf_is_tight() says so: the rest is for
+ * connections that hold no buffer. A guess. */
 #define SCARCE_BUFS 64
 
 struct buf_chunk {
 	struct list link; /* in buf_class_pool.partial while some are free */
 	struct buf *free;
 	uint32_t n_free, n;
-	uint32_t n_warm; /* of the free ones: with pages, since somebody may have written to them */
+	uint32_t n_warm; /* free buffers that are warm */
 	struct buf bufs[];
 };
 _Static_assert(sizeof(struct buf_chunk) + 64 * sizeof(struct buf) <= PAGE_BYTES, "before the data");
@@ -59,7 +77,7 @@ _Static_assert(sizeof(struct buf_chunk) + 64 * sizeof(struct buf) <= PAGE_BYTES,
 struct buf_class_pool {
 	struct list partial;
 	uint32_t n_free;  /* over all chunks */
-	uint32_t n_warm;  /* of those, with pages */
+	uint32_t n_warm;  /* free buffers that are warm, over all chunks */
 	uint32_t n_empty; /* chunks with nothing lent */
 	uint32_t n_lent;
 	uint32_t peak, last_peak; /* of n_lent, in this period and the one before (buf_settle()) */
@@ -68,10 +86,18 @@ struct buf_class_pool {
 struct buf_pool {
 	struct buf_class_pool size_class[BUF_N_CLASSES];
 	size_t soft_bytes, used_bytes, held_bytes;
-	bool is_short; /* the last chunk wanted was not to be had */
+	bool is_short; /* the last attempt to map a chunk failed */
 	uint32_t fail_after;
 	bool fails_maps;
 };
+
+/* The invariants of one class's counts. */
+static void assert_counts(const struct buf_class_pool *cp)
+{
+	LB_ASSERT(cp->n_warm <= cp->n_free);
+	LB_ASSERT(cp->n_lent <= cp->peak);
+	LB_ASSERT(list_is_empty(&cp->partial) == (cp->n_free == 0));
+}
 
 struct buf_pool *buf_pool_new(size_t soft_bytes)
 {
@@ -85,7 +111,7 @@ struct buf_pool *buf_pool_new(size_t soft_bytes)
 	return p;
 }
 
-/* Of the data, which begins a page behind the chunk's start. */
+/* The size of a chunk's data, which begins a page behind the chunk's start. */
 static size_t data_bytes(enum buf_class size_class)
 {
 	return (size_t)classes[size_class].stride * classes[size_class].n_per_chunk;
@@ -95,6 +121,7 @@ static void chunk_unmap(struct buf_pool *p, enum buf_class size_class, struct bu
 {
 	size_t bytes = data_bytes(size_class);
 
+	LB_ASSERT(c->n_free == c->n && p->held_bytes >= bytes);
 	list_del(&c->link);
 	p->size_class[size_class].n_free -= c->n;
 	p->size_class[size_class].n_warm -= c->n_warm;
@@ -109,9 +136,14 @@ struct buf_pool *buf_pool_free(struct buf_pool *p)
 	if (p == NULL)
 		return NULL;
 	LB_ASSERT(p->used_bytes == 0);
-	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++)
-		list_for_each(it, &p->size_class[size_class].partial)
+	for (int size_class = 0; size_class < BUF_N_CLASSES; size_class++) {
+		struct buf_class_pool *cp = &p->size_class[size_class];
+		LB_ASSERT(cp->n_lent == 0);
+		list_for_each(it, &cp->partial)
 			chunk_unmap(p, size_class, list_entry(it, struct buf_chunk, link));
+		LB_ASSERT(cp->n_free == 0 && cp->n_warm == 0 && cp->n_empty == 0);
+	}
+	LB_ASSERT(p->held_bytes == 0);
 	free(p);
 	return NULL;
 }
@@ -148,7 +180,8 @@ static int chunk_map(struct buf_pool *p, enum buf_class size_class)
 	return 0;
 }
 
-/* Whether an empty chunk may go: neither this period nor the last needed it, and one is spare. */
+/* Whether an empty chunk may be unmapped: neither this period nor the last one needed it, and
+ * another empty chunk is left. */
 static bool is_chunk_surplus(const struct buf_class_pool *cp, uint32_t n_per_chunk)
 {
 	uint32_t peak = cp->peak > cp->last_peak ? cp->peak : cp->last_peak;
@@ -156,12 +189,13 @@ static bool is_chunk_surplus(const struct buf_class_pool *cp, uint32_t n_per_chu
 	return cp->n_empty > 1 && cp->n_lent + cp->n_free >= peak + 2 * n_per_chunk;
 }
 
-/* Of one class; false when there is more to do. */
+/* buf_settle() for one class. Returns false when there is more to do. */
 static bool settle(struct buf_pool *p, enum buf_class size_class)
 {
 	struct buf_class_pool *cp = &p->size_class[size_class];
 	uint32_t n = 0;
 
+	assert_counts(cp);
 	list_for_each(it, &cp->partial)
 	{
 		struct buf_chunk *c = list_entry(it, struct buf_chunk, link);
@@ -203,9 +237,10 @@ static bool is_warm(const struct buf *b)
 	return b->refs == 0 && b->is_warm;
 }
 
-/* Gives the pages of a chunk's free buffers back, those of neighbours together. */
+/* Gives the pages of a chunk's free buffers back: one call for each run of warm neighbours. */
 static void chunk_cool(struct buf_pool *p, enum buf_class size_class, struct buf_chunk *c)
 {
+	LB_ASSERT(p->size_class[size_class].n_warm >= c->n_warm);
 	p->size_class[size_class].n_warm -= c->n_warm;
 	c->n_warm = 0;
 	for (uint32_t i = 0, end; i < c->n; i = end + 1) {
@@ -224,6 +259,7 @@ void buf_trim(struct buf_pool *p)
 		struct buf_class_pool *cp = &p->size_class[size_class];
 		int n = 0;
 
+		assert_counts(cp);
 		cp->peak = cp->last_peak = cp->n_lent;
 		list_for_each(it, &cp->partial)
 		{
@@ -241,7 +277,7 @@ void buf_trim(struct buf_pool *p)
 	}
 }
 
-/* How many more gets of this class are allowed. */
+/* How many more buffers of this class the ceiling allows. */
 static uint32_t room(const struct buf_pool *p, enum buf_class size_class)
 {
 	size_t most = 2 * p->soft_bytes / classes[size_class].bytes;
@@ -276,6 +312,7 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class size_class)
 
 	struct buf_chunk *c = list_entry(cp->partial.next, struct buf_chunk, link);
 	struct buf *b = c->free;
+	LB_ASSERT(b != NULL && b->refs == 0 && c->n_free > 0);
 	c->free = b->next;
 	cp->n_empty -= c->n_free == c->n;
 	cp->n_warm -= b->is_warm;
@@ -297,12 +334,13 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class size_class)
 
 void buf_put(struct buf_pool *p, struct buf *b)
 {
-	LB_ASSERT(b->refs > 0);
+	buf_assert_sane(b);
 	if (--b->refs > 0)
 		return;
 
 	struct buf_chunk *c = b->chunk;
 	struct buf_class_pool *cp = &p->size_class[b->size_class];
+	LB_ASSERT(c->n_free < c->n && cp->n_lent > 0 && p->used_bytes >= b->cap);
 	ASAN_POISON_MEMORY_REGION(b->data, b->cap);
 	p->used_bytes -= b->cap;
 	b->next = c->free;
@@ -318,6 +356,7 @@ void buf_put(struct buf_pool *p, struct buf *b)
 
 void buf_cool(struct buf *b)
 {
+	LB_ASSERT(b->refs == 1); /* another holder might still want the bytes */
 	(void)madvise(b->data, b->cap, MADV_DONTNEED);
 }
 

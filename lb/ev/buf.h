@@ -4,15 +4,15 @@
 /*
  * Buffers that a loop lends: counted, of two sizes, from chunks that are given back after a peak.
  *
- * A receive lends a filled buffer; its handler owns that reference and passes it on (a queue of
- * chunks, net/queue.h) or puts it at once. A struct buf is also the first chunk onto itself: `off`
- * and `len` say which of its bytes somebody still wants.
+ * A receive lends a filled buffer; its handler owns that reference and passes it on (to a queue,
+ * net/queue.h) or puts it at once. `off` and `len` of a buffer say which of its bytes are still
+ * wanted.
  *
- * The pool has a ceiling. From there on buf_is_tight() tells whoever already holds buffers to stop
- * reading, and bulk to do without large ones (of which there are never more than twice the
- * ceiling). The others are always to be had: those who do not read, and those who do not finish
- * their heads, must not starve a connection that holds nothing. They are bounded by the number of
- * sessions.
+ * The pool has a ceiling. When more than the ceiling is lent, buf_is_tight() tells connections that
+ * hold buffers to stop reading, and tells bulk to do without large buffers (of which there are
+ * never more than twice the ceiling). Small and head buffers are not refused at the ceiling, so
+ * that peers that do not read, or do not finish their heads, cannot starve a connection that holds
+ * nothing. The number of sessions bounds them.
  *
  * Thread: the loop's. Layer: ev.
  */
@@ -42,12 +42,12 @@ struct buf_chunk;
 struct buf {
 	struct buf *next;  /* in a queue or a free list */
 	uint8_t *data;     /* `cap` bytes; owned by the chunk */
-	uint32_t off, len; /* the bytes that count: data[off] to data[off + len - 1] */
+	uint32_t off, len; /* the bytes that are wanted: data[off] to data[off + len - 1] */
 	uint32_t cap;
 	uint16_t refs;
 	uint8_t size_class; /* enum buf_class */
 	/* private to buf.c */
-	bool is_warm; /* it has pages */
+	bool is_warm; /* it may have pages of memory */
 	struct buf_chunk *chunk;
 };
 
@@ -60,39 +60,44 @@ struct buf_pool *buf_pool_new(size_t soft_bytes);
 struct buf_pool *buf_pool_free(struct buf_pool *p);
 
 /*
- * buf_reserve() - see to it that the next `n` gets of this class succeed, up to its ceiling
+ * buf_reserve() - map memory so that the next `n` gets of this class succeed, up to the ceiling
  *
- * May map memory: called by the loop between turns, never on the path of a byte. Returns 0, -ENOMEM
- * or -ENOBUFS (the ceiling).
+ * To be called between turns, not for each byte. Returns 0, -ENOMEM, or -ENOBUFS when the ceiling
+ * allows fewer than `n`.
  */
 int buf_reserve(struct buf_pool *p, enum buf_class size_class, uint32_t n);
 
 /*
- * buf_settle() - end a period: what neither it nor the one before needed is given back
+ * buf_settle() - end a period: give back what neither this period nor the one before needed
  *
- * For a busy loop, between turns. A part at a time: false says that there is more, call again soon.
+ * For a busy loop, between turns. Does a bounded part: false says that there is more to do.
  */
 bool buf_settle(struct buf_pool *p);
 
 /* Whether free buffers hold memory that buf_trim() would give back. */
 bool buf_has_spare(const struct buf_pool *p);
 
-/* Gives some of it back: for a loop that is idle, between turns. */
+/* Gives a bounded part of that memory back: for a loop that is idle, between turns. */
 void buf_trim(struct buf_pool *p);
 
-/*
- * Gives the pages of a lent buffer back, whose bytes nobody wants; whoever writes to it gets new
- * ones.
- */
+/* Gives the pages of a lent buffer back; its bytes are lost. The caller has the only reference. */
 void buf_cool(struct buf *b);
 
 /* An empty buffer with one reference, or NULL when none is reserved. Hot. */
 struct buf *buf_get(struct buf_pool *p, enum buf_class size_class);
 
+/* The cursors of a lent buffer lie within it. */
+static inline void buf_assert_sane(const struct buf *b)
+{
+	LB_ASSERT(b->refs > 0);
+	LB_ASSERT(b->off <= b->cap && b->len <= b->cap - b->off);
+}
+
 /* One more reference. */
 static inline struct buf *buf_ref(struct buf *b)
 {
-	LB_DASSERT(b->refs > 0);
+	buf_assert_sane(b);
+	LB_ASSERT(b->refs < UINT16_MAX);
 	b->refs++;
 	return b;
 }
@@ -103,7 +108,7 @@ void buf_put(struct buf_pool *p, struct buf *b);
 /* Whether a get of this class would succeed now. */
 bool buf_is_available(const struct buf_pool *p, enum buf_class size_class);
 
-/* Whether more than the ceiling is lent, or few are free and there is no memory for more. */
+/* Whether more than the ceiling is lent, or memory is short and few small buffers are free. */
 bool buf_is_tight(const struct buf_pool *p);
 
 /* Bytes of buffers taken by get and not yet put. */
@@ -115,5 +120,5 @@ size_t buf_bytes_held(const struct buf_pool *p);
 /* Lets the n-th get from now on fail, once (1 is the next one); 0 is never. For tests. */
 void buf_fail_after(struct buf_pool *p, uint32_t n);
 
-/* Whether the kernel is taken to have no more memory. For tests. */
+/* While `is_failing`, no chunk can be mapped. For tests. */
 void buf_fail_maps(struct buf_pool *p, bool is_failing);

@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The part of the loop that all engines share: the turn, handlers, completions that no kernel made,
- * and the queue of receives that found no buffer.
+ * The part of the loop that all engines share.
  *
- * That queue keeps starvation fair: once a receive has to wait, all later ones wait behind it, and
- * they are armed again in order as buffers come back.
+ * Terms. A turn is one pass of loop_turn(): submit, wait, dispatch. An operation is something that
+ * was started with a tag and is answered by completions with that tag. To dispatch a completion is
+ * to call the handler of its tag's class. A posted completion is one that no kernel made: an
+ * engine, or this file, answers an operation itself. A waiting receive is one that found no free
+ * buffer.
+ *
+ * The turn. ev/loop.h lists its steps; loop_turn() is that list in code. Handlers run only inside
+ * of loop_turn(), never inside of the call that started the operation. That is why loop_post() puts
+ * a completion into an array, and run_posted() dispatches it in the next turn.
+ *
+ * Waiting receives. When no buffer is free, loop_recv() puts the receive into the queue `waits`,
+ * and every receive that is started later goes behind it. As buffers come back, run_waits() arms
+ * the receives in the queue's order. So no connection waits for ever while others receive.
+ *
+ * Arrays. `posted` and `waits` have room for n_ops elements each. loop_reserve() maps them without
+ * reserving memory, so an element that was never used costs an address and no page. A caller
+ * reserves for as many operations as it can have in flight; therefore neither array can be full.
+ *
+ * Memory of a peak. Buffers, arrays and the owner's slabs grow in a peak. When the loop is busy,
+ * settle() gives back, once a second, what the last two seconds did not need. When no completion
+ * has come for TRIM_IDLE_MS, trim() gives back the rest, a part in each turn.
+ *
+ * Clock. loop_tick() reads it once a turn. When a wait took OVERSLEPT_MS longer than asked for, the
+ * machine or the process was suspended: then the engine is asked for completions again before
+ * timers fire, because what has arrived meanwhile comes before its time-out.
+ *
+ * Thread: the one that made the loop; loop_assert_owner() checks it. Hot.
  */
 #include "ev/loop_priv.h"
 
@@ -16,11 +40,11 @@
 #define DEFAULT_BUF_SOFT_BYTES (16u << 20) /* a guess: 256 connections with a full 64 KiB queue */
 #define TRIM_IDLE_MS 1000                  /* a guess, never tuned */
 #define TRIM_AGAIN_MS 1
-#define SETTLE_MS \
-	1000 /* a busy loop's periods, after which it gives back what they did not need \
-	      */
+#define SETTLE_MS 1000   /* the period of settle() */
 #define OVERSLEPT_MS 100 /* a guess, never tuned */
 #define TURN_BUFS 64     /* small buffers kept free for the next turn */
+
+_Thread_local char loop_thread_id;
 
 /* A receive to be armed when a buffer of its class is free. */
 struct recv_wait {
@@ -33,6 +57,7 @@ struct recv_wait {
 int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts *o)
 {
 	l->ops = ops;
+	l->owner = &loop_thread_id;
 	l->bufs = buf_pool_new(o->buf_soft_bytes ? o->buf_soft_bytes : DEFAULT_BUF_SOFT_BYTES);
 	if (l->bufs == NULL)
 		return -ENOMEM;
@@ -55,7 +80,7 @@ void loop_deinit(struct loop *l)
 	l->bufs = buf_pool_free(l->bufs);
 }
 
-/* Moves an array of `n` elements of `size` bytes to where there are addresses for `wanted`. */
+/* Maps an array of `n` elements of `size` bytes again, with addresses for `wanted` elements. */
 static int remap(void **array, size_t n, size_t wanted, size_t size)
 {
 	const int prot = PROT_READ | PROT_WRITE;
@@ -83,7 +108,7 @@ int loop_reserve(struct loop *l, size_t n)
 	l->waits = waits;
 	if (r == 0) {
 		l->n_ops = n;
-	} else if (l->n_ops > 0) { /* a shrinking one cannot fail */
+	} else if (l->n_ops > 0) { /* a mapping that shrinks cannot fail */
 		(void)remap(&posted, n, l->n_ops, sizeof(*l->posted));
 		l->posted = posted;
 	} else {
@@ -159,6 +184,8 @@ void loop_dispatch(struct loop *l, const struct completion *c)
 {
 	unsigned class_id = tag_class(c->tag);
 
+	LB_ASSERT(l->is_turning);
+	LB_ASSERT(c->buf == NULL || (c->res > 0 && (uint32_t)c->res <= c->buf->cap));
 	if (class_id == LOOP_CLASS_OWN)
 		return;
 	LB_ASSERT(class_id < LOOP_N_CLASSES && l->handler[class_id].fn != NULL);
@@ -168,6 +195,8 @@ void loop_dispatch(struct loop *l, const struct completion *c)
 
 void loop_post(struct loop *l, const struct completion *c)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(c->buf == NULL);         /* nothing would put it if the loop ended first */
 	LB_ASSERT(l->n_posted < l->n_ops); /* loop_reserve() is for all that may be in flight */
 	l->posted[l->n_posted++] = *c;
 	l->is_worn = true;
@@ -175,7 +204,7 @@ void loop_post(struct loop *l, const struct completion *c)
 
 /* ---- the turn -------------------------------------------------------------------------------- */
 
-/* Dispatches what was posted before this turn; what is posted meanwhile waits for the next. */
+/* Dispatches what was posted before this turn. Handlers may post: that is for the next turn. */
 static void run_posted(struct loop *l)
 {
 	size_t n = l->n_posted;
@@ -185,6 +214,7 @@ static void run_posted(struct loop *l)
 		loop_dispatch(l, &c);
 	}
 	if (n > 0) {
+		LB_ASSERT(l->n_posted >= n);
 		l->n_posted -= n;
 		memmove(l->posted, l->posted + n, l->n_posted * sizeof(*l->posted));
 	}
@@ -199,8 +229,9 @@ static uint32_t n_bufs(const struct loop *l, enum buf_class size_class)
 }
 
 /*
- * Arms the receives that waited for a buffer, in the order of each class: no more than find one, or
- * the rest would be refused again, in every turn. Whether some were armed while others wait on.
+ * Arms waiting receives, those of each size class in order. It arms no more than there are buffers,
+ * because one more would complete with -ENOBUFS and wait again, in every turn. Returns whether it
+ * armed some and left others waiting.
  */
 static bool run_waits(struct loop *l)
 {
@@ -211,6 +242,7 @@ static bool run_waits(struct loop *l)
 	for (size_t i = 0; i < l->n_waits; i++) {
 		struct recv_wait w = l->waits[i];
 
+		LB_ASSERT(w.cap > 0 && w.size_class < BUF_N_CLASSES);
 		if (!is_known[w.size_class]) {
 			(void)buf_reserve(l->bufs, w.size_class, 1);
 			n_left[w.size_class] = n_bufs(l, w.size_class);
@@ -228,7 +260,7 @@ static bool run_waits(struct loop *l)
 	return is_torn;
 }
 
-/* After a peak: how long until its buffers go back if nothing happens, and between two parts. */
+/* How long until trim() runs if no completion comes: the first time, and then for each part. */
 static uint64_t trim_wait_ms(const struct loop *l)
 {
 	uint64_t quiet_ms = loop_now_ms(l) - l->active_ms;
@@ -274,8 +306,11 @@ static void settle(struct loop *l)
 
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(!l->is_turning); /* a handler may not turn its own loop */
+	l->is_turning = true;
 	settle(l);
-	/* Fewer than asked for is no error here: receives then wait (above). */
+	/* When memory is short, fewer are reserved, and receives wait: no error. */
 	(void)buf_reserve(l->bufs, BUF_SMALL, TURN_BUFS);
 	l->ops->refill(l);
 	bool is_behind = l->n_waits > 0 && run_waits(l);
@@ -292,7 +327,7 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 	uint64_t n_before = l->n_dispatched;
 	uint64_t start_ms = loop_now_ms(l);
 	int r = l->ops->wait(l, wait_ms);
-	/* What has arrived while the machine, or this process, slept comes before its time-outs. */
+	/* The machine or this process was suspended: see the overview. */
 	if (r == 0 && wait_ms != UINT64_MAX && loop_now_ms(l) - start_ms > wait_ms + OVERSLEPT_MS)
 		r = l->ops->wait(l, 0);
 	if (n_posted > 0)
@@ -304,6 +339,7 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 	timer_wheel_advance(&l->timers, loop_now_ms(l));
 	if (l->on_turn_end != NULL)
 		l->on_turn_end(l->turn_arg);
+	l->is_turning = false;
 	return r;
 }
 
@@ -327,18 +363,24 @@ void loop_stop(struct loop *l)
 
 void loop_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0);
 	l->ops->accept(l, fd, mode, tag);
 }
 
 void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len, op_tag tag)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0 && len <= sizeof(struct sockaddr_storage));
 	l->ops->connect(l, fd, sa, len, tag);
 }
 
 void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
-	LB_ASSERT(cap > 0);
-	/* Without memory bulk goes on in small pieces: those come back. */
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0 && cap > 0 && size_class < BUF_N_CLASSES);
+	/* When memory is short, bulk goes on in small buffers, which other connections give back.
+	 */
 	if (size_class != BUF_SMALL && buf_reserve(l->bufs, size_class, 1) == -ENOMEM)
 		size_class = BUF_SMALL;
 	if (l->n_waits == 0 && n_bufs(l, size_class) > 0) {
@@ -354,26 +396,32 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, 
 void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 	       op_tag tag)
 {
-	LB_DASSERT(n > 0 && n <= LOOP_IOV_MAX);
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0 && n > 0 && n <= LOOP_IOV_MAX && iov[0].iov_len > 0);
 	l->ops->send(l, fd, iov, n, mode, tag);
 }
 
 void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0);
 	l->ops->poll(l, fd, events, tag);
 }
 
 void loop_poll_room(struct loop *l, int fd, op_tag tag)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0);
 	l->ops->poll_room(l, fd, tag);
 }
 
 void loop_cancel_room(struct loop *l, int fd, op_tag tag)
 {
+	loop_assert_owner(l);
 	l->ops->cancel_room(l, fd, tag);
 }
 
-/* Takes a receive out of the queue of the waiting. */
+/* Takes a receive out of the queue of waiting receives. Returns whether it was there. */
 static bool cancel_wait(struct loop *l, op_tag tag)
 {
 	for (size_t i = 0; i < l->n_waits; i++) {
@@ -389,6 +437,7 @@ static bool cancel_wait(struct loop *l, op_tag tag)
 
 void loop_cancel(struct loop *l, int fd, op_tag tag)
 {
+	loop_assert_owner(l);
 	if (l->n_waits > 0 && cancel_wait(l, tag))
 		return;
 	l->ops->cancel(l, fd, tag);
@@ -453,6 +502,8 @@ int loop_shutdown(struct loop *l, int fd, int how)
 
 void loop_close(struct loop *l, int fd)
 {
+	loop_assert_owner(l);
+	LB_ASSERT(fd >= 0);
 	l->ops->close(l, fd);
 }
 
@@ -485,7 +536,7 @@ void loop_random(struct loop *l, void *out, size_t n)
 	}
 	l->n_random -= (uint32_t)n;
 	memcpy(out, l->random + l->n_random, n);
-	explicit_bzero(l->random + l->n_random, n); /* nobody gets them again */
+	explicit_bzero(l->random + l->n_random, n); /* no other caller gets the same bytes */
 }
 
 uint64_t loop_wall_ns(struct loop *l)

@@ -15,12 +15,12 @@
  * operation in flight at a time.
  *
  * A turn of the loop:
- *   1. free buffers go to the engine's ring; receives that waited for one are armed again, in order
- *   2. the engine submits everything started since, and waits (not beyond the next timer)
- *   3. the clock is read, once (where it has jumped, as after a sleep, the engine looks again)
+ *   1. free buffers are laid out for the engine; receives that waited for one are armed, in order
+ *   2. the engine submits every operation started since, and waits, at most until the next timer
+ *   3. the clock is read, once; when it has jumped, the engine looks for completions again
  *   4. each completion is given to the handler of its tag's class
  *   5. timers that are due fire
- *   6. the turn-end hook runs (the dead are buried there)
+ *   6. the turn-end hook runs (the owner frees there what has ended in this turn)
  *
  * Thread: each loop belongs to the thread that made it; only mailbox_post() crosses. Layer: ev.
  */
@@ -43,7 +43,7 @@
  * +----------+----------+-----------------------------------+
  * |  class   |   kind   |  handle of the object (util/slab) |
  * +----------+----------+-----------------------------------+
- * Class 0 is the loop's own. What kind means is the handler's business.
+ * Class 0 is the loop's own. The handler of a class says what its kinds mean.
  */
 typedef uint64_t op_tag;
 
@@ -77,9 +77,9 @@ static inline uint64_t tag_handle(op_tag t)
 struct completion {
 	op_tag tag;
 	int32_t res; /* what the call gave, or a negative errno; -ECANCELED after loop_cancel() */
-	bool more;   /* the operation goes on and will be heard of again */
-	struct buf *
-		buf; /* a receive with res > 0: data[0] to data[res - 1]; the handler's reference */
+	bool more;   /* the operation goes on: another completion with this tag will come */
+	/* Of a receive with res > 0: data[0] to data[res - 1]. The handler owns this reference. */
+	struct buf *buf;
 };
 
 /* Called on the loop's thread. */
@@ -98,20 +98,21 @@ struct loop_opts {
 	uint32_t n_ring_bufs;  /* small buffers laid out for the kernel; a power of two; 0: 256 */
 };
 
-/* Memory beside the loop's. All are short, or do a part at a time. */
+/* Memory that the loop's owner gives back after a peak. Each call does a bounded part. */
 struct loop_upkeep {
-	/* Once a second, also in a busy loop: gives back what it did not need. False: again soon.
-	 */
+	/* Called once a second, also in a busy loop: gives back what the period did not need.
+	 * Returns false when there is more to do: then it is called again soon. */
 	bool (*settle)(void *arg);
-	/* When a loop that was busy has had nothing to do for a second, as long as there is a
-	 * spare. */
+	/* Called when no completion has come for a second, as long as has_spare() says true. */
 	void (*trim)(void *arg);
 	bool (*has_spare)(void *arg);
 };
 
 struct loop {
 	const struct loop_ops *ops;
-	uint64_t now_ns; /* CLOCK_MONOTONIC, read once per turn */
+	const char *owner; /* &loop_thread_id of the thread that made it */
+	bool is_turning;   /* within loop_turn() */
+	uint64_t now_ns;   /* CLOCK_MONOTONIC, read once per turn */
 	struct timer_wheel timers;
 	struct buf_pool *bufs; /* owns */
 	bool should_stop;
@@ -132,13 +133,13 @@ struct loop {
 	uint64_t upkeep_ms; /* when it is next to settle */
 
 	/*
-	 * private to loop.c: completions made without the kernel, receives that wait for a buffer.
-	 * Mapped, with room for n_ops of each (loop_reserve()).
+	 * private to loop.c: posted completions, and receives that wait for a buffer. Both arrays
+	 * are mapped with room for n_ops elements (loop_reserve()).
 	 */
 	struct completion *posted; /* owns */
 	struct recv_wait *waits;   /* owns: a queue in an array */
 	size_t n_posted, n_waits, n_ops;
-	bool is_worn; /* one of them was used since the last trim */
+	bool is_worn; /* one of the arrays was written to since the last trim */
 };
 
 /*
@@ -151,10 +152,10 @@ struct loop {
 int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;
 
 /*
- * loop_reserve() - see to it that `n` operations may be in flight, whatever memory is left then
+ * loop_reserve() - make room for `n` operations in flight, so that none fails for want of memory
  *
- * A new loop has room for LOOP_OPS_MIN. What is not used costs addresses, not memory. Returns 0 or
- * -ENOMEM; what there was stays.
+ * A new loop has room for LOOP_OPS_MIN. Room that is not used costs addresses, not memory. Returns
+ * 0 or -ENOMEM, and then the room is as before.
  */
 int loop_reserve(struct loop *l, size_t n) LB_MUST_CHECK;
 #define LOOP_OPS_MIN 4096u
@@ -169,14 +170,14 @@ struct loop *loop_free(struct loop *l);
 /* "io_uring", "epoll" or "simulated". */
 const char *loop_engine_name(const struct loop *l);
 
-/* Who hears of completions whose tags are of `class` (1 to LOOP_N_CLASSES - 1). */
+/* Completions whose tag is of class `class_id` (1 to LOOP_N_CLASSES - 1) go to fn(arg). */
 void loop_set_handler(struct loop *l, unsigned class_id, loop_fn fn, void *arg);
 
 /* Called at the end of each turn. */
 void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
 
 /*
- * loop_set_upkeep() - who has memory to give back after a peak, as the loop itself does
+ * loop_set_upkeep() - have the owner's memory given back after a peak, together with the loop's
  *
  * `u` and `arg` are borrowed.
  */
@@ -190,6 +191,15 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms);
 
 /* Lets loop_run() return after this turn. */
 void loop_stop(struct loop *l);
+
+/* Its address differs from thread to thread. */
+extern _Thread_local char loop_thread_id;
+
+/* The calling thread is the one that made the loop. */
+static inline void loop_assert_owner(const struct loop *l)
+{
+	LB_ASSERT(l->owner == &loop_thread_id);
+}
 
 static inline uint64_t loop_now_ns(const struct loop *l)
 {
@@ -234,7 +244,7 @@ void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t l
  * res > 0: so many bytes in `buf`. res 0: end of the stream. Negative: an errno; -ENOBUFS says that
  * no buffer was free: start the receive again, it will wait for one in its turn. All but the first
  * kind are last completions. A receive whose cap is used up ends with its last bytes (more false).
- * The total never exceeds `cap`. `class` is the size of the buffers that are lent.
+ * The total never exceeds `cap`. `size_class` is that of the buffers that are lent.
  */
 void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag);
 
@@ -266,10 +276,11 @@ void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
 /*
  * loop_poll_room() - wait once until a socket takes bytes again, though its peer has sent its FIN
  *
- * What loop_poll() for POLLOUT cannot do with every engine (docs/decisions, 0020). It costs two
- * system calls more, so it is for such sockets only. res: the events, POLLOUT, POLLERR or POLLHUP,
- * or a negative errno: the wait could not begin. One on a descriptor at a time. It is cancelled by
- * loop_cancel_room(), and only while it is in flight.
+ * After the peer's FIN, loop_poll() for POLLOUT completes at once with some engines
+ * (docs/decisions, 0020); this wait does not. It costs two more system calls, so it is for such
+ * sockets only. res: the events, POLLOUT, POLLERR or POLLHUP, or a negative errno when the wait
+ * could not begin. One on a descriptor at a time. loop_cancel_room() cancels it, and only while it
+ * is in flight.
  */
 void loop_poll_room(struct loop *l, int fd, op_tag tag);
 void loop_cancel_room(struct loop *l, int fd, op_tag tag);
@@ -286,23 +297,24 @@ void loop_cancel(struct loop *l, int fd, op_tag tag);
  */
 
 /*
- * loop_adopt() - see to it that operations on a descriptor that this loop did not make can begin
+ * loop_adopt() - let operations be started on a descriptor that this loop did not make
  *
- * To be called before the first one. Returns 0, or a negative errno where memory or the kernel's
- * room is short; `fd` stays the caller's.
+ * To be called before the first operation on `fd`. Returns 0, or a negative errno when memory or a
+ * limit of the kernel does not allow it; `fd` stays the caller's.
  */
 int loop_adopt(struct loop *l, int fd) LB_MUST_CHECK;
 
-/* socket(2), non-blocking and close-on-exec. Returns a descriptor or a negative errno, as all of
- * these. */
+/* socket(2), non-blocking and close-on-exec. Returns a descriptor or a negative errno, as all calls
+ * below do. */
 int loop_socket(struct loop *l, int family, int type) LB_MUST_CHECK;
 int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 
 /*
- * loop_set_option() - setsockopt(2) that nobody waits for
+ * loop_set_option() - setsockopt(2) without an answer
  *
- * The engine may make it part of what it submits next: it holds for whatever is started on `fd`
- * after it, a loop_connect() say, but not yet for a call. A refusal is not told.
+ * The engine may submit it with the next operations: the option holds for every operation that is
+ * started on `fd` afterwards (a loop_connect() for example), but perhaps not yet for a call. An
+ * error is not reported.
  */
 void loop_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
@@ -314,10 +326,10 @@ int loop_peername(struct loop *l, int fd, struct sockaddr_storage *ret);
 int loop_accept_now(struct loop *l, int fd) LB_MUST_CHECK;
 int loop_shutdown(struct loop *l, int fd, int how);
 
-/* Nothing may be in flight on `fd`. Not reported. `fd` is gone when the next turn waits. */
+/* Closes `fd`, at the latest when the next turn waits. No operation may be in flight on it. */
 void loop_close(struct loop *l, int fd);
 
-/* Two ends of a pipe of `bytes`, non-blocking: fds[0] reads. The size it really got, or -errno. */
+/* Makes a non-blocking pipe of `bytes`; fds[0] reads. Returns the size that it got, or -errno. */
 int loop_pipe(struct loop *l, int fds[2], size_t bytes) LB_MUST_CHECK;
 
 /* splice(2), never waits: bytes moved, 0 at the end of the stream, or a negative errno (-EAGAIN).
@@ -327,7 +339,8 @@ ssize_t loop_splice(struct loop *l, int from, int to, size_t n);
 /* Passes `fd` with a number along a Unix socket to another table; 0 or a negative errno. */
 int loop_pass_fd(struct loop *l, int chan, int fd, uint64_t number) LB_MUST_CHECK;
 
-/* Takes what was passed. -EAGAIN: nothing there; -EMFILE: the table was full and it is lost. */
+/* Takes a descriptor that was passed. -EAGAIN: none is there; -EMFILE: this table was full, and the
+ * descriptor is lost. */
 int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number) LB_MUST_CHECK;
 
 /* Unpredictable bytes, up to 256; the kernel is asked for many at a time. */

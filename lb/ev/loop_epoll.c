@@ -1,21 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The epoll engine: completions made of readiness.
+ * The epoll engine: it makes completions out of readiness.
  *
- * Each descriptor is registered once, edge-triggered, at its first operation, and has a record by
- * its number: what is known of its readiness, and the operations in flight. A send is tried when it
- * is started (its completion is posted for the next turn); a receive or accept is put on the run
- * list once its descriptor is known to be ready, and tried at the end of the wait.
+ * Terms. epoll tells when a descriptor becomes ready (an edge); it does no I/O itself. A record is
+ * what this engine knows of one descriptor: its readiness, and the operations in flight on it.
+ * There is one for each number of a descriptor, and it never moves. The run list holds descriptors
+ * whose receive or accept is to be tried. A generation is a number in the record that each close
+ * raises.
+ *
+ * Registration. A descriptor is registered with epoll at its first operation, once, edge-triggered,
+ * for reading and writing. The registration reports a descriptor that is ready already.
+ *
+ * A receive or an accept. An edge sets is_ready_in and puts the descriptor on the run list.
+ * run_queue() tries the call at the end of the wait, again and again until the kernel has nothing
+ * more; then is_ready_in is cleared, and the next edge is waited for:
  *
  *   edge -> is_ready_in -> run list -> recv(2) ... until short or EAGAIN -> not ready: next edge
  *
- * So a message costs a recv(2), a send(2) and its part of an epoll_wait(2): the turn that only has
- * posted completions to give leaves epoll_wait(2) out, but never two in a row.
+ * A send or a connect. The call is tried when the operation is started, and its completion is
+ * posted for the next turn. When there is no room, the operation is kept in the record, and
+ * complete_out() tries it again at the next edge for writing.
  *
- * Handlers run in the middle of all this and may start, cancel and close anything: a record is
- * looked at again after each, by its generation.
+ * Cost. A message costs one recv(2), one send(2) and a part of an epoll_wait(2). A turn that only
+ * has posted completions to dispatch makes no epoll_wait(2), but never two such turns in a row.
  *
- * Thread: the loop's.
+ * Handlers run in the middle of these steps, and may start, cancel and close anything. After each
+ * handler the record's generation tells whether it is still the same descriptor's (dispatched()).
+ * epoll's events carry the generation, too: events of a descriptor that was closed are ignored.
+ *
+ * Thread: the loop's. Hot.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,29 +40,30 @@
 #include "ev/loop_priv.h"
 
 #define MAX_EVENTS 512
-#define TURN_BUFS 4     /* buffers one receive may fill in a turn, then others have theirs */
-#define TURN_ACCEPTS 64 /* connections one accept may take in a turn */
-#define MAX_POLLS 3     /* for errors, to splice from and to splice to */
+#define TURN_BUFS 4     /* the most buffers that one receive fills in a turn */
+#define TURN_ACCEPTS 64 /* the most connections that one accept takes in a turn */
+#define MAX_POLLS 3     /* polls on one descriptor: for errors, and one for each end of a splice */
 #define RECORDS_PER_PAGE 64u
 
 enum op_kind { OP_NONE, OP_ACCEPT, OP_RECV, OP_CONNECT, OP_SEND };
 
-/* Of one descriptor. An idle connection has two, so it is small. */
+/* One descriptor. An idle connection has two, so a record is small. */
 struct record {
-	uint32_t generation; /* raised at close: a former owner's events are told by it */
+	uint32_t generation; /* raised at each close of this number */
 	bool is_registered : 1;
-	bool is_ready_in : 1; /* maybe: cleared when a call says otherwise */
-	bool is_ending : 1;   /* a hang-up or error was seen: a short receive says nothing */
+	bool is_ready_in : 1; /* perhaps ready for reading: cleared when a call finds nothing */
+	bool is_ending : 1;   /* a hang-up or an error was seen: a short receive is not the last one
+			       */
 	bool is_queued : 1;   /* in the run list */
-	bool is_sole : 1;     /* nobody else has it open: close unregisters it */
+	bool is_sole : 1;     /* no other descriptor is open for it: close(2) unregisters it */
 	bool is_many : 1;     /* of an accept */
 	uint8_t in_kind;      /* OP_NONE, OP_ACCEPT, OP_RECV */
 	uint8_t out_kind;     /* OP_NONE, OP_CONNECT, OP_SEND */
 	uint8_t size_class;   /* of a receive */
 
 	op_tag in_tag, out_tag;
-	uint32_t cap;      /* of a receive: what is left of it */
-	uint32_t send_len; /* of a send that waits: its first piece */
+	uint32_t cap;      /* of a receive: how many bytes may still come */
+	uint32_t send_len; /* of a send that waits: the length of its first piece */
 	const void *send_data;
 
 	op_tag poll_tag[MAX_POLLS]; /* 0: none */
@@ -63,7 +77,7 @@ struct epoll {
 	bool has_skipped;      /* the last turn left epoll_wait(2) out */
 	struct record **pages; /* owns: records by descriptor; they never move */
 	size_t n_pages;
-	int *run; /* owns: descriptors whose receive or accept is to be tried */
+	int *run; /* owns: the run list */
 	size_t n_run;
 	struct epoll_event events[MAX_EVENTS];
 };
@@ -87,7 +101,7 @@ static bool has_record(const struct epoll *e, int fd)
 	return page < e->n_pages && e->pages[page] != NULL;
 }
 
-/* Makes the page of a number that is seen for the first time, and room in the run list for it. */
+/* Makes the page of records that has the record of a new number, and room in the run list. */
 static LB_COLD int page_add(struct epoll *e, size_t page)
 {
 	if (page >= e->n_pages) {
@@ -108,8 +122,9 @@ static LB_COLD int page_add(struct epoll *e, size_t page)
 }
 
 /*
- * Gives a new descriptor its record, so that no operation on it can fail for want of one. Where
- * memory is short it is closed, and -ENOMEM returned in its place; errors pass.
+ * Gives a new descriptor a record, so that no operation on it can fail later for want of memory.
+ * When memory is short, closes the descriptor and returns -ENOMEM. Returns `fd`, also when it is an
+ * error.
  */
 static int admit(struct epoll *e, int fd)
 {
@@ -122,7 +137,7 @@ static int admit(struct epoll *e, int fd)
 	return r;
 }
 
-/* Every descriptor has one: the loop has made it, or adopted it. */
+/* The record of a descriptor that this loop has made or adopted. */
 static struct record *record_of(struct epoll *e, int fd)
 {
 	LB_ASSERT(fd >= 0 && has_record(e, fd));
@@ -133,13 +148,13 @@ static void queue_run(struct epoll *e, int fd, struct record *r)
 {
 	if (r->is_queued)
 		return;
-	/* Each is in it once, and once more while this turn's list is being worked off. */
+	/* A descriptor is in the list once, and once more while run_queue() works the list off. */
 	LB_ASSERT(e->n_run < 2 * e->n_pages * RECORDS_PER_PAGE);
 	e->run[e->n_run++] = fd;
 	r->is_queued = true;
 }
 
-/* The registration reports what is ready already as its first edge. 0 or a negative errno. */
+/* Registers a descriptor with epoll unless it is. Returns 0 or a negative errno. */
 static int ensure_registered(struct epoll *e, int fd, struct record *r)
 {
 	if (r->is_registered)
@@ -149,7 +164,7 @@ static int ensure_registered(struct epoll *e, int fd, struct record *r)
 		.data.u64 = (uint64_t)r->generation << 32 | (uint32_t)fd,
 	};
 	if (epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		/* Others than these mean that somebody closed it behind the loop's back. */
+		/* Any other errno means that the descriptor was closed without loop_close(). */
 		LB_ASSERT(errno == ENOSPC || errno == ENOMEM);
 		return -errno;
 	}
@@ -196,7 +211,7 @@ static void epoll_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size
 	start_in(epoll_of(l), fd, r, OP_RECV, tag);
 }
 
-/* A connect or send that could not be done at once waits for its descriptor to become writable. */
+/* Keeps a connect or send that could not be done at once until the descriptor is writable. */
 static void start_out(struct epoll *e, int fd, struct record *r, enum op_kind kind, op_tag tag)
 {
 	LB_ASSERT(r->out_kind == OP_NONE);
@@ -242,12 +257,13 @@ static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, e
 {
 	ssize_t sent = try_send(fd, iov, n);
 
-	(void)mode; /* it can always wait */
+	(void)mode; /* with epoll, waiting costs no more than trying again */
 	if (sent != -EAGAIN) {
 		post(l, tag, (int)sent);
 		return;
 	}
-	/* Only its first piece waits: fewer than all may be taken, and a record stays small. */
+	/* Only the first piece waits: a send may take fewer bytes than all, and a record is small.
+	 */
 	struct record *r = record_of(epoll_of(l), fd);
 	start_out(epoll_of(l), fd, r, OP_SEND, tag);
 	r->send_data = iov[0].iov_base;
@@ -260,7 +276,7 @@ static void epoll_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 	struct pollfd now = { .fd = fd, .events = (short)events };
 	int rc = ensure_registered(epoll_of(l), fd, r);
 
-	/* Level-triggered, as poll(2): what is there already counts. */
+	/* As with poll(2), an event that is there already counts. */
 	if (rc == 0 && poll(&now, 1, 0) > 0)
 		rc = now.revents;
 	if (rc != 0) {
@@ -297,7 +313,7 @@ static void epoll_cancel(struct loop *l, int fd, op_tag tag)
 		post(l, tag, -ECANCELED);
 }
 
-/* This engine's polls tell of what was asked for. */
+/* A poll of epoll's reports only the events that were asked for, also after the peer's FIN. */
 static void epoll_poll_room(struct loop *l, int fd, op_tag tag)
 {
 	epoll_poll(l, fd, POLLOUT, tag);
@@ -310,7 +326,8 @@ static void epoll_close(struct loop *l, int fd)
 	LB_ASSERT(r->in_kind == OP_NONE && r->out_kind == OP_NONE);
 	for (int i = 0; i < MAX_POLLS; i++)
 		LB_ASSERT(r->poll_tag[i] == 0);
-	/* A copy open elsewhere, of a listening socket say, would keep it registered. */
+	/* While a copy is open elsewhere (of a listening socket), close(2) does not unregister it.
+	 */
 	if (r->is_registered && !r->is_sole)
 		(void)epoll_ctl(epoll_of(l)->fd, EPOLL_CTL_DEL, fd, NULL);
 	*r = (struct record){ .generation = r->generation + 1, .is_queued = r->is_queued };
@@ -364,7 +381,7 @@ static int epoll_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 
 /* ---- completing ------------------------------------------------------------------------------ */
 
-/* Gives a completion to its handler, who may close the descriptor. The record, if it is still it.
+/* Dispatches a completion. Returns the record, or NULL when the handler has closed the descriptor.
  */
 static struct record *dispatched(struct epoll *e, struct record *r, const struct completion *c)
 {
@@ -404,7 +421,7 @@ static void run_accept(struct epoll *e, int fd, struct record *r)
 	}
 }
 
-/* Tries recv(2) into a buffer. False: nothing to tell anybody, the descriptor is not ready. */
+/* Tries recv(2) into a buffer. Returns false when there is no completion: nothing has arrived. */
 static bool receive(struct epoll *e, int fd, struct record *r, struct completion *c)
 {
 	struct buf *b = buf_get(e->loop.bufs, r->size_class);
@@ -421,11 +438,12 @@ static bool receive(struct epoll *e, int fd, struct record *r, struct completion
 		r->is_ready_in = c->res != -EAGAIN;
 		return r->is_ready_in;
 	}
+	LB_ASSERT((size_t)got <= most);
 	b->len = (uint32_t)got;
 	c->buf = b;
 	r->cap -= (uint32_t)got;
 	c->more = r->cap > 0;
-	/* Less than asked for: the queue is empty, the next bytes make an edge. */
+	/* Fewer bytes than asked for: the socket is empty, and the next bytes make an edge. */
 	if ((uint32_t)got < most && !r->is_ending)
 		r->is_ready_in = false;
 	return true;
@@ -449,7 +467,7 @@ static void run_recv(struct epoll *e, int fd, struct record *r)
 	}
 }
 
-/* What is queued meanwhile waits for the next turn. */
+/* Works off the run list. What handlers add to it is for the next turn. */
 static void run_queue(struct epoll *e)
 {
 	size_t n = e->n_run;
@@ -465,6 +483,7 @@ static void run_queue(struct epoll *e)
 		else if (r->in_kind == OP_RECV)
 			run_recv(e, fd, r);
 	}
+	LB_ASSERT(e->n_run >= n);
 	e->n_run -= n;
 	memmove(e->run, e->run + n, e->n_run * sizeof(*e->run));
 }
@@ -506,14 +525,14 @@ static void on_event(struct epoll *e, const struct epoll_event *ev)
 	struct record *r = record_at(e, fd);
 
 	if (r->generation != (uint32_t)(ev->data.u64 >> 32))
-		return; /* of a descriptor that is closed */
+		return; /* the event is of a descriptor that was closed */
 	if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		r->is_ready_in = true;
 	if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		r->is_ending = true;
 	if (r->is_ready_in && r->in_kind != OP_NONE)
 		queue_run(e, fd, r);
-	/* A connect is over when it can be written to, or has failed. */
+	/* A connect is over when the socket is writable or has an error. */
 	if (r->out_kind != OP_NONE && ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		r = complete_out(e, fd, r);
 	if (r != NULL)
@@ -535,7 +554,8 @@ static int epoll_wait_turn(struct loop *l, uint64_t wait_ms)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 
-	/* One for each that may have something to receive; where it fails, -ENOBUFS tells. */
+	/* A buffer for each descriptor that may receive; without memory, a receive gives -ENOBUFS.
+	 */
 	(void)buf_reserve(l->bufs, BUF_SMALL, (uint32_t)n + (uint32_t)e->n_run);
 	for (int i = 0; i < n; i++)
 		on_event(e, &e->events[i]);
@@ -543,7 +563,7 @@ static int epoll_wait_turn(struct loop *l, uint64_t wait_ms)
 	return 0;
 }
 
-/* A receive takes its buffers when there is something to receive: none are laid out. */
+/* A receive takes a buffer when bytes are there, so no buffers are laid out. */
 static void epoll_refill(struct loop *l)
 {
 	(void)buf_reserve(l->bufs, BUF_LARGE, TURN_BUFS);

@@ -16,19 +16,20 @@ struct loop_ops {
 	/* Frees the engine's own and the struct that embeds the loop. */
 	void (*free)(struct loop *l);
 
-	/* Lays free buffers out for the kernel (a no-op where the engine takes them itself). */
+	/* Lays free buffers out for the kernel, or does nothing when the engine takes them itself.
+	 */
 	void (*refill)(struct loop *l);
 
 	/*
-	 * Whether what is laid out holds memory that an idle loop does without, and giving that
-	 * back. NULL: nothing is laid out.
+	 * has_spare() tells whether buffers that are laid out hold memory that an idle loop does
+	 * not need, trim() gives that memory back. NULL: the engine lays nothing out.
 	 */
 	bool (*has_spare)(const struct loop *l);
 	void (*trim)(struct loop *l);
 
 	/*
-	 * How many receives armed now would find a buffer. NULL: they take one when bytes are
-	 * there, as long as the pool has some.
+	 * How many receives armed now would find a buffer. NULL: a receive takes a buffer from the
+	 * pool when bytes are there.
 	 */
 	uint32_t (*n_bufs)(const struct loop *l, enum buf_class size_class);
 
@@ -53,8 +54,7 @@ struct loop_ops {
 	void (*poll_room)(struct loop *l, int fd, op_tag tag);
 	void (*cancel_room)(struct loop *l, int fd, op_tag tag);
 
-	/* Room for whatever is started on a descriptor that was made elsewhere. NULL: none is
-	 * needed. */
+	/* Prepares for operations on a descriptor that was made elsewhere. NULL: no need. */
 	int (*adopt)(struct loop *l, int fd);
 
 	int (*socket)(struct loop *l, int family, int type);
@@ -84,7 +84,7 @@ void loop_deinit(struct loop *l);
 /* Reads the clock for this turn. */
 void loop_tick(struct loop *l);
 
-/* Gives one completion to its handler. Class 0 vanishes. Hot. */
+/* Gives one completion to its handler, or to none when its class is the loop's own. Hot. */
 void loop_dispatch(struct loop *l, const struct completion *c);
 
 /* Queues a completion to be dispatched in the next turn. */

@@ -2,18 +2,39 @@
 /*
  * The io_uring engine.
  *
- * One io_uring_enter(2) per turn submits all that was started and waits. The ring is private to its
- * thread (SINGLE_ISSUER, DEFER_TASKRUN): completions are made only inside that call. Receives are
- * multishot and pick their buffers from a ring per class that is laid out here:
+ * Terms. The ring is the pair of queues that this thread shares with the kernel: an entry (SQE) in
+ * the submission queue starts an operation, an entry (CQE) in the completion queue tells its
+ * result. A buffer ring is a third queue, one per size class: it names free buffers, out of which
+ * the kernel picks one for each receive. To lay a buffer out is to put it into the buffer ring; its
+ * id (bid) is its place in buf_ring.slot. Scratch is memory for what an entry points to (addresses,
+ * msghdr).
  *
- *   buffer pool --refill()--> [slot: bid -> buf] --kernel fills--> completion --> handler
- *        ^                                                                          |
- *        +---------------------------- buf_put() -----------------------------------+
+ * Submission. An operation of the loop becomes one entry, or two linked ones for a send that waits.
+ * uring_wait() submits all entries of a turn and waits, with one io_uring_enter(2). When the
+ * submission queue or the scratch memory is full before the end of a turn, submit_early() submits
+ * what there is. The kernel copies what an entry points to when it takes the entry, so scratch
+ * memory is free again as soon as the submission queue is empty.
  *
- * Nothing is given to the ring that the kernel would hand to a thread of its own (splice,
- * shutdown): that thread would share this thread's descriptor table. Those are plain calls (sys.c).
+ * Completion. The ring is made with SINGLE_ISSUER and DEFER_TASKRUN: only this thread uses it, and
+ * the kernel makes completions only while this thread is inside io_uring_enter(2). So a handler is
+ * never run at the same time as the kernel changes what the handler looks at. user_data of an entry
+ * is the operation's tag; an entry whose user_data is 0 has no completion that anything waits for.
  *
- * Thread: the loop's. user_data is the operation's tag; 0 marks what nobody waits for.
+ * Receives. A receive is multishot: one entry gives a completion for every piece that arrives. The
+ * way of a buffer:
+ *
+ *   buffer pool --buf_ring_refill()--> slot[bid] --kernel fills it--> completion --> handler
+ *        ^                                                                              |
+ *        +------------------------------- buf_put() ------------------------------------+
+ *
+ * Between turns buf_ring_refill() puts free buffers into vacant slots. buf_ring_adapt() follows how
+ * many the turns need, because each buffer that is laid out is memory in use.
+ *
+ * Operations that the kernel would hand to a thread of its own (splice, shutdown) are not given to
+ * the ring, because such a thread would share this thread's descriptor table. They are plain calls
+ * (sys.c).
+ *
+ * Thread: the loop's. Hot.
  */
 #include "ev/loop_priv.h"
 
@@ -30,11 +51,12 @@
 #define CQ_ENTRIES 8192
 #define DEFAULT_SMALL_BUFS 256
 #define LARGE_BUFS 8
-/* Of a ring's entries a part is laid out, as long as a turn takes fewer than half of it: one of
- * LEAST_PART, but LEAST_LAID. Guesses. */
+/* At least 1 / LEAST_PART of a buffer ring's entries are laid out, and at least LEAST_LAID; more
+ * when a turn takes more than half of what is laid out. Guesses. */
 #define LEAST_PART 8
 #define LEAST_LAID 4
-#define QUIET_TURNS 1024 /* that took next to nothing, until it is halved; a guess */
+/* After so many turns that took at most an eighth of n_wanted, n_wanted is halved; a guess. */
+#define QUIET_TURNS 1024
 /* A completion names a buffer but not its ring: ids of large buffers carry this bit. */
 #define BID_LARGE 0x8000u
 /* What struct io_uring_sqe calls optlen since Linux 6.17: a cap over all a multishot receives. */
@@ -42,8 +64,7 @@
 /* setsockopt(2) as a command of the ring, since Linux 6.7; liburing 2.3 does not name it. */
 #define CMD_SETSOCKOPT 3
 
-/* The tag of the poll on room_fd, and what one such completion may bring; then others have theirs.
- */
+/* The tag of the poll on room_fd, and the most events that one completion of it brings. */
 #define TAG_ROOM tag_make(LOOP_CLASS_OWN, 1, 0)
 #define TURN_ROOMS 256
 
@@ -57,9 +78,10 @@ struct buf_ring {
 	struct buf **slot;              /* owns: by buffer id; the ring's reference, or NULL */
 	uint16_t *vacant;               /* owns: ids whose slot is NULL */
 	uint32_t n_vacant, n_entries;
-	uint32_t n_wanted; /* to be laid out: none at first, then follows what a turn takes */
-	uint32_t n_laid;   /* after the last refill */
-	uint32_t n_quiet;  /* turns since that took more than next to nothing */
+	uint32_t n_wanted; /* how many to lay out: 0 before the first receive, see buf_ring_adapt()
+			    */
+	uint32_t n_laid;   /* how many were laid out after the last refill */
+	uint32_t n_quiet;  /* turns in a row that took at most an eighth of n_wanted */
 	bool is_warm;      /* something was received since the last trim */
 };
 
@@ -68,9 +90,9 @@ struct uring {
 	struct io_uring ring;
 	struct buf_ring bufs[BUF_N_CLASSES];
 	bool has_recv_cap; /* the kernel bounds a multishot receive */
-	bool has_options;  /* it knows CMD_SETSOCKOPT */
+	bool has_options;  /* the kernel knows CMD_SETSOCKOPT */
 	int room_fd;       /* an epoll instance: sockets that loop_poll_room() waits for */
-	uint32_t n_rooms;  /* of them */
+	uint32_t n_rooms;  /* sockets in room_fd whose event has not come yet */
 	bool is_room_polled;
 	uint32_t scratch_used;
 	uint8_t *scratch; /* owns */
@@ -83,7 +105,7 @@ static struct uring *uring_of(struct loop *l)
 
 /* ---- submission ------------------------------------------------------------------------------ */
 
-/* The copies are the kernel's until every entry that may name one has been taken. */
+/* Once the kernel has taken every entry, no entry points into the scratch memory any more. */
 static void scratch_reset(struct uring *u)
 {
 	if (io_uring_sq_ready(&u->ring) == 0)
@@ -93,8 +115,9 @@ static void scratch_reset(struct uring *u)
 static void submit_early(struct uring *u)
 {
 	/*
-	 * It may take a part, or say that it is busy: then again, with what has completed moved on.
-	 * EAGAIN is a kernel without memory for requests, which needs a moment.
+	 * When the kernel takes only some entries or answers -EBUSY, submit again, after the kernel
+	 * has moved completions to the completion queue. -EAGAIN means that the kernel has no
+	 * memory for requests: nothing can be started, so the thread sleeps for a millisecond.
 	 */
 	for (int i = 0; i < SUBMIT_TRIES && io_uring_sq_ready(&u->ring) > 0; i++) {
 		int r = i == 0 ? io_uring_submit(&u->ring)
@@ -113,8 +136,9 @@ static size_t scratch_size(size_t n)
 }
 
 /*
- * Makes room for that many more entries and for `n` bytes of copies. Nothing is submitted between
- * the two, or what the copy is for would be submitted after its memory was given to another.
+ * Makes room for `n_entries` more entries and for `n` bytes of scratch memory. The caller then
+ * takes both without a submission in between: a submission would free the scratch memory before the
+ * entry that points to it is submitted.
  */
 static void make_room(struct uring *u, unsigned n_entries, size_t n)
 {
@@ -131,7 +155,7 @@ static struct io_uring_sqe *get_sqe(struct uring *u)
 	return sqe;
 }
 
-/* Memory that stays as it is until the entry got next is submitted. Call make_room() before. */
+/* `n` bytes that stay as they are until the next entry is submitted. Call make_room() before. */
 static void *scratch(struct uring *u, size_t n)
 {
 	void *p = u->scratch + u->scratch_used;
@@ -169,9 +193,10 @@ static uint32_t buf_ring_least(const struct buf_ring *b);
 static void buf_ring_refill(struct uring *u, enum buf_class size_class);
 
 /*
- * A multishot receive goes on while less than its cap has come, so its last buffer may overshoot by
- * almost a buffer: it is armed with that much less. Near the cap, and on kernels that cannot bound
- * a multishot, a single receive takes no more than there is room for.
+ * A multishot receive goes on while less than its cap has come, so its last buffer may exceed the
+ * cap by almost a buffer. Therefore the kernel's cap is set lower by a buffer less one byte. When
+ * `cap` is at most a buffer, or the kernel cannot bound a multishot receive, a receive for one
+ * completion takes no more than `cap`.
  */
 static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
@@ -196,10 +221,10 @@ static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size
 }
 
 /*
- * A send that may wait is a poll for room, then a send that does not wait: were it to wait in the
- * kernel, the peer's FIN would have it tried again 128 times, and then by a thread of the kernel's
- * own, which stands still with it (docs/decisions, 0014). Both have the tag, one completes: the
- * send, or the poll where it is cancelled.
+ * A send that may wait is a poll for POLLOUT, linked to a send that does not wait. If the send
+ * itself waited in the kernel, then after the peer's FIN the kernel would try it 128 times and then
+ * hand it to a thread of its own, which blocks (docs/decisions, 0014). Both entries have the
+ * operation's tag and one of them completes: the send, or the poll when the operation is cancelled.
  */
 static void prep_wait(struct uring *u, int fd, op_tag tag)
 {
@@ -300,9 +325,9 @@ static void uring_set_option(struct loop *l, int fd, int level, int name, const 
 /* ---- room where the peer has sent its FIN ---------------------------------------------------- */
 
 /*
- * A poll of the ring's always asks for POLLRDHUP, too, and so fires at once and for ever where the
- * peer has sent its FIN. epoll asks for what it is told. The ring polls the epoll instance, each of
- * whose sockets is there for one event:
+ * A poll of the ring always asks for POLLRDHUP, too, so once the peer has sent its FIN every poll
+ * completes at once. epoll reports only the events that it was asked for. So such a socket is added
+ * to an epoll instance, room_fd, for one EPOLLOUT, and the ring polls room_fd:
  *
  *   socket --EPOLLOUT, once--> room_fd --POLLIN--> the ring: room_ready()
  */
@@ -336,14 +361,15 @@ static void uring_cancel_room(struct loop *l, int fd, op_tag tag)
 {
 	struct uring *u = uring_of(l);
 
-	/* It is not there where it was cancelled before, or could not be added. */
+	/* room_fd does not have `fd` when the wait was cancelled before or could not begin. */
 	if (epoll_ctl(u->room_fd, EPOLL_CTL_DEL, fd, NULL) < 0)
 		return;
+	LB_ASSERT(u->n_rooms > 0);
 	u->n_rooms--;
 	loop_post(l, &(struct completion){ .tag = tag, .res = -ECANCELED });
 }
 
-/* One event at a time, so that none is in hand when a handler cancels its wait. */
+/* Takes one event at a time: a handler may cancel the wait whose event would come next. */
 static void room_ready(struct uring *u)
 {
 	struct epoll_event ev;
@@ -351,6 +377,7 @@ static void room_ready(struct uring *u)
 	u->is_room_polled = false;
 	for (int i = 0; i < TURN_ROOMS && epoll_wait(u->room_fd, &ev, 1, 0) == 1; i++) {
 		struct completion c = { .tag = ev.data.u64, .res = (int)ev.events };
+		LB_ASSERT(u->n_rooms > 0);
 		u->n_rooms--;
 		loop_dispatch(&u->loop, &c);
 	}
@@ -361,6 +388,7 @@ static void room_ready(struct uring *u)
 
 static uint32_t buf_ring_laid(const struct buf_ring *b)
 {
+	LB_ASSERT(b->n_vacant <= b->n_entries);
 	return b->n_entries - b->n_vacant;
 }
 
@@ -401,11 +429,13 @@ static int buf_ring_open(struct uring *u, enum buf_class size_class)
 }
 
 /*
- * The kernel takes the buffers in turn, so whatever is laid out is memory in use and lines in the
- * cache, however little is received: no more is laid out than busy turns need.
+ * Makes n_wanted follow what the turns take. The kernel takes the buffers of a ring one after the
+ * other, so every buffer that is laid out is written to sooner or later, however little is
+ * received: it occupies memory and cache lines. So no more is laid out than busy turns need.
  */
 static void buf_ring_adapt(struct buf_ring *b)
 {
+	LB_ASSERT(buf_ring_laid(b) <= b->n_laid);
 	uint32_t n_taken = b->n_laid - buf_ring_laid(b);
 
 	if (n_taken * 2 > b->n_wanted && b->n_wanted < b->n_entries)
@@ -419,7 +449,7 @@ static void buf_ring_adapt(struct buf_ring *b)
 	}
 }
 
-/* Lays free buffers into vacant slots; more are reserved from the pool where it has too few. */
+/* Lays free buffers out in vacant slots; first has the pool reserve what it lacks. */
 static void buf_ring_refill(struct uring *u, enum buf_class size_class)
 {
 	struct buf_ring *b = &u->bufs[size_class];
@@ -435,6 +465,7 @@ static void buf_ring_refill(struct uring *u, enum buf_class size_class)
 		if (buf == NULL)
 			break;
 		uint16_t bid = b->vacant[--b->n_vacant];
+		LB_ASSERT(b->slot[bid] == NULL);
 		b->slot[bid] = buf;
 		io_uring_buf_ring_add(b->ring, buf->data, buf->cap, (uint16_t)(bid | id_bits), mask,
 				      n++);
@@ -451,6 +482,7 @@ static struct buf *buf_ring_take(struct uring *u, unsigned bid, uint32_t len)
 	bid &= BID_LARGE - 1;
 	LB_ASSERT(bid < b->n_entries && b->slot[bid] != NULL);
 	struct buf *buf = b->slot[bid];
+	LB_ASSERT(b->n_vacant < b->n_entries && len <= buf->cap);
 	b->slot[bid] = NULL;
 	b->vacant[b->n_vacant++] = (uint16_t)bid;
 	b->is_warm = true;
@@ -531,7 +563,7 @@ static void dispatch_cqe(struct uring *u, const struct io_uring_cqe *cqe)
 		unsigned bid = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 		uint32_t len = cqe->res > 0 ? (uint32_t)cqe->res : 0;
 		c.buf = buf_ring_take(u, bid, len);
-		if (len == 0) { /* some kernels give one to an end or an error, too */
+		if (len == 0) { /* some kernels use a buffer for an end or an error, too */
 			buf_put(u->loop.bufs, c.buf);
 			c.buf = NULL;
 		}
@@ -562,8 +594,9 @@ static int uring_wait(struct loop *l, uint64_t wait_ms)
 		return r;
 
 	/*
-	 * What a handler starts may be submitted early and complete at once; such completions are
-	 * still of this turn, but no more than a ring of them, so that timers get their turn.
+	 * An operation that a handler starts may be submitted early and complete at once. Such
+	 * completions are dispatched in this turn, too, but at most CQ_ENTRIES in all, so that
+	 * timers fire in time.
 	 */
 	for (unsigned n = 0; n < CQ_ENTRIES && io_uring_peek_cqe(&u->ring, &cqe) == 0; n++) {
 		struct io_uring_cqe copy = *cqe;
@@ -627,13 +660,13 @@ static const struct loop_ops uring_ops = {
 	.take_fd = sys_take_fd,
 };
 
-/* Submits the one entry that was prepared and takes its answer. */
+/* Submits the only entry in the queue and takes its completion. */
 static int answer_of(struct uring *u, struct io_uring_cqe *ret)
 {
 	struct io_uring_cqe *cqe;
 	int r;
 
-	do /* again where a stop or a tracer has broken the wait off: the answer comes */
+	do /* again when a signal or a tracer has interrupted the wait: the completion is to come */
 		r = io_uring_submit_and_wait(&u->ring, 1);
 	while (r == -EINTR || (r >= 0 && io_uring_cq_ready(&u->ring) == 0));
 	if (r < 0)
@@ -665,7 +698,7 @@ static int probe_recv_cap(struct uring *u, const int fds[2])
 	u->has_recv_cap = cqe.res == 1 && !(cqe.flags & IORING_CQE_F_MORE);
 	if (cqe.flags & IORING_CQE_F_BUFFER)
 		buf_put(u->loop.bufs, buf_ring_take(u, cqe.flags >> IORING_CQE_BUFFER_SHIFT, 0));
-	/* A kernel that took the byte but not the cap: the operation is still armed, end it. */
+	/* When the kernel ignores the cap, the operation is still armed: shutdown(2) ends it. */
 	if (cqe.flags & IORING_CQE_F_MORE)
 		(void)shutdown(fds[1], SHUT_RDWR);
 	return 0;
@@ -684,7 +717,7 @@ static int probe_options(struct uring *u, int fd)
 	return r;
 }
 
-/* What this kernel can do that others cannot is tried, not asked for by its version. */
+/* Finds out what this kernel can do by trying it: distributions add features to old versions. */
 static int probe(struct uring *u)
 {
 	int fds[2];
@@ -699,7 +732,7 @@ static int probe(struct uring *u)
 	return r;
 }
 
-/* What the kernel's answer to io_uring_setup(2) means to the person who asked for io_uring. */
+/* Reports an error of io_uring_setup(2) in words that tell what to change. */
 static int explain_setup(struct err *e, int r)
 {
 	if (r == -ENOSYS)
@@ -729,11 +762,11 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 		free(u);
 		return explain_setup(e, r);
 	}
-	(void)io_uring_register_ring_fd(&u->ring); /* spares a look-up; may fail */
+	(void)io_uring_register_ring_fd(&u->ring); /* saves a look-up in each call; may fail */
 
 	u->bufs[BUF_SMALL].n_entries = o->n_ring_bufs ? o->n_ring_bufs : DEFAULT_SMALL_BUFS;
 	u->bufs[BUF_LARGE].n_entries = LARGE_BUFS;
-	u->scratch = aligned_alloc(4096, SCRATCH_BYTES); /* pages of its own, to be given back */
+	u->scratch = aligned_alloc(4096, SCRATCH_BYTES); /* whole pages: uring_trim() frees them */
 	u->room_fd = epoll_create1(EPOLL_CLOEXEC);
 	int room_error = u->room_fd < 0 ? -errno : 0;
 	r = u->scratch == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
@@ -742,7 +775,7 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 	if (r == 0)
 		r = buf_ring_open(u, BUF_SMALL);
 	if (r == 0)
-		r = buf_ring_open(u, BUF_LARGE); /* now: later there may be no memory */
+		r = buf_ring_open(u, BUF_LARGE); /* not later, when memory may be short */
 	if (r == 0) {
 		u->bufs[BUF_SMALL].n_wanted = buf_ring_least(&u->bufs[BUF_SMALL]);
 		buf_ring_refill(u, BUF_SMALL);

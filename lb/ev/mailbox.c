@@ -1,7 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stack that producers push onto with one exchange loop and the consumer takes whole and turns
- * round. Whoever finds it empty wakes the consumer; everybody else knows it has been woken.
+ * The mailbox of one loop.
+ *
+ * Terms. The consumer is the thread whose loop the mailbox is attached to. A producer is any thread
+ * that posts. To wake the consumer is to write to the mailbox's eventfd, which the loop polls (or,
+ * without an eventfd, to call `wake`).
+ *
+ * A mailbox is a stack. mailbox_post() pushes a message with a compare-and-exchange of `head`.
+ * mailbox_drain() takes the whole stack with one exchange, reverses it, and runs the messages, the
+ * oldest first. So neither side waits for the other, and no lock is taken.
+ *
+ * A producer that finds the stack empty wakes the consumer. A producer that finds a message there
+ * does not, because the producer of that message has woken the consumer, and the consumer has not
+ * taken the stack since. on_wake() reads the eventfd before it takes the stack: a message that is
+ * posted after the taking finds the stack empty, and its producer wakes the consumer again. So no
+ * message is left behind.
+ *
+ * Memory order: the push is a release and the taking an acquire, so the consumer sees what the
+ * producer wrote to the message. The wake-up needs no order of its own.
+ *
+ * Thread: any for mailbox_post(), the consumer for the rest. Hot: no lock, no allocation.
  */
 #include "ev/mailbox.h"
 
@@ -40,8 +58,7 @@ static void on_wake(void *arg, const struct completion *c)
 	uint64_t n;
 
 	if (c->res < 0)
-		return; /* closed: the loop is ending */
-	/* Read before draining: a letter posted meanwhile raises it again. */
+		return; /* the poll was cancelled: the loop is ending */
 	ssize_t r = read(mb->wake_fd, &n, sizeof(n));
 	LB_ASSERT(r == sizeof(n) || errno == EAGAIN || errno == EINTR);
 	arm(mb);
@@ -65,7 +82,7 @@ void mailbox_post(struct mailbox *mb, struct mail *m)
 {
 	struct mail *head = atomic_load_explicit(&mb->head, memory_order_relaxed);
 
-	/* Release: the consumer sees what the letter says. */
+	LB_ASSERT(m->run != NULL);
 	do {
 		m->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&mb->head, &head, m, memory_order_release,

@@ -8,7 +8,7 @@
  * consumer is woken through its loop, at most once per batch. Messages of one producer arrive in
  * order; messages of two producers have no order between them.
  *
- * A letter says itself what is to be done with it: `run` is called on the consumer's thread.
+ * A message has a function, `run`, which the mailbox calls on the consumer's thread.
  *
  * Layer: ev.
  */

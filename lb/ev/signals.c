@@ -29,7 +29,8 @@ static void on_readable(void *arg, const struct completion *c)
 	struct signals *s = arg;
 	struct signalfd_siginfo info;
 
-	LB_ASSERT(c->res > 0); /* adopted, and cancelled only by who has gone deaf before */
+	/* signals_close() replaces this handler before it cancels, so no error arrives here. */
+	LB_ASSERT(c->res > 0);
 	while (read(s->fd, &info, sizeof(info)) == sizeof(info))
 		s->fn(s->arg, (int)info.ssi_signo);
 	arm(s);
@@ -47,7 +48,7 @@ int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t 
 	for (size_t i = 0; i < n; i++)
 		sigaddset(&set, signo[i]);
 	int r = -pthread_sigmask(SIG_BLOCK, &set, NULL);
-	LB_ASSERT(r == 0); /* it knows SIG_BLOCK */
+	LB_ASSERT(r == 0); /* it fails only for an unknown first argument */
 	s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	r = s->fd < 0 ? -errno : loop_adopt(loop, s->fd);
 	if (r < 0) {
@@ -56,7 +57,7 @@ int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t 
 		free(s);
 		return r;
 	}
-	/* The kernel sends these two to the thread whose write fails; the errno tells it enough. */
+	/* The kernel sends these two to a thread whose write fails; the write's errno suffices. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
 
@@ -70,7 +71,7 @@ int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t 
 	return 0;
 }
 
-/* Its poll may still be in flight: the loop is freed next, or hears of it and does nothing. */
+/* The handler after signals_close(), for the last completion of the poll. */
 static void ignore(void *arg, const struct completion *c)
 {
 	(void)arg;

@@ -32,7 +32,7 @@ uint64_t sys_wall_ns(struct loop *l)
 void sys_random(struct loop *l, void *out, size_t n)
 {
 	(void)l;
-	/* Up to 256 bytes at a time come whole, once the kernel's generator is seeded. */
+	/* Once the kernel's generator is seeded, up to 256 bytes come in one call. */
 	for (size_t done = 0; done < n;) {
 		size_t part = n - done < 256 ? n - done : 256;
 		ssize_t got = getrandom((uint8_t *)out + done, part, 0);
@@ -95,7 +95,7 @@ int sys_accept_now(struct loop *l, int fd)
 	(void)l;
 	int r;
 
-	do /* one that is gone already is none */
+	do /* again when a connection ended before it was accepted */
 		r = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	while (r < 0 && (errno == ECONNABORTED || errno == EINTR));
 	return r < 0 ? -errno : r;
@@ -113,9 +113,9 @@ int sys_pipe(struct loop *l, int fds[2], size_t bytes)
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
 	int got = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
-	if (got < 0) /* beyond what one user may have: a smaller one does, too */
+	if (got < 0) /* beyond the user's limit: the pipe keeps its size */
 		got = fcntl(fds[1], F_GETPIPE_SZ);
-	LB_ASSERT(got > 0); /* every pipe knows its size */
+	LB_ASSERT(got > 0); /* F_GETPIPE_SZ of a pipe cannot fail */
 	return got;
 }
 
@@ -126,8 +126,8 @@ ssize_t sys_splice(struct loop *l, int from, int to, size_t n)
 	return r < 0 ? -errno : r;
 }
 
-/* One number as data, one descriptor beside it. */
-union passage {
+/* The control message of one descriptor; the number beside it is the data. */
+union fd_control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 	struct cmsghdr align;
 };
@@ -135,7 +135,7 @@ union passage {
 int sys_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 {
 	(void)l;
-	union passage control = { 0 };
+	union fd_control control = { 0 };
 	struct iovec iov = { .iov_base = &number, .iov_len = sizeof(number) };
 	struct msghdr msg = {
 		.msg_iov = &iov,
@@ -155,14 +155,14 @@ int sys_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 {
 	(void)l;
-	union passage control;
+	union fd_control control;
 	uint64_t number;
 	struct iovec iov = { .iov_base = &number, .iov_len = sizeof(number) };
 	struct msghdr msg = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		.msg_controllen = CMSG_LEN(sizeof(int)), /* one, no more */
+		.msg_controllen = CMSG_LEN(sizeof(int)), /* one descriptor at most */
 	};
 	ssize_t n = recvmsg(chan, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
@@ -172,7 +172,7 @@ int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 		return -EPIPE;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	if (msg.msg_flags & MSG_CTRUNC || c == NULL || c->cmsg_type != SCM_RIGHTS)
-		return -EMFILE; /* a full table: the kernel has dropped the descriptor */
+		return -EMFILE; /* this table is full: the kernel has dropped the descriptor */
 
 	int fd;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));

@@ -1,16 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The wheel has levels of 64 slots; a slot of level n covers 64^n ms. A timer is put at the level
- * of the highest 6-bit group in which its time differs from now, into the slot that this group
- * names:
+ * The timers of one loop: a hierarchical timing wheel.
  *
- *   at_ms  = ... | 101101 | 000111 | 010010        level 1 differs first (from the left)
+ * Terms. A slot is a list of timers. A level is 64 slots; a slot of level n covers 64^n ms. A group
+ * is six bits of a time in ms: group n of a time selects the slot of level n. now_ms is the time up
+ * to which the wheel has fired; clock_ms is the time that was last read, from which starts count.
+ * clock_ms is ahead of now_ms while the completions of a turn are dispatched.
+ *
+ * Start. insert() compares the timer's time with now_ms from the highest group down. The first
+ * group that differs gives the level, and its value in the timer's time gives the slot:
+ *
+ *   at_ms  = ... | 101101 | 000111 | 010010        group 1 differs first (from the left)
  *   now_ms = ... | 101101 | 000100 | 111000        -> level 1, slot 000111
  *
- * When the time's group of level n changes, the timers of the slot it comes to move down. So each
- * timer moves at most TIMER_LEVELS times, and nothing is looked at that is not due. The top level
- * alone goes round: its slots before now's are those after the next wrap, and what is farther away
- * than a round waits in the farthest slot and is put again from there.
+ * Expiry. timer_wheel_advance() goes from one occupied slot to the next (next_ms(), by the bits in
+ * `occupied`), and sets now_ms to the slot's time. cascade() then moves the timers of the slots of
+ * higher levels that begin at that time to lower levels. What lies in the slot of level 0 is due.
+ * So a timer moves at most TIMER_LEVELS times, and no timer is looked at before it has to move or
+ * fire.
+ *
+ * The top level goes round: its slots before the current one are for times after the next wrap. A
+ * timer that is farther away than one round is put into the farthest slot, and from there again.
+ *
+ * Stop. A timer has a pointer to the pointer that points to it (`link`), so it is unlinked without
+ * looking for it. When it was the only one of its slot, `link` is the slot itself, and the slot's
+ * bit in `occupied` is cleared.
+ *
+ * Firing. All due timers are moved to a list on the stack before the first one fires, and are taken
+ * from it one by one: a timer_fn may stop a timer that is due in the same advance. A timer that a
+ * timer_fn starts is not fired before the next advance, even with a time of 0.
  *
  * Thread: the loop's. Hot.
  */
@@ -51,14 +69,15 @@ static void link_into(struct timer **head, struct timer *t)
 	*head = t;
 }
 
-/* What is due now waits in slot now of level 0 for the next advance. */
+/* Puts a timer into its slot. When it is due at now_ms, it fires in the next advance. */
 static void insert(struct timer_wheel *w, struct timer *t)
 {
+	LB_ASSERT(t->link == NULL && t->fn != NULL);
 	uint64_t differs = t->at_ms ^ w->now_ms;
 	uint64_t at_ms = t->at_ms;
 	unsigned level = differs == 0 ? 0 : (63u - (unsigned)__builtin_clzll(differs)) / GROUP_BITS;
 
-	LB_DASSERT(at_ms >= w->now_ms);
+	LB_ASSERT(at_ms >= w->now_ms);
 	if (level >= TIMER_LEVELS) {
 		level = TOP;
 		if (at_ms - w->now_ms > TOP_FARTHEST)
@@ -73,11 +92,12 @@ void timer_stop(struct timer_wheel *w, struct timer *t)
 {
 	if (t->link == NULL)
 		return;
+	LB_ASSERT(*t->link == t);
 	*t->link = t->next;
 	if (t->next != NULL)
 		t->next->link = t->link;
 
-	/* The link of a slot's only timer is the slot itself: its bit goes with it. */
+	/* When the slot is empty now, its bit is cleared. */
 	struct timer **first = &w->slot[0][0];
 	if (*t->link == NULL && t->link >= first && t->link < first + TIMER_LEVELS * TIMER_SLOTS) {
 		size_t i = (size_t)(t->link - first);
@@ -90,7 +110,7 @@ void timer_stop(struct timer_wheel *w, struct timer *t)
 void timer_start(struct timer_wheel *w, struct timer *t, uint64_t in_ms)
 {
 	timer_stop(w, t);
-	/* The clock runs ahead of the wheel while a turn's completions are served. */
+	LB_ASSERT(w->clock_ms >= w->now_ms);
 	t->at_ms = in_ms < UINT64_MAX - w->clock_ms ? w->clock_ms + in_ms : UINT64_MAX;
 	insert(w, t);
 }
@@ -125,6 +145,7 @@ static struct timer *pop(struct timer_list *l)
 {
 	struct timer *t = l->first;
 
+	LB_ASSERT(t->link == &l->first);
 	l->first = t->next;
 	if (t->next != NULL)
 		t->next->link = &l->first;
@@ -133,7 +154,7 @@ static struct timer *pop(struct timer_list *l)
 	return t;
 }
 
-/* Moves down what the levels above hold for this very time. */
+/* Moves timers down from the slots of higher levels that begin at now_ms. */
 static void cascade(struct timer_wheel *w)
 {
 	struct timer_list l;
@@ -153,7 +174,7 @@ static uint64_t next_ms(const struct timer_wheel *w)
 		unsigned here = group(w->now_ms, level);
 		unsigned shift = GROUP_BITS * level;
 		uint64_t base = w->now_ms >> shift & ~(uint64_t)(TIMER_SLOTS - 1);
-		/* Two shifts: one by 64 is none. */
+		/* Two shifts, because a shift by 64 bits is undefined. */
 		uint64_t ahead = w->occupied[level] & ~(uint64_t)0 << here << 1;
 		if (ahead == 0 && level == TOP) {
 			ahead = w->occupied[level];
@@ -181,9 +202,9 @@ void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms)
 	if (w->clock_ms < now_ms)
 		w->clock_ms = now_ms;
 
-	/* From here on it is now: what these start counts from now, and is none of these. */
 	while (due.first != NULL) {
 		struct timer *t = pop(&due);
+		LB_ASSERT(t->at_ms <= w->now_ms);
 		t->fn(t, w->arg);
 	}
 }

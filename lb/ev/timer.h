@@ -27,7 +27,7 @@ struct timer {
 
 struct timer_wheel {
 	void *arg;         /* given to every timer_fn */
-	uint64_t clock_ms; /* the time that starts count from; written by whoever reads the clock */
+	uint64_t clock_ms; /* the time that starts count from; written by the loop at each tick */
 
 	/* private to timer.c */
 	uint64_t now_ms;
@@ -53,6 +53,6 @@ static inline bool timer_is_running(const struct timer *t)
 /* Moves the wheel to `now_ms` and fires what is due; a timer_fn may start and stop any timer. */
 void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
 
-/* How long until something may be due: an early wake-up is possible, a late one is not. UINT64_MAX:
- * none. */
+/* How long until a timer may be due: a wake-up may be early, never late. UINT64_MAX: no timer runs.
+ */
 uint64_t timer_wheel_wait_ms(const struct timer_wheel *w);
