@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 3986, 3.2 as far as HTTP uses it, and the zone identifiers of RFC 6874. IPvFuture is refused:
- * nobody routes by it, and what two parsers may read in two ways is not passed on.
+ * An authority is judged by RFC 3986, 3.2, and zone identifiers by RFC 6874. The form IPvFuture of
+ * RFC 3986 is refused: it is not in use, and another parser might read it differently.
  *
  * Thread: any.
  */
@@ -41,7 +41,7 @@ static bool is_reg_name(struct slice s)
 	return s.n != 0;
 }
 
-/* Of any kind, an IPv4 address that is mapped into it too. */
+/* Whether `s` is an IPv6 address; an IPv4-mapped one is. */
 static bool is_ipv6(struct slice s)
 {
 	char text[INET6_ADDRSTRLEN];

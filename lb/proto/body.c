@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chunk framing, a state for every place in it:
+ * Where a body ends, and the rewriting of chunk framing.
+ *
+ * Terms. A body's framing is what tells where the body ends: a length, chunks, or the end of the
+ * connection. The payload is the bytes of the body without the framing. A chunk is a line with a
+ * size, that many bytes of payload, and CRLF. Trailers are field lines behind the last chunk. A
+ * piece is the bytes of one body_feed(). A byte goes on when it is passed to the other side. A byte
+ * is owed when it goes on, but in front of a later piece.
+ *
+ * There is a state for every place in chunk framing:
  *
  *   SIZE_FIRST -> SIZE -> [SPACE] -> [EXTENSION] -> SIZE_LF
  *   SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST
@@ -8,10 +16,20 @@
  *   TRAILER -> NAME -> [NAME_SPACE] -> VALUE -> VALUE_LF -> TRAILER
  *   TRAILER -> END_LF -> OVER
  *
- * A step says with emit() what of a byte goes on. settle() lets it go as far as there is room for
- * it in what has been read of this piece; what is left is owed. A step adds at most one byte to
- * what is held back (owed bytes and the name being read), and only where none of the bytes before
- * it is owed; so there are never more of them than a name has, with its colon.
+ * step() judges one byte of framing. It calls emit() for each byte that goes on instead: that byte
+ * is owed at first. settle() then writes owed bytes into the piece, over bytes that have been
+ * judged
+ * (`in` counts these) and behind those that go on already (`out` counts these). Framing never
+ * becomes longer, so `out` is at most `in`, and a later byte is not overwritten before it is
+ * judged.
+ *
+ * Two things are held back until a later byte decides about them: the zeros of a size (the last
+ * chunk's size, or zeros in front of another digit), and the name of a trailer (dropped or not). A
+ * step adds at most one byte to what is held back, and only when nothing is owed; so the owed bytes
+ * are never more than a name and its colon: BODY_OWED_MAX.
+ *
+ * Payload is not read. take_payload() skips it, and moves it only when framing in front of it has
+ * become shorter in the same piece.
  *
  * Thread: the owner's. Hot.
  */
@@ -48,7 +66,7 @@ static void init(struct body *b, enum body_mode mode, uint64_t left)
 	*b = (struct body){ .mode = (uint8_t)mode, .left = left, .state = CHUNK_SIZE_FIRST };
 }
 
-/* What both kinds of heads say in the same way; false where they say nothing. */
+/* Takes a framing that requests and responses have in common. False: the head has none of it. */
 static bool init_framed(struct body *b, const struct http1_head *h)
 {
 	if (h->is_chunked)
@@ -68,7 +86,7 @@ void body_init_request(struct body *b, const struct http1_head *h)
 		init(b, BODY_MODE_NONE, 0);
 }
 
-/* RFC 9112, 6.3, first rule: whatever its fields say. */
+/* Whether no body follows a response, whatever its fields say (RFC 9112, 6.3, first rule). */
 static bool is_bodiless(const struct http1_head *h, enum http1_method asked)
 {
 	return asked == HTTP1_HEAD || h->status < 200 || h->status == 204 || h->status == 304;
@@ -97,7 +115,7 @@ void body_unframe(struct body *b)
 
 /* ---- what goes on ---------------------------------------------------------------------------- */
 
-/* The bytes of a feed: `in` of them are judged, `out` of them go on. */
+/* The bytes of one body_feed(): `in` of them are judged, `out` of them go on. */
 struct piece {
 	uint8_t *p;
 	size_t in, out;
@@ -111,9 +129,10 @@ static void emit(struct body *b, uint8_t c)
 	b->owed[b->n_owed++] = c;
 }
 
-/* Lets go what is owed, as far as it fits in front of what is not judged yet. */
+/* Writes owed bytes into the piece, in front of what is not judged yet, as far as they fit. */
 static void settle(struct body *b, struct piece *f)
 {
+	LB_ASSERT(f->out <= f->in && b->n_owed <= BODY_OWED_MAX);
 	size_t room = f->in - f->out;
 	size_t n = b->n_owed < room ? b->n_owed : room;
 
@@ -130,6 +149,7 @@ size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX])
 {
 	size_t n = b->n_owed;
 
+	LB_ASSERT(n <= BODY_OWED_MAX);
 	memcpy(out, b->owed, n);
 	b->n_owed = 0;
 	return n;
@@ -137,7 +157,7 @@ size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX])
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* Leading zeros are left out: whether one stands for a whole size is known behind it. */
+/* Leading zeros do not go on. When the whole size is zero, step_size() emits one at its end. */
 static enum state take_digit(struct body *b, uint8_t c)
 {
 	uint64_t digit = octet_is(c, OCTET_DIGIT) ? c - 0x30u : (c | 0x20u) - 'a' + 10;
@@ -157,9 +177,9 @@ static enum state end_size_line(struct body *b)
 }
 
 /*
- * Behind the size. RFC 9112, 7.1.1 lets white space stand before an extension, not before CR; what
- * writes a size in a field of fixed width sends it there all the same (most ESP32 devices). From a
- * backend it is taken: the size ends before it in any case.
+ * Called at a byte behind the size. RFC 9112, 7.1.1 allows white space before an extension but not
+ * before CR. Devices that write the size into a field of fixed width send it all the same (most
+ * ESP32 devices). From a backend it is accepted, because the size ends before it in any reading.
  */
 static enum state step_behind_size(struct body *b, uint8_t c)
 {
@@ -179,7 +199,7 @@ static enum state step_size(struct body *b, uint8_t c)
 	if (b->state == CHUNK_SIZE_FIRST)
 		return CHUNK_BROKEN;
 	if (b->left == 0)
-		emit(b, '0'); /* for all its digits */
+		emit(b, '0'); /* one for all zeros */
 	b->n_text = 0;
 	return step_behind_size(b, c);
 }
@@ -196,8 +216,8 @@ static enum state step_extension(struct body *b, uint8_t c)
 /* ---- trailers -------------------------------------------------------------------------------- */
 
 /*
- * Whether a trailer is dropped: its name frames or routes a message, ends here as in a head, or is
- * one that lb sets. Who merges trailers into fields would believe it.
+ * Whether a trailer is dropped. A receiver that merges trailers into the fields of the head would
+ * believe one that frames or routes a message, is hop-by-hop, or is set by lb itself.
  */
 static bool is_dropped(const struct body *b)
 {
@@ -226,13 +246,13 @@ static bool is_dropped(const struct body *b)
 	return false;
 }
 
-/* The bytes of the name that are there. */
+/* The length of what `name` holds of the trailer's name. */
 static size_t name_len(const struct body *b)
 {
 	return b->n_name <= BODY_NAME_MAX ? b->n_name : BODY_NAME_MAX;
 }
 
-/* The name is held until its colon. */
+/* Holds a byte of a trailer's name back until the colon: then end_name() decides. */
 static enum state take_name(struct body *b, uint8_t c)
 {
 	if (b->state == CHUNK_TRAILER)
@@ -259,7 +279,7 @@ static enum state end_name(struct body *b)
 	return CHUNK_VALUE;
 }
 
-/* As in a head, white space before the colon is taken from a backend only, and goes. */
+/* White space before the colon is accepted from a backend only, as in a head, and removed. */
 static enum state step_name(struct body *b, uint8_t c)
 {
 	if (c == ':')
@@ -300,7 +320,7 @@ static enum state step_trailer(struct body *b, uint8_t c)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-/* `c` where only `want` may stand. */
+/* `c` goes on when it is `want`; any other byte is malformed. */
 static enum state step_only(struct body *b, uint8_t c, uint8_t want, enum state to)
 {
 	if (c != want)
@@ -309,7 +329,7 @@ static enum state step_only(struct body *b, uint8_t c, uint8_t want, enum state 
 	return to;
 }
 
-/* Where the byte `c`, which is no payload, leads. */
+/* The state behind the byte `c` of the framing. */
 static enum state step(struct body *b, uint8_t c)
 {
 	switch ((enum state)b->state) {
@@ -335,7 +355,7 @@ static enum state step(struct body *b, uint8_t c)
 	return CHUNK_BROKEN;
 }
 
-/* Takes payload as far as it goes; returns how much. */
+/* Counts up to `n` bytes of payload as taken; returns how many. */
 static size_t skip(struct body *b, size_t n)
 {
 	size_t taken = n < b->left ? n : (size_t)b->left;
@@ -344,12 +364,15 @@ static size_t skip(struct body *b, size_t n)
 	return taken;
 }
 
-/* Nothing is owed in front of payload: that follows a size, whose digits went on as they came. */
+/*
+ * Passes payload on. Nothing is owed here, because the digits of a size that is not zero were
+ * emitted one by one, each with room for it.
+ */
 static void take_payload(struct body *b, struct piece *f, size_t n)
 {
 	size_t taken = skip(b, n - f->in);
 
-	LB_ASSERT(b->n_owed == 0);
+	LB_ASSERT(b->n_owed == 0 && f->out <= f->in);
 	if (f->out != f->in)
 		memmove(f->p + f->out, f->p + f->in, taken);
 	f->in += taken;
@@ -373,6 +396,7 @@ static enum body_verdict feed_chunked(struct body *b, uint8_t *p, size_t n, stru
 			settle(b, &f);
 		}
 	}
+	LB_ASSERT(f.out <= f.in && f.in <= n);
 	*ret = (struct body_fed){ .used = f.in, .kept = f.out };
 	if (b->state == CHUNK_OVER)
 		b->mode = BODY_MODE_NONE;

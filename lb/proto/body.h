@@ -4,19 +4,20 @@
 /*
  * Body: where the body of a plain message ends (RFC 9112, 6.3 and 7.1).
  *
- * Payload passes unchanged. Chunk framing goes on in one spelling, whatever spelling it came in: a
- * size without leading zeros, in lower case, and without extensions (which RFC 9112, 7.1.1 lets
- * anybody remove), then CRLF. Trailers pass line by line, but for those whose name means something
- * to whoever merges trailers into fields (RFC 9110, 6.5.1). What another parser could read
- * differently is BODY_BAD.
+ * Payload passes unchanged. Chunk framing is rewritten into one spelling: a size without leading
+ * zeros, in lower case, without extensions (RFC 9112, 7.1.1 allows to remove them), then CRLF.
+ * Trailers pass line by line, except those that would change the meaning of the message for a
+ * receiver that merges trailers into the fields of the head (RFC 9110, 6.5.1). Framing that another
+ * parser could read differently is BODY_BAD.
  *
- * The rewriting is done in place, for what goes on is never longer than what has come:
+ * The rewriting is done in place, because the result is never longer than what has come:
  *
  *     came     [3;ext\r\nabc\r\n0;x\r\nHost: a\r\n\r\n]  `used` bytes; what is behind is left alone
  *     goes on  [3\r\nabc\r\n0\r\n\r\n]                   `kept` bytes, at the same place
  *
- * A byte that cannot be judged before the next receive (a zero: of the last chunk, or in front of a
- * size? a trailer's name) is owed: it goes on in front of what comes next.
+ * Some bytes cannot be judged before later ones have come: a zero may be the size of the last chunk
+ * or a leading zero, and a trailer's name may have to be dropped. Such bytes are owed: they go on
+ * in front of the bytes of a later body_feed().
  *
  * Thread: the owner's. Layer: proto. Includes util/ only. Hot: payload is skipped, not read, and
  * moved only behind framing that was shortened.
@@ -43,8 +44,8 @@ enum body_mode {
 
 enum body_verdict {
 	BODY_MORE, /* all bytes belong to the body, and it goes on */
-	BODY_DONE, /* it is over */
-	BODY_BAD,  /* its framing is malformed; stays so */
+	BODY_DONE, /* the body is over */
+	BODY_BAD,  /* the framing is malformed; this verdict is final */
 };
 
 struct body {
@@ -63,10 +64,10 @@ struct body {
 	uint8_t owed[BODY_OWED_MAX]; /* what goes on in front of what comes next */
 };
 
-/* What became of the bytes of a body_feed(). */
+/* The result of body_feed(). */
 struct body_fed {
-	size_t used; /* they belonged to the body */
-	size_t kept; /* that many of them, now the first ones, go on; at most `used` */
+	size_t used; /* so many bytes belonged to the body */
+	size_t kept; /* so many bytes, from p[0] on, go on; at most `used` */
 };
 
 /* What becomes of trailers with an underscore in their names, which CGI and WSGI take for a hyphen.
@@ -77,7 +78,7 @@ enum body_underscores {
 	BODY_UNDERSCORES_REFUSE, /* they are BODY_BAD */
 };
 
-/* From whole heads. Trailers with an underscore pass, until somebody sets b->underscores. */
+/* `h` is a whole head. Trailers with an underscore pass, unless the caller sets b->underscores. */
 void body_init_request(struct body *b, const struct http1_head *h);
 void body_init_response(struct body *b, const struct http1_head *h, enum http1_method asked);
 
@@ -90,7 +91,7 @@ void body_init_response(struct body *b, const struct http1_head *h, enum http1_m
 const char *body_check_response(const struct http1_head *h, enum http1_method asked) LB_MUST_CHECK;
 
 /*
- * body_feed() - take the next bytes of the connection, and make of them what goes on
+ * body_feed() - take the next bytes of the connection, and rewrite them into what goes on
  *
  * ret->used tells how many of them belong to the body: all with BODY_MORE; up to its end with
  * BODY_DONE (0 when it was over before: with n of 0 this asks whether it is); up to the offending
@@ -101,20 +102,20 @@ enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n,
 			    struct body_fed *ret) LB_MUST_CHECK;
 
 /*
- * body_take_owed() - what of a body that is over has still to go on
+ * body_take_owed() - take the bytes that a body still owes when it is over
  *
  * Returns how many bytes were written to `out`, mostly none.
  */
 size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX]);
 
 /*
- * Lets only the payload of a body go on, without chunk framing and trailers: for who cannot read
- * those. Where it ends is then told by the end of the connection, and of a body that is cut short
- * only by a reset.
+ * Lets only the payload of a body go on, without chunk framing and trailers, for a client of
+ * HTTP/1.0. The end of the connection then tells where the body ends, and only a reset tells that
+ * the body is not whole.
  */
 void body_unframe(struct body *b);
 
-/* Whether nothing of what has gone on tells that the body is not whole yet. */
+/* Whether the receiver can tell the end of the body only by the end of the connection. */
 static inline bool body_is_unframed(const struct body *b)
 {
 	return b->mode == BODY_MODE_CHUNKED && b->is_unframed;

@@ -29,6 +29,7 @@ struct out {
 
 static void out_add(struct out *o, struct slice s)
 {
+	LB_ASSERT(o->n <= o->cap);
 	if (o->cap - o->n < s.n) {
 		o->is_full = true;
 		return;
@@ -46,7 +47,7 @@ static void out_line(struct out *o, struct slice name, struct slice value)
 	out_add(o, SLICE("\r\n"));
 }
 
-/* The field number `i` of the head: what frames a message without leading zeros, in lower case. */
+/* Writes field `i` of the head: a length without leading zeros, a transfer coding in lower case. */
 static void out_field(struct out *o, const struct http1_head *h, const uint8_t *buf, size_t i)
 {
 	const struct http1_field *f = &h->fields[i];
@@ -71,7 +72,7 @@ static int out_end(struct out *o)
 
 /* ---- what is removed ------------------------------------------------------------------------- */
 
-/* Without these a head means something else: its end, its host or its handshake. */
+/* Whether a head without this field would mean something else (its end, host or handshake). */
 static bool is_untouchable(struct slice name)
 {
 	static const struct slice prefix = { .p = "Sec-WebSocket-", .n = 14 };
@@ -111,7 +112,8 @@ static bool is_forwarded_claim(uint8_t id)
 	       id == HTTP1_FIELD_X_FORWARDED_PROTO || id == HTTP1_FIELD_X_FORWARDED_HOST;
 }
 
-/* What Connection names, the hop-by-hop fields, and all but the first of equal Content-Lengths. */
+/* Marks the fields that Connection names, the hop-by-hop fields, and all but the first of several
+ * equal Content-Lengths. */
 static void drop_hop_by_hop(struct drops *d, const struct http1_head *h, const uint8_t *buf)
 {
 	struct slice list, name;
@@ -132,7 +134,7 @@ static void drop_hop_by_hop(struct drops *d, const struct http1_head *h, const u
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* Always in origin or asterisk form: that is all a backend needs to know. */
+/* Writes the target in origin or asterisk form, whatever form it came in. */
 static void out_request_line(struct out *o, const struct http1_head *h, const uint8_t *buf)
 {
 	out_add(o, http1_slice(buf, h->method_text));
@@ -145,7 +147,8 @@ static void out_request_line(struct out *o, const struct http1_head *h, const ui
 	out_add(o, SLICE(" HTTP/1.1\r\n"));
 }
 
-/* Where it is not the client's own field: the target's authority, or the backend's address. */
+/* Writes Host when the client's own field is not passed on: the target's authority, or, when the
+ * client named no host, the backend's address. */
 static void out_host(struct out *o, const struct http1_head *h, const uint8_t *buf,
 		     const struct forward *f)
 {
@@ -157,7 +160,7 @@ static void out_host(struct out *o, const struct http1_head *h, const uint8_t *b
 		out_line(o, SLICE("Host"), slice_of(addr_format(f->backend, text)));
 }
 
-/* Whether a field of the client is replaced by lb's own, or says what no HTTP/1.0 can. */
+/* Whether a field is replaced by one of lb's, or is Expect in HTTP/1.0, which does not know it. */
 static bool is_replaced(const struct http1_head *h, const uint8_t *buf, size_t i)
 {
 	const struct http1_field *f = &h->fields[i];
@@ -179,7 +182,7 @@ static void out_forwarded(struct out *o, const struct http1_head *h, const uint8
 		out_line(o, SLICE("X-Forwarded-Host"), http1_slice(buf, h->authority));
 }
 
-/* The protocols asked for, without those that lb never passes on. */
+/* Writes Upgrade with the protocols that the client asked for and lb passes on. */
 static void out_upgrade_tokens(struct out *o, const struct http1_head *h, const uint8_t *buf)
 {
 	struct slice list, token, separator = SLICE("Upgrade: ");
@@ -232,7 +235,7 @@ static void out_status_line(struct out *o, const struct http1_head *h, const uin
 	out_add(o, SLICE("\r\n"));
 }
 
-/* Whether a field says how a body is framed that the client does not get so. */
+/* Whether a field describes a framing that the client does not get. */
 static bool is_unframed(const struct http1_head *h, const uint8_t *buf, size_t i, bool is_1_0)
 {
 	bool is_bodiless = h->status < 200 || h->status == 204; /* RFC 9110, 8.6; RFC 9112, 6.1 */

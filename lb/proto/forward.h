@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * Forward: the heads that lb sends, made of the heads it got; and its own answers.
+ * Forward: the heads that lb sends, made from the heads that it received; and lb's own answers.
  *
- * Hop-by-hop fields end here, what Connection names among them; lb's own X-Forwarded-* replace
- * whatever the client claims. Everything else passes in order, its names in their own case and its
- * values to the byte. What stands around a value, and how a length is written, has one spelling.
+ * Hop-by-hop fields are removed, and with them the fields that Connection names. lb's X-Forwarded-*
+ * fields replace those of the client. All other fields pass in their order, with names and values
+ * as they came. White space around a value, and the way a length is written, is the same in every
+ * head.
  *
  * Each function writes a head to `out`, without a NUL, and returns its length, or -ENOSPC where
  * `cap` is too small. A head grows by at most FORWARD_GROWTH bytes (a space for each field and lb's
@@ -25,7 +26,7 @@
 
 #define FORWARD_GROWTH (256u + HTTP1_FIELDS_MAX)
 
-/* What lb tells a backend beside the request itself. */
+/* What forward_request() needs beside the request. */
 struct forward {
 	const struct addr *client;  /* borrowed: whose address X-Forwarded-For gives */
 	const struct addr *backend; /* borrowed: whose address is Host where the client has none */
@@ -46,11 +47,11 @@ const char *forward_check(const struct http1_head *h, const uint8_t *buf) LB_MUS
 /*
  * forward_request() - a request's head for the backend
  *
- * `h` is whole and forward_check() found nothing. It goes on as HTTP/1.1, whatever the client spoke
- * (RFC 9110, 2.5): lb can read whatever a backend answers to that. A request of 1.0 may come
- * without Host, which one of 1.1 must have (RFC 9112, 3.2): it gets the backend's address; and its
- * Expect is dropped, which 1.0 does not know (RFC 9110, 10.1.1). A plain request says `Connection:
- * close`.
+ * `h` is whole and forward_check() found nothing. The head says HTTP/1.1, whatever version the
+ * client spoke (RFC 9110, 2.5), because lb can read any answer to that. A request of HTTP/1.0 may
+ * come without Host, which HTTP/1.1 requires (RFC 9112, 3.2): then Host is the backend's address.
+ * Expect is removed from a request of HTTP/1.0, which does not know it (RFC 9110, 10.1.1). A plain
+ * request says `Connection: close`.
  */
 int forward_request(const struct http1_head *h, const uint8_t *buf, const struct forward *f,
 		    uint8_t *out, size_t cap) LB_MUST_CHECK;

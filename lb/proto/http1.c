@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parser of heads: a state for every place in a head, a function for every state.
+ * The parser of heads.
+ *
+ * Terms. A head is the request line or status line, the field lines, and the empty line behind
+ * them. A field is a name and a value (RFC 9110 calls it a header field). A span is an offset and a
+ * length in the caller's buffer. A verdict is what http1_parse() returns. `pos` is how many bytes
+ * have been judged, `mark` is where the word or path segment begins that is being read.
+ *
+ * There is a state for every place in a head, and a function, step_...(), for every state:
  *
  *   request   START -> METHOD -> TARGET -> [SCHEME -> AUTHORITY] -> PATH -> QUERY -> VERSION -+
  *   response  VERSION -> STATUS -> REASON ----------------------------------------------------+
@@ -9,10 +16,21 @@
  *                |                                                                            ^
  *                +--> NAME -> [BEFORE_COLON] -> BEFORE_VALUE -> VALUE ------------------------+
  *
- * A function judges at least one byte, or moves to a state that does, and never looks at one behind
- * `len`. http1_parse() cuts `len` to HTTP1_HEAD_MAX, so every offset fits 16 bits.
+ * A step function judges at least one byte, or moves to a state that does, and reads no byte at or
+ * behind `len`. It returns HTTP1_MORE to go on, or a final verdict with the reason in `why`.
+ * http1_parse() calls step functions until the bytes are used up or the verdict is final. It may be
+ * called with any number of new bytes, and reads a byte of an earlier call again only to look at a
+ * whole word (a method, a name, a value) at its end. So the work for a head is linear in its
+ * length, in whatever pieces it arrives.
  *
- * Thread: the owner's.
+ * http1_parse() cuts `len` to HTTP1_HEAD_MAX, so every offset fits 16 bits.
+ *
+ * What is refused. A head that two parsers could understand differently is refused, because lb and
+ * the backend must agree on where a message ends and what it asks for: a bare CR or LF, a folded
+ * line, white space before a colon, two Host fields, Content-Length beside Transfer-Encoding. What
+ * a field of a response says about its body is judged in body.c, because it depends on the request.
+ *
+ * Thread: the owner's. Hot.
  */
 #include "proto/http1.h"
 
@@ -52,7 +70,7 @@ static enum http1_verdict bad(struct http1_head *h, const char *why)
 	return HTTP1_BAD;
 }
 
-/* An octet where it may not be: names the usual suspects, else says what is malformed. */
+/* `c` may not stand at `pos`. The reason names NUL and LF, else it is `what`. */
 static enum http1_verdict bad_octet(struct http1_head *h, uint8_t c, const char *what)
 {
 	switch (c) {
@@ -69,6 +87,7 @@ static struct slice slice_between(const uint8_t *buf, size_t from, size_t to)
 
 static struct http1_span span_between(size_t from, size_t to)
 {
+	LB_ASSERT(from <= to && to <= HTTP1_HEAD_MAX);
 	return (struct http1_span){ .off = (uint16_t)from, .len = (uint16_t)(to - from) };
 }
 
@@ -80,9 +99,10 @@ static enum http1_verdict advance(struct http1_head *h, enum state to)
 	return HTTP1_MORE;
 }
 
-/* Goes on to the end of a run; whether a byte stands there that ends it. */
+/* Moves `pos` behind the octets of `mask`. Returns whether the byte that ends them has come. */
 static bool run(struct http1_head *h, const uint8_t *buf, size_t len, unsigned mask)
 {
+	LB_ASSERT(h->mark <= h->pos && h->pos <= len);
 	h->pos = (uint16_t)octet_run(buf, h->pos, len, mask);
 	return h->pos < len;
 }
@@ -135,15 +155,15 @@ static enum http1_verdict step_method(struct http1_head *h, const uint8_t *buf, 
 	return advance(h, STATE_TARGET);
 }
 
-/* HTTP/2's preface begins "PRI * HTTP/2.0": the only one but OPTIONS that may come to its version.
- */
+/* Whether the request begins like HTTP/2's preface, "PRI * HTTP/2.0". Of all methods but OPTIONS,
+ * only PRI may have the target "*", so that step_version() can answer 505. */
 static bool is_preface(const struct http1_head *h, const uint8_t *buf)
 {
 	return h->form == HTTP1_FORM_ASTERISK && h->method != HTTP1_OPTIONS &&
 	       slice_eq(http1_slice(buf, h->method_text), SLICE("PRI"));
 }
 
-/* The first byte of the target tells its form. */
+/* The first byte of the target decides its form. */
 static enum http1_verdict step_target(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	(void)len;
@@ -166,7 +186,7 @@ static enum http1_verdict step_target(struct http1_head *h, const uint8_t *buf, 
 	}
 }
 
-/* Bytes of the sequence that begins at p[0], of `n` that are there; 0: it is ill-formed. */
+/* The length of the UTF-8 sequence at p[0] of `n` bytes, or 0 when it is ill-formed. */
 static size_t utf8_len(const uint8_t *p, size_t n)
 {
 	uint8_t c = p[0], least = 0x80, most = 0xbf; /* of the second byte (Unicode, table 3-7) */
@@ -204,13 +224,13 @@ static bool is_utf8(struct slice s)
 	return true;
 }
 
-/* The octets of a path's segment, or of a query, with those that the caller takes. */
+/* `strict`, and the octets that the owner of `h` has allowed in a target beside these. */
 static unsigned target_mask(const struct http1_head *h, unsigned strict)
 {
 	return h->takes & HTTP1_TAKES_UTF8 ? strict | OCTET_HIGH : strict;
 }
 
-/* The space behind the target. */
+/* Called at the space behind the target. */
 static enum http1_verdict end_target(struct http1_head *h, const uint8_t *buf)
 {
 	if (h->takes & HTTP1_TAKES_UTF8 && !is_utf8(slice_between(buf, h->target.off, h->pos)))
@@ -229,11 +249,11 @@ static enum http1_verdict step_asterisk(struct http1_head *h, const uint8_t *buf
 	return end_target(h, buf);
 }
 
-/* The only scheme that can still come, where `n` bytes of one have come to `p`. */
+/* The scheme that the first `n` bytes at `p` begin. */
 static struct slice scheme_of(const uint8_t *p, size_t n)
 {
 	bool is_ws = (p[0] | 0x20) == 'w';
-	size_t at = is_ws ? 2 : 4; /* of the 's' that may follow */
+	size_t at = is_ws ? 2 : 4; /* where the 's' of wss or https stands */
 	bool is_tls = n >= at && (p[at] | 0x20) == 's';
 
 	if (is_ws)
@@ -241,7 +261,7 @@ static struct slice scheme_of(const uint8_t *p, size_t n)
 	return is_tls ? SLICE("https://") : SLICE("http://");
 }
 
-/* Of HTTP, or of the WebSockets that begin in it, in any case. */
+/* The scheme of an absolute target: http, https, ws or wss, in any case. */
 static enum http1_verdict step_scheme(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	for (; h->pos < len; h->pos++) {
@@ -260,7 +280,7 @@ static enum http1_verdict step_scheme(struct http1_head *h, const uint8_t *buf, 
 	return HTTP1_MORE;
 }
 
-/* Behind the path's last byte: '?' or the space. */
+/* Called at the byte behind the path: '?' or a space. */
 static enum http1_verdict end_path(struct http1_head *h, const uint8_t *buf)
 {
 	h->path.len = (uint16_t)(h->pos - h->path.off);
@@ -359,8 +379,8 @@ static enum http1_verdict step_version_end(struct http1_head *h, const uint8_t *
 }
 
 /*
- * Three digits, then a space and the reason. Where the reason is empty its space may be missing:
- * some servers leave it out, every client takes it so, and it can mean nothing else.
+ * Three digits, a space and the reason. When the reason is empty, the space may be missing: some
+ * servers leave it out, all clients accept that, and it cannot mean anything else.
  */
 static enum http1_verdict step_status(struct http1_head *h, const uint8_t *buf, size_t len)
 {
@@ -399,7 +419,7 @@ static enum http1_verdict step_line_lf(struct http1_head *h, const uint8_t *buf,
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
-/* The head's end, or a name's first byte. */
+/* Called at the first byte of a line: the empty line ends the head, else a name begins. */
 static enum http1_verdict step_field(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	(void)len;
@@ -422,7 +442,7 @@ static enum http1_verdict step_field(struct http1_head *h, const uint8_t *buf, s
 	return advance(h, STATE_NAME);
 }
 
-/* What a name alone decides: the fields that frame a message come once, and not together. */
+/* Judges a field by its name alone. Returns what is wrong (static text), or NULL. */
 static const char *judge_name(const struct http1_head *h, enum http1_id id)
 {
 	bool has_length = h->content_length >= 0;
@@ -433,7 +453,7 @@ static const char *judge_name(const struct http1_head *h, enum http1_id id)
 		return "Transfer-Encoding in HTTP/1.0";
 	if (id == HTTP1_FIELD_TRANSFER_ENCODING && h->is_chunked)
 		return "more than one Transfer-Encoding";
-	/* Of a response the request decides whether they matter: body_check_response(). */
+	/* For a response this depends on the request: body_check_response() judges it. */
 	if (!h->is_response && ((id == HTTP1_FIELD_TRANSFER_ENCODING && has_length) ||
 				(id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked)))
 		return "Content-Length with Transfer-Encoding";
@@ -460,7 +480,7 @@ static enum http1_verdict step_name(struct http1_head *h, const uint8_t *buf, si
 	return advance(h, c == ':' ? STATE_BEFORE_VALUE : STATE_BEFORE_COLON);
 }
 
-/* RFC 9112, 5.1: in a request it is refused, from a response a proxy removes it. */
+/* White space before a colon: refused in a request, removed from a response (RFC 9112, 5.1). */
 static enum http1_verdict step_before_colon(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	if (!run(h, buf, len, OCTET_OWS))
@@ -479,7 +499,7 @@ static enum http1_verdict step_before_value(struct http1_head *h, const uint8_t 
 	return HTTP1_MORE;
 }
 
-/* The octets of a value, and what it is called when there is another. */
+/* The octets that the value of field `id` may have; *ret_what is the reason for any other. */
 static unsigned value_mask(const struct http1_head *h, enum http1_id id, const char **ret_what)
 {
 	*ret_what = "malformed field value";
@@ -495,8 +515,8 @@ static unsigned value_mask(const struct http1_head *h, enum http1_id id, const c
 		*ret_what = "unknown transfer coding";
 		return OCTET_TOKEN | OCTET_OWS;
 	}
-	/* RFC 9110, 5.5 lets controls be kept that cannot end a line: not where lb acts upon them.
-	 */
+	/* RFC 9110, 5.5 allows to keep control characters that cannot end a line. lb keeps them in
+	 * fields of a response that it does not act upon. */
 	return h->is_response && id == HTTP1_FIELD_OTHER ? OCTET_LAX : OCTET_TEXT;
 }
 
@@ -507,14 +527,15 @@ static const char *take_host(struct http1_head *h, const uint8_t *buf, struct ht
 	if (!authority_parse(http1_slice(buf, value), &host))
 		return "malformed Host";
 	h->has_host = true;
-	if (h->form != HTTP1_FORM_ABSOLUTE) { /* else the target has said it (RFC 9112, 3.2.2) */
+	if (h->form !=
+	    HTTP1_FORM_ABSOLUTE) { /* an absolute target overrides it (RFC 9112, 3.2.2) */
 		h->authority = value;
 		h->host = span_between(value.off, value.off + host.n);
 	}
 	return NULL;
 }
 
-/* Lines that say the same count as one (RFC 9112, 6.3); a list in one line is refused. */
+/* Several equal lines count as one (RFC 9112, 6.3); a list in one line is refused. */
 static const char *take_length(struct http1_head *h, struct slice value)
 {
 	uint64_t n;
@@ -527,7 +548,7 @@ static const char *take_length(struct http1_head *h, struct slice value)
 	return NULL;
 }
 
-/* Values that lb acts upon while the head is still being read. Returns what is wrong, or NULL. */
+/* Acts upon a value that decides how the rest is read. Returns what is wrong, or NULL. */
 static const char *take_value(struct http1_head *h, const uint8_t *buf, const struct http1_field *f)
 {
 	struct slice value = http1_slice(buf, f->value);
@@ -546,6 +567,7 @@ static const char *take_value(struct http1_head *h, const uint8_t *buf, const st
 
 static enum http1_verdict step_value(struct http1_head *h, const uint8_t *buf, size_t len)
 {
+	LB_ASSERT(h->n_fields < HTTP1_FIELDS_MAX);
 	struct http1_field *f = &h->fields[h->n_fields];
 	const char *why;
 
@@ -600,7 +622,7 @@ static const step_fn steps[N_STATES] = {
 	[STATE_END_LF] = step_end_lf,
 };
 
-/* The fields are left as they are: nobody looks behind n_fields. */
+/* Does not clear `fields`: only the first n_fields of them are ever read. */
 static void init(struct http1_head *h, enum state state)
 {
 	memset(h, 0, offsetof(struct http1_head, fields));
@@ -628,6 +650,8 @@ enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t 
 {
 	size_t end = len < HTTP1_HEAD_MAX ? len : HTTP1_HEAD_MAX;
 
+	LB_ASSERT(h->state < N_STATES);
+	LB_ASSERT(h->pos <= end); /* the bytes of the calls before are still there */
 	while (h->verdict == HTTP1_MORE && h->pos < end)
 		h->verdict = (uint8_t)steps[h->state](h, buf, end);
 

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * HTTP/1 heads: an incremental and strict parser (RFC 9112), and what is looked up in a head.
+ * HTTP/1 heads: an incremental and strict parser (RFC 9112), and look-ups in a parsed head.
  *
- * The caller keeps the bytes of a head contiguous in a buffer that only grows, and may move it: a
- * head holds offsets. http1_parse() is called again with every piece and goes on where it stopped;
- * a verdict falls at the byte that decides it and is final. What two parsers could read in two ways
- * (bare CR or LF, folded lines, doubled Host, conflicting lengths, ...) is refused, not repaired.
+ * The caller keeps the bytes of a head contiguous in a buffer that only grows. The buffer may move,
+ * because a head holds offsets. http1_parse() is called again with every piece, and continues where
+ * it stopped. A verdict other than HTTP1_MORE is given at the byte that decides it, and is final. A
+ * head that two parsers could read differently (bare CR or LF, folded lines, two Host fields,
+ * conflicting lengths, ...) is refused, not repaired.
  *
  * Thread: the owner's. Layer: proto. Includes util/ only. No allocation, no I/O.
  */
@@ -92,7 +93,7 @@ struct http1_field {
 struct http1_head {
 	int64_t content_length; /* -1: none; a request has no other framing beside it */
 	const char *why;        /* static text: what is wrong; NULL before an error */
-	uint16_t head_len;      /* where the head ends and what is glued to it begins */
+	uint16_t head_len;      /* bytes of the head; what came with it begins here */
 	uint16_t n_fields;
 	uint8_t method; /* enum http1_method */
 	uint8_t form;   /* enum http1_form */
@@ -114,7 +115,7 @@ struct http1_head {
 	uint8_t state;
 	uint8_t verdict;
 	bool has_host;
-	uint16_t pos;  /* bytes judged */
+	uint16_t pos;  /* how many bytes have been judged */
 	uint16_t mark; /* where the word or path segment being read begins */
 
 	struct http1_field fields[HTTP1_FIELDS_MAX]; /* the first n_fields, in order */
@@ -122,22 +123,22 @@ struct http1_head {
 
 _Static_assert(sizeof(struct http1_head) <= 1200, "two of them are in every exchange");
 
-/* Makes ready for a new head. Everything else needs one of these first. */
+/* Prepares `h` for a new head. To be called before any other function. */
 void http1_init_request(struct http1_head *h);
 void http1_init_response(struct http1_head *h);
 
 /*
  * http1_parse() - judge a head as far as it has come
  *
- * `buf` has `len` bytes: those of the calls before, still in their places, and more.
- * Returns HTTP1_MORE as long as only the rest can tell; every other verdict stays.
+ * `buf` has `len` bytes: the bytes of the calls before, at the same offsets, and more. Returns
+ * HTTP1_MORE until the verdict is certain; any other verdict is final.
  */
 enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len) LB_MUST_CHECK;
 
-/* Whether a byte of the request line has come; an empty line before it is none. */
+/* Whether a byte of the request line has come. An empty line before it does not count. */
 bool http1_is_begun(const struct http1_head *h);
 
-/* Which of the fields that lb knows has this name, in any case. */
+/* The id of the field with this name, in any case; HTTP1_FIELD_OTHER when lb does not know it. */
 enum http1_id http1_name_id(struct slice name);
 
 /* ---- what is in a whole head; slices borrow from `buf` -----------------------------------------
@@ -180,7 +181,7 @@ bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http
 /* Whether the name of a field has an underscore: CGI and WSGI take it for a hyphen. */
 bool http1_has_underscore(const struct http1_head *h, const uint8_t *buf);
 
-/* Takes such fields out of the head: nobody looks at them any more, and they are not sent on. */
+/* Takes such fields out of the head, so that they are not found and not sent on. */
 void http1_drop_underscores(struct http1_head *h, const uint8_t *buf);
 
 /*

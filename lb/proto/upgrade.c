@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 9110, 7.8 and RFC 6455, 4.2.1: what counts as asked for, in the order of the design's table.
+ * Which upgrade a request asks for (RFC 9110, 7.8, and RFC 6455, 4.2.1).
  *
  * Thread: any.
  */
@@ -54,7 +54,7 @@ static void refuse(struct upgrade *u, uint16_t status, const char *why)
 	u->why = why;
 }
 
-/* 22 characters of base64 and "==": what 16 bytes make (RFC 4648, 4). */
+/* Whether `s` is base64 of 16 bytes: 22 characters and "==" (RFC 4648, 4). */
 static bool is_key(struct slice s)
 {
 	if (s.n != ACCEPT_KEY_NONCE_LEN || s.p[22] != '=' || s.p[23] != '=')
@@ -69,7 +69,7 @@ static bool is_key(struct slice s)
 	return true;
 }
 
-/* The only line of a field; false where there is none or more than one. */
+/* Finds the value of a field that has one line; false when it has none or several. */
 static bool only_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
 		       struct slice *ret_value)
 {
@@ -135,7 +135,7 @@ static const char *judge_accept(const struct upgrade *u, const struct http1_head
 	return NULL;
 }
 
-/* Whether the backend was told of this protocol (forward_request()). */
+/* Whether forward_request() named this protocol to the backend. */
 static bool is_asked(const struct upgrade *u, struct slice token, const struct http1_head *req,
 		     const uint8_t *req_buf)
 {

@@ -16,8 +16,8 @@
 enum upgrade_kind {
 	UPGRADE_NONE,      /* a plain request */
 	UPGRADE_WEBSOCKET, /* RFC 6455, version 13 */
-	UPGRADE_OTHER,     /* other protocols, relayed unseen after the 101 */
-	UPGRADE_BAD,       /* refused: see status */
+	UPGRADE_OTHER,     /* another protocol: after the 101 its bytes are relayed and not read */
+	UPGRADE_BAD,       /* lb refuses the request: see status */
 };
 
 struct upgrade {
@@ -30,28 +30,28 @@ struct upgrade {
 /*
  * upgrade_judge() - what a whole request head asks for
  *
- * An Upgrade is plain where Connection does not name it, in HTTP/1.0, and where nothing is left of
- * it without HTTP/2's tokens. Where `websocket` stands among others it is what is asked for; with a
- * body it is refused. An upgrade to another protocol may have one (docker exec does): it comes
- * first, and the tunnel behind it (RFC 9110, 7.8).
+ * The request is a plain one when it is of HTTP/1.0, when Connection does not name Upgrade, and
+ * when no element of Upgrade is passed on (upgrade_is_passed()). When one of the elements is
+ * `websocket`, the request asks for a WebSocket, and lb refuses it when it has a body. An upgrade
+ * to another protocol may have a body (docker exec's has): the tunnel begins behind it (RFC
+ * 9110, 7.8).
  */
 void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t *buf);
 
 /*
  * upgrade_judge_101() - whether a 101 is the right answer to what was asked for
  *
- * `h` is a whole response head with status 101. Whatever it says of a body: a 101 has none and ends
- * with its head (RFC 9112, 6.3), so Content-Length and Transfer-Encoding mean nothing in it, and
- * forward_response() removes them. `req` is the request that asked, for only that may be switched
- * to which it has named; for a WebSocket it may be NULL. Returns NULL, or what is wrong with it
- * (static).
+ * `h` is a whole response head with status 101. A 101 has no body, whatever its fields say (RFC
+ * 9112, 6.3): Content-Length and Transfer-Encoding mean nothing in it, and forward_response()
+ * removes them. `req` is the head of the request, because a 101 may only name protocols that the
+ * request named; for a WebSocket it may be NULL. Returns NULL, or what is wrong (static text).
  */
 const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *h,
 			      const uint8_t *buf, const struct http1_head *req,
 			      const uint8_t *req_buf) LB_MUST_CHECK;
 
 /*
- * Whether an element of Upgrade is passed on: a protocol as RFC 9110, 7.8 has it (a token, perhaps
- * with a version behind a slash), and not HTTP/2's, which no relay could follow.
+ * Whether lb passes an element of Upgrade on: it must have the form of RFC 9110, 7.8 (a token,
+ * perhaps a slash and a version), and not be HTTP/2, whose connection preface lb cannot relay.
  */
 bool upgrade_is_passed(struct slice element);

@@ -1,8 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 6455, 5.2:
+ * WebSocket frames: reading and writing a header, and following the frames of a stream.
+ *
+ * Terms. A frame is a header and a payload. A message is one data frame, or several: all but the
+ * last have FIN clear, all but the first have the opcode WS_CONTINUATION. A control frame (Close,
+ * Ping, Pong) has FIN set and a short payload, and may stand between the frames of a message. A
+ * client masks its payload: each byte is XORed with one of four bytes of the header. A boundary is
+ * a place in the stream between two frames.
+ *
+ * The layout of a frame (RFC 6455, 5.2):
  *
  *   | FIN RSV1-3 opcode | MASK len7 | 0, 2 or 8 bytes of length | 0 or 4 bytes of mask | payload
+ *
+ * The tracker. lb relays the bytes of a tunnel as they are. A struct ws_track follows one
+ * direction, so that lb can count frames, knows the status code of a Close frame, and knows where
+ * the boundaries are. It has two states: in the payload of a frame, `left` is how many bytes of the
+ * payload are still to come; otherwise `left` is 0 and `head` holds the first `n_head` bytes of a
+ * header that came in pieces. take_head() moves to the payload, take_payload() back.
+ *
+ * Payload is not read, except the first two bytes of a Close frame, its status code. While a Close
+ * frame's payload is coming, `head` holds the mask and these bytes, because a header is complete
+ * then.
+ *
+ * A header that breaks the RFC makes the tracker broken: from then on it counts nothing, and the
+ * bytes are relayed all the same. The endpoints judge them.
  *
  * Thread: the owner's. Hot.
  */
@@ -39,7 +60,7 @@ static bool is_opcode(uint8_t opcode)
 	return opcode <= WS_BINARY || (opcode >= WS_CLOSE && opcode <= WS_PONG);
 }
 
-/* Bytes of length behind the first two. */
+/* How many bytes of length follow the first two bytes of a header. */
 static size_t length_bytes(uint8_t len7)
 {
 	return len7 == LEN_16 ? 2 : len7 == LEN_64 ? 8 : 0;
@@ -97,7 +118,7 @@ size_t ws_head_build(const struct ws_head *h, uint8_t out[WS_HEAD_MAX])
 	return n;
 }
 
-/* A word at a time: eight bytes are twice the key, turned to where the payload stands. */
+/* Eight bytes at a time: `pad` is the key twice, rotated so that it begins at `offset`. */
 void ws_mask(uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset)
 {
 	uint8_t turned[8];
@@ -123,7 +144,8 @@ void ws_track_init(struct ws_track *t, bool is_from_client)
 	*t = (struct ws_track){ .is_to_be_masked = is_from_client };
 }
 
-/* Beyond one header: the mask's direction (5.1), and what may follow what (5.4). */
+/* Rules that one header cannot be judged by alone: which side masks (RFC 6455, 5.1), and which
+ * frame may follow which (5.4). */
 static bool may_come(const struct ws_track *t, const struct ws_head *h)
 {
 	if (h->is_masked != t->is_to_be_masked)
@@ -131,7 +153,8 @@ static bool may_come(const struct ws_track *t, const struct ws_head *h)
 	return ws_is_control(h->opcode) || (h->opcode == WS_CONTINUATION) == t->is_fragmented;
 }
 
-/* Of a Close frame head[] has the mask's first bytes, the code's, and how many of these came. */
+/* In a Close frame's payload head[] has two bytes of the mask, the two bytes of the status code,
+ * and how many of the code's bytes have come. */
 enum { MASK_AT = 0, CODE_AT = 2, N_CODE_AT = 4, CODE_BYTES = 2 };
 
 static void begin_close(struct ws_track *t, const struct ws_head *h)
@@ -189,7 +212,7 @@ static void begin_frame(struct ws_track *t, const struct ws_head *h, struct ws_c
 		count_end(t, count);
 }
 
-/* Takes a header, or as much of it as there is; returns how many bytes that were. */
+/* Takes a header, or the part of it that has come; returns how many of the `n` bytes that were. */
 static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct ws_count *count)
 {
 	uint8_t buf[WS_HEAD_MAX];
@@ -197,6 +220,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	size_t add = n < sizeof(buf) - had ? n : sizeof(buf) - had;
 	struct ws_head h;
 
+	LB_ASSERT(t->left == 0 && had < WS_HEAD_MAX);
 	if (had != 0) {
 		memcpy(buf, t->head, had);
 		memcpy(buf + had, p, add);
@@ -204,10 +228,14 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 		n = had + add;
 	}
 	switch (ws_head_parse(p, n, &h)) {
-	case WS_OK: begin_frame(t, &h, count); return h.head_len - had;
+	case WS_OK:
+		LB_ASSERT(h.head_len > had && h.head_len <= n);
+		begin_frame(t, &h, count);
+		return h.head_len - had;
 	case WS_BAD: t->is_broken = true; return 0;
 	case WS_MORE: break;
 	}
+	LB_ASSERT(n < WS_HEAD_MAX); /* a header of this length would be whole */
 	memcpy(t->head + had, p + had, n - had);
 	t->n_head = n & 0xf;
 	return n - had;
@@ -215,6 +243,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 
 static void take_payload(struct ws_track *t, uint64_t n, struct ws_count *count)
 {
+	LB_ASSERT(n <= t->left);
 	t->left -= n;
 	if (t->left == 0)
 		count_end(t, count);

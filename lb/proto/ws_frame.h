@@ -62,19 +62,19 @@ size_t ws_head_build(const struct ws_head *h, uint8_t out[WS_HEAD_MAX]);
 /* Masks or unmasks `n` bytes that begin at byte `offset` of a payload. */
 void ws_mask(uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
 
-/* What came to its end. */
+/* How many frames and messages ended. */
 struct ws_count {
 	uint32_t frames;   /* of any kind */
 	uint32_t messages; /* data frames with FIN */
 };
 
-/* One direction of a tunnel: where in its frames the bytes stand. 24 bytes, flat. */
+/* One direction of a tunnel: where in a frame the next byte belongs. */
 struct ws_track {
 	/* private to ws_frame.c */
-	uint64_t left; /* payload bytes of the current frame to come */
-	/* A header in pieces; in the payload of a Close, its mask and what of its code has come. */
+	uint64_t left; /* how many payload bytes of the current frame are still to come */
+	/* The part of a header that has come; in the payload of a Close: see ws_frame.c. */
 	uint8_t head[WS_HEAD_MAX - 1];
-	uint8_t n_head : 4;       /* bytes of it */
+	uint8_t n_head : 4;       /* how many bytes of a header `head` holds */
 	bool is_to_be_masked : 1; /* client to server */
 	bool is_broken : 1;
 	bool saw_close : 1;
@@ -87,21 +87,22 @@ struct ws_track {
 
 _Static_assert(sizeof(struct ws_track) <= 24, "two of them are in every session");
 
-/* `is_from_client`: its frames must be masked, and a server's must not. */
+/* With `is_from_client` the frames must be masked, otherwise they must not. */
 void ws_track_init(struct ws_track *t, bool is_from_client);
 
 /*
- * ws_track_feed() - see the next bytes of the stream
+ * ws_track_feed() - follow the next `n` bytes of the stream
  *
- * Returns what they brought to its end. A header that breaks RFC 6455 makes the tracker broken:
- * from then on nothing is counted.
+ * Returns how many frames and messages end in them. A header that breaks RFC 6455 makes the tracker
+ * broken: from then on it counts nothing.
  */
 struct ws_count ws_track_feed(struct ws_track *t, const uint8_t *p, size_t n);
 
-/* The same for `n` bytes of payload that nobody saw: at most ws_track_payload_left(). */
+/* The same for `n` bytes of payload that were not read, at most ws_track_payload_left(). */
 struct ws_count ws_track_skip(struct ws_track *t, uint64_t n);
 
-/* Payload bytes of the current frame to come; 0 in a header, at a boundary, and when broken. */
+/* How many payload bytes of the current frame are still to come; 0 in a header, at a boundary, and
+ * when the tracker is broken. */
 static inline uint64_t ws_track_payload_left(const struct ws_track *t)
 {
 	return t->left;
@@ -127,7 +128,7 @@ static inline uint16_t ws_track_close_code(const struct ws_track *t)
 	return t->saw_close ? t->close_code : 0;
 }
 
-/* A Close frame has come in this direction, and none in the other: the tracker keeps that. */
+/* Notes that the Close frame of this direction came before one of the other direction. */
 static inline void ws_track_set_first(struct ws_track *t)
 {
 	t->was_first = true;

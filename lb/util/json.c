@@ -11,10 +11,10 @@ static bool is_in_array(const struct json *j)
 	return j->depth > 0 && (j->is_array & (1u << (j->depth - 1))) != 0;
 }
 
-/* What stands before each value: its comma, if it is an array's, and the assertion of its place. */
+/* Writes the comma before a value of an array, and asserts that a value may stand here. */
 static void value_begin(struct json *j)
 {
-	/* in an object behind a key, in an array, or the first and only one at the top */
+	/* A value stands behind a key, in an array, or alone at the top. */
 	LB_ASSERT(j->has_key || is_in_array(j) || (j->depth == 0 && !j->needs_comma));
 
 	if (!j->has_key && j->needs_comma)

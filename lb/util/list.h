@@ -42,6 +42,7 @@ static inline bool list_is_linked(const struct list *l)
 
 static inline void list_add_tail(struct list *head, struct list *l)
 {
+	LB_ASSERT(head->prev->next == head);
 	l->prev = head->prev;
 	l->next = head;
 	head->prev->next = l;
@@ -55,6 +56,7 @@ static inline void list_add_head(struct list *head, struct list *l)
 
 static inline void list_del(struct list *l)
 {
+	LB_ASSERT(l->prev->next == l && l->next->prev == l);
 	l->prev->next = l->next;
 	l->next->prev = l->prev;
 	list_init(l);

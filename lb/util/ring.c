@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Positions only grow; a position's place in `data` is its low bits. Of what lies between tail and
- * head, each record is its length (4 bytes) and its bytes, and either may wrap around the end:
+ * A ring of records from one writer thread to one reader thread, without locks.
+ *
+ * Terms. A record is a length (4 bytes) and that many bytes. `head` is the position behind the last
+ * record that was written, `tail` the position of the first record that was not read. A position
+ *only grows; its low bits are an offset in `data`. A record may wrap around the end of `data`:
  *
  *	   tail              head
  *	    v                 v
  *	....[len|bytes][len|b].......     used = head - tail, free = size - used
  *
- * The writer publishes a record with a release store to `head`, the reader gives its place back
- * with a release store to `tail`. Each side keeps what it last saw of the other's position, so that
- * the line that the other writes is fetched only when that copy says full, or empty.
+ * The writer copies a record in and then stores `head`. The reader copies a record out and then
+ * stores `tail`. Both stores are releases, and each side loads the other's position with acquire:
+ *the reader sees the bytes of every record before `head`, and the writer overwrites no byte before
+ *the reader's copy of it is done.
+ *
+ * When there is no room, ring_write() drops the record and counts it: the writer never waits.
+ *
+ * `head` and `tail` are in cache lines of their own, because different threads write them. Each
+ *side keeps a copy of the other's position, seen_tail and seen_head, and loads the other's cache
+ *line only when the ring is full, or empty, by that copy.
+ *
+ * Thread: one writer, one reader; any for ring_n_dropped(). Hot.
  */
 
 #include "util/ring.h"
@@ -85,8 +97,9 @@ int ring_write(struct ring *r, const void *rec, size_t n)
 	uint32_t len = (uint32_t)n;
 	size_t need = sizeof(len) + n;
 
+	LB_ASSERT(head - r->seen_tail <= r->size);
 	if (r->size - (head - r->seen_tail) < need) {
-		/* acquire: the reader's copy of what we overwrite is done */
+		/* acquire: the reader has copied the bytes that will be overwritten */
 		r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
 		if (r->size - (head - r->seen_tail) < need) {
 			uint64_t d = atomic_load_explicit(&r->n_dropped, memory_order_relaxed);
@@ -114,11 +127,11 @@ size_t ring_read(struct ring *r, void *out, size_t max)
 
 	uint32_t len;
 	ring_copy_out(r, tail, &len, sizeof(len));
-	LB_ASSERT(len > 0 && len <= r->size / 2);
+	LB_ASSERT(len > 0 && len <= r->size / 2 && sizeof(len) + len <= r->seen_head - tail);
 
 	size_t n = len < max ? len : max;
 	ring_copy_out(r, tail + sizeof(len), out, n);
-	/* release: the writer may overwrite the record once it sees this */
+	/* release: a writer that sees the new tail may overwrite the record */
 	atomic_store_explicit(&r->tail, tail + sizeof(len) + len, memory_order_release);
 	return n;
 }

@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A chunk is a mapping aligned to its own size, so that an object's address, masked, is its chunk:
+ * Slabs.
+ *
+ * Terms. A chunk is mapped memory for some objects. A place is what the slab knows of a chunk; it
+ * stays when the chunk's memory is given back, and may get a chunk again. An object is used from
+ * slab_get() to slab_put(), and free otherwise. A generation is a number of each object of a place
+ * that every put raises. Promised are the gets that slab_reserve() has said will succeed.
+ *
+ * A chunk is aligned to its own size, so the address of an object with its low bits cleared is the
+ * address of its chunk, whose head names the slab and the number of the place:
  *
  *	| head, 64 bytes | object 0 | object 1 | ... |      CHUNK_BYTES, or more for large objects
  *
- * What must outlive a chunk's memory or be found without touching it stands outside, in a struct
- * place: the generation of each object, and a bit for each that is free. Generations are kept when
- * the memory is given back, so that a handle of a dead object stays stale. Free bits are trees of
- * 64-bit words, whose lowest set bit is found with one count of trailing zeros per level: one tree
- * in each place, one over the chunks that have room.
+ *	index = number of the place << shift | number in the chunk
+ *	handle = generation << 32 | index
  *
- *	index = chunk << shift | number in the chunk;  handle = generation << 32 | index
+ * Generations and free bits are in the place and not in the chunk, for two reasons. A handle of an
+ * object that was put must stay stale when the chunk's memory is given back. And slab_find() of a
+ * stale handle must not touch memory of the chunk.
  *
- * Memory is mapped and not malloc'ed: a chunk given back is back, untouched pages cost nothing, and
- * an aligned allocation of 64 KiB would cost malloc twice that. LeakSanitizer does not look into
- * mappings; sanitizer builds use slab_malloc.c.
+ * Free objects are found with trees of bits: one tree in each place, whose bits are free objects,
+ *and one tree in the slab, whose bits are places with a chunk and a free object. In a tree, a bit
+ *of a level says that a word of the level below is not 0. tree_first() finds the lowest number with
+ *one count of trailing zeros per level. So slab_get() takes the lowest free index, in constant
+ *time.
+ *
+ * Memory is mapped and not allocated with malloc, because a mapping that is given back returns to
+ *the kernel at once, untouched pages cost nothing, and an aligned allocation of 64 KiB costs malloc
+ * twice as much. LeakSanitizer does not look into mappings; sanitizer builds use slab_malloc.c.
+ *
+ * Thread: the owner's. Hot.
  */
 
 #include "util/slab.h"
@@ -32,11 +47,11 @@
 #define CHUNK_OBJECTS_MIN 8u
 #define CHUNK_OBJECTS_MAX 4096u /* two levels of 64 bits */
 #define OBJECT_ALIGN 16u
-#define PART 16u /* chunks given back at a time: each is some 10 us of the kernel's */
+#define PART 16u /* the most chunks given back in one call: each takes the kernel some 10 us */
 
 #define TREE_LEVELS 5u /* 64^5 covers every 27-bit chunk number with room to spare */
 
-/* A set of small numbers: bit w of a level is set when its word w of the level below is not 0. */
+/* A set of small numbers: bit w of a level is set when word w of the level below is not 0. */
 struct tree {
 	uint64_t *level[TREE_LEVELS]; /* into one allocation, which level[0] owns */
 	unsigned n_levels;
@@ -62,12 +77,12 @@ struct slab {
 	size_t chunk_bytes; /* a power of two */
 	uint32_t max;
 	uint32_t per_chunk, shift;
-	uint32_t n_places;    /* what `place` has */
+	uint32_t n_places;    /* elements of `place` */
 	uint32_t n_seen;      /* places that ever had a chunk */
 	uint32_t n_chunks;    /* places that have one */
-	uint32_t n_empty;     /* of those, without a living object */
-	uint32_t least_empty; /* the least of that in this period (slab_settle()) */
-	uint32_t n_used;      /* living objects */
+	uint32_t n_empty;     /* places with a chunk and no used object */
+	uint32_t least_empty; /* the least value of n_empty in this period (slab_settle()) */
+	uint32_t n_used;      /* used objects */
 	uint32_t n_promised;  /* gets that slab_reserve() still owes */
 	uint32_t fail_after;  /* 0: never */
 	struct tree has_room; /* places with a chunk and a free object */
@@ -227,7 +242,7 @@ static int chunk_add(struct slab *s)
 
 static void chunk_drop(struct slab *s, struct place *pl, uint32_t number)
 {
-	LB_ASSERT(pl->n_used == 0);
+	LB_ASSERT(pl->n_used == 0 && s->n_chunks > 0 && s->n_empty > 0);
 	(void)munmap(pl->chunk, s->chunk_bytes);
 	pl->chunk = NULL;
 	tree_clear(&s->has_room, number);
@@ -235,7 +250,7 @@ static void chunk_drop(struct slab *s, struct place *pl, uint32_t number)
 	s->n_empty--;
 }
 
-/* Whether an empty chunk may go: what was promised stays. */
+/* Whether an empty chunk may be given back: what is promised must still fit. */
 static bool is_chunk_surplus(const struct slab *s)
 {
 	uint64_t left = (uint64_t)(s->n_chunks - 1) * s->per_chunk;
@@ -248,13 +263,13 @@ static char *object_at(const struct slab *s, const struct place *pl, size_t i)
 	return (char *)pl->chunk + sizeof(struct chunk) + i * s->size;
 }
 
-/* The index of `obj`, which must be a living object of `s`. */
+/* The index of `obj`, which must be a used object of `s`. */
 static uint32_t index_of(const struct slab *s, const void *obj)
 {
 	uintptr_t at = (uintptr_t)obj & (s->chunk_bytes - 1);
 	const struct chunk *c = (const void *)((const char *)obj - at);
 
-	LB_ASSERT(c->slab == s && at >= sizeof(*c));
+	LB_ASSERT(c->slab == s && at >= sizeof(*c) && c->number < s->n_seen);
 	size_t off = (size_t)at - sizeof(*c), i = off / s->size;
 	LB_ASSERT(off % s->size == 0 && i < s->per_chunk);
 	LB_ASSERT(!tree_has(&s->place[c->number].is_free, i));
@@ -263,7 +278,7 @@ static uint32_t index_of(const struct slab *s, const void *obj)
 
 /* ---- the interface ---- */
 
-/* How chunks look for objects of this size. */
+/* Chooses the size of a chunk and the number of its objects. */
 static void slab_lay_out(struct slab *s)
 {
 	const size_t head = sizeof(struct chunk);
@@ -323,7 +338,8 @@ struct slab *slab_free(struct slab *s)
 		if (pl->chunk != NULL)
 			chunk_drop(s, pl, i);
 	}
-	/* A place may have been made ready for a chunk that there was no memory for. */
+	LB_ASSERT(s->n_chunks == 0 && s->n_empty == 0);
+	/* place_init() may have succeeded for a place whose chunk could not be mapped. */
 	for (uint32_t i = 0; s->place != NULL && i < s->n_places && s->place[i].gen != NULL; i++) {
 		tree_deinit(&s->place[i].is_free);
 		free(s->place[i].gen);
@@ -358,6 +374,7 @@ void *slab_get(struct slab *s)
 
 	size_t number = tree_first(&s->has_room);
 	struct place *pl = &s->place[number];
+	LB_ASSERT(pl->chunk != NULL && pl->n_used < s->per_chunk);
 	size_t i = tree_first(&pl->is_free);
 
 	tree_clear(&pl->is_free, i);
@@ -377,6 +394,7 @@ void slab_put(struct slab *s, void *obj)
 	uint32_t number = index >> s->shift, i = index & ((UINT32_C(1) << s->shift) - 1);
 	struct place *pl = &s->place[number];
 
+	LB_ASSERT(s->n_used > 0 && pl->n_used > 0);
 	if (++pl->gen[i] == 0)
 		pl->gen[i] = 1;
 	tree_set(&pl->is_free, i);
@@ -386,7 +404,7 @@ void slab_put(struct slab *s, void *obj)
 	s->n_empty += pl->n_used == 0;
 }
 
-/* Up to `most` empty chunks go, the highest first; how many there were. */
+/* Gives back up to `most` empty chunks, the highest first. Returns how many. */
 static uint32_t drop_empty(struct slab *s, uint32_t most)
 {
 	uint32_t n = 0;

@@ -4,15 +4,13 @@
 /*
  * Slab: objects of one size, taken and given back without malloc, named by a 48-bit handle.
  *
- * A handle is the object's index (32 bits) and the generation of its place (16 bits, raised at each
- * put), so that what is left of a dead object (a completion, a command's argument) is told from the
- * living: slab_find() of a stale handle is NULL. Memory comes in chunks; slab_reserve() adds them
- * outside the hot path and a chunk that falls empty is given back, one spare kept. New objects are
- * taken from the fullest chunks' side (lowest index first is good enough), so that a peak leaves
- * empty chunks behind. With LB_SLAB_MALLOC (slab_malloc.c, for sanitizer builds) every object is
- * malloc'ed by itself, so that AddressSanitizer sees each use after put.
- *
- * LB_FAIL_ALLOC: slab_fail_after() lets the n-th get fail, in tests.
+ * A handle is the object's index (32 bits) and a generation (16 bits). Each put raises the
+ * generation of that index, so a handle that outlives its object (in a completion, in a command) is
+ * stale, and slab_find() returns NULL for it. Memory comes in chunks. slab_reserve() adds chunks
+ * outside of the hot path; slab_settle() and slab_trim() give empty chunks back. slab_get() takes
+ * the lowest free index, so that after a peak the chunks of high indexes fall empty. In sanitizer
+ * builds slab_malloc.c replaces slab.c: every object is allocated by itself, so that
+ * AddressSanitizer sees each use after put.
  *
  * Thread: the owner's, any one at a time. Layer: util.
  */
@@ -40,10 +38,10 @@ struct slab *slab_new(const char *name, size_t size, uint32_t max);
 struct slab *slab_free(struct slab *s);
 
 /*
- * slab_reserve() - see to it that the next `n` gets succeed
+ * slab_reserve() - map memory so that the next `n` gets succeed
  *
- * May call malloc. Returns 0, -ENOMEM, or -ENOSPC where that would go beyond `max`; what could be
- * reserved is.
+ * May call malloc. Returns 0, -ENOMEM, or -ENOSPC when `max` allows fewer; then as many as possible
+ * are reserved.
  */
 int slab_reserve(struct slab *s, uint32_t n);
 
@@ -51,21 +49,22 @@ int slab_reserve(struct slab *s, uint32_t n);
  */
 void *slab_get(struct slab *s);
 
-/* Gives `obj` back; every handle of it is stale from now on. Memory stays until one of these: */
+/* Gives `obj` back; every handle of it is stale from now on. Its memory stays with the slab until
+ * slab_settle() or slab_trim() finds the chunk empty. */
 void slab_put(struct slab *s, void *obj);
 
 /*
- * slab_settle() - give back what a period did not need; to be called once a second, say
+ * slab_settle() - end a period: give back the chunks that were empty all the time since the last
+ * one
  *
- * That is, the chunks that were empty all the time since the last call. In parts, so that nobody
- * waits long: false asks to be called again soon.
+ * To be called once a second or so. Does a bounded part: false says that there is more to do.
  */
 bool slab_settle(struct slab *s);
 
-/* Gives back a part of the chunks that are empty, for when nothing happens... */
+/* Gives back a bounded part of the chunks that are empty, for an idle thread. */
 void slab_trim(struct slab *s);
 
-/* ... and whether there is more. What was reserved stays. */
+/* Whether slab_trim() would give back more. It keeps what was reserved. */
 bool slab_has_spare(const struct slab *s);
 
 slab_handle slab_handle_of(const struct slab *s, const void *obj);
