@@ -87,7 +87,7 @@ static struct slice slice_between(const uint8_t *buf, size_t from, size_t to)
 
 static struct http1_span span_between(size_t from, size_t to)
 {
-	LB_ASSERT(from <= to && to <= HTTP1_HEAD_MAX);
+	LB_DASSERT(from <= to && to <= HTTP1_HEAD_MAX);
 	return (struct http1_span){ .off = (uint16_t)from, .len = (uint16_t)(to - from) };
 }
 
@@ -102,7 +102,7 @@ static enum http1_verdict advance(struct http1_head *h, enum state to)
 /* Moves `pos` behind the octets of `mask`. Returns whether the byte that ends them has come. */
 static bool run(struct http1_head *h, const uint8_t *buf, size_t len, unsigned mask)
 {
-	LB_ASSERT(h->mark <= h->pos && h->pos <= len);
+	LB_DASSERT(h->mark <= h->pos && h->pos <= len);
 	h->pos = (uint16_t)octet_run(buf, h->pos, len, mask);
 	return h->pos < len;
 }
@@ -567,7 +567,7 @@ static const char *take_value(struct http1_head *h, const uint8_t *buf, const st
 
 static enum http1_verdict step_value(struct http1_head *h, const uint8_t *buf, size_t len)
 {
-	LB_ASSERT(h->n_fields < HTTP1_FIELDS_MAX);
+	LB_DASSERT(h->n_fields < HTTP1_FIELDS_MAX);
 	struct http1_field *f = &h->fields[h->n_fields];
 	const char *why;
 

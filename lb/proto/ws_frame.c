@@ -220,7 +220,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	size_t add = n < sizeof(buf) - had ? n : sizeof(buf) - had;
 	struct ws_head h;
 
-	LB_ASSERT(t->left == 0 && had < WS_HEAD_MAX);
+	LB_DASSERT(t->left == 0 && had < WS_HEAD_MAX);
 	if (had != 0) {
 		memcpy(buf, t->head, had);
 		memcpy(buf + had, p, add);
@@ -229,13 +229,13 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	}
 	switch (ws_head_parse(p, n, &h)) {
 	case WS_OK:
-		LB_ASSERT(h.head_len > had && h.head_len <= n);
+		LB_DASSERT(h.head_len > had && h.head_len <= n);
 		begin_frame(t, &h, count);
 		return h.head_len - had;
 	case WS_BAD: t->is_broken = true; return 0;
 	case WS_MORE: break;
 	}
-	LB_ASSERT(n < WS_HEAD_MAX); /* a header of this length would be whole */
+	LB_DASSERT(n < WS_HEAD_MAX); /* a header of this length would be whole */
 	memcpy(t->head + had, p + had, n - had);
 	t->n_head = n & 0xf;
 	return n - had;
@@ -243,7 +243,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 
 static void take_payload(struct ws_track *t, uint64_t n, struct ws_count *count)
 {
-	LB_ASSERT(n <= t->left);
+	LB_DASSERT(n <= t->left);
 	t->left -= n;
 	if (t->left == 0)
 		count_end(t, count);
