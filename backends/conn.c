@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection's bytes: in, out, and its end.
+ * A connection: receiving, sending, and its end.
  *
- * What waits to be sent is bounded: a receive is armed with a cap of the room left, and not before
- * half of the room is free. A connection that has ended cancels what is in flight and is buried at
- * the end of the turn in which it saw the last completions.
+ * The queue of bytes to be sent is bounded by QUEUE_MAX: a receive is armed when at most half of
+ * the bound is used, and its cap is what is left of the bound. conn_end() cancels the operations in
+ * flight. The connection is freed at the end of the turn in which the last one has completed.
  */
 #include "backends/echo.h"
 
@@ -15,10 +15,13 @@
 #include "net/sock.h"
 #include "util/slab.h"
 
-#define QUEUE_MAX (256u << 10) /* bytes that may wait; a guess, never tuned */
-#define REPLY_MAX (1u << 20)   /* the same, with answers that are longer than what asked for them */
-#define BULK_MIN (32u << 10)   /* payload to come that is worth large buffers */
-#define REQUEST_MS 60000u      /* for a head; then between pieces of a body */
+#define QUEUE_MAX \
+	(256u << 10) /* bytes in the queue at which receiving stops; a guess, never tuned */
+#define REPLY_MAX \
+	(1u << 20)           /* bytes in the queue at which the connection is closed: replies to \
+			      * commands are longer than the commands */
+#define BULK_MIN (32u << 10) /* with more payload to come, large buffers are used */
+#define REQUEST_MS 60000u    /* time for a head, and then for each piece of a body */
 #define LINGER_MS 2000u
 
 enum { KIND_RECV, KIND_SEND };
@@ -48,7 +51,7 @@ static void receive(struct conn *c)
 
 	if (c->is_receiving || c->saw_eof || c->out.bytes > QUEUE_MAX / 2)
 		return;
-	/* A head with what is glued to it fits into one large buffer. */
+	/* One large buffer has room for a head and for what came with it. */
 	if (c->phase == CONN_HEAD)
 		cap = BUF_LARGE_BYTES - (c->head_buf == NULL ? 0 : c->head_buf->len);
 	if (c->phase == CONN_TUNNEL && c->ws.is_in_payload && c->ws.frame.len - c->ws.at > BULK_MIN)
@@ -65,12 +68,12 @@ static void send_queued(struct conn *c)
 		return;
 	c->is_sending = true;
 	int n = queue_iov(&c->out, iov);
-	/* Mostly there is room, and waiting costs io_uring a poll: only who was refused waits. */
+	/* Waiting costs io_uring a poll, so only a send behind one without room waits. */
 	loop_send(c->server->loop, c->fd, iov, n, c->must_wait ? SEND_WAIT : SEND_TRY,
 		  tag_of(c, KIND_SEND));
 }
 
-/* Starts what the connection can do next. */
+/* Starts the operations that the connection needs next. */
 static void advance(struct conn *c)
 {
 	if (c->is_ended)

@@ -21,9 +21,9 @@
 
 #define LISTENERS_MAX 64
 #define CONNS_MAX (1u << 21)
-#define BUF_SOFT_BYTES (1u << 30) /* what all clients together may leave unread */
-#define RETRY_MS 100u             /* after an accept that failed: no descriptor was left */
-#define STOP_TURNS 100            /* turns of at most 20 ms for the last completions */
+#define BUF_SOFT_BYTES (1u << 30) /* the ceiling of the bytes queued for all clients together */
+#define RETRY_MS 100u             /* how long to wait when no descriptor was left for an accept */
+#define STOP_TURNS 100            /* at most so many turns of 20 ms for the last completions */
 
 struct listener {
 	struct timer retry;

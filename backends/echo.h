@@ -4,13 +4,14 @@
 /*
  * lb-echo: a WebSocket echo server for demos and tests, one thread, one loop.
  *
- * A connection begins with a request's head. A WebSocket's is answered with 101 and its frames are
- * echoed (ws.c); any other gets a plain answer (http.c). conn.c moves the bytes:
+ * A connection begins with a request's head. When the request asks for a WebSocket, the answer is
+ * 101 and its frames are echoed (ws.c); any other request gets a plain answer (http.c). conn.c
+ * moves the bytes:
  *
  *   recv --> conn_take() --> http_take() / http_take_body() / ws_take() --> queue --> send
  *
- * Reading stops while too much waits to be sent. Thread: the loop's, all of it. Uses util, proto,
- * ev and net of lb/.
+ * Receiving stops while too many bytes wait to be sent. Thread: the loop's. Uses util, proto, ev
+ * and net of lb/.
  */
 
 #include <stdbool.h>
@@ -37,7 +38,7 @@ struct slab;
 struct server {
 	struct loop *loop;  /* owns */
 	struct slab *conns; /* owns */
-	struct list dead;   /* connections to bury when the turn ends */
+	struct list dead;   /* connections to free when the turn ends */
 	struct slice name;  /* borrowed */
 
 	/* Scratch for the head being judged: between two pieces of a head only its bytes are kept.
@@ -50,18 +51,18 @@ enum conn_phase {
 	CONN_HEAD,   /* the request's head is coming */
 	CONN_BODY,   /* a plain request's body is coming and is echoed */
 	CONN_TUNNEL, /* WebSocket frames */
-	CONN_LINGER, /* all is said: send what waits, half-close, drop what still comes */
+	CONN_LINGER, /* the answer is queued: send the queue, half-close, drop what still comes */
 };
 /* clang-format on */
 
-/* Where in its frames a client stands. */
+/* Where in a frame of the client the next byte belongs. */
 struct ws_in {
 	struct ws_head frame;
-	uint64_t at;                   /* payload bytes of `frame` so far */
-	uint8_t head[WS_HEAD_MAX];     /* a header in pieces */
-	uint8_t n_head;                /* bytes of it */
+	uint64_t at;                   /* how many payload bytes of `frame` have come */
+	uint8_t head[WS_HEAD_MAX];     /* the part of a header that has come */
+	uint8_t n_head;                /* its length */
 	bool is_in_payload;            /* `frame` is valid */
-	bool is_collected;             /* its payload is kept in `small` and answered at its end */
+	bool is_collected;             /* the payload is kept in `small` and answered when whole */
 	bool is_fragmented;            /* a message has begun and goes on in another frame */
 	uint8_t small[WS_CONTROL_MAX]; /* of a control frame, or of what may be a command */
 };
@@ -70,18 +71,18 @@ struct conn {
 	struct server *server;
 	struct list link;     /* in server->dead */
 	struct timer timer;   /* for the head, the body, and the linger */
-	struct queue out;     /* what waits to be sent */
-	struct buf *head_buf; /* owns a reference: the head as far as it has come */
+	struct queue out;     /* bytes to be sent */
+	struct buf *head_buf; /* owns a reference: the part of the head that has come */
 	char *head_text;      /* owns: a WebSocket's request head, for "lb:headers" */
 	uint16_t n_head_text;
 	int fd;
 	uint8_t phase; /* enum conn_phase */
 	bool is_receiving : 1;
 	bool is_sending : 1;
-	bool is_ended : 1; /* waits for its last completions */
+	bool is_ended : 1; /* to be freed once the operations in flight have completed */
 	bool saw_eof : 1;
-	bool is_shut : 1;   /* half-closed by us */
-	bool must_wait : 1; /* a send found no room: the next one waits for some */
+	bool is_shut : 1;   /* a FIN was sent */
+	bool must_wait : 1; /* the last send found no room: the next one waits for room */
 	union {
 		struct body body; /* CONN_BODY */
 		struct ws_in ws;  /* CONN_TUNNEL; zeros before */
@@ -99,19 +100,19 @@ void conn_on_completion(void *arg, const struct completion *c);
 /* Frees the connections that have ended: the loop's turn-end hook; `arg` is the server. */
 void conn_bury(void *arg);
 
-/* Closes without further words once nothing is in flight. It may be called again. */
+/* Ends the connection: it is closed once no operation is in flight. May be called again. */
 void conn_end(struct conn *c);
 
 /* Gives received bytes to the phase the connection is in. Takes over the reference. */
 void conn_take(struct conn *c, struct buf *b);
 
-/* Queues a copy of the bytes. Short of buffers, it ends the connection. */
+/* Queues a copy of the bytes. When there is no buffer, ends the connection. */
 void conn_write(struct conn *c, const void *p, size_t n);
 
 /* Queues the buffer itself. Takes over the reference. */
 void conn_pass(struct conn *c, struct buf *b);
 
-/* Nothing more will be queued: see CONN_LINGER. */
+/* Nothing more will be queued: begins CONN_LINGER. */
 void conn_linger(struct conn *c);
 
 /* The next piece of a request's head. Takes over the reference. */

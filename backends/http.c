@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a request gets: a 101 and the way into the tunnel, or a plain answer.
+ * The answer to a request: a 101 that begins a tunnel, or a plain answer.
  *
  * The plain answer is a line "NAME METHOD PATH" and the request's body behind it, framed as the
  * request was: with its length, or with the request's own chunks.
@@ -148,7 +148,7 @@ static void answer(struct conn *c, const uint8_t *buf)
 	}
 }
 
-/* Appends `b` to the head so far, in a large buffer. Takes over the reference. */
+/* Appends `b` to the part of the head that has come. Takes over the reference. False: no memory. */
 static bool collect(struct conn *c, struct buf *b)
 {
 	struct buf_pool *pool = c->server->loop->bufs;
@@ -173,7 +173,7 @@ static bool collect(struct conn *c, struct buf *b)
 		buf_put(pool, head);
 		c->head_buf = head = large;
 	}
-	LB_ASSERT(head->cap - head->len >= b->len); /* receive() has asked for no more */
+	LB_ASSERT(head->cap - head->len >= b->len); /* the cap of receive() has seen to that */
 	memcpy(head->data + head->len, b->data + b->off, b->len);
 	head->len += b->len;
 	buf_put(pool, b);
@@ -189,7 +189,8 @@ void http_take(struct conn *c, struct buf *b)
 		return;
 	}
 
-	/* Judged anew with each piece, and so quadratic in pieces of a byte; 16 KiB bound it. */
+	/* Each piece has the whole head parsed again: quadratic for pieces of a byte, but a head
+	 * has at most 16 KiB, and no parser's state is kept for each connection. */
 	struct buf *head = c->head_buf;
 	http1_init_request(h);
 	enum http1_verdict v = http1_parse(h, head->data, head->len);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The echo: a client's frames, unmasked, back to it.
+ * The echo: sends a client's frames back, unmasked.
  *
- * Headers and short payloads are gathered in a buffer of the turn; a long rest of a payload is
- * passed on in the buffer it came in. Frames of a fragmented message go back as they come. Control
- * frames, and text short enough to be a command ("lb:..."), are collected and answered when whole.
+ * Headers and short payloads are gathered on the stack and queued together. When a buffer holds
+ * nothing but payload and it is long, the buffer itself is queued. Frames of a fragmented message
+ * are sent back one by one. Control frames, and text that is short enough to be a command
+ * ("lb:..."), are collected and answered when they are whole.
  */
 #include "backends/echo.h"
 
@@ -12,9 +13,9 @@
 
 #include "net/sock.h"
 
-#define PASS_MIN 1024u /* shorter pieces are copied; as in net/queue.c */
+#define PASS_MIN 1024u /* shorter payload is copied; as in net/queue.c */
 
-/* What is written in one go, before it is queued. */
+/* Bytes that are gathered before they are queued. */
 struct gather {
 	struct conn *c;
 	size_t n;
@@ -60,7 +61,7 @@ static void add_frame(struct gather *g, uint8_t opcode, const void *p, size_t n)
 	gather_add(g, p, n);
 }
 
-/* A Close frame of ours; nothing follows it. */
+/* Adds a Close frame; no frame follows it. */
 static void add_close(struct gather *g, uint16_t code)
 {
 	const uint8_t payload[2] = { (uint8_t)(code >> 8), (uint8_t)code };
@@ -107,8 +108,8 @@ static void answer_collected(struct gather *g)
 
 /* ---- the stream ------------------------------------------------------------------------------ */
 
-/* Whether the frame keeps to the order of a message's frames; remembers where in one it is. */
-static bool is_in_order(struct ws_in *w)
+/* Follows the frames of messages. Returns false when `frame` may not come here (RFC 6455, 5.4). */
+static bool follow_message(struct ws_in *w)
 {
 	const struct ws_head *f = &w->frame;
 
@@ -144,10 +145,11 @@ static void end_payload_if_whole(struct gather *g)
 		answer_collected(g);
 }
 
-/* Returns how many bytes belong to the header. */
+/* Takes a header, or the part of it that has come. Returns how many bytes that were. */
 static size_t take_head(struct gather *g, const uint8_t *p, size_t n)
 {
 	struct ws_in *w = &g->c->ws;
+	LB_ASSERT(w->n_head < WS_HEAD_MAX);
 	size_t part = n < WS_HEAD_MAX - w->n_head ? n : WS_HEAD_MAX - w->n_head;
 
 	memcpy(w->head + w->n_head, p, part);
@@ -156,7 +158,7 @@ static size_t take_head(struct gather *g, const uint8_t *p, size_t n)
 		w->n_head += (uint8_t)part;
 		return part;
 	}
-	if (r == WS_BAD || !w->frame.is_masked || !is_in_order(w)) {
+	if (r == WS_BAD || !w->frame.is_masked || !follow_message(w)) {
 		add_close(g, 1002);
 		return n;
 	}
@@ -167,7 +169,7 @@ static size_t take_head(struct gather *g, const uint8_t *p, size_t n)
 	return part;
 }
 
-/* Takes payload at b->off; the buffer itself where that is long and all that is left of it. */
+/* Takes the payload at b->off. Queues the buffer itself when that is long and all that is left. */
 static size_t take_payload(struct gather *g, struct buf *b, bool *ret_passed)
 {
 	struct ws_in *w = &g->c->ws;
@@ -177,6 +179,7 @@ static size_t take_payload(struct gather *g, struct buf *b, bool *ret_passed)
 
 	ws_mask(p, n, w->frame.mask, w->at);
 	if (w->is_collected) {
+		LB_ASSERT(w->at + n <= sizeof(w->small));
 		memcpy(w->small + w->at, p, n);
 	} else if (n == b->len && n >= PASS_MIN) {
 		gather_flush(g);

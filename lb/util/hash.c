@@ -5,7 +5,7 @@
 #define FNV_BASIS UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
-/* 2^64 divided by the golden ratio: keeps hash_mix() away from F's fixed point, 0. */
+/* 2^64 divided by the golden ratio: hash_mix() adds it to `a`, because hash_finish(0) is 0. */
 #define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 
 /* The finaliser of splitmix64: each bit of `x` changes half of the result's. */

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/assert.h"
+
 /* thread: one writer, any readers. Zeroed memory is a counter at 0. */
 struct counter {
 	_Atomic uint64_t v;
@@ -28,10 +30,12 @@ static inline void counter_add(struct counter *c, uint64_t n)
 	atomic_store_explicit(&c->v, v + n, memory_order_relaxed);
 }
 
-/* For a gauge kept in a counter. Writer only; never below 0. */
+/* For a gauge that is kept in a counter. Writer only. `n` is at most the counter's value. */
 static inline void counter_sub(struct counter *c, uint64_t n)
 {
-	counter_add(c, -n);
+	uint64_t v = atomic_load_explicit(&c->v, memory_order_relaxed);
+	LB_ASSERT(v >= n);
+	atomic_store_explicit(&c->v, v - n, memory_order_relaxed);
 }
 
 /* Thread: any. */

@@ -16,8 +16,9 @@ static bool is_digit(char c)
 }
 
 /*
- * Reads the digits at the start of *s and moves *s behind them. All of them are looked at even when
- * the value has become too large, so that malformed text is told from a value that does not fit.
+ * Reads the digits at the start of *s and moves *s behind them. Reads all digits even when the
+ * value has become too large, so that the caller can tell malformed text from a value that does not
+ * fit.
  */
 static int digits_take(struct slice *s, unsigned base, uint64_t *ret, size_t *ret_n)
 {

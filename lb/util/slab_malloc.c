@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The twin of slab.c for sanitizer and valgrind builds: each object is malloc'ed at get and freed
- * at put, so that a use after put, an overrun and a leak are seen as such. Handles, limits and the
- * need to reserve are the same; capacity is exactly what was reserved and never falls.
+ * Replaces slab.c in builds for sanitizers and valgrind. Each object is allocated at its get and
+ * freed at its put, so that these tools see a use after put, an overrun and a leak. Handles, limits
+ * and the need to reserve are as in slab.c; the capacity is exactly what was reserved, and never
+ * falls.
  */
 
 #include "util/slab.h"
@@ -29,9 +30,9 @@ struct slab {
 	const char *name;
 	size_t size;
 	uint32_t max;
-	uint32_t n_places;   /* what `place` has: the capacity */
-	uint32_t n_used;     /* living objects */
-	uint32_t lowest;     /* no free place is below */
+	uint32_t n_places;   /* elements of `place`: the capacity */
+	uint32_t n_used;     /* used objects */
+	uint32_t lowest;     /* no place below is free */
 	uint32_t fail_after; /* 0: never */
 	struct place *place; /* owns */
 };
@@ -69,7 +70,7 @@ struct slab *slab_free(struct slab *s)
 	return NULL;
 }
 
-/* There are no chunks: a put gives back at once. */
+/* There are no chunks: slab_put() frees the memory at once. */
 bool slab_settle(struct slab *s)
 {
 	(void)s;
@@ -123,7 +124,7 @@ void *slab_get(struct slab *s)
 	return o->data;
 }
 
-/* The object around `obj`, which must be a living one of `s`. */
+/* The struct object of `obj`, which must be a used object of `s`. */
 static const struct object *object_of(const struct slab *s, const void *obj)
 {
 	const char *at = (const char *)obj - offsetof(struct object, data);

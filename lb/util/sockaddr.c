@@ -99,7 +99,7 @@ static size_t host_format(const struct addr *a, char *to)
 
 	const void *from = a->family == AF_INET ? (const void *)a->v4 : (const void *)a->v6;
 	const char *text = inet_ntop(a->family, from, to, INET6_ADDRSTRLEN);
-	LB_ASSERT(text != NULL); /* it fails for lack of room only */
+	LB_ASSERT(text != NULL); /* inet_ntop(3) fails only when there is no room */
 	return strlen(text);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * All cells, the headers first, lie one behind the other in one text, each with a NUL at its end;
- * the widest of each column is known as cells come, so that printing is one pass.
+ * A table holds all cells, the headers first, in one text, each with a NUL at its end. The width of
+ * each column is updated as cells are added, so that printing takes one pass.
  */
 
 #include "util/table.h"

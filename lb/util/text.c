@@ -12,6 +12,7 @@
 /* Makes room for `n` more bytes and a NUL; doubles, so that additions are O(1) in the mean. */
 static bool text_grow(struct text *t, size_t n)
 {
+	LB_ASSERT(t->n <= t->cap);
 	if (t->failed)
 		return false;
 	if (t->cap > t->n && t->cap - t->n > n)

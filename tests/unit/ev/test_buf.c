@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -330,6 +331,29 @@ START_TEST(null_may_be_freed)
 }
 END_TEST
 
+START_TEST(a_cursor_behind_the_end_aborts)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 1), 0);
+	struct buf *b = buf_get(p, BUF_SMALL);
+	b->off = 1;
+	b->len = b->cap;
+	buf_put(p, b);
+}
+END_TEST
+
+START_TEST(one_put_too_many_aborts)
+{
+	struct buf_pool *p = buf_pool_new(1 << 20);
+
+	ck_assert_int_eq(buf_reserve(p, BUF_SMALL, 1), 0);
+	struct buf *b = buf_get(p, BUF_SMALL);
+	buf_put(p, b);
+	buf_put(p, b);
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, nothing_without_a_reserve, 0, BUF_N_CLASSES);
@@ -344,6 +368,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, one_that_stays_keeps_no_others, 0, BUF_N_CLASSES);
 	tcase_add_test(t, nth_get_fails_on_demand);
 	tcase_add_test(t, null_may_be_freed);
+	tcase_add_test_raise_signal(t, a_cursor_behind_the_end_aborts, SIGABRT);
+	tcase_add_test_raise_signal(t, one_put_too_many_aborts, SIGABRT);
 }
 
 int main(void)

@@ -3,6 +3,8 @@
 /* The loop's contract (ev/loop.h): connections, polls, cancels, calls, time. Both engines keep it.
  */
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -739,6 +741,40 @@ START_TEST(engines_have_names)
 }
 END_TEST
 
+static void *turn_elsewhere(void *arg)
+{
+	(void)loop_turn(arg, 0);
+	return NULL;
+}
+
+START_TEST(a_turn_by_another_thread_aborts)
+{
+	pthread_t other;
+
+	begin(_i);
+	ck_assert_int_eq(pthread_create(&other, NULL, turn_elsewhere, loop), 0);
+	(void)pthread_join(other, NULL);
+}
+END_TEST
+
+static void turn_again(const struct completion *c)
+{
+	(void)c;
+	(void)loop_turn(loop, 0);
+}
+
+START_TEST(a_turn_within_a_turn_aborts)
+{
+	int fds[2];
+
+	begin(_i);
+	tcp_pair(fds);
+	ops[1].fn = turn_again;
+	loop_poll(loop, fds[0], POLLOUT, tag(1));
+	UNTIL(ops[1].n == 1);
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, accepts_one, 0, n_engines);
@@ -761,6 +797,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, options_are_set_in_time, 0, n_engines);
 	tcase_add_loop_test(t, upkeep_has_its_turns, 0, n_engines);
 	tcase_add_loop_test(t, engines_have_names, 0, n_engines);
+	tcase_add_loop_test_raise_signal(t, a_turn_by_another_thread_aborts, SIGABRT, 0, n_engines);
+	tcase_add_loop_test_raise_signal(t, a_turn_within_a_turn_aborts, SIGABRT, 0, n_engines);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
+#include <signal.h>
 
 #include "../suite.h"
 #include "util/list.h"
@@ -98,12 +99,25 @@ START_TEST(splice)
 }
 END_TEST
 
+START_TEST(an_element_that_was_freed_aborts)
+{
+	struct list head = LIST_INIT(head);
+	struct list first, second;
+
+	list_add_tail(&head, &first);
+	list_add_tail(&head, &second);
+	first.next = &head; /* as memory that was used again would look */
+	list_del(&second);
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	tcase_add_test(t, order_of_additions);
 	tcase_add_test(t, deletion);
 	tcase_add_test(t, deletion_while_walking);
 	tcase_add_test(t, splice);
+	tcase_add_test_raise_signal(t, an_element_that_was_freed_aborts, SIGABRT);
 }
 
 int main(void)
