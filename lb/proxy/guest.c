@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections on their way from a full worker to one with room.
+ * A full worker passes a connection on. The other worker takes it in by accept_guests() (accept.c).
  *
- * Thread: guest_pass() on the full worker, guest_run() on the other.
+ * Thread: guest_pass() on the full worker, guest_passed() on both.
  */
 #include "proxy/guest.h"
 
 #include <errno.h>
 
 #include "ev/loop.h"
+#include "proxy/capacity.h"
 #include "proxy/listener.h"
 #include "proxy/worker.h"
-
-/* ---- away ------------------------------------------------------------------------------------ */
 
 static struct room *emptiest(const struct proxy *p)
 {
@@ -66,7 +65,7 @@ static bool begin_passing(struct proxy *p)
 	return false;
 }
 
-static void end_passing(struct proxy *p)
+void guest_passed(struct proxy *p)
 {
 	atomic_fetch_sub_explicit(&p->n_passing, 1, memory_order_relaxed);
 }
@@ -107,53 +106,8 @@ int guest_pass(struct listen_socket *ls)
 	}
 	int r = accept_for(to, ls);
 	if (r < 0) {
-		end_passing(p);
+		guest_passed(p);
 		room_release(p, to);
 	}
 	return r;
-}
-
-/* ---- there ----------------------------------------------------------------------------------- */
-
-/* Its own socket on the listener, if it has a plan to serve by. */
-static struct listen_socket *find(const struct worker *w, uint64_t number)
-{
-	list_for_each(it, &w->listen)
-	{
-		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
-		if (ls->listener->number == number && ls->plan != NULL)
-			return ls;
-	}
-	return NULL;
-}
-
-static void take_out(struct worker *w)
-{
-	uint64_t number;
-	int fd = loop_take_fd(w->loop, w->proxy->passage[1], &number);
-	struct listen_socket *ls = NULL;
-
-	end_passing(w->proxy);
-	if (fd >= 0 && !worker_is_quitting(w))
-		ls = find(w, number);
-	if (ls != NULL) {
-		listen_socket_take_in(ls, fd);
-		return;
-	}
-	if (fd >= 0)
-		loop_close(w->loop, fd);
-	counter_add(&w->stats->strays, 1);
-	worker_release(w);
-}
-
-void guest_run(struct mail *m, void *arg)
-{
-	struct worker *w = arg;
-	struct room *r = container_of(m, struct room, knock);
-	/* Acquire: as many are in the passage. Release: the letter may be posted again. */
-	uint32_t n = atomic_exchange_explicit(&r->n_guests, 0, memory_order_acq_rel);
-
-	LB_ASSERT(r == w->room && n > 0);
-	while (n-- > 0)
-		take_out(w);
 }

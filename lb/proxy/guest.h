@@ -22,10 +22,10 @@
  * Thread: the worker. Layer: proxy.
  */
 
-#include "ev/mailbox.h"
 #include "util/assert.h"
 
 struct listen_socket;
+struct proxy;
 
 /* Descriptors that a full worker needs for a moment: an accepted one is closed when it is passed,
  * and gone a turn later. */
@@ -44,9 +44,5 @@ struct listen_socket;
  */
 int guest_pass(struct listen_socket *ls) LB_MUST_CHECK;
 
-/*
- * Takes in who has been passed to this worker (the mail_fn of room.knock; `arg` is the worker).
- * Where the listener has been closed meanwhile, or the worker is quitting, the connection is closed
- * as if it had come a moment later.
- */
-void guest_run(struct mail *m, void *arg);
+/* A connection is in the passage no more: taken out, or never put in. */
+void guest_passed(struct proxy *p);

@@ -3,7 +3,7 @@
 
 /*
  * Listeners: the bound address (shared, counted, outlives configurations) and each worker's own
- * listening socket on it.
+ * listening socket on it. How a worker accepts is in proxy/accept.h.
  *
  * Main makes a struct listener and binds one SO_REUSEPORT socket per worker; each worker takes its
  * socket over SCM_RIGHTS (proxy/message_conf.h, ADOPT), accepts from it, and at the end cancels its
@@ -99,30 +99,11 @@ struct listen_socket {
 	struct timer timer;  /* LISTEN_LEAVING: when to stop accepting */
 };
 
-/* Takes over `fd`. Returns a parked socket, or NULL when memory is short (`fd` is closed then). */
-struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, int fd);
-
-/* Begins to accept, or goes on after a pause or a change of limits. */
-void listen_socket_open(struct listen_socket *ls, struct plan *plan,
-			const struct plan_listener *pl);
-
-/* Arms an accept if none is in flight and there is a place; else counts a pause. */
-void listen_socket_arm(struct listen_socket *ls);
-
-/*
- * listen_socket_close() - lose nobody, and close
- *
- * New connections are dropped by the kernel from here on. Those whose handshake with the kernel is
- * under way are accepted for a while longer, then what has queued up is taken in, and the socket is
- * closed; it is freed with its last session. Where the worker quits it is closed at once.
- */
-void listen_socket_close(struct listen_socket *ls);
-
-/* Makes a session of `fd`, which it takes over, as if it had come in here. It has its place. */
-void listen_socket_take_in(struct listen_socket *ls, int fd);
+/* What the socket's worker counts of the listener. */
+struct listener_tally *listen_socket_tally(const struct listen_socket *ls);
 
 /* A session that came in by it has ended. */
 void listen_socket_session_ended(struct listen_socket *ls);
 
-/* Completions of class CLASS_LISTEN. `arg` is the worker. */
-void listen_socket_on_completion(void *arg, const struct completion *c);
+/* Frees a socket that is closed and that no session came in by any more. */
+void listen_socket_free_if_unused(struct listen_socket *ls);

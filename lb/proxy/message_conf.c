@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "balance/pool.h"
+#include "proxy/accept.h"
 #include "proxy/listener.h"
 #include "proxy/plan.h"
 #include "proxy/relay.h"
@@ -210,7 +211,7 @@ static bool apply_sockets(struct worker *w)
 			return false;
 		apply_socket(w, ls);
 	}
-	worker_resume(w);
+	accept_resume(w);
 	return true;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "proxy/message_stop.h"
 
+#include "proxy/accept.h"
 #include "proxy/listener.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"

@@ -23,6 +23,7 @@
 #include "proxy/exchange.h"
 #include "proxy/reply.h"
 #include "proxy/splice.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
 #define MAX_BUFS 16             /* design, section 4, rule 2 */
@@ -353,15 +354,6 @@ static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 	return b;
 }
 
-void relay_track(struct session *s, enum side from, const uint8_t *p, size_t n)
-{
-	struct ws_track *t = &s->flow[from].ws;
-
-	worker_track(s->worker, from, t, p, n);
-	if (ws_track_saw_close(t) && !ws_track_saw_close(&s->flow[side_other(from)].ws))
-		ws_track_set_first(t);
-}
-
 void relay_take(struct session *s, enum side from, struct buf *b)
 {
 	struct flow *f = &s->flow[from];
@@ -373,7 +365,7 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 		return;
 	}
 	if (kind == FLOW_WS)
-		relay_track(s, from, b->data + b->off, b->len);
+		tunnel_track(s, from, b->data + b->off, b->len);
 	else if (kind == FLOW_BODY)
 		b = take_body(s, from, b);
 

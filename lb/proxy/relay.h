@@ -22,12 +22,6 @@ void relay_read_buffered(struct session *s, enum side from);
 /* Nothing is received from `side` for now: its end or error is noticed all the same. */
 void relay_watch_errors(struct session *s, enum side side);
 
-/*
- * Follows the frames in bytes of a FLOW_WS that came from `from`, counts them, and notes which side
- * was the first to send a Close frame. Hot.
- */
-void relay_track(struct session *s, enum side from, const uint8_t *p, size_t n);
-
 /* Queues bytes that came from `from`, as far as the flow's kind lets them pass. Owns `b`. */
 void relay_take(struct session *s, enum side from, struct buf *b);
 

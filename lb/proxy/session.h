@@ -170,25 +170,7 @@ _Static_assert(offsetof(struct session, timer) == 200, "as drawn");
 _Static_assert(offsetof(struct session, from) == 256, "as drawn");
 _Static_assert(sizeof(struct session) == 320, "as drawn; five cache lines");
 
-/* ---- what the worker and its listeners call ----------------------------------------------------
- */
-
-/* Takes over `fd`, a connection just accepted; on failure it is closed. Returns NULL then. */
-struct session *session_new(struct worker *w, struct listen_socket *from, int fd);
-
-/* Completions of class CLASS_SESSION. `arg` is the worker. */
-void session_on_completion(void *arg, const struct completion *c);
-
-/* Sends what has gathered in this turn. Called by the worker at the turn's end. */
-void session_flush_turn(struct session *s);
-
-/* Frees everything; nothing is in flight. Called by the worker at the turn's end. */
-void session_bury(struct session *s);
-
 const char *session_state_name(const struct session *s);
-
-/* ---- what the files of a session's life (session, relay, request, upstream, reply) share
- * ---------- */
 
 /* Moves to `to`; asserts that the table allows it, and stops the old state's timer. */
 void session_set_state(struct session *s, enum sess_state to);
@@ -212,15 +194,15 @@ static inline bool session_is_in_flight(const struct session *s, enum sess_op op
 	return s->in_flight & 1u << op;
 }
 
-/* After anything that may have ended it: lists the dead, closes a backend that nobody needs. */
-void session_settle(struct session *s);
-
 /* Marks an operation as started and gives its tag. */
 op_tag session_start_op(struct session *s, enum sess_op op);
 
 /* Asks an operation to end, if it is in flight; or all of a side. */
 void session_cancel_op(struct session *s, enum sess_op op);
 void session_cancel_side(struct session *s, enum side side);
+
+/* Whether an operation is in flight on a side's descriptor. */
+bool session_is_side_in_flight(const struct session *s, enum side side);
 
 /* Closes the backend's side, on which nothing is in flight, and gives the backend's place back. */
 void session_close_backend(struct session *s);

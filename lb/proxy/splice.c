@@ -20,6 +20,7 @@
 #include "balance/pool.h"
 #include "net/pipe.h"
 #include "proxy/relay.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
 /* The least rest of a payload that goes through a pipe where that is asked for (design, section 3),
@@ -135,7 +136,7 @@ static size_t fill(struct session *s, enum side from, uint64_t most)
 		f->n_in_pipe += (uint32_t)n;
 		s->active_ms = loop_now_ms(s->worker->loop);
 		if (f->kind == FLOW_WS)
-			worker_count_frames(s->worker, from, ws_track_skip(&f->ws, (uint64_t)n));
+			tunnel_count_frames(s->worker, from, ws_track_skip(&f->ws, (uint64_t)n));
 		judge_quiet(f, (size_t)n);
 		return (size_t)n;
 	}

@@ -28,6 +28,8 @@
 #include "proxy/listener.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
+#include "proxy/tunnel.h"
+#include "proxy/wait.h"
 #include "proxy/worker.h"
 
 /* Interim responses that a client does not take: what goes beyond is no use to anybody. */
@@ -173,6 +175,13 @@ static bool may_find_a_place(const struct session *s)
 	return x->n_tries <= x->conf->retries && m != NULL && pool_has_candidate(m, &x->pick);
 }
 
+static void wait_for_a_place(struct session *s)
+{
+	session_timeout(s, WAIT_MOST_MS);
+	if (!session_is_in_flight(s, OP_RECV_CLIENT))
+		relay_read(s, CLIENT);
+}
+
 void upstream_run(struct session *s)
 {
 	LB_ASSERT(s->state == SESS_PICK);
@@ -180,8 +189,8 @@ void upstream_run(struct session *s)
 		try_it(s);
 	else if (!may_find_a_place(s) || !wait_join(s))
 		give_up(s);
-	else if (!session_is_in_flight(s, OP_RECV_CLIENT))
-		relay_read(s, CLIENT);
+	else
+		wait_for_a_place(s);
 }
 
 bool upstream_try_again(struct session *s)
@@ -190,7 +199,6 @@ bool upstream_try_again(struct session *s)
 	if (!pick(s))
 		return false;
 	try_it(s);
-	session_settle(s);
 	return true;
 }
 
@@ -219,7 +227,7 @@ static void release_held(struct session *s)
 		struct buf *b = held.head;
 		held.head = b->next;
 		if (f->kind == FLOW_WS)
-			relay_track(s, CLIENT, b->data + b->off, b->len);
+			tunnel_track(s, CLIENT, b->data + b->off, b->len);
 		queue_push(&f->queue, s->worker->loop->bufs, b);
 	}
 }
@@ -475,7 +483,7 @@ static void accept_upgrade(struct session *s)
 	queue_push(&f->queue, pool, head);
 	if (rest != NULL) { /* the first bytes of the tunnel were glued to it */
 		if (is_ws)
-			relay_track(s, BACKEND, rest->data, rest->len);
+			tunnel_track(s, BACKEND, rest->data, rest->len);
 		queue_push(&f->queue, pool, rest);
 	}
 	relay_tunnel(s);

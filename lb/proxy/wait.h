@@ -15,13 +15,20 @@
 #include <stdbool.h>
 
 struct session;
-struct timer;
 struct worker;
 
 /* Counters of those that wait, each for the pools of some slots. */
 #define WAIT_SLOTS 64
 
-/* Puts a session in PICK behind the others. False: too many wait. */
+/* The longest that one waits: longer than a FIN takes there and back, and short for a session that
+ * is refused in the end. A guess. */
+#define WAIT_MOST_MS 250
+
+/* How often it is looked whether another worker has given a place back; a guess. */
+#define WAIT_LOOK_MS 5
+
+/* Puts a session in PICK behind the others; its timer is the caller's business. False: too many
+ * wait. */
 bool wait_join(struct session *s);
 
 /* It leaves PICK; one that does not wait may be given, too. */
@@ -32,6 +39,3 @@ bool wait_is_behind(const struct session *s);
 
 /* A backend's place was given back on this worker: those that wait try again in the next turn. */
 void wait_place_is_free(struct worker *w);
-
-/* Of worker->pick_timer. `arg` is the worker. */
-void wait_on_timer(struct timer *t, void *arg);

@@ -162,7 +162,7 @@ struct worker {
 	struct list walks;              /* of struct walk: those under way (proxy/walk.h) */
 	struct timer walk_timer;        /* fires when the first of them is due */
 	uint32_t walk_turn; /* WALK_TURN; simulations set less, so that walks take turns */
-	bool is_short;  /* memory for a session was not to be had; worker_reserve() tries again */
+	bool is_short;  /* memory for a session was not to be had; capacity_reserve() tries again */
 	bool is_paused; /* a listening socket wants to accept and may not */
 	uint64_t pause_logged_ms;
 	bool is_stopping;          /* accepts no more */
@@ -183,30 +183,6 @@ int worker_new(const struct worker_opts *o, struct worker **ret) LB_MUST_CHECK;
 /* No session may be left. NULL is fine. Returns NULL. */
 struct worker *worker_free(struct worker *w);
 
-/*
- * worker_reserve() - a place for one more connection
- *
- * Within its own descriptors and the limit over all workers; given back by worker_release(). False
- * when there is none.
- */
-bool worker_reserve(struct worker *w) LB_MUST_CHECK;
-void worker_release(struct worker *w);
-
-/* The same in the room of any worker, which must not have ended. */
-bool room_reserve(struct proxy *p, struct room *r) LB_MUST_CHECK;
-void room_release(struct proxy *p, struct room *r);
-
-/*
- * worker_count_listening() - a listening socket was opened (`diff` 1) or closed (-1)
- *
- * Its descriptor is not a session's: the places of the worker become fewer or more. Sessions that
- * have theirs keep it.
- */
-void worker_count_listening(struct worker *w, int diff);
-
-/* Whether so many places are free that accepts need not be counted one by one. */
-bool worker_is_roomy(const struct worker *w);
-
 /* Asserts that the caller runs on the worker's own thread. */
 static inline void worker_assert_owner(const struct worker *w)
 {
@@ -219,15 +195,6 @@ static inline bool worker_is_quitting(const struct worker *w)
 	return w->quit != NULL;
 }
 
-/* There is no place: listening sockets rest until there is one. `why` goes to the log. */
-void worker_pause(struct worker *w, const char *why);
-
-/* There is, but not at this moment: listening sockets try again in the next. */
-void worker_pause_briefly(struct worker *w);
-
-/* A place came free or a limit was raised: paused listeners try again. */
-void worker_resume(struct worker *w);
-
 /* An exchange, zeroed, or NULL when memory is short. */
 struct exchange *worker_lend_exchange(struct worker *w);
 void worker_return_exchange(struct worker *w, struct exchange *x);
@@ -237,12 +204,6 @@ void worker_return_exchange(struct worker *w, struct exchange *x);
  * routed to it before. NULL where it has none. Borrowed until the next mail.
  */
 const struct members *worker_members(const struct worker *w, const struct pool *pool);
-
-/* Follows the frames in bytes that came from a side, and counts them. Hot. */
-void worker_track(struct worker *w, enum side from, struct ws_track *t, const uint8_t *p, size_t n);
-
-/* Counts frames that were followed otherwise. */
-void worker_count_frames(struct worker *w, enum side from, struct ws_count n);
 
 /* A unique connection id. */
 uint64_t worker_next_id(struct worker *w);

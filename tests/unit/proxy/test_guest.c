@@ -8,6 +8,7 @@
 
 #include <sys/resource.h>
 
+#include "proxy/capacity.h"
 #include "proxy/guest.h"
 #include "proxy/session.h"
 #include "util/slab.h"

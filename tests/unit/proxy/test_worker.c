@@ -6,7 +6,10 @@
 #include "workers.h"
 
 #include "net/sock.h"
+#include "proxy/accept.h"
+#include "proxy/capacity.h"
 #include "proxy/exchange.h"
+#include "proxy/tunnel.h"
 
 static struct worker *first, *second;
 
@@ -21,7 +24,7 @@ static uint32_t take(struct worker *w, uint32_t n)
 {
 	uint32_t got = 0;
 
-	while (got < n && worker_reserve(w))
+	while (got < n && capacity_reserve(w))
 		got++;
 	return got;
 }
@@ -29,7 +32,7 @@ static uint32_t take(struct worker *w, uint32_t n)
 static void give(struct worker *w, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		worker_release(w);
+		capacity_release(w);
 }
 
 /* ---- places ---------------------------------------------------------------------------------- */
@@ -73,10 +76,10 @@ START_TEST(a_place_may_move_between_workers)
 	begin_two(0);
 	atomic_store(&proxy.max_conns, 10);
 	ck_assert_uint_eq(take(first, 10), 10);
-	ck_assert(!worker_reserve(second));
-	worker_release(first);
-	ck_assert(worker_reserve(second));
-	ck_assert(!worker_reserve(first));
+	ck_assert(!capacity_reserve(second));
+	capacity_release(first);
+	ck_assert(capacity_reserve(second));
+	ck_assert(!capacity_reserve(first));
 	give(first, 9);
 	give(second, 1);
 	end_workers();
@@ -90,12 +93,12 @@ START_TEST(a_lowered_limit_lets_nobody_in)
 	ck_assert_uint_eq(take(first, 10), 10);
 	atomic_store(&proxy.max_conns, 5);
 	for (int left = 10; left > 5; left--) {
-		ck_assert(!worker_reserve(second));
-		worker_release(first);
+		ck_assert(!capacity_reserve(second));
+		capacity_release(first);
 	}
-	ck_assert(!worker_reserve(second));
-	worker_release(first);
-	ck_assert(worker_reserve(second));
+	ck_assert(!capacity_reserve(second));
+	capacity_release(first);
+	ck_assert(capacity_reserve(second));
 	give(first, 4);
 	give(second, 1);
 	end_workers();
@@ -121,9 +124,9 @@ START_TEST(room_is_for_a_burst_on_every_worker)
 	begin_two(0);
 	first->room->max = rooms[_i].max_sessions;
 	atomic_store(&proxy.max_conns, rooms[_i].max_conns);
-	ck_assert(worker_reserve(first));
-	ck_assert_msg(worker_is_roomy(first) == rooms[_i].is_roomy, "%s", rooms[_i].name);
-	worker_release(first);
+	ck_assert(capacity_reserve(first));
+	ck_assert_msg(capacity_is_roomy(first) == rooms[_i].is_roomy, "%s", rooms[_i].name);
+	capacity_release(first);
 	end_workers();
 }
 END_TEST
@@ -137,17 +140,17 @@ START_TEST(without_memory_nobody_is_let_in)
 	turn_all();
 	first->room->max = 100000;
 	atomic_store(&proxy.max_conns, 1000000);
-	ck_assert(worker_is_roomy(first));
+	ck_assert(capacity_is_roomy(first));
 	first->is_short = true; /* as a session finds it */
-	ck_assert(!worker_is_roomy(first));
+	ck_assert(!capacity_is_roomy(first));
 	ck_assert_int_eq(getrlimit(RLIMIT_DATA, &was), 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_DATA, &(struct rlimit){ 4096, was.rlim_max }), 0);
-	ck_assert(!worker_reserve(first));
-	ck_assert(worker_reserve(second)); /* which has not asked for any yet */
+	ck_assert(!capacity_reserve(first));
+	ck_assert(capacity_reserve(second)); /* which has not asked for any yet */
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 1);
 	ck_assert_int_eq(setrlimit(RLIMIT_DATA, &was), 0);
-	ck_assert(worker_reserve(first));
-	ck_assert(worker_is_roomy(first));
+	ck_assert(capacity_reserve(first));
+	ck_assert(capacity_is_roomy(first));
 	give(first, 1);
 	give(second, 1);
 	end_workers();
@@ -166,7 +169,7 @@ static void *reserve_and_release(void *arg)
 	struct worker *w = arg;
 
 	for (int i = 0; i < CROWD_TIMES; i++) {
-		if (!worker_reserve(w))
+		if (!capacity_reserve(w))
 			continue;
 		atomic_fetch_add(&n_got, 1);
 		if (atomic_fetch_add(&n_inside, 1) >= CROWD_LIMIT)
@@ -174,7 +177,7 @@ static void *reserve_and_release(void *arg)
 		if (i % 64 == 0)
 			(void)sched_yield();
 		atomic_fetch_sub(&n_inside, 1);
-		worker_release(w);
+		capacity_release(w);
 	}
 	return NULL;
 }
@@ -210,14 +213,14 @@ START_TEST(a_pause_is_counted_and_told_once)
 	begin_two(_i);
 	turn_all();
 	for (int i = 0; i < 5; i++)
-		worker_pause(first, "test");
+		accept_pause(first, "test");
 	ck_assert_uint_eq(counter_read(&first->stats->pauses), 1);
 	ck_assert_int_eq(n_logged, 1);
-	worker_resume(first);
-	worker_pause(first, "test");
+	accept_resume(first);
+	accept_pause(first, "test");
 	ck_assert_uint_eq(counter_read(&first->stats->pauses), 2);
 	ck_assert_int_eq(n_logged, 1); /* within a minute */
-	worker_resume(first);
+	accept_resume(first);
 	loop_timer_stop(first->loop, &first->retry);
 	end_workers();
 }
@@ -227,13 +230,13 @@ END_TEST
 START_TEST(a_pause_ends)
 {
 	begin_two(_i);
-	worker_pause(first, "test");
+	accept_pause(first, "test");
 	ck_assert(first->is_paused);
 	TURN_UNTIL(!first->is_paused);
 
-	ck_assert(worker_reserve(first));
-	worker_pause(first, "test");
-	worker_release(first);
+	ck_assert(capacity_reserve(first));
+	accept_pause(first, "test");
+	capacity_release(first);
 	ck_assert_int_eq(loop_turn(first->loop, 1000), 0);
 	ck_assert(!first->is_paused);
 	end_workers();
@@ -308,19 +311,19 @@ START_TEST(frames_are_counted)
 	ws_track_init(&from_client, true);
 	ws_track_init(&from_backend, false);
 	for (size_t i = 0; i < sizeof(two); i++) /* in pieces */
-		worker_track(first, CLIENT, &from_client, &two[i], 1);
-	worker_track(first, BACKEND, &from_backend, ping, sizeof(ping));
+		tunnel_count(first, CLIENT, &from_client, &two[i], 1);
+	tunnel_count(first, BACKEND, &from_backend, ping, sizeof(ping));
 	ck_assert_uint_eq(counter_read(&st->frames_in), 2);
 	ck_assert_uint_eq(counter_read(&st->messages_in), 1);
 	ck_assert_uint_eq(counter_read(&st->frames_out), 1);
 	ck_assert_uint_eq(counter_read(&st->messages_out), 0);
 	ck_assert_uint_eq(counter_read(&st->protocol_errors), 0);
-	worker_track(first, BACKEND, &from_backend, broken, sizeof(broken));
-	worker_track(first, BACKEND, &from_backend, broken, sizeof(broken));
+	tunnel_count(first, BACKEND, &from_backend, broken, sizeof(broken));
+	tunnel_count(first, BACKEND, &from_backend, broken, sizeof(broken));
 	ck_assert_uint_eq(counter_read(&st->protocol_errors), 1);
 
-	worker_count_frames(first, CLIENT, (struct ws_count){ .frames = 5, .messages = 3 });
-	worker_count_frames(first, BACKEND, (struct ws_count){ .frames = 7, .messages = 4 });
+	tunnel_count_frames(first, CLIENT, (struct ws_count){ .frames = 5, .messages = 3 });
+	tunnel_count_frames(first, BACKEND, (struct ws_count){ .frames = 7, .messages = 4 });
 	ck_assert_uint_eq(counter_read(&st->frames_in), 7);
 	ck_assert_uint_eq(counter_read(&st->messages_in), 4);
 	ck_assert_uint_eq(counter_read(&st->frames_out), 8);
@@ -335,7 +338,7 @@ START_TEST(releasing_what_was_not_reserved_aborts)
 {
 	begin_two(0);
 	ck_assert(freopen("/dev/null", "w", stderr) != NULL);
-	worker_release(first);
+	capacity_release(first);
 }
 END_TEST
 

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accepting: a worker's listening sockets, from the hand-over by main to the close.
+ *
+ * A worker's listening socket moves PARKED -> OPEN -> LEAVING -> CLOSING -> CLOSED, or from PARKED
+ * or LEAVING to the end at once. "Armed" is a socket with an accept, or a poll for connections, in
+ * flight.
+ *
+ * Far from its limits a worker accepts with one multishot operation. Near them it polls until there
+ * are connections and takes each when it has a place for it. "Paused" is a worker with a listening
+ * socket that wants to accept and may not: its retry timer arms the sockets again.
+ *
+ * A full worker passes connections to another one (guest.c); accept_guests() takes them in there.
+ *
+ * Thread: owner worker.
+ */
+#include "proxy/accept.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "net/sock.h"
+#include "proxy/capacity.h"
+#include "proxy/dispatch.h"
+#include "proxy/guest.h"
+#include "proxy/listener.h"
+#include "proxy/plan.h"
+#include "proxy/worker.h"
+#include "util/slab.h"
+
+/* When accepting one at a time, accept at most this many per turn, so that existing sessions get
+ * CPU time. */
+#define TURN_ACCEPTS 64
+
+/* Those that come in within this time may share their keepalive times. */
+#define SPREAD_MS 100
+
+/*
+ * While it does not accept, a worker looks this often whether another worker's session has left a
+ * place, or the kernel has descriptors again; its own sessions' ends wake it at once.
+ */
+#define PAUSE_MS 50
+#define PAUSE_LOG_MS 60000 /* a full lb says so once a minute, not at every attempt */
+
+static void on_left(struct timer *t, void *arg);
+
+static op_tag tag_of(const struct listen_socket *ls)
+{
+	return tag_make(CLASS_LISTEN, 0, slab_handle_of(ls->worker->sockets, ls));
+}
+
+struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, int fd)
+{
+	struct listen_socket *ls = NULL;
+
+	if (slab_reserve(w->sockets, 1) == 0)
+		ls = slab_get(w->sockets);
+	if (ls == NULL) {
+		loop_close(w->loop, fd);
+		return NULL;
+	}
+	ls->worker = w;
+	ls->listener = listener_ref(l);
+	ls->fd = fd;
+	ls->state = LISTEN_PARKED;
+	timer_init(&ls->timer, on_left);
+	list_add_tail(&w->listen, &ls->link);
+	capacity_count_listening(w, 1);
+	return ls;
+}
+
+/* ---- pauses ---------------------------------------------------------------------------------- */
+
+void accept_pause(struct worker *w, const char *why)
+{
+	uint64_t now_ms = loop_now_ms(w->loop);
+
+	if (!w->is_paused)
+		counter_add(&w->stats->pauses, 1);
+	w->is_paused = true;
+	loop_timer_start(w->loop, &w->retry, PAUSE_MS);
+	if (w->pause_logged_ms != 0 && now_ms - w->pause_logged_ms < PAUSE_LOG_MS)
+		return;
+	w->pause_logged_ms = now_ms;
+	log_warn(&w->log,
+		 "not accepting, connections wait in the kernel reason=\"%s\" worker=%u active=%u",
+		 w->is_short ? "out of memory" : why, w->id, w->n_sessions);
+}
+
+void accept_pause_briefly(struct worker *w)
+{
+	w->is_paused = true;
+	loop_timer_start(w->loop, &w->retry, ACCEPT_MOMENT_MS);
+}
+
+void accept_resume(struct worker *w)
+{
+	w->is_paused = false;
+	list_for_each(it, &w->listen) listen_socket_arm(list_entry(it, struct listen_socket, link));
+}
+
+void accept_on_retry(struct timer *t, void *arg)
+{
+	(void)t;
+	accept_resume(arg);
+}
+
+/* ---- taking connections in ------------------------------------------------------------------- */
+
+/* The next ones get other keepalive times than those so far. */
+static void spread(struct listen_socket *ls)
+{
+	uint64_t now_ms = loop_now_ms(ls->worker->loop);
+
+	if (ls->state != LISTEN_OPEN || now_ms - ls->spread_ms < SPREAD_MS)
+		return;
+	ls->spread_ms = now_ms;
+	sock_spread_keepalive(ls->worker->loop, ls->fd);
+}
+
+/* The place goes with the session. */
+void listen_socket_take_in(struct listen_socket *ls, int fd)
+{
+	struct worker *w = ls->worker;
+
+	spread(ls);
+	if (ls->state != LISTEN_OPEN)
+		sock_serve_old(w->loop, fd);
+	/* Counted before the session runs: it may end at once. */
+	ls->n_sessions++;
+	counter_add(&listen_socket_tally(ls)->accepted, 1);
+	counter_add(&listen_socket_tally(ls)->active, 1);
+	if (dispatch_new(w, ls, fd) != NULL)
+		return;
+	ls->n_sessions--;
+	counter_add(&listen_socket_tally(ls)->rejected, 1);
+	counter_sub(&listen_socket_tally(ls)->active, 1);
+	capacity_release(w);
+}
+
+/*
+ * Takes one connection out of the kernel's queue, if there is a place: here, or else elsewhere
+ * while the listener is open everywhere. Returns 0, or why not.
+ */
+static int take_one(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	if (!capacity_reserve(w))
+		return ls->state == LISTEN_OPEN && !w->is_short ? guest_pass(ls) : -EUSERS;
+	int fd = loop_accept_now(w->loop, ls->fd);
+	if (fd < 0) {
+		capacity_release(w);
+		return fd;
+	}
+	listen_socket_take_in(ls, fd);
+	return 0;
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+static void close_now(struct listen_socket *ls)
+{
+	loop_close(ls->worker->loop, ls->fd);
+	capacity_count_listening(ls->worker, -1);
+	ls->fd = -1;
+	ls->pl = NULL;
+	ls->plan = plan_unref(ls->plan);
+	ls->state = LISTEN_CLOSED;
+	listen_socket_free_if_unused(ls);
+}
+
+/*
+ * No accept is in flight any more: what has queued up is served, then the socket closes. At a limit
+ * the rest waits until a session ends, or the worker quits.
+ */
+static void close_when_empty(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+	int r = 0;
+
+	while (ls->plan != NULL && !worker_is_quitting(w) && r == 0)
+		r = take_one(ls);
+	if (r == -EUSERS)
+		accept_pause(w, "connection limit");
+	else
+		close_now(ls);
+}
+
+/* ---- accepting ------------------------------------------------------------------------------- */
+
+void listen_socket_arm(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	if (ls->state == LISTEN_CLOSING && !ls->is_armed) {
+		close_when_empty(ls); /* and frees it, perhaps */
+		return;
+	}
+	if ((ls->state != LISTEN_OPEN && ls->state != LISTEN_LEAVING) || ls->is_armed)
+		return;
+	ls->is_armed = true;
+	ls->is_cancelled = false;
+	ls->is_polling = !capacity_is_roomy(w);
+	if (ls->is_polling)
+		loop_poll(w->loop, ls->fd, POLLIN, tag_of(ls));
+	else
+		loop_accept(w->loop, ls->fd, ACCEPT_MANY, tag_of(ls));
+}
+
+void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struct plan_listener *pl)
+{
+	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN);
+	struct plan *old = ls->plan;
+	ls->plan = plan_ref(plan);
+	plan_unref(old);
+	ls->pl = pl;
+	if (ls->state == LISTEN_PARKED)
+		atomic_fetch_add_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
+	ls->state = LISTEN_OPEN;
+	listen_socket_arm(ls);
+}
+
+/* Accepts no more. */
+static void leave(struct listen_socket *ls)
+{
+	loop_timer_stop(ls->worker->loop, &ls->timer);
+	ls->state = LISTEN_CLOSING;
+	if (!ls->is_armed) {
+		close_when_empty(ls);
+		return;
+	}
+	ls->is_cancelled = true;
+	loop_cancel(ls->worker->loop, ls->fd, tag_of(ls));
+}
+
+static void on_left(struct timer *t, void *arg)
+{
+	(void)arg;
+	leave(container_of(t, struct listen_socket, timer));
+}
+
+void listen_socket_close(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+
+	switch (ls->state) {
+	case LISTEN_PARKED: leave(ls); break;
+	case LISTEN_OPEN:
+		atomic_fetch_sub_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
+		sock_drop_new(w->loop, ls->fd);
+		ls->state = LISTEN_LEAVING;
+		if (worker_is_quitting(w) || w->proxy->leaving_ms == 0)
+			leave(ls);
+		else
+			loop_timer_start(w->loop, &ls->timer, w->proxy->leaving_ms);
+		break;
+	case LISTEN_LEAVING:
+		if (worker_is_quitting(w))
+			leave(ls);
+		break;
+	case LISTEN_CLOSING:
+		if (!ls->is_armed)
+			close_when_empty(ls);
+		break;
+	case LISTEN_CLOSED: break;
+	}
+}
+
+/* Whether the kernel, not a peer, is the reason that an accept failed. */
+static bool is_exhausted(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+/* Connections are there; each is taken when there is a place for it. */
+static void on_readable(struct listen_socket *ls)
+{
+	struct worker *w = ls->worker;
+	int r = 0;
+
+	for (int i = 0; i < TURN_ACCEPTS && r == 0; i++)
+		r = take_one(ls);
+	if (r == -EUSERS)
+		accept_pause(w, "connection limit");
+	else if (r == -EBUSY)
+		accept_pause_briefly(w);
+	else if (is_exhausted(r))
+		accept_pause(w, strerror(-r));
+	else
+		listen_socket_arm(ls);
+}
+
+/* A connection out of a multishot accept: armed only while there are places for all that can come.
+ */
+static void on_accepted(struct listen_socket *ls, int fd)
+{
+	struct worker *w = ls->worker;
+
+	if (capacity_reserve(w)) {
+		listen_socket_take_in(ls, fd);
+		return;
+	}
+	counter_add(&listen_socket_tally(ls)->accepted, 1);
+	counter_add(&listen_socket_tally(ls)->rejected, 1);
+	loop_close(w->loop, fd);
+}
+
+void listen_socket_on_completion(void *arg, const struct completion *c)
+{
+	struct worker *w = arg;
+	struct listen_socket *ls = slab_find(w->sockets, tag_handle(c->tag));
+
+	LB_ASSERT(ls != NULL && ls->is_armed);
+	if (!c->more)
+		ls->is_armed = false;
+	if (c->res >= 0 && !ls->is_polling)
+		on_accepted(ls, c->res);
+	if (c->more) {
+		if (!capacity_is_roomy(w) && !ls->is_cancelled) {
+			ls->is_cancelled = true;
+			loop_cancel(w->loop, ls->fd, tag_of(ls));
+		}
+		return;
+	}
+	if (ls->state == LISTEN_CLOSING)
+		close_when_empty(ls);
+	else if (is_exhausted(c->res))
+		accept_pause(w, strerror(-c->res));
+	else if (ls->is_polling && c->res > 0)
+		on_readable(ls);
+	else
+		listen_socket_arm(ls);
+}
+
+/* ---- connections that a full worker has passed ----------------------------------------------- */
+
+/* Its own socket on the listener, if it has a plan to serve by. */
+static struct listen_socket *find(const struct worker *w, uint64_t number)
+{
+	list_for_each(it, &w->listen)
+	{
+		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+		if (ls->listener->number == number && ls->plan != NULL)
+			return ls;
+	}
+	return NULL;
+}
+
+static void take_out(struct worker *w)
+{
+	uint64_t number;
+	int fd = loop_take_fd(w->loop, w->proxy->passage[1], &number);
+	struct listen_socket *ls = NULL;
+
+	guest_passed(w->proxy);
+	if (fd >= 0 && !worker_is_quitting(w))
+		ls = find(w, number);
+	if (ls != NULL) {
+		listen_socket_take_in(ls, fd);
+		return;
+	}
+	if (fd >= 0)
+		loop_close(w->loop, fd);
+	counter_add(&w->stats->strays, 1);
+	capacity_release(w);
+}
+
+void accept_guests(struct mail *m, void *arg)
+{
+	struct worker *w = arg;
+	struct room *r = container_of(m, struct room, knock);
+	/* Acquire: as many are in the passage. Release: the letter may be posted again. */
+	uint32_t n = atomic_exchange_explicit(&r->n_guests, 0, memory_order_acq_rel);
+
+	LB_ASSERT(r == w->room && n > 0);
+	while (n-- > 0)
+		take_out(w);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Capacity: a connection has a place before lb accepts it.
+ *
+ * A worker has half as many places as it has descriptors for sessions, and all workers together
+ * have as many as limits.connections allows. Both numbers are atomics, because a full worker
+ * reserves places in the rooms of others (proxy/guest.h). capacity_reserve() also refuses while
+ * memory is short: the slabs and the buffers of one more session must be there beforehand.
+ *
+ * Thread: the worker; room_reserve() and room_release() any.
+ */
+#include "proxy/capacity.h"
+
+#include "ev/loop.h"
+#include "net/sock.h"
+#include "proxy/worker.h"
+#include "util/slab.h"
+
+#define FDS_PER_SESSION 2 /* the client's and the backend's */
+
+/* Small buffers that must be free before a worker whose memory was short takes in another; a guess.
+ */
+#define SHORT_BUFS 64
+
+/* Compare-and-swap, so that a limit is not exceeded for a moment; relaxed: only a number. */
+static bool take_place(_Atomic uint64_t *taken, uint64_t max)
+{
+	uint64_t n = atomic_load_explicit(taken, memory_order_relaxed);
+
+	do {
+		if (n >= max)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(taken, &n, n + 1, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+static void give_place(_Atomic uint64_t *taken)
+{
+	uint64_t n = atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed);
+
+	LB_ASSERT(n > 0);
+}
+
+bool room_reserve(struct proxy *p, struct room *r)
+{
+	if (!take_place(&r->taken, atomic_load_explicit(&r->max, memory_order_relaxed)))
+		return false;
+	if (take_place(&p->n_conns, atomic_load_explicit(&p->max_conns, memory_order_relaxed)))
+		return true;
+	give_place(&r->taken);
+	return false;
+}
+
+void room_release(struct proxy *p, struct room *r)
+{
+	give_place(&p->n_conns);
+	give_place(&r->taken);
+}
+
+void capacity_count_listening(struct worker *w, int diff)
+{
+	w->n_listening += (uint32_t)diff;
+	if (w->max_fds == 0)
+		return;
+	uint64_t left = w->max_fds > w->n_listening ? w->max_fds - w->n_listening : 0;
+	/* Relaxed: only a number. */
+	atomic_store_explicit(&w->room->max, left / FDS_PER_SESSION, memory_order_relaxed);
+	if (diff < 0 && w->is_paused)
+		loop_timer_start(w->loop, &w->retry, 0);
+}
+
+/* Looks again, where memory was short, whether there is some for one more session. */
+static bool has_memory(struct worker *w)
+{
+	if (w->is_short)
+		w->is_short = slab_reserve(w->exchanges, 1) < 0 ||
+			      slab_reserve(w->sessions, 1) < 0 ||
+			      buf_reserve(w->loop->bufs, BUF_HEAD, 1) < 0 ||
+			      buf_reserve(w->loop->bufs, BUF_SMALL, SHORT_BUFS) < 0;
+	return !w->is_short;
+}
+
+bool capacity_reserve(struct worker *w)
+{
+	return has_memory(w) && room_reserve(w->proxy, w->room);
+}
+
+void capacity_release(struct worker *w)
+{
+	room_release(w->proxy, w->room);
+	if (w->is_paused)
+		loop_timer_start(w->loop, &w->retry, 0);
+}
+
+bool capacity_is_roomy(const struct worker *w)
+{
+	struct proxy *p = w->proxy;
+	uint64_t here = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
+	uint64_t taken = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
+	uint64_t max = atomic_load_explicit(&p->max_conns, memory_order_relaxed);
+	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
+	uint64_t burst = 2 * SOCK_BACKLOG;
+
+	uint64_t room = atomic_load_explicit(&w->room->max, memory_order_relaxed);
+
+	return !w->is_short && here + burst < room && taken + burst * p->n_workers < max;
+}

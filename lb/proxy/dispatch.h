@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Dispatch: what the worker and its listening sockets call of a session's code.
+ *
+ * Thread: owner worker. Hot. Layer: proxy.
+ */
+
+#include "ev/loop.h"
+#include "proxy/session.h"
+
+/* Takes over `fd`, a connection just accepted; on failure it is closed. Returns NULL then. */
+struct session *dispatch_new(struct worker *w, struct listen_socket *from, int fd);
+
+/* Completions of class CLASS_SESSION. `arg` is the worker. */
+void dispatch_on_completion(void *arg, const struct completion *c);
+
+/* Sends what has gathered in this turn. Called by the worker at the turn's end. */
+void dispatch_flush(struct session *s);
+
+/* Frees everything; nothing is in flight. Called by the worker at the turn's end. */
+void dispatch_free(struct session *s);
+
+/* Of worker->pick_timer: the sessions that wait for a place try again. `arg` is the worker. */
+void dispatch_on_pick_timer(struct timer *t, void *arg);
