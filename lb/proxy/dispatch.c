@@ -36,6 +36,7 @@
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
+#include "proxy/quiet.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
@@ -130,10 +131,7 @@ void dispatch_flush(struct session *s)
 		s->flow[from].is_dirty = false;
 		if (s->state < SESS_UPGRADE || s->state == SESS_DEAD)
 			continue;
-		if (s->flow[from].n_in_pipe > 0)
-			splice_run(s, from);
-		else
-			relay_send(s, from);
+		relay_go_on(s, from);
 	}
 	relay_check(s);
 	settle(s);
@@ -303,7 +301,7 @@ static void on_error_poll(struct session *s, enum side side, const struct comple
 	else if (c->res < 0 || c->res & (POLLERR | POLLHUP))
 		upstream_on_error_poll(s, side);
 	else if (side == CLIENT) /* its FIN */
-		relay_client_fin(s);
+		quiet_client_fin(s);
 	else
 		s->flow[side].is_sick = true;
 }
@@ -326,10 +324,10 @@ void dispatch_on_completion(void *arg, const struct completion *c)
 	case OP_SEND_CLIENT: on_send(s, BACKEND, c); break;
 	case OP_ERR_CLIENT: on_error_poll(s, CLIENT, c); break;
 	case OP_ERR_BACKEND: on_error_poll(s, BACKEND, c); break;
-	case OP_FILL_CLIENT: splice_on_fill(s, CLIENT, c); break;
-	case OP_FILL_BACKEND: splice_on_fill(s, BACKEND, c); break;
-	case OP_SPILL_BACKEND: splice_on_spill(s, CLIENT, c); break;
-	case OP_SPILL_CLIENT: splice_on_spill(s, BACKEND, c); break;
+	case OP_FILL_CLIENT: relay_on_splice_in(s, CLIENT, c); break;
+	case OP_FILL_BACKEND: relay_on_splice_in(s, BACKEND, c); break;
+	case OP_SPILL_BACKEND: relay_on_splice_out(s, CLIENT, c); break;
+	case OP_SPILL_CLIENT: relay_on_splice_out(s, BACKEND, c); break;
 	case OP_ROOM_BACKEND: relay_on_room(s, CLIENT, c); break;
 	case OP_ROOM_CLIENT: relay_on_room(s, BACKEND, c); break;
 	case OP_CONNECT: upstream_on_connect(s, c); break;

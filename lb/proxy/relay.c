@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The relay's rules, in the order of the design:
+ * The relay: what an event on one of the two flows means for the pair.
  *
- * - A flow holds at most its limit of bytes (64 KiB; 512 KiB where it proves bulk) and 16 buffers,
- *   then its source is not read; a receive is armed with the room that is left.
+ * The rules:
+ *
+ * - A flow holds at most its limit of bytes (flow.c), then its source is not read; a receive is
+ *   armed with the room that is left.
  * - One send is in flight per flow; what gathers behind it, or within a turn, goes out together.
  * - A FIN is passed on once what came before it is out; a reset once that was acknowledged.
  * - A failed send ends only that flow: the other is read to its end, for the peer's last words.
  * - A side that is not read is polled for errors, so that its reset is noticed.
+ *
+ * A flow is over when its end was passed on, or when its destination takes no more. A tunnel ends
+ * when both flows are over, a plain request when its response is. How the two sides are closed then
+ * (at once, after lingering, by a reset) is decided by finish() and done in reply.c.
+ *
+ * The bytes of a plain message go through take_body(): exactly its body passes. In bulk the bytes
+ * of a tunnel go through a pipe; relay_splice() drives splice.c.
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -21,27 +30,15 @@
 #include "balance/pool.h"
 #include "net/sock.h"
 #include "proxy/exchange.h"
+#include "proxy/flow.h"
+#include "proxy/quiet.h"
 #include "proxy/reply.h"
 #include "proxy/splice.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-#define MAX_BUFS 16             /* design, section 4, rule 2 */
-#define BULK_BYTES (512u << 10) /* measured: 256 KiB cost a fifth more (docs/decisions, 0010) */
-/* Longer than most backends take to begin a response, short for one that works for nobody. A guess.
- */
-#define LEFT_MS 500
-#define BULK_FULL_BUFS 8 /* full buffers in a row that prove bulk; a guess, never tuned */
-
-static enum sess_op op_recv(enum side from)
-{
-	return OP_RECV_CLIENT + from;
-}
-
-static enum sess_op op_send(enum side from)
-{
-	return OP_SEND_BACKEND + from;
-}
+/* Bytes a spliced flow may move in one turn, then others have theirs. */
+#define TURN_BYTES (256u << 10)
 
 /* ---- reasons --------------------------------------------------------------------------------- */
 
@@ -68,26 +65,6 @@ static bool is_half_closed(const struct session *s)
 	       s->flow[BACKEND].is_dead;
 }
 
-bool relay_may_have_left(const struct session *s)
-{
-	const struct flow *f = &s->flow[CLIENT];
-
-	return s->is_http && !s->is_tunnel && f->is_eof && f->is_sick && !s->flow[BACKEND].is_eof;
-}
-
-uint32_t relay_patience_ms(const struct session *s, uint32_t limit_ms)
-{
-	return limit_ms > LEFT_MS && relay_may_have_left(s) ? LEFT_MS : limit_ms;
-}
-
-void relay_client_fin(struct session *s)
-{
-	s->flow[CLIENT].is_sick = true;
-	/* Perhaps it has been quiet for long. */
-	if ((s->state == SESS_UPGRADE || s->state == SESS_RELAY) && relay_may_have_left(s))
-		session_timeout(s, 0);
-}
-
 static uint32_t quiet_limit_ms(const struct session *s)
 {
 	if (!s->is_tunnel)
@@ -97,164 +74,41 @@ static uint32_t quiet_limit_ms(const struct session *s)
 
 void relay_watch_time(struct session *s)
 {
-	session_timeout(s, relay_patience_ms(s, quiet_limit_ms(s)));
-}
-
-/* What the peers on `sides` have taken, all in all: the more bytes, the less quiet. */
-static struct sock_taken taken_by(struct session *s, unsigned sides)
-{
-	struct sock_taken all = { .quiet_ms = UINT64_MAX };
-
-	for (enum side side = CLIENT; side < N_SIDES; side++) {
-		struct sock_taken one;
-		if (!(sides & 1u << side) || s->fd[side] < 0 ||
-		    !sock_taken(s->worker->loop, s->fd[side], &one))
-			continue;
-		all.bytes += one.bytes;
-		all.is_shut_out |= one.is_shut_out;
-		if (one.quiet_ms < all.quiet_ms)
-			all.quiet_ms = one.quiet_ms;
-	}
-	return all;
-}
-
-void relay_note_taken(struct session *s, enum side side)
-{
-	s->taken = taken_by(s, 1u << side).bytes;
-}
-
-bool relay_is_quiet(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
-		    uint32_t shut_out_ms)
-{
-	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - *since_ms;
-
-	if (quiet_ms >= limit_ms) {
-		struct sock_taken t = taken_by(s, sides);
-		if (t.bytes != s->taken && t.quiet_ms < quiet_ms) {
-			*since_ms += quiet_ms - t.quiet_ms;
-			quiet_ms = t.quiet_ms;
-		}
-		s->taken = t.bytes;
-		if (t.is_shut_out && quiet_ms >= limit_ms)
-			limit_ms = shut_out_ms;
-		if (quiet_ms >= limit_ms)
-			return true;
-	}
-	session_timeout(s, limit_ms - quiet_ms);
-	return false;
+	session_timeout(s, quiet_patience_ms(s, quiet_limit_ms(s)));
 }
 
 void relay_on_timeout(struct session *s)
 {
 	uint32_t limit_ms = quiet_limit_ms(s);
 
-	if (!relay_is_quiet(s, BOTH_SIDES, &s->active_ms, relay_patience_ms(s, limit_ms),
-			    relay_shut_out_ms(limit_ms)))
+	if (!quiet_expired(s, BOTH_SIDES, &s->active_ms, quiet_patience_ms(s, limit_ms),
+			   quiet_shut_out_ms(limit_ms)))
 		return;
-	if (relay_may_have_left(s))
+	if (quiet_may_have_left(s))
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 	else
 		session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED
 								  : SESS_END_IDLE);
 }
 
+static void relay_splice(struct session *s, enum side from);
+
 /* ---- reading --------------------------------------------------------------------------------- */
-
-static uint32_t flow_limit(const struct session *s, const struct flow *f)
-{
-	/* The pool is not known while a request head is read: its default then. */
-	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
-
-	return f->is_bulk && limit < BULK_BYTES ? BULK_BYTES : limit;
-}
-
-/*
- * How many bytes may be received now. While much is queued there is none: arming for every few
- * bytes that a slow reader takes would cost more than it gives.
- */
-static uint32_t flow_room(const struct session *s, const struct flow *f)
-{
-	uint32_t limit = flow_limit(s, f);
-	const struct queue *q = f->kind == FLOW_HOLD ? &s->x->held : &f->queue;
-	uint32_t held = q->bytes + f->n_in_pipe;
-	bool is_tight = buf_is_tight(s->worker->loop->bufs);
-
-	if (held == 0)
-		return is_tight ? BUF_SMALL_BYTES : limit;
-	if (q->n_bufs >= MAX_BUFS || is_tight || held > limit / 2)
-		return 0;
-	return limit - held;
-}
-
-/* A plain request that is over leaves its flow at an end, and its client there. */
-static bool has_ended(const struct flow *f)
-{
-	return f->is_eof && !f->keeps_open;
-}
-
-/* Nothing is received from `side` for now: its reset must be noticed all the same. */
-void relay_watch_errors(struct session *s, enum side side)
-{
-	enum sess_op op = OP_ERR_CLIENT + side;
-
-	const struct flow *f = &s->flow[side];
-
-	if (has_ended(f) || f->is_sick || session_is_in_flight(s, op))
-		return;
-	/* The FIN of a tunnel's side is found by reading, that of a plain request's client is not.
-	 */
-	uint32_t events = side == CLIENT && s->is_http && !s->is_tunnel ? POLLRDHUP : 0;
-	loop_poll(s->worker->loop, s->fd[side], events, session_start_op(s, op));
-}
 
 void relay_read(struct session *s, enum side from)
 {
 	struct flow *f = &s->flow[from];
 
-	if (s->fd[from] < 0 || session_is_in_flight(s, op_recv(from)))
+	if (s->fd[from] < 0 || session_is_in_flight(s, flow_op_recv(from)))
 		return;
 	if (f->is_eof) {
-		relay_watch_errors(s, from);
+		flow_watch_errors(s, from);
 		return;
 	}
-	if (f->pipe != NULL || splice_wants(s, from))
-		splice_run(s, from);
+	if (f->pipe != NULL || splice_most(s, from) > 0)
+		relay_splice(s, from);
 	else
-		relay_read_buffered(s, from);
-}
-
-void relay_read_buffered(struct session *s, enum side from)
-{
-	struct flow *f = &s->flow[from];
-
-	LB_ASSERT(!session_is_in_flight(s, op_recv(from)));
-	uint32_t room = f->is_dead ? 0 : flow_room(s, f);
-	if (room == 0) {
-		relay_watch_errors(s, from);
-		return;
-	}
-	/* Behind a payload in a pipe a header is expected, and then another: no more is copied. */
-	if (f->is_piped && room > BUF_SMALL_BYTES)
-		room = BUF_SMALL_BYTES;
-	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
-	loop_recv(s->worker->loop, s->fd[from], room, is_large ? BUF_LARGE : BUF_SMALL,
-		  session_start_op(s, op_recv(from)));
-}
-
-/* Full buffers in a row make a flow bulk; as many small pieces in a row make it quiet again. */
-static void judge_bulk(struct flow *f, const struct buf *b)
-{
-	bool is_full = b->len == b->cap;
-	bool is_small = b->len < BUF_SMALL_BYTES;
-
-	if (f->is_bulk ? !is_small : !is_full) {
-		f->n_full = 0;
-		return;
-	}
-	if (++f->n_full == BULK_FULL_BUFS) {
-		f->is_bulk = !f->is_bulk;
-		f->n_full = 0;
-	}
+		flow_receive(s, from);
 }
 
 /* A body is malformed: that is answered, unless an answer is on its way already and can only be
@@ -272,7 +126,7 @@ static void refuse_body(struct session *s, enum side from)
 		return;
 	}
 	backend_count_failure(s->backend, s->worker->id);
-	if (response->n_sent == 0 && !session_is_in_flight(s, op_send(BACKEND))) {
+	if (response->n_sent == 0 && !session_is_in_flight(s, flow_op_send(BACKEND))) {
 		queue_clear(&response->queue, s->worker->loop->bufs);
 		reply_error(s, SESS_END_BAD_RESPONSE, "malformed chunked body from the backend");
 		return;
@@ -344,13 +198,13 @@ static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 	}
 
 	f->is_eof = true;
-	session_cancel_op(s, op_recv(from));
+	session_cancel_op(s, flow_op_recv(from));
 	if (v == BODY_BAD)
 		refuse_body(s, from);
 	else
 		b = add_owed(s, from, b);
 	if (v != BODY_BAD && from == CLIENT && f->is_sick)
-		relay_client_fin(s);
+		quiet_client_fin(s);
 	return b;
 }
 
@@ -383,25 +237,6 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	session_mark_dirty(s, from);
 }
 
-void relay_on_recv(struct session *s, enum side from, const struct completion *c)
-{
-	if (c->res > 0) {
-		s->active_ms = loop_now_ms(s->worker->loop);
-		s->flow[from].is_piped = false;
-		judge_bulk(&s->flow[from], c->buf);
-		relay_take(s, from, c->buf);
-	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
-		relay_source_ended(s, from, c->res);
-		return;
-	}
-	/* It was armed when there was room for more, or before a payload that is worth a pipe. */
-	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_wants(s, from)))
-		session_cancel_op(s, op_recv(from));
-	if (c->more || s->state == SESS_DEAD)
-		return;
-	relay_read(s, from);
-}
-
 /* Nothing more can be sent to `side`: what waits for it is dropped, its source is no longer read.
  */
 static void stop_sending_to(struct session *s, enum side side)
@@ -413,14 +248,14 @@ static void stop_sending_to(struct session *s, enum side side)
 		return;
 	f->is_dead = true;
 	/* While a send is in flight the kernel has its buffers: relay_on_send() clears then. */
-	if (!session_is_in_flight(s, op_send(from)))
+	if (!session_is_in_flight(s, flow_op_send(from)))
 		queue_clear(&f->queue, s->worker->loop->bufs);
 	splice_drop(s, from);
-	session_cancel_op(s, op_recv(from));
+	session_cancel_op(s, flow_op_recv(from));
 	if (s->state != SESS_RELAY)
 		return;
-	if (!session_is_in_flight(s, op_recv(from)))
-		relay_watch_errors(s, from);
+	if (!session_is_in_flight(s, flow_op_recv(from)))
+		flow_watch_errors(s, from);
 	relay_watch_time(s); /* half closed from here on */
 }
 
@@ -428,7 +263,7 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 {
 	struct flow *f = &s->flow[side];
 
-	if (c->res == -ECANCELED || f->is_eof || session_is_in_flight(s, op_recv(side)))
+	if (c->res == -ECANCELED || f->is_eof || session_is_in_flight(s, flow_op_recv(side)))
 		return;
 	/*
 	 * Its end, or its error, waits in the kernel behind our back-pressure: what came before is
@@ -455,7 +290,7 @@ static bool is_unframed(const struct session *s, enum side from)
 	       body_is_unframed(&s->x->body[BACKEND]);
 }
 
-void relay_source_ended(struct session *s, enum side from, int error)
+static void source_ended(struct session *s, enum side from, int error)
 {
 	struct flow *f = &s->flow[from];
 
@@ -464,7 +299,7 @@ void relay_source_ended(struct session *s, enum side from, int error)
 		f->is_sick = true;
 	if (f->is_eof) {
 		if (is_clients_fin)
-			relay_client_fin(s);
+			quiet_client_fin(s);
 		return;
 	}
 	f->is_eof = true;
@@ -509,7 +344,7 @@ static bool flow_is_over(struct session *s, enum side from)
 	if (f->is_dead || f->is_shut)
 		return true;
 	if (!f->is_eof || !queue_is_empty(&f->queue) || f->n_in_pipe > 0 ||
-	    session_is_in_flight(s, op_send(from)))
+	    session_is_in_flight(s, flow_op_send(from)))
 		return false;
 	/* Where the other direction has ended so, both sides are closed now: no less a FIN. */
 	const struct flow *back = &s->flow[side_other(from)];
@@ -534,56 +369,28 @@ void relay_check(struct session *s)
 		finish(s);
 }
 
-/* ---- sending --------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
-/* Whether `side` has said its last. (A plain request that is over is no FIN.) */
-static bool has_fin(const struct session *s, enum side side)
+void relay_on_recv(struct session *s, enum side from, const struct completion *c)
 {
-	const struct flow *f = &s->flow[side];
-
-	return has_ended(f) || f->is_sick;
-}
-
-void relay_send(struct session *s, enum side from)
-{
-	struct flow *f = &s->flow[from];
-	struct iovec iov[LOOP_IOV_MAX];
-
-	if (queue_is_empty(&f->queue) || f->is_dead || session_is_in_flight(s, op_send(from)) ||
-	    session_is_in_flight(s, OP_ROOM_BACKEND + from))
-		return;
-	/*
-	 * There is room, mostly; waiting for it costs io_uring a poll, so only who was refused
-	 * waits. After the destination's FIN it cannot wait (relay_wait_room()).
-	 */
-	f->must_wait &= !has_fin(s, side_other(from));
-	int n = queue_iov(&f->queue, iov);
-	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n,
-		  f->must_wait ? SEND_WAIT : SEND_TRY, session_start_op(s, op_send(from)));
-}
-
-void relay_send_refused(struct session *s, enum side from)
-{
-	struct flow *f = &s->flow[from];
-
-	if (s->state == SESS_DEAD)
-		return;
-	if (f->must_wait || has_fin(s, side_other(from))) {
-		relay_wait_room(s, from);
+	if (c->res > 0) {
+		s->active_ms = loop_now_ms(s->worker->loop);
+		s->flow[from].is_piped = false;
+		flow_judge_bulk(&s->flow[from], c->buf);
+		relay_take(s, from, c->buf);
+	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
+		source_ended(s, from, c->res);
 		return;
 	}
-	f->must_wait = true;
-	relay_send(s, from);
+	/* It was armed when there was room for more, or before a payload that is worth a pipe. */
+	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_most(s, from) > 0))
+		session_cancel_op(s, flow_op_recv(from));
+	if (c->more || s->state == SESS_DEAD)
+		return;
+	relay_read(s, from);
 }
 
-void relay_wait_room(struct session *s, enum side from)
-{
-	enum sess_op op = OP_ROOM_BACKEND + from;
-
-	/* A poll for the same room is in flight where bytes were spliced before. */
-	if (!session_is_in_flight(s, op) && !session_is_in_flight(s, OP_SPILL_BACKEND + from))
-		loop_poll_room(s->worker->loop, s->fd[side_other(from)], session_start_op(s, op));
-}
+/* ---- sending --------------------------------------------------------------------------------- */
 
 void relay_on_room(struct session *s, enum side from, const struct completion *c)
 {
@@ -595,17 +402,7 @@ void relay_on_room(struct session *s, enum side from, const struct completion *c
 		session_mark_dirty(s, from);
 }
 
-void relay_count_sent(struct session *s, enum side from, uint32_t n)
-{
-	s->flow[from].n_sent += n;
-	s->flow[from].must_wait = false;
-	s->active_ms = loop_now_ms(s->worker->loop);
-	if (s->backend != NULL)
-		backend_count_bytes(s->backend, s->worker->id, from == CLIENT ? n : 0,
-				    from == CLIENT ? 0 : n);
-}
-
-void relay_sending_failed(struct session *s, enum side from, int error)
+static void sending_failed(struct session *s, enum side from, int error)
 {
 	enum side to = side_other(from);
 
@@ -631,26 +428,122 @@ void relay_on_send(struct session *s, enum side from, const struct completion *c
 	struct buf_pool *pool = s->worker->loop->bufs;
 
 	if (c->res > 0) {
-		relay_count_sent(s, from, (uint32_t)c->res);
+		flow_count_sent(s, from, (uint32_t)c->res);
 		queue_consume(&f->queue, pool, (uint32_t)c->res);
 	} else if (c->res == -EAGAIN && !f->is_dead) {
-		relay_send_refused(s, from);
+		flow_send_refused(s, from);
 		return;
 	} else if (c->res != -ECANCELED) {
-		relay_sending_failed(s, from, c->res);
+		sending_failed(s, from, c->res);
 	}
 	if (f->is_dead)
 		queue_clear(&f->queue, pool);
 	if (s->state == SESS_DEAD)
 		return;
 
-	relay_send(s, from);
+	flow_send(s, from);
 	/* A body goes on while its response is awaited. */
 	bool may_read = s->state == SESS_RELAY || (s->state == SESS_UPGRADE && from == CLIENT);
-	if (may_read && !session_is_in_flight(s, op_recv(from)))
+	if (may_read && !session_is_in_flight(s, flow_op_recv(from)))
 		relay_read(s, from);
 	if (queue_is_empty(&f->queue))
 		relay_check(s);
+}
+
+/* ---- splicing -------------------------------------------------------------------------------- */
+
+/* From the source to the pipe; an end is told. Returns the bytes moved, 0 when that is all for now.
+ */
+static int pull(struct session *s, enum side from, uint64_t most)
+{
+	struct moved m = splice_in(s, from, most);
+
+	if (m.n == 0 && m.error != -EAGAIN)
+		source_ended(s, from, m.error);
+	return m.n;
+}
+
+/* From the pipe to the destination; a failure is told. False when the pipe is not empty then. */
+static bool push(struct session *s, enum side from)
+{
+	struct moved m = splice_out(s, from);
+
+	if (m.error != 0 && m.error != -EAGAIN)
+		sending_failed(s, from, m.error);
+	return m.error == 0;
+}
+
+/* Goes on where it is: fills the pipe, empties it, or waits for what is missing. */
+static void relay_splice(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+	int moved = 0;
+
+	/* What is in buffers is older than what is in the pipe: relay_on_send() comes back here. */
+	if (!queue_is_empty(&f->queue) || session_is_in_flight(s, flow_op_send(from))) {
+		flow_send(s, from);
+		return;
+	}
+	if (session_is_in_flight(s, OP_SPILL_BACKEND + from) ||
+	    session_is_in_flight(s, OP_ROOM_BACKEND + from) ||
+	    session_is_in_flight(s, OP_FILL_CLIENT + from))
+		return;
+
+	while (s->state == SESS_RELAY && push(s, from)) {
+		uint64_t most = splice_most(s, from);
+		if (most == 0) {
+			splice_drop(s, from);
+			if (f->is_eof || f->is_dead)
+				relay_check(s);
+			else
+				relay_read(s, from);
+			return;
+		}
+		if (moved >= (int)TURN_BYTES || f->pipe == NULL) {
+			splice_wait_in(s, from);
+			return;
+		}
+		int n = pull(s, from, most);
+		if (n == 0)
+			return;
+		moved += n;
+	}
+}
+
+void relay_go_on(struct session *s, enum side from)
+{
+	if (s->flow[from].n_in_pipe > 0)
+		relay_splice(s, from);
+	else
+		flow_send(s, from);
+}
+
+void relay_on_splice_in(struct session *s, enum side from, const struct completion *c)
+{
+	if (s->state != SESS_RELAY || c->res == -ECANCELED)
+		return;
+	uint64_t most = splice_most(s, from);
+	if (most == 0)
+		relay_read(s, from);
+	else if (!splice_get_pipe(s, from))
+		flow_receive(s, from);
+	else if (pull(s, from, most) > 0)
+		relay_splice(s, from);
+}
+
+void relay_on_splice_out(struct session *s, enum side from, const struct completion *c)
+{
+	if (s->state == SESS_DRAIN) {
+		session_mark_dirty(s, from); /* a send may have found the wait under way */
+		return;
+	}
+	if (s->state != SESS_RELAY || c->res == -ECANCELED)
+		return;
+	/* The destination's FIN alone: polling again would tell just that, at once. */
+	if (c->res > 0 && !(c->res & (POLLOUT | POLLERR | POLLHUP)))
+		flow_wait_room(s, from);
+	else
+		relay_splice(s, from);
 }
 
 /* ---- begin ----------------------------------------------------------------------------------- */
@@ -660,7 +553,7 @@ void relay_start(struct session *s)
 	LB_ASSERT(s->state == SESS_RELAY);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	for (enum side from = CLIENT; from < N_SIDES; from++) {
-		relay_send(s, from);
+		flow_send(s, from);
 		relay_read(s, from);
 	}
 	relay_watch_time(s);

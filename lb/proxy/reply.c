@@ -21,8 +21,9 @@
 #include "net/sock.h"
 #include "proto/forward.h"
 #include "proxy/exchange.h"
+#include "proxy/flow.h"
 #include "proxy/listener.h"
-#include "proxy/relay.h"
+#include "proxy/quiet.h"
 #include "proxy/splice.h"
 #include "proxy/worker.h"
 
@@ -158,13 +159,13 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	b->len = (uint32_t)n;
 	session_set_status(s, (unsigned)status);
 	s->active_ms = loop_now_ms(w->loop);
-	relay_note_taken(s, CLIENT);
+	quiet_note_taken(s, CLIENT);
 	begin(s, end);
 	queue_push(&s->flow[BACKEND].queue, w->loop->bufs, b);
 	s->flow[BACKEND].kind = FLOW_RAW;
 	s->flow[BACKEND].is_eof = true;
 	session_timeout(s, LINGER_MS);
-	relay_send(s, BACKEND);
+	flow_send(s, BACKEND);
 }
 
 void reply_error(struct session *s, enum sess_end end, const char *why)
@@ -232,7 +233,7 @@ void reply_on_timeout(struct session *s)
 	if (upload_ms > 0)
 		session_timeout(s, upload_ms);
 	else if (are_last_words_out(s) ||
-		 relay_is_quiet(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
+		 quiet_expired(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
 		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
 		look_again(s);
@@ -297,17 +298,17 @@ void reply_on_send(struct session *s, enum side from, const struct completion *c
 		return;
 	}
 	if (c->res == -EAGAIN) {
-		relay_send_refused(s, BACKEND);
+		flow_send_refused(s, BACKEND);
 		return;
 	}
 	if (c->res < 0) {
 		session_kill(s, SESS_END_CLIENT_RESET);
 		return;
 	}
-	relay_count_sent(s, BACKEND, (uint32_t)c->res);
+	flow_count_sent(s, BACKEND, (uint32_t)c->res);
 	queue_consume(&f->queue, s->worker->loop->bufs, (uint32_t)c->res);
 	if (!queue_is_empty(&f->queue)) {
-		relay_send(s, BACKEND);
+		flow_send(s, BACKEND);
 		return;
 	}
 	(void)loop_shutdown(s->worker->loop, s->fd[CLIENT], SHUT_WR);

@@ -14,17 +14,31 @@
 
 #include "proxy/session.h"
 
-/* Whether what comes next from `from` should be spliced. */
-bool splice_wants(const struct session *s, enum side from);
+/* What a splice has moved, and how it ended. */
+struct moved {
+	int n;     /* bytes */
+	int error; /* 0, or a negative errno; -EAGAIN: a poll is armed that tells when to go on */
+};
 
-/* Goes on where it is: fills the pipe, empties it, or waits for what is missing. */
-void splice_run(struct session *s, enum side from);
+/* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
+uint64_t splice_most(const struct session *s, enum side from);
+
+/* Sees to it that the flow has a pipe. False: none is to be had. */
+bool splice_get_pipe(struct session *s, enum side from);
+
+/*
+ * splice_in() - from the source into the flow's pipe, `most` bytes at most
+ *
+ * The pipe's room bounds it, too. Neither bytes nor an error: the source has ended.
+ */
+struct moved splice_in(struct session *s, enum side from, uint64_t most);
+
+/* From the pipe to the destination, until it is empty (error 0), or the destination waits or fails.
+ */
+struct moved splice_out(struct session *s, enum side from);
+
+/* Waits until the source has more; while it is quiet no pipe is held. */
+void splice_wait_in(struct session *s, enum side from);
 
 /* Gives the pipe back, with what may be in it. */
 void splice_drop(struct session *s, enum side from);
-
-/* The source can be read. */
-void splice_on_fill(struct session *s, enum side from, const struct completion *c);
-
-/* The destination can be written. */
-void splice_on_spill(struct session *s, enum side from, const struct completion *c);

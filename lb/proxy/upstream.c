@@ -24,8 +24,10 @@
 #include "proto/http1.h"
 #include "proto/upgrade.h"
 #include "proxy/exchange.h"
+#include "proxy/flow.h"
 #include "proxy/head.h"
 #include "proxy/listener.h"
+#include "proxy/quiet.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/tunnel.h"
@@ -346,8 +348,8 @@ static void connected(struct session *s)
 	http1_init_response(&s->x->resp);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	s->x->asked_ms = is_sending(s) ? 0 : s->active_ms;
-	session_timeout(s, relay_patience_ms(s, wait_limit_ms(s)));
-	relay_send(s, CLIENT);
+	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
+	flow_send(s, CLIENT);
 	read_response(s);
 }
 
@@ -390,7 +392,7 @@ void upstream_on_client_recv(struct session *s, const struct completion *c)
 		}
 		f->is_eof = true;
 		if (s->is_http) /* behind a plain request that is whole */
-			relay_client_fin(s);
+			quiet_client_fin(s);
 		else
 			session_blame(s, SESS_END_CLIENT_CLOSED);
 	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
@@ -462,7 +464,7 @@ static bool pass_interim(struct session *s)
 		buf_put(s->worker->loop->bufs, head);
 	} else {
 		queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, head);
-		relay_send(s, BACKEND);
+		flow_send(s, BACKEND);
 	}
 	x->head[BACKEND] = rest;
 	http1_init_response(&x->resp);
@@ -661,11 +663,11 @@ void upstream_on_timeout(struct session *s)
 	bool is_asked = s->x->asked_ms != 0;
 	uint32_t limit_ms = wait_limit_ms(s);
 
-	if (!relay_is_quiet(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
-			    is_asked ? &s->x->asked_ms : &s->active_ms,
-			    relay_patience_ms(s, limit_ms), relay_shut_out_ms(limit_ms)))
+	if (!quiet_expired(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
+			   is_asked ? &s->x->asked_ms : &s->active_ms,
+			   quiet_patience_ms(s, limit_ms), quiet_shut_out_ms(limit_ms)))
 		return;
-	if (relay_may_have_left(s)) {
+	if (quiet_may_have_left(s)) {
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 		return;
 	}
@@ -681,5 +683,5 @@ void upstream_on_sent(struct session *s)
 	if (s->x->asked_ms != 0 || is_sending(s))
 		return;
 	s->x->asked_ms = loop_now_ms(s->worker->loop);
-	session_timeout(s, relay_patience_ms(s, wait_limit_ms(s)));
+	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
 }

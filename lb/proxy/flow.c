@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A flow: one direction of a session, from its source to its destination.
+ *
+ *   source --receive--> queue (or exchange.held) --send--> destination
+ *
+ * flow[CLIENT] comes from the client and goes to the backend; its receive is on the client's
+ * descriptor, its send on the backend's. A function of this file looks after one flow and starts at
+ * most one operation; what an end or an error of one flow means for the pair is decided in relay.c.
+ *
+ * The limit is the number of bytes that a flow may hold: the pool's buffer size, or 512 KiB for a
+ * flow in bulk, in at most 16 buffers. The room is what is left of the limit. A receive is armed
+ * with the room, and not at all while more than half of the limit is held; the source is polled for
+ * errors then. "Tight" is a worker whose lent buffers have reached their ceiling: each of its flows
+ * holds one small buffer at most.
+ *
+ * A flow is in bulk after eight full buffers in a row, and out of it after as many small pieces.
+ *
+ * One send per flow is in flight. A send finds room mostly, so it is started without waiting for
+ * it; when it is refused, the next one waits. After the destination's FIN no send can wait: a poll
+ * for room does (flow_wait_room()).
+ *
+ * Thread: owner worker. Hot: no allocation, no lock.
+ */
+#include "proxy/flow.h"
+
+#include <poll.h>
+
+#include "balance/backend.h"
+#include "balance/pool.h"
+#include "proxy/exchange.h"
+#include "proxy/worker.h"
+
+#define MAX_BUFS 16             /* design, section 4, rule 2 */
+#define BULK_BYTES (512u << 10) /* measured: 256 KiB cost a fifth more (docs/decisions, 0010) */
+#define BULK_FULL_BUFS 8        /* full buffers in a row that prove bulk; a guess, never tuned */
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static uint32_t flow_limit(const struct session *s, const struct flow *f)
+{
+	/* The pool is not known while a request head is read: its default then. */
+	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
+
+	return f->is_bulk && limit < BULK_BYTES ? BULK_BYTES : limit;
+}
+
+/*
+ * How many bytes may be received now. While much is queued there is none: arming for every few
+ * bytes that a slow reader takes would cost more than it gives.
+ */
+static uint32_t flow_room(const struct session *s, const struct flow *f)
+{
+	uint32_t limit = flow_limit(s, f);
+	const struct queue *q = f->kind == FLOW_HOLD ? &s->x->held : &f->queue;
+	uint32_t held = q->bytes + f->n_in_pipe;
+	bool is_tight = buf_is_tight(s->worker->loop->bufs);
+
+	if (held == 0)
+		return is_tight ? BUF_SMALL_BYTES : limit;
+	if (q->n_bufs >= MAX_BUFS || is_tight || held > limit / 2)
+		return 0;
+	return limit - held;
+}
+
+/* A plain request that is over leaves its flow at an end, and its client there. */
+bool flow_has_ended(const struct flow *f)
+{
+	return f->is_eof && !f->keeps_open;
+}
+
+/* Nothing is received from `side` for now: its reset must be noticed all the same. */
+void flow_watch_errors(struct session *s, enum side side)
+{
+	enum sess_op op = OP_ERR_CLIENT + side;
+
+	const struct flow *f = &s->flow[side];
+
+	if (flow_has_ended(f) || f->is_sick || session_is_in_flight(s, op))
+		return;
+	/* The FIN of a tunnel's side is found by reading, that of a plain request's client is not.
+	 */
+	uint32_t events = side == CLIENT && s->is_http && !s->is_tunnel ? POLLRDHUP : 0;
+	loop_poll(s->worker->loop, s->fd[side], events, session_start_op(s, op));
+}
+
+void flow_receive(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+
+	LB_ASSERT(!session_is_in_flight(s, flow_op_recv(from)));
+	uint32_t room = f->is_dead ? 0 : flow_room(s, f);
+	if (room == 0) {
+		flow_watch_errors(s, from);
+		return;
+	}
+	/* Behind a payload in a pipe a header is expected, and then another: no more is copied. */
+	if (f->is_piped && room > BUF_SMALL_BYTES)
+		room = BUF_SMALL_BYTES;
+	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
+	loop_recv(s->worker->loop, s->fd[from], room, is_large ? BUF_LARGE : BUF_SMALL,
+		  session_start_op(s, flow_op_recv(from)));
+}
+
+/* Full buffers in a row make a flow bulk; as many small pieces in a row make it quiet again. */
+void flow_judge_bulk(struct flow *f, const struct buf *b)
+{
+	bool is_full = b->len == b->cap;
+	bool is_small = b->len < BUF_SMALL_BYTES;
+
+	if (f->is_bulk ? !is_small : !is_full) {
+		f->n_full = 0;
+		return;
+	}
+	if (++f->n_full == BULK_FULL_BUFS) {
+		f->is_bulk = !f->is_bulk;
+		f->n_full = 0;
+	}
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+/* Whether `side` has said its last. (A plain request that is over is no FIN.) */
+static bool has_fin(const struct session *s, enum side side)
+{
+	const struct flow *f = &s->flow[side];
+
+	return flow_has_ended(f) || f->is_sick;
+}
+
+void flow_send(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+	struct iovec iov[LOOP_IOV_MAX];
+
+	if (queue_is_empty(&f->queue) || f->is_dead ||
+	    session_is_in_flight(s, flow_op_send(from)) ||
+	    session_is_in_flight(s, OP_ROOM_BACKEND + from))
+		return;
+	/*
+	 * There is room, mostly; waiting for it costs io_uring a poll, so only who was refused
+	 * waits. After the destination's FIN it cannot wait (flow_wait_room()).
+	 */
+	f->must_wait &= !has_fin(s, side_other(from));
+	int n = queue_iov(&f->queue, iov);
+	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n,
+		  f->must_wait ? SEND_WAIT : SEND_TRY, session_start_op(s, flow_op_send(from)));
+}
+
+void flow_send_refused(struct session *s, enum side from)
+{
+	struct flow *f = &s->flow[from];
+
+	if (s->state == SESS_DEAD)
+		return;
+	if (f->must_wait || has_fin(s, side_other(from))) {
+		flow_wait_room(s, from);
+		return;
+	}
+	f->must_wait = true;
+	flow_send(s, from);
+}
+
+void flow_wait_room(struct session *s, enum side from)
+{
+	enum sess_op op = OP_ROOM_BACKEND + from;
+
+	/* A poll for the same room is in flight where bytes were spliced before. */
+	if (!session_is_in_flight(s, op) && !session_is_in_flight(s, OP_SPILL_BACKEND + from))
+		loop_poll_room(s->worker->loop, s->fd[side_other(from)], session_start_op(s, op));
+}
+
+void flow_count_sent(struct session *s, enum side from, uint32_t n)
+{
+	s->flow[from].n_sent += n;
+	s->flow[from].must_wait = false;
+	s->active_ms = loop_now_ms(s->worker->loop);
+	if (s->backend != NULL)
+		backend_count_bytes(s->backend, s->worker->id, from == CLIENT ? n : 0,
+				    from == CLIENT ? 0 : n);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long no byte has moved.
+ *
+ * A time-out counts from the last byte that lb received or sent. Bytes that lb has sent may drain
+ * into a peer for much longer than a time-out lasts, so when a time-out is due, TCP_INFO is asked
+ * what the peer's kernel has acknowledged since. "Shut out" is a peer with bytes that wait for its
+ * window to open.
+ *
+ * Thread: owner worker.
+ */
+#include "proxy/quiet.h"
+
+#include "net/sock.h"
+#include "proxy/worker.h"
+
+/* Longer than most backends take to begin a response, short for one that works for nobody. A guess.
+ */
+#define LEFT_MS 500
+
+/* What the peers on `sides` have taken, all in all: the more bytes, the less quiet. */
+static struct sock_taken taken_by(struct session *s, unsigned sides)
+{
+	struct sock_taken all = { .quiet_ms = UINT64_MAX };
+
+	for (enum side side = CLIENT; side < N_SIDES; side++) {
+		struct sock_taken one;
+		if (!(sides & 1u << side) || s->fd[side] < 0 ||
+		    !sock_taken(s->worker->loop, s->fd[side], &one))
+			continue;
+		all.bytes += one.bytes;
+		all.is_shut_out |= one.is_shut_out;
+		if (one.quiet_ms < all.quiet_ms)
+			all.quiet_ms = one.quiet_ms;
+	}
+	return all;
+}
+
+void quiet_note_taken(struct session *s, enum side side)
+{
+	s->taken = taken_by(s, 1u << side).bytes;
+}
+
+bool quiet_expired(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
+		   uint32_t shut_out_ms)
+{
+	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - *since_ms;
+
+	if (quiet_ms >= limit_ms) {
+		struct sock_taken t = taken_by(s, sides);
+		if (t.bytes != s->taken && t.quiet_ms < quiet_ms) {
+			*since_ms += quiet_ms - t.quiet_ms;
+			quiet_ms = t.quiet_ms;
+		}
+		s->taken = t.bytes;
+		if (t.is_shut_out && quiet_ms >= limit_ms)
+			limit_ms = shut_out_ms;
+		if (quiet_ms >= limit_ms)
+			return true;
+	}
+	session_timeout(s, limit_ms - quiet_ms);
+	return false;
+}
+
+/* ---- a client that may have left ------------------------------------------------------------- */
+
+bool quiet_may_have_left(const struct session *s)
+{
+	const struct flow *f = &s->flow[CLIENT];
+
+	return s->is_http && !s->is_tunnel && f->is_eof && f->is_sick && !s->flow[BACKEND].is_eof;
+}
+
+uint32_t quiet_patience_ms(const struct session *s, uint32_t limit_ms)
+{
+	return limit_ms > LEFT_MS && quiet_may_have_left(s) ? LEFT_MS : limit_ms;
+}
+
+void quiet_client_fin(struct session *s)
+{
+	s->flow[CLIENT].is_sick = true;
+	/* Perhaps it has been quiet for long. */
+	if ((s->state == SESS_UPGRADE || s->state == SESS_RELAY) && quiet_may_have_left(s))
+		session_timeout(s, 0);
+}
