@@ -10,7 +10,7 @@
 
 #include "daemon/privs.h"
 #include "daemon/refusal.h"
-#include "net/sock.h"
+#include "net/unix.h"
 
 static bool has_default_path(const struct conf *conf)
 {
@@ -37,7 +37,7 @@ int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e)
 
 	if (has_default_path(conf))
 		make_folder(conf, refusal_folder(conf->admin.socket, folder, sizeof(folder)));
-	int fd = sock_listen_unix(l, conf->admin.socket, conf->admin.mode);
+	int fd = unix_listen(l, conf->admin.socket, conf->admin.mode);
 	return fd < 0 ? refusal_socket(e, conf, fd) : fd;
 }
 
@@ -63,7 +63,7 @@ int admin_socket_check(const struct conf *conf, struct err *e)
 {
 	const char *path = conf->admin.socket;
 	char folder[PATH_MAX], above[PATH_MAX];
-	int r = sock_judge_unix(path);
+	int r = unix_judge(path);
 
 	if (r == -EADDRINUSE)
 		return r;

@@ -6,10 +6,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "util/sockaddr.h"
 
@@ -20,10 +17,6 @@
 
 /* A congestion control that does not pace, which every kernel has and every process may choose. */
 static const char unpaced[] = "reno";
-
-/* TCP_CLOSE of the kernel's enum; <netinet/tcp.h>, which has it, lacks the newer struct tcp_info.
- */
-#define STATE_CLOSED 7
 
 #ifndef IPV6_MINHOPCOUNT
 #define IPV6_MINHOPCOUNT 73
@@ -202,85 +195,6 @@ void sock_serve_old(struct loop *l, int fd)
 	set_least_ttl(l, fd, 0);
 }
 
-/*
- * Whether somebody answers on the Unix socket: 0 where nobody does, -EADDRINUSE, or -EPERM where it
- * is another user's, who alone may know.
- */
-static int ask_unix(const struct sockaddr_un *sun)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -EADDRINUSE; /* cannot know: keep the file */
-
-	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ? errno : 0;
-	(void)close(fd);
-	if (r == ECONNREFUSED || r == ENOENT)
-		return 0;
-	return r == EACCES || r == EPERM ? -EPERM : -EADDRINUSE;
-}
-
-static int unix_addr(const char *path, struct sockaddr_un *ret)
-{
-	size_t len = strlen(path);
-
-	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (len >= sizeof(ret->sun_path))
-		return -ENAMETOOLONG;
-	memcpy(ret->sun_path, path, len); /* the rest is zero */
-	return 0;
-}
-
-int sock_judge_unix(const char *path)
-{
-	struct sockaddr_un sun;
-	struct stat st;
-	int r = unix_addr(path, &sun);
-
-	if (r < 0)
-		return r;
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -ENOTSOCK;
-	return ask_unix(&sun);
-}
-
-/* Removes the file of a socket that has ended. */
-static int make_way(const char *path)
-{
-	int r = sock_judge_unix(path);
-
-	return r == 0 && unlink(path) < 0 && errno != ENOENT ? -errno : r;
-}
-
-int sock_listen_unix(struct loop *l, const char *path, uint32_t mode)
-{
-	struct sockaddr_un sun;
-	int r = unix_addr(path, &sun);
-
-	if (r < 0)
-		return r;
-	int fd = loop_socket(l, AF_UNIX, SOCK_STREAM);
-	if (fd < 0)
-		return fd;
-	r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
-	if (r == -EADDRINUSE) {
-		r = make_way(path);
-		if (r == 0)
-			r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
-	}
-	/* Nobody can connect before listen(2), so that the permissions come in time. */
-	if (r == 0 && chmod(path, mode) < 0)
-		r = -errno;
-	if (r == 0)
-		r = loop_listen(l, fd, SOCK_BACKLOG);
-	if (r < 0) {
-		loop_close(l, fd);
-		return r;
-	}
-	return fd;
-}
-
 int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *from,
 		     uint32_t user_ms)
 {
@@ -320,54 +234,6 @@ void sock_reset_on_close(struct loop *l, int fd)
 	struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
 	(void)loop_setsockopt(l, fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-}
-
-static bool tcp_info(struct loop *l, int fd, struct tcp_info *ret)
-{
-	socklen_t len = sizeof(*ret);
-
-	memset(ret, 0, sizeof(*ret));
-	return loop_getsockopt(l, fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0;
-}
-
-bool sock_is_delivered(struct loop *l, int fd)
-{
-	struct tcp_info ti;
-
-	if (!tcp_info(l, fd, &ti))
-		return true;
-	/* After a reset or a time-out nothing will be delivered any more. */
-	return ti.tcpi_state == STATE_CLOSED ||
-	       (ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes == 0);
-}
-
-bool sock_is_alive(struct loop *l, int fd, uint32_t user_ms)
-{
-	struct tcp_info ti;
-
-	if (!tcp_info(l, fd, &ti))
-		return false;
-	/*
-	 * Who vanished with an open window was last heard when the bytes were sent, user_ms ago. A
-	 * closed window is probed ever more seldom: the last answer may be almost as old.
-	 */
-	bool is_closed = ti.tcpi_snd_wnd < ti.tcpi_snd_mss;
-	uint32_t limit_ms = is_closed ? user_ms + user_ms / 8 : user_ms - user_ms / 16;
-	return ti.tcpi_last_ack_recv < limit_ms;
-}
-
-bool sock_taken(struct loop *l, int fd, struct sock_taken *ret)
-{
-	struct tcp_info ti;
-
-	if (!tcp_info(l, fd, &ti) || ti.tcpi_state == STATE_CLOSED)
-		return false;
-	ret->bytes = (uint32_t)ti.tcpi_bytes_acked;
-	/* Nothing is on its way: since then acknowledgements only answer keepalive and the probes
-	 * of a closed window. */
-	ret->is_shut_out = ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes > 0;
-	ret->quiet_ms = ti.tcpi_unacked > 0 ? ti.tcpi_last_ack_recv : ti.tcpi_last_data_sent;
-	return true;
 }
 
 int sock_error(struct loop *l, int fd)

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Sockets as lb wants them: listeners, connections to backends, and what TCP can tell of a peer.
+ * Sockets as lb wants them: listeners, and connections to backends.
  *
  * Dead peers: every TCP socket has TCP_NODELAY and TCP_USER_TIMEOUT, and, unless its address is a
  * loopback, keepalive: after 40 to 60 s idle, then every 2 or 3 s, 30 times where there is no
@@ -51,21 +51,6 @@ void sock_drop_new(struct loop *l, int fd);
 void sock_serve_old(struct loop *l, int fd);
 
 /*
- * sock_judge_unix() - whether what has this path, if anything has, leaves it to a new Unix socket
- *
- * 0: nothing has it, or a socket that nobody answers on. -EADDRINUSE: a socket that somebody
- * answers on. -EPERM: a socket that this user may not ask. -ENOTSOCK: no socket. Changes nothing.
- */
-int sock_judge_unix(const char *path) LB_MUST_CHECK;
-
-/*
- * sock_listen_unix() - a listening Unix socket at `path` with permission bits `mode`
- *
- * The file of a socket that nobody answers on is replaced; for all else see sock_judge_unix().
- */
-int sock_listen_unix(struct loop *l, const char *path, uint32_t mode) LB_MUST_CHECK;
-
-/*
  * sock_for_connect() - a TCP socket to connect to `to` with
  *
  * `from` (may be NULL) is the local address, whose port the kernel chooses only at the connect, so
@@ -89,34 +74,6 @@ void sock_set_user_timeout(struct loop *l, int fd, uint32_t user_ms);
 
 /* From now on close(2) resets the connection and drops what was not sent. */
 void sock_reset_on_close(struct loop *l, int fd);
-
-/* Whether the peer's kernel has acknowledged all that was sent (true if that cannot be known). */
-bool sock_is_delivered(struct loop *l, int fd);
-
-/*
- * sock_is_alive() - after ETIMEDOUT: whether the peer was heard of within TCP_USER_TIMEOUT
- *
- * Tells a peer that is there but takes no bytes (a closed window) from one that has vanished.
- */
-bool sock_is_alive(struct loop *l, int fd, uint32_t user_ms);
-
-/*
- * What a peer's kernel has taken of the bytes sent to it. quiet_ms is exact while bytes are on
- * their way to it; else it goes by when the last of them set out.
- */
-struct sock_taken {
-	uint32_t bytes;    /* modulo 2^32: that more were taken is told by a difference */
-	uint64_t quiet_ms; /* since it last took some */
-	bool is_shut_out;  /* bytes wait for its window to open */
-};
-
-/*
- * sock_taken() - how much the peer has acknowledged, and when
- *
- * What waits for its window to open is not on its way. What its kernel has acknowledged and it has
- * not yet read cannot be known. False, and *ret untouched, where nothing is to be known.
- */
-bool sock_taken(struct loop *l, int fd, struct sock_taken *ret) LB_MUST_CHECK;
 
 /* The pending error, or 0. */
 int sock_error(struct loop *l, int fd);

@@ -11,7 +11,7 @@
  */
 #include "proxy/quiet.h"
 
-#include "net/sock.h"
+#include "net/tcp_state.h"
 #include "proxy/worker.h"
 
 /* Longer than most backends take to begin a response, short for one that works for nobody. A guess.
@@ -19,14 +19,14 @@
 #define LEFT_MS 500
 
 /* What the peers on `sides` have taken, all in all: the more bytes, the less quiet. */
-static struct sock_taken taken_by(struct session *s, unsigned sides)
+static struct tcp_taken taken_by(struct session *s, unsigned sides)
 {
-	struct sock_taken all = { .quiet_ms = UINT64_MAX };
+	struct tcp_taken all = { .quiet_ms = UINT64_MAX };
 
 	for (enum side side = CLIENT; side < N_SIDES; side++) {
-		struct sock_taken one;
+		struct tcp_taken one;
 		if (!(sides & 1u << side) || s->fd[side] < 0 ||
-		    !sock_taken(s->worker->loop, s->fd[side], &one))
+		    !tcp_state_taken(s->worker->loop, s->fd[side], &one))
 			continue;
 		all.bytes += one.bytes;
 		all.is_shut_out |= one.is_shut_out;
@@ -47,7 +47,7 @@ bool quiet_expired(struct session *s, unsigned sides, uint64_t *since_ms, uint32
 	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - *since_ms;
 
 	if (quiet_ms >= limit_ms) {
-		struct sock_taken t = taken_by(s, sides);
+		struct tcp_taken t = taken_by(s, sides);
 		if (t.bytes != s->taken && t.quiet_ms < quiet_ms) {
 			*since_ms += quiet_ms - t.quiet_ms;
 			quiet_ms = t.quiet_ms;

@@ -28,7 +28,7 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "net/sock.h"
+#include "net/tcp_state.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
 #include "proxy/quiet.h"
@@ -48,7 +48,8 @@ enum sess_end relay_error_reason(const struct session *s, enum side side, int er
 
 	if (error == -ETIMEDOUT) {
 		uint32_t user_ms = pool_user_ms(s->pool);
-		if (user_ms != CONF_OFF && sock_is_alive(s->worker->loop, s->fd[side], user_ms))
+		if (user_ms != CONF_OFF &&
+		    tcp_state_is_alive(s->worker->loop, s->fd[side], user_ms))
 			return is_client ? SESS_END_CLIENT_STALLED : SESS_END_BACKEND_STALLED;
 		return is_client ? SESS_END_CLIENT_VANISHED : SESS_END_BACKEND_VANISHED;
 	}

@@ -18,7 +18,7 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "net/sock.h"
+#include "net/tcp_state.h"
 #include "proto/forward.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
@@ -192,7 +192,7 @@ void reply_reset(struct session *s, enum side side)
 {
 	s->must_reset = true;
 	if (s->fd[side] < 0 || s->flow[side].is_reset ||
-	    sock_is_delivered(s->worker->loop, s->fd[side])) {
+	    tcp_state_is_delivered(s->worker->loop, s->fd[side])) {
 		session_kill(s, SESS_END_BACKEND_RESET);
 		return;
 	}
@@ -218,9 +218,9 @@ static bool are_last_words_out(const struct session *s)
 
 	if (!s->must_reset)
 		return queue_is_empty(&s->flow[BACKEND].queue) &&
-		       sock_is_delivered(l, s->fd[CLIENT]);
+		       tcp_state_is_delivered(l, s->fd[CLIENT]);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
-		if (!s->flow[side].is_reset && !sock_is_delivered(l, s->fd[side]))
+		if (!s->flow[side].is_reset && !tcp_state_is_delivered(l, s->fd[side]))
 			return false;
 	return true;
 }

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets on loopback: what they are set to, what they refuse, and what TCP tells of a peer. A peer
- * that vanishes is one whose socket has a filter that drops all it gets.
+ * Sockets on loopback: what they are set to, and what they refuse.
  */
 #include <linux/filter.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "../ev/loop_fixture.h"
 #include "net/sock.h"
@@ -303,7 +300,6 @@ START_TEST(a_full_table_is_told)
 	ck_assert_int_eq(sock_probe_free(loop, &a, &port), -EMFILE);
 	ck_assert_int_eq(sock_bind_shared(loop, &a), -EMFILE);
 	ck_assert_int_eq(sock_for_connect(loop, &a, NULL, 0), -EMFILE);
-	ck_assert_int_eq(sock_listen_unix(loop, "/tmp/not-made", 0600), -EMFILE);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	end();
 }
@@ -393,215 +389,7 @@ START_TEST(new_connections_are_ignored)
 }
 END_TEST
 
-/* ---- the admin socket ------------------------------------------------------------------------ */
-
-static char dir[24];
-static char path[64];
-
-static void begin_unix(int engine)
-{
-	begin(engine);
-	(void)strcpy(dir, "/tmp/test_sock.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/s", dir);
-}
-
-static void end_unix(void)
-{
-	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(rmdir(dir), 0);
-	end();
-}
-
-static bool is_answered(void)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	memcpy(sun.sun_path, path, sizeof(path));
-	int r = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
-	close(fd);
-	return r == 0;
-}
-
-START_TEST(a_unix_socket_has_its_mode)
-{
-	static const uint32_t modes[] = { 0600, 0660, 0666 };
-	struct stat st;
-
-	begin_unix(0);
-	int fd = sock_listen_unix(loop, path, modes[_i]);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(stat(path, &st), 0);
-	ck_assert_uint_eq(st.st_mode & 07777, modes[_i]);
-	ck_assert(S_ISSOCK(st.st_mode));
-	ck_assert(is_answered());
-	loop_close(loop, fd);
-	end_unix();
-}
-END_TEST
-
-START_TEST(a_living_unix_socket_is_not_taken)
-{
-	begin_unix(_i);
-	int fd = sock_listen_unix(loop, path, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(sock_listen_unix(loop, path, 0666), -EADDRINUSE);
-	ck_assert(is_answered());
-	loop_close(loop, fd);
-	end_unix();
-}
-END_TEST
-
-START_TEST(a_dead_unix_socket_is_replaced)
-{
-	begin_unix(_i);
-	int fd = sock_listen_unix(loop, path, 0600);
-	ck_assert_int_ge(fd, 0);
-	loop_close(loop, fd);
-	ck_assert_int_eq(loop_turn(loop, 0), 0);
-	ck_assert(!is_answered());
-	fd = sock_listen_unix(loop, path, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert(is_answered());
-	loop_close(loop, fd);
-	end_unix();
-}
-END_TEST
-
-/* Only a socket is ever removed. */
-START_TEST(a_file_in_the_way_is_kept)
-{
-	begin_unix(_i);
-	int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	ck_assert_int_ge(file, 0);
-	close(file);
-	ck_assert_int_eq(sock_listen_unix(loop, path, 0600), -ENOTSOCK);
-	end_unix(); /* it is still there to be removed */
-}
-END_TEST
-
-/* What stands in the way is told without touching it. */
-START_TEST(a_unix_sockets_place_is_judged)
-{
-	begin_unix(_i);
-	ck_assert_int_eq(sock_judge_unix(path), 0);
-	ck_assert_int_eq(sock_judge_unix("/no/such/folder/s"), 0);
-	ck_assert_int_eq(sock_judge_unix(dir), -ENOTSOCK);
-	int fd = sock_listen_unix(loop, path, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(sock_judge_unix(path), -EADDRINUSE);
-	loop_close(loop, fd);
-	ck_assert_int_eq(loop_turn(loop, 0), 0);
-	ck_assert_int_eq(sock_judge_unix(path), 0);
-	end_unix(); /* its file is still there to be removed */
-}
-END_TEST
-
-START_TEST(a_path_must_fit)
-{
-	char longest[200];
-
-	begin(_i);
-	memset(longest, 'x', sizeof(longest) - 1);
-	longest[0] = '/';
-	longest[sizeof(longest) - 1] = '\0';
-	ck_assert_int_eq(sock_listen_unix(loop, longest, 0600), -ENAMETOOLONG);
-	ck_assert_int_eq(sock_listen_unix(loop, "/no/such/folder/s", 0600), -ENOENT);
-	end();
-}
-END_TEST
-
-/* ---- what TCP tells of a peer ---------------------------------------------------------------- */
-
-/* Writes until the kernel takes no more: the peer does not read, and its window is closed. */
-static void stuff(int fd)
-{
-	static const char zeros[65536];
-
-	for (int quiet = 0; quiet < 5; quiet++) {
-		while (send(fd, zeros, sizeof(zeros), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-			quiet = 0;
-		ck_assert_int_eq(errno, EAGAIN);
-		(void)usleep(2000);
-	}
-}
-
-static void drop_all(int fd)
-{
-	struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
-	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
-
-	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)),
-			 0);
-}
-
-START_TEST(bytes_are_delivered_once_acknowledged)
-{
-	int fds[2];
-	uint8_t skipped[65536];
-
-	begin(_i);
-	tcp_pair(fds);
-	ck_assert(sock_is_delivered(loop, fds[0]));
-	stuff(fds[0]);
-	ck_assert(!sock_is_delivered(loop, fds[0]));
-	for (int i = 0; i < 20000 && !sock_is_delivered(loop, fds[0]); i++)
-		if (recv(fds[1], skipped, sizeof(skipped), MSG_DONTWAIT) < 0)
-			(void)usleep(100);
-	ck_assert(sock_is_delivered(loop, fds[0]));
-	close_pair(fds);
-	end();
-}
-END_TEST
-
-/* The bytes of a peer that does not read: those that its kernel took, and no more. */
-START_TEST(what_is_taken_can_be_followed)
-{
-	struct sock_taken was, now;
-	uint8_t skipped[65536];
-	int fds[2];
-
-	begin(_i);
-	tcp_pair(fds);
-	stuff(fds[0]);
-	do { /* the first look may come before the peer's delayed acknowledgement */
-		ck_assert(sock_taken(loop, fds[0], &was));
-		(void)usleep(100000);
-		ck_assert(sock_taken(loop, fds[0], &now));
-	} while (now.bytes != was.bytes);
-	ck_assert_uint_ge(now.quiet_ms, 90); /* the kernel counts in ticks */
-	/* Another look where this one came late. */
-	for (int i = 0; i < 20000 && (now.bytes == was.bytes || now.quiet_ms >= 90); i++) {
-		if (recv(fds[1], skipped, sizeof(skipped), MSG_DONTWAIT) < 0)
-			(void)usleep(100);
-		ck_assert(sock_taken(loop, fds[0], &now));
-	}
-	ck_assert_uint_ne(now.bytes, was.bytes);
-	ck_assert_uint_lt(now.quiet_ms, 90);
-	close_pair(fds);
-	end();
-}
-END_TEST
-
-/* Nothing will be delivered any more, so there is nothing to wait for. */
-START_TEST(a_reset_ends_the_waiting)
-{
-	int fds[2];
-
-	begin(_i);
-	tcp_pair(fds);
-	stuff(fds[0]);
-	ck_assert(!sock_is_delivered(loop, fds[0]));
-	close_peer(fds[1], true);
-	UNTIL(sock_is_delivered(loop, fds[0]));
-	ck_assert(!sock_taken(loop, fds[0], &(struct sock_taken){ 0 }));
-	ck_assert_int_eq(sock_error(loop, fds[0]), ECONNRESET);
-	ck_assert_int_eq(sock_error(loop, fds[0]), 0);
-	loop_close(loop, fds[0]);
-	end();
-}
-END_TEST
+/* ---- closing --------------------------------------------------------------------------------- */
 
 START_TEST(a_close_can_be_a_reset)
 {
@@ -615,56 +403,6 @@ START_TEST(a_close_can_be_a_reset)
 	ck_assert_int_eq(loop_turn(loop, 0), 0);
 	ck_assert_int_eq(recv(fds[1], &byte, 1, 0), -1);
 	ck_assert_int_eq(errno, ECONNRESET);
-	close(fds[1]);
-	end();
-}
-END_TEST
-
-/* Both end in ETIMEDOUT; only the last acknowledgement tells them apart. */
-static const struct {
-	const char *name;
-	bool vanishes;
-} peers[] = {
-	{ "alive, but takes no byte", false },
-	{ "vanished", true },
-};
-
-START_TEST(a_stalled_peer_is_told_from_a_vanished_one)
-{
-	enum { USER_MS = 400 };
-	int fds[2];
-
-	begin(_i % n_engines);
-	tcp_pair(fds);
-	sock_set_user_timeout(loop, fds[0], USER_MS);
-	if (peers[_i / n_engines].vanishes) {
-		drop_all(fds[1]);
-		ck_assert_int_eq(write(fds[0], "x", 1), 1);
-	} else {
-		stuff(fds[0]);
-	}
-	loop_poll(loop, fds[0], 0, tag(0));
-	UNTIL(ops[0].n_last == 1);
-	ck_assert_int_eq(sock_error(loop, fds[0]), ETIMEDOUT);
-	ck_assert_msg(sock_is_alive(loop, fds[0], USER_MS) != peers[_i / n_engines].vanishes, "%s",
-		      peers[_i / n_engines].name);
-	close_pair(fds);
-	end();
-}
-END_TEST
-
-/* What cannot be asked is neither alive nor waited for. */
-START_TEST(what_is_no_tcp_socket_knows_nothing)
-{
-	int fds[2];
-
-	begin(_i);
-	ck_assert_int_eq(pipe(fds), 0);
-	ck_assert(sock_is_delivered(loop, fds[0]));
-	ck_assert(!sock_is_alive(loop, fds[0], 1000));
-	ck_assert(!sock_taken(loop, fds[0], &(struct sock_taken){ 0 }));
-	ck_assert_int_eq(sock_error(loop, fds[0]), 0);
-	close(fds[0]);
 	close(fds[1]);
 	end();
 }
@@ -685,19 +423,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, families_do_not_mix, 0, n_engines);
 	tcase_add_loop_test(t, a_source_address_is_bound_without_a_port, 0, n_engines);
 	tcase_add_loop_test(t, new_connections_are_ignored, 0, 2 * n_engines);
-	tcase_add_loop_test(t, a_unix_socket_has_its_mode, 0, 3);
-	tcase_add_loop_test(t, a_living_unix_socket_is_not_taken, 0, n_engines);
-	tcase_add_loop_test(t, a_dead_unix_socket_is_replaced, 0, n_engines);
-	tcase_add_loop_test(t, a_file_in_the_way_is_kept, 0, n_engines);
-	tcase_add_loop_test(t, a_unix_sockets_place_is_judged, 0, n_engines);
-	tcase_add_loop_test(t, a_path_must_fit, 0, n_engines);
-	tcase_add_loop_test(t, bytes_are_delivered_once_acknowledged, 0, n_engines);
-	tcase_add_loop_test(t, what_is_taken_can_be_followed, 0, n_engines);
-	tcase_add_loop_test(t, a_reset_ends_the_waiting, 0, n_engines);
 	tcase_add_loop_test(t, a_close_can_be_a_reset, 0, n_engines);
-	tcase_add_loop_test(t, a_stalled_peer_is_told_from_a_vanished_one, 0,
-			    n_engines * (int)ARRAY_SIZE(peers));
-	tcase_add_loop_test(t, what_is_no_tcp_socket_knows_nothing, 0, n_engines);
 }
 
 int main(void)
