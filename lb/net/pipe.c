@@ -83,6 +83,7 @@ void pipe_discard(struct pipe_pool *p, struct pipe *pipe)
 
 void pipe_put(struct pipe_pool *p, struct pipe *pipe)
 {
+	LB_ASSERT(pipe->n_bytes == 0);
 	if (p->n_idle == MAX_IDLE) {
 		pipe_discard(p, pipe);
 		return;

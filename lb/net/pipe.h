@@ -18,6 +18,7 @@ struct pipe_pool;
 
 struct pipe {
 	int read_fd, write_fd;
+	uint32_t n_bytes; /* in it; kept by its user */
 
 	/* private to pipe.c */
 	struct pipe *next;

@@ -76,6 +76,7 @@ static bool has_memory(struct worker *w)
 	if (w->is_short)
 		w->is_short = slab_reserve(w->exchanges, 1) < 0 ||
 			      slab_reserve(w->sessions, 1) < 0 ||
+			      slab_reserve(w->conns.slab, N_SIDES) < 0 ||
 			      buf_reserve(w->loop->bufs, BUF_HEAD, 1) < 0 ||
 			      buf_reserve(w->loop->bufs, BUF_SMALL, SHORT_BUFS) < 0;
 	return !w->is_short;

@@ -35,7 +35,8 @@ static uint64_t rank_of(const struct conn_filter *f, const struct session *s)
 	switch (f->sort) {
 	case CONN_UNSORTED: return 0;
 	case CONN_BY_AGE: return UINT64_MAX - s->start_ns;
-	case CONN_BY_BYTES: return s->flow[CLIENT].n_sent + s->flow[BACKEND].n_sent;
+	case CONN_BY_BYTES:
+		return session_flow(s, TO_BACKEND)->n_sent + session_flow(s, TO_CLIENT)->n_sent;
 	}
 	return 0;
 }
@@ -95,8 +96,8 @@ static void fill_row(struct conn_row *row, const struct session *s, uint64_t age
 		.backend = s->backend != NULL ? backend_ref(s->backend) : NULL,
 		.state = session_state_name(s),
 		.age_ns = age_ns,
-		.bytes_in = s->flow[CLIENT].n_sent,
-		.bytes_out = s->flow[BACKEND].n_sent,
+		.bytes_in = session_flow(s, TO_BACKEND)->n_sent,
+		.bytes_out = session_flow(s, TO_CLIENT)->n_sent,
 		.rank = rank,
 	};
 	if (s->pool != NULL)

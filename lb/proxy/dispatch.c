@@ -53,10 +53,10 @@
 static void settle(struct session *s)
 {
 	if (s->state == SESS_DEAD) {
-		if (s->in_flight == 0 && !list_is_linked(&s->link))
+		if (!session_is_in_flight(s) && !list_is_linked(&s->link))
 			list_add_tail(&s->worker->dead, &s->link);
-	} else if (s->state == SESS_DRAIN && s->fd[BACKEND] >= 0 &&
-		   !session_is_side_in_flight(s, BACKEND) && !reply_needs_backend(s)) {
+	} else if (s->state == SESS_DRAIN && conn_is_open(s->conn[BACKEND]) &&
+		   s->conn[BACKEND]->in_flight == 0 && !reply_needs_backend(s)) {
 		session_close_backend(s);
 	}
 }
@@ -125,13 +125,13 @@ void dispatch_on_pick_timer(struct timer *t, void *arg)
 void dispatch_flush(struct session *s)
 {
 	s->is_dirty = false;
-	for (enum side from = CLIENT; from < N_SIDES; from++) {
-		if (!s->flow[from].is_dirty)
+	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
+		struct flow *f = session_flow(s, d);
+		if (!f->is_dirty)
 			continue;
-		s->flow[from].is_dirty = false;
-		if (s->state < SESS_UPGRADE || s->state == SESS_DEAD)
-			continue;
-		relay_go_on(s, from);
+		f->is_dirty = false;
+		if (s->state >= SESS_UPGRADE && s->state != SESS_DEAD)
+			relay_go_on(s, d);
 	}
 	relay_check(s);
 	settle(s);
@@ -142,10 +142,13 @@ void dispatch_flush(struct session *s)
 /* The code of the Close frame that came first, from whichever side. */
 static uint16_t close_code(const struct session *s)
 {
-	if (s->flow[CLIENT].kind != FLOW_WS)
+	const struct flow *to_backend = session_flow(s, TO_BACKEND);
+	const struct flow *to_client = session_flow(s, TO_CLIENT);
+
+	if (to_backend->kind != FLOW_WS)
 		return 0;
-	enum side side = ws_track_was_first(&s->flow[CLIENT].ws) ? CLIENT : BACKEND;
-	return ws_track_close_code(&s->flow[side].ws);
+	bool was_clients = ws_track_was_first(&to_backend->ws);
+	return ws_track_close_code(was_clients ? &to_backend->ws : &to_client->ws);
 }
 
 static void report(const struct session *s)
@@ -161,8 +164,8 @@ static void report(const struct session *s)
 		.pool = s->pool != NULL ? pool_name(s->pool) : NULL,
 		.backend = s->backend != NULL ? s->backend->name : NULL,
 		.status = s->status,
-		.bytes_in = s->flow[CLIENT].n_sent,
-		.bytes_out = s->flow[BACKEND].n_sent,
+		.bytes_in = session_flow(s, TO_BACKEND)->n_sent,
+		.bytes_out = session_flow(s, TO_CLIENT)->n_sent,
 		.duration_ns = now_ns - s->start_ns,
 		.handshake_ms = s->handshake_ms,
 		.end = s->end,
@@ -177,19 +180,19 @@ void dispatch_free(struct session *s)
 {
 	struct worker *w = s->worker;
 
-	LB_ASSERT(s->state == SESS_DEAD && s->in_flight == 0 && s->end != SESS_END_NONE);
+	LB_ASSERT(s->state == SESS_DEAD && !session_is_in_flight(s) && s->end != SESS_END_NONE);
 	list_del(&s->link);
 	if (w->access != NULL)
 		report(s);
 
 	session_close_backend(s);
-	if (s->must_reset || s->is_cut & 1u << CLIENT)
-		sock_reset_on_close(w->loop, s->fd[CLIENT]);
-	loop_close(w->loop, s->fd[CLIENT]);
-	for (enum side from = CLIENT; from < N_SIDES; from++) {
-		queue_clear(&s->flow[from].queue, w->loop->bufs);
-		splice_drop(s, from);
+	session_close(s, CLIENT);
+	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
+		queue_clear(&session_flow(s, d)->queue, w->loop->bufs);
+		splice_drop(s, d);
 	}
+	for (enum side side = CLIENT; side < N_SIDES; side++)
+		s->conn[side] = conn_free(&w->conns, s->conn[side]);
 	if (s->x != NULL)
 		worker_return_exchange(w, s->x);
 	backend_unref(s->backend);
@@ -206,14 +209,30 @@ void dispatch_free(struct session *s)
 
 /* ---- birth ----------------------------------------------------------------------------------- */
 
+/* A session and its two ends, all zeroed but for their links; NULL when memory is short. */
+static struct session *get_with_ends(struct worker *w)
+{
+	if (slab_reserve(w->sessions, 1) < 0 || slab_reserve(w->conns.slab, N_SIDES) < 0)
+		return NULL;
+	struct session *s = slab_get(w->sessions);
+	if (s == NULL)
+		return NULL;
+	s->conn[CLIENT] = conn_new(&w->conns, s, CLIENT);
+	s->conn[BACKEND] = conn_new(&w->conns, s, BACKEND);
+	if (s->conn[CLIENT] != NULL && s->conn[BACKEND] != NULL)
+		return s;
+	conn_free(&w->conns, s->conn[CLIENT]);
+	conn_free(&w->conns, s->conn[BACKEND]);
+	slab_put(w->sessions, s);
+	return NULL;
+}
+
 struct session *dispatch_new(struct worker *w, struct listen_socket *from, int fd)
 {
 	struct sockaddr_storage sa;
-	struct session *s = NULL;
 	struct exchange *x = worker_lend_exchange(w);
+	struct session *s = x != NULL ? get_with_ends(w) : NULL;
 
-	if (x != NULL && slab_reserve(w->sessions, 1) == 0)
-		s = slab_get(w->sessions);
 	if (s == NULL) { /* out of memory */
 		if (x != NULL)
 			worker_return_exchange(w, x);
@@ -224,8 +243,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 
 	s->worker = w;
 	s->from = from;
-	s->fd[CLIENT] = fd;
-	s->fd[BACKEND] = -1;
+	conn_open(s->conn[CLIENT], fd);
 	s->x = x;
 	s->state = SESS_HELLO;
 	s->id = worker_next_id(w);
@@ -238,7 +256,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 		addr_from_sockaddr((struct sockaddr *)&sa, &s->client);
 	list_init(&s->link);
 	timer_init(&s->timer, on_timeout);
-	s->flow[CLIENT].kind = FLOW_HOLD;
+	session_flow(s, TO_BACKEND)->kind = FLOW_HOLD;
 	x->plan = plan_ref(from->plan);
 	x->pl = from->pl;
 
@@ -281,14 +299,14 @@ static void on_recv(struct session *s, enum side side, const struct completion *
 	}
 }
 
-static void on_send(struct session *s, enum side from, const struct completion *c)
+static void on_send(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_DRAIN) {
-		reply_on_send(s, from, c);
+		reply_on_send(s, d, c);
 		return;
 	}
-	relay_on_send(s, from, c);
-	if (s->state == SESS_UPGRADE && from == CLIENT)
+	relay_on_send(s, d, c);
+	if (s->state == SESS_UPGRADE && d == TO_BACKEND)
 		upstream_on_sent(s);
 }
 
@@ -302,36 +320,27 @@ static void on_error_poll(struct session *s, enum side side, const struct comple
 		upstream_on_error_poll(s, side);
 	else if (side == CLIENT) /* its FIN */
 		quiet_client_fin(s);
-	else
-		s->flow[side].is_sick = true;
+	else if (s->conn[side]->rx == RX_OPEN)
+		conn_set_rx(s->conn[side], RX_ENDING);
 }
 
 void dispatch_on_completion(void *arg, const struct completion *c)
 {
 	struct worker *w = arg;
-	struct session *s = slab_find(w->sessions, tag_handle(c->tag));
-	enum sess_op op = tag_kind(c->tag);
+	const struct conn *end = conn_find(&w->conns, c);
+	struct session *s = end->owner;
+	enum side side = (enum side)end->role;
 
-	/* A session is freed only when all its last completions were seen. */
-	LB_ASSERT(s != NULL && session_is_in_flight(s, op));
-	if (!c->more)
-		s->in_flight &= (uint16_t) ~(1u << op);
-
-	switch (op) {
-	case OP_RECV_CLIENT: on_recv(s, CLIENT, c); break;
-	case OP_RECV_BACKEND: on_recv(s, BACKEND, c); break;
-	case OP_SEND_BACKEND: on_send(s, CLIENT, c); break;
-	case OP_SEND_CLIENT: on_send(s, BACKEND, c); break;
-	case OP_ERR_CLIENT: on_error_poll(s, CLIENT, c); break;
-	case OP_ERR_BACKEND: on_error_poll(s, BACKEND, c); break;
-	case OP_FILL_CLIENT: relay_on_splice_in(s, CLIENT, c); break;
-	case OP_FILL_BACKEND: relay_on_splice_in(s, BACKEND, c); break;
-	case OP_SPILL_BACKEND: relay_on_splice_out(s, CLIENT, c); break;
-	case OP_SPILL_CLIENT: relay_on_splice_out(s, BACKEND, c); break;
-	case OP_ROOM_BACKEND: relay_on_room(s, CLIENT, c); break;
-	case OP_ROOM_CLIENT: relay_on_room(s, BACKEND, c); break;
-	case OP_CONNECT: upstream_on_connect(s, c); break;
-	case SESS_N_OPS: LB_ASSERT(false);
+	LB_ASSERT(s->worker == w && s->conn[side] == end);
+	switch ((enum conn_op)tag_kind(c->tag)) {
+	case CONN_RECV: on_recv(s, side, c); break;
+	case CONN_SEND: on_send(s, dir_to(side), c); break;
+	case CONN_ERR: on_error_poll(s, side, c); break;
+	case CONN_READABLE: relay_on_splice_in(s, dir_from(side), c); break;
+	case CONN_WRITABLE: relay_on_splice_out(s, dir_to(side), c); break;
+	case CONN_ROOM: relay_on_room(s, dir_to(side), c); break;
+	case CONN_CONNECT: upstream_on_connect(s, c); break;
+	case CONN_N_OPS: LB_ASSERT(false);
 	}
 	settle(s);
 }

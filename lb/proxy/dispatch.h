@@ -13,7 +13,7 @@
 /* Takes over `fd`, a connection just accepted; on failure it is closed. Returns NULL then. */
 struct session *dispatch_new(struct worker *w, struct listen_socket *from, int fd);
 
-/* Completions of class CLASS_SESSION. `arg` is the worker. */
+/* Completions of class CLASS_CONN. `arg` is the worker. */
 void dispatch_on_completion(void *arg, const struct completion *c);
 
 /* Sends what has gathered in this turn. Called by the worker at the turn's end. */

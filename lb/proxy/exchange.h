@@ -29,6 +29,7 @@ struct exchange {
 	struct upgrade upgrade;
 	bool has_body_first; /* the request of an upgrade has a body, and the tunnel follows that */
 	struct body body[2]; /* by the side that sends it */
+	bool is_cut_off;     /* the response ends in the middle: a reset tells the client */
 	struct pick pick;    /* the key, and the backends tried */
 	uint32_t n_tries;
 	const char *error;     /* a constant: what lb's own answer said; NULL: there was none */

@@ -4,9 +4,9 @@
  *
  *   source --receive--> queue (or exchange.held) --send--> destination
  *
- * flow[CLIENT] comes from the client and goes to the backend; its receive is on the client's
- * descriptor, its send on the backend's. A function of this file looks after one flow and starts at
- * most one operation; what an end or an error of one flow means for the pair is decided in relay.c.
+ * The flow TO_BACKEND is in the client's conn; its receive is on the client's conn, its send on the
+ * backend's. A function of this file looks after one flow and starts at most one operation; what an
+ * end or an error of one flow means for the pair is decided in relay.c.
  *
  * The limit is the number of bytes that a flow may hold: the pool's buffer size, or 512 KiB for a
  * flow in bulk, in at most 16 buffers. The room is what is left of the limit. A receive is armed
@@ -35,6 +35,12 @@
 #define BULK_BYTES (512u << 10) /* measured: 256 KiB cost a fifth more (docs/decisions, 0010) */
 #define BULK_FULL_BUFS 8        /* full buffers in a row that prove bulk; a guess, never tuned */
 
+bool flow_ends_in_reset(const struct session *s, enum dir d)
+{
+	return s->conn[dir_source(d)]->rx == RX_RESET ||
+	       (d == TO_CLIENT && s->x != NULL && s->x->is_cut_off);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static uint32_t flow_limit(const struct session *s, const struct flow *f)
@@ -53,7 +59,7 @@ static uint32_t flow_room(const struct session *s, const struct flow *f)
 {
 	uint32_t limit = flow_limit(s, f);
 	const struct queue *q = f->kind == FLOW_HOLD ? &s->x->held : &f->queue;
-	uint32_t held = q->bytes + f->n_in_pipe;
+	uint32_t held = q->bytes + flow_bytes_in_pipe(f);
 	bool is_tight = buf_is_tight(s->worker->loop->bufs);
 
 	if (held == 0)
@@ -63,46 +69,39 @@ static uint32_t flow_room(const struct session *s, const struct flow *f)
 	return limit - held;
 }
 
-/* A plain request that is over leaves its flow at an end, and its client there. */
-bool flow_has_ended(const struct flow *f)
-{
-	return f->is_eof && !f->keeps_open;
-}
-
-/* Nothing is received from `side` for now: its reset must be noticed all the same. */
 void flow_watch_errors(struct session *s, enum side side)
 {
-	enum sess_op op = OP_ERR_CLIENT + side;
+	struct conn *c = s->conn[side];
 
-	const struct flow *f = &s->flow[side];
-
-	if (flow_has_ended(f) || f->is_sick || session_is_in_flight(s, op))
+	/* Of a backend whose response is over nothing more is wanted. */
+	if (c->rx != RX_OPEN || conn_is_in_flight(c, CONN_ERR) ||
+	    (side == BACKEND && c->in.kind == FLOW_DONE))
 		return;
 	/* The FIN of a tunnel's side is found by reading, that of a plain request's client is not.
 	 */
 	uint32_t events = side == CLIENT && s->is_http && !s->is_tunnel ? POLLRDHUP : 0;
-	loop_poll(s->worker->loop, s->fd[side], events, session_start_op(s, op));
+	LB_ASSERT(s->state != SESS_DEAD);
+	conn_poll(&s->worker->conns, c, CONN_ERR, events);
 }
 
-void flow_receive(struct session *s, enum side from)
+void flow_receive(struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 
-	LB_ASSERT(!session_is_in_flight(s, flow_op_recv(from)));
-	uint32_t room = f->is_dead ? 0 : flow_room(s, f);
+	LB_ASSERT(s->state != SESS_DEAD && !flow_is_receiving(s, d));
+	uint32_t room = flow_is_stopped(s, d) ? 0 : flow_room(s, f);
 	if (room == 0) {
-		flow_watch_errors(s, from);
+		flow_watch_errors(s, dir_source(d));
 		return;
 	}
 	/* Behind a payload in a pipe a header is expected, and then another: no more is copied. */
 	if (f->is_piped && room > BUF_SMALL_BYTES)
 		room = BUF_SMALL_BYTES;
 	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
-	loop_recv(s->worker->loop, s->fd[from], room, is_large ? BUF_LARGE : BUF_SMALL,
-		  session_start_op(s, flow_op_recv(from)));
+	conn_recv(&s->worker->conns, s->conn[dir_source(d)], room,
+		  is_large ? BUF_LARGE : BUF_SMALL);
 }
 
-/* Full buffers in a row make a flow bulk; as many small pieces in a row make it quiet again. */
 void flow_judge_bulk(struct flow *f, const struct buf *b)
 {
 	bool is_full = b->len == b->cap;
@@ -120,62 +119,57 @@ void flow_judge_bulk(struct flow *f, const struct buf *b)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-/* Whether `side` has said its last. (A plain request that is over is no FIN.) */
-static bool has_fin(const struct session *s, enum side side)
+void flow_send(struct session *s, enum dir d)
 {
-	const struct flow *f = &s->flow[side];
-
-	return flow_has_ended(f) || f->is_sick;
-}
-
-void flow_send(struct session *s, enum side from)
-{
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
+	struct conn *to = s->conn[dir_destination(d)];
 	struct iovec iov[LOOP_IOV_MAX];
 
-	if (queue_is_empty(&f->queue) || f->is_dead ||
-	    session_is_in_flight(s, flow_op_send(from)) ||
-	    session_is_in_flight(s, OP_ROOM_BACKEND + from))
+	LB_ASSERT(s->state != SESS_DEAD);
+	if (queue_is_empty(&f->queue) || to->tx == TX_CLOSED || conn_is_in_flight(to, CONN_SEND) ||
+	    conn_is_in_flight(to, CONN_ROOM))
 		return;
 	/*
-	 * There is room, mostly; waiting for it costs io_uring a poll, so only who was refused
-	 * waits. After the destination's FIN it cannot wait (flow_wait_room()).
+	 * There is room, mostly; waiting for it costs io_uring a poll, so only a flow that was
+	 * refused waits. After the destination's FIN it cannot wait (flow_wait_room()).
 	 */
-	f->must_wait &= !has_fin(s, side_other(from));
+	f->must_wait &= to->rx == RX_OPEN;
 	int n = queue_iov(&f->queue, iov);
-	loop_send(s->worker->loop, s->fd[side_other(from)], iov, n,
-		  f->must_wait ? SEND_WAIT : SEND_TRY, session_start_op(s, flow_op_send(from)));
+	conn_send(&s->worker->conns, to, iov, n, f->must_wait ? SEND_WAIT : SEND_TRY);
 }
 
-void flow_send_refused(struct session *s, enum side from)
+void flow_send_refused(struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 
 	if (s->state == SESS_DEAD)
 		return;
-	if (f->must_wait || has_fin(s, side_other(from))) {
-		flow_wait_room(s, from);
+	if (f->must_wait || s->conn[dir_destination(d)]->rx != RX_OPEN) {
+		flow_wait_room(s, d);
 		return;
 	}
 	f->must_wait = true;
-	flow_send(s, from);
+	flow_send(s, d);
 }
 
-void flow_wait_room(struct session *s, enum side from)
+void flow_wait_room(struct session *s, enum dir d)
 {
-	enum sess_op op = OP_ROOM_BACKEND + from;
+	struct conn *to = s->conn[dir_destination(d)];
 
+	LB_ASSERT(s->state != SESS_DEAD);
 	/* A poll for the same room is in flight where bytes were spliced before. */
-	if (!session_is_in_flight(s, op) && !session_is_in_flight(s, OP_SPILL_BACKEND + from))
-		loop_poll_room(s->worker->loop, s->fd[side_other(from)], session_start_op(s, op));
+	if (!conn_is_in_flight(to, CONN_ROOM) && !conn_is_in_flight(to, CONN_WRITABLE))
+		conn_poll_room(&s->worker->conns, to);
 }
 
-void flow_count_sent(struct session *s, enum side from, uint32_t n)
+void flow_count_sent(struct session *s, enum dir d, uint32_t n)
 {
-	s->flow[from].n_sent += n;
-	s->flow[from].must_wait = false;
+	struct flow *f = session_flow(s, d);
+
+	f->n_sent += n;
+	f->must_wait = false;
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (s->backend != NULL)
-		backend_count_bytes(s->backend, s->worker->id, from == CLIENT ? n : 0,
-				    from == CLIENT ? 0 : n);
+		backend_count_bytes(s->backend, s->worker->id, d == TO_BACKEND ? n : 0,
+				    d == TO_BACKEND ? 0 : n);
 }

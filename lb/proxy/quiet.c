@@ -12,6 +12,7 @@
 #include "proxy/quiet.h"
 
 #include "net/tcp_state.h"
+#include "proxy/flow.h"
 #include "proxy/worker.h"
 
 /* Longer than most backends take to begin a response, short for one that works for nobody. A guess.
@@ -25,8 +26,8 @@ static struct tcp_taken taken_by(struct session *s, unsigned sides)
 
 	for (enum side side = CLIENT; side < N_SIDES; side++) {
 		struct tcp_taken one;
-		if (!(sides & 1u << side) || s->fd[side] < 0 ||
-		    !tcp_state_taken(s->worker->loop, s->fd[side], &one))
+		if (!(sides & 1u << side) || !conn_is_open(s->conn[side]) ||
+		    !tcp_state_taken(s->worker->loop, s->conn[side]->fd, &one))
 			continue;
 		all.bytes += one.bytes;
 		all.is_shut_out |= one.is_shut_out;
@@ -66,9 +67,8 @@ bool quiet_expired(struct session *s, unsigned sides, uint64_t *since_ms, uint32
 
 bool quiet_may_have_left(const struct session *s)
 {
-	const struct flow *f = &s->flow[CLIENT];
-
-	return s->is_http && !s->is_tunnel && f->is_eof && f->is_sick && !s->flow[BACKEND].is_eof;
+	return s->is_http && !s->is_tunnel && flow_is_ended(s, TO_BACKEND) &&
+	       s->conn[CLIENT]->rx != RX_OPEN && !flow_is_ended(s, TO_CLIENT);
 }
 
 uint32_t quiet_patience_ms(const struct session *s, uint32_t limit_ms)
@@ -78,7 +78,8 @@ uint32_t quiet_patience_ms(const struct session *s, uint32_t limit_ms)
 
 void quiet_client_fin(struct session *s)
 {
-	s->flow[CLIENT].is_sick = true;
+	if (s->conn[CLIENT]->rx == RX_OPEN)
+		conn_set_rx(s->conn[CLIENT], RX_ENDING);
 	/* Perhaps it has been quiet for long. */
 	if ((s->state == SESS_UPGRADE || s->state == SESS_RELAY) && quiet_may_have_left(s))
 		session_timeout(s, 0);

@@ -49,7 +49,7 @@ enum sess_end relay_error_reason(const struct session *s, enum side side, int er
 	if (error == -ETIMEDOUT) {
 		uint32_t user_ms = pool_user_ms(s->pool);
 		if (user_ms != CONF_OFF &&
-		    tcp_state_is_alive(s->worker->loop, s->fd[side], user_ms))
+		    tcp_state_is_alive(s->worker->loop, s->conn[side]->fd, user_ms))
 			return is_client ? SESS_END_CLIENT_STALLED : SESS_END_BACKEND_STALLED;
 		return is_client ? SESS_END_CLIENT_VANISHED : SESS_END_BACKEND_VANISHED;
 	}
@@ -62,8 +62,9 @@ enum sess_end relay_error_reason(const struct session *s, enum side side, int er
 
 static bool is_half_closed(const struct session *s)
 {
-	return s->flow[CLIENT].is_eof || s->flow[BACKEND].is_eof || s->flow[CLIENT].is_dead ||
-	       s->flow[BACKEND].is_dead;
+	const struct conn *c = s->conn[CLIENT], *b = s->conn[BACKEND];
+
+	return c->rx >= RX_EOF || b->rx >= RX_EOF || c->tx == TX_CLOSED || b->tx == TX_CLOSED;
 }
 
 static uint32_t quiet_limit_ms(const struct session *s)
@@ -92,31 +93,29 @@ void relay_on_timeout(struct session *s)
 								  : SESS_END_IDLE);
 }
 
-static void relay_splice(struct session *s, enum side from);
+static void relay_splice(struct session *s, enum dir d);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 void relay_read(struct session *s, enum side from)
 {
-	struct flow *f = &s->flow[from];
+	enum dir d = dir_from(from);
 
-	if (s->fd[from] < 0 || session_is_in_flight(s, flow_op_recv(from)))
+	if (!conn_is_open(s->conn[from]) || flow_is_receiving(s, d))
 		return;
-	if (f->is_eof) {
+	if (flow_is_ended(s, d))
 		flow_watch_errors(s, from);
-		return;
-	}
-	if (f->pipe != NULL || splice_most(s, from) > 0)
-		relay_splice(s, from);
+	else if (session_flow(s, d)->pipe != NULL || splice_most(s, d) > 0)
+		relay_splice(s, d);
 	else
-		flow_receive(s, from);
+		flow_receive(s, d);
 }
 
 /* A body is malformed: that is answered, unless an answer is on its way already and can only be
  * cut. */
 static void refuse_body(struct session *s, enum side from)
 {
-	struct flow *response = &s->flow[BACKEND];
+	struct flow *response = session_flow(s, TO_CLIENT);
 
 	if (from == CLIENT && s->state != SESS_RELAY) {
 		reply_error(s, SESS_END_BAD_REQUEST, "malformed chunked body");
@@ -127,14 +126,14 @@ static void refuse_body(struct session *s, enum side from)
 		return;
 	}
 	backend_count_failure(s->backend, s->worker->id);
-	if (response->n_sent == 0 && !session_is_in_flight(s, flow_op_send(BACKEND))) {
+	if (response->n_sent == 0 && !flow_is_sending(s, TO_CLIENT)) {
 		queue_clear(&response->queue, s->worker->loop->bufs);
 		reply_error(s, SESS_END_BAD_RESPONSE, "malformed chunked body from the backend");
 		return;
 	}
 	/* What came before is delivered, then the client is reset (finish()). */
 	session_blame(s, SESS_END_BAD_RESPONSE);
-	response->is_reset = true;
+	s->x->is_cut_off = true;
 }
 
 /*
@@ -154,7 +153,7 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 			session_kill(s, SESS_END_NO_BACKEND); /* which cuts it short: a reset */
 			return b;
 		}
-		queue_push(&s->flow[from].queue, pool, b);
+		queue_push(&s->conn[from]->in.queue, pool, b);
 		b = more;
 	}
 	memcpy(b->data + b->off + b->len, owed, n);
@@ -167,7 +166,7 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 {
 	struct buf_pool *pool = s->worker->loop->bufs;
 
-	s->flow[CLIENT].kind = FLOW_HOLD;
+	session_flow(s, TO_BACKEND)->kind = FLOW_HOLD;
 	if (n == 0)
 		return;
 	(void)buf_reserve(pool, size_class, 1);
@@ -184,7 +183,7 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 /* Lets the bytes of a message's body pass, and nothing behind it. */
 static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 {
-	struct flow *f = &s->flow[from];
+	struct conn *c = s->conn[from];
 	uint8_t *p = b->data + b->off;
 	size_t n = b->len;
 	struct body_fed fed;
@@ -198,36 +197,37 @@ static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 		return add_owed(s, from, b);
 	}
 
-	f->is_eof = true;
-	session_cancel_op(s, flow_op_recv(from));
+	c->in.kind = FLOW_DONE;
+	conn_cancel(&s->worker->conns, c, CONN_RECV);
 	if (v == BODY_BAD)
 		refuse_body(s, from);
 	else
 		b = add_owed(s, from, b);
-	if (v != BODY_BAD && from == CLIENT && f->is_sick)
+	if (v != BODY_BAD && from == CLIENT && c->rx != RX_OPEN)
 		quiet_client_fin(s);
 	return b;
 }
 
 void relay_take(struct session *s, enum side from, struct buf *b)
 {
-	struct flow *f = &s->flow[from];
+	enum dir d = dir_from(from);
+	struct flow *f = session_flow(s, d);
 	struct buf_pool *pool = s->worker->loop->bufs;
 	enum flow_kind kind = f->kind; /* a body's last bytes are still the body's */
 
-	if (f->is_dead || f->is_eof) {
+	if (flow_is_stopped(s, d) || flow_is_ended(s, d)) {
 		buf_put(pool, b);
 		return;
 	}
 	if (kind == FLOW_WS)
-		tunnel_track(s, from, b->data + b->off, b->len);
+		tunnel_track(s, d, b->data + b->off, b->len);
 	else if (kind == FLOW_BODY)
 		b = take_body(s, from, b);
 
 	if (b->len == 0 || s->state == SESS_DEAD || s->state == SESS_DRAIN) {
 		buf_put(pool, b);
 		if (s->state == SESS_RELAY)
-			session_mark_dirty(s, from); /* for relay_check(): the body may be over */
+			session_mark_dirty(s, d); /* for relay_check(): the body may be over */
 		return;
 	}
 	if (kind == FLOW_HOLD) {
@@ -235,47 +235,46 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 		return;
 	}
 	queue_push(&f->queue, pool, b);
-	session_mark_dirty(s, from);
+	session_mark_dirty(s, d);
 }
 
 /* Nothing more can be sent to `side`: what waits for it is dropped, its source is no longer read.
  */
 static void stop_sending_to(struct session *s, enum side side)
 {
-	enum side from = side_other(side);
-	struct flow *f = &s->flow[from];
+	enum dir d = dir_to(side);
+	struct flow *f = session_flow(s, d);
 
-	if (f->is_dead)
+	if (flow_is_stopped(s, d))
 		return;
-	f->is_dead = true;
+	conn_set_tx(s->conn[side], TX_CLOSED);
 	/* While a send is in flight the kernel has its buffers: relay_on_send() clears then. */
-	if (!session_is_in_flight(s, flow_op_send(from)))
+	if (!flow_is_sending(s, d))
 		queue_clear(&f->queue, s->worker->loop->bufs);
-	splice_drop(s, from);
-	session_cancel_op(s, flow_op_recv(from));
+	splice_drop(s, d);
+	conn_cancel(&s->worker->conns, s->conn[dir_source(d)], CONN_RECV);
 	if (s->state != SESS_RELAY)
 		return;
-	if (!session_is_in_flight(s, flow_op_recv(from)))
-		flow_watch_errors(s, from);
+	if (!flow_is_receiving(s, d))
+		flow_watch_errors(s, dir_source(d));
 	relay_watch_time(s); /* half closed from here on */
 }
 
-void relay_on_error_poll(struct session *s, enum side side, const struct completion *c)
+void relay_on_error_poll(struct session *s, enum side side, const struct completion *done)
 {
-	struct flow *f = &s->flow[side];
+	struct conn *c = s->conn[side];
 
-	if (c->res == -ECANCELED || f->is_eof || session_is_in_flight(s, flow_op_recv(side)))
+	if (done->res == -ECANCELED || c->rx >= RX_EOF || conn_is_in_flight(c, CONN_RECV))
 		return;
 	/*
 	 * Its end, or its error, waits in the kernel behind our back-pressure: what came before is
 	 * read when there is room, and then the rest is found. Until then no poll would tell
 	 * anything new.
 	 */
-	f->is_sick = true;
-	enum side from = side_other(side);
-	bool is_gone =
-		c->res < 0 || c->res & POLLERR ||
-		(c->res & POLLHUP && !s->flow[from].is_shut); /* else: both ways have ended */
+	if (c->rx == RX_OPEN)
+		conn_set_rx(c, RX_ENDING);
+	bool is_gone = done->res < 0 || done->res & POLLERR ||
+		       (done->res & POLLHUP && c->tx == TX_OPEN); /* else: both ways have ended */
 	if (is_gone)
 		stop_sending_to(s, side);
 	relay_read(s, side);
@@ -287,31 +286,45 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 /* Whether the client gets the response's body without the framing that tells where it ends. */
 static bool is_unframed(const struct session *s, enum side from)
 {
-	return s->flow[from].kind == FLOW_BODY && from == BACKEND &&
+	return from == BACKEND && s->conn[BACKEND]->in.kind == FLOW_BODY &&
 	       body_is_unframed(&s->x->body[BACKEND]);
 }
 
+static bool is_until_close(const struct session *s, enum side from)
+{
+	return from == BACKEND && s->conn[BACKEND]->in.kind == FLOW_BODY &&
+	       body_is_until_close(&s->x->body[BACKEND]);
+}
+
+/* The end of a side whose message was over before: of a backend nothing more is wanted. */
+static void idle_source_ended(struct session *s, enum side from, int error)
+{
+	if (from == BACKEND || s->conn[from]->rx >= RX_EOF)
+		return;
+	conn_ended(s->conn[from], error);
+	if (s->conn[from]->rx == RX_RESET)
+		session_kill(s, relay_error_reason(s, from, error));
+	else
+		quiet_client_fin(s);
+}
+
+/* `from` has ended: by a FIN (error 0), or by a negative errno. */
 static void source_ended(struct session *s, enum side from, int error)
 {
-	struct flow *f = &s->flow[from];
+	struct conn *c = s->conn[from];
 
-	bool is_clients_fin = from == CLIENT && !s->is_tunnel && error == 0;
-	if (is_clients_fin)
-		f->is_sick = true;
-	if (f->is_eof) {
-		if (is_clients_fin)
-			quiet_client_fin(s);
+	if (flow_is_ended(s, dir_from(from))) {
+		idle_source_ended(s, from, error);
 		return;
 	}
-	f->is_eof = true;
-	f->is_reset = is_unframed(s, from); /* cut short, it would look whole behind a FIN */
+	if (is_unframed(s, from))
+		s->x->is_cut_off = true; /* it would look whole behind a FIN */
+	conn_ended(c, error);
 	s->active_ms = loop_now_ms(s->worker->loop);
-	if (error < 0 || f->is_broken) {
-		f->is_reset = true;
+	if (c->rx == RX_RESET) {
 		session_blame(s, relay_error_reason(s, from, error));
 		stop_sending_to(s, from);
-	} else if (!(f->kind == FLOW_BODY && from == BACKEND &&
-		     body_is_until_close(&s->x->body[BACKEND]))) {
+	} else if (!is_until_close(s, from)) {
 		session_blame(s, from == CLIENT ? SESS_END_CLIENT_CLOSED : SESS_END_BACKEND_CLOSED);
 	}
 	if (s->state != SESS_RELAY)
@@ -324,36 +337,40 @@ static void source_ended(struct session *s, enum side from, int error)
 /* Both flows are over. How the sides are closed depends on how they ended. */
 static void finish(struct session *s)
 {
-	bool client_was_reset = s->flow[CLIENT].is_reset;
-	bool backend_was_reset = s->flow[BACKEND].is_reset;
-
-	if (client_was_reset || backend_was_reset)
-		reply_reset(s, client_was_reset ? BACKEND : CLIENT);
-	else if (s->is_tunnel && !s->flow[BACKEND].is_eof)
-		reply_reset(s, BACKEND); /* nobody is there for what it sends: as without lb */
-	else if (!s->flow[CLIENT].is_eof || s->flow[CLIENT].keeps_open)
+	if (flow_ends_in_reset(s, TO_BACKEND))
+		reply_reset(s, BACKEND);
+	else if (flow_ends_in_reset(s, TO_CLIENT))
+		reply_reset(s, CLIENT);
+	else if (s->is_tunnel && !flow_is_ended(s, TO_CLIENT))
+		reply_reset(s, BACKEND); /* what it sends has no destination: as without lb */
+	else if (!s->is_tunnel || !flow_is_ended(s, TO_BACKEND))
 		reply_linger(s); /* unread bytes would turn our close into a reset */
 	else
 		session_kill(s, SESS_END_BACKEND_CLOSED);
 }
 
-/* Whether all that came from `from` is out; passes its end on when it has one. */
-static bool flow_is_over(struct session *s, enum side from)
+/* Whether all that is to go `d` is out. */
+static bool is_over(const struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	const struct flow *f = session_flow(s, d);
 
-	if (f->is_dead || f->is_shut)
+	if (s->conn[dir_destination(d)]->tx != TX_OPEN)
 		return true;
-	if (!f->is_eof || !queue_is_empty(&f->queue) || f->n_in_pipe > 0 ||
-	    session_is_in_flight(s, flow_op_send(from)))
-		return false;
+	return flow_is_ended(s, d) && queue_is_empty(&f->queue) && flow_bytes_in_pipe(f) == 0 &&
+	       !flow_is_sending(s, d);
+}
+
+/* A flow is over: its end is passed on as a FIN, if it is one. */
+static void pass_end(struct session *s, enum dir d)
+{
+	struct conn *to = s->conn[dir_destination(d)];
+	/* The end of a plain request is none of the client's side. */
+	bool is_fin = !flow_ends_in_reset(s, d) && (s->is_tunnel || d == TO_CLIENT);
 	/* Where the other direction has ended so, both sides are closed now: no less a FIN. */
-	const struct flow *back = &s->flow[side_other(from)];
-	bool is_last = back->is_shut && !back->is_reset && !back->keeps_open;
-	if (!f->is_reset && !f->keeps_open && !is_last)
-		(void)loop_shutdown(s->worker->loop, s->fd[side_other(from)], SHUT_WR);
-	f->is_shut = true;
-	return true;
+	bool is_last = s->conn[dir_source(d)]->tx == TX_SHUT;
+
+	if (to->tx == TX_OPEN && is_fin && !is_last)
+		conn_shutdown(&s->worker->conns, to);
 }
 
 void relay_check(struct session *s)
@@ -361,10 +378,14 @@ void relay_check(struct session *s)
 	if (s->state != SESS_RELAY)
 		return;
 
-	bool is_request_over = flow_is_over(s, CLIENT);
-	bool is_response_over = flow_is_over(s, BACKEND);
+	bool is_request_over = is_over(s, TO_BACKEND);
+	if (is_request_over)
+		pass_end(s, TO_BACKEND);
+	bool is_response_over = is_over(s, TO_CLIENT);
+	if (is_response_over)
+		pass_end(s, TO_CLIENT);
 	/* A plain exchange ends with its response, whatever of the request was read. */
-	if (!s->is_tunnel && s->flow[BACKEND].is_shut)
+	if (!s->is_tunnel && is_response_over && !flow_is_stopped(s, TO_CLIENT))
 		session_blame(s, SESS_END_COMPLETED);
 	if (is_response_over && (is_request_over || !s->is_tunnel))
 		finish(s);
@@ -374,18 +395,21 @@ void relay_check(struct session *s)
 
 void relay_on_recv(struct session *s, enum side from, const struct completion *c)
 {
+	enum dir d = dir_from(from);
+	struct flow *f = session_flow(s, d);
+
 	if (c->res > 0) {
 		s->active_ms = loop_now_ms(s->worker->loop);
-		s->flow[from].is_piped = false;
-		flow_judge_bulk(&s->flow[from], c->buf);
+		f->is_piped = false;
+		flow_judge_bulk(f, c->buf);
 		relay_take(s, from, c->buf);
 	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
 		source_ended(s, from, c->res);
 		return;
 	}
 	/* It was armed when there was room for more, or before a payload that is worth a pipe. */
-	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_most(s, from) > 0))
-		session_cancel_op(s, flow_op_recv(from));
+	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_most(s, d) > 0))
+		conn_cancel(&s->worker->conns, s->conn[from], CONN_RECV);
 	if (c->more || s->state == SESS_DEAD)
 		return;
 	relay_read(s, from);
@@ -393,19 +417,21 @@ void relay_on_recv(struct session *s, enum side from, const struct completion *c
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-void relay_on_room(struct session *s, enum side from, const struct completion *c)
+void relay_on_room(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_DEAD || c->res == -ECANCELED)
 		return;
 	if (c->res < 0) /* no memory to wait with */
-		session_kill(s, relay_error_reason(s, side_other(from), c->res));
+		session_kill(s, relay_error_reason(s, dir_destination(d), c->res));
 	else
-		session_mark_dirty(s, from);
+		session_mark_dirty(s, d);
 }
 
-static void sending_failed(struct session *s, enum side from, int error)
+/* A send (or splice) failed: the destination takes no more. */
+static void sending_failed(struct session *s, enum dir d, int error)
 {
-	enum side to = side_other(from);
+	enum side to = dir_destination(d);
+	struct conn *c = s->conn[to];
 
 	/* A backend may answer a plain request and close without reading its body to the end. */
 	bool may_be_answered = !s->is_tunnel && to == BACKEND && error != -ETIMEDOUT;
@@ -415,38 +441,39 @@ static void sending_failed(struct session *s, enum side from, int error)
 	 * tunnel's receive has it, and the reason. After any other, reading on will end as if there
 	 * had been a FIN.
 	 */
-	bool is_told_elsewhere = error == -EPIPE && s->is_tunnel && !s->flow[to].is_eof;
+	bool is_told_elsewhere = error == -EPIPE && s->is_tunnel && c->rx < RX_EOF;
 	if (!may_be_answered && !is_told_elsewhere)
 		session_blame(s, relay_error_reason(s, to, error));
-	s->flow[to].is_broken = error != -EPIPE;
+	if (error != -EPIPE && c->rx < RX_BROKEN)
+		conn_set_rx(c, RX_BROKEN);
 	stop_sending_to(s, to);
 	relay_check(s);
 }
 
-void relay_on_send(struct session *s, enum side from, const struct completion *c)
+void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 	struct buf_pool *pool = s->worker->loop->bufs;
 
 	if (c->res > 0) {
-		flow_count_sent(s, from, (uint32_t)c->res);
+		flow_count_sent(s, d, (uint32_t)c->res);
 		queue_consume(&f->queue, pool, (uint32_t)c->res);
-	} else if (c->res == -EAGAIN && !f->is_dead) {
-		flow_send_refused(s, from);
+	} else if (c->res == -EAGAIN && !flow_is_stopped(s, d)) {
+		flow_send_refused(s, d);
 		return;
 	} else if (c->res != -ECANCELED) {
-		sending_failed(s, from, c->res);
+		sending_failed(s, d, c->res);
 	}
-	if (f->is_dead)
+	if (flow_is_stopped(s, d))
 		queue_clear(&f->queue, pool);
 	if (s->state == SESS_DEAD)
 		return;
 
-	flow_send(s, from);
+	flow_send(s, d);
 	/* A body goes on while its response is awaited. */
-	bool may_read = s->state == SESS_RELAY || (s->state == SESS_UPGRADE && from == CLIENT);
-	if (may_read && !session_is_in_flight(s, flow_op_recv(from)))
-		relay_read(s, from);
+	bool may_read = s->state == SESS_RELAY || (s->state == SESS_UPGRADE && d == TO_BACKEND);
+	if (may_read && !flow_is_receiving(s, d))
+		relay_read(s, dir_source(d));
 	if (queue_is_empty(&f->queue))
 		relay_check(s);
 }
@@ -455,96 +482,96 @@ void relay_on_send(struct session *s, enum side from, const struct completion *c
 
 /* From the source to the pipe; an end is told. Returns the bytes moved, 0 when that is all for now.
  */
-static int pull(struct session *s, enum side from, uint64_t most)
+static int pull(struct session *s, enum dir d, uint64_t most)
 {
-	struct moved m = splice_in(s, from, most);
+	struct moved m = splice_in(s, d, most);
 
 	if (m.n == 0 && m.error != -EAGAIN)
-		source_ended(s, from, m.error);
+		source_ended(s, dir_source(d), m.error);
 	return m.n;
 }
 
 /* From the pipe to the destination; a failure is told. False when the pipe is not empty then. */
-static bool push(struct session *s, enum side from)
+static bool push(struct session *s, enum dir d)
 {
-	struct moved m = splice_out(s, from);
+	struct moved m = splice_out(s, d);
 
 	if (m.error != 0 && m.error != -EAGAIN)
-		sending_failed(s, from, m.error);
+		sending_failed(s, d, m.error);
 	return m.error == 0;
 }
 
 /* Goes on where it is: fills the pipe, empties it, or waits for what is missing. */
-static void relay_splice(struct session *s, enum side from)
+static void relay_splice(struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
+	const struct conn *to = s->conn[dir_destination(d)];
 	int moved = 0;
 
 	/* What is in buffers is older than what is in the pipe: relay_on_send() comes back here. */
-	if (!queue_is_empty(&f->queue) || session_is_in_flight(s, flow_op_send(from))) {
-		flow_send(s, from);
+	if (!queue_is_empty(&f->queue) || flow_is_sending(s, d)) {
+		flow_send(s, d);
 		return;
 	}
-	if (session_is_in_flight(s, OP_SPILL_BACKEND + from) ||
-	    session_is_in_flight(s, OP_ROOM_BACKEND + from) ||
-	    session_is_in_flight(s, OP_FILL_CLIENT + from))
+	if (conn_is_in_flight(to, CONN_WRITABLE) || conn_is_in_flight(to, CONN_ROOM) ||
+	    conn_is_in_flight(s->conn[dir_source(d)], CONN_READABLE))
 		return;
 
-	while (s->state == SESS_RELAY && push(s, from)) {
-		uint64_t most = splice_most(s, from);
+	while (s->state == SESS_RELAY && push(s, d)) {
+		uint64_t most = splice_most(s, d);
 		if (most == 0) {
-			splice_drop(s, from);
-			if (f->is_eof || f->is_dead)
+			splice_drop(s, d);
+			if (flow_is_ended(s, d) || flow_is_stopped(s, d))
 				relay_check(s);
 			else
-				relay_read(s, from);
+				relay_read(s, dir_source(d));
 			return;
 		}
 		if (moved >= (int)TURN_BYTES || f->pipe == NULL) {
-			splice_wait_in(s, from);
+			splice_wait_in(s, d);
 			return;
 		}
-		int n = pull(s, from, most);
+		int n = pull(s, d, most);
 		if (n == 0)
 			return;
 		moved += n;
 	}
 }
 
-void relay_go_on(struct session *s, enum side from)
+void relay_go_on(struct session *s, enum dir d)
 {
-	if (s->flow[from].n_in_pipe > 0)
-		relay_splice(s, from);
+	if (flow_bytes_in_pipe(session_flow(s, d)) > 0)
+		relay_splice(s, d);
 	else
-		flow_send(s, from);
+		flow_send(s, d);
 }
 
-void relay_on_splice_in(struct session *s, enum side from, const struct completion *c)
+void relay_on_splice_in(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state != SESS_RELAY || c->res == -ECANCELED)
 		return;
-	uint64_t most = splice_most(s, from);
+	uint64_t most = splice_most(s, d);
 	if (most == 0)
-		relay_read(s, from);
-	else if (!splice_get_pipe(s, from))
-		flow_receive(s, from);
-	else if (pull(s, from, most) > 0)
-		relay_splice(s, from);
+		relay_read(s, dir_source(d));
+	else if (!splice_get_pipe(s, d))
+		flow_receive(s, d);
+	else if (pull(s, d, most) > 0)
+		relay_splice(s, d);
 }
 
-void relay_on_splice_out(struct session *s, enum side from, const struct completion *c)
+void relay_on_splice_out(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_DRAIN) {
-		session_mark_dirty(s, from); /* a send may have found the wait under way */
+		session_mark_dirty(s, d); /* a send may have found the wait under way */
 		return;
 	}
 	if (s->state != SESS_RELAY || c->res == -ECANCELED)
 		return;
 	/* The destination's FIN alone: polling again would tell just that, at once. */
 	if (c->res > 0 && !(c->res & (POLLOUT | POLLERR | POLLHUP)))
-		flow_wait_room(s, from);
+		flow_wait_room(s, d);
 	else
-		relay_splice(s, from);
+		relay_splice(s, d);
 }
 
 /* ---- begin ----------------------------------------------------------------------------------- */
@@ -553,9 +580,9 @@ void relay_start(struct session *s)
 {
 	LB_ASSERT(s->state == SESS_RELAY);
 	s->active_ms = loop_now_ms(s->worker->loop);
-	for (enum side from = CLIENT; from < N_SIDES; from++) {
-		flow_send(s, from);
-		relay_read(s, from);
+	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
+		flow_send(s, d);
+		relay_read(s, dir_source(d));
 	}
 	relay_watch_time(s);
 	relay_check(s);

@@ -28,16 +28,16 @@ void relay_check(struct session *s);
 void relay_watch_time(struct session *s);
 
 void relay_on_recv(struct session *s, enum side from, const struct completion *c);
-void relay_on_send(struct session *s, enum side from, const struct completion *c);
+void relay_on_send(struct session *s, enum dir d, const struct completion *c);
 void relay_on_error_poll(struct session *s, enum side side, const struct completion *c);
 void relay_on_timeout(struct session *s);
 
-/* Something waits to be sent from `from`, or is in its pipe: sends it. */
-void relay_go_on(struct session *s, enum side from);
+/* Something waits to be sent, in the queue or in a pipe: sends it. */
+void relay_go_on(struct session *s, enum dir d);
 
 /* The destination of a flow takes bytes again (flow_wait_room()). */
-void relay_on_room(struct session *s, enum side from, const struct completion *c);
+void relay_on_room(struct session *s, enum dir d, const struct completion *c);
 
 /* The source of a flow that is spliced can be read; its destination can be written. */
-void relay_on_splice_in(struct session *s, enum side from, const struct completion *c);
-void relay_on_splice_out(struct session *s, enum side from, const struct completion *c);
+void relay_on_splice_in(struct session *s, enum dir d, const struct completion *c);
+void relay_on_splice_out(struct session *s, enum dir d, const struct completion *c);

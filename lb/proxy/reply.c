@@ -62,11 +62,10 @@ static void look_again(struct session *s)
  */
 static void drop_more(struct session *s, enum side side)
 {
-	enum sess_op op = OP_RECV_CLIENT + side;
+	struct conn *c = s->conn[side];
 
-	if (s->flow[side].is_eof || session_is_in_flight(s, op))
-		return;
-	loop_recv(s->worker->loop, s->fd[side], LINGER_BYTES, BUF_SMALL, session_start_op(s, op));
+	if (c->rx < RX_EOF && !conn_is_in_flight(c, CONN_RECV))
+		conn_recv(&s->worker->conns, c, LINGER_BYTES, BUF_SMALL);
 }
 
 /* Whether the rest of a request's body is still to come, and may be told from anything else. */
@@ -77,8 +76,10 @@ static bool is_uploading(const struct session *s)
 	if (x == NULL || s->is_tunnel || s->end == SESS_END_BAD_REQUEST ||
 	    s->end == SESS_END_HANDSHAKE_TIMEOUT)
 		return false;
-	if (s->flow[CLIENT].kind == FLOW_BODY)
-		return !body_is_done(&x->body[CLIENT]);
+	if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY)
+		return true;
+	if (session_flow(s, TO_BACKEND)->kind == FLOW_DONE)
+		return false;
 	return x->upgrade.kind == UPGRADE_NONE && (x->req.is_chunked || x->req.content_length > 0);
 }
 
@@ -97,12 +98,10 @@ static uint64_t upload_left_ms(const struct session *s)
 /* The answer is out and its end passed on: only the client's own close is missing. */
 static void linger(struct session *s)
 {
-	if (s->flow[CLIENT].is_eof && !s->flow[CLIENT].keeps_open) {
+	if (s->conn[CLIENT]->rx >= RX_EOF) {
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 		return;
 	}
-	s->flow[CLIENT].is_eof =
-		false; /* a plain request's body was over; the client's side is not */
 	s->active_ms = loop_now_ms(s->worker->loop);
 	session_timeout(s, LINGER_MS);
 	drop_more(s, CLIENT);
@@ -115,14 +114,16 @@ static void begin(struct session *s, enum sess_end end)
 	session_set_state(s, SESS_DRAIN);
 	if (s->x != NULL)
 		s->x->drain_ms = s->x->dropped_ms = loop_now_ms(s->worker->loop);
-	session_cancel_side(s, BACKEND);
-	session_cancel_op(s, OP_ERR_CLIENT);
-	session_cancel_op(s, OP_FILL_CLIENT);
+	struct conns *conns = &s->worker->conns;
+	conn_cancel_all(conns, s->conn[BACKEND]);
+	conn_cancel(conns, s->conn[CLIENT], CONN_ERR);
+	conn_cancel(conns, s->conn[CLIENT], CONN_READABLE);
 	/* What waits for the backend, a body that came with its head say, has nowhere to go. */
-	s->flow[CLIENT].is_dead = true;
-	splice_drop(s, CLIENT);
-	if (!session_is_in_flight(s, OP_SEND_BACKEND))
-		queue_clear(&s->flow[CLIENT].queue, s->worker->loop->bufs);
+	if (!flow_is_stopped(s, TO_BACKEND))
+		conn_set_tx(s->conn[BACKEND], TX_CLOSED);
+	splice_drop(s, TO_BACKEND);
+	if (!flow_is_sending(s, TO_BACKEND))
+		queue_clear(&session_flow(s, TO_BACKEND)->queue, s->worker->loop->bufs);
 }
 
 void reply_linger(struct session *s)
@@ -161,11 +162,10 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	s->active_ms = loop_now_ms(w->loop);
 	quiet_note_taken(s, CLIENT);
 	begin(s, end);
-	queue_push(&s->flow[BACKEND].queue, w->loop->bufs, b);
-	s->flow[BACKEND].kind = FLOW_RAW;
-	s->flow[BACKEND].is_eof = true;
+	queue_push(&session_flow(s, TO_CLIENT)->queue, w->loop->bufs, b);
+	session_flow(s, TO_CLIENT)->kind = FLOW_DONE;
 	session_timeout(s, LINGER_MS);
-	flow_send(s, BACKEND);
+	flow_send(s, TO_CLIENT);
 }
 
 void reply_error(struct session *s, enum sess_end end, const char *why)
@@ -191,8 +191,9 @@ void reply_out_of_memory(struct session *s)
 void reply_reset(struct session *s, enum side side)
 {
 	s->must_reset = true;
-	if (s->fd[side] < 0 || s->flow[side].is_reset ||
-	    tcp_state_is_delivered(s->worker->loop, s->fd[side])) {
+	const struct conn *c = s->conn[side];
+	if (!conn_is_open(c) || c->rx == RX_RESET ||
+	    tcp_state_is_delivered(s->worker->loop, c->fd)) {
 		session_kill(s, SESS_END_BACKEND_RESET);
 		return;
 	}
@@ -217,10 +218,11 @@ static bool are_last_words_out(const struct session *s)
 	struct loop *l = s->worker->loop;
 
 	if (!s->must_reset)
-		return queue_is_empty(&s->flow[BACKEND].queue) &&
-		       tcp_state_is_delivered(l, s->fd[CLIENT]);
+		return queue_is_empty(&session_flow(s, TO_CLIENT)->queue) &&
+		       tcp_state_is_delivered(l, s->conn[CLIENT]->fd);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
-		if (!s->flow[side].is_reset && !tcp_state_is_delivered(l, s->fd[side]))
+		if (!flow_ends_in_reset(s, dir_from(side)) &&
+		    !tcp_state_is_delivered(l, s->conn[side]->fd))
 			return false;
 	return true;
 }
@@ -242,12 +244,8 @@ void reply_on_timeout(struct session *s)
 /* Waiting to reset: the timer looks whether what was sent is delivered (reply_on_timeout). */
 static void drop_before_reset(struct session *s, enum side side, const struct completion *c)
 {
-	struct flow *f = &s->flow[side];
-
-	if (c->res <= 0 && c->res != -ECANCELED && c->res != -ENOBUFS) {
-		f->is_eof = true;
-		f->is_reset = c->res < 0;
-	}
+	if (c->res <= 0 && c->res != -ECANCELED && c->res != -ENOBUFS)
+		conn_ended(s->conn[side], c->res);
 	if (!c->more)
 		drop_more(s, side);
 }
@@ -261,7 +259,7 @@ static void count_dropped(struct session *s, uint32_t n)
 
 void reply_on_recv(struct session *s, enum side side, const struct completion *c)
 {
-	struct flow *f = &s->flow[side];
+	struct conn *from = s->conn[side];
 
 	if (c->buf != NULL)
 		buf_put(s->worker->loop->bufs, c->buf);
@@ -278,40 +276,39 @@ void reply_on_recv(struct session *s, enum side side, const struct completion *c
 	if (c->res > 0)
 		count_dropped(s, (uint32_t)c->res);
 	else if (c->res == 0)
-		f->is_eof = true;
+		conn_ended(from, 0);
 
-	bool is_answered = s->flow[BACKEND].is_shut || s->flow[BACKEND].is_dead;
+	bool is_answered = from->tx != TX_OPEN;
 	bool is_enough =
 		s->drain_bytes > LINGER_BYTES && upload_left_ms(s) == 0 && are_last_words_out(s);
-	if (is_enough || c->res < 0 || (f->is_eof && is_answered))
+	if (is_enough || c->res < 0 || (from->rx >= RX_EOF && is_answered))
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 	else if (!c->more)
 		drop_more(s, side);
 }
 
-void reply_on_send(struct session *s, enum side from, const struct completion *c)
+void reply_on_send(struct session *s, enum dir d, const struct completion *c)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 
-	if (from == CLIENT || s->must_reset) { /* what was on its way to the backend */
+	if (d == TO_BACKEND || s->must_reset) { /* what was on its way to the backend */
 		queue_clear(&f->queue, s->worker->loop->bufs);
 		return;
 	}
 	if (c->res == -EAGAIN) {
-		flow_send_refused(s, BACKEND);
+		flow_send_refused(s, TO_CLIENT);
 		return;
 	}
 	if (c->res < 0) {
 		session_kill(s, SESS_END_CLIENT_RESET);
 		return;
 	}
-	flow_count_sent(s, BACKEND, (uint32_t)c->res);
+	flow_count_sent(s, TO_CLIENT, (uint32_t)c->res);
 	queue_consume(&f->queue, s->worker->loop->bufs, (uint32_t)c->res);
 	if (!queue_is_empty(&f->queue)) {
-		flow_send(s, BACKEND);
+		flow_send(s, TO_CLIENT);
 		return;
 	}
-	(void)loop_shutdown(s->worker->loop, s->fd[CLIENT], SHUT_WR);
-	f->is_shut = true;
+	conn_shutdown(&s->worker->conns, s->conn[CLIENT]);
 	linger(s);
 }

@@ -35,5 +35,5 @@ void reply_linger(struct session *s);
 bool reply_needs_backend(const struct session *s);
 
 void reply_on_recv(struct session *s, enum side side, const struct completion *c);
-void reply_on_send(struct session *s, enum side from, const struct completion *c);
+void reply_on_send(struct session *s, enum dir d, const struct completion *c);
 void reply_on_timeout(struct session *s);

@@ -33,8 +33,7 @@ static void read_more(struct session *s)
 	const struct buf *head = s->x->head[CLIENT];
 	uint32_t have = head != NULL ? head->len : 0;
 
-	loop_recv(s->worker->loop, s->fd[CLIENT], HEAD_RECV_BYTES - have, BUF_SMALL,
-		  session_start_op(s, OP_RECV_CLIENT));
+	conn_recv(&s->worker->conns, s->conn[CLIENT], HEAD_RECV_BYTES - have, BUF_SMALL);
 }
 
 static uint8_t what_is_taken(const struct conf_listener *l)
@@ -172,16 +171,14 @@ static bool take_rest(struct session *s)
 		reply_out_of_memory(s);
 		return false;
 	}
-	struct flow *f = &s->flow[CLIENT];
+	struct flow *f = session_flow(s, TO_BACKEND);
 	body_init_request(&x->body[CLIENT], &x->req);
 	x->body[CLIENT].underscores = trailer_underscores(x->pl->conf->http.underscores);
 	x->has_body_first = x->upgrade.kind != UPGRADE_NONE && !body_is_done(&x->body[CLIENT]);
-	if (x->upgrade.kind == UPGRADE_NONE || x->has_body_first)
+	if (!body_is_done(&x->body[CLIENT]))
 		f->kind = FLOW_BODY;
-	if (x->upgrade.kind == UPGRADE_NONE) {
-		f->keeps_open = true;
-		f->is_eof = body_is_done(&x->body[CLIENT]);
-	}
+	else if (x->upgrade.kind == UPGRADE_NONE)
+		f->kind = FLOW_DONE;
 	if (rest != NULL)
 		relay_take(s, CLIENT, rest);
 	return s->state == SESS_HELLO;
@@ -269,7 +266,7 @@ void request_on_recv(struct session *s, const struct completion *c)
 	}
 	if (c->res <= 0) {
 		/* Gone before it has asked for anything: nobody waits for an answer. */
-		s->flow[CLIENT].is_eof = true;
+		conn_ended(s->conn[CLIENT], c->res);
 		session_kill(s, c->res == 0 ? SESS_END_CLIENT_CLOSED : SESS_END_CLIENT_RESET);
 		return;
 	}
@@ -278,7 +275,7 @@ void request_on_recv(struct session *s, const struct completion *c)
 		return;
 	}
 	judge(s);
-	if (s->state == SESS_HELLO && !session_is_in_flight(s, OP_RECV_CLIENT))
+	if (s->state == SESS_HELLO && !conn_is_in_flight(s->conn[CLIENT], CONN_RECV))
 		read_more(s);
 }
 

@@ -4,7 +4,6 @@
  * its steps all stand on this one, and it calls none of them (dispatch.c does).
  *
  * session_set_state() is the only writer of the state; a table says which state may follow which.
- * An operation in flight is a bit in `in_flight`, and its tag names the session by its slab handle.
  * session_kill() is the end: the reason is noted, all operations are cancelled, and the session is
  * DEAD. It is freed when the last of them has completed and the turn is over.
  *
@@ -64,76 +63,14 @@ void session_timeout(struct session *s, uint64_t in_ms)
 		loop_timer_start(s->worker->loop, &s->timer, in_ms);
 }
 
-void session_mark_dirty(struct session *s, enum side from)
+void session_mark_dirty(struct session *s, enum dir d)
 {
-	s->flow[from].is_dirty = true;
+	session_flow(s, d)->is_dirty = true;
 	if (s->is_dirty)
 		return;
 	s->is_dirty = true;
 	s->next_dirty = s->worker->dirty;
 	s->worker->dirty = s;
-}
-
-/* ---- operations in flight -------------------------------------------------------------------- */
-
-op_tag session_tag(const struct session *s, enum sess_op op)
-{
-	return tag_make(CLASS_SESSION, op, slab_handle_of(s->worker->sessions, s));
-}
-
-op_tag session_start_op(struct session *s, enum sess_op op)
-{
-	LB_ASSERT(!session_is_in_flight(s, op) && s->state != SESS_DEAD);
-	s->in_flight |= (uint16_t)(1u << op);
-	return session_tag(s, op);
-}
-
-/* Whose descriptor an operation is on. */
-static enum side op_side(enum sess_op op)
-{
-	switch (op) {
-	case OP_RECV_CLIENT:
-	case OP_SEND_CLIENT:
-	case OP_ERR_CLIENT:
-	case OP_FILL_CLIENT:
-	case OP_SPILL_CLIENT:
-	case OP_ROOM_CLIENT: return CLIENT;
-	case OP_RECV_BACKEND:
-	case OP_SEND_BACKEND:
-	case OP_ERR_BACKEND:
-	case OP_FILL_BACKEND:
-	case OP_SPILL_BACKEND:
-	case OP_ROOM_BACKEND:
-	case OP_CONNECT: return BACKEND;
-	case SESS_N_OPS: break;
-	}
-	LB_ASSERT(false);
-	return CLIENT;
-}
-
-void session_cancel_op(struct session *s, enum sess_op op)
-{
-	if (!session_is_in_flight(s, op))
-		return;
-	if (op == OP_ROOM_BACKEND || op == OP_ROOM_CLIENT)
-		loop_cancel_room(s->worker->loop, s->fd[op_side(op)], session_tag(s, op));
-	else
-		loop_cancel(s->worker->loop, s->fd[op_side(op)], session_tag(s, op));
-}
-
-bool session_is_side_in_flight(const struct session *s, enum side side)
-{
-	for (enum sess_op op = 0; op < SESS_N_OPS; op++)
-		if (session_is_in_flight(s, op) && op_side(op) == side)
-			return true;
-	return false;
-}
-
-void session_cancel_side(struct session *s, enum side side)
-{
-	for (enum sess_op op = 0; op < SESS_N_OPS; op++)
-		if (op_side(op) == side)
-			session_cancel_op(s, op);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -162,38 +99,42 @@ void session_blame(struct session *s, enum sess_end why)
  */
 static bool is_cut_short(const struct session *s, enum side side)
 {
-	const struct flow *f = &s->flow[side_other(side)];
+	const struct flow *f = session_flow(s, dir_to(side));
 
-	if (s->state != SESS_RELAY || f->is_shut || f->is_dead)
+	if (s->state != SESS_RELAY || s->conn[side]->tx != TX_OPEN)
 		return false;
-	return f->is_reset || !queue_is_empty(&f->queue) || f->n_in_pipe > 0 ||
-	       (!s->is_tunnel && side == CLIENT);
+	return s->conn[side_other(side)]->rx == RX_RESET || !queue_is_empty(&f->queue) ||
+	       flow_bytes_in_pipe(f) > 0 || (!s->is_tunnel && side == CLIENT);
 }
 
 void session_kill(struct session *s, enum sess_end why)
 {
+	struct conns *conns = &s->worker->conns;
+
 	if (s->state == SESS_DEAD)
 		return;
 	session_blame(s, why);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
 		if (is_cut_short(s, side))
 			s->is_cut |= (uint8_t)(1u << side);
-	for (enum sess_op op = 0; op < SESS_N_OPS; op++)
-		session_cancel_op(s, op);
+	for (enum side side = CLIENT; side < N_SIDES; side++)
+		conn_cancel_all(conns, s->conn[side]);
 	session_set_state(s, SESS_DEAD);
-	if (s->in_flight == 0)
+	if (!session_is_in_flight(s))
 		list_add_tail(&s->worker->dead, &s->link);
+}
+
+void session_close(struct session *s, enum side side)
+{
+	if (s->must_reset || s->is_cut & 1u << side)
+		conn_reset(&s->worker->conns, s->conn[side]);
+	else
+		conn_close(&s->worker->conns, s->conn[side]);
 }
 
 void session_close_backend(struct session *s)
 {
-	if (s->fd[BACKEND] >= 0) {
-		LB_ASSERT(!session_is_side_in_flight(s, BACKEND));
-		if (s->must_reset || s->is_cut & 1u << BACKEND)
-			sock_reset_on_close(s->worker->loop, s->fd[BACKEND]);
-		loop_close(s->worker->loop, s->fd[BACKEND]);
-		s->fd[BACKEND] = -1;
-	}
+	session_close(s, BACKEND);
 	if (s->has_place) {
 		s->has_place = false;
 		backend_release(s->backend);

@@ -46,11 +46,11 @@
 #define QUIET_TIMES 8
 
 /* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
-uint64_t splice_most(const struct session *s, enum side from)
+uint64_t splice_most(const struct session *s, enum dir d)
 {
-	const struct flow *f = &s->flow[from];
+	const struct flow *f = session_flow(s, d);
 
-	if (!s->is_tunnel || f->is_eof || f->is_dead)
+	if (!s->is_tunnel || flow_is_ended(s, d) || flow_is_stopped(s, d))
 		return 0;
 	if (f->pipe == NULL && !pipe_is_available(s->worker->pipes))
 		return 0;
@@ -67,45 +67,42 @@ uint64_t splice_most(const struct session *s, enum side from)
 	return rest >= least ? rest : 0;
 }
 
-void splice_drop(struct session *s, enum side from)
+void splice_drop(struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 
 	if (f->pipe == NULL)
 		return;
-	if (f->n_in_pipe == 0)
+	if (f->pipe->n_bytes == 0)
 		pipe_put(s->worker->pipes, f->pipe);
 	else
 		pipe_discard(s->worker->pipes, f->pipe);
 	f->pipe = NULL;
-	f->n_in_pipe = 0;
 }
 
 /* Waits until the source has more; while it is quiet no pipe is held. */
-void splice_wait_in(struct session *s, enum side from)
+void splice_wait_in(struct session *s, enum dir d)
 {
-	enum sess_op op = OP_FILL_CLIENT + from;
+	struct conn *from = s->conn[dir_source(d)];
 
-	if (s->flow[from].n_in_pipe == 0)
-		splice_drop(s, from);
-	if (!session_is_in_flight(s, op))
-		loop_poll(s->worker->loop, s->fd[from], POLLIN | POLLRDHUP,
-			  session_start_op(s, op));
+	LB_ASSERT(s->state != SESS_DEAD);
+	if (flow_bytes_in_pipe(&from->in) == 0)
+		splice_drop(s, d);
+	if (!conn_is_in_flight(from, CONN_READABLE))
+		conn_poll(&s->worker->conns, from, CONN_READABLE, POLLIN | POLLRDHUP);
 }
 
-static void wait_out(struct session *s, enum side from)
+static void wait_out(struct session *s, enum dir d)
 {
-	enum sess_op op = OP_SPILL_BACKEND + from;
-	const struct flow *back = &s->flow[side_other(from)];
+	struct conn *to = s->conn[dir_destination(d)];
 
-	flow_watch_errors(s, from);
-	if (back->is_eof || back->is_sick) {
-		flow_wait_room(s, from);
+	flow_watch_errors(s, dir_source(d));
+	if (to->rx != RX_OPEN) {
+		flow_wait_room(s, d);
 		return;
 	}
-	if (!session_is_in_flight(s, op))
-		loop_poll(s->worker->loop, s->fd[side_other(from)], POLLOUT,
-			  session_start_op(s, op));
+	if (!conn_is_in_flight(to, CONN_WRITABLE))
+		conn_poll(&s->worker->conns, to, CONN_WRITABLE, POLLOUT);
 }
 
 /* A stream that brings little per call is cheaper through buffers again. */
@@ -119,49 +116,50 @@ static void judge_quiet(struct flow *f, size_t n)
 	}
 }
 
-bool splice_get_pipe(struct session *s, enum side from)
+bool splice_get_pipe(struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 
 	if (f->pipe == NULL)
 		f->pipe = pipe_get(s->worker->pipes);
 	return f->pipe != NULL;
 }
 
-struct moved splice_in(struct session *s, enum side from, uint64_t most)
+struct moved splice_in(struct session *s, enum dir d, uint64_t most)
 {
-	struct flow *f = &s->flow[from];
+	struct flow *f = session_flow(s, d);
 
 	LB_ASSERT(f->pipe != NULL && most > 0);
-	if (most > PIPE_BYTES - f->n_in_pipe)
-		most = PIPE_BYTES - f->n_in_pipe;
-	ssize_t n = loop_splice(s->worker->loop, s->fd[from], f->pipe->write_fd, (size_t)most);
+	if (most > PIPE_BYTES - f->pipe->n_bytes)
+		most = PIPE_BYTES - f->pipe->n_bytes;
+	ssize_t n = loop_splice(s->worker->loop, s->conn[dir_source(d)]->fd, f->pipe->write_fd,
+				(size_t)most);
 
 	if (n == -EAGAIN || n == -EINTR) {
-		splice_wait_in(s, from);
+		splice_wait_in(s, d);
 		return (struct moved){ .error = -EAGAIN };
 	}
 	if (n <= 0)
 		return (struct moved){ .error = (int)n };
 	f->is_piped = true;
-	f->n_in_pipe += (uint32_t)n;
+	f->pipe->n_bytes += (uint32_t)n;
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (f->kind == FLOW_WS)
-		tunnel_count_frames(s->worker, from, ws_track_skip(&f->ws, (uint64_t)n));
+		tunnel_count_frames(s->worker, dir_source(d), ws_track_skip(&f->ws, (uint64_t)n));
 	judge_quiet(f, (size_t)n);
 	return (struct moved){ .n = (int)n };
 }
 
-struct moved splice_out(struct session *s, enum side from)
+struct moved splice_out(struct session *s, enum dir d)
 {
-	struct flow *f = &s->flow[from];
+	struct pipe *p = session_flow(s, d)->pipe;
 	struct moved m = { 0 };
 
-	while (f->n_in_pipe > 0) {
-		ssize_t n = loop_splice(s->worker->loop, f->pipe->read_fd, s->fd[side_other(from)],
-					f->n_in_pipe);
+	while (p != NULL && p->n_bytes > 0) {
+		ssize_t n = loop_splice(s->worker->loop, p->read_fd,
+					s->conn[dir_destination(d)]->fd, p->n_bytes);
 		if (n == -EAGAIN || n == -EINTR) {
-			wait_out(s, from);
+			wait_out(s, d);
 			m.error = -EAGAIN;
 			return m;
 		}
@@ -170,9 +168,9 @@ struct moved splice_out(struct session *s, enum side from)
 			return m;
 		}
 		m.n += (int)n;
-		f->n_in_pipe -= (uint32_t)n;
+		p->n_bytes -= (uint32_t)n;
 		counter_add(&s->worker->stats->spliced_bytes, (uint64_t)n);
-		flow_count_sent(s, from, (uint32_t)n);
+		flow_count_sent(s, d, (uint32_t)n);
 	}
 	return m;
 }

@@ -21,24 +21,24 @@ struct moved {
 };
 
 /* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
-uint64_t splice_most(const struct session *s, enum side from);
+uint64_t splice_most(const struct session *s, enum dir d);
 
 /* Sees to it that the flow has a pipe. False: none is to be had. */
-bool splice_get_pipe(struct session *s, enum side from);
+bool splice_get_pipe(struct session *s, enum dir d);
 
 /*
  * splice_in() - from the source into the flow's pipe, `most` bytes at most
  *
  * The pipe's room bounds it, too. Neither bytes nor an error: the source has ended.
  */
-struct moved splice_in(struct session *s, enum side from, uint64_t most);
+struct moved splice_in(struct session *s, enum dir d, uint64_t most);
 
 /* From the pipe to the destination, until it is empty (error 0), or the destination waits or fails.
  */
-struct moved splice_out(struct session *s, enum side from);
+struct moved splice_out(struct session *s, enum dir d);
 
 /* Waits until the source has more; while it is quiet no pipe is held. */
-void splice_wait_in(struct session *s, enum side from);
+void splice_wait_in(struct session *s, enum dir d);
 
 /* Gives the pipe back, with what may be in it. */
-void splice_drop(struct session *s, enum side from);
+void splice_drop(struct session *s, enum dir d);

@@ -30,11 +30,12 @@ void tunnel_count(struct worker *w, enum side from, struct ws_track *t, const ui
 		counter_add(&w->stats->protocol_errors, 1);
 }
 
-void tunnel_track(struct session *s, enum side from, const uint8_t *p, size_t n)
+void tunnel_track(struct session *s, enum dir d, const uint8_t *p, size_t n)
 {
-	struct ws_track *t = &s->flow[from].ws;
+	struct ws_track *t = &session_flow(s, d)->ws;
+	enum side from = dir_source(d);
 
 	tunnel_count(s->worker, from, t, p, n);
-	if (ws_track_saw_close(t) && !ws_track_saw_close(&s->flow[side_other(from)].ws))
+	if (ws_track_saw_close(t) && !ws_track_saw_close(&s->conn[side_other(from)]->in.ws))
 		ws_track_set_first(t);
 }

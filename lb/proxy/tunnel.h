@@ -16,10 +16,10 @@
 struct worker;
 
 /*
- * Follows the frames in bytes of a FLOW_WS that came from `from`, counts them, and notes which side
+ * Follows the frames in bytes that go `d` in a FLOW_WS, counts them, and notes which side
  * was the first to send a Close frame.
  */
-void tunnel_track(struct session *s, enum side from, const uint8_t *p, size_t n);
+void tunnel_track(struct session *s, enum dir d, const uint8_t *p, size_t n);
 
 /* Follows the frames in bytes that came from a side, and counts them. */
 void tunnel_count(struct worker *w, enum side from, struct ws_track *t, const uint8_t *p, size_t n);

@@ -109,9 +109,9 @@ static int start_connect(struct session *s)
 	if (fd < 0)
 		return fd;
 
-	s->fd[BACKEND] = fd;
+	conn_open(s->conn[BACKEND], fd);
 	s->x->is_connect_late = false;
-	loop_connect(l, fd, (struct sockaddr *)&sa, len, session_start_op(s, OP_CONNECT));
+	conn_connect(&s->worker->conns, s->conn[BACKEND], (struct sockaddr *)&sa, len);
 	session_timeout(s, s->x->conf->connect_ms);
 	return 0;
 }
@@ -133,10 +133,7 @@ static void connect_failed(struct session *s, int error)
 	struct exchange *x = s->x;
 
 	if (is_port_exhaustion(error) && x->n_sources_tried < x->conf->n_sources) {
-		if (s->fd[BACKEND] >= 0) {
-			loop_close(s->worker->loop, s->fd[BACKEND]);
-			s->fd[BACKEND] = -1;
-		}
+		conn_close(&s->worker->conns, s->conn[BACKEND]);
 		int r = start_connect(s);
 		if (r == 0)
 			return;
@@ -164,7 +161,7 @@ static void try_it(struct session *s)
 		return;
 	}
 	/* The client's early bytes, and its leaving. */
-	if (!session_is_in_flight(s, OP_RECV_CLIENT))
+	if (!flow_is_receiving(s, TO_BACKEND))
 		relay_read(s, CLIENT);
 }
 
@@ -180,7 +177,7 @@ static bool may_find_a_place(const struct session *s)
 static void wait_for_a_place(struct session *s)
 {
 	session_timeout(s, WAIT_MOST_MS);
-	if (!session_is_in_flight(s, OP_RECV_CLIENT))
+	if (!flow_is_receiving(s, TO_BACKEND))
 		relay_read(s, CLIENT);
 }
 
@@ -222,14 +219,14 @@ void upstream_start_tcp(struct session *s)
 static void release_held(struct session *s)
 {
 	struct queue held = s->x->held;
-	struct flow *f = &s->flow[CLIENT];
+	struct flow *f = session_flow(s, TO_BACKEND);
 
 	s->x->held = (struct queue){ 0 };
 	while (held.head != NULL) {
 		struct buf *b = held.head;
 		held.head = b->next;
 		if (f->kind == FLOW_WS)
-			tunnel_track(s, CLIENT, b->data + b->off, b->len);
+			tunnel_track(s, TO_BACKEND, b->data + b->off, b->len);
 		queue_push(&f->queue, s->worker->loop->bufs, b);
 	}
 }
@@ -250,15 +247,14 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 	uint32_t user_ms = pool_user_ms(s->pool);
 
 	s->is_tunnel = true;
-	s->flow[CLIENT].kind = (uint8_t)kind;
-	s->flow[BACKEND].kind = (uint8_t)kind;
-	if (kind == FLOW_WS) {
-		ws_track_init(&s->flow[CLIENT].ws, true);
-		ws_track_init(&s->flow[BACKEND].ws, false);
+	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
+		session_flow(s, d)->kind = (uint8_t)kind;
+		if (kind == FLOW_WS)
+			ws_track_init(&session_flow(s, d)->ws, d == TO_BACKEND);
 	}
 	release_held(s);
 	if (user_ms != SOCK_USER_MS) /* else inherited from the listening socket */
-		sock_set_user_timeout(s->worker->loop, s->fd[CLIENT],
+		sock_set_user_timeout(s->worker->loop, s->conn[CLIENT]->fd,
 				      user_ms == CONF_OFF ? 0 : user_ms);
 	note_handshake(s);
 }
@@ -293,7 +289,7 @@ static bool queue_head(struct session *s)
 	int n = forward_request(&x->req, bytes, &f, b->data, b->cap);
 	LB_ASSERT(n > 0);
 	b->len = (uint32_t)n;
-	queue_push_front(&s->flow[CLIENT].queue, b);
+	queue_push_front(&session_flow(s, TO_BACKEND)->queue, b);
 	return true;
 }
 
@@ -302,14 +298,13 @@ static void read_response(struct session *s)
 	const struct buf *head = s->x->head[BACKEND];
 	uint32_t have = head != NULL ? head->len : 0;
 
-	loop_recv(s->worker->loop, s->fd[BACKEND], HEAD_RECV_BYTES - have, BUF_SMALL,
-		  session_start_op(s, OP_RECV_BACKEND));
+	conn_recv(&s->worker->conns, s->conn[BACKEND], HEAD_RECV_BYTES - have, BUF_SMALL);
 }
 
 /* Whether all of the request has come from the client, its body included. */
 static bool is_request_whole(const struct session *s)
 {
-	return s->flow[CLIENT].is_eof || s->flow[CLIENT].kind == FLOW_HOLD;
+	return flow_is_ended(s, TO_BACKEND) || session_flow(s, TO_BACKEND)->kind == FLOW_HOLD;
 }
 
 /* Whether a request's body is still on its way: then nobody can expect a response. */
@@ -318,8 +313,8 @@ static bool is_sending(const struct session *s)
 	const struct exchange *x = s->x;
 
 	return (x->upgrade.kind == UPGRADE_NONE || x->has_body_first) &&
-	       (!is_request_whole(s) || !queue_is_empty(&s->flow[CLIENT].queue)) &&
-	       !s->flow[CLIENT].is_dead;
+	       (!is_request_whole(s) || !queue_is_empty(&session_flow(s, TO_BACKEND)->queue)) &&
+	       !flow_is_stopped(s, TO_BACKEND);
 }
 
 /* How long it may be quiet: while the request is on its way, or until the response begins. */
@@ -349,7 +344,7 @@ static void connected(struct session *s)
 	s->active_ms = loop_now_ms(s->worker->loop);
 	s->x->asked_ms = is_sending(s) ? 0 : s->active_ms;
 	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
-	flow_send(s, CLIENT);
+	flow_send(s, TO_BACKEND);
 	read_response(s);
 }
 
@@ -371,8 +366,6 @@ static bool is_101_early(const struct session *s);
 
 void upstream_on_client_recv(struct session *s, const struct completion *c)
 {
-	struct flow *f = &s->flow[CLIENT];
-
 	if (c->res > 0) {
 		bool was_early = is_101_early(s);
 		s->active_ms = loop_now_ms(s->worker->loop);
@@ -386,11 +379,11 @@ void upstream_on_client_recv(struct session *s, const struct completion *c)
 			return;
 		}
 		/* In the middle of its body it will never be whole. */
-		if (f->kind == FLOW_BODY && !f->is_eof) {
+		if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY) {
 			session_kill(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
-		f->is_eof = true;
+		conn_ended(s->conn[CLIENT], 0);
 		if (s->is_http) /* behind a plain request that is whole */
 			quiet_client_fin(s);
 		else
@@ -451,7 +444,7 @@ static bool pass_interim(struct session *s)
 	struct buf *head, *rest;
 	const char *why = forward_check(&x->resp, x->head[BACKEND]->data);
 
-	if (why == NULL && s->flow[BACKEND].queue.bytes > MAX_INTERIM_BYTES)
+	if (why == NULL && session_flow(s, TO_CLIENT)->queue.bytes > MAX_INTERIM_BYTES)
 		why = "too many interim responses";
 	if (why != NULL) {
 		fail_response(s, SESS_END_BAD_RESPONSE, why);
@@ -463,8 +456,8 @@ static bool pass_interim(struct session *s)
 	if (x->req.minor == 0) {
 		buf_put(s->worker->loop->bufs, head);
 	} else {
-		queue_push(&s->flow[BACKEND].queue, s->worker->loop->bufs, head);
-		flow_send(s, BACKEND);
+		queue_push(&session_flow(s, TO_CLIENT)->queue, s->worker->loop->bufs, head);
+		flow_send(s, TO_CLIENT);
 	}
 	x->head[BACKEND] = rest;
 	http1_init_response(&x->resp);
@@ -474,7 +467,7 @@ static bool pass_interim(struct session *s)
 static void accept_upgrade(struct session *s)
 {
 	struct buf_pool *pool = s->worker->loop->bufs;
-	struct flow *f = &s->flow[BACKEND];
+	struct flow *f = session_flow(s, TO_CLIENT);
 	bool is_ws = s->x->upgrade.kind == UPGRADE_WEBSOCKET;
 	struct buf *rest, *head = take_head(s, &rest);
 
@@ -485,7 +478,7 @@ static void accept_upgrade(struct session *s)
 	queue_push(&f->queue, pool, head);
 	if (rest != NULL) { /* the first bytes of the tunnel were glued to it */
 		if (is_ws)
-			tunnel_track(s, BACKEND, rest->data, rest->len);
+			tunnel_track(s, TO_CLIENT, rest->data, rest->len);
 		queue_push(&f->queue, pool, rest);
 	}
 	relay_tunnel(s);
@@ -497,15 +490,13 @@ static void accept_upgrade(struct session *s)
  */
 static void make_plain(struct session *s)
 {
-	struct flow *f = &s->flow[CLIENT];
+	struct flow *f = session_flow(s, TO_BACKEND);
 
 	queue_clear(&s->x->held, s->worker->loop->bufs);
 	s->x->upgrade.kind = UPGRADE_NONE;
-	f->keeps_open = true;
 	if (f->kind == FLOW_HOLD) {
-		f->kind = FLOW_BODY;
-		f->is_eof = true;
-		session_cancel_op(s, OP_RECV_CLIENT);
+		f->kind = FLOW_DONE;
+		conn_cancel(&s->worker->conns, s->conn[CLIENT], CONN_RECV);
 	}
 }
 
@@ -514,7 +505,7 @@ static void accept_response(struct session *s)
 {
 	struct exchange *x = s->x;
 	struct worker *w = s->worker;
-	struct flow *f = &s->flow[BACKEND];
+	struct flow *f = session_flow(s, TO_CLIENT);
 	struct buf *rest, *head = take_head(s, &rest);
 
 	if (head == NULL)
@@ -536,7 +527,7 @@ static void accept_response(struct session *s)
 	}
 	session_set_state(s, SESS_RELAY);
 	if (body_is_done(&x->body[BACKEND])) {
-		f->is_eof = true;
+		f->kind = FLOW_DONE;
 		if (rest != NULL)
 			buf_put(w->loop->bufs, rest);
 	} else if (rest != NULL) {
@@ -636,8 +627,7 @@ void upstream_on_recv(struct session *s, const struct completion *c)
 		}
 		judge_response(s);
 	}
-	if (s->state == SESS_UPGRADE && !session_is_in_flight(s, OP_RECV_BACKEND) &&
-	    !is_101_early(s))
+	if (s->state == SESS_UPGRADE && !flow_is_receiving(s, TO_CLIENT) && !is_101_early(s))
 		read_response(s);
 }
 
@@ -652,7 +642,7 @@ void upstream_on_timeout(struct session *s)
 	if (s->state == SESS_CONNECT) {
 		/* Its last completion, now or cancelled, decides (upstream_on_connect). */
 		s->x->is_connect_late = true;
-		session_cancel_op(s, OP_CONNECT);
+		conn_cancel(&s->worker->conns, s->conn[BACKEND], CONN_CONNECT);
 		return;
 	}
 
@@ -671,7 +661,7 @@ void upstream_on_timeout(struct session *s)
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 		return;
 	}
-	if (is_sending(s) && queue_is_empty(&s->flow[CLIENT].queue))
+	if (is_sending(s) && queue_is_empty(&session_flow(s, TO_BACKEND)->queue))
 		/* It is the client that stalls, its body is not whole. */
 		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
 	else

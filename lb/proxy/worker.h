@@ -18,6 +18,7 @@
 #include "balance/pool.h"
 #include "ev/loop.h"
 #include "ev/mailbox.h"
+#include "net/conn.h"
 #include "proto/ws_frame.h"
 #include "proxy/end.h"
 #include "proxy/session.h"
@@ -35,7 +36,7 @@ struct pool;
 struct slab;
 
 /* Classes of tags in a worker's loop. */
-enum { CLASS_SESSION = 2, CLASS_LISTEN = 3 };
+enum { CLASS_CONN = 2, CLASS_LISTEN = 3 };
 
 /* What `taken` is in the room of a worker that has ended: nobody can take a place there. */
 #define ROOM_CLOSED UINT64_MAX
@@ -136,6 +137,7 @@ struct worker {
 	access_fn access;
 	void *access_arg;
 
+	struct conns conns;      /* the ends of its sessions, two each */
 	struct slab *sessions;   /* owns */
 	struct slab *exchanges;  /* owns */
 	struct slab *sockets;    /* owns: struct listen_socket */

@@ -34,9 +34,10 @@
 static bool settle(void *arg)
 {
 	struct worker *w = arg;
-	bool are_sessions = slab_settle(w->sessions), are_exchanges = slab_settle(w->exchanges);
+	bool are_sessions = slab_settle(w->sessions), are_conns = slab_settle(w->conns.slab);
+	bool are_exchanges = slab_settle(w->exchanges);
 
-	return are_sessions && are_exchanges;
+	return are_sessions && are_conns && are_exchanges;
 }
 
 static void trim(void *arg)
@@ -44,6 +45,7 @@ static void trim(void *arg)
 	struct worker *w = arg;
 
 	slab_trim(w->sessions);
+	slab_trim(w->conns.slab);
 	slab_trim(w->exchanges);
 }
 
@@ -51,7 +53,8 @@ static bool has_spare(void *arg)
 {
 	struct worker *w = arg;
 
-	return slab_has_spare(w->sessions) || slab_has_spare(w->exchanges);
+	return slab_has_spare(w->sessions) || slab_has_spare(w->conns.slab) ||
+	       slab_has_spare(w->exchanges);
 }
 
 static const struct loop_upkeep upkeep = {
@@ -133,24 +136,26 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 
 	/* A session has a place first, and no more exchanges than sessions are lent. */
 	w->sessions = slab_new("session", sizeof(struct session), o->max_sessions);
+	int r = conns_init(&w->conns, w->loop, CLASS_CONN, N_SIDES * o->max_sessions);
 	w->exchanges = slab_new("exchange", sizeof(struct exchange), o->max_sessions);
 	w->sockets = slab_new("listen_socket", sizeof(struct listen_socket), MAX_SOCKETS);
 	w->pipes = pipe_pool_new(w->loop, o->max_pipes);
 	w->stats = aligned_alloc(_Alignof(struct worker_stats), sizeof(*w->stats));
-	if (w->sessions == NULL || w->exchanges == NULL || w->sockets == NULL || w->pipes == NULL ||
-	    w->stats == NULL) {
+	if (r < 0 || w->sessions == NULL || w->exchanges == NULL || w->sockets == NULL ||
+	    w->pipes == NULL || w->stats == NULL) {
 		worker_free(w);
 		return -ENOMEM;
 	}
 	memset(w->stats, 0, sizeof(*w->stats));
 
 	/* Whatever may be in flight has its room now: later there may be no memory. */
-	if (loop_reserve(w->loop, (size_t)SESS_N_OPS * o->max_sessions + MAX_SOCKETS) < 0) {
+	if (loop_reserve(w->loop, (size_t)CONN_N_OPS * N_SIDES * o->max_sessions + MAX_SOCKETS) <
+	    0) {
 		worker_free(w);
 		return -ENOMEM;
 	}
 
-	loop_set_handler(w->loop, CLASS_SESSION, dispatch_on_completion, w);
+	loop_set_handler(w->loop, CLASS_CONN, dispatch_on_completion, w);
 	loop_set_handler(w->loop, CLASS_LISTEN, listen_socket_on_completion, w);
 	loop_set_turn_end(w->loop, on_turn_end, w);
 	loop_set_upkeep(w->loop, &upkeep, w);
@@ -169,6 +174,7 @@ struct worker *worker_free(struct worker *w)
 		members_unref(w->members[i]);
 	free(w->members);
 	plan_unref(w->plan);
+	conns_deinit(&w->conns);
 	slab_free(w->sessions);
 	slab_free(w->exchanges);
 	slab_free(w->sockets);

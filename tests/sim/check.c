@@ -40,10 +40,9 @@ static void check_flow(const struct session *s, const struct flow *f)
 	/* A reload may have lowered it while bytes were queued. */
 	if (limit < BULK_BYTES)
 		limit = BULK_BYTES;
-	SIM_CHECK(f->queue.bytes + f->n_in_pipe <= limit + HEAD_BYTES,
+	SIM_CHECK(f->queue.bytes + flow_bytes_in_pipe(f) <= limit + HEAD_BYTES,
 		  "session %llu: %u bytes are queued and %u in its pipe", (unsigned long long)s->id,
-		  f->queue.bytes, f->n_in_pipe);
-	SIM_CHECK(f->pipe != NULL || f->n_in_pipe == 0, "bytes in no pipe");
+		  f->queue.bytes, flow_bytes_in_pipe(f));
 }
 
 /* A tunnel one of whose directions is over; the pools here all have a half_closed time-out. */
@@ -51,8 +50,8 @@ static bool is_half_closed(const struct session *s)
 {
 	bool is_over = false;
 
-	for (enum side from = CLIENT; from < N_SIDES; from++)
-		is_over = is_over || s->flow[from].is_eof || s->flow[from].is_dead;
+	for (enum side side = CLIENT; side < N_SIDES; side++)
+		is_over = is_over || s->conn[side]->rx >= RX_EOF || s->conn[side]->tx == TX_CLOSED;
 	return s->state == SESS_RELAY && s->is_tunnel && is_over;
 }
 
@@ -62,8 +61,8 @@ static size_t held_by(const struct session *s)
 	size_t caps = 0;
 
 	for (enum side from = CLIENT; from < N_SIDES; from++) {
-		check_flow(s, &s->flow[from]);
-		caps += queue_caps(&s->flow[from].queue);
+		check_flow(s, &s->conn[from]->in);
+		caps += queue_caps(&s->conn[from]->in.queue);
 		if (s->x != NULL && s->x->head[from] != NULL)
 			caps += s->x->head[from]->cap;
 	}
@@ -113,14 +112,15 @@ static void check_worker(const struct worker *w, struct places *places)
 		caps += held_by(s);
 		if (s->has_place)
 			count_place(places, s->backend);
-		SIM_CHECK(s->state != SESS_DEAD || s->in_flight != 0 || list_is_linked(&s->link),
+		SIM_CHECK(s->state != SESS_DEAD || session_is_in_flight(s) ||
+				  list_is_linked(&s->link),
 			  "session %llu is dead and not buried", (unsigned long long)s->id);
 		SIM_CHECK(s->state != SESS_RELAY || s->is_tunnel || s->x != NULL,
 			  "a plain request without its exchange");
 		SIM_CHECK(!is_half_closed(s) || timer_is_running(&s->timer),
 			  "session %llu is half closed and may last for ever",
 			  (unsigned long long)s->id);
-		SIM_CHECK(s->in_flight != 0 || timer_is_running(&s->timer) ||
+		SIM_CHECK(session_is_in_flight(s) || timer_is_running(&s->timer) ||
 				  list_is_linked(&s->link),
 			  "session %llu waits for nothing, in state %s", (unsigned long long)s->id,
 			  session_state_name(s));
