@@ -11,9 +11,14 @@
  *
  * Submission. An operation of the loop becomes one entry, or two linked ones for a send that waits.
  * uring_wait() submits all entries of a turn and waits, with one io_uring_enter(2). When the
- * submission queue or the scratch memory is full before the end of a turn, submit_early() submits
- * what there is. The kernel copies what an entry points to when it takes the entry, so scratch
- * memory is free again as soon as the submission queue is empty.
+ * submission queue or the scratch memory is full before the end of a turn, make_room() submits what
+ * there is. The kernel copies what an entry points to when it takes the entry, so scratch memory is
+ * free again as soon as the submission queue is empty.
+ *
+ * Late entries. When the kernel has no memory to take entries (-EAGAIN) in the middle of a turn,
+ * all later entries of the turn go into an array, `late`. From the next wait on they are submitted,
+ * in their order, as many as the kernel takes. So the thread never blocks outside of its wait, and
+ * goes on dispatching completions, which give memory back.
  *
  * Completion. The ring is made with SINGLE_ISSUER and DEFER_TASKRUN: only this thread uses it, and
  * the kernel makes completions only while this thread is inside io_uring_enter(2). So a handler is
@@ -69,9 +74,12 @@
 #define TURN_ROOMS 256
 
 #define SUBMIT_TRIES 1000 /* a kernel that takes nothing after so many has failed */
+#define LATE_WAIT_MS 1    /* the longest wait while entries are late; a guess */
+#define LATE_MAX 65536u   /* entries; a guess: 4 MiB of addresses */
 
 /* Copies that must live until the next submission: msghdr, iovec, addresses. */
-#define SCRATCH_BYTES (64u << 10)
+#define SCRATCH_SOFT_BYTES (64u << 10) /* when more is used, a submission frees it */
+#define SCRATCH_BYTES (4u << 20)       /* addresses: while entries are late, nothing frees it */
 
 struct buf_ring {
 	struct io_uring_buf_ring *ring; /* owns */
@@ -95,7 +103,10 @@ struct uring {
 	uint32_t n_rooms;  /* sockets in room_fd whose event has not come yet */
 	bool is_room_polled;
 	uint32_t scratch_used;
-	uint8_t *scratch; /* owns */
+	uint8_t *scratch; /* owns: SCRATCH_BYTES, mapped */
+	bool is_late;     /* until the next wait, entries go to `late` */
+	uint32_t n_late;
+	struct io_uring_sqe *late; /* owns: LATE_MAX, mapped */
 };
 
 static struct uring *uring_of(struct loop *l)
@@ -108,31 +119,69 @@ static struct uring *uring_of(struct loop *l)
 /* Once the kernel has taken every entry, no entry points into the scratch memory any more. */
 static void scratch_reset(struct uring *u)
 {
-	if (io_uring_sq_ready(&u->ring) == 0)
+	if (io_uring_sq_ready(&u->ring) == 0 && u->n_late == 0)
 		u->scratch_used = 0;
 }
 
-static void submit_early(struct uring *u)
+/* Submits what is in the submission queue. Returns 0, or -EAGAIN: the kernel has no memory for it.
+ */
+static int submit(struct uring *u)
 {
 	/*
 	 * When the kernel takes only some entries or answers -EBUSY, submit again, after the kernel
-	 * has moved completions to the completion queue. -EAGAIN means that the kernel has no
-	 * memory for requests: nothing can be started, so the thread sleeps for a millisecond.
+	 * has moved completions to the completion queue.
 	 */
 	for (int i = 0; i < SUBMIT_TRIES && io_uring_sq_ready(&u->ring) > 0; i++) {
 		int r = i == 0 ? io_uring_submit(&u->ring)
 			       : io_uring_submit_and_get_events(&u->ring);
 		LB_ASSERT(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -EINTR);
-		if (r == -EAGAIN)
-			(void)poll(NULL, 0, 1);
+		if (r == -EAGAIN && i > 0)
+			return r;
 	}
 	LB_ASSERT(io_uring_sq_ready(&u->ring) == 0);
+	scratch_reset(u);
+	return 0;
+}
+
+/*
+ * Moves late entries to the submission queue and submits them, as many as the kernel takes. Linked
+ * entries are moved together, because a submission ends a chain of links.
+ */
+static LB_COLD void submit_late(struct uring *u)
+{
+	uint32_t at = 0;
+	int r = 0;
+
+	while (r == 0 && at < u->n_late) {
+		uint32_t room = io_uring_sq_space_left(&u->ring);
+		uint32_t n = room < u->n_late - at ? room : u->n_late - at;
+		if (n > 0 && u->late[at + n - 1].flags & IOSQE_IO_LINK)
+			n--;
+		for (uint32_t i = 0; i < n; i++) {
+			struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+			LB_ASSERT(sqe != NULL);
+			*sqe = u->late[at++];
+		}
+		r = submit(u);
+	}
+	u->n_late -= at;
+	memmove(u->late, u->late + at, u->n_late * sizeof(*u->late));
 	scratch_reset(u);
 }
 
 static size_t scratch_size(size_t n)
 {
 	return (n + 15) & ~(size_t)15;
+}
+
+/* make_room() for late entries: there is room, or the kernel has to take some of them now. */
+static LB_COLD void make_late_room(struct uring *u, unsigned n_entries, size_t n)
+{
+	for (int i = 0; i < SUBMIT_TRIES && (u->n_late + n_entries > LATE_MAX ||
+					     u->scratch_used + scratch_size(n) > SCRATCH_BYTES);
+	     i++)
+		submit_late(u);
+	LB_ASSERT(u->n_late + n_entries <= LATE_MAX);
 }
 
 /*
@@ -142,14 +191,20 @@ static size_t scratch_size(size_t n)
  */
 static void make_room(struct uring *u, unsigned n_entries, size_t n)
 {
-	if (io_uring_sq_space_left(&u->ring) < n_entries ||
-	    u->scratch_used + scratch_size(n) > SCRATCH_BYTES)
-		submit_early(u);
+	if (!u->is_late && (io_uring_sq_space_left(&u->ring) < n_entries ||
+			    u->scratch_used + scratch_size(n) > SCRATCH_SOFT_BYTES))
+		u->is_late = submit(u) < 0;
+	if (u->is_late)
+		make_late_room(u, n_entries, n);
 }
 
+/* An entry to be filled in by the caller. Behind make_room() this submits nothing. */
 static struct io_uring_sqe *get_sqe(struct uring *u)
 {
-	make_room(u, 1, 0);
+	if (u->is_late || io_uring_sq_space_left(&u->ring) == 0)
+		make_room(u, 1, 0);
+	if (u->is_late)
+		return &u->late[u->n_late++];
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 	LB_ASSERT(sqe != NULL);
 	return sqe;
@@ -538,6 +593,8 @@ static void uring_trim(struct loop *l)
 	}
 	if (u->scratch_used == 0)
 		(void)madvise(u->scratch, SCRATCH_BYTES, MADV_DONTNEED);
+	if (u->n_late == 0)
+		(void)madvise(u->late, LATE_MAX * sizeof(*u->late), MADV_DONTNEED);
 }
 
 static uint32_t uring_n_bufs(const struct loop *l, enum buf_class size_class)
@@ -577,6 +634,11 @@ static int uring_wait(struct loop *l, uint64_t wait_ms)
 	struct io_uring_cqe *cqe;
 	int r;
 
+	if (u->is_late) {
+		submit_late(u);
+		u->is_late = u->n_late > 0;
+		wait_ms = u->is_late && wait_ms > LATE_WAIT_MS ? LATE_WAIT_MS : wait_ms;
+	}
 	if (wait_ms == 0) {
 		r = io_uring_submit_and_get_events(&u->ring);
 	} else if (wait_ms == UINT64_MAX) {
@@ -611,6 +673,21 @@ static int uring_wait(struct loop *l, uint64_t wait_ms)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Addresses for `bytes`: a page costs memory once it is written to. NULL when there are none. */
+static void *map(size_t bytes)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, size_t bytes)
+{
+	if (p != NULL)
+		(void)munmap(p, bytes);
+}
+
 static void uring_free(struct loop *l)
 {
 	struct uring *u = uring_of(l);
@@ -621,7 +698,8 @@ static void uring_free(struct loop *l)
 	if (u->room_fd >= 0)
 		(void)close(u->room_fd);
 	loop_deinit(l);
-	free(u->scratch);
+	unmap(u->scratch, SCRATCH_BYTES);
+	unmap(u->late, LATE_MAX * sizeof(*u->late));
 	free(u);
 }
 
@@ -766,10 +844,11 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 
 	u->bufs[BUF_SMALL].n_entries = o->n_ring_bufs ? o->n_ring_bufs : DEFAULT_SMALL_BUFS;
 	u->bufs[BUF_LARGE].n_entries = LARGE_BUFS;
-	u->scratch = aligned_alloc(4096, SCRATCH_BYTES); /* whole pages: uring_trim() frees them */
+	u->scratch = map(SCRATCH_BYTES);
+	u->late = map(LATE_MAX * sizeof(*u->late));
 	u->room_fd = epoll_create1(EPOLL_CLOEXEC);
 	int room_error = u->room_fd < 0 ? -errno : 0;
-	r = u->scratch == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
+	r = u->scratch == NULL || u->late == NULL ? -ENOMEM : loop_init(&u->loop, &uring_ops, o);
 	if (r == 0)
 		r = room_error;
 	if (r == 0)

@@ -48,8 +48,10 @@ enum fault_manner {
 static struct {
 	enum fault_manner manner;
 	int accept_error, wait_error; /* or 0: EMFILE and EINTR */
-	bool spares_io; /* waits and sends are not refused: a test that turns a loop at will wants
-			   it */
+	bool spares_io;  /* waits and sends are not refused: a test that turns a loop at will wants
+			    it */
+	bool no_submits; /* io_uring takes no entry, as when the kernel has no memory for requests
+			  */
 	unsigned n, n_asked, n_refused;
 	const char *refused;                /* the first one's function */
 	_Atomic long n_allocated, n_mapped; /* blocks, bytes: without those given back */
@@ -333,9 +335,16 @@ WRAP(int, io_uring_register_buf_ring,
 		       : __real_io_uring_register_buf_ring(ring, reg, flags);
 }
 
+WRAP(int, io_uring_submit, (struct io_uring * ring))
+{
+	return fault.no_submits ? -EAGAIN : __real_io_uring_submit(ring);
+}
+
 /* Refused, or broken off by a signal behind the submission: it does not say so then. */
 WRAP(int, io_uring_submit_and_wait, (struct io_uring * ring, unsigned n))
 {
+	if (fault.no_submits)
+		return -EAGAIN;
 	if (fault_refuses_wait("io_uring_submit_and_wait"))
 		return -errno;
 	if (fault_refuses_wait("the wait of io_uring_submit_and_wait"))
@@ -345,6 +354,8 @@ WRAP(int, io_uring_submit_and_wait, (struct io_uring * ring, unsigned n))
 
 WRAP(int, io_uring_submit_and_get_events, (struct io_uring * ring))
 {
+	if (fault.no_submits)
+		return -EAGAIN;
 	return fault_refuses_wait("io_uring_submit_and_get_events")
 		       ? -errno
 		       : __real_io_uring_submit_and_get_events(ring);
@@ -354,6 +365,8 @@ WRAP(int, io_uring_submit_and_wait_timeout,
      (struct io_uring * ring, struct io_uring_cqe **ret, unsigned n, struct __kernel_timespec *ts,
       sigset_t *mask))
 {
+	if (fault.no_submits)
+		return -EAGAIN;
 	return fault_refuses_wait("io_uring_submit_and_wait_timeout")
 		       ? -errno
 		       : __real_io_uring_submit_and_wait_timeout(ring, ret, n, ts, mask);

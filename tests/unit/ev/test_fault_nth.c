@@ -496,6 +496,58 @@ START_TEST(signals_are_opened_or_not)
 }
 END_TEST
 
+/* ---- a kernel without memory for requests ---------------------------------------------------- */
+
+/* Entries that are started before the send: the send's linked two stand on either side of what the
+ * submission queue (1,024) holds, and of what it holds the second and the fifth time. */
+static const int n_entries_before[] = { 10, 1022, 1023, 1024, 2046, 2047, 2048, 5000 };
+
+static void fill(int fd)
+{
+	static const char bytes[65536];
+
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+}
+
+/* Whatever is started while the kernel takes nothing is done later, in its order. */
+START_TEST(late_entries_are_submitted_in_order)
+{
+	char first[] = "a", second[] = "b", got[65536];
+	struct iovec iov[] = { { .iov_base = first, .iov_len = 1 },
+			       { .iov_base = second, .iov_len = 1 } };
+	int fds[2];
+
+	begin(1);
+	ck_assert_str_eq(loop_engine_name(loop), "io_uring");
+	tcp_pair(fds);
+	fill(fds[0]);
+	fault.no_submits = true;
+	for (int i = 0; i < n_entries_before[_i]; i++)
+		loop_cancel(loop, fds[0], tag(9)); /* of what is not in flight: does nothing */
+	loop_send(loop, fds[0], iov, 2, SEND_WAIT, tag(1));
+	for (int i = 0; i < 100; i++)
+		loop_cancel(loop, fds[0], tag(9));
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(loop_turn(loop, 1), 0);
+	ck_assert_int_eq(ops[1].n, 0);
+	fault.no_submits = false;
+	ck_assert_int_eq(loop_turn(loop, 5), 0);
+	ck_assert_int_eq(ops[1].n, 0); /* it waits for room */
+	while (recv(fds[1], got, sizeof(got), MSG_DONTWAIT) > 0 || ops[1].n == 0)
+		ck_assert_int_eq(loop_turn(loop, 1), 0);
+	ck_assert_int_eq(ops[1].n, 1);
+	ck_assert_int_eq(ops[1].res, 2);
+	loop_recv(loop, fds[0], 10, BUF_SMALL, tag(2));
+	ck_assert_int_eq(send(fds[1], "\0", 1, MSG_NOSIGNAL), 1);
+	UNTIL(ops[2].n == 1);
+	loop_cancel(loop, fds[0], tag(2));
+	UNTIL(ops[2].n_last == 1);
+	close_pair(fds);
+	end();
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	const int n_each = n_engines * FAULT_N_MANNERS;
@@ -515,6 +567,9 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, running_ends_with_the_engine, 0, n_engines * (int)ARRAY_SIZE(waits));
 	tcase_add_loop_test(t, a_mailbox_is_opened_or_not, 0, n_each);
 	tcase_add_loop_test(t, signals_are_opened_or_not, 0, n_each);
+	if (n_engines > 1)
+		tcase_add_loop_test(t, late_entries_are_submitted_in_order, 0,
+				    ARRAY_SIZE(n_entries_before));
 }
 
 int main(void)
