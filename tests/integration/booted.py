@@ -139,6 +139,11 @@ class Booted:
         """One property of a unit."""
         return self.out("systemctl", "show", "--value", "-p", name, unit)
 
+    def journal(self, *match):
+        """All that a unit has logged; journald writes it a moment after it was said."""
+        self.run("journalctl", "--sync")
+        return self.out("journalctl", "-u", "lb", "-o", "cat", *match)
+
     def close(self):
         """Ends process 1 and with it all others."""
         self.shell.stdin.close()

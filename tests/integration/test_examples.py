@@ -310,6 +310,8 @@ def test_the_readme_runs_as_it_is_written(play, user):
     for line in lines:
         is_lb = line.startswith("lb -c")
         script += f"{'start' if is_lb else 'run'} {quoted(line)}\n"
+        if is_lb:  # `lbctl backends` shows the result of the first check
+            script += "logged 'backend is up pool=chat backend=10.0.0.11:9000'\n"
     out = p.run(script + "logged 'notice reloaded generation=2'\nend\n")
     assert ends_of(out) == [(line, "0") for line in lines], out
     assert "lb.yaml: ok\n" in out

@@ -220,7 +220,7 @@ def test_the_service_runs_confined(system):
         touch = system.run("nsenter", "-t", str(pid), "-m", "touch", path, check=False)
         assert touch.returncode != 0, path
     # lb found what it wanted: its engine, figures to forecast with, nothing to warn of.
-    journal = system.out("journalctl", "-u", "lb", "-o", "cat", "_PID=%d" % pid)
+    journal = system.journal("_PID=%d" % pid)
     assert "engine falls back" not in journal
     assert not re.search(r"Z (warn|err) ", journal), journal
     low, high = map(int, system.out("cat", "/proc/sys/net/ipv4/ip_local_port_range").split())
@@ -262,7 +262,7 @@ def test_a_refused_reload_fails_and_says_why(system, backend):
         await ws.close()
 
     run(body())
-    journal = system.out("journalctl", "-u", "lb", "-o", "cat")
+    journal = system.journal()
     assert re.search(r'lbctl: error: /etc/lb/lb.yaml:.*"nonsense"', journal), journal
 
 
@@ -313,7 +313,7 @@ def test_a_stop_has_the_time_that_the_configuration_gives(system, backend):
 
     run(body())
     assert system.show("lb", "Result") == "success"
-    journal = system.out("journalctl", "-u", "lb", "-o", "cat")
+    journal = system.journal()
     assert journal.splitlines()[-1].startswith("Stopped lb.service")
     assert "timed out" not in journal
     assert not is_there(system, "-e", "/run/lb")
@@ -446,5 +446,5 @@ def test_a_port_that_is_taken_does_not_fail_the_installation(bare):
     with listening(LISTEN):
         dpkg(bare, "-i", "/mnt/old.deb")
         assert bare.out("systemctl", "is-active", "lb", check=False) != "active"
-        assert "127.0.0.1:8080" in bare.out("journalctl", "-u", "lb", "-o", "cat")
+        assert "127.0.0.1:8080" in bare.journal()
     wait_for("it to start", lambda: bare.show("lb", "SubState") == "running", timeout=20)
