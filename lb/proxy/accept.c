@@ -54,6 +54,8 @@ struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, in
 {
 	struct listen_socket *ls = NULL;
 
+	worker_assert_owner(w);
+	LB_ASSERT(fd >= 0);
 	if (slab_reserve(w->sockets, 1) == 0)
 		ls = slab_get(w->sockets);
 	if (ls == NULL) {
@@ -96,6 +98,7 @@ void accept_pause_briefly(struct worker *w)
 
 void accept_resume(struct worker *w)
 {
+	worker_assert_owner(w);
 	w->is_paused = false;
 	list_for_each(it, &w->listen) listen_socket_arm(list_entry(it, struct listen_socket, link));
 }
@@ -245,6 +248,7 @@ void listen_socket_close(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 
+	worker_assert_owner(w);
 	switch (ls->state) {
 	case LISTEN_PARKED: leave(ls); break;
 	case LISTEN_OPEN:
@@ -312,7 +316,8 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 	struct worker *w = arg;
 	struct listen_socket *ls = slab_find(w->sockets, tag_handle(c->tag));
 
-	LB_ASSERT(ls != NULL && ls->is_armed);
+	worker_assert_owner(w);
+	LB_ASSERT(ls != NULL && ls->is_armed && ls->worker == w);
 	if (!c->more)
 		ls->is_armed = false;
 	if (c->res >= 0 && !ls->is_polling)
@@ -374,6 +379,7 @@ void accept_guests(struct mail *m, void *arg)
 	/* Acquire: as many are in the passage. Release: the letter may be posted again. */
 	uint32_t n = atomic_exchange_explicit(&r->n_guests, 0, memory_order_acq_rel);
 
+	worker_assert_owner(w);
 	LB_ASSERT(r == w->room && n > 0);
 	while (n-- > 0)
 		take_out(w);

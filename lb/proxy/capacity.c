@@ -71,7 +71,7 @@ void capacity_count_listening(struct worker *w, int diff)
 }
 
 /* Looks again, where memory was short, whether there is some for one more session. */
-static bool has_memory(struct worker *w)
+static bool find_memory(struct worker *w)
 {
 	if (w->is_short)
 		w->is_short = slab_reserve(w->exchanges, 1) < 0 ||
@@ -84,7 +84,7 @@ static bool has_memory(struct worker *w)
 
 bool capacity_reserve(struct worker *w)
 {
-	return has_memory(w) && room_reserve(w->proxy, w->room);
+	return find_memory(w) && room_reserve(w->proxy, w->room);
 }
 
 void capacity_release(struct worker *w)

@@ -115,6 +115,7 @@ void dispatch_on_pick_timer(struct timer *t, void *arg)
 {
 	struct worker *w = arg;
 
+	worker_assert_owner(w);
 	walk(w);
 	if (w->n_picking > 0 && !timer_is_running(t))
 		loop_timer_start(w->loop, t, WAIT_LOOK_MS);
@@ -180,6 +181,7 @@ void dispatch_free(struct session *s)
 {
 	struct worker *w = s->worker;
 
+	worker_assert_owner(w);
 	LB_ASSERT(s->state == SESS_DEAD && !session_is_in_flight(s) && s->end != SESS_END_NONE);
 	list_del(&s->link);
 	if (w->access != NULL)
@@ -230,6 +232,8 @@ static struct session *get_with_ends(struct worker *w)
 struct session *dispatch_new(struct worker *w, struct listen_socket *from, int fd)
 {
 	struct sockaddr_storage sa;
+
+	worker_assert_owner(w);
 	struct exchange *x = worker_lend_exchange(w);
 	struct session *s = x != NULL ? get_with_ends(w) : NULL;
 

@@ -70,6 +70,7 @@ void listen_socket_free_if_unused(struct listen_socket *ls)
 {
 	if (ls->state != LISTEN_CLOSED || ls->n_sessions > 0)
 		return;
+	LB_ASSERT(ls->fd < 0 && ls->plan == NULL && !ls->is_armed);
 	list_del(&ls->link);
 	listener_unref(ls->listener);
 	slab_put(ls->worker->sockets, ls);

@@ -42,8 +42,8 @@ void quiet_note_taken(struct session *s, enum side side)
 	s->taken = taken_by(s, 1u << side).bytes;
 }
 
-bool quiet_expired(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
-		   uint32_t shut_out_ms)
+bool quiet_judge(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
+		 uint32_t shut_out_ms)
 {
 	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - *since_ms;
 

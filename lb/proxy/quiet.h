@@ -11,7 +11,9 @@
 #include "proxy/session.h"
 
 /*
- * quiet_expired() - whether no byte has moved for `limit_ms`, so that a time-out is over
+ * quiet_judge() - see whether no byte has moved for `limit_ms`, or start the timer for the rest
+ *
+ * Returns true when the time-out is over.
  *
  * None that lb received or sent since *since_ms (active_ms, say), and none that a peer's kernel on
  * one of `sides` (1u << side) has acknowledged since this was last asked: *since_ms is moved on to
@@ -20,8 +22,8 @@
  * not over, the timer is started for the rest. When a time-out is due this costs a system call for
  * each side.
  */
-bool quiet_expired(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
-		   uint32_t shut_out_ms);
+bool quiet_judge(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
+		 uint32_t shut_out_ms);
 #define BOTH_SIDES (1u << CLIENT | 1u << BACKEND)
 
 /* How long a peer that is shut out may take no byte, where others may for `limit_ms`. */
@@ -30,7 +32,7 @@ static inline uint32_t quiet_shut_out_ms(uint32_t limit_ms)
 	return limit_ms < CONF_OFF / 2 ? 2 * limit_ms : limit_ms;
 }
 
-/* What `side` has acknowledged so far does not count for the next quiet_expired(). */
+/* What `side` has acknowledged so far does not count for the next quiet_judge(). */
 void quiet_note_taken(struct session *s, enum side side);
 
 /*

@@ -42,7 +42,7 @@
 
 /* ---- reasons --------------------------------------------------------------------------------- */
 
-enum sess_end relay_error_reason(const struct session *s, enum side side, int error)
+enum sess_end relay_find_reason(const struct session *s, enum side side, int error)
 {
 	bool is_client = side == CLIENT;
 
@@ -83,8 +83,8 @@ void relay_on_timeout(struct session *s)
 {
 	uint32_t limit_ms = quiet_limit_ms(s);
 
-	if (!quiet_expired(s, BOTH_SIDES, &s->active_ms, quiet_patience_ms(s, limit_ms),
-			   quiet_shut_out_ms(limit_ms)))
+	if (!quiet_judge(s, BOTH_SIDES, &s->active_ms, quiet_patience_ms(s, limit_ms),
+			 quiet_shut_out_ms(limit_ms)))
 		return;
 	if (quiet_may_have_left(s))
 		session_kill(s, SESS_END_CLIENT_CLOSED);
@@ -303,7 +303,7 @@ static void idle_source_ended(struct session *s, enum side from, int error)
 		return;
 	conn_ended(s->conn[from], error);
 	if (s->conn[from]->rx == RX_RESET)
-		session_kill(s, relay_error_reason(s, from, error));
+		session_kill(s, relay_find_reason(s, from, error));
 	else
 		quiet_client_fin(s);
 }
@@ -322,7 +322,7 @@ static void source_ended(struct session *s, enum side from, int error)
 	conn_ended(c, error);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (c->rx == RX_RESET) {
-		session_blame(s, relay_error_reason(s, from, error));
+		session_blame(s, relay_find_reason(s, from, error));
 		stop_sending_to(s, from);
 	} else if (!is_until_close(s, from)) {
 		session_blame(s, from == CLIENT ? SESS_END_CLIENT_CLOSED : SESS_END_BACKEND_CLOSED);
@@ -422,7 +422,7 @@ void relay_on_room(struct session *s, enum dir d, const struct completion *c)
 	if (s->state == SESS_DEAD || c->res == -ECANCELED)
 		return;
 	if (c->res < 0) /* no memory to wait with */
-		session_kill(s, relay_error_reason(s, dir_destination(d), c->res));
+		session_kill(s, relay_find_reason(s, dir_destination(d), c->res));
 	else
 		session_mark_dirty(s, d);
 }
@@ -443,7 +443,7 @@ static void sending_failed(struct session *s, enum dir d, int error)
 	 */
 	bool is_told_elsewhere = error == -EPIPE && s->is_tunnel && c->rx < RX_EOF;
 	if (!may_be_answered && !is_told_elsewhere)
-		session_blame(s, relay_error_reason(s, to, error));
+		session_blame(s, relay_find_reason(s, to, error));
 	if (error != -EPIPE && c->rx < RX_BROKEN)
 		conn_set_rx(c, RX_BROKEN);
 	stop_sending_to(s, to);

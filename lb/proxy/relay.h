@@ -19,7 +19,7 @@ void relay_read(struct session *s, enum side from);
 void relay_take(struct session *s, enum side from, struct buf *b);
 
 /* What a negative errno of the socket on `side` says of the peer there. */
-enum sess_end relay_error_reason(const struct session *s, enum side side, int error);
+enum sess_end relay_find_reason(const struct session *s, enum side side, int error);
 
 /* Passes ends on and sees whether all is done. */
 void relay_check(struct session *s);

@@ -235,7 +235,7 @@ void reply_on_timeout(struct session *s)
 	if (upload_ms > 0)
 		session_timeout(s, upload_ms);
 	else if (are_last_words_out(s) ||
-		 quiet_expired(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
+		 quiet_judge(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
 		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
 		look_again(s);

@@ -135,6 +135,7 @@ void session_close(struct session *s, enum side side)
 void session_close_backend(struct session *s)
 {
 	session_close(s, BACKEND);
+	LB_ASSERT(!s->has_place || s->backend != NULL);
 	if (s->has_place) {
 		s->has_place = false;
 		backend_release(s->backend);

@@ -140,7 +140,7 @@ struct session {
 	uint32_t handshake_ms;      /* until the tunnel stood or the response head had come */
 	uint32_t drain_bytes;       /* read and dropped after lb's answer */
 	struct addr client;
-	uint32_t taken; /* bytes that both peers had acknowledged (quiet_expired()) */
+	uint32_t taken; /* bytes that both peers had acknowledged (quiet_judge()) */
 };
 
 _Static_assert(offsetof(struct session, conn) == 8, "as drawn");

@@ -155,6 +155,8 @@ struct moved splice_out(struct session *s, enum dir d)
 	struct pipe *p = session_flow(s, d)->pipe;
 	struct moved m = { 0 };
 
+	LB_ASSERT(queue_is_empty(&session_flow(s, d)->queue) && !flow_is_sending(s, d));
+
 	while (p != NULL && p->n_bytes > 0) {
 		ssize_t n = loop_splice(s->worker->loop, p->read_fd,
 					s->conn[dir_destination(d)]->fd, p->n_bytes);

@@ -35,6 +35,7 @@ void tunnel_track(struct session *s, enum dir d, const uint8_t *p, size_t n)
 	struct ws_track *t = &session_flow(s, d)->ws;
 	enum side from = dir_source(d);
 
+	LB_DASSERT(session_flow(s, d)->kind == FLOW_WS);
 	tunnel_count(s->worker, from, t, p, n);
 	if (ws_track_saw_close(t) && !ws_track_saw_close(&s->conn[side_other(from)]->in.ws))
 		ws_track_set_first(t);

@@ -109,6 +109,7 @@ static int start_connect(struct session *s)
 	if (fd < 0)
 		return fd;
 
+	LB_ASSERT(s->state == SESS_CONNECT && s->has_place);
 	conn_open(s->conn[BACKEND], fd);
 	s->x->is_connect_late = false;
 	conn_connect(&s->worker->conns, s->conn[BACKEND], (struct sockaddr *)&sa, len);
@@ -617,7 +618,7 @@ void upstream_on_recv(struct session *s, const struct completion *c)
 		return;
 	}
 	if (c->res < 0 && c->res != -ENOBUFS) {
-		fail_response(s, relay_error_reason(s, BACKEND, c->res), NULL);
+		fail_response(s, relay_find_reason(s, BACKEND, c->res), NULL);
 		return;
 	}
 	if (c->res > 0) {
@@ -653,9 +654,9 @@ void upstream_on_timeout(struct session *s)
 	bool is_asked = s->x->asked_ms != 0;
 	uint32_t limit_ms = wait_limit_ms(s);
 
-	if (!quiet_expired(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
-			   is_asked ? &s->x->asked_ms : &s->active_ms,
-			   quiet_patience_ms(s, limit_ms), quiet_shut_out_ms(limit_ms)))
+	if (!quiet_judge(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
+			 is_asked ? &s->x->asked_ms : &s->active_ms, quiet_patience_ms(s, limit_ms),
+			 quiet_shut_out_ms(limit_ms)))
 		return;
 	if (quiet_may_have_left(s)) {
 		session_kill(s, SESS_END_CLIENT_CLOSED);

@@ -39,6 +39,7 @@ void wait_leave(struct session *s)
 {
 	if (!list_is_linked(&s->link))
 		return;
+	LB_ASSERT(s->worker->n_picking > 0 && *count_of(s) > 0);
 	list_del(&s->link);
 	s->worker->n_picking--;
 	--*count_of(s);

@@ -88,6 +88,7 @@ static void on_turn_end(void *arg)
 {
 	struct worker *w = arg;
 
+	worker_assert_owner(w);
 	w->n_passed = 0;
 	while (w->dirty != NULL) {
 		struct session *s = w->dirty;
@@ -170,6 +171,8 @@ struct worker *worker_free(struct worker *w)
 	uint64_t taken = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
 	LB_ASSERT(w->n_sessions == 0 && (taken == 0 || taken == ROOM_CLOSED));
 	LB_ASSERT(list_is_empty(&w->walks) && w->applying == NULL);
+	LB_ASSERT(w->dirty == NULL && list_is_empty(&w->dead) && w->n_picking == 0);
+	LB_ASSERT(list_is_empty(&w->listen) && w->n_listening == 0);
 	for (uint32_t i = 0; i < w->n_members; i++)
 		members_unref(w->members[i]);
 	free(w->members);
