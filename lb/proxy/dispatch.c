@@ -4,7 +4,8 @@
  * here and goes to the step of the session's state:
  *
  *   HELLO                    request.c    the request's head is read and routed
- *   PICK, CONNECT, UPGRADE   upstream.c   a backend is chosen, connected to and asked
+ *   PICK, CONNECT            upstream.c   a backend is chosen and connected to
+ *   UPGRADE                  response.c   the request goes out, the head of the response comes
  *   RELAY                    relay.c      bytes pass both ways
  *   DRAIN                    reply.c      the last bytes are delivered
  *
@@ -40,6 +41,7 @@
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
+#include "proxy/response.h"
 #include "proxy/splice.h"
 #include "proxy/upstream.h"
 #include "proxy/wait.h"
@@ -71,8 +73,8 @@ static void on_timeout(struct timer *t, void *arg)
 	switch ((enum sess_state)s->state) {
 	case SESS_HELLO: request_on_timeout(s); break;
 	case SESS_PICK:
-	case SESS_CONNECT:
-	case SESS_UPGRADE: upstream_on_timeout(s); break;
+	case SESS_CONNECT: upstream_on_timeout(s); break;
+	case SESS_UPGRADE: response_on_timeout(s); break;
 	case SESS_RELAY: relay_on_timeout(s); break;
 	case SESS_DRAIN: reply_on_timeout(s); break;
 	case SESS_DEAD:
@@ -286,12 +288,12 @@ static void on_recv(struct session *s, enum side side, const struct completion *
 	switch ((enum sess_state)s->state) {
 	case SESS_HELLO: request_on_recv(s, c); return;
 	case SESS_PICK:
-	case SESS_CONNECT: upstream_on_client_recv(s, c); return;
+	case SESS_CONNECT: response_on_client_recv(s, c); return;
 	case SESS_UPGRADE:
 		if (side == CLIENT)
-			upstream_on_client_recv(s, c);
+			response_on_client_recv(s, c);
 		else
-			upstream_on_recv(s, c);
+			response_on_recv(s, c);
 		return;
 	case SESS_RELAY: relay_on_recv(s, side, c); return;
 	case SESS_DRAIN: reply_on_recv(s, side, c); return;
@@ -311,7 +313,7 @@ static void on_send(struct session *s, enum dir d, const struct completion *c)
 	}
 	relay_on_send(s, d, c);
 	if (s->state == SESS_UPGRADE && d == TO_BACKEND)
-		upstream_on_sent(s);
+		response_on_sent(s);
 }
 
 static void on_error_poll(struct session *s, enum side side, const struct completion *c)
@@ -320,8 +322,10 @@ static void on_error_poll(struct session *s, enum side side, const struct comple
 		return;
 	if (s->state == SESS_RELAY && s->is_tunnel)
 		relay_on_error_poll(s, side, c);
+	else if ((c->res < 0 || c->res & (POLLERR | POLLHUP)) && side == CLIENT)
+		session_kill(s, SESS_END_CLIENT_RESET);
 	else if (c->res < 0 || c->res & (POLLERR | POLLHUP))
-		upstream_on_error_poll(s, side);
+		return;          /* a backend's error is found by the receive that is armed on it */
 	else if (side == CLIENT) /* its FIN */
 		quiet_client_fin(s);
 	else if (s->conn[side]->rx == RX_OPEN)

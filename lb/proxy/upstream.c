@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PICK -> CONNECT -> (RELAY | UPGRADE -> RELAY), with retries.
+ * PICK -> CONNECT, with retries; then response.c goes on.
  *
  * A place at the backend is reserved by the pick, before the connect (so that two workers do not
- * stampede the same one), and given back when the connect fails or the session ends.
+ * stampede the same one), and given back when the connect fails or the session ends. A try that
+ * fails leads back to PICK as often as the pool's `retries` allows. When no backend is left to try,
+ * the last failure says what the client gets.
  *
- * While a handshake runs the client's bytes are received, bounded as ever: early bytes of a tunnel
- * are held until it stands (sent sooner, a backend that refuses the upgrade would read them as its
- * next request), the body of a plain request follows its head.
+ * When every backend is full, the session waits in PICK for a moment (wait.c). When no local port
+ * is left at a source address, the next source address is tried, which is no retry.
  *
  * Thread: owner worker.
  */
@@ -20,22 +21,14 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "net/sock.h"
-#include "proto/forward.h"
-#include "proto/http1.h"
-#include "proto/upgrade.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
-#include "proxy/head.h"
 #include "proxy/listener.h"
-#include "proxy/quiet.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
-#include "proxy/tunnel.h"
+#include "proxy/response.h"
 #include "proxy/wait.h"
 #include "proxy/worker.h"
-
-/* Interim responses that a client does not take: what goes beyond is no use to anybody. */
-#define MAX_INTERIM_BYTES (64u << 10)
 
 /* ---- picking --------------------------------------------------------------------------------- */
 
@@ -213,140 +206,10 @@ void upstream_start_tcp(struct session *s)
 	upstream_run(s);
 }
 
-/* ---- the tunnel stands ------------------------------------------------------------------------
- */
-
-/* Early bytes of the client go first; a WebSocket's are counted as if they came now. */
-static void release_held(struct session *s)
-{
-	struct queue held = s->x->held;
-	struct flow *f = session_flow(s, TO_BACKEND);
-
-	s->x->held = (struct queue){ 0 };
-	while (held.head != NULL) {
-		struct buf *b = held.head;
-		held.head = b->next;
-		if (f->kind == FLOW_WS)
-			tunnel_track(s, TO_BACKEND, b->data + b->off, b->len);
-		queue_push(&f->queue, s->worker->loop->bufs, b);
-	}
-}
-
-/* A plain request waits for its response, which is no handshake. */
-static void note_handshake(struct session *s)
-{
-	struct worker_stats *stats = s->worker->stats;
-	bool is_plain = s->is_http && s->x->upgrade.kind == UPGRADE_NONE;
-	uint64_t ns = loop_now_ns(s->worker->loop) - s->start_ns;
-
-	s->handshake_ms = (uint32_t)(ns / 1000000);
-	metric_hist_observe_ns(is_plain ? &stats->response : &stats->handshake, ns);
-}
-
-static void begin_tunnel(struct session *s, enum flow_kind kind)
-{
-	uint32_t user_ms = pool_user_ms(s->pool);
-
-	s->is_tunnel = true;
-	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
-		session_flow(s, d)->kind = (uint8_t)kind;
-		if (kind == FLOW_WS)
-			ws_track_init(&session_flow(s, d)->ws, d == TO_BACKEND);
-	}
-	release_held(s);
-	if (user_ms != SOCK_USER_MS) /* else inherited from the listening socket */
-		sock_set_user_timeout(s->worker->loop, s->conn[CLIENT]->fd,
-				      user_ms == CONF_OFF ? 0 : user_ms);
-	note_handshake(s);
-}
-
-/* The exchange is over. Its plan goes with it: only the counted backend and pool stay. */
-static void relay_tunnel(struct session *s)
-{
-	worker_return_exchange(s->worker, s->x);
-	s->x = NULL;
-	session_set_state(s, SESS_RELAY);
-	relay_start(s);
-}
-
-/* ---- the request's head ---------------------------------------------------------------------- */
-
-/* Builds the head that goes to the backend and puts it before what of the body has come already. */
-static bool queue_head(struct session *s)
-{
-	struct exchange *x = s->x;
-	struct buf_pool *pool = s->worker->loop->bufs;
-	struct forward f = {
-		.client = &s->client,
-		.backend = &s->backend->addr,
-		.upgrade = &x->upgrade,
-	};
-	const uint8_t *bytes = x->head[CLIENT]->data;
-	uint32_t most = x->req.head_len + FORWARD_GROWTH + 2u * x->req.authority.len;
-	struct buf *b = head_new(pool, most);
-
-	if (b == NULL)
-		return false;
-	int n = forward_request(&x->req, bytes, &f, b->data, b->cap);
-	LB_ASSERT(n > 0);
-	b->len = (uint32_t)n;
-	queue_push_front(&session_flow(s, TO_BACKEND)->queue, b);
-	return true;
-}
-
-static void read_response(struct session *s)
-{
-	const struct buf *head = s->x->head[BACKEND];
-	uint32_t have = head != NULL ? head->len : 0;
-
-	conn_recv(&s->worker->conns, s->conn[BACKEND], HEAD_RECV_BYTES - have, BUF_SMALL);
-}
-
-/* Whether all of the request has come from the client, its body included. */
-static bool is_request_whole(const struct session *s)
-{
-	return flow_is_ended(s, TO_BACKEND) || session_flow(s, TO_BACKEND)->kind == FLOW_HOLD;
-}
-
-/* Whether a request's body is still on its way: then nobody can expect a response. */
-static bool is_sending(const struct session *s)
-{
-	const struct exchange *x = s->x;
-
-	return (x->upgrade.kind == UPGRADE_NONE || x->has_body_first) &&
-	       (!is_request_whole(s) || !queue_is_empty(&session_flow(s, TO_BACKEND)->queue)) &&
-	       !flow_is_stopped(s, TO_BACKEND);
-}
-
-/* How long it may be quiet: while the request is on its way, or until the response begins. */
-static uint32_t wait_limit_ms(const struct session *s)
-{
-	const struct conf_pool *c = s->x->conf;
-
-	if (is_sending(s))
-		return c->body_ms;
-	return s->x->upgrade.kind == UPGRADE_NONE ? c->response_ms : c->upgrade_ms;
-}
-
 static void connected(struct session *s)
 {
 	counter_add(&s->backend->tally[s->worker->id].total, 1);
-	if (!s->is_http) {
-		begin_tunnel(s, FLOW_RAW);
-		relay_tunnel(s);
-		return;
-	}
-	if (!queue_head(s)) {
-		reply_out_of_memory(s);
-		return;
-	}
-	session_set_state(s, SESS_UPGRADE);
-	http1_init_response(&s->x->resp);
-	s->active_ms = loop_now_ms(s->worker->loop);
-	s->x->asked_ms = is_sending(s) ? 0 : s->active_ms;
-	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
-	flow_send(s, TO_BACKEND);
-	read_response(s);
+	response_start(s);
 }
 
 void upstream_on_connect(struct session *s, const struct completion *c)
@@ -360,319 +223,14 @@ void upstream_on_connect(struct session *s, const struct completion *c)
 		connect_failed(s, c->res);
 }
 
-/* ---- the client meanwhile -------------------------------------------------------------------- */
-
-static void judge_response(struct session *s);
-static bool is_101_early(const struct session *s);
-
-void upstream_on_client_recv(struct session *s, const struct completion *c)
-{
-	if (c->res > 0) {
-		bool was_early = is_101_early(s);
-		s->active_ms = loop_now_ms(s->worker->loop);
-		relay_take(s, CLIENT, c->buf);
-		if (was_early && s->state == SESS_UPGRADE && !is_101_early(s))
-			judge_response(s);
-	} else if (c->res == 0) {
-		/* Nobody half-closes while waiting for an upgrade: the client has left. */
-		if (s->is_http && s->x->upgrade.kind != UPGRADE_NONE) {
-			session_kill(s, SESS_END_CLIENT_CLOSED);
-			return;
-		}
-		/* In the middle of its body it will never be whole. */
-		if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY) {
-			session_kill(s, SESS_END_CLIENT_CLOSED);
-			return;
-		}
-		conn_ended(s->conn[CLIENT], 0);
-		if (s->is_http) /* behind a plain request that is whole */
-			quiet_client_fin(s);
-		else
-			session_blame(s, SESS_END_CLIENT_CLOSED);
-	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
-		session_kill(s, SESS_END_CLIENT_RESET);
-		return;
-	}
-	if (!c->more && s->state != SESS_DEAD && s->state != SESS_DRAIN)
-		relay_read(s, CLIENT);
-}
-
-void upstream_on_error_poll(struct session *s, enum side side)
-{
-	if (side == CLIENT)
-		session_kill(s, SESS_END_CLIENT_RESET);
-	/* A backend's error is found by the receive that is armed on it. */
-}
-
-/* ---- the response's head --------------------------------------------------------------------- */
-
-static void fail_response(struct session *s, enum sess_end end, const char *why)
-{
-	backend_count_failure(s->backend, s->worker->id);
-	reply_error(s, end, why);
-}
-
-/*
- * Takes the whole head out of what has come from the backend, and makes of it the one that goes to
- * the client; *ret_rest is what came behind it, or NULL. Returns NULL where there is no memory;
- * that is answered.
- */
-static struct buf *take_head(struct session *s, struct buf **ret_rest)
-{
-	struct exchange *x = s->x;
-	struct buf_pool *pool = s->worker->loop->bufs;
-	struct buf *head = head_new(pool, x->resp.head_len + FORWARD_GROWTH);
-
-	if (head == NULL || head_cut_rest(x->head[BACKEND], pool, x->resp.head_len, ret_rest) < 0) {
-		if (head != NULL)
-			buf_put(pool, head);
-		reply_out_of_memory(s);
-		return NULL;
-	}
-	int n = forward_response(&x->resp, x->head[BACKEND]->data, x->req.minor == 0, head->data,
-				 head->cap);
-	LB_ASSERT(n > 0);
-	head->len = (uint32_t)n;
-	buf_put(pool, x->head[BACKEND]);
-	x->head[BACKEND] = NULL;
-	return head;
-}
-
-/* An interim response other than 101 (RFC 9110, 15.2): passed on to whoever can read it. */
-static bool pass_interim(struct session *s)
-{
-	struct exchange *x = s->x;
-	struct buf *head, *rest;
-	const char *why = forward_check(&x->resp, x->head[BACKEND]->data);
-
-	if (why == NULL && session_flow(s, TO_CLIENT)->queue.bytes > MAX_INTERIM_BYTES)
-		why = "too many interim responses";
-	if (why != NULL) {
-		fail_response(s, SESS_END_BAD_RESPONSE, why);
-		return false;
-	}
-	head = take_head(s, &rest);
-	if (head == NULL)
-		return false;
-	if (x->req.minor == 0) {
-		buf_put(s->worker->loop->bufs, head);
-	} else {
-		queue_push(&session_flow(s, TO_CLIENT)->queue, s->worker->loop->bufs, head);
-		flow_send(s, TO_CLIENT);
-	}
-	x->head[BACKEND] = rest;
-	http1_init_response(&x->resp);
-	return true;
-}
-
-static void accept_upgrade(struct session *s)
-{
-	struct buf_pool *pool = s->worker->loop->bufs;
-	struct flow *f = session_flow(s, TO_CLIENT);
-	bool is_ws = s->x->upgrade.kind == UPGRADE_WEBSOCKET;
-	struct buf *rest, *head = take_head(s, &rest);
-
-	if (head == NULL)
-		return;
-	session_set_status(s, 101);
-	begin_tunnel(s, is_ws ? FLOW_WS : FLOW_RAW);
-	queue_push(&f->queue, pool, head);
-	if (rest != NULL) { /* the first bytes of the tunnel were glued to it */
-		if (is_ws)
-			tunnel_track(s, TO_CLIENT, rest->data, rest->len);
-		queue_push(&f->queue, pool, rest);
-	}
-	relay_tunnel(s);
-}
-
-/*
- * The upgrade is refused: a plain request from here on, whose body perhaps goes on. What the client
- * sent for the tunnel has nowhere to go.
- */
-static void make_plain(struct session *s)
-{
-	struct flow *f = session_flow(s, TO_BACKEND);
-
-	queue_clear(&s->x->held, s->worker->loop->bufs);
-	s->x->upgrade.kind = UPGRADE_NONE;
-	if (f->kind == FLOW_HOLD) {
-		f->kind = FLOW_DONE;
-		conn_cancel(&s->worker->conns, s->conn[CLIENT], CONN_RECV);
-	}
-}
-
-/* A final response: rewritten head, then exactly its body. The exchange stays to its end. */
-static void accept_response(struct session *s)
-{
-	struct exchange *x = s->x;
-	struct worker *w = s->worker;
-	struct flow *f = session_flow(s, TO_CLIENT);
-	struct buf *rest, *head = take_head(s, &rest);
-
-	if (head == NULL)
-		return;
-	session_set_status(s, x->resp.status);
-	queue_push(&f->queue, w->loop->bufs, head);
-
-	f->kind = FLOW_BODY;
-	body_init_response(&x->body[BACKEND], &x->resp, x->req.method);
-	if (x->req.minor == 0)
-		body_unframe(&x->body[BACKEND]);
-	note_handshake(s);
-	if (x->upgrade.kind != UPGRADE_NONE) {
-		/* A refusal by a status of 500 or above is a failure of the backend, not of the
-		 * client. */
-		if (s->status >= 500)
-			backend_count_failure(s->backend, w->id);
-		make_plain(s);
-	}
-	session_set_state(s, SESS_RELAY);
-	if (body_is_done(&x->body[BACKEND])) {
-		f->kind = FLOW_DONE;
-		if (rest != NULL)
-			buf_put(w->loop->bufs, rest);
-	} else if (rest != NULL) {
-		relay_take(s, BACKEND, rest);
-	}
-	if (s->state == SESS_RELAY)
-		relay_start(s);
-}
-
-static void judge_101(struct session *s)
-{
-	struct exchange *x = s->x;
-	const uint8_t *bytes = x->head[BACKEND]->data;
-	const char *why =
-		upgrade_judge_101(&x->upgrade, &x->resp, bytes, &x->req, x->head[CLIENT]->data);
-
-	if (why == NULL)
-		why = forward_check(&x->resp, bytes);
-	if (why == NULL)
-		accept_upgrade(s);
-	else
-		fail_response(s, SESS_END_BAD_ACCEPT, why);
-}
-
-static void judge_final(struct session *s)
-{
-	struct exchange *x = s->x;
-	const char *why = forward_check(&x->resp, x->head[BACKEND]->data);
-
-	if (why == NULL)
-		why = body_check_response(&x->resp, x->req.method);
-	if (why == NULL)
-		accept_response(s);
-	else
-		fail_response(s, SESS_END_BAD_RESPONSE, why);
-}
-
-/*
- * Whether a 101 has come before the request was whole. It waits for that: no client uses the new
- * protocol sooner (RFC 9110, 7.8), and the body's end is not to be looked for in a tunnel.
- */
-static bool is_101_early(const struct session *s)
-{
-	const struct exchange *x = s->x;
-
-	return x->head[BACKEND] != NULL && x->resp.head_len != 0 && x->resp.status == 101 &&
-	       x->has_body_first && !is_request_whole(s);
-}
-
-static void judge_response(struct session *s)
-{
-	struct exchange *x = s->x;
-
-	while (x->head[BACKEND] != NULL) {
-		const struct buf *head = x->head[BACKEND];
-		enum http1_verdict v = http1_parse(&x->resp, head->data, head->len);
-
-		if (v == HTTP1_MORE)
-			return;
-		if (v != HTTP1_OK) {
-			fail_response(s, SESS_END_BAD_RESPONSE,
-				      "malformed response from the backend");
-			return;
-		}
-		if (is_101_early(s))
-			return;
-		if (x->resp.status == 101) {
-			judge_101(s);
-			return;
-		}
-		if (x->resp.status >= 200) {
-			judge_final(s);
-			return;
-		}
-		if (!pass_interim(s))
-			return;
-	}
-}
-
-void upstream_on_recv(struct session *s, const struct completion *c)
-{
-	struct exchange *x = s->x;
-
-	if (c->res == 0) {
-		fail_response(s, SESS_END_BAD_RESPONSE,
-			      "the backend closed before its response was whole");
-		return;
-	}
-	if (c->res < 0 && c->res != -ENOBUFS) {
-		fail_response(s, relay_find_reason(s, BACKEND, c->res), NULL);
-		return;
-	}
-	if (c->res > 0) {
-		if (head_add(&x->head[BACKEND], s->worker->loop->bufs, c->buf) < 0) {
-			reply_out_of_memory(s);
-			return;
-		}
-		judge_response(s);
-	}
-	if (s->state == SESS_UPGRADE && !flow_is_receiving(s, TO_CLIENT) && !is_101_early(s))
-		read_response(s);
-}
-
-/* ---- time ------------------------------------------------------------------------------------ */
-
 void upstream_on_timeout(struct session *s)
 {
 	if (s->state == SESS_PICK) { /* it has waited long enough for a place */
 		give_up(s);
 		return;
 	}
-	if (s->state == SESS_CONNECT) {
-		/* Its last completion, now or cancelled, decides (upstream_on_connect). */
-		s->x->is_connect_late = true;
-		conn_cancel(&s->worker->conns, s->conn[BACKEND], CONN_CONNECT);
-		return;
-	}
-
-	/*
-	 * A request is on its way while its bytes move, the last of them until the backend has
-	 * taken them; then neither early bytes nor interims count.
-	 */
-	bool is_asked = s->x->asked_ms != 0;
-	uint32_t limit_ms = wait_limit_ms(s);
-
-	if (!quiet_judge(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
-			 is_asked ? &s->x->asked_ms : &s->active_ms, quiet_patience_ms(s, limit_ms),
-			 quiet_shut_out_ms(limit_ms)))
-		return;
-	if (quiet_may_have_left(s)) {
-		session_kill(s, SESS_END_CLIENT_CLOSED);
-		return;
-	}
-	if (is_sending(s) && queue_is_empty(&session_flow(s, TO_BACKEND)->queue))
-		/* It is the client that stalls, its body is not whole. */
-		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
-	else
-		fail_response(s, SESS_END_RESPONSE_TIMEOUT, NULL);
-}
-
-void upstream_on_sent(struct session *s)
-{
-	if (s->x->asked_ms != 0 || is_sending(s))
-		return;
-	s->x->asked_ms = loop_now_ms(s->worker->loop);
-	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
+	LB_ASSERT(s->state == SESS_CONNECT);
+	/* Its last completion, now or cancelled, decides (upstream_on_connect). */
+	s->x->is_connect_late = true;
+	conn_cancel(&s->worker->conns, s->conn[BACKEND], CONN_CONNECT);
 }

@@ -2,8 +2,7 @@
 #pragma once
 
 /*
- * The way to a backend: PICK, CONNECT, and in mode http UPGRADE (the head is sent, the response's
- * head awaited), until the relay can begin.
+ * The way to a backend: PICK and CONNECT, until response.c goes on.
  *
  * Thread: owner worker. Layer: proxy.
  */
@@ -22,16 +21,5 @@ bool upstream_try_again(struct session *s);
 
 void upstream_on_connect(struct session *s, const struct completion *c);
 
-/* The client's bytes while no relay runs: kept, or a body on its way. */
-void upstream_on_client_recv(struct session *s, const struct completion *c);
-
-/* The backend's response head. */
-void upstream_on_recv(struct session *s, const struct completion *c);
-
-/* One side that is not being read was reset. */
-void upstream_on_error_poll(struct session *s, enum side side);
-
+/* In PICK and CONNECT. */
 void upstream_on_timeout(struct session *s);
-
-/* Some of the request was sent: when it is the last of it, the wait for the response begins. */
-void upstream_on_sent(struct session *s);
