@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker's birth: unshare the descriptor table, close what was inherited but for 0 to 2, the
- * mailboxes' and the logger's eventfds, the passage and its own end of its channel, then make the
- * loop and the worker. Where no table can be unshared, all threads have one: nothing is closed
- * then, for it is main's, and what main passes to a worker gets a second number in the same table.
+ * A worker's birth: the thread unshares the descriptor table and closes what it inherited, except
+ * descriptors 0 to 2, the eventfds of the mailboxes and of the logger, the passage, and its own end
+ * of its channel. Then it makes the loop and the worker. Where no table can be unshared, all
+ * threads use main's table: a thread closes nothing then, and a descriptor that main passes to a
+ * worker gets a second number in the same table.
  *
  * Thread: main, but for run().
  */
@@ -66,10 +67,10 @@ static void close_all_but(int *keep, size_t n)
 
 /*
  * Gives the calling thread a descriptor table of its own. Without close_range(2) such a table would
- * be of no use, because what was inherited could not be closed: the first call tells whether the
- * kernel has it, and closes nothing, for no number is that high. Seccomp profiles of containers
- * refuse unshare(2) and allow the last call. That one is not the first way, because valgrind skips
- * a range without a descriptor, and the flag with it, and returns 0.
+ * be of no use, because the thread could not close what it inherited: the first call tells whether
+ * the kernel has it, and closes nothing, because no descriptor has a number that high. Seccomp
+ * profiles of containers refuse unshare(2) and allow the last call. The last call is not the first
+ * way, because valgrind skips a range without a descriptor, and the flag with it, and returns 0.
  */
 int threads_unshare_table(void)
 {
@@ -80,7 +81,7 @@ int threads_unshare_table(void)
 	return close_range(INT_MAX, ~0u, CLOSE_RANGE_UNSHARE) < 0 ? -errno : 0;
 }
 
-/* Where all threads share one table there is nothing to do: main has made and closes it all. */
+/* Where all threads share one table, main owns every descriptor, and there is nothing to do. */
 static int take_own_table(struct thread *t)
 {
 	struct threads *all = t->all;
@@ -155,8 +156,7 @@ static void *run(void *arg)
 	atomic_store_explicit(&t->tid, (int)gettid(), memory_order_relaxed);
 	privs_drop_thread_caps();
 	t->result = make_worker(t, &loop);
-	/* Release: whoever counts this thread as ready sees its worker and result. */
-	atomic_fetch_add_explicit(&t->all->n_ready, 1, memory_order_release);
+	(void)sem_post(&t->all->ready); /* main sees t->worker and t->result from here on */
 	if (t->result == 0) {
 		int r = loop_run(loop);
 		if (r < 0)
@@ -170,7 +170,7 @@ static void *run(void *arg)
 
 /* ---- main's side ----------------------------------------------------------------------------- */
 
-/* Of the main thread, without the admin socket's clients. */
+/* The descriptors that the main thread needs, without those of the admin socket's clients. */
 static uint64_t least_of_main(const struct threads_need *need)
 {
 	uint64_t n = need->n_workers;
@@ -184,13 +184,13 @@ static uint32_t saturated(uint64_t n)
 	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
-/* The part that the admin socket's clients may take. */
+/* How many of `max` descriptors the admin socket's clients may take. */
 static uint32_t admin_fds(uint32_t max)
 {
 	return max / ADMIN_SHARE < ADMIN_FDS ? max / ADMIN_SHARE : ADMIN_FDS;
 }
 
-/* What a worker has for itself, without its listening sockets. */
+/* The descriptors that a worker needs for itself, without its listening sockets. */
 static uint64_t least_of_worker(uint32_t max_pipes)
 {
 	return ENGINE_FDS + SPARE_FDS + NEW_LISTEN_FDS + GUESTS_PER_TURN +
@@ -221,7 +221,7 @@ static void share_out_tables(const struct threads_need *need, struct threads_sha
 {
 	uint32_t n = need->n_workers, max = need->max_fds, pipes = pipes_of(max);
 	uint64_t main = least_of_main(need);
-	/* What was made before the thread began; of its channel the worker keeps its own end. */
+	/* Descriptors made before the thread began; of its channel the worker keeps its own end. */
 	uint64_t inherited = STDIO_FDS + EVENT_FDS((uint64_t)n) + 1 + PASSAGE_FDS;
 	uint64_t fixed = inherited + least_of_worker(pipes);
 	uint64_t worker_needs = fixed + need->n_binds + MIN_SESSIONS * FDS_PER_SESSION;
@@ -233,7 +233,7 @@ static void share_out_tables(const struct threads_need *need, struct threads_sha
 		.n_main = saturated(main + admin_fds(max)),
 		.max_pipes = pipes,
 	};
-	/* The other half is for what a reload binds. */
+	/* The other half is left for the sockets that a reload binds. */
 	ret->max_checks = max > ret->n_main ? (max - ret->n_main) / 2 : 0;
 	share_out_worker(need, max, fixed, ret);
 }
@@ -254,7 +254,7 @@ static void share_out_one_table(const struct threads_need *need, struct threads_
 	uint64_t least = main + n * (least_of_worker(pipes) + binds + sockets);
 
 	*ret = (struct threads_share){
-		/* The clients' and the checks' part of it, too. */
+		/* A quarter more, for the parts of the admin socket's clients and of the checks. */
 		.n_needed = saturated(least + least / 4),
 		.n_main = saturated(all),
 		.max_pipes = pipes,
@@ -326,13 +326,13 @@ uint32_t threads_count(uint32_t asked, const struct host_limits *machine)
 
 	if (asked != 0)
 		return asked;
-	/* At least 1: a quota of no time at all is none that the kernel takes. */
+	/* The kernel takes no quota of 0; should a file say so all the same, it means 1 CPU. */
 	if (milli <= (uint64_t)(n - 1) * 1000)
 		n = milli == 0 ? 1 : (uint32_t)((milli + 999) / 1000);
 	return n;
 }
 
-/* Packets, so that each descriptor goes with its number; never waits. */
+/* SEQPACKET, so that each descriptor stays with the number that is sent with it; never blocks. */
 static int open_pair(int ends[2])
 {
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0
@@ -363,8 +363,10 @@ int threads_new(const struct threads_opts *o, struct err *e, struct threads **re
 	t->main = o->main;
 	t->logger = o->logger;
 	t->need = o->need;
+	(void)sem_init(&t->ready, 0, 0);
 	int r = threads_fit(&t->need, &t->share, e);
 	if (r < 0) {
+		(void)sem_destroy(&t->ready);
 		free(t);
 		return r;
 	}
@@ -395,9 +397,9 @@ int threads_start(struct threads *t, struct err *e)
 			return err_add(e, -r, "worker %u: cannot start its thread: %s", i,
 				       strerror(r));
 		t->thread[i].is_started = true;
-		/* One after the other: tables are copied while nobody else opens anything. */
-		while (atomic_load_explicit(&t->n_ready, memory_order_acquire) <= i)
-			(void)usleep(100);
+		/* One after the other: a table is copied while no other thread opens anything. */
+		while (sem_wait(&t->ready) < 0)
+			LB_ASSERT(errno == EINTR);
 	}
 	for (uint32_t i = 0; i < t->n; i++) {
 		const struct thread *th = &t->thread[i];
@@ -436,9 +438,10 @@ struct threads *threads_free(struct threads *t)
 		close_end(&th->channel[1]);
 		err_deinit(&th->why);
 	}
-	close_end(&t->proxy.passage[0]); /* and with them whoever is still in it */
+	close_end(&t->proxy.passage[0]); /* closes the connections that are still in it, too */
 	close_end(&t->proxy.passage[1]);
 	proxy_deinit(&t->proxy);
+	(void)sem_destroy(&t->ready);
 	free(t->thread);
 	free(t);
 	return NULL;

@@ -5,14 +5,16 @@
  * Threads: a worker on each, with a descriptor table of its own; where the system allows none, all
  * threads share main's.
  *
- * All that crosses is made here before the first thread starts, so that its numbers hold in every
- * table: each worker's mailbox, a socketpair on which it is passed its listening sockets, and one
- * for all on which full workers pass connections to others.
+ * Descriptors that several threads use are made here before the first thread starts, so that they
+ * have the same number in every table: each worker's mailbox, for each worker a socketpair on which
+ * main passes it its listening sockets, and for all workers one socketpair on which a full worker
+ * passes connections to another.
  *
  * Thread: main. Layer: daemon.
  */
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,11 +38,11 @@ struct thread {
 	int channel[2]; /* [0] main's end, [1] the worker's */
 	struct worker
 		*worker; /* made and freed on the thread; main reads its stats while it runs */
-	int result;      /* of its start: 0 or a negative errno, then `why` */
+	int result;      /* of its start: 0, or a negative errno with the reason in `why` */
 	struct err why;
 };
 
-/* What the open files that lb may have are shared out by. */
+/* What decides how the open files that lb may have are shared out. */
 struct threads_need {
 	uint32_t n_workers;
 	uint32_t n_binds; /* addresses that listen: each worker has a socket for each */
@@ -48,7 +50,7 @@ struct threads_need {
 	bool is_shared;   /* all threads share one table: the system allows no others */
 };
 
-/* How they are shared out. */
+/* How the open files are shared out. */
 struct threads_share {
 	uint32_t n_needed;     /* open files that the limit must allow at the least */
 	uint32_t n_own;        /* a worker's descriptors that are not a session's */
@@ -68,7 +70,7 @@ struct threads {
 	struct logger *logger;      /* borrows */
 	struct threads_need need;   /* as things are now */
 	struct threads_share share; /* by it */
-	atomic_uint n_ready;
+	sem_t ready; /* posted by each thread once its worker is made, or could not be */
 };
 
 #define THREADS_MAX 256
@@ -87,22 +89,23 @@ uint32_t threads_n_cpus(void);
 /*
  * threads_unshare_table() - a descriptor table of its own for the calling thread
  *
- * What it had stays open in it. Where the thread is the only one of its process nothing changes, so
- * that main can try it before it starts any. Returns 0 or a negative errno: -EPERM or -ENOSYS where
- * seccomp or an old kernel refuses both ways to do it (Linux 5.9 has what lb needs).
+ * The descriptors that the thread has stay open in the new table. Where the thread is the only one
+ * of its process, nothing changes, so that main can try it before it starts a thread. Returns 0 or
+ * a negative errno: -EPERM or -ENOSYS where seccomp or an old kernel refuses both ways to do it
+ * (Linux 5.9 has what lb needs).
  */
 int threads_unshare_table(void) LB_MUST_CHECK;
 
 /* Shares out `max_fds` open files. False: they are fewer than ret->n_needed. */
 bool threads_share_out(const struct threads_need *need, struct threads_share *ret);
 
-/* The same. Returns 0, or -EMFILE with the reason in `e` where they are fewer. */
+/* As threads_share_out(), but returns 0, or -EMFILE with the reason in `e` where they are fewer. */
 int threads_fit(const struct threads_need *need, struct threads_share *ret, struct err *e);
 
 /* Whether `n_binds` addresses can listen under the limit of open files; if not, why is in `e`. */
 int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e) LB_MUST_CHECK;
 
-/* So many addresses listen from now on: t->share follows. threads_check_binds() was asked. */
+/* `n_binds` addresses listen from now on: t->share follows. Call threads_check_binds() before. */
 void threads_set_binds(struct threads *t, size_t n_binds);
 
 struct threads_opts {
