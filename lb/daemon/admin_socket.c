@@ -17,7 +17,7 @@ static bool has_default_path(const struct conf *conf)
 	return strcmp(conf->admin.socket, CONF_ADMIN_SOCKET) == 0;
 }
 
-/* What fails here is told by the socket that then cannot be made. */
+/* Where this fails, the socket cannot be made either, and that error is reported. */
 static void make_folder(const struct conf *conf, const char *folder)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
@@ -74,6 +74,6 @@ int admin_socket_check(const struct conf *conf, struct err *e)
 		r = may_replace(path, folder);
 	if (r == -ENOENT && has_default_path(conf) &&
 	    may_write(refusal_folder(folder, above, sizeof(above))) == 0)
-		r = 0; /* a start makes it */
+		r = 0; /* a start makes the folder */
 	return r < 0 ? refusal_socket(e, conf, r) : 0;
 }

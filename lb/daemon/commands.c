@@ -15,7 +15,7 @@
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-/* One `conns` command: every worker lists its own, the last reply makes the whole. */
+/* One `conns` command: every worker lists its own connections, and the last reply completes it. */
 struct conns_job {
 	admin_conns_fn done;
 	void *ctx;
@@ -37,7 +37,7 @@ static int by_rank(const void *pa, const void *pb)
 	return (a->id > b->id) - (a->id < b->id);
 }
 
-/* The rows of all workers, in the list's order. NULL when memory is short. */
+/* The rows of all workers, sorted and cut as asked for. NULL when memory is short. */
 static const struct conn_row **gather_rows(const struct conns_job *j, size_t *ret_n)
 {
 	size_t n = 0;
@@ -194,7 +194,7 @@ static void on_reloaded(void *arg, int result, const struct err *why)
 	char scratch[64];
 
 	for (size_t i = 0; i < err_n_lines(why); i++) {
-		/* A refusal names what stands against the file, and nothing else. */
+		/* Where the file is refused, its warnings are left out. */
 		if (result < 0 && i < why->n_kept && why->item[i].is_warning)
 			continue;
 		text_addf(&t, "%s%s", t.n > 0 ? "\n" : "",
@@ -219,6 +219,7 @@ void commands_reload(struct control *c, admin_reload_fn done, void *ctx)
 
 /* ---- backends -------------------------------------------------------------------------------- */
 
+/* Writes `unknown WHAT "NAME"`, and asks whether the nearest known name was meant. */
 static void unknown(char *why, size_t why_len, const char *what, const char *name,
 		    const struct nearest *near)
 {

@@ -209,7 +209,7 @@ static uint64_t allow_memory(const struct conn_capacity_in *in)
 		    in->n_active);
 }
 
-/* Loaded alone it tracks nothing: a rule of this network namespace must ask for it. */
+/* The module tracks nothing until a rule of this network namespace asks for it. */
 static uint64_t allow_conntrack(const struct conn_capacity_in *in)
 {
 	if (in->machine->conntrack_used == 0)

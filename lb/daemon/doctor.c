@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each limit has one function that says what it is now and what raises it; the table and the JSON
- * are made from the same rows.
+ * Each limit has one function that fills a row: what the limit is now, and what the user can type
+ * to raise it. The table and the JSON are made from the same rows.
  *
  * Thread: main.
  */
@@ -46,7 +46,7 @@ static uint32_t more_workers(const struct doctor *d)
 	return d->need.n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->need.n_workers;
 }
 
-/* Says so where a figure is not there. */
+/* Where the machine does not tell the figure, writes `what` into the row and returns true. */
 static bool is_missing(uint64_t figure, const char *what, struct row *r)
 {
 	if (figure == HOST_LIMITS_NONE)
@@ -56,7 +56,7 @@ static bool is_missing(uint64_t figure, const char *what, struct row *r)
 
 /* ---- one function per limit ------------------------------------------------------------------ */
 
-/* More workers would not help, and the way out is another one. */
+/* One table for all threads: more workers would not help, so another way out is named. */
 static void describe_one_table(const struct doctor *d, struct row *r)
 {
 	uint64_t most = d->machine.nr_open;
@@ -202,7 +202,7 @@ static void describe_syn(const struct doctor *d, struct row *r)
 	if (is_missing(m->syn_backlog, "at once: tcp_max_syn_backlog cannot be read", r))
 		return;
 	NOW(r, "at once: tcp_max_syn_backlog %" PRIu64 ", SYN cookies %s", m->syn_backlog,
-	    m->syncookies != 0 ? "on, so that nobody beyond is lost" : "off");
+	    m->syncookies != 0 ? "on, so that connections beyond it are still accepted" : "off");
 	if (m->syncookies == 0)
 		RAISE(r,
 		      "sysctl -w net.ipv4.tcp_syncookies=1 "
@@ -283,13 +283,13 @@ static void print_text(const struct doctor *d, struct text *out)
 	table_free(t);
 	text_addf(out,
 		  "note: %" PRIu32 " workers on %" PRIu32 " CPUs; how many connections can be busy "
-		  "at a time is a matter of their traffic\n"
-		  "note: descriptors and memory as this shell has them\n",
+		  "at the same time depends on their traffic\n"
+		  "note: the limits of descriptors and memory are those of this shell\n",
 		  d->need.n_workers, d->n_cpus);
 	if (n_checked(d->conf) > d->share.max_checks)
 		text_addf(out,
-			  "note: %zu backends are checked, at most %" PRIu32
-			  " at a time for want of descriptors: the other checks wait\n",
+			  "note: %zu backends are checked, and there are descriptors for %" PRIu32
+			  " checks at a time; the other checks wait\n",
 			  n_checked(d->conf), d->share.max_checks);
 	if (d->machine.cgroup_cpu_milli != HOST_LIMITS_NONE)
 		text_addf(out,
@@ -356,7 +356,7 @@ static void print_json(const struct doctor *d, struct text *out)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* lb raises its soft limit to the hard one, which the kernel holds below fs.nr_open. */
+/* lb raises its soft limit to the hard limit, which the kernel keeps at most at fs.nr_open. */
 static uint32_t max_fds_of(const struct host_limits *m)
 {
 	uint64_t n = m->nofile_hard < m->nr_open ? m->nofile_hard : m->nr_open;

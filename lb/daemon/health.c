@@ -11,7 +11,7 @@
 #include "daemon/threads.h"
 #include "health/probes.h"
 
-/* What stops one check stops many: the log has a line of it once a minute. */
+/* A shortage stops many checks at once: the log gets at most one line a minute about it. */
 #define NO_CHECK_LOG_MS 60000
 
 static void on_result(void *arg, void *target, bool is_ok, const char *text)
@@ -34,7 +34,7 @@ static void on_none(void *arg, void *target, const char *text)
 		return;
 	h->no_check_logged_ms = now_ms;
 	log_warn(h->log,
-		 "a health check could not be made, its backend stays as it is pool=%s backend=%s "
+		 "a health check could not be made, the backend keeps its state pool=%s backend=%s "
 		 "result=\"%s\"",
 		 b->pool_name, b->name, text);
 }
@@ -64,7 +64,7 @@ int health_open(struct health *h, struct loop *l, const struct log *log, struct 
 	return h->probes == NULL ? -ENOMEM : 0;
 }
 
-/* Adds a pool's backends to the targets; those that are not checked are up by definition. */
+/* Adds a pool's backends to the targets. Without a check a backend is up by definition. */
 static size_t add_pool(struct health *h, struct registry_pool *p, struct probe_target *targets)
 {
 	const struct conf_pool *pool = registry_pool_conf(h->registry, p);
@@ -106,7 +106,7 @@ void health_apply(struct health *h)
 	}
 	struct probe_target *targets = calloc(most + 1, sizeof(*targets));
 	if (targets == NULL) {
-		log_err(h->log, "health checks stay as they were: out of memory");
+		log_err(h->log, "health checks go on as before the change: out of memory");
 		return;
 	}
 	list_for_each(it, &h->registry->pools) n +=

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One row of a table for each figure that is a number in a file; two of them need more than that:
- * the reserved ports (a list of ranges) and the cgroups (a walk from this process's own to the
- * root, for each is bound by all above it).
+ * Each figure that is a number in a file has a row in a table. Two kinds of figures need more: the
+ * reserved ports (a list of ranges), and the cgroups (a walk from this process's own cgroup to the
+ * root, because the limits of all cgroups on the way apply).
  *
  * Thread: main.
  */

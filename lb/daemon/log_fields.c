@@ -11,7 +11,7 @@
 
 #define KEY_MAX 32
 
-/* Their values are names, and a name may be "7" or "true". */
+/* Keys whose values are names: always strings, because a name may be "7" or "true". */
 static const char *const names[] = { "backend",  "bind", "client", "file",   "key",
 				     "listener", "pool", "route",  "socket", "user" };
 static const char *const reserved[] = { "time", "level", "msg" };
@@ -24,7 +24,7 @@ static bool is_one_of(const char *const *words, size_t n, const char *word)
 	return false;
 }
 
-/* The key of a pair that begins at `p`, or 0 where none does. Returns its length. */
+/* Writes the key of the pair that begins at `p`. Returns its length, or 0 where no pair begins. */
 static size_t key_at(const char *p, char key[KEY_MAX])
 {
 	size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");

@@ -13,8 +13,8 @@ struct json;
 /*
  * log_fields_add() - add "msg" and one field for each pair of `line` to an open JSON object
  *
- * A number and a truth are fields of that type, anything else is a string; so is every value of a
- * key that holds a name from the file, whatever the name looks like. What is no pair belongs to the
- * text, or to the value before it. No pair is called "time", "level" or "msg".
+ * A number becomes a JSON number, true and false a JSON boolean, and anything else a string. A key
+ * that holds a name from the file always has a string, whatever the name looks like. What is no
+ * pair belongs to the text, or to the value before it. "time", "level" and "msg" are never pairs.
  */
 void log_fields_add(struct json *j, const char *line);

@@ -93,7 +93,7 @@ static bool conflicts(const struct addr *new, const struct inet_diag_msg *m, siz
 	       overlap(bytes, other + sizeof(mapped), n);
 }
 
-/* The header is only read; netlink.h drops a const. */
+/* `h` is only read; the macros of netlink.h drop a const. */
 static void read_one(struct search *s, struct nlmsghdr *h)
 {
 	if (h->nlmsg_type == NLMSG_DONE) {
@@ -113,7 +113,7 @@ static void read_one(struct search *s, struct nlmsghdr *h)
 /* Reads the kernel's list to its end. */
 static int read_all(struct search *s, int fd)
 {
-	static _Alignas(struct nlmsghdr) char answer[ANSWER_BYTES]; /* main's alone */
+	static _Alignas(struct nlmsghdr) char answer[ANSWER_BYTES]; /* used by main only */
 
 	while (!s->is_over) {
 		ssize_t n = recv(fd, answer, sizeof(answer), 0);

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Past: what backends did that have left the configuration and have no connection any more.
+ * Past: the sums of backends that have left the configuration and have no connection any more.
  *
  * A metric of a backend is a series known by (pool, name). A collector takes a counter that falls
  * for a restart of lb, so no series falls while its name is in the file, and one that has left the
@@ -22,13 +22,13 @@
 #define PAST_KEEP_NS (3600u * 1000000000ull)
 #define PAST_MAX 1000u
 
-/* The sums that have no name any more, and the backends that are gone, of one pool. */
+/* Of one pool: the backends that are gone, and the sums of those whose records are gone, too. */
 struct past_pool {
 	struct backend_sums sums;
 	struct list records; /* owns: of struct past_record by in_pool */
 };
 
-/* A backend that is gone, or the room for it while it is not. */
+/* A backend that is gone. Allocated together with the backend, so that its end needs no memory. */
 struct past_record {
 	struct list link;       /* past->records */
 	struct list in_pool;    /* past_pool->records */
@@ -48,9 +48,9 @@ void past_pool_init(struct past_pool *p);
 /* Forgets the pool's records. */
 void past_pool_deinit(struct past *past, struct past_pool *p);
 
-/* The room for a backend, to be made together with it; NULL when memory is short. */
+/* The record for a backend, to be made together with it; NULL when memory is short. */
 struct past_record *past_record_new(const char *name);
-/* One that is in no past. NULL is fine. Returns NULL. */
+/* Frees a record that is not in use. NULL is fine. Returns NULL. */
 struct past_record *past_record_free(struct past_record *r);
 
 /*
@@ -64,5 +64,6 @@ void past_add(struct past *past, struct past_pool *p, struct past_record *r,
 /* Where the sums of an old record go: those of the backend in the file of that name, or NULL. */
 typedef struct backend_sums *past_heir_fn(void *arg, struct past_pool *p, const char *name);
 
-/* Forgets what is too old or too much. Thread: main, every second or so. */
+/* Drops records that are too old, and the oldest beyond PAST_MAX. To be called every second or so.
+ */
 void past_expire(struct past *past, uint64_t now_ns, past_heir_fn *heir, void *arg);

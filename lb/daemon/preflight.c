@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function for each step of a start (daemon/server.c), in the same order, without what the
- * step leaves behind. What happens after lb has become `user` is tried by a child that becomes it.
+ * One function for each step of a start (daemon/server.c), in the same order. Each step is undone
+ * at once. The steps that lb takes after it has become `user` are tried by a child process that
+ * becomes that user.
  */
 #include "daemon/preflight.h"
 
@@ -48,8 +49,9 @@ int preflight_crypto(struct err *e)
 {
 	if (accept_key_check() == 0)
 		return 0;
-	return err_add(e, -ENOTSUP,
-		       "libcrypto gives no SHA-1, which WebSockets need (RFC 6455, 1.3)");
+	return err_add(
+		e, -ENOTSUP,
+		"libcrypto refuses SHA-1, which the WebSocket handshake needs (RFC 6455, 1.3)");
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -80,7 +82,7 @@ static const struct conf_log *log_of(const struct conf *conf, int which)
 	return which == 0 ? &conf->log : &conf->access_log;
 }
 
-/* As logger_chown() gives files away; one that is not there yet is made, then given. */
+/* Whether logger_chown() would give this log to `user`. A file that is missing is made first. */
 static bool is_to_be_given(const struct conf_log *c)
 {
 	struct stat st;
@@ -103,7 +105,7 @@ static void try_logs(struct flight *f)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-/* The first lb that answers on the admin socket: then that socket is no finding either. */
+/* Finds the lb that answers on the admin socket. Where there is one, the socket is no finding. */
 static void find_running(struct flight *f)
 {
 	const struct conf *conf = f->conf;
@@ -115,7 +117,8 @@ static void find_running(struct flight *f)
 		(void)refusal_socket(f->e, conf, -EADDRINUSE);
 }
 
-/* Binds as the start does, without listening: no client is taken, nobody is kept from listening. */
+/* Binds as the start does, but does not listen: the socket takes no client, and no other program is
+ * kept from listening. */
 static int try_bind(struct flight *f, const struct addr *a)
 {
 	int fd = sock_bind_alone(f->loop, a);
@@ -125,8 +128,8 @@ static int try_bind(struct flight *f, const struct addr *a)
 	return fd < 0 ? fd : 0;
 }
 
-/* What the running lb has, or an address that includes one of its own, a reload and a restart can
- * bind. */
+/* An address that the running lb has, or that includes one of its addresses, is no finding: a
+ * reload and a restart can bind it. */
 static void try_listener(struct flight *f, const struct conf_bind *b)
 {
 	int r = try_bind(f, &b->addr);
@@ -168,7 +171,7 @@ void preflight_reload(const struct conf *conf, struct err *e)
 	(void)logger_check(&conf->log, &conf->access_log, e);
 }
 
-/* A log that a start gives away needs no more than a way to it. */
+/* A start gives this log to `user`, so that user needs only to reach its folder. */
 static void try_way(const struct conf_log *c, struct err *e)
 {
 	char folder[PATH_MAX];
@@ -178,7 +181,7 @@ static void try_way(const struct conf_log *c, struct err *e)
 		(void)refusal_log(e, c->at, c->to, -errno);
 }
 
-/* In the child: its findings go to the parent, as they are. */
+/* Runs in the child, which writes its findings to the parent as struct err_item. */
 static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 {
 	const struct conf *conf = f->conf;

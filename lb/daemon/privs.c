@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * set*id() of glibc act on every thread of the process; capset(2) acts on the calling thread only,
- * and new threads inherit: so main drops first, and each worker drops the rest at its birth.
+ * glibc's set*id() act on every thread of the process. capset(2) acts on the calling thread only,
+ * and a new thread inherits its capabilities: so main drops first, and each worker's thread drops
+ * the rest when it starts.
  */
 #include "daemon/privs.h"
 
@@ -41,7 +42,7 @@ int privs_resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, struct 
 	return 0;
 }
 
-/* This thread's capabilities become just these. */
+/* Sets this thread's capabilities to those of `mask`. */
 static int set_caps(uint32_t mask)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

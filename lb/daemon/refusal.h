@@ -28,8 +28,8 @@ int refusal_source(struct err *e, struct mark at, const struct addr *a, int r);
 int refusal_log(struct err *e, struct mark at, const char *to, int r);
 
 /*
- * To make the admin socket: -ENOENT is a folder that is missing, -EADDRINUSE a socket that somebody
- * answers on, -EPERM one of another user, -ENOTSOCK another file.
+ * To make the admin socket: -ENOENT is a folder that is missing, -EADDRINUSE a socket on which a
+ * program answers, -EPERM one of another user, -ENOTSOCK another file.
  */
 int refusal_socket(struct err *e, const struct conf *conf, int r);
 

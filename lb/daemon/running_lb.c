@@ -12,7 +12,7 @@
 
 #include "util/text.h"
 
-#define WAIT_S 2                      /* for a step: a program of this machine answers at once */
+#define WAIT_S 2                      /* for a step: a program on this machine answers at once */
 #define ANSWER_S 10                   /* for all of the answer */
 #define ANSWER_MAX ((size_t)64 << 20) /* some hundred thousand backends */
 

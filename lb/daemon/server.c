@@ -191,9 +191,9 @@ static int choose_engine(enum conf_engine asked, const struct log *log, enum loo
 }
 
 /*
- * Signals that mean something to lb, and those that mean nothing but would end it. Not among these
- * are the signals of a fault (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT), those that stop a job and let
- * it go on (TSTP, TTIN, TTOU, STOP, CONT), and those that do nothing by themselves (CHLD, URG,
+ * The signals that have a meaning for lb, and those that have none but would end the process. Left
+ * out are the signals of a fault (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT), those that stop a job and
+ * continue it (TSTP, TTIN, TTOU, STOP, CONT), and those that are ignored by default (CHLD, URG,
  * WINCH).
  */
 static const int own_signals[] = {
@@ -204,7 +204,7 @@ static const int own_signals[] = {
 #endif
 };
 
-/* The same and all real-time signals, whose numbers the C library knows only at run time. */
+/* own_signals and all real-time signals, whose numbers the C library knows only at run time. */
 static size_t list_signals(int list[NSIG])
 {
 	size_t n = ARRAY_SIZE(own_signals);
@@ -293,7 +293,7 @@ int server_open(struct server *s, const char *path, struct conf *conf, struct er
 
 /* ---- the admin socket's file ----------------------------------------------------------------- */
 
-/* Remembers which file was just bound; without a memory of it the file stays when lb ends. */
+/* Remembers which file was just bound. Where that fails, the file stays when lb ends. */
 static void own_socket_file(struct server *s, const char *path)
 {
 	struct stat st;
@@ -306,9 +306,8 @@ static void own_socket_file(struct server *s, const char *path)
 }
 
 /*
- * Removes the admin socket's file, unless the path names another file meanwhile: then it is
- * somebody else's. Call while the socket is open: until it is closed, its inode's number is not
- * given to another file.
+ * Removes the admin socket's file, unless the path names another file meanwhile, which is not lb's.
+ * Call while the socket is open: until then no other file can get the number of its inode.
  */
 static void remove_socket_file(const struct server *s)
 {
@@ -354,7 +353,7 @@ static int bind_admin(struct server *s, struct err *e)
 	return e->n > 0 ? EXIT_BIND : 0;
 }
 
-/* What the user may not open, a reload cannot. */
+/* A reload opens files as `user`: warns of those that this user may not open. */
 static void warn_of_reload(struct server *s)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
@@ -465,9 +464,9 @@ static int open_admin(struct server *s)
 static void warn_of_one_table(struct server *s)
 {
 	log_warn(&s->control.log,
-		 "all threads share one descriptor table: close_range(2) and unshare(2) are "
-		 "refused, "
-		 "the limit of open files holds for the whole process error=\"%s\" workers=%u "
+		 "all threads share one descriptor table: the system refuses close_range(2) and "
+		 "unshare(2), so the limit of open files holds for all threads together "
+		 "error=\"%s\" workers=%u "
 		 "open_files=%u",
 		 strerror(-s->no_tables), s->threads->n, s->max_fds);
 }
@@ -533,10 +532,10 @@ static void ignore_signal(struct server *s, int signo)
 	const char *name = sigabbrev_np(signo);
 
 	if (name != NULL)
-		log_notice(&s->control.log, "signal ignored: lb gives it no meaning signal=%s",
+		log_notice(&s->control.log, "signal ignored: it has no meaning for lb signal=%s",
 			   name);
 	else
-		log_notice(&s->control.log, "signal ignored: lb gives it no meaning signal=%d",
+		log_notice(&s->control.log, "signal ignored: it has no meaning for lb signal=%d",
 			   signo);
 }
 

@@ -93,7 +93,7 @@ static void describe_backend(struct server *s, const struct registry_pool *p,
 	};
 }
 
-/* IPv4 first, then IPv6, then the one that serves backends whose family has none. */
+/* The sources of IPv4, then those of IPv6, then "default", for backends whose family has none. */
 static int add_sources(const struct conf_pool *conf, struct status_pool *sp)
 {
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
@@ -110,7 +110,8 @@ static int add_sources(const struct conf_pool *conf, struct status_pool *sp)
 	return 0;
 }
 
-/* Which of its pool's sources a backend is connected to from, and what they have left. */
+/* From which of the pool's sources lb connects to a backend, and how many ports are in use there.
+ */
 static void describe_ports(const struct server *s, const struct conf_pool *conf,
 			   const struct status_pool *sp, const struct backend *b,
 			   struct status_backend *sb)
@@ -159,7 +160,7 @@ static void add_past_row(struct status_pool *sp, const char *name, const struct 
 	backend_sums_add(&sp->sums, sums);
 }
 
-/* What is gone, and in all. */
+/* The sums of backends that are gone, and those of the whole pool. */
 static int add_past(const struct registry_pool *p, struct status_pool *sp)
 {
 	size_t n = sp->n_backends;

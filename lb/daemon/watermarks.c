@@ -14,7 +14,7 @@
 #define HIGH_PERCENT 80
 #define LOW_PERCENT 70
 
-/* A limit that other programs share moves by itself: less than this is no news. */
+/* A limit that other programs share changes by itself: a smaller change than this is not logged. */
 #define NEWS_PERCENT 10
 
 int watermarks_open(struct watermarks *w, const struct log *log, struct registry *reg,
@@ -60,7 +60,7 @@ void watermarks_apply(struct watermarks *w, const struct conf *conf)
 		.n_active = worker_sums_active(w->threads),
 	};
 	if (conn_capacity_compute(&in, &f) < 0) {
-		log_err(w->log, "the forecast stays as it was: out of memory");
+		log_err(w->log, "the forecast was not computed again: out of memory");
 		return;
 	}
 	if (is_news(w, &f))
@@ -74,7 +74,7 @@ void watermarks_apply(struct watermarks *w, const struct conf *conf)
 
 /* ---- the warnings ---------------------------------------------------------------------------- */
 
-/* Whether `used` has just risen above 80 %; it can do so again once it was below 70 %. */
+/* Whether `used` has risen above 80 % of the limit; true again only after it was below 70 %. */
 static bool has_risen(bool *is_high, uint64_t used, uint64_t limit)
 {
 	bool was_high = *is_high;

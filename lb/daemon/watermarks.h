@@ -40,7 +40,7 @@ int watermarks_open(struct watermarks *w, const struct log *log, struct registry
 /* A configuration has become current: computes the capacity, and logs it where it is news. */
 void watermarks_apply(struct watermarks *w, const struct conf *conf);
 
-/* Looks at everything that may cross its 80 %. */
+/* Warns of each figure that has crossed 80 % since the last call. */
 void watermarks_tick(struct watermarks *w);
 
 void watermarks_close(struct watermarks *w);
@@ -48,6 +48,6 @@ void watermarks_close(struct watermarks *w);
 /*
  * watermarks_ports_used() - about how many ports a backend takes at each of its `n` sources
  *
- * Sources take turns, so its connections are taken to be spread evenly.
+ * The sources take turns, so the backend's connections are assumed to be spread evenly.
  */
 uint64_t watermarks_ports_used(const struct backend *b, uint64_t n);

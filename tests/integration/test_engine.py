@@ -121,4 +121,4 @@ def test_a_libcrypto_without_sha1_is_told_at_once(lb, echo, port, tmp_path, monk
     assert proxy.wait() == 3
     proxy.was_stopped = True
     (line,) = proxy.stderr().splitlines()
-    assert "libcrypto gives no SHA-1" in line
+    assert "libcrypto refuses SHA-1" in line

@@ -496,7 +496,7 @@ MEANINGLESS = [
 
 def test_a_signal_without_a_meaning_is_ignored_and_told(lb, echo, port):
     proxy = lb(http_conf(port, echo(1)))
-    said = "signal ignored: lb gives it no meaning"
+    said = "signal ignored: it has no meaning for lb"
     for n, signo in enumerate(MEANINGLESS, 1):
         proxy.signal(signo)
         wait_for(f"signal {signo} in the log", lambda n=n: proxy.stderr().count(said) == n)
