@@ -84,6 +84,7 @@ static void conns_finish(struct conns_job *j)
 	struct admin_conn_list list = { 0 };
 	struct admin_conn *rows = j->result == 0 ? make_rows(j, &list.n) : NULL;
 
+	LB_ASSERT(j->n_waiting == 0);
 	list.rows = rows;
 	for (uint32_t w = 0; w < j->n_workers; w++)
 		list.total += j->replies[w]->list.n_matching;

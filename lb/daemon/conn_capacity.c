@@ -287,6 +287,7 @@ int conn_capacity_compute(const struct conn_capacity_in *in, struct conn_capacit
 	for (enum conn_capacity_limit l = 0; l < CONN_CAPACITY_N; l++)
 		if (traits[l].holds && f.allows[l] < f.allows[f.binding])
 			f.binding = l;
+	LB_ASSERT(traits[f.binding].holds);
 	f.n_conns = f.allows[f.binding];
 	*ret = f;
 	return 0;

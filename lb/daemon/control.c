@@ -21,6 +21,7 @@
 #include "daemon/threads.h"
 #include "daemon/worker_sums.h"
 #include "proxy/message_stop.h"
+#include "proxy/plan.h"
 
 /* How often a stop looks whether the connections have ended. */
 #define TICK_MS 20
@@ -30,6 +31,23 @@
 #define STOP_MARGIN_MS 10000
 
 static void on_tick(struct timer *t, void *arg);
+
+/* The phases that may follow each one. */
+#define TO(phase) (1u << PHASE_##phase)
+static const unsigned next_phases[] = {
+	[PHASE_STARTING] = TO(RUNNING) | TO(QUITTING),
+	[PHASE_RUNNING] = TO(DELAYING) | TO(DRAINING),
+	[PHASE_DELAYING] = TO(DRAINING) | TO(QUITTING),
+	[PHASE_DRAINING] = TO(QUITTING),
+	[PHASE_QUITTING] = 0,
+};
+#undef TO
+
+static void set_phase(struct control *c, enum phase to)
+{
+	LB_ASSERT(next_phases[c->phase] & (1u << to));
+	c->phase = to;
+}
 
 /* ---- the configuration in force -------------------------------------------------------------- */
 
@@ -74,6 +92,7 @@ static void on_commit(void *arg, struct conf *conf, struct err *warnings)
 {
 	struct control *c = arg;
 
+	LB_ASSERT(c->registry.plan->conf == conf);
 	conf_unref(c->conf);
 	c->conf = conf_ref(conf);
 	c->generation++;
@@ -87,6 +106,7 @@ static void on_commit(void *arg, struct conf *conf, struct err *warnings)
 		c->started = conf_ref(c->conf);
 		return;
 	}
+	LB_ASSERT(c->started != NULL);
 	warn_of_restart(c, warnings);
 	log_notice(&c->log, "reloaded generation=%llu file=%s", (unsigned long long)c->generation,
 		   c->reload.env.path);
@@ -160,7 +180,7 @@ int control_init(struct control *c, const struct control_opts *o)
 
 void control_set_threads(struct control *c, struct threads *t)
 {
-	LB_ASSERT(t->n == c->n_workers);
+	LB_ASSERT(t->n == c->n_workers && c->threads == NULL);
 	c->threads = t;
 	c->membership.threads = t;
 	c->reload.env.threads = t;
@@ -190,11 +210,11 @@ static void on_started(void *ctx, int result, const struct err *why)
 	struct control *c = ctx;
 
 	if (result < 0) {
-		c->phase = PHASE_QUITTING; /* control_end_workers() is due */
+		set_phase(c, PHASE_QUITTING); /* control_end_workers() is due */
 		c->ops->started(c->arg, result, why);
 		return;
 	}
-	c->phase = PHASE_RUNNING;
+	set_phase(c, PHASE_RUNNING);
 	loop_timer_start(c->loop, &c->tick, SECOND_MS);
 	c->ops->started(c->arg, 0, why);
 	for (; c->n_early_stops > 0; c->n_early_stops--)
@@ -245,15 +265,13 @@ static void on_stopped(struct message *m, void *arg)
 
 static void quit_now(struct control *c)
 {
-	if (c->phase == PHASE_QUITTING)
-		return;
-	c->phase = PHASE_QUITTING;
+	set_phase(c, PHASE_QUITTING);
 	broadcast_post(&c->quit, c->threads, on_quit, c);
 }
 
 static void begin_drain(struct control *c)
 {
-	c->phase = PHASE_DRAINING;
+	set_phase(c, PHASE_DRAINING);
 	c->deadline_ms = loop_now_ms(c->loop) + c->conf->stop_timeout_ms;
 	c->second_ms = loop_now_ms(c->loop);
 	broadcast_post(&c->stop, c->threads, on_stopped, NULL);
@@ -273,7 +291,7 @@ static void begin_stop(struct control *c)
 		begin_drain(c);
 		return;
 	}
-	c->phase = PHASE_DELAYING;
+	set_phase(c, PHASE_DELAYING);
 	loop_timer_start(c->loop, &c->tick, conf->stop_delay_ms);
 }
 

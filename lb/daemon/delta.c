@@ -159,7 +159,7 @@ int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct co
 {
 	struct delta *d = calloc(1, sizeof(*d));
 
-	LB_ASSERT(!p->is_removed);
+	LB_ASSERT(!p->is_removed && p->members != NULL);
 	if (d == NULL)
 		return -ENOMEM;
 	d->pools = calloc(1, sizeof(*d->pools));
@@ -245,6 +245,7 @@ static void commit_listeners(struct registry *reg, struct delta *d)
 		struct delta_listener *dl = &d->listeners[i];
 		struct registry_listener *rl = take_ptr(dl->fresh);
 
+		LB_ASSERT(rl != NULL && dl->name != NULL);
 		rl->listener = listener_ref(dl->listener);
 		rl->name = take_ptr(dl->name);
 		/* Release: a worker that reads the pointer sees the string. */
@@ -259,6 +260,7 @@ static void commit_backend(struct registry_pool *p, struct delta_backend *db)
 
 	if (rb == NULL) {
 		rb = take_ptr(db->fresh);
+		LB_ASSERT(rb != NULL && rb->backend == NULL);
 		rb->backend = backend_ref(db->backend);
 	}
 	rb->is_weight_set =
@@ -315,6 +317,24 @@ static void configure_pool(struct registry *reg, const struct delta *d, struct d
 	list_add_tail(&reg->pools, &p->link);
 }
 
+/* The members of a pool that is in use are its backends in use, in their order. */
+static void assert_members(const struct registry_pool *p)
+{
+	const struct members *m = p->members;
+	size_t i = 0;
+
+	list_for_each(it, &p->backends)
+	{
+		const struct registry_backend *rb = list_entry(it, struct registry_backend, link);
+		if (rb->is_removed)
+			continue;
+		LB_ASSERT(i < m->n && m->entry[i].backend == rb->backend &&
+			  m->entry[i].weight == backend_weight(rb->backend));
+		i++;
+	}
+	LB_ASSERT(i == m->n && m->pool == p->pool);
+}
+
 static void commit_pool(struct registry *reg, const struct delta *d, struct delta_pool *dp)
 {
 	struct registry_pool *p = dp->old != NULL ? dp->old : begin_pool(dp);
@@ -331,6 +351,7 @@ static void commit_pool(struct registry *reg, const struct delta *d, struct delt
 		commit_backend(p, &dp->backends[b]);
 	remove_backends(&removed);
 	list_splice_tail(&p->backends, &removed);
+	assert_members(p);
 	if (dp->conf != NULL)
 		configure_pool(reg, d, dp, p);
 }

@@ -16,8 +16,8 @@
 #include "proxy/names.h"
 
 /*
- * An address with port 0 was given a real port when it was bound: it is kept by the place it has in
- * the file, that is, by the listener's name.
+ * The listener that `b` keeps; NULL where the address is new. An address with port 0 got a real
+ * port when it was bound, so it is found by its listener's name instead of by its port.
  */
 static struct listener *find_for_bind(struct registry *reg, const struct directory *all,
 				      const struct conf_bind *b, const char *name)
@@ -37,7 +37,8 @@ static struct listener *find_for_bind(struct registry *reg, const struct directo
 	return NULL;
 }
 
-/* ---- an address that lb's own sockets are in the way of -------------------------------------- */
+/* ---- a new address that overlaps one of lb's own ----------------------------------------------
+ */
 
 static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t inode)
 {
@@ -47,16 +48,16 @@ static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t ino
 	return false;
 }
 
-/* Whether lb shares the new address with the socket of this inode. */
+/* What is_own() decides by: the registry, and the new address. */
 struct own {
 	const struct registry *reg;
 	const struct addr *a;
 };
 
 /*
- * Of its own that leave, lb does not share the very same address: the old sockets, which drop what
- * is new to them, would get a part of the new ones' connections. (Such a socket listens on only
- * while lb is at a limit and its queue cannot be served.)
+ * Whether the socket of this inode is lb's and may share the new address. A socket that is leaving
+ * may not where its address is the very same: it drops new connections, and the kernel would give
+ * it a part of them. (It still listens only while lb is at a limit and cannot serve its queue.)
  */
 static bool is_own(void *arg, uint32_t inode)
 {
@@ -88,7 +89,7 @@ static bool is_port_own(const struct registry *reg, uint16_t port)
 	return false;
 }
 
-/* Whether `a` can be had; sets its port where that is 0. */
+/* Whether `a` is free: 0, or a negative errno. Where its port is 0, sets the port. */
 static int probe_free(struct registry *reg, struct addr *a)
 {
 	int r = sock_probe_free(reg->loop, a, &a->port);
@@ -103,6 +104,7 @@ static int probe_free(struct registry *reg, struct addr *a)
 /* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
 static int bind_all(struct registry *reg, struct delta_listener *dl, const struct addr *a)
 {
+	LB_ASSERT(dl->is_new && dl->fd == NULL);
 	dl->fd = malloc(reg->n_workers * sizeof(*dl->fd));
 	if (dl->fd == NULL)
 		return -ENOMEM;
@@ -125,6 +127,7 @@ static int prepare_bind(struct registry *reg, const struct directory *all, struc
 	struct listener *kept = find_for_bind(reg, all, b, c->name);
 	struct addr a = b->addr;
 
+	LB_ASSERT(dl->listener == NULL);
 	d->n_listeners++;
 	*dl = (struct delta_listener){
 		.fresh = calloc(1, sizeof(*dl->fresh)),

@@ -288,8 +288,8 @@ static void print_text(const struct doctor *d, struct text *out)
 		  d->need.n_workers, d->n_cpus);
 	if (n_checked(d->conf) > d->share.max_checks)
 		text_addf(out,
-			  "note: %zu backends are checked, and there are descriptors for %" PRIu32
-			  " checks at a time; the other checks wait\n",
+			  "note: %zu backends are checked, at most %" PRIu32
+			  " at a time because of the limit of open files; the other checks wait\n",
 			  n_checked(d->conf), d->share.max_checks);
 	if (d->machine.cgroup_cpu_milli != HOST_LIMITS_NONE)
 		text_addf(out,

@@ -99,6 +99,7 @@ void health_apply(struct health *h)
 {
 	size_t n = 0, most = 0;
 
+	LB_ASSERT(h->probes != NULL && h->threads != NULL);
 	list_for_each(it, &h->registry->pools)
 	{
 		struct registry_pool *p = list_entry(it, struct registry_pool, link);
@@ -111,6 +112,7 @@ void health_apply(struct health *h)
 	}
 	list_for_each(it, &h->registry->pools) n +=
 		add_pool(h, list_entry(it, struct registry_pool, link), targets + n);
+	LB_ASSERT(n <= most);
 	probes_limit(h->probes, h->threads->share.max_checks);
 	if (probes_set(h->probes, targets, n) < 0)
 		log_err(h->log, "some health checks could not be set up: out of memory");

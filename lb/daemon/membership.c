@@ -48,7 +48,7 @@ static struct message *make_apply(uint32_t worker, void *ctx)
 
 int membership_make_apply(struct membership *m, struct broadcast *ret)
 {
-	LB_ASSERT(m->pending != NULL);
+	LB_ASSERT(m->pending != NULL && m->pending->plan != NULL);
 	return broadcast_make(ret, m->registry->n_workers, make_apply, m->pending);
 }
 
@@ -141,6 +141,7 @@ static struct delta_backend *find_pending(const struct membership *m, const stru
 int membership_set_weight(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, uint32_t weight)
 {
+	LB_ASSERT(!rb->is_removed);
 	struct broadcast b = BROADCAST_INIT;
 	struct delta_pool *dp = NULL;
 	struct delta_backend *db = find_pending(m, p, rb, &dp);

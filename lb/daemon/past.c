@@ -59,6 +59,7 @@ void past_add(struct past *past, struct past_pool *p, struct past_record *r,
 		past_record_free(r);
 		return;
 	}
+	LB_ASSERT(!list_is_linked(&r->link) && past->n < SIZE_MAX);
 	r->pool = p;
 	r->sums = *sums;
 	r->since_ns = now_ns;
@@ -72,6 +73,7 @@ void past_expire(struct past *past, uint64_t now_ns, past_heir_fn *heir, void *a
 	list_for_each(it, &past->records)
 	{
 		struct past_record *r = list_entry(it, struct past_record, link);
+		LB_ASSERT(r->since_ns <= now_ns);
 		if (past->n <= PAST_MAX && now_ns - r->since_ns < PAST_KEEP_NS)
 			return;
 

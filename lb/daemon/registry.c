@@ -29,6 +29,7 @@ struct registry_backend *registry_backend_free(struct registry_backend *rb)
 	if (rb == NULL)
 		return NULL;
 	list_del(&rb->link);
+	LB_ASSERT(rb->backend == NULL || backend_active(rb->backend) == 0);
 	backend_unref(rb->backend);
 	past_record_free(rb->record);
 	free(rb);
@@ -52,7 +53,8 @@ struct registry_backend *registry_backend_new(const char *name)
 
 /* ---- slots of pools ------------------------------------------------------------------------- */
 
-/* Returns 0, or -ENOMEM: the room to take it back is made here. */
+/* Returns 0, or -ENOMEM. Makes the room for the slot in free_slots, so that giving it back is sure.
+ */
 static int take_slot(struct registry *reg, uint32_t *ret)
 {
 	if (reg->n_free > 0) {
@@ -71,10 +73,10 @@ static int take_slot(struct registry *reg, uint32_t *ret)
 	return 0;
 }
 
-/* Workers that look for the former pool's members there see that they are another pool's. */
+/* A worker that looks for the former pool's members in this slot compares the pool, too. */
 void registry_give_slot(struct registry *reg, const struct pool *p)
 {
-	LB_ASSERT(reg->n_free < reg->next_slot);
+	LB_ASSERT(reg->n_free < reg->next_slot && p->slot < reg->next_slot);
 	reg->free_slots[reg->n_free++] = p->slot;
 }
 
@@ -175,17 +177,18 @@ struct registry_backend *registry_find_backend(const struct registry_pool *p, co
 
 /* ---- what is gone ---------------------------------------------------------------------------- */
 
-/* Its last connection has ended, and the file has it no more. */
+/* The backend is removed, and its last connection has ended: its sums become its pool's past. */
 static void retire(struct registry *reg, struct registry_pool *p, struct registry_backend *rb)
 {
 	struct backend_sums sums = backend_sums(rb->backend);
 
+	LB_ASSERT(rb->is_removed && rb->record != NULL);
 	backend_sums_add(&sums, &rb->past);
 	past_add(&reg->past, &p->past, take_ptr(rb->record), &sums, loop_now_ns(reg->loop));
 	registry_backend_free(rb);
 }
 
-/* The backends of one pool by their names: many may be forgotten at once. */
+/* An index of the pool whose records are dropped, since many may be dropped at once. */
 struct heirs {
 	const struct past_pool *of;
 	struct name_index index;
@@ -249,7 +252,7 @@ void registry_tidy(struct registry *reg)
 	{
 		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (!p->is_removed)
-			pool_keep_members(p->pool, NULL); /* it came back: newer ones are in use */
+			pool_keep_members(p->pool, NULL); /* newer members are in use */
 		else if (pool_has_plan(p->pool))
 			continue;
 		list_for_each(ib, &p->backends)
@@ -268,6 +271,6 @@ void registry_tidy(struct registry *reg)
 		if (list_is_empty(&p->past.records))
 			pool_entry_free(reg, p);
 		else
-			p->members = members_unref(p->members); /* they hold its backends */
+			p->members = members_unref(p->members); /* the members hold backends */
 	}
 }

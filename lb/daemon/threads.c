@@ -269,6 +269,7 @@ bool threads_share_out(const struct threads_need *need, struct threads_share *re
 		share_out_one_table(need, ret);
 	else
 		share_out_tables(need, ret);
+	LB_ASSERT(ret->worker_fds >= ret->max_sessions * FDS_PER_SESSION);
 	if (ret->max_sessions == 0 || need->max_fds < ret->n_needed) {
 		ret->worker_fds = ret->max_sessions = ret->max_pipes = 0;
 		return false;
@@ -396,6 +397,7 @@ int threads_start(struct threads *t, struct err *e)
 		if (r != 0)
 			return err_add(e, -r, "worker %u: cannot start its thread: %s", i,
 				       strerror(r));
+		LB_ASSERT(!t->thread[i].is_started);
 		t->thread[i].is_started = true;
 		/* One after the other: a table is copied while no other thread opens anything. */
 		while (sem_wait(&t->ready) < 0)

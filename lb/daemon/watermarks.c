@@ -51,6 +51,7 @@ void watermarks_apply(struct watermarks *w, const struct conf *conf)
 	struct host_limits machine;
 	struct conn_capacity f;
 
+	LB_ASSERT(w->is_worker_high != NULL);
 	host_limits_read("", &machine);
 	struct conn_capacity_in in = {
 		.machine = &machine,
@@ -113,6 +114,7 @@ static void check_workers(struct watermarks *w)
 
 uint64_t watermarks_ports_used(const struct backend *b, uint64_t n)
 {
+	LB_ASSERT(n > 0);
 	return (backend_active(b) + n - 1) / n;
 }
 
