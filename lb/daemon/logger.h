@@ -61,9 +61,6 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log,
  */
 int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e);
 
-/* Whether one of them could be opened, or made, now. Makes nothing. The same returns. */
-int logger_try(const struct conf_log *log, struct err *e);
-
 /* Gives the log files to a user, as far as they are files of no other name. Thread: main. */
 void logger_chown(struct logger *l, uid_t uid, gid_t gid);
 

@@ -18,6 +18,7 @@
 
 #include "daemon/admin_socket.h"
 #include "daemon/host_limits.h"
+#include "daemon/log_file.h"
 #include "daemon/logger.h"
 #include "daemon/privs.h"
 #include "daemon/refusal.h"
@@ -98,7 +99,7 @@ static void try_logs(struct flight *f)
 {
 	for (int i = 0; i < 2; i++) {
 		const struct conf_log *c = log_of(f->conf, i);
-		f->is_bad[i] = logger_try(c, f->e) < 0;
+		f->is_bad[i] = log_file_try(c, f->e) < 0;
 		f->is_given[i] = is_to_be_given(c);
 	}
 }
@@ -198,7 +199,7 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 			if (f->is_given[i])
 				try_way(log_of(conf, i), &e);
 			else
-				(void)logger_try(log_of(conf, i), &e);
+				(void)log_file_try(log_of(conf, i), &e);
 		}
 	}
 	for (size_t i = 0; i < e.n_kept; i++)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../suite.h"
+#include "daemon/log_file.h"
 #include "daemon/logger.h"
 
 #define TIME "2026-11-24T10:00:00.123Z"
@@ -604,13 +605,13 @@ START_TEST(a_trial_makes_no_file)
 	char scratch[64];
 
 	(void)unlink(log_path);
-	ck_assert_int_eq(logger_try(&log, &tried), 0);
+	ck_assert_int_eq(log_file_try(&log, &tried), 0);
 	ck_assert_int_ne(access(log_path, F_OK), 0);
-	ck_assert_int_eq(logger_try(&none, &tried), 0);
+	ck_assert_int_eq(log_file_try(&none, &tried), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
 		log = to(checks[i].log, CONF_LOG_TEXT, LOG_LEVEL_NOTICE);
 		int want = logger_check(&log, &none, &checked);
-		ck_assert_msg(logger_try(&log, &tried) == want, "%s", checks[i].name);
+		ck_assert_msg(log_file_try(&log, &tried) == want, "%s", checks[i].name);
 		ck_assert_uint_eq(tried.n, checked.n);
 		if (checked.n > 0)
 			ck_assert_str_eq(err_line(&tried, 0, scratch, sizeof(scratch)),

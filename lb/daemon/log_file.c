@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/log_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/refusal.h"
+
+#define WAIT_MS 1000 /* for a reader, before looking whether to stop */
+
+/* ---- the descriptor -------------------------------------------------------------------------- */
+
+/*
+ * A descriptor for `to`, as in struct conf_log, or a negative errno
+ *
+ * Never waits: a FIFO without a reader is opened while lb itself reads it for a moment. Bytes that
+ * are written before another reader comes are lost.
+ */
+static int open_destination(const char *to)
+{
+	const int flags = O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+	if (strcmp(to, "stderr") == 0)
+		return STDERR_FILENO;
+	if (strcmp(to, "stdout") == 0)
+		return STDOUT_FILENO;
+	int fd = open(to, O_WRONLY | flags, 0640);
+	if (fd >= 0 || errno != ENXIO)
+		return fd < 0 ? -errno : fd;
+	int reader = open(to, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = reader < 0 ? -1 : open(to, O_WRONLY | flags, 0640);
+	int r = fd < 0 ? -errno : fd;
+	if (reader >= 0)
+		(void)close(reader);
+	return r;
+}
+
+static void set_destination(struct log_file *f, int fd)
+{
+	struct stat st;
+
+	f->fd = fd;
+	f->is_torn = false;
+	f->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static void close_destination(struct log_file *f)
+{
+	if (f->fd > STDERR_FILENO)
+		(void)close(f->fd);
+	f->fd = -1;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/*
+ * Waits until a pipe, a terminal or a socket takes bytes: without a limit while lb runs, for at
+ * most WAIT_MS once the process ends. False: given up.
+ */
+static bool wait_writable(const struct log_file *f)
+{
+	struct pollfd pfd = { .fd = f->fd, .events = POLLOUT };
+
+	while (poll(&pfd, 1, WAIT_MS) == 0)
+		if (atomic_load_explicit(f->should_stop, memory_order_acquire))
+			return false;
+	return true;
+}
+
+/* Writes as much as can be written; returns how much that was. */
+static size_t write_out(const struct log_file *f, const char *p, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		size_t most = n - done;
+
+		if (!f->is_file && !wait_writable(f))
+			break;
+		/* A pipe that poll(2) calls writable takes PIPE_BUF bytes without blocking. */
+		if (!f->is_file && most > PIPE_BUF)
+			most = PIPE_BUF;
+		ssize_t r = write(f->fd, p + done, most);
+		if (r > 0)
+			done += (size_t)r;
+		else if (r < 0 && errno != EINTR && errno != EAGAIN)
+			break;
+	}
+	return done;
+}
+
+void log_file_flush(struct log_file *f)
+{
+	size_t done = 0;
+
+	if (f->batch.n == 0)
+		return;
+	if (f->fd >= 0 && f->is_torn)
+		f->is_torn = write_out(f, "\n", 1) == 0;
+	if (f->fd >= 0 && !f->is_torn) {
+		done = write_out(f, f->batch.p, f->batch.n);
+		f->is_torn = done > 0 && f->batch.p[done - 1] != '\n';
+	}
+	f->is_well = done == f->batch.n;
+	f->n_lost += f->batch.n - done;
+	text_clear(&f->batch);
+}
+
+/* ---- birth, new names, end ------------------------------------------------------------------- */
+
+void log_file_init(struct log_file *f, const atomic_bool *should_stop)
+{
+	*f = (struct log_file){ .fd = -1, .should_stop = should_stop };
+}
+
+int log_file_open(struct log_file *f, const struct conf_log *c, struct err *e)
+{
+	LB_ASSERT(f->fd < 0 && f->to == NULL);
+	if (!c->is_on)
+		return 0;
+	f->format = c->format;
+	f->to = strdup(c->to);
+	if (f->to == NULL)
+		return err_add(e, -ENOMEM, "out of memory");
+	int fd = open_destination(f->to);
+	if (fd < 0) {
+		(void)refusal_log(e, c->at, f->to, fd);
+		return fd;
+	}
+	set_destination(f, fd);
+	return 0;
+}
+
+int log_file_reopen(struct log_file *f)
+{
+	if (f->to == NULL)
+		return 0;
+	log_file_flush(f);
+	int fd = open_destination(f->to);
+	if (fd < 0)
+		return fd;
+	close_destination(f);
+	set_destination(f, fd);
+	return 0;
+}
+
+int log_file_move(struct log_file *f, char *to, enum conf_log_format format)
+{
+	bool is_same = f->to != NULL && to != NULL && strcmp(f->to, to) == 0;
+
+	log_file_flush(f);
+	f->format = format;
+	if (is_same || (f->to == NULL && to == NULL)) {
+		free(to);
+		return 0;
+	}
+	if (to == NULL)
+		close_destination(f);
+	free(f->to);
+	f->to = to;
+	return log_file_reopen(f);
+}
+
+void log_file_close(struct log_file *f)
+{
+	close_destination(f);
+	text_deinit(&f->batch);
+	free(f->to);
+	f->to = NULL;
+}
+
+/*
+ * A symbolic link or a file with a second name is not given away: the owner of the folder could
+ * have put it there to become the owner of the file that it leads to.
+ */
+void log_file_chown(const struct log_file *f, uid_t uid, gid_t gid)
+{
+	struct stat named, open;
+
+	if (f->fd <= STDERR_FILENO || lstat(f->to, &named) < 0 || fstat(f->fd, &open) < 0)
+		return;
+	if (S_ISREG(named.st_mode) && named.st_nlink == 1 && named.st_ino == open.st_ino &&
+	    named.st_dev == open.st_dev)
+		(void)!fchown(f->fd, uid, gid);
+}
+
+/* ---- whether it could be opened -------------------------------------------------------------- */
+
+/* A FIFO is not opened, because its reader would see an end when it is closed again. */
+int log_file_check(const struct conf_log *c, struct err *e)
+{
+	struct stat st;
+	int r = 0;
+
+	if (!c->is_on)
+		return 0;
+	if (stat(c->to, &st) == 0 && S_ISFIFO(st.st_mode)) {
+		r = faccessat(AT_FDCWD, c->to, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+	} else {
+		r = open_destination(c->to);
+		if (r > STDERR_FILENO)
+			(void)close(r);
+	}
+	return r < 0 ? refusal_log(e, c->at, c->to, r) : 0;
+}
+
+int log_file_try(const struct conf_log *log, struct err *e)
+{
+	char folder[PATH_MAX];
+	struct stat st;
+
+	if (!log->is_on || log->to[0] != '/' || stat(log->to, &st) == 0 || errno != ENOENT)
+		return log_file_check(log, e);
+	(void)refusal_folder(log->to, folder, sizeof(folder));
+	int r = faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+	return r < 0 ? refusal_log(e, log->at, log->to, r) : 0;
+}
