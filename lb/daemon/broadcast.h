@@ -14,7 +14,6 @@
  * Thread: main. Layer: daemon.
  */
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/message.h"
@@ -53,8 +52,3 @@ void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker,
 
 /* Frees messages that were not posted. An empty *b is fine. */
 void broadcast_drop(struct broadcast *b);
-
-static inline bool broadcast_is_made(const struct broadcast *b)
-{
-	return b->message != NULL;
-}
