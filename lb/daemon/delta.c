@@ -298,6 +298,7 @@ static struct registry_pool *begin_pool(struct delta_pool *dp)
 {
 	struct registry_pool *p = take_ptr(dp->fresh);
 
+	LB_ASSERT(p != NULL && p->pool == NULL);
 	p->pool = pool_ref(dp->pool);
 	list_init(&p->backends);
 	list_init(&p->link);
@@ -371,6 +372,7 @@ void delta_commit(struct registry *reg, struct delta *d)
 {
 	struct list removed = LIST_INIT(removed);
 
+	LB_ASSERT(d->n_pools > 0 || d->conf != NULL);
 	LB_ASSERT(!d->is_committed && (d->conf == NULL) == (d->plan == NULL));
 	d->is_committed = true;
 	if (d->conf == NULL) {

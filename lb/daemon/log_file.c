@@ -107,6 +107,7 @@ void log_file_flush(struct log_file *f)
 		done = write_out(f, f->batch.p, f->batch.n);
 		f->is_torn = done > 0 && f->batch.p[done - 1] != '\n';
 	}
+	LB_ASSERT(done <= f->batch.n && f->n_lost_said <= f->n_lost);
 	f->is_well = done == f->batch.n;
 	f->n_lost += f->batch.n - done;
 	text_clear(&f->batch);
@@ -154,6 +155,7 @@ int log_file_move(struct log_file *f, char *to, enum conf_log_format format)
 {
 	bool is_same = f->to != NULL && to != NULL && strcmp(f->to, to) == 0;
 
+	LB_ASSERT(to == NULL || to != f->to);
 	log_file_flush(f);
 	f->format = format;
 	if (is_same || (f->to == NULL && to == NULL)) {

@@ -144,6 +144,7 @@ int logger_wake_fd(const struct logger *l)
 
 struct log logger_handle(struct logger *l, uint32_t producer)
 {
+	LB_ASSERT(producer < l->n_producers);
 	/* sink_line() compares the level, so that a reload can change it. */
 	return (struct log){
 		.max = LOG_LEVEL_DEBUG,
@@ -160,6 +161,7 @@ access_fn logger_access_fn(struct logger *l)
 
 void *logger_access_arg(struct logger *l, uint32_t producer)
 {
+	LB_ASSERT(producer < l->n_producers);
 	return &l->producer[producer];
 }
 
@@ -181,6 +183,7 @@ static void add_line(struct logger *l, enum log_level level, uint64_t ns, const 
 
 static void take_ended(struct logger *l, const struct log_access *a)
 {
+	LB_ASSERT(a->kind == RECORD_ACCESS);
 	if (l->access.to != NULL)
 		log_format_access(&l->access.batch, l->access.format, a);
 	if (atomic_load_explicit(&l->level, memory_order_relaxed) >= LOG_LEVEL_INFO)
@@ -203,6 +206,7 @@ static void take_line(struct logger *l, struct producer *p, struct line_record *
 {
 	size_t len = n - offsetof(struct line_record, text);
 
+	LB_ASSERT(n >= offsetof(struct line_record, text) && len <= LOG_LINE_MAX);
 	r->text[len < LOG_LINE_MAX ? len : LOG_LINE_MAX - 1] = '\0';
 	if (strcmp(r->text, p->last) == 0 && r->wall_ns - p->last_ns < REPEAT_NS) {
 		p->n_repeated++;

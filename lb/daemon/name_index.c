@@ -37,6 +37,7 @@ int name_index_init(struct name_index *index, const struct registry_pool *p)
 		return -ENOMEM;
 	list_for_each(it, &p->backends) index->entry[index->n++] =
 		list_entry(it, struct registry_backend, link);
+	LB_ASSERT(index->n == n);
 	qsort(index->entry, index->n, sizeof(struct registry_backend *), compare_names);
 	return 0;
 }
@@ -137,6 +138,7 @@ int directory_init(struct directory *d, const struct registry *reg)
 		list_entry(it, struct registry_pool, link);
 	list_for_each(it, &reg->listeners) d->listener[d->n_listeners++] =
 		list_entry(it, struct registry_listener, link)->listener;
+	LB_ASSERT(d->n_pools == n_pools && d->n_listeners == n_listeners);
 	qsort(d->pool, d->n_pools, sizeof(struct registry_pool *), by_pool_name);
 	qsort(d->listener, d->n_listeners, sizeof(struct listener *), by_addr);
 	return 0;

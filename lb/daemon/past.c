@@ -50,6 +50,7 @@ static void forget(struct past *past, struct past_record *r)
 void past_pool_deinit(struct past *past, struct past_pool *p)
 {
 	list_for_each(it, &p->records) forget(past, list_entry(it, struct past_record, in_pool));
+	LB_ASSERT(list_is_empty(&p->records));
 }
 
 void past_add(struct past *past, struct past_pool *p, struct past_record *r,

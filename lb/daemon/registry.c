@@ -132,6 +132,8 @@ void registry_deinit(struct registry *reg)
 		LB_ASSERT(plan_is_unused(p)); /* the workers have ended */
 		plan_unref(p);
 	}
+	LB_ASSERT(reg->n_free == reg->next_slot); /* every pool has given its slot back */
+	LB_ASSERT(reg->past.n == 0);
 	reg->names = names_free(reg->names);
 	free(reg->free_slots);
 	reg->free_slots = NULL;

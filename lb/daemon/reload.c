@@ -222,6 +222,7 @@ static bool next_batch(struct reload *r)
 	for (; i < r->delta->n_listeners && n_new < ADOPT_BATCH; i++)
 		n_new += r->delta->listeners[i].is_new;
 	r->batch_to = i;
+	LB_ASSERT(r->batch_from <= i && n_new <= ADOPT_BATCH);
 	return n_new > 0;
 }
 
@@ -259,6 +260,7 @@ static struct message *make_abort(uint32_t worker, void *ctx)
 /* Begins with r->delta. Returns 0, or -ENOMEM with nothing begun. */
 static int hand_over(struct reload *r)
 {
+	LB_ASSERT(r->delta != NULL && r->n_waiting == 0 && !r->delta->is_committed);
 	if (broadcast_make(&r->abort, r->env.threads->n, make_abort, NULL) < 0)
 		return -ENOMEM;
 	membership_begin(r->env.membership, r->delta);

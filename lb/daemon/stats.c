@@ -66,6 +66,7 @@ static int add_listeners(struct server *s, struct status *st)
 			sl->rejected += counter_read(&l->tally[w].rejected);
 		}
 	}
+	LB_ASSERT(st->n_listeners == n);
 	return 0;
 }
 
@@ -127,6 +128,7 @@ static void describe_ports(const struct server *s, const struct conf_pool *conf,
 	else
 		sb->sources = &sp->sources[b->addr.family == AF_INET ? 0 : n_v4];
 	sb->n_sources = conn_capacity_n_sources(conf, b->addr.family);
+	LB_ASSERT(sb->n_sources > 0);
 	sb->ports_used = watermarks_ports_used(b, sb->n_sources);
 	sb->ports_limit = s->watermarks.n_ports;
 }
@@ -150,6 +152,7 @@ static int add_backends(struct server *s, struct registry_pool *p, struct status
 			describe_ports(s, conf, sp, rb->backend, sb);
 		sp->active += sb->active;
 	}
+	LB_ASSERT(sp->n_backends == n);
 	return 0;
 }
 

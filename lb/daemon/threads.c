@@ -307,7 +307,8 @@ int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
 void threads_set_binds(struct threads *t, size_t n_binds)
 {
 	t->need = with_binds(t, n_binds);
-	(void)threads_share_out(&t->need, &t->share);
+	bool is_enough = threads_share_out(&t->need, &t->share);
+	LB_ASSERT(is_enough); /* threads_check_binds() was called */
 }
 
 uint32_t threads_n_cpus(void)
