@@ -28,7 +28,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* What is left of `limit`, in shares of `each`, beside those who have theirs already. */
+/* How many connections fit: those that are open, and what is left of `limit` in parts of `each`. */
 static uint64_t room(uint64_t limit, uint64_t used, uint64_t each, uint64_t n_active)
 {
 	if (limit == HOST_LIMITS_NONE)
@@ -43,7 +43,7 @@ static uint64_t allow_conf(const struct conn_capacity_in *in)
 	return in->conf->max_conns != 0 ? in->conf->max_conns : HOST_LIMITS_NONE;
 }
 
-/* Backends of weight 0 take nothing new. */
+/* Backends of weight 0 get no new connections, so they do not count. */
 static uint64_t backends_of(const struct conf_pool *p)
 {
 	uint64_t n = 0;
@@ -105,7 +105,7 @@ static bool is_source_of(const struct target *t, const struct addr *source)
 	return source == NULL && !has_own;
 }
 
-/* Sources of t[0] that none of the `n` targets before it, of the same address, has. */
+/* How many sources t[0] has that none of the `n` targets before it has, which have its address. */
 static uint64_t n_new_sources(const struct target *t, size_t n)
 {
 	uint64_t count = 0;
@@ -138,7 +138,7 @@ static size_t list_targets(const struct conf *conf, struct target *targets)
 	return n;
 }
 
-/* A port is used once for each pair of a local address and a backend's. */
+/* Counts the pairs of a local address and a backend's address: each port serves each pair once. */
 static int count_pairs(const struct conf *conf, uint64_t *ret)
 {
 	size_t n = list_targets(conf, NULL), n_same = 0;

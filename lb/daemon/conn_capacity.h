@@ -61,7 +61,7 @@ struct conn_capacity_in {
 	const struct conf *conf;           /* borrows */
 	uint32_t n_workers;
 	uint64_t worker_conns; /* a worker's table has room for; 0: it cannot start */
-	uint64_t n_active;     /* held already: what they use counts as theirs, not as used up */
+	uint64_t n_active;     /* open now: what they use counts as room for them */
 };
 
 struct conn_capacity {

@@ -96,7 +96,7 @@ static int probe_free(struct registry *reg, struct addr *a)
 
 	if (r != -EADDRINUSE || !is_port_own(reg, a->port))
 		return r;
-	/* Where the kernel does not tell who is in the way, the address counts as taken. */
+	/* Where the kernel does not list the sockets of the port, the address counts as in use. */
 	struct own own = { .reg = reg, .a = a };
 	return occupied_by_others(a, is_own, &own) == 0 ? 0 : r;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The doctor: `lb doctor`, the forecast for a person or, as JSON, for a program.
+ * Doctor: `lb doctor`, which shows how many connections fit, as a table or as JSON.
  *
  * Thread: main. Layer: daemon.
  */

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * The logger: one thread that alone may block on a log.
+ * Logger: the log thread, which formats and writes all lines, and which alone may block on a log.
  *
- * Every producer (0 is main, then the workers) has a ring of its own, into which it writes lines
- * and access records; a full ring drops and counts. The thread formats and writes in batches.
- * Before it is started, lines of main go to stderr. A log that cannot be written loses what is
- * meant for it, whole or from the middle of a line on; that is counted, told in the log when it can
- * be written again, and never fatal.
+ * Every producer (0 is main, then the workers) has a ring, into which it writes lines and access
+ * records; where the ring is full, a record is dropped and counted. The log thread formats and
+ * writes in batches. Before it is started, lines of main go to stderr. Where a log cannot be
+ * written, its bytes are lost, whole lines or from the middle of a line on; lost bytes are counted,
+ * and reported in the log when it can be written again.
  *
  * Layer: daemon.
  */

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Which listening TCP sockets of this machine a new address would conflict with, and whose.
+ * Occupied: with which listening TCP sockets of this machine a new address conflicts, and whether
+ * they are lb's own.
  *
- * A bind tells that an address is taken, not by whom. lb's own sockets are no hindrance: they are
- * of a SO_REUSEPORT group, and a reload may go from 127.0.0.1 to 0.0.0.0 and back while the old
- * address still listens. The kernel lists all listening sockets of a port with their inodes
- * (sock_diag(7)); lb knows those of its own.
+ * A failing bind(2) tells that an address is in use, but not which process uses it. lb's own
+ * sockets are no obstacle: they have SO_REUSEPORT, and a reload may go from 127.0.0.1 to 0.0.0.0
+ * and back while the old address still listens. The kernel lists all listening sockets of a port
+ * with their inodes (sock_diag(7)), and lb knows the inodes of its own sockets.
  *
  * Thread: main. Layer: daemon.
  */

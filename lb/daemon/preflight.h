@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Preflight: what of this machine stands in the way of a start by a file that has no mistake.
+ * Preflight: why this machine would not let lb start by a file, although the file has no mistake.
  *
  * preflight() is `lb check`. It changes nothing: it binds without listening, makes no file and no
- * folder, and asks the lb that runs already instead of disturbing it. What it says comes from the
- * same functions as what a start says (daemon/refusal.h).
+ * folder, and asks the lb that runs already which addresses it has. Its findings are worded by the
+ * same functions as the errors of a start (daemon/refusal.h).
  *
  * Thread: main. Layer: daemon.
  */
@@ -17,7 +17,7 @@
 #include "util/err.h"
 
 /*
- * preflight() - find everything that a start would stumble over
+ * preflight() - find everything that would make a start fail
  *
  * The process must have one thread. Adds a finding for each to `e`, in the order of their places.
  * Returns 0 where there is no finding, or -EINVAL.

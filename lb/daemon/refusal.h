@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Refusal: what this machine does not let lb do, as an error with a way out.
+ * Refusal: an error that says what this machine does not let lb do, and what to do about it.
  *
- * A start, a reload and `lb check` say the same of the same thing, since all of them say it by
- * these functions. Each adds one error to `e` and returns -EINVAL; `r` is the negative errno with
- * which the kernel refused.
+ * A start, a reload and `lb check` use these functions, so that they word the same error alike.
+ * Each function adds one error to `e` and returns -EINVAL; `r` is the negative errno with which the
+ * kernel refused.
  *
  * Thread: main. Layer: daemon.
  */

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The lb that runs already, asked over its admin socket: which addresses it has.
+ * Running lb: asks the lb that runs already, over its admin socket, which addresses it has.
  *
  * Thread: any one. Layer: daemon.
  */
@@ -25,7 +25,7 @@ struct running_lb {
 #define RUNNING_LB_INIT ((struct running_lb){ 0 })
 
 /*
- * running_lb_ask() - ask who answers on the Unix socket at `path`
+ * running_lb_ask() - ask the program that answers on the Unix socket at `path`
  *
  * Waits a few seconds at most. Returns 0 and fills *ret, -EPROTO where it does not answer as lb
  * does, or why it cannot be asked (-EACCES, -EAGAIN after the time, ...).
