@@ -2,16 +2,16 @@
 /*
  * A reload goes from one worker's reply to the next:
  *
- *   reload_request()  read and check the file, prepare the delta            (nothing has changed)
- *   hand_over()       make the messages of DROP, which undo what follows
- *   adopt_next()       pass a batch of sockets, post TAKE  <-----+
- *   on_adopted()        every worker has replied: the next batch -+  or an error: drop()
- *   apply()           make the messages of APPLY, listen           or an error: drop()
- *                     commit on main, post APPLY            (from here on nothing can fail)
+ *   reload_request()  read and check the file, prepare the delta             (nothing has changed)
+ *   hand_over()       make the messages of ABORT, which undo what follows
+ *   adopt_next()      pass a batch of sockets, post ADOPT  <----+
+ *   on_adopted()      every worker has replied: the next batch -+  or an error: ABORT
+ *   apply()           make the messages of APPLY, listen           or an error: ABORT
+ *                     commit on main, post APPLY             (from here on nothing can fail)
  *   on_applied()      every worker has replied: ops->commit(), finish()
  *   on_aborted()      every worker has replied: finish()
  *
- * "The start" is the same from hand_over() on.
+ * The start of lb is the same from hand_over() on.
  */
 #include "daemon/reload.h"
 
