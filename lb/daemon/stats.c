@@ -255,10 +255,15 @@ static const struct {
 	{ "spliced_bytes", "Bytes that went from socket to socket in the kernel",
 	  offsetof(struct worker_stats, spliced_bytes) },
 	{ "accept_pauses", "Times accepting stopped at a limit", offsetof(struct worker_stats, pauses) },
-	{ "accept_passed", "Connections that a full worker passed to another",
-	  offsetof(struct worker_stats, passed) },
-	{ "accept_strays", "Passed connections that were closed on the way",
-	  offsetof(struct worker_stats, strays) },
+	{ "accept_handed_off", "Connections that a full worker handed off to another",
+	  offsetof(struct worker_stats, handed_off) },
+	{ "accept_handoff_lost", "Handed-off connections that were closed on the way",
+	  offsetof(struct worker_stats, handoff_lost) },
+	/* Old names, for one release. */
+	{ "accept_passed", "Deprecated: the old name of accept_handed_off",
+	  offsetof(struct worker_stats, handed_off) },
+	{ "accept_strays", "Deprecated: the old name of accept_handoff_lost",
+	  offsetof(struct worker_stats, handoff_lost) },
 };
 /* clang-format on */
 

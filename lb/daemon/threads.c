@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker's birth: the thread unshares the descriptor table and closes what it inherited, except
- * descriptors 0 to 2, the eventfds of the mailboxes and of the logger, the passage, and its own end
- * of its channel. Then it makes the loop and the worker. Where no table can be unshared, all
- * threads use main's table: a thread closes nothing then, and a descriptor that main passes to a
- * worker gets a second number in the same table.
+ * descriptors 0 to 2, the eventfds of the mailboxes and of the logger, the hand-off socket, and its
+ * own end of its channel. Then it makes the loop and the worker. Where no table can be unshared,
+ * all threads use main's table: a thread closes nothing then, and a descriptor that main passes to
+ * a worker gets a second number in the same table.
  *
  * Thread: main, but for run().
  */
@@ -23,12 +23,12 @@
 #include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/privs.h"
-#include "proxy/guest.h"
+#include "proxy/handoff.h"
 
 /* Descriptors that are not a session's. */
 #define STDIO_FDS 3
 #define ENGINE_FDS 2           /* a ring or an epoll instance */
-#define PASSAGE_FDS 2          /* both ends */
+#define HANDOFF_FDS 2          /* both ends */
 #define SPARE_FDS 8            /* for what is open for a moment */
 #define NEW_LISTEN_FDS 16      /* sockets that a reload may add to a full worker */
 #define LOG_FDS 4              /* log and access log, each twice while it is opened again */
@@ -102,8 +102,8 @@ static int take_own_table(struct thread *t)
 	keep[n++] = all->main->wake_fd;
 	keep[n++] = logger_wake_fd(all->logger);
 	keep[n++] = t->channel[1];
-	keep[n++] = all->proxy.passage[0];
-	keep[n++] = all->proxy.passage[1];
+	keep[n++] = all->proxy.handoff_fd[0];
+	keep[n++] = all->proxy.handoff_fd[1];
 	for (uint32_t i = 0; i < all->n; i++)
 		keep[n++] = all->thread[i].mail.wake_fd;
 	close_all_but(keep, n);
@@ -175,7 +175,7 @@ static uint64_t least_of_main(const struct threads_need *need)
 {
 	uint64_t n = need->n_workers;
 
-	return STDIO_FDS + LOG_FDS + EVENT_FDS(n) + 2 * n + PASSAGE_FDS + ENGINE_FDS + MAIN_FDS +
+	return STDIO_FDS + LOG_FDS + EVENT_FDS(n) + 2 * n + HANDOFF_FDS + ENGINE_FDS + MAIN_FDS +
 	       SPARE_FDS;
 }
 
@@ -193,7 +193,7 @@ static uint32_t admin_fds(uint32_t max)
 /* The descriptors that a worker needs for itself, without its listening sockets. */
 static uint64_t least_of_worker(uint32_t max_pipes)
 {
-	return ENGINE_FDS + SPARE_FDS + NEW_LISTEN_FDS + GUESTS_PER_TURN +
+	return ENGINE_FDS + SPARE_FDS + NEW_LISTEN_FDS + HANDOFFS_PER_TURN +
 	       (uint64_t)max_pipes * FDS_PER_PIPE;
 }
 
@@ -222,7 +222,7 @@ static void share_out_tables(const struct threads_need *need, struct threads_sha
 	uint32_t n = need->n_workers, max = need->max_fds, pipes = pipes_of(max);
 	uint64_t main = least_of_main(need);
 	/* Descriptors made before the thread began; of its channel the worker keeps its own end. */
-	uint64_t inherited = STDIO_FDS + EVENT_FDS((uint64_t)n) + 1 + PASSAGE_FDS;
+	uint64_t inherited = STDIO_FDS + EVENT_FDS((uint64_t)n) + 1 + HANDOFF_FDS;
 	uint64_t fixed = inherited + least_of_worker(pipes);
 	uint64_t worker_needs = fixed + need->n_binds + MIN_SESSIONS * FDS_PER_SESSION;
 	/* At the start main binds the sockets of all workers, and then passes them on. */
@@ -375,7 +375,7 @@ int threads_new(const struct threads_opts *o, struct err *e, struct threads **re
 
 	r = proxy_init(&t->proxy, n);
 	if (r == 0)
-		r = open_pair(t->proxy.passage);
+		r = open_pair(t->proxy.handoff_fd);
 	t->thread = calloc(n, sizeof(*t->thread));
 	if (t->thread == NULL)
 		r = -ENOMEM;
@@ -441,8 +441,8 @@ struct threads *threads_free(struct threads *t)
 		close_end(&th->channel[1]);
 		err_deinit(&th->why);
 	}
-	close_end(&t->proxy.passage[0]); /* closes the connections that are still in it, too */
-	close_end(&t->proxy.passage[1]);
+	close_end(&t->proxy.handoff_fd[0]); /* closes the connections that are still in it, too */
+	close_end(&t->proxy.handoff_fd[1]);
 	proxy_deinit(&t->proxy);
 	(void)sem_destroy(&t->ready);
 	free(t->thread);

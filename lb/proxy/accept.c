@@ -10,7 +10,8 @@
  * are connections and takes each when it has a place for it. "Paused" is a worker with a listening
  * socket that wants to accept and may not: its retry timer arms the sockets again.
  *
- * A full worker passes connections to another one (guest.c); accept_guests() takes them in there.
+ * A full worker hands connections off to another one (handoff.c); accept_handed_off() receives them
+ * there.
  *
  * Thread: owner worker.
  */
@@ -23,7 +24,7 @@
 #include "net/sock.h"
 #include "proxy/capacity.h"
 #include "proxy/dispatch.h"
-#include "proxy/guest.h"
+#include "proxy/handoff.h"
 #include "proxy/listener.h"
 #include "proxy/plan.h"
 #include "proxy/worker.h"
@@ -151,7 +152,7 @@ static int take_one(struct listen_socket *ls)
 	struct worker *w = ls->worker;
 
 	if (!capacity_reserve(w))
-		return ls->state == LISTEN_OPEN && !w->is_short ? guest_pass(ls) : -EUSERS;
+		return ls->state == LISTEN_OPEN && !w->is_short ? handoff_send(ls) : -EUSERS;
 	int fd = loop_accept_now(w->loop, ls->fd);
 	if (fd < 0) {
 		capacity_release(w);
@@ -339,9 +340,9 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 		listen_socket_arm(ls);
 }
 
-/* ---- connections that a full worker has passed ----------------------------------------------- */
+/* ---- connections that a full worker has handed off ------------------------------------------- */
 
-/* Its own socket on the listener, if it has a plan to serve by. */
+/* The worker's own socket on the listener of this number, if the socket has a plan to serve by. */
 static struct listen_socket *find(const struct worker *w, uint64_t number)
 {
 	list_for_each(it, &w->listen)
@@ -353,13 +354,13 @@ static struct listen_socket *find(const struct worker *w, uint64_t number)
 	return NULL;
 }
 
-static void take_out(struct worker *w)
+static void receive_one(struct worker *w)
 {
 	uint64_t number;
-	int fd = loop_take_fd(w->loop, w->proxy->passage[1], &number);
+	int fd = loop_take_fd(w->loop, w->proxy->handoff_fd[1], &number);
 	struct listen_socket *ls = NULL;
 
-	guest_passed(w->proxy);
+	handoff_end(w->proxy);
 	if (fd >= 0 && !worker_is_quitting(w))
 		ls = find(w, number);
 	if (ls != NULL) {
@@ -368,19 +369,20 @@ static void take_out(struct worker *w)
 	}
 	if (fd >= 0)
 		loop_close(w->loop, fd);
-	counter_add(&w->stats->strays, 1);
+	counter_add(&w->stats->handoff_lost, 1);
 	capacity_release(w);
 }
 
-void accept_guests(struct mail *m, void *arg)
+void accept_handed_off(struct mail *m, void *arg)
 {
 	struct worker *w = arg;
-	struct room *r = container_of(m, struct room, knock);
-	/* Acquire: as many are in the passage. Release: the letter may be posted again. */
-	uint32_t n = atomic_exchange_explicit(&r->n_guests, 0, memory_order_acq_rel);
+	struct room *r = container_of(m, struct room, wakeup);
+	/* Acquire: as many sockets are in the hand-off socket. Release: the wake-up may be posted
+	 * again. */
+	uint32_t n = atomic_exchange_explicit(&r->n_pending, 0, memory_order_acq_rel);
 
 	worker_assert_owner(w);
 	LB_ASSERT(r == w->room && n > 0);
 	while (n-- > 0)
-		take_out(w);
+		receive_one(w);
 }

@@ -58,8 +58,8 @@ void accept_resume(struct worker *w);
 void accept_on_retry(struct timer *t, void *arg);
 
 /*
- * Takes in what has been passed to this worker (the mail_fn of room.knock; `arg` is the worker).
+ * Takes in what has been passed to this worker (the mail_fn of room.wakeup; `arg` is the worker).
  * Where the listener has been closed meanwhile, or the worker is quitting, the connection is closed
  * as if it had come a moment later.
  */
-void accept_guests(struct mail *m, void *arg);
+void accept_handed_off(struct mail *m, void *arg);

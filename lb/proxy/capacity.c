@@ -4,7 +4,7 @@
  *
  * A worker has half as many places as it has descriptors for sessions, and all workers together
  * have as many as limits.connections allows. Both numbers are atomics, because a full worker
- * reserves places in the rooms of others (proxy/guest.h). capacity_reserve() also refuses while
+ * reserves places in the rooms of others (proxy/handoff.h). capacity_reserve() also refuses while
  * memory is short: the slabs and the buffers of one more session must be there beforehand.
  *
  * Thread: the worker; room_reserve() and room_release() any.

@@ -12,8 +12,8 @@
  * Far from its limits a worker accepts with one multishot operation. Near them it waits until there
  * are connections and takes each when it has a place for it, so that limits are exact, a full table
  * never spins, and no worker holds a place that another one needs. A full worker takes connections
- * for another one that has room (proxy/guest.h); with no place left anywhere it does not accept at
- * all until a session ends.
+ * for another one that has room (proxy/handoff.h); with no place left anywhere it does not accept
+ * at all until a session ends.
  *
  * Layer: proxy.
  */

@@ -27,7 +27,7 @@ int proxy_init(struct proxy *p, uint32_t n_workers)
 	*p = (struct proxy){
 		.n_workers = n_workers,
 		.leaving_ms = LISTEN_LEAVING_MS,
-		.passage = { -1, -1 },
+		.handoff_fd = { -1, -1 },
 	};
 	p->rooms = aligned_alloc(_Alignof(struct room), size);
 	if (p->rooms == NULL)

@@ -43,11 +43,12 @@ enum { CLASS_CONN = 2, CLASS_LISTEN = 3 };
 
 /* What of a worker the others see, and may take: its places. thread: any */
 struct room {
-	_Atomic uint64_t taken;    /* by sessions, by accepts, and by guests on their way */
-	_Atomic uint64_t max;      /* by its descriptors, two each; the worker writes */
-	struct mailbox *mail;      /* borrows; constant */
-	_Atomic uint32_t n_guests; /* passed to it and not yet taken out of the passage */
-	struct mail knock;         /* in `mail` while n_guests > 0 */
+	_Atomic uint64_t
+		taken; /* by sessions, by accepts, and by sockets that are handed off to it */
+	_Atomic uint64_t max;       /* by its descriptors, two each; the worker writes */
+	struct mailbox *mail;       /* borrows; constant */
+	_Atomic uint32_t n_pending; /* sockets sent to it that it has not received yet */
+	struct mail wakeup;         /* in `mail` while n_pending > 0 */
 } LB_CACHE_ALIGNED;
 
 /* What all workers share. thread: any */
@@ -55,8 +56,8 @@ struct proxy {
 	uint32_t n_workers;
 	uint32_t leaving_ms; /* how long a listening socket that leaves still accepts; constant */
 	struct room *rooms;  /* owns: one per worker */
-	int passage[2];      /* borrows: a socket pair in every table; from [0] to [1] */
-	_Atomic uint32_t n_passing; /* guests in it */
+	int handoff_fd[2];   /* borrows: a socket pair in every table; from [0] to [1] */
+	_Atomic uint32_t n_handoffs; /* sockets in it */
 	_Atomic uint64_t n_conns;   /* places taken: sessions, and accepts that have one reserved */
 	_Atomic uint64_t max_conns; /* limits.connections, or what the descriptors allow */
 	_Atomic uint64_t last_id;   /* of sessions; a worker takes them by the thousand */
@@ -70,9 +71,9 @@ struct worker_stats {
 	struct counter frames_in, frames_out;     /* WebSocket frames from clients and to them */
 	struct counter messages_in, messages_out; /* data messages */
 	struct counter protocol_errors;           /* streams whose framing broke RFC 6455 */
-	struct counter pauses; /* times a listener stopped accepting at a limit */
-	struct counter passed; /* connections that it gave to another worker, being full */
-	struct counter strays; /* passed ones that were closed on the way: no listener any more */
+	struct counter pauses;     /* times a listener stopped accepting at a limit */
+	struct counter handed_off; /* connections that it accepted for another worker, being full */
+	struct counter handoff_lost; /* handed-off connections that were closed on the way */
 	struct counter spliced_bytes;
 	struct counter ends[SESS_N_ENDS];
 	struct counter responses[POOL_N_CLASSES]; /* of lb's own before a pool was known */
@@ -157,7 +158,7 @@ struct worker {
 	struct timer pick_timer;
 	uint32_t n_sessions;
 	struct room *room;         /* borrows: its own of proxy->rooms */
-	uint32_t n_passed;         /* connections passed on in this turn */
+	uint32_t n_handed_off;     /* connections handed off in this turn */
 	uint64_t next_id, last_id; /* session ids it may still give */
 
 	struct message_apply *applying; /* owns: an APPLY that has not ended; NULL: none */
@@ -174,7 +175,7 @@ struct worker {
 	struct worker_stats *stats; /* owns */
 };
 
-/* Rooms for `n_workers`, no passage yet. Returns 0, or -ENOMEM. Thread: main. */
+/* Rooms for `n_workers`, no hand-off socket yet. Returns 0, or -ENOMEM. Thread: main. */
 int proxy_init(struct proxy *p, uint32_t n_workers) LB_MUST_CHECK;
 /* No worker may be left. */
 void proxy_deinit(struct proxy *p);

@@ -66,8 +66,9 @@ static const struct loop_upkeep upkeep = {
 /* ---- the end of a turn ----------------------------------------------------------------------- */
 
 /*
- * Everybody is buried. The last thing is to close the room, so that no guest sets out for here any
- * more; one that is on its way, or a place that is just being given back, is waited for.
+ * Everybody is buried. The last thing is to close the room, so that nothing is handed
+ * off to this worker any more. It waits for a socket on its way, or a slot that is being given
+ * back.
  */
 static void end(struct worker *w)
 {
@@ -89,7 +90,7 @@ static void on_turn_end(void *arg)
 	struct worker *w = arg;
 
 	worker_assert_owner(w);
-	w->n_passed = 0;
+	w->n_handed_off = 0;
 	while (w->dirty != NULL) {
 		struct session *s = w->dirty;
 		w->dirty = s->next_dirty;
@@ -124,7 +125,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->max_fds = o->max_fds;
 	w->room->max = o->max_sessions;
 	w->room->mail = o->mail;
-	w->room->knock.run = accept_guests;
+	w->room->wakeup.run = accept_handed_off;
 	list_init(&w->listen);
 	list_init(&w->dead);
 	list_init(&w->picking);

@@ -353,7 +353,7 @@ void admin_actor_open(struct scenario *t)
 
 	t->threads.n = t->n_workers;
 	LB_ASSERT(proxy_init(&t->threads.proxy, t->n_workers) == 0);
-	t->threads.proxy.passage[0] = t->threads.proxy.passage[1] = sim_channel(t->w);
+	t->threads.proxy.handoff_fd[0] = t->threads.proxy.handoff_fd[1] = sim_channel(t->w);
 	t->threads.thread = t->thread;
 	t->threads.share.max_checks = 1 + (uint32_t)sim_rand(t->w, 2 * N_HOSTS);
 	open_main(t, conf);

@@ -125,10 +125,10 @@ static void check_worker(const struct worker *w, struct places *places)
 			  "session %llu waits for nothing, in state %s", (unsigned long long)s->id,
 			  session_state_name(s));
 	}
-	SIM_CHECK(n == w->n_sessions && n + w->room->n_guests == places_of(w) &&
+	SIM_CHECK(n == w->n_sessions && n + w->room->n_pending == places_of(w) &&
 			  n == slab_n_used(w->sessions),
-		  "worker %u: %llu sessions, counted %u, guests %u, places %llu", w->id,
-		  (unsigned long long)n, w->n_sessions, w->room->n_guests,
+		  "worker %u: %llu sessions, counted %u, handed off %u, slots %llu", w->id,
+		  (unsigned long long)n, w->n_sessions, w->room->n_pending,
 		  (unsigned long long)places_of(w));
 	SIM_CHECK(n == counter_read(&w->stats->active) &&
 			  n_handshaking == counter_read(&w->stats->handshaking),
@@ -152,17 +152,17 @@ void check_turn(void *scenario)
 {
 	const struct scenario *t = scenario;
 	struct places places = { 0 };
-	uint64_t n = 0, n_guests = 0;
+	uint64_t n = 0, n_pending = 0;
 
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		const struct worker *w = t->thread[i].worker;
 		check_worker(w, &places);
 		n += places_of(w);
-		n_guests += w->room->n_guests;
+		n_pending += w->room->n_pending;
 		SIM_CHECK(places_of(w) <= w->room->max, "worker %u has more than it can hold", i);
 	}
 	SIM_CHECK(n == t->threads.proxy.n_conns, "the places do not add up");
-	SIM_CHECK(n_guests == t->threads.proxy.n_passing, "the guests do not add up");
+	SIM_CHECK(n_pending == t->threads.proxy.n_handoffs, "the hand-offs do not add up");
 	list_for_each(it, &t->control.registry.pools)
 	{
 		const struct registry_pool *p = list_entry(it, struct registry_pool, link);
@@ -184,7 +184,7 @@ void check_idle(struct scenario *t)
 			  "worker %u: its lists are not empty", i);
 	}
 	SIM_CHECK(t->threads.proxy.n_conns == 0, "places are left");
-	SIM_CHECK(t->threads.proxy.n_passing == 0, "guests are on their way");
+	SIM_CHECK(t->threads.proxy.n_handoffs == 0, "hand-offs are under way");
 }
 
 /* ---- a conversation is over ------------------------------------------------------------------ */

@@ -68,6 +68,45 @@ START_TEST(a_snapshot_has_everything)
 }
 END_TEST
 
+static const struct status_counter *counter_of(const struct status *st, const char *name)
+{
+	for (size_t i = 0; i < st->n_counters; i++)
+		if (strcmp(st->counters[i].name, name) == 0)
+			return &st->counters[i];
+	ck_abort_msg("no counter %s", name);
+}
+
+static const struct {
+	const char *name, *old_name;
+	uint64_t n;
+} renamed[] = {
+	{ "accept_handed_off", "accept_passed", 7 },
+	{ "accept_handoff_lost", "accept_strays", 3 },
+};
+
+/* A counter that was renamed has both names for one release, and the old one says so. */
+START_TEST(renamed_counters_have_both_names)
+{
+	struct status st = { 0 };
+
+	write_simple();
+	start();
+	struct worker_stats *w = lb.threads->thread[N_WORKERS - 1].worker->stats;
+	counter_add(&w->handed_off, renamed[0].n); /* no worker hands anything off here */
+	counter_add(&w->handoff_lost, renamed[1].n);
+	ck_assert_int_eq(stats_read(&lb, &st), 0);
+	const struct status_counter *c = counter_of(&st, renamed[_i].name);
+	const struct status_counter *old = counter_of(&st, renamed[_i].old_name);
+	ck_assert_uint_eq(c->n, renamed[_i].n);
+	ck_assert_uint_eq(old->n, c->n);
+	ck_assert_ptr_null(strstr(c->help, "Deprecated"));
+	ck_assert_ptr_nonnull(strstr(old->help, "Deprecated"));
+	ck_assert_ptr_nonnull(strstr(old->help, renamed[_i].name));
+	status_deinit(&st);
+	stop();
+}
+END_TEST
+
 START_TEST(figures_are_sums_over_workers)
 {
 	struct status st = { 0 };
@@ -186,6 +225,7 @@ static void add_tests(TCase *t)
 {
 	use_daemon(t);
 	tcase_add_test(t, a_snapshot_has_everything);
+	tcase_add_loop_test(t, renamed_counters_have_both_names, 0, ARRAY_SIZE(renamed));
 	tcase_add_test(t, figures_are_sums_over_workers);
 	tcase_add_test(t, workers_that_end_are_not_read);
 	tcase_add_test(t, ports_are_told_by_source);

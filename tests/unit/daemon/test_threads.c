@@ -386,8 +386,8 @@ static int find_workers(pid_t tids[N])
 	return n;
 }
 
-/* A worker keeps 0 to 2, the eventfds, the passage and its own end of its channel; it does not
- * share a table. */
+/* A worker keeps 0 to 2, the eventfds, the hand-off socket and its own end of its channel; it does
+ * not share a table. */
 START_TEST(tables_are_their_own)
 {
 	enum { N_EXTRA = 50 };
@@ -402,7 +402,8 @@ START_TEST(tables_are_their_own)
 	ck_assert_int_eq(find_workers(tids), N);
 	for (int i = 0; i < N; i++) {
 		before[i] = n_fds_of(tids[i]);
-		/* 0 to 2, N + 2 eventfds, channel, passage, and the engine's: two at most. */
+		/* 0 to 2, N + 2 eventfds, channel, hand-off socket, and the engine's: two at most.
+		 */
 		ck_assert_int_ge(before[i], 3 + N + 2 + 1 + 2 + 1);
 		ck_assert_int_le(before[i], 3 + N + 2 + 1 + 2 + 2);
 	}

@@ -80,7 +80,7 @@ static void begin_workers(int engine)
 	n_logged = 0;
 	ck_assert_int_eq(proxy_init(&proxy, N_WORKERS), 0);
 	proxy.leaving_ms = 0; /* nobody's SYN is on its way here, and a clock may stand still */
-	open_channel(proxy.passage);
+	open_channel(proxy.handoff_fd);
 	atomic_store(&proxy.max_conns, 1000000);
 	mailbox_open_with(&main_mail, NULL, no_wake, NULL);
 	for (uint32_t i = 0; i < N_WORKERS; i++) {
@@ -118,7 +118,7 @@ static void end_workers(void)
 		mailbox_close(&r->mail);
 		close_channel(r->channel);
 	}
-	close_channel(proxy.passage);
+	close_channel(proxy.handoff_fd);
 	proxy_deinit(&proxy);
 	mailbox_close(&main_mail);
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 0);

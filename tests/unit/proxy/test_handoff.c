@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A full worker passes connections to the other one. Clients come by the kernel's own spread over
- * both sockets, so the first worker is made full by giving it no place at all: what it accepts is
- * then a guest of the second. (Of 40 clients none comes to the first in one of 10^12 runs.)
+ * A full worker hands connections off to the other one. Clients come by the kernel's own spread
+ * over both sockets, so the first worker is made full by giving it no place at all: what it accepts
+ * is then handed off to the second one. (Of 40 clients none comes to the first in one of 10^12
+ * runs.)
  */
 #include "worker_fixture.h"
 
 #include <sys/resource.h>
 
 #include "proxy/capacity.h"
-#include "proxy/guest.h"
+#include "proxy/handoff.h"
 #include "proxy/session.h"
 #include "util/slab.h"
 
 static struct worker *full, *roomy;
 
-static void begin_guests(int engine, uint64_t max_full, uint64_t max_roomy)
+static void begin_handoffs(int engine, uint64_t max_full, uint64_t max_roomy)
 {
 	begin_serving(engine);
 	full = rigs[0].w;
@@ -25,13 +26,13 @@ static void begin_guests(int engine, uint64_t max_full, uint64_t max_roomy)
 	put_in_force();
 }
 
-static void end_guests(void)
+static void end_handoffs(void)
 {
 	full->room->max =
 		MAX_SESSIONS; /* or it would wait for a place before it closes its socket */
 	close_clients();
 	put_out_of_force();
-	ck_assert_uint_eq(atomic_load(&proxy.n_passing), 0);
+	ck_assert_uint_eq(atomic_load(&proxy.n_handoffs), 0);
 	ck_assert_uint_eq(atomic_load(&full->room->taken), 0);
 	ck_assert_uint_eq(atomic_load(&roomy->room->taken), 0);
 	end_serving();
@@ -43,20 +44,20 @@ static void dial_many(int n)
 		clients[n_clients++] = dial(listener->addr.port);
 }
 
-static uint64_t passed(void)
+static uint64_t n_handed_off(void)
 {
-	return counter_read(&full->stats->passed) + counter_read(&roomy->stats->passed);
+	return counter_read(&full->stats->handed_off) + counter_read(&roomy->stats->handed_off);
 }
 
-static uint64_t strays(void)
+static uint64_t n_lost(void)
 {
-	return counter_read(&full->stats->strays) + counter_read(&roomy->stats->strays);
+	return counter_read(&full->stats->handoff_lost) + counter_read(&roomy->stats->handoff_lost);
 }
 
-/* The full worker alone turns, until it has passed somebody on. */
-static void pass_some(void)
+/* The full worker alone turns, until it has handed a connection off. */
+static void hand_some_off(void)
 {
-	STEP_UNTIL(passed() > 0, ck_assert_int_eq(loop_turn(full->loop, 1), 0));
+	STEP_UNTIL(n_handed_off() > 0, ck_assert_int_eq(loop_turn(full->loop, 1), 0));
 }
 
 /* ---- served ---------------------------------------------------------------------------------- */
@@ -79,7 +80,7 @@ START_TEST(every_place_is_used)
 	uint64_t max_full = shares[_i / n_engines].max_full;
 	uint64_t max_roomy = shares[_i / n_engines].max_roomy;
 
-	begin_guests(_i % n_engines, max_full, max_roomy);
+	begin_handoffs(_i % n_engines, max_full, max_roomy);
 	dial_many(40);
 	TURN_UNTIL(n_relaying() == 40);
 	ck_assert_msg(full->n_sessions == max_full, "%s", name);
@@ -97,21 +98,21 @@ START_TEST(every_place_is_used)
 		   counter_read(&listener->tally[0].accepted) +
 				   counter_read(&listener->tally[1].accepted) ==
 			   41);
-	ck_assert_uint_eq(strays(), 0);
-	end_guests();
+	ck_assert_uint_eq(n_lost(), 0);
+	end_handoffs();
 }
 END_TEST
 
 /* It is the worker's that took it in, with the client's address, as if it had come there itself. */
-START_TEST(a_guest_is_like_any_other)
+START_TEST(a_handed_off_one_is_like_any_other)
 {
 	uint32_t cursor = 0;
 	const struct session *s;
 
-	begin_guests(_i, 0, 1000);
+	begin_handoffs(_i, 0, 1000);
 	dial_many(40);
 	TURN_UNTIL(n_relaying() == 40);
-	ck_assert_uint_gt(passed(), 0);
+	ck_assert_uint_gt(n_handed_off(), 0);
 	ck_assert_uint_eq(counter_read(&full->stats->accepted), 0);
 	ck_assert_uint_eq(counter_read(&roomy->stats->accepted), 40);
 	while ((s = slab_next(roomy->sessions, &cursor)) != NULL) {
@@ -120,18 +121,18 @@ START_TEST(a_guest_is_like_any_other)
 		ck_assert_int_eq(s->client.v4[0], 127);
 		ck_assert_uint_ne(s->client.port, 0);
 	}
-	end_guests();
+	end_handoffs();
 }
 END_TEST
 
 /* With room of its own a worker has no use for this. */
-START_TEST(nobody_is_passed_without_need)
+START_TEST(nothing_is_handed_off_without_need)
 {
-	begin_guests(_i, 40, 40);
+	begin_handoffs(_i, 40, 40);
 	dial_many(40);
 	TURN_UNTIL(n_relaying() == 40);
-	ck_assert_uint_eq(passed(), 0);
-	end_guests();
+	ck_assert_uint_eq(n_handed_off(), 0);
+	end_handoffs();
 }
 END_TEST
 
@@ -141,27 +142,27 @@ START_TEST(few_are_on_their_way)
 	enum { N = 200 };
 	uint64_t before = 0;
 
-	begin_guests(_i, 0, 1000);
+	begin_handoffs(_i, 0, 1000);
 	dial_many(N);
 	for (int turns = 0; turns < 60; turns++) {
 		ck_assert_int_eq(loop_turn(full->loop, 1), 0);
-		ck_assert_uint_le(passed() - before, GUESTS_PER_TURN);
-		before = passed();
+		ck_assert_uint_le(n_handed_off() - before, HANDOFFS_PER_TURN);
+		before = n_handed_off();
 	}
-	ck_assert_uint_eq(before, GUESTS_ON_THE_WAY);
-	ck_assert_uint_eq(atomic_load(&proxy.n_passing), GUESTS_ON_THE_WAY);
-	ck_assert_uint_eq(atomic_load(&proxy.n_conns), GUESTS_ON_THE_WAY);
+	ck_assert_uint_eq(before, HANDOFFS_UNDER_WAY);
+	ck_assert_uint_eq(atomic_load(&proxy.n_handoffs), HANDOFFS_UNDER_WAY);
+	ck_assert_uint_eq(atomic_load(&proxy.n_conns), HANDOFFS_UNDER_WAY);
 	ck_assert_uint_eq(n_logged, 0); /* it accepts, if not at this moment */
 	TURN_UNTIL(n_relaying() == N);
-	ck_assert_uint_gt(passed(), before);
-	end_guests();
+	ck_assert_uint_gt(n_handed_off(), before);
+	end_handoffs();
 }
 END_TEST
 
-/* limits.connections holds for guests, too, those on their way included. */
+/* limits.connections holds for handed-off connections, too, those on their way included. */
 START_TEST(the_limit_over_all_is_exact)
 {
-	begin_guests(_i, 0, 1000);
+	begin_handoffs(_i, 0, 1000);
 	atomic_store(&proxy.max_conns, 10);
 	dial_many(40);
 	TURN_UNTIL(n_relaying() == 10);
@@ -171,7 +172,7 @@ START_TEST(the_limit_over_all_is_exact)
 	}
 	atomic_store(&proxy.max_conns, 1000);
 	TURN_UNTIL(n_relaying() == 40);
-	end_guests();
+	end_handoffs();
 }
 END_TEST
 
@@ -190,50 +191,51 @@ START_TEST(a_listener_is_open_everywhere_first)
 	ck_assert_int_eq(ask_apply(0, true), 0);
 	for (int i = 0; i < 100; i++)
 		turn_all();
-	ck_assert_uint_eq(passed(), 0);
+	ck_assert_uint_eq(n_handed_off(), 0);
 	ck_assert_int_eq(ask_apply(1, true), 0);
 	free_reply();
 	TURN_UNTIL(n_relaying() == 40);
-	ck_assert_uint_eq(strays(), 0);
-	end_guests();
+	ck_assert_uint_eq(n_lost(), 0);
+	end_handoffs();
 }
 END_TEST
 
-/* The listener left the other worker while a guest was on his way: he is closed and counted. */
-START_TEST(a_guest_of_a_removed_listener_is_closed)
+/* When the listener leaves the other worker meanwhile, a handed-off connection is closed and
+ * counted. */
+START_TEST(one_for_a_removed_listener_is_closed)
 {
-	begin_guests(_i, 0, 1000);
+	begin_handoffs(_i, 0, 1000);
 	ck_assert_int_eq(ask_apply(1, false), 0);
 	free_reply();
 	dial_many(1); /* only the full worker is left to come to */
 	for (int i = 0; i < 20; i++)
 		turn_all();
-	ck_assert_uint_eq(passed(), 0);
+	ck_assert_uint_eq(n_handed_off(), 0);
 
 	atomic_store(&listener->n_open, N_WORKERS); /* as if it had looked a moment before */
-	TURN_UNTIL(strays() == 1);
+	TURN_UNTIL(n_lost() == 1);
 	atomic_store(&listener->n_open, 1);
-	ck_assert_uint_eq(passed(), 1);
+	ck_assert_uint_eq(n_handed_off(), 1);
 	ck_assert_uint_eq(counter_read(&roomy->stats->accepted), 0);
 	turn_all(); /* what was closed is gone */
 	char c;
 	ck_assert_int_eq(recv(clients[0], &c, 1, 0), 0);
-	end_guests();
+	end_handoffs();
 }
 END_TEST
 
 /* Nobody gets lost by a worker that ends: it waits for who has a place there. */
-START_TEST(a_worker_that_quits_waits_for_its_guests)
+START_TEST(a_worker_that_quits_waits_for_hand_offs)
 {
-	begin_guests(_i, 0, 1000);
+	begin_handoffs(_i, 0, 1000);
 	int want = n_replies + 1;
-	post(&message_quit_new(1)->base); /* before the guests knock */
+	post(&message_quit_new(1)->base); /* before the first wake-up */
 	ck_assert(room_reserve(&proxy, roomy->room));
 	dial_many(40);
-	pass_some();
+	hand_some_off();
 	for (int i = 0; i < 100; i++)
 		turn_all();
-	ck_assert_uint_eq(strays(), passed());
+	ck_assert_uint_eq(n_lost(), n_handed_off());
 	ck_assert_int_lt(n_replies, want);
 	room_release(&proxy, roomy->room);
 	TURN_UNTIL(n_replies == want);
@@ -250,41 +252,41 @@ END_TEST
 /* ---- what fails ------------------------------------------------------------------------------ */
 
 /* The kernel refuses to carry it: that one is closed and counted, the next ones wait a little. */
-START_TEST(a_passage_that_fails_is_survived)
+START_TEST(a_hand_off_socket_that_fails_is_survived)
 {
-	begin_guests(_i, 0, 1000);
-	int end = proxy.passage[0];
-	proxy.passage[0] = -1;
+	begin_handoffs(_i, 0, 1000);
+	int end = proxy.handoff_fd[0];
+	proxy.handoff_fd[0] = -1;
 	dial_many(40);
-	TURN_UNTIL(strays() > 0);
+	TURN_UNTIL(n_lost() > 0);
 	ck_assert(full->is_paused);
 	ck_assert_int_eq(n_logged, 1);
-	ck_assert_uint_eq(passed(), 0);
-	proxy.passage[0] = end;
-	TURN_UNTIL(n_relaying() + strays() == 40);
-	end_guests();
+	ck_assert_uint_eq(n_handed_off(), 0);
+	proxy.handoff_fd[0] = end;
+	TURN_UNTIL(n_relaying() + n_lost() == 40);
+	end_handoffs();
 }
 END_TEST
 
 /* The table there is fuller than it should be, and the kernel drops them. */
-START_TEST(a_full_table_loses_guests_and_no_places)
+START_TEST(a_full_table_loses_connections_and_no_slots)
 {
 	struct rlimit all, few;
 
-	begin_guests(_i, 0, 1000);
+	begin_handoffs(_i, 0, 1000);
 	roomy->room->max = 1000;
 	dial_many(40);
-	pass_some();
+	hand_some_off();
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
 	few = (struct rlimit){ .rlim_cur = 1, .rlim_max = all.rlim_max }; /* poll(2) needs one */
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	STEP_UNTIL(strays() > 0, ck_assert_int_eq(loop_turn(roomy->loop, 1), 0));
+	STEP_UNTIL(n_lost() > 0, ck_assert_int_eq(loop_turn(roomy->loop, 1), 0));
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
-	ck_assert_uint_eq(strays(), passed());
-	ck_assert_uint_eq(atomic_load(&roomy->room->n_guests), 0);
-	TURN_UNTIL(n_relaying() + strays() == 40);
+	ck_assert_uint_eq(n_lost(), n_handed_off());
+	ck_assert_uint_eq(atomic_load(&roomy->room->n_pending), 0);
+	TURN_UNTIL(n_relaying() + n_lost() == 40);
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), n_relaying());
-	end_guests();
+	end_handoffs();
 }
 END_TEST
 
@@ -292,18 +294,18 @@ static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
 	tcase_add_loop_test(t, every_place_is_used, 0, n_engines * (int)ARRAY_SIZE(shares));
-	tcase_add_loop_test(t, a_guest_is_like_any_other, 0, n_engines);
-	tcase_add_loop_test(t, nobody_is_passed_without_need, 0, n_engines);
+	tcase_add_loop_test(t, a_handed_off_one_is_like_any_other, 0, n_engines);
+	tcase_add_loop_test(t, nothing_is_handed_off_without_need, 0, n_engines);
 	tcase_add_loop_test(t, few_are_on_their_way, 0, n_engines);
 	tcase_add_loop_test(t, the_limit_over_all_is_exact, 0, n_engines);
 	tcase_add_loop_test(t, a_listener_is_open_everywhere_first, 0, n_engines);
-	tcase_add_loop_test(t, a_guest_of_a_removed_listener_is_closed, 0, n_engines);
-	tcase_add_loop_test(t, a_worker_that_quits_waits_for_its_guests, 0, n_engines);
-	tcase_add_loop_test(t, a_passage_that_fails_is_survived, 0, n_engines);
-	tcase_add_loop_test(t, a_full_table_loses_guests_and_no_places, 0, n_engines);
+	tcase_add_loop_test(t, one_for_a_removed_listener_is_closed, 0, n_engines);
+	tcase_add_loop_test(t, a_worker_that_quits_waits_for_hand_offs, 0, n_engines);
+	tcase_add_loop_test(t, a_hand_off_socket_that_fails_is_survived, 0, n_engines);
+	tcase_add_loop_test(t, a_full_table_loses_connections_and_no_slots, 0, n_engines);
 }
 
 int main(void)
 {
-	return run_on_engines("proxy/guest", add_tests);
+	return run_on_engines("proxy/handoff", add_tests);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A full worker passes a connection on. The other worker takes it in by accept_guests() (accept.c).
+ * The sending half of a hand-off (handoff.h has the drawing). The receiving half is
+ * accept_handed_off() in accept.c.
  *
- * Thread: guest_pass() on the full worker, guest_passed() on both.
+ * Thread: handoff_send() on the full worker, handoff_end() on both.
  */
-#include "proxy/guest.h"
+#include "proxy/handoff.h"
 
 #include <errno.h>
 
@@ -42,35 +43,36 @@ static struct room *reserve_anywhere(struct proxy *p)
 	return NULL;
 }
 
-/* Into the passage; then the other worker is told, unless it is being told already. */
-static int send_off(struct worker *w, struct room *to, int fd, uint64_t number)
+/* Sends the socket; then wakes the other worker, unless its wake-up is posted already. */
+static int send_to(struct worker *w, struct room *to, int fd, uint64_t number)
 {
-	int r = loop_pass_fd(w->loop, w->proxy->passage[0], fd, number);
+	int r = loop_pass_fd(w->loop, w->proxy->handoff_fd[0], fd, number);
 
 	loop_close(w->loop, fd);
 	if (r < 0)
 		return r;
-	/* Release: who counts this guest finds it in the passage. Acquire: the letter is ours. */
-	if (atomic_fetch_add_explicit(&to->n_guests, 1, memory_order_acq_rel) == 0)
-		mailbox_post(to->mail, &to->knock);
+	/* Release: a worker that counts this socket finds it in the hand-off socket. Acquire: the
+	 * wake-up is not posted, so that this worker may post it. */
+	if (atomic_fetch_add_explicit(&to->n_pending, 1, memory_order_acq_rel) == 0)
+		mailbox_post(to->mail, &to->wakeup);
 	return 0;
 }
 
-/* One of those who may be on their way at a time. */
-static bool begin_passing(struct proxy *p)
+/* Counts one socket more under way. False: as many are as may be at a time. */
+static bool begin_handoff(struct proxy *p)
 {
-	if (atomic_fetch_add_explicit(&p->n_passing, 1, memory_order_relaxed) < GUESTS_ON_THE_WAY)
+	if (atomic_fetch_add_explicit(&p->n_handoffs, 1, memory_order_relaxed) < HANDOFFS_UNDER_WAY)
 		return true;
-	atomic_fetch_sub_explicit(&p->n_passing, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&p->n_handoffs, 1, memory_order_relaxed);
 	return false;
 }
 
-void guest_passed(struct proxy *p)
+void handoff_end(struct proxy *p)
 {
-	atomic_fetch_sub_explicit(&p->n_passing, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&p->n_handoffs, 1, memory_order_relaxed);
 }
 
-/* With a place reserved and a way that is free. */
+/* Accepts and sends a connection for which a slot is reserved. */
 static int accept_for(struct room *to, struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
@@ -78,35 +80,35 @@ static int accept_for(struct room *to, struct listen_socket *ls)
 
 	if (fd < 0)
 		return fd;
-	w->n_passed++;
-	if (send_off(w, to, fd, ls->listener->number) == 0) {
-		counter_add(&w->stats->passed, 1);
+	w->n_handed_off++;
+	if (send_to(w, to, fd, ls->listener->number) == 0) {
+		counter_add(&w->stats->handed_off, 1);
 		return 0;
 	}
-	counter_add(&w->stats->strays, 1);
+	counter_add(&w->stats->handoff_lost, 1);
 	return -ENOBUFS;
 }
 
-int guest_pass(struct listen_socket *ls)
+int handoff_send(struct listen_socket *ls)
 {
 	struct proxy *p = ls->worker->proxy;
 	const struct listener *l = ls->listener;
 
-	/* A reload opens it on one worker after the other, and closes it so. */
+	/* A reload opens and closes the listener on one worker after the other. */
 	if (atomic_load_explicit(&l->n_open, memory_order_relaxed) < l->n_workers)
 		return -EUSERS;
-	if (ls->worker->n_passed == GUESTS_PER_TURN)
+	if (ls->worker->n_handed_off == HANDOFFS_PER_TURN)
 		return -EAGAIN;
 	struct room *to = reserve_anywhere(p);
 	if (to == NULL)
 		return -EUSERS;
-	if (!begin_passing(p)) {
+	if (!begin_handoff(p)) {
 		room_release(p, to);
 		return -EBUSY;
 	}
 	int r = accept_for(to, ls);
 	if (r < 0) {
-		guest_passed(p);
+		handoff_end(p);
 		room_release(p, to);
 	}
 	return r;

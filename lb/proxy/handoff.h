@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Hand-off: a full worker accepts a connection for another worker, so that lb is full only when all
+ * its workers are.
+ *
+ *     full worker                              the worker with most free slots
+ *       1 reserves a slot there ---------------> capacity.n_used
+ *       2 accepts
+ *       3 sends the socket ---- hand-off socket -> 5 receives one, makes a session
+ *       4 wakes the worker ------- mailbox ------^
+ *
+ * The hand-off socket is one Unix socket pair for all workers, and both of its ends are in every
+ * descriptor table. A number that comes with a socket names the listener. A worker receives as many
+ * as were announced to it, whichever they are. A slot is reserved before the connection is
+ * accepted, so that a connection is never refused for want of one; a worker that ends waits until
+ * the slots that were reserved in it are given back. While a socket is on its way no descriptor
+ * table has it: the kernel holds it, and closes it where the process ends.
+ *
+ * Workers that are not full hand nothing off, and main has no part in it.
+ *
+ * Thread: the worker. Layer: proxy.
+ */
+
+#include "util/assert.h"
+
+struct listen_socket;
+struct proxy;
+
+/* A hand-off takes one descriptor of the full worker for a moment: the accepted socket is closed
+ * when it has been sent, and its number is free a turn later. */
+#define HANDOFFS_PER_TURN 4
+
+/* Sockets in the hand-off socket at most. That is less than its buffer holds (some 200), and less
+ * than the smallest descriptor table that lb starts with: the kernel lets a user have as many
+ * sockets on their way as the user may have open. */
+#define HANDOFFS_UNDER_WAY 32
+
+/*
+ * handoff_send() - take one connection out of the kernel's queue, for the worker with most free
+ * slots
+ *
+ * Returns 0, or: -EUSERS: no worker has a free slot, or not all have the listener open; -EBUSY: too
+ * many sockets are on their way, and a slot will be free in a moment; -EAGAIN: the queue is empty,
+ * or HANDOFFS_PER_TURN is reached; another errno of accept, or -ENOBUFS: the socket could not be
+ * sent and is closed. Thread: the full worker.
+ */
+int handoff_send(struct listen_socket *ls) LB_MUST_CHECK;
+
+/* A socket has left the hand-off socket, or could not be put in. Thread: any worker. */
+void handoff_end(struct proxy *p);
