@@ -7,7 +7,7 @@
  * flight.
  *
  * Far from its limits a worker accepts with one multishot operation. Near them it polls until there
- * are connections and takes each when it has a place for it. "Paused" is a worker with a listening
+ * are connections and takes each when it has a slot for it. "Paused" is a worker with a listening
  * socket that wants to accept and may not: its retry timer arms the sockets again.
  *
  * A full worker hands connections off to another one (handoff.c); accept_handed_off() receives them
@@ -39,7 +39,7 @@
 
 /*
  * While it does not accept, a worker looks this often whether another worker's session has left a
- * place, or the kernel has descriptors again; its own sessions' ends wake it at once.
+ * slot, or the kernel has descriptors again; its own sessions' ends wake it at once.
  */
 #define PAUSE_MS 50
 #define PAUSE_LOG_MS 60000 /* a full lb says so once a minute, not at every attempt */
@@ -123,7 +123,7 @@ static void spread(struct listen_socket *ls)
 	sock_spread_keepalive(ls->worker->loop, ls->fd);
 }
 
-/* The place goes with the session. */
+/* The slot goes with the session. */
 void listen_socket_take_in(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
@@ -144,7 +144,7 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 }
 
 /*
- * Takes one connection out of the kernel's queue, if there is a place: here, or else elsewhere
+ * Takes one connection out of the kernel's queue, if there is a slot: here, or else elsewhere
  * while the listener is open everywhere. Returns 0, or why not.
  */
 static int take_one(struct listen_socket *ls)
@@ -279,7 +279,7 @@ static bool is_exhausted(int error)
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
 }
 
-/* Connections are there; each is taken when there is a place for it. */
+/* Connections are there; each is taken when there is a slot for it. */
 static void on_readable(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
@@ -297,7 +297,7 @@ static void on_readable(struct listen_socket *ls)
 		listen_socket_arm(ls);
 }
 
-/* A connection out of a multishot accept: armed only while there are places for all that can come.
+/* A connection out of a multishot accept: armed only while there are slots for all that can come.
  */
 static void on_accepted(struct listen_socket *ls, int fd)
 {
@@ -376,13 +376,13 @@ static void receive_one(struct worker *w)
 void accept_handed_off(struct mail *m, void *arg)
 {
 	struct worker *w = arg;
-	struct room *r = container_of(m, struct room, wakeup);
+	struct capacity *c = container_of(m, struct capacity, wakeup);
 	/* Acquire: as many sockets are in the hand-off socket. Release: the wake-up may be posted
 	 * again. */
-	uint32_t n = atomic_exchange_explicit(&r->n_pending, 0, memory_order_acq_rel);
+	uint32_t n = atomic_exchange_explicit(&c->n_pending, 0, memory_order_acq_rel);
 
 	worker_assert_owner(w);
-	LB_ASSERT(r == w->room && n > 0);
+	LB_ASSERT(c == w->capacity && n > 0);
 	while (n-- > 0)
 		receive_one(w);
 }

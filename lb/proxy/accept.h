@@ -23,7 +23,7 @@ struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, in
 void listen_socket_open(struct listen_socket *ls, struct plan *plan,
 			const struct plan_listener *pl);
 
-/* Arms an accept if none is in flight and there is a place; else counts a pause. */
+/* Arms an accept if none is in flight and there is a slot; else counts a pause. */
 void listen_socket_arm(struct listen_socket *ls);
 
 /*
@@ -35,7 +35,8 @@ void listen_socket_arm(struct listen_socket *ls);
  */
 void listen_socket_close(struct listen_socket *ls);
 
-/* Makes a session of `fd`, which it takes over, as if it had come in here. It has its place. */
+/* Makes a session of `fd`, which it takes over, as if it had come in here. A slot is reserved for
+ * it. */
 void listen_socket_take_in(struct listen_socket *ls, int fd);
 
 /* Completions of class CLASS_LISTEN. `arg` is the worker. */
@@ -45,21 +46,21 @@ void listen_socket_on_completion(void *arg, const struct completion *c);
  * the other one should be done; a guess, never tuned. */
 #define ACCEPT_MOMENT_MS 1
 
-/* There is no place: listening sockets rest until there is one. `why` goes to the log. */
+/* There is no slot: listening sockets rest until there is one. `why` goes to the log. */
 void accept_pause(struct worker *w, const char *why);
 
 /* There is, but not at this moment: listening sockets try again in the next. */
 void accept_pause_briefly(struct worker *w);
 
-/* A place came free or a limit was raised: paused listeners try again. */
+/* A slot came free or a limit was raised: paused listeners try again. */
 void accept_resume(struct worker *w);
 
 /* Of worker->retry. `arg` is the worker. */
 void accept_on_retry(struct timer *t, void *arg);
 
 /*
- * Takes in what has been passed to this worker (the mail_fn of room.wakeup; `arg` is the worker).
- * Where the listener has been closed meanwhile, or the worker is quitting, the connection is closed
- * as if it had come a moment later.
+ * Receives what was handed off to this worker (the mail_fn of capacity.wakeup; `arg` is the
+ * worker). Where the listener has been closed meanwhile, or the worker is quitting, the connection
+ * is closed as if it had come a moment later.
  */
 void accept_handed_off(struct mail *m, void *arg);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Capacity: a connection has a place before lb accepts it.
+ * Capacity: a connection has a slot before lb accepts it.
  *
- * A worker has half as many places as it has descriptors for sessions, and all workers together
+ * A worker has half as many slots as it has descriptors for sessions, and all workers together
  * have as many as limits.connections allows. Both numbers are atomics, because a full worker
- * reserves places in the rooms of others (proxy/handoff.h). capacity_reserve() also refuses while
+ * reserves slots of other workers (proxy/handoff.h). capacity_reserve() also refuses while
  * memory is short: the slabs and the buffers of one more session must be there beforehand.
  *
- * Thread: the worker; room_reserve() and room_release() any.
+ * Thread: the worker; slot_reserve() and slot_release() any.
  */
 #include "proxy/capacity.h"
 
@@ -23,39 +23,39 @@
 #define SHORT_BUFS 64
 
 /* Compare-and-swap, so that a limit is not exceeded for a moment; relaxed: only a number. */
-static bool take_place(_Atomic uint64_t *taken, uint64_t max)
+static bool use_slot(_Atomic uint64_t *n_used, uint64_t max)
 {
-	uint64_t n = atomic_load_explicit(taken, memory_order_relaxed);
+	uint64_t n = atomic_load_explicit(n_used, memory_order_relaxed);
 
 	do {
 		if (n >= max)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(taken, &n, n + 1, memory_order_relaxed,
+	} while (!atomic_compare_exchange_weak_explicit(n_used, &n, n + 1, memory_order_relaxed,
 							memory_order_relaxed));
 	return true;
 }
 
-static void give_place(_Atomic uint64_t *taken)
+static void free_slot(_Atomic uint64_t *n_used)
 {
-	uint64_t n = atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed);
+	uint64_t n = atomic_fetch_sub_explicit(n_used, 1, memory_order_relaxed);
 
 	LB_ASSERT(n > 0);
 }
 
-bool room_reserve(struct proxy *p, struct room *r)
+bool slot_reserve(struct proxy *p, struct capacity *c)
 {
-	if (!take_place(&r->taken, atomic_load_explicit(&r->max, memory_order_relaxed)))
+	if (!use_slot(&c->n_used, atomic_load_explicit(&c->n_slots, memory_order_relaxed)))
 		return false;
-	if (take_place(&p->n_conns, atomic_load_explicit(&p->max_conns, memory_order_relaxed)))
+	if (use_slot(&p->n_conns, atomic_load_explicit(&p->max_conns, memory_order_relaxed)))
 		return true;
-	give_place(&r->taken);
+	free_slot(&c->n_used);
 	return false;
 }
 
-void room_release(struct proxy *p, struct room *r)
+void slot_release(struct proxy *p, struct capacity *c)
 {
-	give_place(&p->n_conns);
-	give_place(&r->taken);
+	free_slot(&p->n_conns);
+	free_slot(&c->n_used);
 }
 
 void capacity_count_listening(struct worker *w, int diff)
@@ -65,7 +65,7 @@ void capacity_count_listening(struct worker *w, int diff)
 		return;
 	uint64_t left = w->max_fds > w->n_listening ? w->max_fds - w->n_listening : 0;
 	/* Relaxed: only a number. */
-	atomic_store_explicit(&w->room->max, left / FDS_PER_SESSION, memory_order_relaxed);
+	atomic_store_explicit(&w->capacity->n_slots, left / FDS_PER_SESSION, memory_order_relaxed);
 	if (diff < 0 && w->is_paused)
 		loop_timer_start(w->loop, &w->retry, 0);
 }
@@ -84,12 +84,12 @@ static bool find_memory(struct worker *w)
 
 bool capacity_reserve(struct worker *w)
 {
-	return find_memory(w) && room_reserve(w->proxy, w->room);
+	return find_memory(w) && slot_reserve(w->proxy, w->capacity);
 }
 
 void capacity_release(struct worker *w)
 {
-	room_release(w->proxy, w->room);
+	slot_release(w->proxy, w->capacity);
 	if (w->is_paused)
 		loop_timer_start(w->loop, &w->retry, 0);
 }
@@ -97,13 +97,13 @@ void capacity_release(struct worker *w)
 bool capacity_is_roomy(const struct worker *w)
 {
 	struct proxy *p = w->proxy;
-	uint64_t here = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
-	uint64_t taken = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
+	uint64_t here = atomic_load_explicit(&w->capacity->n_used, memory_order_relaxed);
+	uint64_t all = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
 	uint64_t max = atomic_load_explicit(&p->max_conns, memory_order_relaxed);
 	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
 	uint64_t burst = 2 * SOCK_BACKLOG;
 
-	uint64_t room = atomic_load_explicit(&w->room->max, memory_order_relaxed);
+	uint64_t slots = atomic_load_explicit(&w->capacity->n_slots, memory_order_relaxed);
 
-	return !w->is_short && here + burst < room && taken + burst * p->n_workers < max;
+	return !w->is_short && here + burst < slots && all + burst * p->n_workers < max;
 }

@@ -14,37 +14,38 @@
 #include "proxy/listener.h"
 #include "proxy/worker.h"
 
-static struct room *emptiest(const struct proxy *p)
+/* The capacity of the worker with most free slots; NULL: none has one. */
+static struct capacity *most_free(const struct proxy *p)
 {
-	struct room *found = NULL;
+	struct capacity *found = NULL;
 	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < p->n_workers; i++) {
-		struct room *r = &p->rooms[i];
-		uint64_t taken = atomic_load_explicit(&r->taken, memory_order_relaxed);
-		uint64_t max = atomic_load_explicit(&r->max, memory_order_relaxed);
-		if (taken < max && max - taken > most) {
-			most = max - taken;
-			found = r;
+		struct capacity *c = &p->capacity[i];
+		uint64_t n_used = atomic_load_explicit(&c->n_used, memory_order_relaxed);
+		uint64_t max = atomic_load_explicit(&c->n_slots, memory_order_relaxed);
+		if (n_used < max && max - n_used > most) {
+			most = max - n_used;
+			found = c;
 		}
 	}
 	return found;
 }
 
-/* A place in the emptiest room; NULL: there is none. Whoever takes the last one of a room first
- * makes this look again. */
-static struct room *reserve_anywhere(struct proxy *p)
+/* Reserves a slot of the worker with most free slots; NULL: there is none. When another worker
+ * reserves the last slot first, the next worker is looked for. */
+static struct capacity *reserve_anywhere(struct proxy *p)
 {
 	for (uint32_t i = 0; i < p->n_workers; i++) {
-		struct room *r = emptiest(p);
-		if (r == NULL || room_reserve(p, r))
-			return r;
+		struct capacity *c = most_free(p);
+		if (c == NULL || slot_reserve(p, c))
+			return c;
 	}
 	return NULL;
 }
 
 /* Sends the socket; then wakes the other worker, unless its wake-up is posted already. */
-static int send_to(struct worker *w, struct room *to, int fd, uint64_t number)
+static int send_to(struct worker *w, struct capacity *to, int fd, uint64_t number)
 {
 	int r = loop_pass_fd(w->loop, w->proxy->handoff_fd[0], fd, number);
 
@@ -73,7 +74,7 @@ void handoff_end(struct proxy *p)
 }
 
 /* Accepts and sends a connection for which a slot is reserved. */
-static int accept_for(struct room *to, struct listen_socket *ls)
+static int accept_for(struct capacity *to, struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 	int fd = loop_accept_now(w->loop, ls->fd);
@@ -99,17 +100,17 @@ int handoff_send(struct listen_socket *ls)
 		return -EUSERS;
 	if (ls->worker->n_handed_off == HANDOFFS_PER_TURN)
 		return -EAGAIN;
-	struct room *to = reserve_anywhere(p);
+	struct capacity *to = reserve_anywhere(p);
 	if (to == NULL)
 		return -EUSERS;
 	if (!begin_handoff(p)) {
-		room_release(p, to);
+		slot_release(p, to);
 		return -EBUSY;
 	}
 	int r = accept_for(to, ls);
 	if (r < 0) {
 		handoff_end(p);
-		room_release(p, to);
+		slot_release(p, to);
 	}
 	return r;
 }

@@ -10,10 +10,10 @@
  * accept, takes what the kernel has queued, serves it and closes.
  *
  * Far from its limits a worker accepts with one multishot operation. Near them it waits until there
- * are connections and takes each when it has a place for it, so that limits are exact, a full table
- * never spins, and no worker holds a place that another one needs. A full worker takes connections
- * for another one that has room (proxy/handoff.h); with no place left anywhere it does not accept
- * at all until a session ends.
+ * are connections and takes each when it has a slot for it, so that limits are exact, a full table
+ * never spins, and no worker holds a slot that another one needs. A full worker takes connections
+ * for another one that has a free slot (proxy/handoff.h); with no slot left anywhere it does not
+ * accept at all until a session ends.
  *
  * Layer: proxy.
  */
@@ -78,7 +78,7 @@ enum listen_state {
 	LISTEN_PARKED,  /* taken, not accepting: a reload is being prepared */
 	LISTEN_OPEN,    /* accepting, or paused at a limit */
 	LISTEN_LEAVING, /* the same, but drops whoever begins to connect */
-	LISTEN_CLOSING, /* waits for its accept's last completion, or a place for who has queued */
+	LISTEN_CLOSING, /* waits for its accept's last completion, or a slot for what has queued */
 	LISTEN_CLOSED,  /* kept for the sessions that came in by it */
 };
 

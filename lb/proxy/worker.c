@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's record, and what its sessions take from it: exchanges, members of pools, ids. Its
- * places are in capacity.c, its turns in worker_turn.c.
+ * slots are in capacity.c, its turns in worker_turn.c.
  *
  * Thread: its own; proxy_init() and proxy_deinit() main.
  */
@@ -22,24 +22,24 @@
 
 int proxy_init(struct proxy *p, uint32_t n_workers)
 {
-	size_t size = n_workers * sizeof(struct room);
+	size_t size = n_workers * sizeof(struct capacity);
 
 	*p = (struct proxy){
 		.n_workers = n_workers,
 		.leaving_ms = LISTEN_LEAVING_MS,
 		.handoff_fd = { -1, -1 },
 	};
-	p->rooms = aligned_alloc(_Alignof(struct room), size);
-	if (p->rooms == NULL)
+	p->capacity = aligned_alloc(_Alignof(struct capacity), size);
+	if (p->capacity == NULL)
 		return -ENOMEM;
-	memset(p->rooms, 0, size);
+	memset(p->capacity, 0, size);
 	return 0;
 }
 
 void proxy_deinit(struct proxy *p)
 {
-	free(p->rooms);
-	p->rooms = NULL;
+	free(p->capacity);
+	p->capacity = NULL;
 }
 
 /* ---- what sessions ask for ------------------------------------------------------------------- */

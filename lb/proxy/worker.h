@@ -38,16 +38,16 @@ struct slab;
 /* Classes of tags in a worker's loop. */
 enum { CLASS_CONN = 2, CLASS_LISTEN = 3 };
 
-/* What `taken` is in the room of a worker that has ended: nobody can take a place there. */
-#define ROOM_CLOSED UINT64_MAX
+/* What `n_used` is in the capacity of a worker that has ended: no slot can be reserved there. */
+#define CAPACITY_CLOSED UINT64_MAX
 
-/* What of a worker the others see, and may take: its places. thread: any */
-struct room {
-	_Atomic uint64_t
-		taken; /* by sessions, by accepts, and by sockets that are handed off to it */
-	_Atomic uint64_t max;       /* by its descriptors, two each; the worker writes */
+/* What other workers see of a worker and may reserve: its slots, one for each connection.
+ * thread: any */
+struct capacity {
+	_Atomic uint64_t n_used;    /* by sessions, by accepts, by sockets that are handed off */
+	_Atomic uint64_t n_slots;   /* by its descriptors, two each; the worker writes */
 	struct mailbox *mail;       /* borrows; constant */
-	_Atomic uint32_t n_pending; /* sockets sent to it that it has not received yet */
+	_Atomic uint32_t n_pending; /* sockets sent to the worker that it has not received yet */
 	struct mail wakeup;         /* in `mail` while n_pending > 0 */
 } LB_CACHE_ALIGNED;
 
@@ -55,10 +55,10 @@ struct room {
 struct proxy {
 	uint32_t n_workers;
 	uint32_t leaving_ms; /* how long a listening socket that leaves still accepts; constant */
-	struct room *rooms;  /* owns: one per worker */
-	int handoff_fd[2];   /* borrows: a socket pair in every table; from [0] to [1] */
+	struct capacity *capacity;   /* owns: one per worker */
+	int handoff_fd[2];           /* borrows: a socket pair in every table; from [0] to [1] */
 	_Atomic uint32_t n_handoffs; /* sockets in it */
-	_Atomic uint64_t n_conns;   /* places taken: sessions, and accepts that have one reserved */
+	_Atomic uint64_t n_conns;   /* slots in use: sessions, and accepts that have one reserved */
 	_Atomic uint64_t max_conns; /* limits.connections, or what the descriptors allow */
 	_Atomic uint64_t last_id;   /* of sessions; a worker takes them by the thousand */
 };
@@ -157,7 +157,7 @@ struct worker {
 	uint32_t n_picking, n_picking_by[WAIT_SLOTS];
 	struct timer pick_timer;
 	uint32_t n_sessions;
-	struct room *room;         /* borrows: its own of proxy->rooms */
+	struct capacity *capacity; /* borrows: its own of proxy->capacity */
 	uint32_t n_handed_off;     /* connections handed off in this turn */
 	uint64_t next_id, last_id; /* session ids it may still give */
 
@@ -175,7 +175,7 @@ struct worker {
 	struct worker_stats *stats; /* owns */
 };
 
-/* Rooms for `n_workers`, no hand-off socket yet. Returns 0, or -ENOMEM. Thread: main. */
+/* Capacities for `n_workers`, no hand-off socket yet. Returns 0, or -ENOMEM. Thread: main. */
 int proxy_init(struct proxy *p, uint32_t n_workers) LB_MUST_CHECK;
 /* No worker may be left. */
 void proxy_deinit(struct proxy *p);

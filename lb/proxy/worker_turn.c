@@ -66,7 +66,7 @@ static const struct loop_upkeep upkeep = {
 /* ---- the end of a turn ----------------------------------------------------------------------- */
 
 /*
- * Everybody is buried. The last thing is to close the room, so that nothing is handed
+ * Every session is freed. The last step is to close the capacity, so that nothing is handed
  * off to this worker any more. It waits for a socket on its way, or a slot that is being given
  * back.
  */
@@ -74,7 +74,7 @@ static void end(struct worker *w)
 {
 	uint64_t none = 0;
 
-	if (!atomic_compare_exchange_strong_explicit(&w->room->taken, &none, ROOM_CLOSED,
+	if (!atomic_compare_exchange_strong_explicit(&w->capacity->n_used, &none, CAPACITY_CLOSED,
 						     memory_order_relaxed, memory_order_relaxed)) {
 		loop_timer_start(w->loop, &w->retry, ACCEPT_MOMENT_MS);
 		return;
@@ -121,11 +121,11 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->log = o->log;
 	w->access = o->access;
 	w->access_arg = o->access_arg;
-	w->room = &o->proxy->rooms[o->id];
+	w->capacity = &o->proxy->capacity[o->id];
 	w->max_fds = o->max_fds;
-	w->room->max = o->max_sessions;
-	w->room->mail = o->mail;
-	w->room->wakeup.run = accept_handed_off;
+	w->capacity->n_slots = o->max_sessions;
+	w->capacity->mail = o->mail;
+	w->capacity->wakeup.run = accept_handed_off;
 	list_init(&w->listen);
 	list_init(&w->dead);
 	list_init(&w->picking);
@@ -136,7 +136,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->walk_turn = WALK_TURN;
 	w->loop->timers.arg = w;
 
-	/* A session has a place first, and no more exchanges than sessions are lent. */
+	/* A session has a slot first, and no more exchanges than sessions are lent. */
 	w->sessions = slab_new("session", sizeof(struct session), o->max_sessions);
 	int r = conns_init(&w->conns, w->loop, CLASS_CONN, N_SIDES * o->max_sessions);
 	w->exchanges = slab_new("exchange", sizeof(struct exchange), o->max_sessions);
@@ -169,8 +169,8 @@ struct worker *worker_free(struct worker *w)
 {
 	if (w == NULL)
 		return NULL;
-	uint64_t taken = atomic_load_explicit(&w->room->taken, memory_order_relaxed);
-	LB_ASSERT(w->n_sessions == 0 && (taken == 0 || taken == ROOM_CLOSED));
+	uint64_t n_used = atomic_load_explicit(&w->capacity->n_used, memory_order_relaxed);
+	LB_ASSERT(w->n_sessions == 0 && (n_used == 0 || n_used == CAPACITY_CLOSED));
 	LB_ASSERT(list_is_empty(&w->walks) && w->applying == NULL);
 	LB_ASSERT(w->dirty == NULL && list_is_empty(&w->dead) && w->n_picking == 0);
 	LB_ASSERT(list_is_empty(&w->listen) && w->n_listening == 0);

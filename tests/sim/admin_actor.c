@@ -65,7 +65,7 @@ static uint64_t on_capacity(void *arg)
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < t->n_workers; i++)
-		n += t->threads.proxy.rooms[i].max;
+		n += t->threads.proxy.capacity[i].n_slots;
 	return n;
 }
 

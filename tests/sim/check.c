@@ -93,9 +93,9 @@ static void count_place(struct places *p, const struct backend *b)
 	p->at[i].n++;
 }
 
-static uint64_t places_of(const struct worker *w)
+static uint64_t slots_of(const struct worker *w)
 {
-	return w->room->taken == ROOM_CLOSED ? 0 : w->room->taken;
+	return w->capacity->n_used == CAPACITY_CLOSED ? 0 : w->capacity->n_used;
 }
 
 static void check_worker(const struct worker *w, struct places *places)
@@ -125,11 +125,11 @@ static void check_worker(const struct worker *w, struct places *places)
 			  "session %llu waits for nothing, in state %s", (unsigned long long)s->id,
 			  session_state_name(s));
 	}
-	SIM_CHECK(n == w->n_sessions && n + w->room->n_pending == places_of(w) &&
+	SIM_CHECK(n == w->n_sessions && n + w->capacity->n_pending == slots_of(w) &&
 			  n == slab_n_used(w->sessions),
 		  "worker %u: %llu sessions, counted %u, handed off %u, slots %llu", w->id,
-		  (unsigned long long)n, w->n_sessions, w->room->n_pending,
-		  (unsigned long long)places_of(w));
+		  (unsigned long long)n, w->n_sessions, w->capacity->n_pending,
+		  (unsigned long long)slots_of(w));
 	SIM_CHECK(n == counter_read(&w->stats->active) &&
 			  n_handshaking == counter_read(&w->stats->handshaking),
 		  "worker %u: the gauges are wrong", w->id);
@@ -157,11 +157,12 @@ void check_turn(void *scenario)
 	for (uint32_t i = 0; i < t->n_workers; i++) {
 		const struct worker *w = t->thread[i].worker;
 		check_worker(w, &places);
-		n += places_of(w);
-		n_pending += w->room->n_pending;
-		SIM_CHECK(places_of(w) <= w->room->max, "worker %u has more than it can hold", i);
+		n += slots_of(w);
+		n_pending += w->capacity->n_pending;
+		SIM_CHECK(slots_of(w) <= w->capacity->n_slots,
+			  "worker %u has more than it can hold", i);
 	}
-	SIM_CHECK(n == t->threads.proxy.n_conns, "the places do not add up");
+	SIM_CHECK(n == t->threads.proxy.n_conns, "the slots do not add up");
 	SIM_CHECK(n_pending == t->threads.proxy.n_handoffs, "the hand-offs do not add up");
 	list_for_each(it, &t->control.registry.pools)
 	{
@@ -183,7 +184,7 @@ void check_idle(struct scenario *t)
 		SIM_CHECK(list_is_empty(&w->picking) && list_is_empty(&w->dead),
 			  "worker %u: its lists are not empty", i);
 	}
-	SIM_CHECK(t->threads.proxy.n_conns == 0, "places are left");
+	SIM_CHECK(t->threads.proxy.n_conns == 0, "slots are left");
 	SIM_CHECK(t->threads.proxy.n_handoffs == 0, "hand-offs are under way");
 }
 

@@ -318,7 +318,7 @@ START_TEST(workers_start_answer_and_end)
 		ck_assert_ptr_nonnull(w);
 		ck_assert_uint_eq(w->id, i);
 		ck_assert_ptr_eq(w->proxy, &t->proxy);
-		ck_assert_uint_eq(w->room->max, t->share.max_sessions);
+		ck_assert_uint_eq(w->capacity->n_slots, t->share.max_sessions);
 		ck_assert_uint_eq(counter_read(&w->stats->active), 0);
 	}
 	ask_all(t, conns_for);
@@ -447,8 +447,8 @@ START_TEST(sockets_are_passed_to_one_table)
 	STEP_UNTIL(n_replies > 0, ck_assert_int_eq(loop_turn(loop, 5), 0));
 	ck_assert_int_eq(n_replies, 1);
 	/* It takes a session's place there. */
-	ck_assert_uint_eq(t->thread[1].worker->room->max, (t->share.worker_fds - 1) / 2);
-	ck_assert_uint_eq(t->thread[0].worker->room->max, t->share.worker_fds / 2);
+	ck_assert_uint_eq(t->thread[1].worker->capacity->n_slots, (t->share.worker_fds - 1) / 2);
+	ck_assert_uint_eq(t->thread[0].worker->capacity->n_slots, t->share.worker_fds / 2);
 	int more = 0;
 	for (int i = 0; i < N; i++)
 		more += n_fds_of(tids[i]) - before[i];

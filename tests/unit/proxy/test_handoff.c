@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A full worker hands connections off to the other one. Clients come by the kernel's own spread
- * over both sockets, so the first worker is made full by giving it no place at all: what it accepts
+ * over both sockets, so the first worker is made full by giving it no slot at all: what it accepts
  * is then handed off to the second one. (Of 40 clients none comes to the first in one of 10^12
  * runs.)
  */
@@ -21,20 +21,20 @@ static void begin_handoffs(int engine, uint64_t max_full, uint64_t max_roomy)
 	begin_serving(engine);
 	full = rigs[0].w;
 	roomy = rigs[1].w;
-	full->room->max = max_full;
-	roomy->room->max = max_roomy;
+	full->capacity->n_slots = max_full;
+	roomy->capacity->n_slots = max_roomy;
 	put_in_force();
 }
 
 static void end_handoffs(void)
 {
-	full->room->max =
-		MAX_SESSIONS; /* or it would wait for a place before it closes its socket */
+	full->capacity->n_slots =
+		MAX_SESSIONS; /* or it would wait for a slot before it closes its socket */
 	close_clients();
 	put_out_of_force();
 	ck_assert_uint_eq(atomic_load(&proxy.n_handoffs), 0);
-	ck_assert_uint_eq(atomic_load(&full->room->taken), 0);
-	ck_assert_uint_eq(atomic_load(&roomy->room->taken), 0);
+	ck_assert_uint_eq(atomic_load(&full->capacity->n_used), 0);
+	ck_assert_uint_eq(atomic_load(&roomy->capacity->n_used), 0);
 	end_serving();
 }
 
@@ -185,7 +185,7 @@ START_TEST(a_listener_is_open_everywhere_first)
 	begin_serving(_i);
 	full = rigs[0].w;
 	roomy = rigs[1].w;
-	full->room->max = 0;
+	full->capacity->n_slots = 0;
 	listen_parked();
 	dial_many(40);
 	ck_assert_int_eq(ask_apply(0, true), 0);
@@ -230,17 +230,17 @@ START_TEST(a_worker_that_quits_waits_for_hand_offs)
 	begin_handoffs(_i, 0, 1000);
 	int want = n_replies + 1;
 	post(&message_quit_new(1)->base); /* before the first wake-up */
-	ck_assert(room_reserve(&proxy, roomy->room));
+	ck_assert(slot_reserve(&proxy, roomy->capacity));
 	dial_many(40);
 	hand_some_off();
 	for (int i = 0; i < 100; i++)
 		turn_all();
 	ck_assert_uint_eq(n_lost(), n_handed_off());
 	ck_assert_int_lt(n_replies, want);
-	room_release(&proxy, roomy->room);
+	slot_release(&proxy, roomy->capacity);
 	TURN_UNTIL(n_replies == want);
-	ck_assert_uint_eq(atomic_load(&roomy->room->taken), ROOM_CLOSED);
-	ck_assert(!room_reserve(&proxy, roomy->room));
+	ck_assert_uint_eq(atomic_load(&roomy->capacity->n_used), CAPACITY_CLOSED);
+	ck_assert(!slot_reserve(&proxy, roomy->capacity));
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), 0);
 	ck_assert_int_eq(ask(&message_quit_new(0)->base), 0);
 	free_reply();
@@ -274,7 +274,7 @@ START_TEST(a_full_table_loses_connections_and_no_slots)
 	struct rlimit all, few;
 
 	begin_handoffs(_i, 0, 1000);
-	roomy->room->max = 1000;
+	roomy->capacity->n_slots = 1000;
 	dial_many(40);
 	hand_some_off();
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
@@ -283,7 +283,7 @@ START_TEST(a_full_table_loses_connections_and_no_slots)
 	STEP_UNTIL(n_lost() > 0, ck_assert_int_eq(loop_turn(roomy->loop, 1), 0));
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
 	ck_assert_uint_eq(n_lost(), n_handed_off());
-	ck_assert_uint_eq(atomic_load(&roomy->room->n_pending), 0);
+	ck_assert_uint_eq(atomic_load(&roomy->capacity->n_pending), 0);
 	TURN_UNTIL(n_relaying() + n_lost() == 40);
 	ck_assert_uint_eq(atomic_load(&proxy.n_conns), n_relaying());
 	end_handoffs();

@@ -151,7 +151,7 @@ START_TEST(a_full_table_is_waited_out)
 
 	begin_serving(_i % n_engines);
 	for (int i = 0; i < N_WORKERS; i++)
-		rigs[i].w->room->max = manners[_i / n_engines].max_sessions;
+		rigs[i].w->capacity->n_slots = manners[_i / n_engines].max_sessions;
 	listen_parked();
 	for (int i = 0; i < N; i++)
 		clients[n_clients++] = dial(listener->addr.port);

@@ -35,7 +35,7 @@ static void give(struct worker *w, uint32_t n)
 		capacity_release(w);
 }
 
-/* ---- places ---------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -52,7 +52,7 @@ static const struct {
 };
 
 /* Both limits are exact: the one over all workers, and each worker's own descriptors. */
-START_TEST(places_are_counted_exactly)
+START_TEST(slots_are_counted_exactly)
 {
 	begin_two(0);
 	atomic_store(&proxy.max_conns, limits[_i].max_conns);
@@ -70,8 +70,8 @@ START_TEST(places_are_counted_exactly)
 }
 END_TEST
 
-/* One worker's place that came back is another one's to take. */
-START_TEST(a_place_may_move_between_workers)
+/* A slot that one worker gives back can be reserved by another one. */
+START_TEST(a_slot_may_move_between_workers)
 {
 	begin_two(0);
 	atomic_store(&proxy.max_conns, 10);
@@ -111,7 +111,7 @@ static const struct {
 	uint32_t max_sessions;
 	uint64_t max_conns;
 	bool is_roomy;
-} rooms[] = {
+} bursts[] = {
 	{ "both far", 100000, 1000000, true },
 	{ "the limit just far enough", 100000, 2 * 2 * SOCK_BACKLOG + 2, true },
 	{ "the limit one too near", 100000, 2 * 2 * SOCK_BACKLOG + 1, false },
@@ -119,13 +119,13 @@ static const struct {
 	{ "the table one too small", 2 * SOCK_BACKLOG + 1, 1000000, false },
 };
 
-START_TEST(room_is_for_a_burst_on_every_worker)
+START_TEST(slots_are_for_a_burst_on_every_worker)
 {
 	begin_two(0);
-	first->room->max = rooms[_i].max_sessions;
-	atomic_store(&proxy.max_conns, rooms[_i].max_conns);
+	first->capacity->n_slots = bursts[_i].max_sessions;
+	atomic_store(&proxy.max_conns, bursts[_i].max_conns);
 	ck_assert(capacity_reserve(first));
-	ck_assert_msg(capacity_is_roomy(first) == rooms[_i].is_roomy, "%s", rooms[_i].name);
+	ck_assert_msg(capacity_is_roomy(first) == bursts[_i].is_roomy, "%s", bursts[_i].name);
 	capacity_release(first);
 	end_workers();
 }
@@ -138,7 +138,7 @@ START_TEST(without_memory_nobody_is_let_in)
 
 	begin_two(0);
 	turn_all();
-	first->room->max = 100000;
+	first->capacity->n_slots = 100000;
 	atomic_store(&proxy.max_conns, 1000000);
 	ck_assert(capacity_is_roomy(first));
 	first->is_short = true; /* as a session finds it */
@@ -194,7 +194,8 @@ START_TEST(a_crowd_never_exceeds_the_limit)
 	atomic_store(&n_got, 0);
 	atomic_store(&proxy.max_conns, CROWD_LIMIT);
 	for (int i = 0; i < N; i++) {
-		crowd[i] = (struct worker){ .proxy = &proxy, .room = rigs[i % N_WORKERS].w->room };
+		crowd[i] = (struct worker){ .proxy = &proxy,
+					    .capacity = rigs[i % N_WORKERS].w->capacity };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, reserve_and_release, &crowd[i]),
 				 0);
 	}
@@ -351,10 +352,10 @@ END_TEST
 static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
-	tcase_add_loop_test(t, places_are_counted_exactly, 0, ARRAY_SIZE(limits));
-	tcase_add_test(t, a_place_may_move_between_workers);
+	tcase_add_loop_test(t, slots_are_counted_exactly, 0, ARRAY_SIZE(limits));
+	tcase_add_test(t, a_slot_may_move_between_workers);
 	tcase_add_test(t, a_lowered_limit_lets_nobody_in);
-	tcase_add_loop_test(t, room_is_for_a_burst_on_every_worker, 0, ARRAY_SIZE(rooms));
+	tcase_add_loop_test(t, slots_are_for_a_burst_on_every_worker, 0, ARRAY_SIZE(bursts));
 	tcase_add_test(t, without_memory_nobody_is_let_in);
 	tcase_add_test(t, a_crowd_never_exceeds_the_limit);
 	tcase_add_loop_test(t, a_pause_is_counted_and_told_once, 0, n_engines);
