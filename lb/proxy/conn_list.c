@@ -114,6 +114,7 @@ int conn_list_add(struct conn_list *l, const struct session *s, uint64_t now_ns)
 	if (!is_wanted(f, s, age_ns))
 		return 0;
 	l->n_matching++;
+	LB_ASSERT(l->n_rows <= f->limit);
 	if (l->n_rows == f->limit) {
 		if (rank <= l->rows[0].rank) /* always where unsorted */
 			return 0;

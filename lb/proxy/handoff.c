@@ -70,7 +70,9 @@ static bool begin_handoff(struct proxy *p)
 
 void handoff_end(struct proxy *p)
 {
-	atomic_fetch_sub_explicit(&p->n_handoffs, 1, memory_order_relaxed);
+	uint32_t n = atomic_fetch_sub_explicit(&p->n_handoffs, 1, memory_order_relaxed);
+
+	LB_ASSERT(n > 0);
 }
 
 /* Accepts and sends a connection for which a slot is reserved. */
@@ -95,6 +97,7 @@ int handoff_send(struct listen_socket *ls)
 	struct proxy *p = ls->worker->proxy;
 	const struct listener *l = ls->listener;
 
+	worker_assert_owner(ls->worker);
 	/* A reload opens and closes the listener on one worker after the other. */
 	if (atomic_load_explicit(&l->n_open, memory_order_relaxed) < l->n_workers)
 		return -EUSERS;
