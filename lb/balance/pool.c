@@ -6,8 +6,8 @@
  *               -> backend_reserve() at the chosen one
  *
  * The pool and its members refer to each other: members always hold a reference of their pool, and
- * a pool that left the file holds one of its last members (pool_keep_members()). pool_drop_plan()
- * breaks this cycle when the last plan that names the pool goes.
+ * a pool that left the file holds one of its last members (pool_keep_members()).
+ * pool_drop_snapshot() breaks this cycle when the last snapshot that names the pool goes.
  */
 #include "balance/pool.h"
 
@@ -73,7 +73,7 @@ struct pool *pool_unref(struct pool *p)
 {
 	if (p == NULL || !ref_put(&p->refs))
 		return NULL;
-	LB_ASSERT(p->n_plans == 0 && p->kept == NULL);
+	LB_ASSERT(p->n_snapshots == 0 && p->kept == NULL);
 	free(p->name);
 	free(p);
 	return NULL;
@@ -139,21 +139,21 @@ const struct members *pool_kept_members(const struct pool *p)
 	return p->kept;
 }
 
-void pool_add_plan(struct pool *p)
+void pool_add_snapshot(struct pool *p)
 {
-	p->n_plans++;
+	p->n_snapshots++;
 }
 
-void pool_drop_plan(struct pool *p)
+void pool_drop_snapshot(struct pool *p)
 {
-	LB_ASSERT(p->n_plans > 0);
-	if (--p->n_plans == 0)
+	LB_ASSERT(p->n_snapshots > 0);
+	if (--p->n_snapshots == 0)
 		pool_keep_members(p, NULL);
 }
 
-bool pool_has_plan(const struct pool *p)
+bool pool_has_snapshot(const struct pool *p)
 {
-	return p->n_plans > 0;
+	return p->n_snapshots > 0;
 }
 
 /* ---- members --------------------------------------------------------------------------------- */

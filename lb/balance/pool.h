@@ -39,7 +39,7 @@ struct pool {
 	char *name; /* owns */
 	/* a reference: see pool_keep_members() */
 	struct members *kept;
-	uint32_t n_plans; /* thread: main: configurations in use that name the pool */
+	uint32_t n_snapshots; /* thread: main: configurations in use that name the pool */
 	/* read by relaying sessions, written by a reload */
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
@@ -56,7 +56,7 @@ struct pool *pool_new(const struct conf_pool *c, uint32_t slot);
 /* Copies the live settings from the configuration. Thread: main. */
 void pool_configure(struct pool *p, const struct conf_pool *c);
 struct pool *pool_ref(struct pool *p);
-/* Frees with the last reference; then no plan may name the pool. NULL is fine. Returns NULL. */
+/* Frees with the last reference; then no snapshot may name the pool. NULL is fine. Returns NULL. */
 struct pool *pool_unref(struct pool *p);
 
 const char *pool_name(const struct pool *p);
@@ -73,17 +73,17 @@ enum conf_splice pool_splice(const struct pool *p);
  *
  * A session that was routed to the pool under an older configuration, and has no backend yet, picks
  * among these members. Takes a reference; NULL drops the members. Thread: main, while no worker
- * reads the kept members: before the mail that makes the workers forget the pool, or when no plan
- * names the pool any more.
+ * reads the kept members: before the mail that makes the workers forget the pool, or when no
+ * snapshot names the pool any more.
  */
 void pool_keep_members(struct pool *p, struct members *m);
 /* Thread: a worker that has no members of the pool itself. Hot. */
 const struct members *pool_kept_members(const struct pool *p);
 
-/* Counts the plans that name the pool; the last drop drops the kept members. Thread: main. */
-void pool_add_plan(struct pool *p);
-void pool_drop_plan(struct pool *p);
-bool pool_has_plan(const struct pool *p);
+/* Counts the snapshots that name the pool; the last drop drops the kept members. Thread: main. */
+void pool_add_snapshot(struct pool *p);
+void pool_drop_snapshot(struct pool *p);
+bool pool_has_snapshot(const struct pool *p);
 
 /* The class that `status` is counted in, 0 for 1xx to 4 for 5xx and everything above. */
 static inline unsigned pool_class_of(unsigned status)

@@ -14,7 +14,7 @@
 static void announce_added(const struct log *log, const struct conf *conf,
 			   const struct delta_listener *dl)
 {
-	const struct conf_listener *l = &conf->listeners[dl->plan_index];
+	const struct conf_listener *l = &conf->listeners[dl->snapshot_index];
 	const char *pool = l->pool != CONF_NO_POOL ? conf->pools[l->pool].name : "-";
 
 	if (l->n_routes == 0)

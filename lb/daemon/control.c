@@ -21,7 +21,7 @@
 #include "daemon/threads.h"
 #include "daemon/worker_sums.h"
 #include "proxy/message_stop.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 /* How often a stop looks whether the connections have ended. */
 #define TICK_MS 20
@@ -92,7 +92,7 @@ static void on_commit(void *arg, struct conf *conf, struct err *warnings)
 {
 	struct control *c = arg;
 
-	LB_ASSERT(c->registry.plan->conf == conf);
+	LB_ASSERT(c->registry.snapshot->conf == conf);
 	conf_unref(c->conf);
 	c->conf = conf_ref(conf);
 	c->generation++;

@@ -12,7 +12,7 @@
 #include "daemon/registry.h"
 #include "daemon/sources.h"
 #include "proxy/listener.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
@@ -118,8 +118,8 @@ static int prepare_pools(struct registry *reg, const struct directory *all, stru
 		pools[i] = d->pools[i].pool;
 	}
 	if (r == 0) {
-		d->plan = plan_new(d->conf, pools, reg->names);
-		if (d->plan == NULL)
+		d->snapshot = snapshot_new(d->conf, pools, reg->names);
+		if (d->snapshot == NULL)
 			r = -ENOMEM;
 	}
 	free(pools);
@@ -203,7 +203,7 @@ struct delta *delta_free(struct registry *reg, struct delta *d)
 	delta_binds_free(reg, d);
 	for (size_t i = 0; i < d->n_pools; i++)
 		pool_deinit(reg, &d->pools[i], d->is_committed);
-	plan_unref(d->plan);
+	snapshot_unref(d->snapshot);
 	conf_unref(d->conf);
 	free(d->pools);
 	free(d);
@@ -228,13 +228,13 @@ bool delta_has_new_timeouts(const struct delta *d)
 static void commit_listeners(struct registry *reg, struct delta *d)
 {
 	list_for_each(it, &reg->listeners) list_entry(it, struct registry_listener, link)
-		->listener->plan_index = LISTENER_REMOVED;
+		->listener->snapshot_index = LISTENER_REMOVED;
 	for (size_t i = 0; i < d->n_listeners; i++)
-		d->listeners[i].listener->plan_index = (uint32_t)d->listeners[i].plan_index;
+		d->listeners[i].listener->snapshot_index = (uint32_t)d->listeners[i].snapshot_index;
 	list_for_each(it, &reg->listeners)
 	{
 		struct registry_listener *rl = list_entry(it, struct registry_listener, link);
-		if (rl->listener->plan_index != LISTENER_REMOVED) {
+		if (rl->listener->snapshot_index != LISTENER_REMOVED) {
 			registry_listener_free(rl);
 		} else {
 			list_del(&rl->link);
@@ -284,7 +284,8 @@ static void remove_backends(const struct list *backends)
 	}
 }
 
-/* No new plan names the pool, but a session that was routed to it has no other place to go to. */
+/* No new snapshot names the pool, but a session that was routed to it has no other place to go to.
+ */
 static void remove_pool(struct registry_pool *p)
 {
 	if (p->is_removed)
@@ -357,14 +358,14 @@ static void commit_pool(struct registry *reg, const struct delta *d, struct delt
 		configure_pool(reg, d, dp, p);
 }
 
-/* The replaced plan is kept for as long as a session may use it (registry_tidy()). */
-static void commit_plan(struct registry *reg, const struct delta *d)
+/* The replaced snapshot is kept for as long as a session may use it (registry_tidy()). */
+static void commit_snapshot(struct registry *reg, const struct delta *d)
 {
-	if (reg->plan != NULL) {
-		reg->plan->next = reg->old;
-		reg->old = reg->plan;
+	if (reg->snapshot != NULL) {
+		reg->snapshot->next = reg->old;
+		reg->old = reg->snapshot;
 	}
-	reg->plan = plan_ref(d->plan);
+	reg->snapshot = snapshot_ref(d->snapshot);
 	reg->has_old_names = true;
 }
 
@@ -373,7 +374,7 @@ void delta_commit(struct registry *reg, struct delta *d)
 	struct list removed = LIST_INIT(removed);
 
 	LB_ASSERT(d->n_pools > 0 || d->conf != NULL);
-	LB_ASSERT(!d->is_committed && (d->conf == NULL) == (d->plan == NULL));
+	LB_ASSERT(!d->is_committed && (d->conf == NULL) == (d->snapshot == NULL));
 	d->is_committed = true;
 	if (d->conf == NULL) {
 		LB_ASSERT(d->n_pools == 1 && d->n_listeners == 0 && d->pools[0].old != NULL);
@@ -386,7 +387,7 @@ void delta_commit(struct registry *reg, struct delta *d)
 		commit_pool(reg, d, &d->pools[i]);
 	list_for_each(it, &removed) remove_pool(list_entry(it, struct registry_pool, link));
 	list_splice_tail(&reg->pools, &removed);
-	commit_plan(reg, d);
+	commit_snapshot(reg, d);
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */

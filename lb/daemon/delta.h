@@ -4,7 +4,7 @@
 /*
  * Delta: what changes in the registry, prepared as a whole before any of it is in force.
  *
- *   delta_prepare()   a configuration: all its listeners, pools and backends, and a plan
+ *   delta_prepare()   a configuration: all its listeners, pools and backends, and a snapshot
  *   delta_of_pool()   a list of backends, wherever it comes from: other members for one pool
  *
  * Preparing changes nothing that runs: new addresses are bound and do not listen, and all memory
@@ -24,19 +24,19 @@
 struct backend;
 struct listener;
 struct members;
-struct plan;
+struct snapshot;
 struct pool;
 struct registry;
 struct registry_backend;
 struct registry_listener;
 struct registry_pool;
 
-/* One listener: the plan's, and where it is new a bound socket for each worker. */
+/* One listener: the snapshot's, and where it is new a bound socket for each worker. */
 struct delta_listener {
 	struct listener *listener;       /* counted */
 	struct registry_listener *fresh; /* owns until the commit: its entry */
 	const char *name;                /* counted until the commit: its name from then on */
-	size_t plan_index;
+	size_t snapshot_index;
 	bool is_new;
 	int *fd; /* owns: one for each worker, -1 once passed on; NULL where the listener is kept */
 };
@@ -66,7 +66,7 @@ struct delta_pool {
 struct delta {
 	/* Both counted; NULL where the delta has other members for one pool and nothing else. */
 	struct conf *conf;
-	struct plan *plan;
+	struct snapshot *snapshot;
 	size_t n_listeners;
 	struct delta_listener *listeners; /* owns */
 	size_t n_pools;

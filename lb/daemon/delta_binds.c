@@ -120,9 +120,9 @@ static int bind_all(struct registry *reg, struct delta_listener *dl, const struc
 }
 
 static int prepare_bind(struct registry *reg, const struct directory *all, struct delta *d,
-			size_t plan_index, const struct conf_bind *b, struct err *e)
+			size_t snapshot_index, const struct conf_bind *b, struct err *e)
 {
-	const struct conf_listener *c = &d->conf->listeners[plan_index];
+	const struct conf_listener *c = &d->conf->listeners[snapshot_index];
 	struct delta_listener *dl = &d->listeners[d->n_listeners];
 	struct listener *kept = find_for_bind(reg, all, b, c->name);
 	struct addr a = b->addr;
@@ -132,7 +132,7 @@ static int prepare_bind(struct registry *reg, const struct directory *all, struc
 	*dl = (struct delta_listener){
 		.fresh = calloc(1, sizeof(*dl->fresh)),
 		.name = names_intern(reg->names, c->name),
-		.plan_index = plan_index,
+		.snapshot_index = snapshot_index,
 	};
 	if (dl->fresh == NULL || dl->name == NULL)
 		return err_at(e, b->at, "out of memory");

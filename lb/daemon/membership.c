@@ -8,7 +8,7 @@
 #include "daemon/delta.h"
 #include "daemon/registry.h"
 #include "proxy/message_conf.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 /* ---- all pools of a file --------------------------------------------------------------------- */
 
@@ -36,7 +36,7 @@ static uint32_t n_slots_of(const struct delta *d)
 static struct message *make_apply(uint32_t worker, void *ctx)
 {
 	const struct delta *d = ctx;
-	struct message_apply *m = message_apply_new(worker, d->plan, n_slots_of(d));
+	struct message_apply *m = message_apply_new(worker, d->snapshot, n_slots_of(d));
 
 	if (m == NULL)
 		return NULL;
@@ -48,7 +48,7 @@ static struct message *make_apply(uint32_t worker, void *ctx)
 
 int membership_make_apply(struct membership *m, struct broadcast *ret)
 {
-	LB_ASSERT(m->pending != NULL && m->pending->plan != NULL);
+	LB_ASSERT(m->pending != NULL && m->pending->snapshot != NULL);
 	return broadcast_make(ret, m->registry->n_workers, make_apply, m->pending);
 }
 

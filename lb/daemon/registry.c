@@ -10,7 +10,7 @@
 #include "daemon/name_index.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 int registry_init(struct registry *reg, struct loop *loop, uint32_t n_workers)
 {
@@ -125,12 +125,12 @@ void registry_deinit(struct registry *reg)
 		registry_listener_free(list_entry(it, struct registry_listener, link));
 	list_for_each(it, &reg->leaving)
 		registry_listener_free(list_entry(it, struct registry_listener, link));
-	reg->plan = plan_unref(reg->plan);
+	reg->snapshot = snapshot_unref(reg->snapshot);
 	while (reg->old != NULL) {
-		struct plan *p = reg->old;
+		struct snapshot *p = reg->old;
 		reg->old = p->next;
-		LB_ASSERT(plan_is_unused(p)); /* the workers have ended */
-		plan_unref(p);
+		LB_ASSERT(snapshot_is_unused(p)); /* the workers have ended */
+		snapshot_unref(p);
 	}
 	LB_ASSERT(reg->n_free == reg->next_slot); /* every pool has given its slot back */
 	LB_ASSERT(reg->past.n == 0);
@@ -156,7 +156,7 @@ static struct registry_pool *find_any_pool(struct registry *reg, const char *nam
 const struct conf_pool *registry_pool_conf(const struct registry *reg,
 					   const struct registry_pool *p)
 {
-	return p->is_removed ? NULL : &reg->plan->conf->pools[p->conf_index];
+	return p->is_removed ? NULL : &reg->snapshot->conf->pools[p->conf_index];
 }
 
 struct registry_pool *registry_find_pool(struct registry *reg, const char *name)
@@ -218,15 +218,15 @@ static void tidy_past(struct registry *reg)
 	name_index_deinit(&h.index);
 }
 
-static void tidy_plans(struct registry *reg)
+static void tidy_snapshots(struct registry *reg)
 {
-	struct plan **at = &reg->old;
+	struct snapshot **at = &reg->old;
 
 	while (*at != NULL) {
-		struct plan *p = *at;
-		if (plan_is_unused(p)) {
+		struct snapshot *p = *at;
+		if (snapshot_is_unused(p)) {
 			*at = p->next;
-			plan_unref(p);
+			snapshot_unref(p);
 		} else {
 			at = &p->next;
 		}
@@ -246,7 +246,7 @@ static void tidy_listeners(struct registry *reg)
 void registry_tidy(struct registry *reg)
 {
 	tidy_listeners(reg);
-	tidy_plans(reg);
+	tidy_snapshots(reg);
 	if (reg->has_old_names)
 		names_sweep(reg->names);
 	reg->has_old_names = false;
@@ -255,7 +255,7 @@ void registry_tidy(struct registry *reg)
 		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		if (!p->is_removed)
 			pool_keep_members(p->pool, NULL); /* newer members are in use */
-		else if (pool_has_plan(p->pool))
+		else if (pool_has_snapshot(p->pool))
 			continue;
 		list_for_each(ib, &p->backends)
 		{

@@ -28,7 +28,7 @@ struct backend;
 struct listener;
 struct members;
 struct names;
-struct plan;
+struct snapshot;
 struct pool;
 
 /* A backend that is in use, or a removed one that still has connections. */
@@ -53,7 +53,7 @@ struct registry_pool {
 	enum conf_check check;
 	/* The newest file lacks the pool, which has backends that may still serve, or records. */
 	bool is_removed;
-	size_t conf_index; /* in the plan's configuration; meaningless where it is removed */
+	size_t conf_index; /* in the snapshot's configuration; meaningless where it is removed */
 };
 
 struct registry_listener {
@@ -69,8 +69,8 @@ struct registry {
 	struct list pools, listeners;
 	struct list leaving; /* of struct registry_listener: removed, not closed everywhere */
 	struct past past;
-	struct plan *plan;    /* counted: the current one; NULL before the first commit */
-	struct plan *old;     /* counted, as a list: replaced ones that a session may still use */
+	struct snapshot *snapshot; /* counted: the current one; NULL before the first commit */
+	struct snapshot *old; /* counted, as a list: replaced ones that a session may still use */
 	uint64_t next_number; /* of listeners */
 	uint32_t next_slot;   /* of pools: all below it were given out */
 	uint32_t *free_slots; /* owns: has room for next_slot; those that were given back */
@@ -86,10 +86,10 @@ void registry_deinit(struct registry *reg);
 /*
  * registry_tidy() - drop what is removed and no longer used
  *
- * That is: removed listeners that no worker has a socket of, plans that no session uses, and
+ * That is: removed listeners that no worker has a socket of, snapshots that no session uses, and
  * removed backends and pools whose last connection has ended; their sums go to the past. A pool
- * stays while a plan names it. Do not call between delta_commit() and health_apply(): until then
- * the health checks still name what was removed.
+ * stays while a snapshot names it. Do not call between delta_commit() and health_apply(): until
+ * then the health checks still name what was removed.
  */
 void registry_tidy(struct registry *reg);
 

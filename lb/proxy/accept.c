@@ -26,7 +26,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/handoff.h"
 #include "proxy/listener.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
 
@@ -170,7 +170,7 @@ static void close_now(struct listen_socket *ls)
 	capacity_count_listening(ls->worker, -1);
 	ls->fd = -1;
 	ls->pl = NULL;
-	ls->plan = plan_unref(ls->plan);
+	ls->snapshot = snapshot_unref(ls->snapshot);
 	ls->state = LISTEN_CLOSED;
 	listen_socket_free_if_unused(ls);
 }
@@ -184,7 +184,7 @@ static void close_when_empty(struct listen_socket *ls)
 	struct worker *w = ls->worker;
 	int r = 0;
 
-	while (ls->plan != NULL && !worker_is_quitting(w) && r == 0)
+	while (ls->snapshot != NULL && !worker_is_quitting(w) && r == 0)
 		r = take_one(ls);
 	if (r == -EUSERS)
 		accept_pause(w, "connection limit");
@@ -213,12 +213,13 @@ void listen_socket_arm(struct listen_socket *ls)
 		loop_accept(w->loop, ls->fd, ACCEPT_MANY, tag_of(ls));
 }
 
-void listen_socket_open(struct listen_socket *ls, struct plan *plan, const struct plan_listener *pl)
+void listen_socket_open(struct listen_socket *ls, struct snapshot *snapshot,
+			const struct snapshot_listener *pl)
 {
 	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN);
-	struct plan *old = ls->plan;
-	ls->plan = plan_ref(plan);
-	plan_unref(old);
+	struct snapshot *old = ls->snapshot;
+	ls->snapshot = snapshot_ref(snapshot);
+	snapshot_unref(old);
 	ls->pl = pl;
 	if (ls->state == LISTEN_PARKED)
 		atomic_fetch_add_explicit(&ls->listener->n_open, 1, memory_order_relaxed);
@@ -342,13 +343,14 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 
 /* ---- connections that a full worker has handed off ------------------------------------------- */
 
-/* The worker's own socket on the listener of this number, if the socket has a plan to serve by. */
+/* The worker's own socket on the listener of this number, if the socket has a snapshot to serve by.
+ */
 static struct listen_socket *find(const struct worker *w, uint64_t number)
 {
 	list_for_each(it, &w->listen)
 	{
 		struct listen_socket *ls = list_entry(it, struct listen_socket, link);
-		if (ls->listener->number == number && ls->plan != NULL)
+		if (ls->listener->number == number && ls->snapshot != NULL)
 			return ls;
 	}
 	return NULL;

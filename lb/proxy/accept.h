@@ -12,16 +12,16 @@
 struct listen_socket;
 struct listener;
 struct mail;
-struct plan;
-struct plan_listener;
+struct snapshot;
+struct snapshot_listener;
 struct worker;
 
 /* Takes over `fd`. Returns a parked socket, or NULL when memory is short (`fd` is closed then). */
 struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, int fd);
 
 /* Begins to accept, or goes on after a pause or a change of limits. */
-void listen_socket_open(struct listen_socket *ls, struct plan *plan,
-			const struct plan_listener *pl);
+void listen_socket_open(struct listen_socket *ls, struct snapshot *snapshot,
+			const struct snapshot_listener *pl);
 
 /* Arms an accept if none is in flight and there is a slot; else counts a pause. */
 void listen_socket_arm(struct listen_socket *ls);

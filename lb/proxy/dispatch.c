@@ -263,7 +263,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	list_init(&s->link);
 	timer_init(&s->timer, on_timeout);
 	session_flow(s, TO_BACKEND)->kind = FLOW_HOLD;
-	x->plan = plan_ref(from->plan);
+	x->snapshot = snapshot_ref(from->snapshot);
 	x->pl = from->pl;
 
 	w->n_sessions++;

@@ -15,16 +15,17 @@
 #include "proto/http1.h"
 #include "proto/upgrade.h"
 #include "proxy/end.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 struct session;
 
 struct exchange {
-	struct plan *plan;              /* counted */
-	const struct plan_listener *pl; /* borrows from the plan */
-	const struct conf_pool *conf;   /* borrows from the plan; NULL before the route is known */
-	struct buf *head[2];            /* counted: the request's and the response's bytes so far */
-	struct queue held;              /* the client's bytes that wait for the tunnel */
+	struct snapshot *snapshot;          /* counted */
+	const struct snapshot_listener *pl; /* borrows from the snapshot */
+	const struct conf_pool
+		*conf;       /* borrows from the snapshot; NULL before the route is known */
+	struct buf *head[2]; /* counted: the request's and the response's bytes so far */
+	struct queue held;   /* the client's bytes that wait for the tunnel */
 	struct http1_head req, resp;
 	struct upgrade upgrade;
 	bool has_body_first; /* the request of an upgrade has a body, and the tunnel follows that */

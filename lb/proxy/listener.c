@@ -25,7 +25,7 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 	ref_init(&l->refs);
 	atomic_init(&l->name, name);
 	l->number = number;
-	l->plan_index = LISTENER_REMOVED;
+	l->snapshot_index = LISTENER_REMOVED;
 	l->addr = *addr;
 	l->n_workers = n_workers;
 	l->text = strdup(addr_format(addr, text));
@@ -70,7 +70,7 @@ void listen_socket_free_if_unused(struct listen_socket *ls)
 {
 	if (ls->state != LISTEN_CLOSED || ls->n_sessions > 0)
 		return;
-	LB_ASSERT(ls->fd < 0 && ls->plan == NULL && !ls->is_armed);
+	LB_ASSERT(ls->fd < 0 && ls->snapshot == NULL && !ls->is_armed);
 	list_del(&ls->link);
 	listener_unref(ls->listener);
 	slab_put(ls->worker->sockets, ls);

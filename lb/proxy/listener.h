@@ -28,8 +28,8 @@
 #include "util/ref.h"
 #include "util/sockaddr.h"
 
-struct plan;
-struct plan_listener;
+struct snapshot;
+struct snapshot_listener;
 struct worker;
 
 /*
@@ -57,9 +57,9 @@ struct listener {
 	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
 	_Atomic(const char *) name; /* the registry counts it (names.h); a reload may rename it */
 	uint32_t n_workers;
-	/* Its place in the newest plan, or LISTENER_REMOVED. Written by main before it posts an
+	/* Its place in the newest snapshot, or LISTENER_REMOVED. Written by main before it posts an
 	 * APPLY, read by workers while they carry it out. */
-	uint32_t plan_index;
+	uint32_t snapshot_index;
 	uint32_t *inodes;        /* owns: by which the kernel lists its sockets; one per worker */
 	_Atomic uint32_t n_open; /* workers whose socket is LISTEN_OPEN */
 	struct listener_tally *tally; /* owns: one per worker */
@@ -84,12 +84,12 @@ enum listen_state {
 
 /* A worker's socket on a listener. thread: owner worker */
 struct listen_socket {
-	struct list link;               /* worker->sockets */
-	struct worker *worker;          /* borrows */
-	struct listener *listener;      /* counted */
-	struct plan *plan;              /* counted, while it is open or closing */
-	const struct plan_listener *pl; /* borrows from `plan` */
-	int fd;                         /* -1 once closed */
+	struct list link;                   /* worker->sockets */
+	struct worker *worker;              /* borrows */
+	struct listener *listener;          /* counted */
+	struct snapshot *snapshot;          /* counted, while it is open or closing */
+	const struct snapshot_listener *pl; /* borrows from `snapshot` */
+	int fd;                             /* -1 once closed */
 	enum listen_state state;
 	bool is_armed;       /* an accept is in flight */
 	bool is_cancelled;   /* ... that was asked to end */

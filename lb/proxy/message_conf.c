@@ -3,8 +3,8 @@
  * A new configuration on the worker: ADOPT, ABORT and MEMBERS are done when their function returns;
  * an APPLY has steps, each in a turn of its own where it has much to do:
  *
- *     swap     the worker has the new plan and members; at once
- *     sockets  each listening socket follows the new plan, or begins to leave; 64 per turn
+ *     swap     the worker has the new snapshot and members; at once
+ *     sockets  each listening socket follows the new snapshot, or begins to leave; 64 per turn
  *     timers   where time-outs have changed, open sessions start their timers again; a walk
  *     closing  until the addresses that were given up are free for the next configuration
  *
@@ -20,12 +20,12 @@
 #include "balance/pool.h"
 #include "proxy/accept.h"
 #include "proxy/listener.h"
-#include "proxy/plan.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
+#include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
-/* Listening sockets that are opened, moved to another plan or closed per turn. */
+/* Listening sockets that are opened, moved to another snapshot or closed per turn. */
 #define SOCKET_SLICE 64
 
 /* How often an APPLY looks whether removed listening sockets still accept. */
@@ -165,38 +165,39 @@ static void swap_members(struct worker *w, struct message_apply *m)
 	m->n_slots = n_old;
 }
 
-static void swap_plan(struct worker *w, struct message_apply *m)
+static void swap_snapshot(struct worker *w, struct message_apply *m)
 {
-	struct plan *old = w->plan;
+	struct snapshot *old = w->snapshot;
 
-	w->plan = m->plan;
-	m->plan = old;
+	w->snapshot = m->snapshot;
+	m->snapshot = old;
 }
 
 /* ---- APPLY: listening sockets ---------------------------------------------------------------- */
 
-/* Makes one listening socket follow the newest plan. */
+/* Makes one listening socket follow the newest snapshot. */
 static void apply_socket(struct worker *w, struct listen_socket *ls)
 {
-	uint32_t i = ls->listener->plan_index;
+	uint32_t i = ls->listener->snapshot_index;
 
 	if (i == LISTENER_REMOVED)
 		listen_socket_close(ls);
 	else
-		listen_socket_open(ls, w->plan, &w->plan->listeners[i]);
+		listen_socket_open(ls, w->snapshot, &w->snapshot->listeners[i]);
 }
 
 static bool is_behind(const struct worker *w, const struct listen_socket *ls)
 {
 	if (ls->state == LISTEN_OPEN)
-		return ls->plan != w->plan || ls->listener->plan_index == LISTENER_REMOVED;
+		return ls->snapshot != w->snapshot ||
+		       ls->listener->snapshot_index == LISTENER_REMOVED;
 	return ls->state == LISTEN_PARKED;
 }
 
 /*
- * Makes the next sockets follow the newest plan, as many as one turn has time for. The others go on
- * under the plan that they have. What a STOP has closed meanwhile is left alone. Returns whether
- * no socket is behind any more.
+ * Makes the next sockets follow the newest snapshot, as many as one turn has time for. The others
+ * go on under the snapshot that they have. What a STOP has closed meanwhile is left alone. Returns
+ * whether no socket is behind any more.
  */
 static bool apply_sockets(struct worker *w)
 {
@@ -322,7 +323,7 @@ static void run_apply(struct mail *mail, void *worker)
 	worker_assert_owner(w);
 	LB_ASSERT(!w->is_stopping && w->applying == NULL);
 	swap_members(w, m);
-	swap_plan(w, m);
+	swap_snapshot(w, m);
 	w->applying = m;
 	timer_init(&m->timer, on_socket_timer);
 	on_socket_timer(&m->timer, w);
@@ -336,10 +337,11 @@ static void deinit_apply(struct message *base)
 	for (uint32_t i = 0; m->slots != NULL && i < m->n_slots; i++)
 		members_unref(m->slots[i]);
 	free(m->slots);
-	plan_unref(m->plan);
+	snapshot_unref(m->snapshot);
 }
 
-struct message_apply *message_apply_new(uint32_t worker, struct plan *plan, uint32_t n_slots)
+struct message_apply *message_apply_new(uint32_t worker, struct snapshot *snapshot,
+					uint32_t n_slots)
 {
 	struct message *base =
 		message_new(sizeof(struct message_apply), worker, run_apply, deinit_apply);
@@ -347,7 +349,7 @@ struct message_apply *message_apply_new(uint32_t worker, struct plan *plan, uint
 	if (base == NULL)
 		return NULL;
 	struct message_apply *m = container_of(base, struct message_apply, base);
-	m->plan = plan_ref(plan);
+	m->snapshot = snapshot_ref(snapshot);
 	list_init(&m->walk.link);
 	m->n_slots = n_slots;
 	m->slots = calloc((size_t)n_slots + 1, sizeof(struct members *));

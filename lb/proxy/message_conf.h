@@ -21,7 +21,7 @@
 
 struct listener;
 struct members;
-struct plan;
+struct snapshot;
 
 /* ---- ADOPT: take the sockets that wait in the channel, and park them ------------------------- */
 
@@ -38,12 +38,12 @@ struct message_adopt *message_adopt_new(uint32_t worker, size_t cap);
 /* Adds a listener, of which the message takes a reference. Thread: main. */
 void message_adopt_add(struct message_adopt *m, struct listener *l);
 
-/* ---- APPLY: a new plan, the members of its pools, and its listeners -------------------------- */
+/* ---- APPLY: a new snapshot, the members of its pools, its listeners -------------------------- */
 
 struct message_apply {
 	struct message base;
-	struct plan *plan; /* counted: the new plan; in the reply the one that it has replaced */
-	bool has_new_timeouts; /* open sessions have to start their timers again; set by main */
+	struct snapshot *snapshot; /* counted: the new one; in the reply the one that it replaced */
+	bool has_new_timeouts;     /* open sessions have to start their timers again; set by main */
 	/* All members by pool slot, NULL where a slot is empty; in the reply the array that it has
 	 * replaced. Owns the array, counts each. A worker only swaps the arrays, so that nothing
 	 * can be refused there, its work does not grow with the number of pools, and main frees
@@ -57,8 +57,10 @@ struct message_apply {
 	struct walk walk;   /* of has_new_timeouts */
 };
 
-/* Counts `plan`; has `n_slots` slots that are empty. NULL when memory is short. Thread: main. */
-struct message_apply *message_apply_new(uint32_t worker, struct plan *plan, uint32_t n_slots);
+/* Counts `snapshot`; has `n_slots` slots that are empty. NULL when memory is short. Thread: main.
+ */
+struct message_apply *message_apply_new(uint32_t worker, struct snapshot *snapshot,
+					uint32_t n_slots);
 
 /* Fills the slot of a pool, whose members the message counts. Thread: main. */
 void message_apply_set(struct message_apply *m, struct members *members);

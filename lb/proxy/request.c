@@ -75,9 +75,10 @@ static bool has_header(void *arg, struct slice name, struct slice value)
 	return false;
 }
 
-/* The pool that the request goes to by this listener of a plan, or NULL; notes the route's name. */
-static const struct plan_pool *match_route(struct session *s, const struct plan *plan,
-					   const struct plan_listener *pl)
+/* The pool that the request goes to by this listener of a snapshot, or NULL; notes the route's
+ * name. */
+static const struct snapshot_pool *match_route(struct session *s, const struct snapshot *snapshot,
+					       const struct snapshot_listener *pl)
 {
 	struct exchange *x = s->x;
 	const uint8_t *bytes = x->head[CLIENT]->data;
@@ -94,7 +95,7 @@ static const struct plan_pool *match_route(struct session *s, const struct plan 
 	if (i < 0)
 		return pl->pool;
 	s->route = names_ref(pl->route_name[i]);
-	return &plan->pools[pl->conf->routes[i].pool];
+	return &snapshot->pools[pl->conf->routes[i].pool];
 }
 
 /*
@@ -102,21 +103,22 @@ static const struct plan_pool *match_route(struct session *s, const struct plan 
  * left that one without a place for the request, or removed the listener: then by the configuration
  * under which the connection was accepted, because no reload may refuse it.
  */
-static const struct plan_pool *find_pool(struct session *s)
+static const struct snapshot_pool *find_pool(struct session *s)
 {
 	struct exchange *x = s->x;
 	const struct listen_socket *from = s->from;
 
-	if (from->pl != NULL && from->plan != x->plan && from->pl->conf->mode == CONF_MODE_HTTP) {
-		const struct plan_pool *pp = match_route(s, from->plan, from->pl);
+	if (from->pl != NULL && from->snapshot != x->snapshot &&
+	    from->pl->conf->mode == CONF_MODE_HTTP) {
+		const struct snapshot_pool *pp = match_route(s, from->snapshot, from->pl);
 		if (pp != NULL) {
-			plan_unref(x->plan);
-			x->plan = plan_ref(from->plan);
+			snapshot_unref(x->snapshot);
+			x->snapshot = snapshot_ref(from->snapshot);
 			x->pl = from->pl;
 			return pp;
 		}
 	}
-	return match_route(s, x->plan, x->pl);
+	return match_route(s, x->snapshot, x->pl);
 }
 
 /* What the pool's policy hashes: what its key names, or the source address where it is missing. */
@@ -225,7 +227,7 @@ static void accept_head(struct session *s)
 		return;
 	}
 
-	const struct plan_pool *pp = find_pool(s);
+	const struct snapshot_pool *pp = find_pool(s);
 	if (pp == NULL) {
 		reply_error(s, SESS_END_NO_ROUTE, NULL);
 		return;

@@ -88,7 +88,7 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 	note_handshake(s);
 }
 
-/* The exchange is over. Its plan goes with it: only the counted backend and pool stay. */
+/* The exchange is over. Its snapshot goes with it: only the counted backend and pool stay. */
 static void relay_tunnel(struct session *s)
 {
 	worker_return_exchange(s->worker, s->x);

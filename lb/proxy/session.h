@@ -16,7 +16,7 @@
  *   client --recv--> conn[CLIENT].in   --send--> backend      TO_BACKEND
  *   client <--send-- conn[BACKEND].in  <--recv-- backend      TO_CLIENT
  *
- * What a session needs only until its tunnel stands (heads, tries, the plan) is in an exchange,
+ * What a session needs only until its tunnel stands (heads, tries, the snapshot) is in an exchange,
  * lent by the worker and given back when the relay begins.
  *
  * The tags of operations name the conn, and the conn its session. A session is freed by its worker

@@ -197,7 +197,7 @@ bool upstream_try_again(struct session *s)
 
 void upstream_start_tcp(struct session *s)
 {
-	const struct plan_pool *pp = s->x->pl->pool;
+	const struct snapshot_pool *pp = s->x->pl->pool;
 
 	s->x->conf = pp->conf;
 	s->pool = pool_ref(pp->pool);

@@ -14,7 +14,7 @@
 #include "balance/pool.h"
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 #include "util/slab.h"
 
 /* Ids are taken from the shared counter by this many, so that it is seldom touched. */
@@ -57,7 +57,7 @@ void worker_return_exchange(struct worker *w, struct exchange *x)
 		if (x->head[side] != NULL)
 			buf_put(w->loop->bufs, x->head[side]);
 	queue_clear(&x->held, w->loop->bufs);
-	plan_unref(x->plan);
+	snapshot_unref(x->snapshot);
 	slab_put(w->exchanges, x);
 }
 

@@ -31,7 +31,7 @@ struct members;
 struct message_apply;
 struct message_quit;
 struct pipe_pool;
-struct plan;
+struct snapshot;
 struct pool;
 struct slab;
 
@@ -144,8 +144,8 @@ struct worker {
 	struct slab *sockets;    /* owns: struct listen_socket */
 	struct pipe_pool *pipes; /* owns */
 
-	struct plan *plan;        /* counted; NULL before the first */
-	struct members **members; /* owns the array, counts each; by pool slot */
+	struct snapshot *snapshot; /* counted; NULL before the first */
+	struct members **members;  /* owns the array, counts each; by pool slot */
 	uint32_t n_members;
 	struct list listen;   /* of struct listen_socket */
 	uint32_t max_fds;     /* as in struct worker_opts */

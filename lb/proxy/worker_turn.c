@@ -22,7 +22,7 @@
 #include "proxy/listener.h"
 #include "proxy/message_conf.h"
 #include "proxy/message_stop.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 #include "proxy/walk.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
@@ -177,7 +177,7 @@ struct worker *worker_free(struct worker *w)
 	for (uint32_t i = 0; i < w->n_members; i++)
 		members_unref(w->members[i]);
 	free(w->members);
-	plan_unref(w->plan);
+	snapshot_unref(w->snapshot);
 	conns_deinit(&w->conns);
 	slab_free(w->sessions);
 	slab_free(w->exchanges);

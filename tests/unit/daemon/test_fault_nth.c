@@ -16,7 +16,7 @@
 #include "daemon/threads.h"
 #include "net/sock.h"
 #include "proxy/listener.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
 #define N_WORKERS 2
@@ -57,13 +57,13 @@ static void commit(struct delta *d)
 }
 
 /* The pool p with its first backend, and how many there are of everything. */
-static void check_is_old(const struct plan *plan, struct conf *old)
+static void check_is_old(const struct snapshot *snapshot, struct conf *old)
 {
 	struct registry_pool *p = registry_find_pool(&registry, "p");
 	int n_backends = 0, n_listeners = 0, n_pools = 0;
 
-	ck_assert_ptr_eq(registry.plan, plan);
-	ck_assert_ptr_eq(registry.plan->conf, old);
+	ck_assert_ptr_eq(registry.snapshot, snapshot);
+	ck_assert_ptr_eq(registry.snapshot->conf, old);
 	list_for_each(it, &registry.listeners) n_listeners++;
 	list_for_each(it, &registry.pools) n_pools++;
 	ck_assert_int_eq(n_listeners, 1);
@@ -111,7 +111,7 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 			"  - {name: q, backends: ['127.0.0.1:4']}\n",
 			port, policies[_i / FAULT_N_MANNERS]);
 		commit(prepared(old));
-		const struct plan *plan = registry.plan;
+		const struct snapshot *snapshot = registry.snapshot;
 		int n_open = n_fds(), r;
 
 		WITH_FAULT(r = delta_prepare(&registry, new, &e, &d));
@@ -119,15 +119,15 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 		ck_assert_int_eq(r == 0, e.n == 0);
 		ck_assert_int_eq(r<0, fault.n_refused> 0);
 		n_refused += r < 0;
-		check_is_old(plan, old);
+		check_is_old(snapshot, old);
 		ck_assert_ptr_null(delta_free(&registry, d));
 		ck_assert_int_eq(loop_turn(loop, 0), 0);
 		ck_assert_int_eq(n_fds(), n_open);
 		ck_assert_uint_eq(ref_count(&new->refs), 1);
-		check_is_old(plan, old);
+		check_is_old(snapshot, old);
 
 		commit(prepared(new));
-		ck_assert_ptr_eq(registry.plan->conf, new);
+		ck_assert_ptr_eq(registry.snapshot->conf, new);
 		ck_assert_ptr_nonnull(registry_find_pool(&registry, "q"));
 		ck_assert_ptr_null(registry_find_backend(registry_find_pool(&registry, "p"), "a"));
 		err_deinit(&e);

@@ -18,7 +18,7 @@
 #include "net/sock.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 #define N_WORKERS 3
 
@@ -190,7 +190,7 @@ START_TEST(preparing_changes_nothing)
 
 	ck_assert(list_is_empty(&registry.listeners));
 	ck_assert(list_is_empty(&registry.pools));
-	ck_assert_ptr_null(registry.plan);
+	ck_assert_ptr_null(registry.snapshot);
 	ck_assert_uint_eq(d->n_listeners, 1);
 	ck_assert(d->listeners[0].is_new);
 	/* A socket for every worker is bound, and none of them listens. */
@@ -204,7 +204,7 @@ START_TEST(preparing_changes_nothing)
 	registry_tidy(&registry);
 	ck_assert_uint_eq(n_of(&registry.listeners), 1);
 	ck_assert_uint_eq(n_of(&registry.pools), 1);
-	ck_assert_ptr_eq(registry.plan, d->plan);
+	ck_assert_ptr_eq(registry.snapshot, d->snapshot);
 	delta_free(&registry, d);
 	ck_assert_int_eq(n_sockets(), 0); /* main's copies; the workers have theirs */
 	err_deinit(&e);
@@ -217,7 +217,7 @@ START_TEST(dropping_leaves_no_trace)
 
 	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A ", " B "]"));
 	struct listener *l = listener_at(0);
-	struct plan *plan = registry.plan;
+	struct snapshot *snapshot = registry.snapshot;
 	struct members *members = pool_named("p")->members;
 	struct backend *a = backend_named("a")->backend;
 	unsigned refs = ref_count(&a->refs);
@@ -239,7 +239,7 @@ START_TEST(dropping_leaves_no_trace)
 	ck_assert_ptr_eq(listener_at(0), l);
 	ck_assert_str_eq(atomic_load(&l->name), "l");
 	ck_assert_uint_eq(ref_count(&l->refs), 1);
-	ck_assert_ptr_eq(registry.plan, plan);
+	ck_assert_ptr_eq(registry.snapshot, snapshot);
 	ck_assert_uint_eq(n_of(&registry.pools), 1);
 	ck_assert_ptr_eq(pool_named("p")->members, members);
 	ck_assert_int_eq(pool_named("p")->balance, CONF_BALANCE_LEAST);
@@ -433,7 +433,7 @@ START_TEST(failed_binds_are_all_named_and_undone)
 	int squatter = listening(1, &taken);
 
 	committed(simple(port, "timeouts: {idle: 7s}, backends: [" A "]"));
-	struct plan *plan = registry.plan;
+	struct snapshot *snapshot = registry.snapshot;
 	struct conf *bad = written("listeners:\n"
 				   "  - {name: l, bind: '127.0.0.1:%u', pool: p}\n"
 				   "  - {name: vacant, bind: '127.0.0.1:%u', pool: p}\n"
@@ -455,7 +455,7 @@ START_TEST(failed_binds_are_all_named_and_undone)
 	ck_assert_int_eq(n_sockets(), before);
 	ck_assert(!is_accepting(vacant));
 	ck_assert_uint_eq(n_of(&registry.listeners), 1);
-	ck_assert_ptr_eq(registry.plan, plan);
+	ck_assert_ptr_eq(registry.snapshot, snapshot);
 	ck_assert_str_eq(backends_of(pool_named("p")), "a");
 	ck_assert_uint_eq(pool_idle_ms(pool_named("p")->pool), 7000);
 	ck_assert_uint_eq(ref_count(&bad->refs), 1);
@@ -751,13 +751,14 @@ START_TEST(a_removed_pool_stays_with_its_last_connection)
 }
 END_TEST
 
-/* A session that still shakes hands under the old plan may pick from a pool that left the file. */
-START_TEST(a_removed_pool_stays_while_a_plan_names_it)
+/* A session that still shakes hands under the old snapshot may pick from a pool that left the file.
+ */
+START_TEST(a_removed_pool_stays_while_a_snapshot_names_it)
 {
 	uint16_t port = free_port();
 
 	committed(with_pools(port, "p", "{name: p, backends: [" A ", " B "]}"));
-	struct plan *plan = plan_ref(registry.plan); /* as such a session does */
+	struct snapshot *snapshot = snapshot_ref(registry.snapshot); /* as such a session does */
 	struct registry_pool *p = pool_named("p");
 	struct members *members = p->members;
 	ck_assert_ptr_null(pool_kept_members(p->pool));
@@ -779,7 +780,7 @@ START_TEST(a_removed_pool_stays_while_a_plan_names_it)
 	ck_assert_ptr_eq(pool_kept_members(p->pool), p->members);
 	ck_assert_uint_eq(p->members->n, 1);
 
-	plan_unref(plan);
+	snapshot_unref(snapshot);
 	registry_tidy(&registry);
 	ck_assert_uint_eq(n_of(&registry.pools), 1);
 	ck_assert_ptr_null(registry.old);
@@ -843,7 +844,7 @@ START_TEST(a_living_tunnel_keeps_what_it_names)
 	committed(generation(port, 0));
 	struct registry_pool *p = pool_named("p0-3");
 	struct backend *a = registry_find_backend(p, "a")->backend;
-	const char *route = names_ref(registry.plan->listeners[0].route_name[3]);
+	const char *route = names_ref(registry.snapshot->listeners[0].route_name[3]);
 	uint32_t slot = p->pool->slot;
 	ck_assert(backend_reserve(a));
 	for (int g = 1; g < N_RENAMES; g++) {
@@ -853,7 +854,7 @@ START_TEST(a_living_tunnel_keeps_what_it_names)
 		ck_assert_uint_le(registry.next_slot, 2 * N_POOLS_EACH + 1);
 		ck_assert_uint_eq(names_count(registry.names), N_POOLS_EACH + 2);
 		for (int i = 0; i < N_POOLS_EACH; i++)
-			ck_assert_uint_ne(registry.plan->pools[i].pool->slot, slot);
+			ck_assert_uint_ne(registry.snapshot->pools[i].pool->slot, slot);
 	}
 	ck_assert_str_eq(route, "r0-3");
 	names_unref(route);
@@ -970,7 +971,7 @@ START_TEST(a_list_replaces_the_members_of_a_pool)
 			       ", " C "]"));
 	struct registry_pool *p = pool_named("p");
 	struct backend *a = backend_named("a")->backend, *b = backend_named("b")->backend;
-	const struct plan *plan = registry.plan;
+	const struct snapshot *snapshot = registry.snapshot;
 	struct members *old = members_ref(p->members);
 	struct conf_backend list[] = {
 		{ .name = a->name, .addr = a->addr, .weight = 1, .max_conns = 9 },
@@ -987,7 +988,7 @@ START_TEST(a_list_replaces_the_members_of_a_pool)
 	delta_commit(&registry, d);
 	ck_assert_ptr_null(delta_free(&registry, d));
 
-	ck_assert_ptr_eq(registry.plan, plan);
+	ck_assert_ptr_eq(registry.snapshot, snapshot);
 	ck_assert_ptr_eq(pool_named("p"), p);
 	ck_assert_uint_eq(p->members->n, 2);
 	ck_assert_ptr_eq(p->members->entry[0].backend, a);
@@ -1045,7 +1046,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, the_hour_begins_with_the_last_connection);
 	tcase_add_test(t, a_removed_pool_stays_with_its_past);
 	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
-	tcase_add_test(t, a_removed_pool_stays_while_a_plan_names_it);
+	tcase_add_test(t, a_removed_pool_stays_while_a_snapshot_names_it);
 	tcase_add_test(t, slots_and_names_are_given_back);
 	tcase_add_test(t, a_living_tunnel_keeps_what_it_names);
 	tcase_add_test(t, live_settings_change_at_the_commit);

@@ -310,7 +310,7 @@ START_TEST(a_refused_file_changes_nothing)
 	int fd = dial(port_of(0));
 	RUN_UNTIL(n_active() == 1);
 	struct conf *conf = lb.control.conf;
-	struct plan *plan = lb.control.registry.plan;
+	struct snapshot *snapshot = lb.control.registry.snapshot;
 	uint16_t port = port_of(0);
 	uint64_t limit = atomic_load(&lb.threads->proxy.max_conns);
 	int before = n_fds_settled();
@@ -326,7 +326,7 @@ START_TEST(a_refused_file_changes_nothing)
 
 	ck_assert_uint_eq(lb.control.generation, 1);
 	ck_assert_ptr_eq(lb.control.conf, conf);
-	ck_assert_ptr_eq(lb.control.registry.plan, plan);
+	ck_assert_ptr_eq(lb.control.registry.snapshot, snapshot);
 	ck_assert_uint_eq(port_of(0), port);
 	ck_assert_uint_eq(atomic_load(&lb.threads->proxy.max_conns), limit);
 	ck_assert_str_eq(backend_named("c")->name, "c");

@@ -58,7 +58,7 @@ START_TEST(a_name_is_kept_or_not)
 }
 END_TEST
 
-START_TEST(a_plan_is_made_whole_or_not_at_all)
+START_TEST(a_snapshot_is_made_whole_or_not_at_all)
 {
 	conf = written("listeners:\n"
 		       "  - {name: web, bind: '127.0.0.1:81', pool: b, routes: [\n"
@@ -71,9 +71,9 @@ START_TEST(a_plan_is_made_whole_or_not_at_all)
 	FOR_EVERY_N((enum fault_manner)_i)
 	{
 		names = names_new();
-		WITH_FAULT(plan = plan_new(conf, pools, names));
-		ck_assert_int_eq(plan == NULL, fault.n_refused > 0);
-		plan_unref(plan);
+		WITH_FAULT(snapshot = snapshot_new(conf, pools, names));
+		ck_assert_int_eq(snapshot == NULL, fault.n_refused > 0);
+		snapshot_unref(snapshot);
 		ck_assert_uint_eq(ref_count(&pools[0]->refs), 1);
 		ck_assert_uint_eq(ref_count(&pools[1]->refs), 1);
 		ck_assert_uint_eq(ref_count(&conf->refs), 1);
@@ -158,11 +158,11 @@ START_TEST(nothing_of_an_apply_is_refused)
 	listen_parked();
 	fault_begin(FAULT_REST);
 	ck_assert(fault_next()); /* everything is refused from here on */
-	struct message *m = &apply_of(0, plan, members, true)->base;
+	struct message *m = &apply_of(0, snapshot, members, true)->base;
 	m->done = on_reply;
 	WITH_FAULT(m->mail.run(&m->mail, rigs[0].w));
 	ck_assert_ptr_eq(worker_members(rigs[0].w, pool), members);
-	ck_assert_ptr_eq(rigs[0].w->plan, plan);
+	ck_assert_ptr_eq(rigs[0].w->snapshot, snapshot);
 	TURN_UNTIL(reply == m);
 	ck_assert_int_eq(m->result, 0);
 	ck_assert_int_eq(ask_apply(1, true), 0);
@@ -376,7 +376,7 @@ static void add_tests(TCase *t)
 	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
 	tcase_add_loop_test(t, a_listener_is_made_whole_or_not_at_all, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, a_name_is_kept_or_not, 0, FAULT_N_MANNERS);
-	tcase_add_loop_test(t, a_plan_is_made_whole_or_not_at_all, 0, FAULT_N_MANNERS);
+	tcase_add_loop_test(t, a_snapshot_is_made_whole_or_not_at_all, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, a_worker_is_born_whole_or_not_at_all, 0, n_each);
 	tcase_add_loop_test(t, a_socket_that_cannot_be_adopted_has_a_reply, 0, n_each);
 	tcase_add_loop_test(t, nothing_of_an_apply_is_refused, 0, n_engines);

@@ -211,7 +211,7 @@ START_TEST(a_removed_listener_takes_its_leave)
 	struct listen_socket *ls = list_entry(rigs[0].w->listen.next, struct listen_socket, link);
 	int want = n_replies + N_WORKERS, queued = dial(listener->addr.port);
 	for (int i = 0; i < N_WORKERS; i++) {
-		post(&apply_of(i, plan, members, false)->base);
+		post(&apply_of(i, snapshot, members, false)->base);
 	}
 	uint64_t start_ms = loop_now_ms(loop);
 	TURN_UNTIL(ls->state == LISTEN_LEAVING);
@@ -248,7 +248,7 @@ START_TEST(many_sockets_are_opened_in_slices)
 		struct addr any = { .family = AF_INET, .v4 = { 127, 0, 0, 1 } };
 		copies[i] = sock_bind_shared(loop, &any);
 		many[i] = listener_new((uint64_t)(10 + i), &any, "m", N_WORKERS);
-		many[i]->plan_index = 0;
+		many[i]->snapshot_index = 0;
 		ck_assert_int_eq(loop_pass_fd(loop, rigs[0].channel[0], copies[i], many[i]->number),
 				 0);
 		ck_assert_int_eq(ask(adopt_of(0, many[i])), 0);
@@ -256,7 +256,7 @@ START_TEST(many_sockets_are_opened_in_slices)
 		ck_assert_int_eq(loop_listen(loop, copies[i], 1), 0);
 	}
 	int want = n_replies + 1;
-	post(&apply_of(0, plan, members, false)->base);
+	post(&apply_of(0, snapshot, members, false)->base);
 	TURN_UNTIL(ls[0]->state == LISTEN_OPEN);
 	for (int i = 0; i < N; i++)
 		n_open += ls[i]->state == LISTEN_OPEN;
@@ -265,9 +265,9 @@ START_TEST(many_sockets_are_opened_in_slices)
 	TURN_UNTIL(n_replies == want);
 	for (int i = 0; i < N; i++) {
 		ck_assert_int_eq(ls[i]->state, LISTEN_OPEN);
-		ck_assert_ptr_eq(ls[i]->plan, plan);
+		ck_assert_ptr_eq(ls[i]->snapshot, snapshot);
 		loop_close(loop, copies[i]);
-		many[i]->plan_index = LISTENER_REMOVED;
+		many[i]->snapshot_index = LISTENER_REMOVED;
 	}
 	ck_assert_int_eq(ask_apply(0, false), 0);
 	for (int i = 0; i < N; i++) {
@@ -331,7 +331,7 @@ START_TEST(members_of_a_removed_pool_are_given_up)
 	begin_serving(_i);
 	put_in_force();
 	for (int i = 0; i < N_WORKERS; i++) {
-		ck_assert_int_eq(ask(&apply_of(i, plan, NULL, false)->base), 0);
+		ck_assert_int_eq(ask(&apply_of(i, snapshot, NULL, false)->base), 0);
 		ck_assert_ptr_null(worker_members(rigs[i].w, pool));
 	}
 	free_reply();
@@ -350,7 +350,7 @@ START_TEST(a_removed_pool_is_picked_from_what_it_keeps)
 	struct members *others = members_new(other, CONF_BALANCE_FIRST, 0, &e, 1);
 	pool_keep_members(pool, members);
 	for (int i = 0; i < N_WORKERS; i++) {
-		ck_assert_int_eq(ask(&apply_of(i, plan, others, false)->base), 0);
+		ck_assert_int_eq(ask(&apply_of(i, snapshot, others, false)->base), 0);
 		ck_assert_ptr_eq(worker_members(rigs[i].w, other), others);
 		ck_assert_ptr_eq(worker_members(rigs[i].w, pool), members);
 	}
@@ -369,20 +369,20 @@ START_TEST(what_is_replaced_is_freed_on_main)
 {
 	begin_serving(_i);
 	put_in_force();
-	struct plan *next = plan_new(conf, &pool, names);
+	struct snapshot *next = snapshot_new(conf, &pool, names);
 	for (int i = 0; i < N_WORKERS; i++) {
 		struct message_apply *m = apply_of(i, next, members, true);
 		ck_assert_int_eq(ask(&m->base), 0);
-		ck_assert_ptr_eq(rigs[i].w->plan, next);
-		ck_assert_ptr_eq(m->plan, plan);
+		ck_assert_ptr_eq(rigs[i].w->snapshot, next);
+		ck_assert_ptr_eq(m->snapshot, snapshot);
 		ck_assert_uint_eq(m->n_slots, 1);
 		ck_assert_ptr_eq(m->slots[0], members);
 	}
 	free_reply();
-	ck_assert(plan_is_unused(plan));
+	ck_assert(snapshot_is_unused(snapshot));
 	put_out_of_force();
-	ck_assert(plan_is_unused(next));
-	plan_unref(next);
+	ck_assert(snapshot_is_unused(next));
+	snapshot_unref(next);
 	end_serving();
 }
 END_TEST

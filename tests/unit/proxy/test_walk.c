@@ -302,7 +302,7 @@ START_TEST(a_slow_walk_holds_nothing_up)
 	begin_trial(&trial[0], 1, 3600000);
 	for (int round = 0; round < 3; round++) {
 		struct message *list = &conns_of(0, 1000)->base;
-		struct message_apply *apply = apply_of(0, plan, members, true);
+		struct message_apply *apply = apply_of(0, snapshot, members, true);
 		int want = n_replies + 2;
 
 		apply->has_new_timeouts = true; /* so that it walks, too */
@@ -332,7 +332,7 @@ START_TEST(a_list_passes_a_reload)
 	open_clients(20);
 	int want = n_replies + 1;
 	struct message *list = &conns_of(0, 1000)->base;
-	post(&apply_of(0, plan, members, false)->base);
+	post(&apply_of(0, snapshot, members, false)->base);
 	post(list);
 	TURN_UNTIL(n_replies == want);
 	ck_assert_ptr_eq(reply, list);

@@ -16,7 +16,7 @@
 #include "proxy/message_conns.h"
 #include "proxy/message_stop.h"
 #include "proxy/names.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 /* A configuration in force, as the registry would hold it: one pool with one backend. */
 static struct conf *conf;
@@ -24,7 +24,7 @@ static struct names *names;
 static struct pool *pool;
 static struct backend *backend;
 static struct members *members;
-static struct plan *plan;
+static struct snapshot *snapshot;
 static struct listener *listener;
 static const char *mode = "tcp"; /* of the listener */
 static int backend_fd;           /* accepts in the kernel, answers nothing */
@@ -54,7 +54,7 @@ static inline void begin_serving(int engine)
 	backend = backend_new("p", &conf->pools[0].backends[0], N_WORKERS, 0);
 	backend_set_health(backend, BACKEND_UP, 0);
 	members = members_with(1);
-	plan = plan_new(conf, &pool, names);
+	snapshot = snapshot_new(conf, &pool, names);
 	ck_assert_int_eq(sock_probe_free(loop, &any, &any.port), 0);
 	listener = listener_new(1, &any, names_intern(names, "l"), N_WORKERS);
 	ck_assert_ptr_nonnull(listener);
@@ -71,8 +71,8 @@ static inline void end_serving(void)
 	end_workers();
 	ck_assert_uint_eq(ref_count(&listener->refs), 1);
 	listener_unref(listener);
-	ck_assert_uint_eq(ref_count(&plan->refs), 1);
-	plan_unref(plan);
+	ck_assert_uint_eq(ref_count(&snapshot->refs), 1);
+	snapshot_unref(snapshot);
 	ck_assert_uint_eq(ref_count(&members->refs), 1);
 	members_unref(members);
 	ck_assert_uint_eq(backend_active(backend), 0);
@@ -148,8 +148,8 @@ static inline int ask_adopt(int worker)
 	return ask(adopt_of(worker, listener));
 }
 
-/* An APPLY of a plan and members, which has the listener or not. */
-static inline struct message_apply *apply_of(int worker, struct plan *next, struct members *m,
+/* An APPLY of a snapshot and members, which has the listener or not. */
+static inline struct message_apply *apply_of(int worker, struct snapshot *next, struct members *m,
 					     bool has_listener)
 {
 	struct message_apply *apply = message_apply_new((uint32_t)worker, next, 1);
@@ -157,13 +157,13 @@ static inline struct message_apply *apply_of(int worker, struct plan *next, stru
 	ck_assert_ptr_nonnull(apply);
 	if (m != NULL)
 		message_apply_set(apply, m);
-	listener->plan_index = has_listener ? 0 : LISTENER_REMOVED;
+	listener->snapshot_index = has_listener ? 0 : LISTENER_REMOVED;
 	return apply;
 }
 
 static inline int ask_apply(int worker, bool has_listener)
 {
-	return ask(&apply_of(worker, plan, members, has_listener)->base);
+	return ask(&apply_of(worker, snapshot, members, has_listener)->base);
 }
 
 /* A CONNS of at most `limit` rows. */
@@ -222,7 +222,8 @@ static inline void put_in_force(void)
 	apply_all();
 }
 
-/* The listeners leave the configuration, and with them members and plan their last user here. */
+/* The listeners leave the configuration, and with them members and snapshot their last user here.
+ */
 static inline void put_out_of_force(void)
 {
 	for (int i = 0; i < N_WORKERS; i++)

@@ -4,7 +4,7 @@
 #include "../suite.h"
 #include "balance/pool.h"
 #include "proxy/names.h"
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 #include "written.h"
 
 #define N_POOLS 2
@@ -12,7 +12,7 @@
 static struct names *names;
 static struct conf *conf;
 static struct pool *pools[N_POOLS];
-static struct plan *plan;
+static struct snapshot *snapshot;
 
 static void setup(void)
 {
@@ -29,12 +29,12 @@ static void setup(void)
 	names = names_new();
 	for (uint32_t i = 0; i < N_POOLS; i++)
 		ck_assert_ptr_nonnull(pools[i] = pool_new(&conf->pools[i], i));
-	ck_assert_ptr_nonnull(plan = plan_new(conf, pools, names));
+	ck_assert_ptr_nonnull(snapshot = snapshot_new(conf, pools, names));
 }
 
 static void teardown(void)
 {
-	ck_assert_ptr_null(plan_unref(plan));
+	ck_assert_ptr_null(snapshot_unref(snapshot));
 	for (int i = 0; i < N_POOLS; i++) {
 		ck_assert_uint_eq(ref_count(&pools[i]->refs), 1);
 		pool_unref(pools[i]);
@@ -46,53 +46,53 @@ static void teardown(void)
 
 START_TEST(names_are_resolved)
 {
-	ck_assert_uint_eq(plan->n_pools, N_POOLS);
+	ck_assert_uint_eq(snapshot->n_pools, N_POOLS);
 	for (int i = 0; i < N_POOLS; i++) {
-		ck_assert_ptr_eq(plan->pools[i].conf, &conf->pools[i]);
-		ck_assert_ptr_eq(plan->pools[i].pool, pools[i]);
+		ck_assert_ptr_eq(snapshot->pools[i].conf, &conf->pools[i]);
+		ck_assert_ptr_eq(snapshot->pools[i].pool, pools[i]);
 	}
-	ck_assert_uint_eq(plan->n_listeners, 3);
+	ck_assert_uint_eq(snapshot->n_listeners, 3);
 	for (int i = 0; i < 3; i++)
-		ck_assert_ptr_eq(plan->listeners[i].conf, &conf->listeners[i]);
-	ck_assert_ptr_eq(plan->listeners[0].pool, &plan->pools[1]);
-	ck_assert_ptr_null(plan->listeners[1].pool); /* no match is 404 */
-	ck_assert_ptr_eq(plan->listeners[2].pool, &plan->pools[0]);
+		ck_assert_ptr_eq(snapshot->listeners[i].conf, &conf->listeners[i]);
+	ck_assert_ptr_eq(snapshot->listeners[0].pool, &snapshot->pools[1]);
+	ck_assert_ptr_null(snapshot->listeners[1].pool); /* no match is 404 */
+	ck_assert_ptr_eq(snapshot->listeners[2].pool, &snapshot->pools[0]);
 }
 END_TEST
 
 START_TEST(only_http_has_routes)
 {
-	ck_assert_ptr_nonnull(plan->listeners[0].routes);
-	ck_assert_ptr_nonnull(plan->listeners[1].routes);
-	ck_assert_ptr_null(plan->listeners[2].routes);
+	ck_assert_ptr_nonnull(snapshot->listeners[0].routes);
+	ck_assert_ptr_nonnull(snapshot->listeners[1].routes);
+	ck_assert_ptr_null(snapshot->listeners[2].routes);
 }
 END_TEST
 
-/* What a session's log line says of its route lives longer than the plan. */
+/* What a session's log line says of its route lives longer than the snapshot. */
 START_TEST(route_names_are_interned)
 {
-	ck_assert_ptr_eq(plan->listeners[0].route_name[0], names_intern(names, "chat"));
-	ck_assert_ptr_eq(plan->listeners[0].route_name[1], names_intern(names, "2"));
-	ck_assert_ptr_eq(plan->listeners[1].route_name[0], names_intern(names, "1"));
-	const char *kept = plan->listeners[0].route_name[0];
-	struct plan *next = plan_new(conf, pools, names);
-	plan_unref(plan);
+	ck_assert_ptr_eq(snapshot->listeners[0].route_name[0], names_intern(names, "chat"));
+	ck_assert_ptr_eq(snapshot->listeners[0].route_name[1], names_intern(names, "2"));
+	ck_assert_ptr_eq(snapshot->listeners[1].route_name[0], names_intern(names, "1"));
+	const char *kept = snapshot->listeners[0].route_name[0];
+	struct snapshot *next = snapshot_new(conf, pools, names);
+	snapshot_unref(snapshot);
 	ck_assert_str_eq(kept, "chat");
 	ck_assert_ptr_eq(next->listeners[0].route_name[0], kept);
-	plan = next;
+	snapshot = next;
 }
 END_TEST
 
-/* A session that shakes hands keeps its plan, and so the configuration and the pools. */
-START_TEST(a_plan_lives_as_long_as_it_is_used)
+/* A session that shakes hands keeps its snapshot, and so the configuration and the pools. */
+START_TEST(a_snapshot_lives_as_long_as_it_is_used)
 {
 	ck_assert_uint_eq(ref_count(&conf->refs), 2);
 	ck_assert_uint_eq(ref_count(&pools[0]->refs), 2);
-	ck_assert_ptr_eq(plan_ref(plan), plan);
-	ck_assert_ptr_null(plan_unref(plan));
+	ck_assert_ptr_eq(snapshot_ref(snapshot), snapshot);
+	ck_assert_ptr_null(snapshot_unref(snapshot));
 	ck_assert_uint_eq(ref_count(&conf->refs), 2);
-	ck_assert_str_eq(plan->listeners[0].conf->name, "web");
-	ck_assert_ptr_null(plan_unref(NULL));
+	ck_assert_str_eq(snapshot->listeners[0].conf->name, "web");
+	ck_assert_ptr_null(snapshot_unref(NULL));
 }
 END_TEST
 
@@ -102,10 +102,10 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, names_are_resolved);
 	tcase_add_test(t, only_http_has_routes);
 	tcase_add_test(t, route_names_are_interned);
-	tcase_add_test(t, a_plan_lives_as_long_as_it_is_used);
+	tcase_add_test(t, a_snapshot_lives_as_long_as_it_is_used);
 }
 
 int main(void)
 {
-	return run_suite("proxy/plan", add_tests);
+	return run_suite("proxy/snapshot", add_tests);
 }

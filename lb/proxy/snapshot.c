@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proxy/plan.h"
+#include "proxy/snapshot.h"
 
 #include <stdlib.h>
 
 #include "proxy/names.h"
 
-static void plan_free(struct plan *p)
+static void snapshot_free(struct snapshot *p)
 {
 	for (size_t i = 0; i < p->n_listeners; i++) {
-		struct plan_listener *pl = &p->listeners[i];
+		struct snapshot_listener *pl = &p->listeners[i];
 		route_table_free(pl->routes);
 		for (size_t r = 0; pl->route_name != NULL && r < pl->conf->n_routes; r++)
 			names_unref(pl->route_name[r]);
 		free(pl->route_name);
 	}
 	for (size_t i = 0; i < p->n_pools; i++) {
-		pool_drop_plan(p->pools[i].pool);
+		pool_drop_snapshot(p->pools[i].pool);
 		pool_unref(p->pools[i].pool);
 	}
 	free(p->listeners);
@@ -24,9 +24,9 @@ static void plan_free(struct plan *p)
 	free(p);
 }
 
-static bool resolve_listener(struct plan *p, size_t i, struct names *names)
+static bool resolve_listener(struct snapshot *p, size_t i, struct names *names)
 {
-	struct plan_listener *pl = &p->listeners[i];
+	struct snapshot_listener *pl = &p->listeners[i];
 	const struct conf_listener *c = &p->conf->listeners[i];
 
 	pl->conf = c;
@@ -46,9 +46,9 @@ static bool resolve_listener(struct plan *p, size_t i, struct names *names)
 	return true;
 }
 
-struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names *names)
+struct snapshot *snapshot_new(struct conf *conf, struct pool *const *pools, struct names *names)
 {
-	struct plan *p = calloc(1, sizeof(*p));
+	struct snapshot *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		return NULL;
@@ -57,39 +57,39 @@ struct plan *plan_new(struct conf *conf, struct pool *const *pools, struct names
 	p->listeners = calloc(conf->n_listeners, sizeof(*p->listeners));
 	p->pools = calloc(conf->n_pools, sizeof(*p->pools));
 	if (p->listeners == NULL || p->pools == NULL) {
-		plan_free(p);
+		snapshot_free(p);
 		return NULL;
 	}
 
 	for (size_t i = 0; i < conf->n_pools; i++) {
-		p->pools[p->n_pools++] =
-			(struct plan_pool){ .conf = &conf->pools[i], .pool = pool_ref(pools[i]) };
-		pool_add_plan(pools[i]);
+		p->pools[p->n_pools++] = (struct snapshot_pool){ .conf = &conf->pools[i],
+								 .pool = pool_ref(pools[i]) };
+		pool_add_snapshot(pools[i]);
 	}
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		p->n_listeners++;
 		if (!resolve_listener(p, i, names)) {
-			plan_free(p);
+			snapshot_free(p);
 			return NULL;
 		}
 	}
 	return p;
 }
 
-struct plan *plan_ref(struct plan *p)
+struct snapshot *snapshot_ref(struct snapshot *p)
 {
 	ref_get(&p->refs);
 	return p;
 }
 
-struct plan *plan_unref(struct plan *p)
+struct snapshot *snapshot_unref(struct snapshot *p)
 {
 	if (p != NULL && ref_put(&p->refs))
-		plan_free(p);
+		snapshot_free(p);
 	return NULL;
 }
 
-bool plan_is_unused(const struct plan *p)
+bool snapshot_is_unused(const struct snapshot *p)
 {
 	return ref_is_only(&p->refs);
 }
