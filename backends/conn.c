@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection: receiving, sending, and its end.
+ * A connection's bytes: receiving, queueing and sending, and its end. What the bytes mean is the
+ * business of the protocols; dispatch.c gives the bytes to them.
  *
  * The queue of bytes to be sent is bounded by QUEUE_MAX: a receive is armed when at most half of
  * the bound is used, and its cap is what is left of the bound. conn_end() cancels the operations in
@@ -21,12 +22,9 @@
 	(1u << 20)           /* bytes in the queue at which the connection is closed: replies to \
 			      * commands are longer than the commands */
 #define BULK_MIN (32u << 10) /* with more payload to come, large buffers are used */
-#define REQUEST_MS 60000u    /* time for a head, and then for each piece of a body */
 #define LINGER_MS 2000u
 
-enum { KIND_RECV, KIND_SEND };
-
-static op_tag tag_of(const struct conn *c, unsigned kind)
+static op_tag tag_of(const struct conn *c, enum conn_kind kind)
 {
 	return tag_make(ECHO_CLASS_CONN, kind, slab_handle_of(c->server->conns, c));
 }
@@ -57,7 +55,7 @@ static void receive(struct conn *c)
 	if (c->phase == CONN_TUNNEL && c->ws.is_in_payload && c->ws.frame.len - c->ws.at > BULK_MIN)
 		size_class = BUF_LARGE;
 	c->is_receiving = true;
-	loop_recv(c->server->loop, c->fd, cap, size_class, tag_of(c, KIND_RECV));
+	loop_recv(c->server->loop, c->fd, cap, size_class, tag_of(c, CONN_RECV));
 }
 
 static void send_queued(struct conn *c)
@@ -70,11 +68,10 @@ static void send_queued(struct conn *c)
 	int n = queue_iov(&c->out, iov);
 	/* Waiting costs io_uring a poll, so only a send behind one without room waits. */
 	loop_send(c->server->loop, c->fd, iov, n, c->must_wait ? SEND_WAIT : SEND_TRY,
-		  tag_of(c, KIND_SEND));
+		  tag_of(c, CONN_SEND));
 }
 
-/* Starts the operations that the connection needs next. */
-static void advance(struct conn *c)
+void conn_advance(struct conn *c)
 {
 	if (c->is_ended)
 		return;
@@ -95,22 +92,6 @@ static void advance(struct conn *c)
 		c->is_shut = true;
 	}
 	receive(c);
-}
-
-void conn_take(struct conn *c, struct buf *b)
-{
-	switch ((enum conn_phase)c->phase) {
-	case CONN_HEAD: http_take(c, b); break;
-	case CONN_BODY:
-		loop_timer_start(c->server->loop, &c->timer, REQUEST_MS);
-		http_take_body(c, b);
-		break;
-	case CONN_TUNNEL:
-		loop_timer_stop(c->server->loop, &c->timer);
-		ws_take(c, b);
-		break;
-	case CONN_LINGER: buf_put(c->server->loop->bufs, b); break;
-	}
 }
 
 void conn_write(struct conn *c, const void *p, size_t n)
@@ -158,7 +139,7 @@ void conn_start(struct server *s, int fd)
 	c->fd = fd;
 	list_init(&c->link);
 	timer_init(&c->timer, on_timer);
-	loop_timer_start(s->loop, &c->timer, REQUEST_MS);
+	loop_timer_start(s->loop, &c->timer, CONN_REQUEST_MS);
 	receive(c);
 }
 
@@ -170,6 +151,12 @@ void conn_linger(struct conn *c)
 	loop_timer_start(c->server->loop, &c->timer, LINGER_MS);
 }
 
+void conn_free_if_quiet(struct conn *c)
+{
+	if (c->is_ended && is_quiet(c) && !list_is_linked(&c->link))
+		list_add_tail(&c->server->dead, &c->link);
+}
+
 void conn_end(struct conn *c)
 {
 	struct loop *l = c->server->loop;
@@ -179,11 +166,10 @@ void conn_end(struct conn *c)
 	c->is_ended = true;
 	loop_timer_stop(l, &c->timer);
 	if (c->is_receiving)
-		loop_cancel(l, c->fd, tag_of(c, KIND_RECV));
+		loop_cancel(l, c->fd, tag_of(c, CONN_RECV));
 	if (c->is_sending)
-		loop_cancel(l, c->fd, tag_of(c, KIND_SEND));
-	if (is_quiet(c))
-		list_add_tail(&c->server->dead, &c->link);
+		loop_cancel(l, c->fd, tag_of(c, CONN_SEND));
+	conn_free_if_quiet(c);
 }
 
 void conn_bury(void *arg)
@@ -204,23 +190,7 @@ void conn_bury(void *arg)
 	}
 }
 
-static void on_recv(struct conn *c, const struct completion *done)
-{
-	c->is_receiving = done->more;
-	if (c->is_ended) {
-		if (done->buf != NULL)
-			buf_put(c->server->loop->bufs, done->buf);
-		return;
-	}
-	if (done->res > 0)
-		conn_take(c, done->buf);
-	else if (done->res == 0)
-		c->saw_eof = true;
-	else if (done->res != -ENOBUFS)
-		conn_end(c);
-}
-
-static void on_send(struct conn *c, const struct completion *done)
+void conn_sent(struct conn *c, const struct completion *done)
 {
 	bool is_refused = done->res == -EAGAIN && !c->must_wait;
 
@@ -230,21 +200,4 @@ static void on_send(struct conn *c, const struct completion *done)
 		queue_consume(&c->out, c->server->loop->bufs, (uint32_t)done->res);
 	else if (!is_refused)
 		conn_end(c);
-}
-
-void conn_on_completion(void *arg, const struct completion *done)
-{
-	struct server *s = arg;
-	struct conn *c = slab_find(s->conns, tag_handle(done->tag));
-
-	LB_ASSERT(c != NULL);
-	bool was_ended = c->is_ended;
-
-	if (tag_kind(done->tag) == KIND_RECV)
-		on_recv(c, done);
-	else
-		on_send(c, done);
-	advance(c);
-	if (was_ended && is_quiet(c) && !list_is_linked(&c->link))
-		list_add_tail(&s->dead, &c->link);
 }

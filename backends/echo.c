@@ -169,7 +169,7 @@ static int start(struct echo *e, struct err *why)
 		return -ENOMEM;
 	list_init(&e->server.dead);
 	loop_set_handler(e->server.loop, ECHO_CLASS_ACCEPT, on_accept, e);
-	loop_set_handler(e->server.loop, ECHO_CLASS_CONN, conn_on_completion, &e->server);
+	loop_set_handler(e->server.loop, ECHO_CLASS_CONN, dispatch_on_completion, &e->server);
 	loop_set_turn_end(e->server.loop, conn_bury, &e->server);
 	return signals_open(e->server.loop, ECHO_CLASS_SIGNAL, signo, ARRAY_SIZE(signo), on_signal,
 			    e, &e->signals);

@@ -6,9 +6,9 @@
  *
  * A connection begins with a request's head. When the request asks for a WebSocket, the answer is
  * 101 and its frames are echoed (ws.c); any other request gets a plain answer (http.c). conn.c
- * moves the bytes:
+ * moves the bytes, and dispatch.c gives them to the protocol whose turn it is:
  *
- *   recv --> conn_take() --> http_take() / http_take_body() / ws_take() --> queue --> send
+ *   recv --> dispatch.c --> http_take() / http_take_body() / ws_take() --> queue --> send
  *
  * Receiving stops while too many bytes wait to be sent. Thread: the loop's. Uses util, proto, ev
  * and net of lb/.
@@ -45,6 +45,11 @@ struct server {
 	 */
 	struct http1_head head;
 };
+
+#define CONN_REQUEST_MS 60000u /* time for a head, and then for each piece of a body */
+
+/* The kinds of a connection's operations, in their tags. */
+enum conn_kind { CONN_RECV, CONN_SEND };
 
 /* clang-format off */
 enum conn_phase {
@@ -95,16 +100,22 @@ _Static_assert(sizeof(struct conn) <= 400, "tens of thousands of them are held")
 void conn_start(struct server *s, int fd);
 
 /* The handler of ECHO_CLASS_CONN; `arg` is the server. */
-void conn_on_completion(void *arg, const struct completion *c);
+void dispatch_on_completion(void *arg, const struct completion *c);
+
+/* A send has completed: the queue forgets what was sent. */
+void conn_sent(struct conn *c, const struct completion *done);
+
+/* Starts the operations that the connection needs next. */
+void conn_advance(struct conn *c);
+
+/* When the connection has ended and no operation is in flight, lists it for conn_bury(). */
+void conn_free_if_quiet(struct conn *c);
 
 /* Frees the connections that have ended: the loop's turn-end hook; `arg` is the server. */
 void conn_bury(void *arg);
 
 /* Ends the connection: it is closed once no operation is in flight. May be called again. */
 void conn_end(struct conn *c);
-
-/* Gives received bytes to the phase the connection is in. Takes over the reference. */
-void conn_take(struct conn *c, struct buf *b);
 
 /* Queues a copy of the bytes. When there is no buffer, ends the connection. */
 void conn_write(struct conn *c, const void *p, size_t n);
@@ -115,8 +126,11 @@ void conn_pass(struct conn *c, struct buf *b);
 /* Nothing more will be queued: begins CONN_LINGER. */
 void conn_linger(struct conn *c);
 
-/* The next piece of a request's head. Takes over the reference. */
-void http_take(struct conn *c, struct buf *b);
+/*
+ * The next piece of a request's head. Takes over the reference; returns what came behind the head,
+ * for the phase that follows, or NULL.
+ */
+struct buf *http_take(struct conn *c, struct buf *b);
 
 /* The next piece of a plain request's body. Takes over the reference. */
 void http_take_body(struct conn *c, struct buf *b);

@@ -180,13 +180,13 @@ static bool collect(struct conn *c, struct buf *b)
 	return true;
 }
 
-void http_take(struct conn *c, struct buf *b)
+struct buf *http_take(struct conn *c, struct buf *b)
 {
 	struct http1_head *h = &c->server->head;
 
 	if (!collect(c, b)) {
 		conn_end(c);
-		return;
+		return NULL;
 	}
 
 	/* Each piece has the whole head parsed again: quadratic for pieces of a byte, but a head
@@ -195,7 +195,7 @@ void http_take(struct conn *c, struct buf *b)
 	http1_init_request(h);
 	enum http1_verdict v = http1_parse(h, head->data, head->len);
 	if (v == HTTP1_MORE)
-		return;
+		return NULL;
 	c->head_buf = NULL;
 	if (v == HTTP1_OK)
 		answer(c, head->data);
@@ -205,9 +205,9 @@ void http_take(struct conn *c, struct buf *b)
 	head->off = v == HTTP1_OK ? h->head_len : 0;
 	head->len -= head->off;
 	if (v == HTTP1_OK && head->len > 0 && !c->is_ended)
-		conn_take(c, head);
-	else
-		buf_put(c->server->loop->bufs, head);
+		return head;
+	buf_put(c->server->loop->bufs, head);
+	return NULL;
 }
 
 void http_take_body(struct conn *c, struct buf *b)
