@@ -369,16 +369,41 @@ static void print_backends(const struct status *s, struct text *out)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static void print_hist(const char *name, const char *help, const struct metric_hist_total *h,
+/* `labels` is written: pool="...". */
+static void print_hist(const char *name, const char *labels, const struct metric_hist_total *h,
 		       struct text *out)
 {
-	type(out, name, "histogram", help);
 	for (size_t i = 0; i < METRIC_HIST_N; i++)
-		text_addf(out, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name, metric_hist_le[i],
-			  h->le[i]);
-	text_addf(out, "%s_sum %" PRIu64 ".%09" PRIu64 "\n", name, h->sum_ns / 1000000000u,
-		  h->sum_ns % 1000000000u);
-	text_addf(out, "%s_count %" PRIu64 "\n", name, h->le[METRIC_HIST_N - 1]);
+		text_addf(out, "%s_bucket{%s,le=\"%s\"} %" PRIu64 "\n", name, labels,
+			  metric_hist_le[i], h->le[i]);
+	text_addf(out, "%s_sum{%s} %" PRIu64 ".%09" PRIu64 "\n", name, labels,
+		  h->sum_ns / 1000000000u, h->sum_ns % 1000000000u);
+	text_addf(out, "%s_count{%s} %" PRIu64 "\n", name, labels, h->le[METRIC_HIST_N - 1]);
+}
+
+/*
+ * A pool without an observation has no histogram: with 10,000 pools, 32 lines of zeros for each
+ * would be most of the page. `offset` is that of the histogram in struct status_pool.
+ */
+static void print_hists(const struct status *s, const char *name, const char *help, size_t offset,
+			struct text *out)
+{
+	struct text labels = TEXT_INIT;
+
+	type(out, name, "histogram", help);
+	for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++) {
+		struct metric_hist_total h;
+
+		memcpy(&h, (const char *)&s->pools[i] + offset, sizeof(h));
+		if (h.le[METRIC_HIST_N - 1] == 0)
+			continue;
+		text_clear(&labels);
+		label(&labels, "pool", s->pools[i].name);
+		out->failed |= labels.failed;
+		if (!out->failed)
+			print_hist(name, labels.p, &h, out);
+	}
+	text_deinit(&labels);
 }
 
 static void print_info(const char *name, const struct status *s, struct text *out)
@@ -460,14 +485,30 @@ static void print_connections(const struct status *s, struct text *out)
 	       "Connections that this machine and the file can hold.", s->connections.forecast);
 }
 
+static void print_end(const char *pool, const char *reason, uint64_t n, struct text *out)
+{
+	text_addf(out, "lb_ends_total{");
+	label(out, "pool", pool);
+	text_addf(out, ",reason=\"%s\"} %" PRIu64 "\n", reason, n);
+}
+
+/* Each reason is there at least for the pool "". A pool has samples for the reasons that it met. */
+static void print_ends(const struct status *s, struct text *out)
+{
+	type(out, "lb_ends_total", "counter",
+	     "Connections that ended, by pool and reason; without a pool those that ended before "
+	     "there was one.");
+	for (size_t e = 0; e < s->n_ends; e++)
+		print_end("", s->ends[e].word, s->ends[e].n_before_pool, out);
+	for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++)
+		for (size_t e = 0; e < s->n_ends; e++)
+			if (s->pools[i].ends[e] != 0)
+				print_end(s->pools[i].name, s->ends[e].word, s->pools[i].ends[e],
+					  out);
+}
+
 static void print_counters(const struct status *s, struct text *out)
 {
-	type(out, "lb_ends_total", "counter", "Connections that ended, by reason.");
-	for (size_t i = 0; i < s->n_ends; i++) {
-		text_addf(out, "lb_ends_total{");
-		label(out, "reason", s->ends[i].word);
-		text_addf(out, "} %" PRIu64 "\n", s->ends[i].n);
-	}
 	for (size_t i = 0; i < s->n_counters; i++) {
 		const struct status_counter *c = &s->counters[i];
 
@@ -486,12 +527,13 @@ void prom_print(const struct status *s, struct text *out)
 	print_workers(s, out);
 	print_backends(s, out);
 	print_pools(s, out);
+	print_ends(s, out);
 	print_counters(s, out);
 	print_responses(s, out);
-	print_hist("lb_response_seconds",
-		   "From the accept until the response head of a plain request had come.",
-		   &s->response, out);
-	print_hist("lb_handshake_seconds",
-		   "From the accept until the tunnel stood or its upgrade was refused.",
-		   &s->handshake, out);
+	print_hists(s, "lb_response_seconds",
+		    "From the accept until the response head of a plain request had come.",
+		    offsetof(struct status_pool, response), out);
+	print_hists(s, "lb_handshake_seconds",
+		    "From the accept until the tunnel stood or its upgrade was refused.",
+		    offsetof(struct status_pool, handshake), out);
 }

@@ -62,6 +62,8 @@ struct status_pool {
 	uint64_t active;
 	struct backend_sums sums;           /* of all backends that it has and had */
 	uint64_t responses[POOL_N_CLASSES]; /* to clients, from 1xx on */
+	uint64_t ends[POOL_MAX_ENDS];       /* in the order of status.ends */
+	struct metric_hist_total handshake, response;
 	size_t n_past;
 	struct status_past *past; /* owns: a name may come more than once, and be a backend's */
 	size_t n_backends;
@@ -72,7 +74,8 @@ struct status_pool {
 /* A reason a connection ended, and how often. */
 struct status_end {
 	const char *word;
-	uint64_t n;
+	uint64_t n;             /* since the start, pools included that are forgotten */
+	uint64_t n_before_pool; /* those of n that no pool was known for */
 };
 
 /* Any other figure: "frames_in", … */

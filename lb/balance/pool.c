@@ -111,13 +111,13 @@ enum conf_splice pool_splice(const struct pool *p)
 
 void pool_count_response(struct pool *p, unsigned status)
 {
-	atomic_fetch_add_explicit(&p->responses[pool_class_of(status)], 1, memory_order_relaxed);
+	counter_add_shared(&p->tally.responses[pool_class_of(status)], 1);
 }
 
-uint64_t pool_n_responses(const struct pool *p, unsigned class_of)
+void pool_count_end(struct pool *p, unsigned reason)
 {
-	LB_ASSERT(class_of < POOL_N_CLASSES);
-	return atomic_load_explicit(&p->responses[class_of], memory_order_relaxed);
+	LB_ASSERT(reason < POOL_MAX_ENDS);
+	counter_add_shared(&p->tally.ends[reason], 1);
 }
 
 uint32_t pool_next_source(struct pool *p)

@@ -190,10 +190,16 @@ static int add_past(const struct registry_pool *p, struct status_pool *sp)
 
 static int add_pool(struct server *s, struct registry_pool *p, struct status_pool *sp)
 {
+	const struct pool_tally *tally = &p->pool->tally;
+
 	sp->name = pool_name(p->pool);
 	sp->balance = conf_balance_name(p->balance);
 	for (unsigned k = 0; k < POOL_N_CLASSES; k++)
-		sp->responses[k] = pool_n_responses(p->pool, k);
+		sp->responses[k] = counter_read(&tally->responses[k]);
+	for (enum sess_end e = SESS_END_NONE + 1; e < SESS_N_ENDS; e++)
+		sp->ends[e - 1] = counter_read(&tally->ends[e]);
+	metric_hist_sum(&tally->handshake, &sp->handshake);
+	metric_hist_sum(&tally->response, &sp->response);
 	int r = add_backends(s, p, sp);
 	return r < 0 ? r : add_past(p, sp);
 }
@@ -235,8 +241,11 @@ static int add_ends(struct server *s, struct status *st)
 	for (enum sess_end e = SESS_END_NONE + 1; e < SESS_N_ENDS; e++) {
 		struct status_end *se = &st->ends[st->n_ends++];
 		se->word = sess_end_word(e);
-		for (uint32_t i = 0; i < s->threads->n; i++)
-			se->n += counter_read(&worker_sums_of(s->threads, i)->ends[e]);
+		for (uint32_t i = 0; i < s->threads->n; i++) {
+			const struct worker_stats *ws = worker_sums_of(s->threads, i);
+			se->n += counter_read(&ws->ends[e]);
+			se->n_before_pool += counter_read(&ws->ends_before_pool[e]);
+		}
 	}
 	return 0;
 }

@@ -179,6 +179,19 @@ static void report(const struct session *s)
 	w->access(w->access_arg, &r);
 }
 
+/* Counts the end for the worker, and for the session's pool where one was known. */
+static void count_end(struct session *s)
+{
+	_Static_assert((int)SESS_N_ENDS <= POOL_MAX_ENDS, "a pool has a counter for each reason");
+	struct worker_stats *stats = s->worker->stats;
+
+	counter_add(&stats->ends[s->end], 1);
+	if (s->pool != NULL)
+		pool_count_end(s->pool, s->end);
+	else
+		counter_add(&stats->ends_before_pool[s->end], 1);
+}
+
 void dispatch_free(struct session *s)
 {
 	struct worker *w = s->worker;
@@ -199,11 +212,11 @@ void dispatch_free(struct session *s)
 		s->conn[side] = conn_free(&w->conns, s->conn[side]);
 	if (s->x != NULL)
 		worker_return_exchange(w, s->x);
+	count_end(s);
 	backend_unref(s->backend);
 	pool_unref(s->pool);
 	names_unref(s->route);
 
-	counter_add(&w->stats->ends[s->end], 1);
 	counter_sub(&w->stats->active, 1);
 	listen_socket_session_ended(s->from);
 	slab_put(w->sessions, s);

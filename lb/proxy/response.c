@@ -64,11 +64,13 @@ static void release_held(struct session *s)
 static void note_handshake(struct session *s)
 {
 	struct worker_stats *stats = s->worker->stats;
+	struct pool_tally *tally = &s->pool->tally;
 	bool is_plain = s->is_http && s->x->upgrade.kind == UPGRADE_NONE;
 	uint64_t ns = loop_now_ns(s->worker->loop) - s->start_ns;
 
 	s->handshake_ms = (uint32_t)(ns / 1000000);
 	metric_hist_observe_ns(is_plain ? &stats->response : &stats->handshake, ns);
+	metric_hist_observe_shared_ns(is_plain ? &tally->response : &tally->handshake, ns);
 }
 
 static void begin_tunnel(struct session *s, enum flow_kind kind)

@@ -75,8 +75,9 @@ struct worker_stats {
 	struct counter handed_off; /* connections that it accepted for another worker, being full */
 	struct counter handoff_lost; /* handed-off connections that were closed on the way */
 	struct counter spliced_bytes;
-	struct counter ends[SESS_N_ENDS];
-	struct counter responses[POOL_N_CLASSES]; /* of lb's own before a pool was known */
+	struct counter ends[SESS_N_ENDS];             /* of all connections */
+	struct counter ends_before_pool[SESS_N_ENDS]; /* of those that no pool was known for */
+	struct counter responses[POOL_N_CLASSES];     /* of lb's own before a pool was known */
 	struct metric_hist handshake; /* accept to tunnel, or to the refusal of an upgrade */
 	struct metric_hist response;  /* accept to the response head of a plain request */
 } LB_CACHE_ALIGNED;

@@ -31,14 +31,25 @@ const char *const metric_hist_le[METRIC_HIST_N] = { BOUNDS(X) };
 static const uint64_t bound_ns[METRIC_HIST_N] = { BOUNDS(X) };
 #undef X
 
-void metric_hist_observe_ns(struct metric_hist *h, uint64_t ns)
+static size_t bucket_of(uint64_t ns)
 {
 	size_t i = 0;
 
 	while (ns > bound_ns[i]) /* ends at the last bound, which nothing is above */
 		i++;
-	counter_add(&h->bucket[i], 1);
+	return i;
+}
+
+void metric_hist_observe_ns(struct metric_hist *h, uint64_t ns)
+{
+	counter_add(&h->bucket[bucket_of(ns)], 1);
 	counter_add(&h->sum_ns, ns);
+}
+
+void metric_hist_observe_shared_ns(struct metric_hist *h, uint64_t ns)
+{
+	counter_add_shared(&h->bucket[bucket_of(ns)], 1);
+	counter_add_shared(&h->sum_ns, ns);
 }
 
 void metric_hist_sum(const struct metric_hist *h, struct metric_hist_total *total)

@@ -17,7 +17,10 @@
 
 #include "util/assert.h"
 
-/* thread: one writer, any readers. Zeroed memory is a counter at 0. */
+/*
+ * Zeroed memory is a counter at 0. thread: any readers; one writer, or several, which all call
+ * counter_add_shared().
+ */
 struct counter {
 	_Atomic uint64_t v;
 };
@@ -28,6 +31,12 @@ static inline void counter_add(struct counter *c, uint64_t n)
 	uint64_t v = atomic_load_explicit(&c->v, memory_order_relaxed);
 
 	atomic_store_explicit(&c->v, v + n, memory_order_relaxed);
+}
+
+/* The same where several threads write. Hot: one atomic addition. */
+static inline void counter_add_shared(struct counter *c, uint64_t n)
+{
+	atomic_fetch_add_explicit(&c->v, n, memory_order_relaxed);
 }
 
 /* For a gauge that is kept in a counter. Writer only. `n` is at most the counter's value. */
@@ -50,7 +59,10 @@ static inline uint64_t counter_read(const struct counter *c)
 /* As Prometheus writes them, in seconds: "0.001" … "10", "+Inf". */
 extern const char *const metric_hist_le[METRIC_HIST_N];
 
-/* A histogram of durations. thread: one writer, any readers. Zeroed memory is an empty one. */
+/*
+ * A histogram of durations. Zeroed memory is an empty one. thread: any readers; one writer, which
+ * calls metric_hist_observe_ns(), or several, which all call metric_hist_observe_shared_ns().
+ */
 struct metric_hist {
 	/* private to metric.c */
 	struct counter bucket[METRIC_HIST_N];
@@ -67,6 +79,9 @@ struct metric_hist_total {
 
 /* Counts one duration. Writer only. Hot. */
 void metric_hist_observe_ns(struct metric_hist *h, uint64_t ns);
+
+/* The same where several threads write: two atomic additions. Hot. */
+void metric_hist_observe_shared_ns(struct metric_hist *h, uint64_t ns);
 
 /* Adds what `h` holds to *total: call it once for each worker's. Thread: any. */
 void metric_hist_sum(const struct metric_hist *h, struct metric_hist_total *total);

@@ -447,9 +447,9 @@ def test_the_http_port(lb, echo, port):
     assert 'lb_backend_connections_active{pool="p",backend="e1"} 0' in lines
     for start in (
         'lb_backend_bytes_total{pool="p",backend="e1",direction="in"}',
-        'lb_ends_total{reason="client_closed"}',
-        "lb_handshake_seconds_bucket{",
-        "lb_handshake_seconds_count ",
+        'lb_ends_total{pool="",reason="client_closed"}',
+        "# TYPE lb_handshake_seconds histogram",
+        "# TYPE lb_response_seconds histogram",
     ):
         assert any(line.startswith(start) for line in lines), start
     # The text format: each metric is typed once, before its samples.

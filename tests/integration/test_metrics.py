@@ -184,8 +184,9 @@ def test_responses_are_counted_by_pool_and_class(lb, fake, port, admin):
         ("p", 1), ("p", 2), ("p", 3), ("p", 4), ("dead", 5), ("", 4)
     }
     assert set(got.values()) == {0, 1}
-    assert (m["lb_handshake_seconds_count"], m["lb_response_seconds_count"]) == (1, 3)
-    assert m["lb_response_seconds_bucket", {"le": "0.25"}] == 0
+    of_p = {"pool": "p"}
+    assert (m["lb_handshake_seconds_count", of_p], m["lb_response_seconds_count", of_p]) == (1, 3)
+    assert m["lb_response_seconds_bucket", {**of_p, "le": "0.25"}] == 0
     assert proxy.stats()["pools"][0]["responses"]["3xx"] == 1
 
 
@@ -265,3 +266,54 @@ def test_no_counter_falls_over_reloads(lb, echo, port, admin):
     assert last["lb_backend_connections_total", labels] == 5
     assert last["lb_backend_connections_total", {"pool": "p", "backend": "c"}] == 4
     assert last["lb_pool_connections_total", {"pool": "p"}] == 9
+
+
+def test_ends_and_times_are_told_by_pool(lb, echo, fake, port, admin):
+    """Over all pools, and the connections without one, they add up to what lb has in all."""
+
+    def refuse(s):
+        recv_head(s)
+        s.sendall(b"HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
+
+    conf = with_admin(admin, http_conf(port, echo(1)))
+    conf["pools"] += [
+        {"name": "plain", "backends": [fake(refuse).row()]},
+        {"name": "dead", "backends": [f"{HOST}:{free_port()}"]},
+        {"name": "unused", "backends": [f"{HOST}:{free_port()}"]},
+    ]
+    conf["listeners"][0]["routes"] = [
+        {"path": "/plain", "pool": "plain"},
+        {"path": "/dead", "pool": "dead"},
+        {"path": "/unused", "pool": "unused"},
+    ]
+    proxy = lb(conf)
+    first = Metrics(admin)
+    assert first["lb_ends_total", {"pool": "", "reason": "idle"}] == 0
+
+    async def tunnels():
+        await ws_close_all(await ws_open_many(port, 5))
+
+    run(tunnels())
+    for _ in range(3):
+        assert status_of(ask(port, b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n")) == 403
+    assert status_of(ask(port, b"GET /dead HTTP/1.1\r\nHost: x\r\n\r\n")) == 502
+    assert status_of(ask(port, b"BAD\r\n\r\n")) == 400
+    proxy.wait_active(0)
+
+    m = Metrics(admin)
+    m.never_less_than(first)
+    ends = {(k[1][1], k[2][1]): v for k, v in m.value.items() if k[0] == "lb_ends_total" and v}
+    tunnel_ends = {k: v for k, v in ends.items() if k[0] == "p"}
+    assert sum(tunnel_ends.values()) == 5
+    assert {k: v for k, v in ends.items() if k not in tunnel_ends} == {
+        ("plain", "completed"): 3, ("dead", "connect_failed"): 1, ("", "bad_request"): 1
+    }
+    stats = proxy.stats()
+    for reason, n in stats["ends"].items():
+        assert sum(v for (_, r), v in ends.items() if r == reason) == n
+    times = {k: v for k, v in m.value.items() if k[0].endswith("_seconds_count")}
+    assert times == {
+        ("lb_handshake_seconds_count", ("pool", "p")): 5,
+        ("lb_response_seconds_count", ("pool", "plain")): 3,
+    }
+    assert stats["handshake_seconds"]["count"] == 5 and stats["response_seconds"]["count"] == 3

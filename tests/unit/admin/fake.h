@@ -112,7 +112,7 @@ static inline int fake_status(void *arg, struct status *ret)
 		{ "former", { 70, 0, 0, 0, 0 } },
 	};
 	static const struct status_past long_past[] = { { "x", { 8, 0, 0, 0, 0 } } };
-	static const struct status_end ends[] = { { "client_closed", 5 }, { "idle", 0 } };
+	static const struct status_end ends[] = { { "client_closed", 5, 2 }, { "idle", 0, 0 } };
 	static const struct status_counter counters[] = {
 		{ "frames_in", "WebSocket frames from clients", 77 },
 	};
@@ -189,7 +189,14 @@ static inline int fake_status(void *arg, struct status *ret)
 		.sums = { .total = 8 },
 		.n_past = 1,
 		.past = COPY(long_past),
+		.ends = { 1, 0 },
 	};
+	ret->pools[0].ends[0] = 2;
+	for (int i = 0; i < METRIC_HIST_N; i++)
+		ret->pools[0].handshake.le[i] = i < 2 ? 3 : 4;
+	ret->pools[0].handshake.sum_ns = 1500000000;
+	ret->pools[0].response.le[METRIC_HIST_N - 1] = 2;
+	ret->pools[0].response.sum_ns = 250000000;
 	for (int i = 0; i < METRIC_HIST_N; i++)
 		ret->handshake.le[i] = i < 2 ? 3 : 4;
 	ret->handshake.sum_ns = 1500000000;

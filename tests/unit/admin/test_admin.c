@@ -500,7 +500,7 @@ START_TEST(a_client_may_half_close_at_once)
 		say(fd, "GET /metrics" HOST);
 		ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
 		listen_to_end(fd, &t);
-		ck_assert(ends_with(&t, "lb_handshake_seconds_count 4\n"));
+		ck_assert(ends_with(&t, "lb_handshake_seconds_count{pool=\"chat\"} 4\n"));
 		close(fd);
 	}
 	close_admin();

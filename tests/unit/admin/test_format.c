@@ -165,10 +165,10 @@ END_TEST
 START_TEST(ends_are_wrapped)
 {
 	static const struct status_end many[] = {
-		{ "client_vanished", 123456789 },
-		{ "backend_vanished", 123456789 },
-		{ "handshake_timeout", 123456789 },
-		{ "response_timeout", 123456789 },
+		{ "client_vanished", 123456789, 0 },
+		{ "backend_vanished", 123456789, 0 },
+		{ "handshake_timeout", 123456789, 0 },
+		{ "response_timeout", 123456789, 0 },
 	};
 	free(st.ends);
 	st.ends = COPY(many);

@@ -47,8 +47,8 @@ static const char *const lines[] = {
 	"lb_responses_total{pool=\"\",class=\"4xx\"} 21",
 	"lb_responses_total{pool=\"chat\",class=\"1xx\"} 1",
 	"lb_responses_total{pool=\"chat\",class=\"5xx\"} 5",
-	"lb_response_seconds_sum 0.250000000",
-	"lb_response_seconds_count 2",
+	"lb_response_seconds_sum{pool=\"chat\"} 0.250000000",
+	"lb_response_seconds_count{pool=\"chat\"} 2",
 	"lb_generation 3",
 	"# TYPE lb_connections_active gauge",
 	"lb_connections_active 7",
@@ -96,22 +96,35 @@ static const char *const lines[] = {
 	"lb_pool_bytes_total{pool=\"chat\",direction=\"out\"} 2200",
 	"lb_pool_check_failures_total{pool=\"chat\"} 11",
 	"lb_pool_connections_total{pool=\"web\"} 0",
-	"lb_ends_total{reason=\"client_closed\"} 5",
-	"lb_ends_total{reason=\"idle\"} 0",
+	"lb_ends_total{pool=\"\",reason=\"client_closed\"} 2",
+	"lb_ends_total{pool=\"\",reason=\"idle\"} 0",
+	"lb_ends_total{pool=\"chat\",reason=\"client_closed\"} 2",
+	"lb_ends_total{pool=\"left\",reason=\"client_closed\"} 1",
 	"# HELP lb_frames_in_total WebSocket frames from clients.",
 	"# TYPE lb_frames_in_total counter",
 	"lb_frames_in_total 77",
 	"# TYPE lb_handshake_seconds histogram",
-	"lb_handshake_seconds_bucket{le=\"0.001\"} 3",
-	"lb_handshake_seconds_bucket{le=\"+Inf\"} 4",
-	"lb_handshake_seconds_sum 1.500000000",
-	"lb_handshake_seconds_count 4",
+	"lb_handshake_seconds_bucket{pool=\"chat\",le=\"0.001\"} 3",
+	"lb_handshake_seconds_bucket{pool=\"chat\",le=\"+Inf\"} 4",
+	"lb_handshake_seconds_sum{pool=\"chat\"} 1.500000000",
+	"lb_handshake_seconds_count{pool=\"chat\"} 4",
 };
 
 START_TEST(figures_are_there)
 {
 	prom_print(&st, &out);
 	ck_assert_msg(has_line(lines[_i]), "%s is not in\n%s", lines[_i], out.p);
+}
+END_TEST
+
+/* What a pool never met costs no line: there may be 10,000 pools. */
+START_TEST(a_pool_has_no_zeros)
+{
+	prom_print(&st, &out);
+	ck_assert_ptr_null(strstr(out.p, "lb_ends_total{pool=\"web\""));
+	ck_assert_ptr_null(strstr(out.p, "lb_ends_total{pool=\"chat\",reason=\"idle\""));
+	ck_assert_ptr_null(strstr(out.p, "_seconds_count{pool=\"web\""));
+	ck_assert_ptr_null(strstr(out.p, "_seconds_bucket{pool=\"left\""));
 }
 END_TEST
 
@@ -216,6 +229,7 @@ static void add_tests(TCase *t)
 {
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, figures_are_there, 0, ARRAY_SIZE(lines));
+	tcase_add_test(t, a_pool_has_no_zeros);
 	tcase_add_test(t, the_past_has_no_gauges);
 	tcase_add_test(t, families_are_whole);
 	tcase_add_test(t, no_sample_comes_twice);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "../suite.h"
@@ -54,6 +55,32 @@ START_TEST(bound_is_as_printed)
 }
 END_TEST
 
+/* One histogram that several threads write loses nothing. */
+static void *observe_many(void *arg)
+{
+	for (int i = 0; i < 100000; i++)
+		metric_hist_observe_shared_ns(arg, 2000000);
+	return NULL;
+}
+
+START_TEST(several_writers_lose_nothing)
+{
+	struct metric_hist h = { 0 };
+	struct metric_hist_total t = METRIC_HIST_TOTAL_INIT;
+	pthread_t thread[4];
+
+	for (size_t i = 0; i < ARRAY_SIZE(thread); i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, observe_many, &h), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(thread); i++)
+		ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
+	metric_hist_sum(&h, &t);
+	ck_assert_uint_eq(t.le[0], 0);
+	ck_assert_uint_eq(t.le[1], 400000);
+	ck_assert_uint_eq(t.le[METRIC_HIST_N - 1], 400000);
+	ck_assert_uint_eq(t.sum_ns, UINT64_C(800000000000));
+}
+END_TEST
+
 START_TEST(several_add_up)
 {
 	struct metric_hist h[2] = { 0 };
@@ -88,6 +115,7 @@ static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, bucket_is_right, 0, ARRAY_SIZE(times));
 	tcase_add_test(t, bound_is_as_printed);
+	tcase_add_test(t, several_writers_lose_nothing);
 	tcase_add_test(t, several_add_up);
 	tcase_add_test(t, counter_counts);
 }
