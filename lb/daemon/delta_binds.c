@@ -2,6 +2,7 @@
 #include "daemon/delta_binds.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,16 +90,58 @@ static bool is_port_own(const struct registry *reg, uint16_t port)
 	return false;
 }
 
-/* Whether `a` is free: 0, or a negative errno. Where its port is 0, sets the port. */
-static int probe_free(struct registry *reg, struct addr *a)
+/*
+ * Whether `a` is free: 0, or a negative errno. Where its port is 0, sets the port. *ret_is_untold:
+ * lb itself has the port, and the kernel does not tell whether another program has it, too.
+ */
+static int probe_free(struct registry *reg, struct addr *a, bool *ret_is_untold)
 {
+	*ret_is_untold = false;
 	int r = sock_probe_free(reg->loop, a, &a->port);
 
 	if (r != -EADDRINUSE || !is_port_own(reg, a->port))
 		return r;
 	/* Where the kernel does not list the sockets of the port, the address counts as in use. */
 	struct own own = { .reg = reg, .a = a };
-	return occupied_by_others(a, is_own, &own) == 0 ? 0 : r;
+	int others = occupied_by_others(a, is_own, &own);
+	*ret_is_untold = others < 0 && others != -EADDRINUSE;
+	return others == 0 ? 0 : r;
+}
+
+/* Whether a removed listener's socket at this very address is not closed on all workers yet. */
+static bool is_leaving(const struct registry *reg, const struct addr *a)
+{
+	list_for_each(it, &reg->leaving)
+	{
+		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
+		if (addr_eq(&l->addr, a))
+			return true;
+	}
+	return false;
+}
+
+/* Says who has the address: lb itself, where that is known, else whoever `ss` shows. */
+static int refuse_bind(const struct registry *reg, const struct conf_bind *b, int r, bool is_untold,
+		       struct err *e)
+{
+	char own[ADDR_TEXT_MAX + 80], http[ADDR_TEXT_MAX];
+
+	if (r == -EADDRINUSE && reg->http.family != 0 && addr_overlaps(&reg->http, &b->addr)) {
+		(void)snprintf(own, sizeof(own),
+			       "for the admin.http %s that it was started with: take another port, "
+			       "or restart lb",
+			       addr_format(&reg->http, http));
+		return refusal_own(e, b->at, b->text, own);
+	}
+	if (r == -EADDRINUSE && is_leaving(reg, &b->addr))
+		return refusal_own(
+			e, b->at, b->text,
+			"from before an earlier reload, and is closing it: reload again");
+	if (r == -EADDRINUSE && is_untold)
+		return refusal_own(e, b->at, b->text,
+				   "and the kernel does not tell whether another program has it, "
+				   "too: take another port, or restart lb");
+	return refusal_bind(e, b->at, &b->addr, b->text, r);
 }
 
 /* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
@@ -141,9 +184,10 @@ static int prepare_bind(struct registry *reg, const struct directory *all, struc
 		return 0;
 	}
 
-	int r = probe_free(reg, &a);
+	bool is_untold;
+	int r = probe_free(reg, &a, &is_untold);
 	if (r < 0)
-		return refusal_bind(e, b->at, &b->addr, b->text, r);
+		return refuse_bind(reg, b, r, is_untold, e);
 	dl->listener = listener_new(++reg->next_number, &a, dl->name, reg->n_workers);
 	if (dl->listener == NULL)
 		return err_at(e, b->at, "out of memory");

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "daemon/refusal.h"
@@ -74,10 +76,11 @@ static bool wait_writable(const struct log_file *f)
 }
 
 /* Writes as much as can be written; returns how much that was. */
-static size_t write_out(const struct log_file *f, const char *p, size_t n)
+static size_t write_out(struct log_file *f, const char *p, size_t n)
 {
 	size_t done = 0;
 
+	f->error = 0;
 	while (done < n) {
 		size_t most = n - done;
 
@@ -87,10 +90,12 @@ static size_t write_out(const struct log_file *f, const char *p, size_t n)
 		if (!f->is_file && most > PIPE_BUF)
 			most = PIPE_BUF;
 		ssize_t r = write(f->fd, p + done, most);
-		if (r > 0)
+		if (r > 0) {
 			done += (size_t)r;
-		else if (r < 0 && errno != EINTR && errno != EAGAIN)
+		} else if (r < 0 && errno != EINTR && errno != EAGAIN) {
+			f->error = errno;
 			break;
+		}
 	}
 	return done;
 }
@@ -212,6 +217,31 @@ int log_file_check(const struct conf_log *c, struct err *e)
 	return r < 0 ? refusal_log(e, c->at, c->to, r) : 0;
 }
 
+/*
+ * Whether a file could be made in the folder: 0 or a negative errno. A file without a name is made,
+ * where the file system has such, which is gone when it is closed. Elsewhere the rights decide, but
+ * for those of the kernel's file systems, which promise root to write where nothing can be made.
+ */
+static int try_folder(const char *folder)
+{
+	struct statfs fs;
+	int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0640);
+
+	if (fd >= 0) {
+		(void)close(fd);
+		return 0;
+	}
+	if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)
+		return -errno;
+	if (statfs(folder, &fs) < 0)
+		return -errno;
+	if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
+	    fs.f_type == DEVPTS_SUPER_MAGIC || fs.f_type == CGROUP_SUPER_MAGIC ||
+	    fs.f_type == CGROUP2_SUPER_MAGIC || fs.f_type == DEBUGFS_MAGIC)
+		return -ENOENT; /* as open(2) says */
+	return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
 int log_file_try(const struct conf_log *log, struct err *e)
 {
 	char folder[PATH_MAX];
@@ -220,6 +250,6 @@ int log_file_try(const struct conf_log *log, struct err *e)
 	if (!log->is_on || log->to[0] != '/' || stat(log->to, &st) == 0 || errno != ENOENT)
 		return log_file_check(log, e);
 	(void)refusal_folder(log->to, folder, sizeof(folder));
-	int r = faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+	int r = try_folder(folder);
 	return r < 0 ? refusal_log(e, log->at, log->to, r) : 0;
 }

@@ -27,6 +27,8 @@ struct log_file {
 	bool is_file;                   /* a regular file: writing waits for no reader */
 	bool is_torn;                   /* the last byte written was not the end of a line */
 	bool is_well;                   /* the last batch was written */
+	bool is_bad;                    /* the last batch was not, and that was told */
+	int error; /* errno of the last write that failed; 0: none did in the last batch */
 	enum conf_log_format format;
 	struct text batch;            /* lines that log_file_flush() will write */
 	uint64_t n_lost, n_lost_said; /* bytes that could not be written; those told of */

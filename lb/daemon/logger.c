@@ -232,6 +232,36 @@ static void say_dropped(struct logger *l, struct producer *p)
 	add_line(l, LOG_LEVEL_WARN, wall_ns(), line);
 }
 
+/* Tells of a log that cannot be written, on stderr, if that takes it at once. */
+static void tell_stderr(const struct logger *l, const char *line)
+{
+	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	if (l->log.fd == STDERR_FILENO || poll(&pfd, 1, 0) != 1 || (pfd.revents & POLLOUT) == 0)
+		return;
+	(void)dprintf(STDERR_FILENO, "lb: %s: %s\n", log_level_name(LOG_LEVEL_ERR), line);
+}
+
+/*
+ * Tells once that writing fails: on stderr, since the log may be on the same disk, and of the
+ * access log in the log, too. How much was lost is told when it can be written again.
+ */
+static void say_unwritten(struct logger *l, struct log_file *f)
+{
+	char line[LOG_LINE_MAX];
+
+	if (f->is_well)
+		f->is_bad = false;
+	if (f->to == NULL || f->error == 0 || f->is_well || f->is_bad)
+		return;
+	f->is_bad = true;
+	(void)snprintf(line, sizeof(line), "cannot write log path=%.200s error=\"%s\"", f->to,
+		       strerror(f->error));
+	tell_stderr(l, line);
+	if (f != &l->log)
+		add_line(l, LOG_LEVEL_ERR, wall_ns(), line);
+}
+
 static void say_lost(struct logger *l, struct log_file *s)
 {
 	char line[LOG_LINE_MAX];
@@ -304,6 +334,8 @@ static void drain(struct logger *l)
 	}
 	log_file_flush(&l->log);
 	log_file_flush(&l->access);
+	say_unwritten(l, &l->log);
+	say_unwritten(l, &l->access);
 	say_lost(l, &l->log);
 	say_lost(l, &l->access);
 	log_file_flush(&l->log);

@@ -75,6 +75,11 @@ int refusal_bind(struct err *e, struct mark at, const struct addr *a, const char
 	return err_at(e, at, "cannot bind %s: %s%s", text, strerror(-r), bind_way(a, r, way));
 }
 
+int refusal_own(struct err *e, struct mark at, const char *text, const char *own)
+{
+	return err_at(e, at, "cannot bind %s: lb itself has this port, %s", text, own);
+}
+
 int refusal_http(struct err *e, const struct conf *conf, int r)
 {
 	char way[WAY_MAX];
@@ -103,6 +108,11 @@ int refusal_log(struct err *e, struct mark at, const char *to, int r)
 	(void)refusal_folder(to, folder, sizeof(folder));
 	switch (-r) {
 	case ENOENT:
+		if (access(folder, F_OK) == 0) /* /proc, /sys: their files are the kernel's */
+			return err_at(e, at,
+				      "cannot open log %s: no file can be made in %s; name a file "
+				      "in another folder, or stderr",
+				      to, folder);
 		return err_at(e, at,
 			      "cannot open log %s: %s; \"mkdir -p %s\" makes its folder, or name "
 			      "another file",
@@ -115,7 +125,21 @@ int refusal_log(struct err *e, struct mark at, const char *to, int r)
 			      to, strerror(-r), own_name(name), folder);
 	case EISDIR:
 		return err_at(e, at, "cannot open log %s: %s; name a file in it", to, strerror(-r));
-	default: return err_at(e, at, "cannot open log %s: %s", to, strerror(-r));
+	case ENOSPC:
+	case EDQUOT:
+		return err_at(e, at,
+			      "cannot open log %s: %s; make room in %s (\"df -h %s\" shows it), or "
+			      "name a file on another disk",
+			      to, strerror(-r), folder, folder);
+	case EROFS:
+		return err_at(
+			e, at,
+			"cannot open log %s: %s; name a file in a folder that can be written, "
+			"or stderr",
+			to, strerror(-r));
+	default:
+		return err_at(e, at, "cannot open log %s: %s; name another file, or stderr", to,
+			      strerror(-r));
 	}
 }
 

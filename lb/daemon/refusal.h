@@ -18,6 +18,9 @@
 /* To listen at `a`, which the file writes as `text`: "cannot bind TEXT: ...". */
 int refusal_bind(struct err *e, struct mark at, const struct addr *a, const char *text, int r);
 
+/* The same, where lb's own socket is in the way of a reload: `own` says which, and the way out. */
+int refusal_own(struct err *e, struct mark at, const char *text, const char *own);
+
 /* To listen at admin.http. */
 int refusal_http(struct err *e, const struct conf *conf, int r);
 

@@ -16,6 +16,7 @@ int registry_init(struct registry *reg, struct loop *loop, uint32_t n_workers)
 {
 	reg->loop = loop;
 	reg->n_workers = n_workers;
+	reg->http = (struct addr){ 0 };
 	list_init(&reg->pools);
 	list_init(&reg->listeners);
 	list_init(&reg->leaving);

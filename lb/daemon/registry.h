@@ -66,6 +66,7 @@ struct registry {
 	struct loop *loop; /* borrows: makes sockets */
 	uint32_t n_workers;
 	struct names *names; /* owns */
+	struct addr http;    /* admin.http as it is bound; family 0: none. Restart-only */
 	struct list pools, listeners;
 	struct list leaving; /* of struct registry_listener: removed, not closed everywhere */
 	struct past past;

@@ -333,6 +333,7 @@ static int bind_http(struct server *s)
 		return r;
 	addr_from_sockaddr((struct sockaddr *)&sa, &got);
 	(void)addr_format(&got, s->http_text);
+	s->control.registry.http = got;
 	return 0;
 }
 

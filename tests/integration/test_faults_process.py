@@ -86,6 +86,10 @@ def test_a_full_disk_under_the_logs(lb, echo, port, small_disk):
         assert status_of(ask(port, GET)) == 200
     n_written = len(rows_of(access)[0])
     assert n_written < 200, "the disk was not full"
+    for name in ("access.log", "lb.log"):
+        told = f'lb: err: cannot write log path={small_disk / name} error="No space left on device"'
+        wait_for(f"a word about {name}", lambda told=told: told in proxy.stderr())
+        assert proxy.stderr().count(told) == 1
 
     filler.unlink()
     for _ in range(20):
@@ -95,6 +99,23 @@ def test_a_full_disk_under_the_logs(lb, echo, port, small_disk):
     log = small_disk / "lb.log"
     wait_for("a word about what was lost", lambda: "log bytes lost" in log.read_text())
     wait_for("every end", lambda: proxy.ends() == {"completed": 220})
+
+
+def test_a_disk_that_is_full_at_the_start(lb, echo, port, small_disk):
+    """The access log's lines cannot be written from the first one on, and the log says so."""
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as f:
+        while True:
+            f.write(b"x" * 4096)
+    conf = http_conf(port, echo(1))
+    conf["access_log"] = {"to": str(small_disk / "access.log")}
+    proxy = lb(conf)
+    assert status_of(ask(port, GET)) == 200
+    told = f'cannot write log path={small_disk / "access.log"} error="No space left on device"'
+    wait_for("a word about it", lambda: told in proxy.stderr())
+    for _ in range(20):
+        assert status_of(ask(port, GET)) == 200
+    proxy.wait_active(0)
+    assert proxy.stderr().count(told) == 1
 
 
 def test_a_slow_disk_under_the_access_log(lb, echo, port, tmp_path):

@@ -105,3 +105,17 @@ def test_another_program_on_all_addresses_is_found(lb, echo, port):
         assert answer.startswith("error: "), answer
     proxy.reload_ok(bound(conf, ALL, port))
     assert status_of(ask(port, GET)) == 200
+
+
+def test_lb_itself_is_in_the_way(lb, echo, port):
+    """admin.http takes effect at a restart: until then lb has its old port."""
+    old, new = free_port(), free_port()
+    conf = {**http_conf(port, echo(1)), "admin": {"http": f"{HOST}:{old}"}}
+    proxy = lb(conf)
+    for host in ONE, ALL:
+        proxy.rewrite({**bound(conf, host, old), "admin": {"http": f"{HOST}:{new}"}})
+        got = proxy.ctl("reload")
+        assert got.returncode == 1
+        want = f"cannot bind {host[0]}:{old}: lb itself has this port, for the admin.http {HOST}:{old}"
+        assert want in got.stderr and " ss " not in got.stderr, got.stderr
+    proxy.reload_ok(conf)

@@ -556,7 +556,7 @@ END_TEST
 /* ---- before a reload ------------------------------------------------------------------------- */
 
 static char missing_path[] = "/nonexistent/log", folder_path[] = "/", null_path[] = "/dev/null",
-	    stderr_word[] = "stderr";
+	    stderr_word[] = "stderr", proc_path[] = "/proc/x";
 
 static const struct {
 	const char *name;
@@ -571,6 +571,9 @@ static const struct {
 	  "/nonexistent\" makes its folder, or name another file" },
 	{ "a folder", null_path, folder_path, 1,
 	  "lb.yaml:4:9: cannot open log /: Is a directory; name a file in it" },
+	{ "no file can be made there", proc_path, null_path, 1,
+	  "lb.yaml:3:7: cannot open log /proc/x: no file can be made in /proc; name a file in "
+	  "another folder, or stderr" },
 	{ "both cannot", missing_path, folder_path, 2,
 	  "lb.yaml:3:7: cannot open log /nonexistent/log: No such file or directory; \"mkdir -p "
 	  "/nonexistent\" makes its folder, or name another file" },
