@@ -179,40 +179,84 @@ static bool copy_name(char out[64], const char *value)
 	return n > 0 && n < 64;
 }
 
-static bool parse_sort(const char *value, enum admin_conn_sort *ret)
+static bool parse_pool(const char *v, struct admin_conn_query *q)
 {
-	if (strcmp(value, "age") == 0)
-		*ret = ADMIN_BY_AGE;
-	else if (strcmp(value, "bytes") == 0)
-		*ret = ADMIN_BY_BYTES;
-	else
-		return false;
-	return true;
+	return copy_name(q->pool, v);
 }
 
-/* One filter; false where it is none, or its value is wrong. */
-static bool add_filter(struct admin_conn_query *q, const char *word)
+static bool parse_backend(const char *v, struct admin_conn_query *q)
 {
-	const char *v;
+	return copy_name(q->backend, v);
+}
+
+static bool parse_client(const char *v, struct admin_conn_query *q)
+{
+	q->has_client = true;
+	return cidr_parse(slice_of(v), &q->client) == 0;
+}
+
+static bool parse_min_age(const char *v, struct admin_conn_query *q)
+{
+	return parse_duration_ms(slice_of(v), &q->min_age_ms) == 0;
+}
+
+static bool parse_sort(const char *v, struct admin_conn_query *q)
+{
+	bool is_age = strcmp(v, "age") == 0;
+
+	q->sort = is_age ? ADMIN_BY_AGE : ADMIN_BY_BYTES;
+	return is_age || strcmp(v, "bytes") == 0;
+}
+
+static bool parse_limit(const char *v, struct admin_conn_query *q)
+{
 	uint64_t n;
 
-	if ((v = value_of(word, "pool")) != NULL)
-		return copy_name(q->pool, v);
-	if ((v = value_of(word, "backend")) != NULL)
-		return copy_name(q->backend, v);
-	if ((v = value_of(word, "client")) != NULL) {
-		q->has_client = true;
-		return cidr_parse(slice_of(v), &q->client) == 0;
-	}
-	if ((v = value_of(word, "min-age")) != NULL)
-		return parse_duration_ms(slice_of(v), &q->min_age_ms) == 0;
-	if ((v = value_of(word, "sort")) != NULL)
-		return parse_sort(v, &q->sort);
-	if ((v = value_of(word, "limit")) == NULL || parse_uint(slice_of(v), &n) < 0 || n == 0 ||
-	    n > UINT32_MAX)
+	if (parse_uint(slice_of(v), &n) < 0 || n == 0 || n > UINT32_MAX)
 		return false;
 	q->limit = (uint32_t)n;
 	return true;
+}
+
+static const struct filter {
+	const char *key;
+	bool (*parse)(const char *value, struct admin_conn_query *q);
+	const char *allowed;
+} filters[] = {
+	{ "pool", parse_pool, "a name of 1 to 63 bytes" },
+	{ "backend", parse_backend, "a name of 1 to 63 bytes" },
+	{ "client", parse_client, "an address or a network, as in 192.0.2.7 or 10.0.0.0/8" },
+	{ "min-age", parse_min_age, "a whole number and a unit, as in 30s, 5m, 2h or 1d" },
+	{ "sort", parse_sort, "age or bytes" },
+	{ "limit", parse_limit, "a whole number from 1 on" },
+};
+
+/* One filter. False: an error was answered. */
+static bool add_filter(struct command_ctx *ctx, struct admin_conn_query *q, const char *word)
+{
+	char hint[NEAREST_TEXT_MAX];
+	struct nearest near;
+
+	nearest_init(&near, (struct slice){ .p = word, .n = strcspn(word, "=") });
+	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
+		const struct filter *f = &filters[i];
+		const char *value = value_of(word, f->key);
+		nearest_try(&near, slice_of(f->key));
+		if (value == NULL)
+			continue;
+		if (f->parse(value, q))
+			return true;
+		command_error(ctx->out, "%s is \"%s\": must be %s", f->key, value, f->allowed);
+		return false;
+	}
+	if (strchr(word, '=') != NULL && *nearest_hint(&near, hint) != '\0')
+		command_error(ctx->out, "unknown condition \"%s\"%s", word, hint);
+	else
+		command_error(ctx->out,
+			      "unknown word \"%s\": conns takes pool=P, backend=B, client=CIDR, "
+			      "min-age=5m, sort=age, sort=bytes and limit=N",
+			      word);
+	return false;
 }
 
 /* An empty answer to a name that does not exist would mislead. False: an error was answered. */
@@ -233,15 +277,9 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 {
 	struct admin_conn_query q = { .limit = DEFAULT_LIMIT };
 
-	for (size_t i = 1; i < w->n; i++) {
-		if (add_filter(&q, w->word[i]))
-			continue;
-		command_error(ctx->out,
-			      "expected pool=P, backend=B, client=CIDR, min-age=5m, "
-			      "sort=age, sort=bytes or limit=N, found \"%s\"",
-			      w->word[i]);
-		return COMMAND_DONE;
-	}
+	for (size_t i = 1; i < w->n; i++)
+		if (!add_filter(ctx, &q, w->word[i]))
+			return COMMAND_DONE;
 	if (!knows_names(ctx, &q))
 		return COMMAND_DONE;
 	ctx->ops->conns(ctx->arg, &q, ctx->on_conns, ctx->waiter);
@@ -448,9 +486,14 @@ static enum command_result run_weight(struct command_ctx *ctx, const struct word
 	char now[32];
 	uint64_t weight;
 
-	if (w->n != 3 || parse_uint(slice_of(w->word[2]), &weight) < 0 || weight > WEIGHT_MAX) {
+	if (w->n != 3) {
 		command_error(ctx->out, "expected weight POOL/BACKEND N, N from 0 to %d",
 			      WEIGHT_MAX);
+		return COMMAND_DONE;
+	}
+	if (parse_uint(slice_of(w->word[2]), &weight) < 0 || weight > WEIGHT_MAX) {
+		command_error(ctx->out, "the weight is \"%s\": must be a whole number from 0 to %d",
+			      w->word[2], WEIGHT_MAX);
 		return COMMAND_DONE;
 	}
 	(void)snprintf(now, sizeof(now), "has weight %u", (unsigned)weight);
@@ -485,10 +528,33 @@ static const struct {
 };
 /* clang-format on */
 
+static void put_help_json(struct command_ctx *ctx)
+{
+	struct json j = JSON_INIT;
+
+	json_object_begin(&j);
+	json_key(&j, "commands");
+	json_array_begin(&j);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		json_object_begin(&j);
+		json_kv_string(&j, "name", commands[i].name);
+		json_kv_string(&j, "args", commands[i].args);
+		json_kv_string(&j, "help", commands[i].help);
+		json_object_end(&j);
+	}
+	json_array_end(&j);
+	json_object_end(&j);
+	put_json(ctx, &j);
+}
+
 static enum command_result run_help(struct command_ctx *ctx, const struct words *w)
 {
 	if (w->n > 1)
 		return unknown_word(ctx, w->word[1]);
+	if (ctx->is_json) {
+		put_help_json(ctx);
+		return COMMAND_DONE;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		text_addf(ctx->out, "%s%s%s: %s\n", commands[i].name,
 			  commands[i].args[0] != '\0' ? " " : "", commands[i].args,
@@ -498,11 +564,41 @@ static enum command_result run_help(struct command_ctx *ctx, const struct words 
 	return COMMAND_DONE;
 }
 
+/* The words for our commands that people arrive with, each between spaces. */
+static const struct {
+	const char *words, *ours;
+} other_words[] = {
+	{ " undrain enable resume up activate undo unmaint start online ", "ready" },
+	{ " disable down stop offline pause maintenance ", "drain\" or \"maint" },
+	{ " status show info summary stat metrics ", "stats" },
+	{ " list servers pools server pool upstreams health ", "backends" },
+	{ " sessions connections sess clients conn ", "conns" },
+	{ " restart hup reconfigure refresh ", "reload" },
+	{ " commands usage ", "help" },
+};
+
+static const char *our_word(const char *name)
+{
+	char spaced[32];
+	int n = snprintf(spaced, sizeof(spaced), " %s ", name);
+
+	for (size_t i = 0; n > 2 && (size_t)n < sizeof(spaced) && i < ARRAY_SIZE(other_words); i++)
+		if (strcasestr(other_words[i].words, spaced) != NULL)
+			return other_words[i].ours;
+	return NULL;
+}
+
 static enum command_result unknown_command(struct command_ctx *ctx, const char *name)
 {
+	const char *ours = our_word(name);
 	char hint[NEAREST_TEXT_MAX];
 	struct nearest near;
 
+	if (ours != NULL) {
+		command_error(ctx->out, "unknown command \"%s\", did you mean \"%s\"? try help",
+			      name, ours);
+		return COMMAND_DONE;
+	}
 	nearest_init(&near, slice_of(name));
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		nearest_try(&near, slice_of(commands[i].name));

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -82,13 +85,29 @@ static bool is_word(const char *s)
 	return s[0] != '\0' && strpbrk(s, " \t\r\n") == NULL;
 }
 
+/* getopt_long() has refused an option: `last` is the word that it had read to its end by then. */
+static int wrong_option(const char *last, bool lacks_value)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+	bool is_long = strncmp(last, "--", 2) == 0;
+
+	if (lacks_value)
+		return wrong("a value is missing behind ", is_long ? last : letter);
+	if (is_long && strchr(last, '=') != NULL)
+		return wrong("unknown option, or one that takes no value: ", last);
+	if (!is_long && optopt >= '0' && optopt <= '9')
+		return wrong("a number cannot be negative: ", letter);
+	return wrong("unknown option ", is_long ? last : letter);
+}
+
 static int parse_options(int argc, char **argv, struct ctl *ret, struct text *filters,
 			 struct style *style)
 {
 	int opt;
 
 	optind = 0; /* begin anew, as glibc has it */
-	while ((opt = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, ":s:h", options, NULL)) != -1) {
 		if (opt == 's')
 			ret->path = optarg;
 		else if (opt == OPT_JSON)
@@ -101,8 +120,8 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 			ret->action = CTL_VERSION;
 		else if (opt == 'h')
 			ret->action = CTL_HELP;
-		else if (opt == '?')
-			return wrong("wrong option", "");
+		else if (opt == '?' || opt == ':')
+			return wrong_option(argv[optind - 1], opt == ':');
 		else if (!is_word(optarg))
 			return wrong("an option's value is empty or has spaces: ", optarg);
 		else
@@ -181,6 +200,27 @@ static void say_how_to_name(const struct ctl *c)
 	(void)fputs("lb's file has the path under admin.socket (off: none)\n", stderr);
 }
 
+/* The socket is there, and not for this user. */
+static void say_who_may(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		(void)fputs("lbctl: this user may not enter the socket's folder: use sudo\n",
+			    stderr);
+		return;
+	}
+	const struct passwd *pw = getpwuid(st.st_uid);
+	const struct group *gr = getgrgid(st.st_gid);
+	(void)fprintf(stderr, "lbctl: the socket is for user %s", pw != NULL ? pw->pw_name : "?");
+	if ((st.st_mode & S_IWGRP) != 0)
+		(void)fprintf(stderr, " and group %s: use sudo, or join that group\n",
+			      gr != NULL ? gr->gr_name : "?");
+	else
+		(void)fputs(" alone: use sudo, or let its group in with admin.mode: 0660\n",
+			    stderr);
+}
+
 /* Connects. Returns a descriptor, or -1 after saying why not. */
 static int open_socket(const struct ctl *c, const char *path)
 {
@@ -194,9 +234,13 @@ static int open_socket(const struct ctl *c, const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	(void)fprintf(stderr, "lbctl: cannot connect to %s: %s%s\n", path, strerror(errno),
-		      errno == ECONNREFUSED ? " (no lb runs on it)" : "");
-	say_how_to_name(c);
+	int error = errno;
+	(void)fprintf(stderr, "lbctl: cannot connect to %s: %s%s\n", path, strerror(error),
+		      error == ECONNREFUSED ? " (no lb runs on it)" : "");
+	if (error == EACCES)
+		say_who_may(path);
+	else
+		say_how_to_name(c);
 	if (fd >= 0)
 		(void)close(fd);
 	return -1;

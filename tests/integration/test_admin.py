@@ -341,7 +341,7 @@ def test_conns_sorted_and_cut(lb, echo, port):
         assert text.endswith("\n5 of 20 shown\n")
         assert "shown" not in (await in_thread(proxy.ctl, "conns")).stdout
         p = await in_thread(proxy.ctl, "conns", "--sort", "size")
-        assert p.returncode == 1 and "sort=age" in p.stderr
+        assert p.returncode == 1 and '"size": must be age or bytes' in p.stderr
         await ws_close_all(conns)
 
     run(body())
@@ -636,3 +636,27 @@ def accepts(port):
             return status_of(recv_all(s)) == 200
     except ConnectionRefusedError:
         return False
+
+
+def test_another_user_is_told_the_way_in(lb, echo, port):
+    """The socket is there, and not for this user: sudo, its group, or admin.mode."""
+    proxy = lb(http_conf(port, echo(1)))
+    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+
+    def ask_as_nobody():
+        argv = [*as_nobody, LBCTL, "-s", proxy.socket, "stats"]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=20 * SLOW)
+
+    os.chmod(proxy.dir, 0o700)
+    got = ask_as_nobody()
+    assert got.returncode == 1
+    assert got.stderr.endswith("lbctl: this user may not enter the socket's folder: use sudo\n")
+    os.chmod(proxy.dir, 0o755)
+    os.chmod(proxy.socket, 0o600)
+    assert ask_as_nobody().stderr.endswith(
+        "lbctl: the socket is for user root alone: use sudo, or let its group in with admin.mode: 0660\n"
+    )
+    os.chmod(proxy.socket, 0o660)
+    assert ask_as_nobody().stderr.endswith(
+        "lbctl: the socket is for user root and group root: use sudo, or join that group\n"
+    )

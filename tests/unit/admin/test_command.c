@@ -70,6 +70,8 @@ static const struct {
 	{ "weight chat/b2 0", "ok: chat/b2 has weight 0\n\n" },
 	{ "reload", "ok: generation 3\n\n" },
 	{ "reload json", "{\"generation\":3,\"warnings\":[]}\n\n" },
+	{ "help json", "{\"commands\":[{\"name\":\"stats\",\"args\":\"\",\"help\":\"show all "
+		       "statistics\"},{\"name\":\"backends\"" },
 	{ "help", "stats: show all statistics\nbackends [POOL]: " },
 };
 
@@ -125,9 +127,25 @@ static const char *const wrong[][2] = {
 	{ "drain chat status", "expected POOL/BACKEND, found \"chat\"" },
 	{ "wide", "unknown command \"wide\", try help" },
 	{ "weight chat/b2", "expected weight POOL/BACKEND N, N from 0 to 256" },
-	{ "weight chat/b2 257", "expected weight POOL/BACKEND N, N from 0 to 256" },
-	{ "weight chat/b2 -1", "expected weight POOL/BACKEND N, N from 0 to 256" },
-	{ "weight chat/b2 1x", "expected weight POOL/BACKEND N, N from 0 to 256" },
+	{ "weight chat/b2 257", "the weight is \"257\": must be a whole number from 0 to 256" },
+	{ "weight chat/b2 -1", "the weight is \"-1\": must be a whole number from 0 to 256" },
+	{ "weight chat/b2 1x", "the weight is \"1x\": must be a whole number from 0 to 256" },
+	{ "undrain chat/b2", "unknown command \"undrain\", did you mean \"ready\"? try help" },
+	{ "enable chat/b2", "unknown command \"enable\", did you mean \"ready\"? try help" },
+	{ "Disable chat/b2",
+	  "unknown command \"Disable\", did you mean \"drain\" or \"maint\"? try help" },
+	{ "show stat", "unknown command \"show\", did you mean \"stats\"? try help" },
+	{ "sessions", "unknown command \"sessions\", did you mean \"conns\"? try help" },
+	{ "conns min-age=5", "min-age is \"5\": must be a whole number and a unit, as in 30s, 5m, "
+			     "2h or 1d" },
+	{ "conns limit=0", "limit is \"0\": must be a whole number from 1 on" },
+	{ "conns sort=size", "sort is \"size\": must be age or bytes" },
+	{ "conns client=10.0.0", "client is \"10.0.0\": must be an address or a network, as in "
+				 "192.0.2.7 or 10.0.0.0/8" },
+	{ "conns pool=", "pool is \"\": must be a name of 1 to 63 bytes" },
+	{ "conns minage=5m", "unknown condition \"minage=5m\", did you mean \"min-age\"?" },
+	{ "conns chat", "unknown word \"chat\": conns takes pool=P, backend=B, client=CIDR, "
+			"min-age=5m, sort=age, sort=bytes and limit=N" },
 	{ "weight b2 1", "expected POOL/BACKEND, found \"b2\"" },
 	{ "stats\x1b[2J", "the line has control characters" },
 	{ "a b c d e f g h i j k l m n o p q", "too many words" },
@@ -292,12 +310,16 @@ static const char *const bad_filters[] = {
 
 START_TEST(filters_may_be_wrong)
 {
+	const char *word = bad_filters[_i], *equals = strchr(word, '=');
 	char line[128], want[200];
 
-	snprintf(line, sizeof(line), "conns %s json", bad_filters[_i]);
-	snprintf(want, sizeof(want), "found \"%s\"\n\n", bad_filters[_i]);
+	snprintf(line, sizeof(line), "conns %s json", word);
+	/* the value, as in `limit is "0"`, or the whole word where its key is unknown */
+	snprintf(want, sizeof(want), "\"%s\"",
+		 equals == NULL || strncmp(word, "limits", 6) == 0 ? word : equals + 1);
 	ck_assert_int_eq(run(line), COMMAND_DONE);
-	ck_assert_msg(strstr(out.p, want) != NULL, "%s: %s", line, out.p);
+	ck_assert_msg(strncmp(out.p, "error: ", 7) == 0 && strstr(out.p, want) != NULL, "%s: %s",
+		      line, out.p);
 	ck_assert_int_eq(fake.n_conns, 0);
 }
 END_TEST

@@ -120,6 +120,30 @@ START_TEST(a_drain_may_be_waited_for)
 }
 END_TEST
 
+static const struct {
+	const char *args[5];
+	const char *said;
+} slips[] = {
+	{ { "weight", "chat/b2", "-1" }, "lbctl: a number cannot be negative: -1\n" },
+	{ { "conns", "--pol", "x" }, "lbctl: unknown option --pol\n" },
+	{ { "stats", "--frobnicate" }, "lbctl: unknown option --frobnicate\n" },
+	{ { "stats", "-x" }, "lbctl: unknown option -x\n" },
+	{ { "stats", "--json=1" },
+	  "lbctl: unknown option, or one that takes no value: --json=1\n" },
+	{ { "conns", "--limit" }, "lbctl: a value is missing behind --limit\n" },
+	{ { "stats", "-s" }, "lbctl: a value is missing behind -s\n" },
+};
+
+START_TEST(a_slip_is_named)
+{
+	_cleanup_(text_deinit) struct text want = TEXT_INIT;
+
+	text_addf(&want, "%stry lbctl --help\n", slips[_i].said);
+	ck_assert_int_eq(parse(slips[_i].args), CTL_USAGE);
+	ck_assert_str_eq(written(stderr), want.p);
+}
+END_TEST
+
 START_TEST(usage_is_2)
 {
 	ck_assert_int_eq(parse(bad[_i]), CTL_USAGE);
@@ -260,6 +284,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_line_comes_of_it, 0, ARRAY_SIZE(good));
 	tcase_add_test(t, a_drain_may_be_waited_for);
 	tcase_add_test(t, it_says_which_socket_it_tried);
+	tcase_add_loop_test(t, a_slip_is_named, 0, ARRAY_SIZE(slips));
 	tcase_add_loop_test(t, usage_is_2, 0, ARRAY_SIZE(bad));
 	tcase_add_test(t, help_and_version_need_no_command);
 	tcase_add_test(t, sockets_are_tried_in_order);
