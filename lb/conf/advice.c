@@ -118,6 +118,32 @@ static const char *smaller(const char *unit, uint64_t *factor)
 	return NULL;
 }
 
+/* "1m30s", "1h 30m": several numbers, each with its unit, become one. */
+static const char *advice_compound(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
+{
+	uint64_t v, factor, one, total = 0;
+	const char *unit;
+	char value[48];
+
+	while (s.n > 0) {
+		struct slice digits = take(&s, n_digits(s));
+		size_t n = 0;
+		while (n < s.n && !is_digit(s.p[n]))
+			n++;
+		struct slice word = trim(take(&s, n));
+		if (digits.n == 0 || digits.n > 9 || parse_uint(digits, &v) < 0 ||
+		    !unit_find("duration", word, &factor, &unit))
+			return out;
+		(void)snprintf(value, sizeof(value), "1%s", unit);
+		if (parse_duration_ms(slice_of(value), &one) < 0)
+			return out;
+		total += v * factor * one;
+	}
+	(void)snprintf(value, sizeof(value), "%" PRIu64 "%s",
+		       total % 1000 == 0 ? total / 1000 : total, total % 1000 == 0 ? "s" : "ms");
+	return write_it(o, value, out);
+}
+
 /* "10 sec", "1.5s", "1d", "64KB", and "30", whose unit is then `bare`. */
 static const char *advice_with_unit(const struct opt *o, const char *where, const char *bare,
 				    struct slice s, char out[ADVICE_TEXT_MAX])
@@ -217,6 +243,13 @@ const char *advice_number(const struct opt *o, struct slice text, char out[ADVIC
 			       s.p[s.n - 1]);
 		return out;
 	}
+	if ((o->type == OPT_UINT || o->type == OPT_COUNT || o->type == OPT_SIZE) && s.n > 1 &&
+	    s.p[0] == '0' && n_digits(s) > 1) {
+		(void)snprintf(out, ADVICE_TEXT_MAX,
+			       "; write it without the leading 0, which makes an octal number of "
+			       "it for some readers of YAML");
+		return out;
+	}
 	if (is_endless(s) && (o->flags & OPT_OFF) != 0)
 		return write_word("off", out);
 	if (is_endless(s) && (o->flags & OPT_AUTO) != 0)
@@ -228,7 +261,10 @@ const char *advice_number(const struct opt *o, struct slice text, char out[ADVIC
 	switch (o->type) {
 	case OPT_UINT:
 	case OPT_COUNT: return advice_whole(o, s, out);
-	case OPT_DURATION: return advice_with_unit(o, "duration", "s", s, out);
+	case OPT_DURATION:
+		if (*advice_with_unit(o, "duration", "s", s, out) != '\0')
+			return out;
+		return advice_compound(o, s, out);
 	case OPT_SIZE: return advice_with_unit(o, "size", "", s, out);
 	case OPT_FACTOR: return advice_factor(o, s, out);
 	case OPT_MODE: return advice_mode(o, s, out);
@@ -325,9 +361,14 @@ static const char *advice_port(struct slice s, bool has_port, char out[ADVICE_TE
 
 	bool is_v6 = addr_parse_host(s, &a) == 0 && a.family == AF_INET6;
 	if (is_v6 && has_port) {
+		/* `::1:80` is one address, and was meant as an address and a port */
+		bool has_both = cut_port(s, &host, &port) && is_port(port) &&
+				addr_parse_host(host, &a) == 0;
 		(void)snprintf(out, ADVICE_TEXT_MAX,
-			       "; an IPv6 address needs brackets, quotes and a port, as "
-			       "\"[::1]:8080\"");
+			       "; an IPv6 address needs brackets, quotes and a port: \"[" SLICE_FMT
+			       "]:" SLICE_FMT "\"",
+			       SLICE_ARG(has_both ? host : s),
+			       SLICE_ARG(has_both ? port : SLICE("8080")));
 		return out;
 	}
 	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']') {
@@ -397,10 +438,13 @@ const char *advice_address(struct slice text, bool has_port, bool is_bind,
 {
 	struct slice s = trim(text), port;
 	struct cidr network;
+	struct addr a;
 
 	out[0] = '\0';
 	if (s.n == 0)
 		return out;
+	if (s.n < text.n && (has_port ? addr_parse(s, &a) : addr_parse_host(s, &a)) == 0)
+		return say(out, "remove the spaces around it");
 	if (find(s, "://") != NULL)
 		return advice_url(s, out);
 	if (s.p[0] == '/' || slice_starts_with(s, SLICE("./")))

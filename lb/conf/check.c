@@ -187,8 +187,8 @@ static void http_is_no_listener(struct opt_ctx *ctx, const struct conf_listener 
 		if (addr_overlaps(&b->addr, &c->admin.http) && !addr_eq(&b->addr, &c->admin.http))
 			(void)err_at(
 				ctx->err, c->admin.at,
-				"\"admin.http\" is \"%s\", which the listener's address \"%s\" in "
-				"line %u includes: one of them needs another port",
+				"\"admin.http\" is \"%s\", but the listener's address \"%s\" in "
+				"line %u already includes it: give one of them another port",
 				c->admin.http_text, b->text, b->at.line);
 	}
 }
@@ -222,7 +222,8 @@ static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
 		e[n++] = (struct entry){ .addr = a, .at = node->at };
 		if (!has_bad_backend && !has_backend_of(p, a->family))
 			(void)err_at(ctx->err, node->at,
-				     "source \"%s\" is IPv%s, but no backend is",
+				     "source \"%s\" is an IPv%s address, but no backend of this "
+				     "pool has one: lb would never use it; leave it out",
 				     addr_format_host(a, text), a->family == AF_INET ? "4" : "6");
 	}
 	report_twins(ctx, e, n, "source");
@@ -289,9 +290,13 @@ static void listener_leads_somewhere(struct opt_ctx *ctx, const struct conf_list
 	    opt_is_meant(listener_opts, "routes", node))
 		return;
 	if (l->mode == CONF_MODE_TCP)
-		(void)err_at(ctx->err, node->at, "\"pool\" is missing: mode tcp has no routes");
+		(void)err_at(ctx->err, node->at,
+			     "\"pool\" is missing: a listener with mode tcp sends all its "
+			     "connections to one pool");
 	else if (routes == NULL || (routes->kind == YAML_LIST && routes->n == 0))
-		(void)err_at(ctx->err, node->at, "a listener needs \"pool\" or \"routes\"");
+		(void)err_at(ctx->err, node->at,
+			     "a listener needs \"pool\" or \"routes\", which "
+			     "say where its requests go");
 }
 
 /* In mode tcp nothing of a request is known. */
@@ -304,12 +309,16 @@ static void tcp_reads_no_request(struct opt_ctx *ctx, const struct conf_listener
 	if (l->mode != CONF_MODE_TCP)
 		return;
 	if (routes != NULL)
-		(void)err_at(ctx->err, routes->key_at, "\"routes\" need mode http, not tcp");
+		(void)err_at(ctx->err, routes->key_at,
+			     "\"routes\" need \"mode: http\": in mode tcp "
+			     "lb does not read requests; name one \"pool\"");
 	if (l->pool == CONF_NO_POOL || c->pools[l->pool].hash.key == CONF_HASH_SOURCE)
 		return;
-	(void)err_at(ctx->err, opt_mark(node, "pool"),
-		     "pool \"%s\" has a hash key other than source, which needs mode http, not tcp",
-		     c->pools[l->pool].name);
+	(void)err_at(
+		ctx->err, opt_mark(node, "pool"),
+		"pool \"%s\" hashes a part of the HTTP request, which lb does not read in mode "
+		"tcp: set \"hash: {key: source}\" in that pool, or \"mode: http\" here",
+		c->pools[l->pool].name);
 }
 
 /* ... so there is no head to wait for. */
@@ -342,8 +351,8 @@ static void hash_key_can_come(struct opt_ctx *ctx, size_t pool, struct mark at)
 	if (h->key == CONF_HASH_HEADER && h->name != NULL && strchr(h->name, '_') != NULL)
 		(void)err_at(
 			ctx->err, at,
-			"pool \"%s\" hashes the header \"%s\", which this listener never passes "
-			"on: \"http.underscores\" has to be pass",
+			"pool \"%s\" hashes the header \"%s\", but this listener accepts no header "
+			"with an underscore in its name: set \"http: {underscores: pass}\"",
 			c->pools[pool].name, h->name);
 }
 
@@ -374,9 +383,10 @@ static void path_can_match(struct opt_ctx *ctx, const struct conf_listener *l,
 		struct slice segment = { .p = p + 1, .n = strcspn(p + 1, "/") };
 		if (http1_dots(segment) > 0) {
 			(void)err_at(ctx->err, opt_mark(node, "path"),
-				     "\"path\" matches no request: one with a . or .. in its path "
-				     "%s, unless \"http.dot_segments\" is pass",
-				     is_refused ? "is answered with 400" : "loses it");
+				     "no request can match \"path\": a request with . or .. in its "
+				     "path %s, unless \"http.dot_segments\" is pass",
+				     is_refused ? "is answered with 400"
+						: "loses them before the routes are looked at");
 			return;
 		}
 		p = segment.p + segment.n;
@@ -388,7 +398,9 @@ static void header_asks_something(struct opt_ctx *ctx, const struct yaml_node *n
 	const struct yaml_node *header = lb_yaml_find(node, SLICE("header"));
 
 	if (header != NULL && header->kind == YAML_MAP && header->n == 0)
-		(void)err_at(ctx->err, header->at, "\"header\" names no header");
+		(void)err_at(ctx->err, header->at,
+			     "\"header\" is empty: write \"header: {NAME: "
+			     "VALUE}\", or leave it out");
 }
 
 /* A field that is dropped or refused before routes are looked at. */
@@ -401,8 +413,9 @@ static void header_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
 		if (strchr(r->headers[i].name, '_') == NULL)
 			continue;
 		(void)err_at(ctx->err, opt_mark(node, "header"),
-			     "\"header\" matches no request: names with an underscore, like "
-			     "\"%s\", need \"http.underscores\" to be pass",
+			     "no request can match \"header\": this listener accepts no header "
+			     "with an underscore in its name, like \"%s\"; set \"http: "
+			     "{underscores: pass}\"",
 			     r->headers[i].name);
 		return;
 	}

@@ -72,6 +72,12 @@ static void list_keys(const struct opt *table, struct slice prefix, struct text 
 	}
 }
 
+/* Whether a list of keys has one key alone. */
+static bool is_one_key(const struct text *keys)
+{
+	return keys->n != 0 && memchr(keys->p, ',', keys->n) == NULL;
+}
+
 /* Where a table's map at `prefix` stands in lb.yaml: "pools.health". */
 static void place_of(const struct opt *table, struct slice prefix, struct text *ret)
 {
@@ -187,7 +193,8 @@ static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct 
 		return;
 	}
 	list_keys(table, prefix, &known);
-	(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"; known are %s", shown,
+	(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"; %s %s", shown,
+		     is_one_key(&known) ? "the only one here is" : "known are",
 		     known.failed ? "others" : known.p);
 }
 
@@ -244,6 +251,7 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 			  const struct yaml_node *node)
 {
 	_cleanup_(text_deinit) struct text known = TEXT_INIT, what = TEXT_INIT, meant = TEXT_INIT;
+	_cleanup_(text_deinit) struct text place = TEXT_INIT;
 	char shown[WORD_SHOWN_MAX];
 	struct slice key = SLICE("");
 
@@ -255,18 +263,25 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 		report_glued(ctx, node->at, what.n != 0 ? what.p : "", key);
 		return;
 	}
+	if (prefix.n == 0 && table != main_opts) {
+		place_of(table, prefix, &place);
+		text_addf(&what, "an item of \"%s\" ", place.n != 0 ? place.p : "");
+	}
 	if (node->kind == YAML_SCALAR)
 		key = meant_key(table, prefix, node->text);
 	if (key.n != 0)
 		text_addf(&meant, "; write \"%s: {" SLICE_FMT ": %s}\"", node->key, SLICE_ARG(key),
+			  word_show(node->text, shown));
+	else if (table == route_opts && node->kind == YAML_SCALAR && node->text[0] == '/')
+		text_addf(&meant, "; write \"{path: %s, pool: NAME}\"",
 			  word_show(node->text, shown));
 	else if (prefix.n != 0)
 		text_add(&meant, slice_of(switch_advice(node->key, node)));
 	else if (table == main_opts && prefix.n == 0 && node->kind == YAML_SCALAR)
 		text_addf(&meant, "; lb.yaml is YAML, with \"key: value\" lines");
 	list_keys(table, prefix, &known);
-	(void)err_at(ctx->err, node->at, "%smust be a map of these keys: %s%s",
-		     what.n != 0 ? what.p : "", known.failed ? "" : known.p,
+	(void)err_at(ctx->err, node->at, "%smust be a map of %s: %s%s", what.n != 0 ? what.p : "",
+		     is_one_key(&known) ? "this key" : "these keys", known.failed ? "" : known.p,
 		     meant.n != 0 ? meant.p : "");
 }
 

@@ -34,12 +34,16 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 		(void)err_at(ctx->err, node->at, "\"%s\": %s", o->key, what);
 }
 
-/* `${PORT}`, which shells, Compose and other load balancers replace, and lb does not. */
+/* `${PORT}` and `$PORT`, which shells, Compose and other load balancers replace, and lb does not.
+ */
 static bool is_variable(const char *text)
 {
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
 	const char *p = strstr(text, "${");
 
-	return p != NULL && strchr(p, '}') != NULL;
+	if (p != NULL && strchr(p, '}') != NULL)
+		return true;
+	return text[0] == '$' && text[1] != '\0' && text[1 + strspn(text + 1, letters)] == '\0';
 }
 
 const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
@@ -163,8 +167,17 @@ static bool is_in_range(const struct opt *o, uint64_t v)
 	return v >= min && v <= max;
 }
 
+/* `010`, which some readers of YAML take for 8. A mode is octal, and a unit makes a text of it. */
+static bool is_octal_like(const struct opt *o, struct slice s)
+{
+	return (o->type == OPT_UINT || o->type == OPT_COUNT || o->type == OPT_SIZE) && s.n > 1 &&
+	       s.p[0] == '0';
+}
+
 bool opt_number(const struct opt *o, struct slice s, uint64_t *ret)
 {
+	if (is_octal_like(o, s))
+		return false;
 	return number_parse(o->type, s, ret) == 0 && is_in_range(o, *ret);
 }
 
@@ -271,7 +284,8 @@ static void name_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 		return;
 	if (!word_is_name(slice_of(text))) {
 		opt_bad(ctx, o, node,
-			"must be 1 to %d characters without spaces, control characters, / and |",
+			"must be 1 to %d characters without spaces, invisible and control "
+			"characters, / and |",
 			WORD_NAME_MAX);
 		return;
 	}

@@ -78,7 +78,7 @@ static void put_number(struct json *j, const struct opt *o)
 		return;
 	case OPT_SIZE:
 		put_types(j, "integer", "string", off);
-		put_number_pattern(j, o, "[0-9]+(KiB|MiB|GiB)?");
+		put_number_pattern(j, o, "(0|[1-9][0-9]*)(KiB|MiB|GiB)?");
 		break;
 	case OPT_FACTOR:
 		put_types(j, "number", "string", off);
@@ -97,7 +97,7 @@ static void put_number(struct json *j, const struct opt *o)
 	case OPT_ADDRESS:
 	case OPT_CALL:
 		put_types(j, "integer", "string", NULL);
-		put_number_pattern(j, o, "[0-9]+");
+		put_number_pattern(j, o, "(0|[1-9][0-9]*)");
 		break;
 	}
 	put_limit(j, o, "minimum", o->min);

@@ -239,8 +239,20 @@ static bool is_there(const struct synonym *s, const char *where)
 	return s->where == NULL || strcmp(s->where, where) == 0;
 }
 
+/* `hdr(host)` of HAProxy and `Host(...)` of Traefik are found as `hdr` and `Host`. */
+static struct slice without_arguments(struct slice word)
+{
+	const char *open = word.n == 0 ? NULL : memchr(word.p, '(', word.n);
+
+	if (open == NULL || word.p[word.n - 1] != ')')
+		return word;
+	return (struct slice){ .p = word.p, .n = (size_t)(open - word.p) };
+}
+
 const struct synonym *synonym_find(enum synonym_kind kind, const char *where, struct slice word)
 {
+	if (kind == SYNONYM_VALUE)
+		word = without_arguments(word);
 	for (size_t i = 0; i < n_synonyms; i++) {
 		const struct synonym *s = &synonyms[i];
 		if (s->kind == kind && is_there(s, where) && is_among(word, s->words))

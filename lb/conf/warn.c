@@ -22,12 +22,12 @@ static void warn_of_cover(struct opt_ctx *ctx, struct mark at, const struct conf
 	if (n == 1)
 		err_warn_at(ctx->err, at,
 			    "no request reaches %s: route \"%s\" in line %u comes first and "
-			    "matches all of them",
+			    "matches every request that could reach it",
 			    what, first->name, first->at.line);
 	else
 		err_warn_at(ctx->err, at,
 			    "no request reaches %s: routes \"%s\" in line %u and \"%s\" in line "
-			    "%u come first and match all of them",
+			    "%u come first and match every request that could reach it",
 			    what, first->name, first->at.line, l->routes[by[1]].name,
 			    l->routes[by[1]].at.line);
 }
@@ -90,7 +90,8 @@ static void backend_is_one_server(struct opt_ctx *ctx, const struct conf_backend
 			    b->addr.family == AF_INET ? "127.0.0.1" : "[::1]");
 	else if (is_for_many(&b->addr))
 		err_warn_at(ctx->err, at,
-			    "no connection can be made to %s, which is no server's own address",
+			    "backend %s is a multicast or broadcast address, to which TCP cannot "
+			    "connect: write the address of one server",
 			    addr_format_host(&b->addr, text));
 }
 
@@ -144,8 +145,8 @@ static void backend_is_not_lb(struct opt_ctx *ctx, const struct ports *ports,
 	const struct conf_listener *l = listener_at(ctx->conf, &b->addr);
 	if (l != NULL)
 		err_warn_at(ctx->err, at,
-			    "backend %s is lb's own listener \"%s\": connections may go round in "
-			    "a circle",
+			    "backend %s is the address of lb's own listener \"%s\": lb may connect "
+			    "to itself over and over, until no connection is left",
 			    addr_format(&b->addr, text), l->name);
 }
 
@@ -157,7 +158,8 @@ static void some_backend_takes_connections(struct opt_ctx *ctx, const struct con
 			return;
 	}
 	err_warn_at(ctx->err, opt_mark(node, "backends"),
-		    "every backend of pool \"%s\" has weight 0, so that none takes a connection",
+		    "every backend of pool \"%s\" has weight 0, so no connection is sent to any of "
+		    "them: give one of them a weight from 1 to 256",
 		    p->name);
 }
 
@@ -174,8 +176,8 @@ static void checks_end_in_time(struct opt_ctx *ctx, const struct conf_pool *p,
 		n = opt_find(node, "health.interval");
 	LB_ASSERT(n != NULL); /* the defaults are in order */
 	err_warn_at(ctx->err, n->at,
-		    "\"health.timeout\" is above \"health.interval\": a backend that does not "
-		    "answer is then checked less often than the interval says");
+		    "\"health.timeout\" is longer than \"health.interval\": while a backend does "
+		    "not answer, it is checked every \"health.timeout\" only");
 }
 
 /* conf/check.c refuses `hash` where no balance is written, or where it differs from its defaults.
@@ -187,7 +189,8 @@ static void hash_does_something(struct opt_ctx *ctx, const struct conf_pool *p,
 
 	if (hash != NULL && p->balance != CONF_BALANCE_HASH)
 		err_warn_at(ctx->err, hash->key_at,
-			    "\"hash\" has no effect without \"balance: hash\", and balance is %s",
+			    "\"hash\" has no effect, because balance is %s: write \"balance: "
+			    "hash\", or leave \"hash\" out",
 			    conf_balance_name(p->balance));
 }
 
@@ -233,7 +236,8 @@ static void pools_are_named(struct opt_ctx *ctx, const struct yaml_node *root)
 		LB_ASSERT(node != NULL);
 		if (!is_used[i])
 			err_warn_at(ctx->err, opt_mark(node, "name"),
-				    "no listener and no route names pool \"%s\"", c->pools[i].name);
+				    "pool \"%s\" is not used: no listener and no route names it",
+				    c->pools[i].name);
 	}
 	free(is_used);
 }

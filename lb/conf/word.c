@@ -25,11 +25,34 @@ static bool is_one_of(char c, const char *set)
 	return c != '\0' && strchr(set, c) != NULL;
 }
 
+/*
+ * The character at the beginning of `s` in UTF-8, of two or three bytes, where it is seen by
+ * nobody: no-break and zero-width spaces, soft hyphens, marks of direction, line separators, a byte
+ * order mark. Else 0. (The two joiners that scripts need are none.)
+ */
+static uint32_t invisible_at(struct slice s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	uint32_t c = 0;
+
+	if (s.n >= 2 && p[0] == 0xc2)
+		c = 0x80u | (p[1] & 0x3fu);
+	else if (s.n >= 3 && (p[0] & 0xf0) == 0xe0)
+		c = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+	if (c == 0xa0 || c == 0xad || c == 0x200b || c == 0x200e || c == 0x200f || c == 0xfeff ||
+	    c == 0x3000 || (c >= 0x2000 && c <= 0x200a) || (c >= 0x2028 && c <= 0x202f) ||
+	    (c >= 0x205f && c <= 0x2064) || (c >= 0x2066 && c <= 0x2069))
+		return c;
+	return 0;
+}
+
 bool word_is_name(struct slice s)
 {
 	if (s.n == 0 || s.n > WORD_NAME_MAX)
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
+		if (invisible_at((struct slice){ .p = s.p + i, .n = s.n - i }) != 0)
+			return false;
 		if (is_control(s.p[i]) || is_one_of(s.p[i], " /|"))
 			return false;
 	}
@@ -95,13 +118,24 @@ bool word_is_path(struct slice s, bool has_query)
 
 const char *word_show(const char *text, char out[WORD_SHOWN_MAX])
 {
-	int n = snprintf(out, WORD_SHOWN_MAX, "%s", text);
+	size_t n = 0, len = strlen(text);
 
-	for (char *p = out; *p != '\0'; p++) {
-		if (is_control(*p))
-			*p = '?';
+	for (size_t i = 0, step; i < len; i += step) {
+		uint32_t c = invisible_at((struct slice){ .p = text + i, .n = len - i });
+		size_t shown = c != 0 ? strlen("<U+XXXX>") : 1;
+		step = c == 0 ? 1 : c < 0x800 ? 2 : 3;
+		if (n + shown >= WORD_SHOWN_MAX) {
+			n = n < WORD_SHOWN_MAX - 4 ? n : WORD_SHOWN_MAX - 4;
+			memcpy(out + n, "...", 3);
+			n += 3;
+			break;
+		}
+		if (c != 0)
+			(void)snprintf(out + n, WORD_SHOWN_MAX - n, "<U+%04X>", c);
+		else
+			out[n] = (char)(is_control(text[i]) ? '?' : text[i]);
+		n += shown;
 	}
-	if (n >= WORD_SHOWN_MAX)
-		memcpy(out + WORD_SHOWN_MAX - 4, "...", 3);
+	out[n] = '\0';
 	return out;
 }

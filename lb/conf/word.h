@@ -14,8 +14,8 @@
 #define WORD_NAME_MAX 63 /* bytes; names stand in tables, log lines and commands */
 
 /*
- * Of a listener, a route, a pool, a backend: 1 to 63 bytes without spaces, control characters, `/`
- * and `|`, which separate names in commands.
+ * Of a listener, a route, a pool, a backend: 1 to 63 bytes without spaces, invisible and control
+ * characters, `/` and `|`, which separate names in commands.
  */
 bool word_is_name(struct slice s);
 

@@ -131,7 +131,8 @@ static bool repair(struct build *b)
 			     "write \"0.0.0.0" SLICE_FMT "\"",
 			     SLICE_ARG(word), (int)word.n - 1, word.p + 1);
 	else
-		(void)err_at(b->err, at, "%s are not supported; quote it: \"" SLICE_FMT "\"",
+		(void)err_at(b->err, at,
+			     "%s are not supported; if it is a text, quote it: \"" SLICE_FMT "\"",
 			     is_alias ? "aliases" : "anchors", SLICE_ARG(word));
 	b->text.p[word.p - b->text.p] = '_';
 	b->repair[b->n_repairs++] = at;
@@ -272,6 +273,24 @@ static int on_container(struct build *b, enum yaml_kind kind, struct mark at)
 	return 0;
 }
 
+/* `!include other.yaml`, as some readers of YAML have it. */
+static bool is_include(const void *tag)
+{
+	return tag != NULL && strcmp(tag, "!include") == 0;
+}
+
+static void judge_tag(struct build *b, const void *tag, struct mark at)
+{
+	if (is_include(tag))
+		(void)err_at(b->err, at,
+			     "there is one file, without includes: write the value here");
+	else if (tag != NULL)
+		(void)err_at(b->err, at,
+			     "tags are not supported: leave \"%.60s\" out, or quote a text that "
+			     "begins with !",
+			     (const char *)tag);
+}
+
 static int on_scalar(struct build *b, const yaml_event_t *ev, struct mark at)
 {
 	const char *value = (const char *)ev->data.scalar.value;
@@ -291,13 +310,15 @@ static int on_scalar(struct build *b, const yaml_event_t *ev, struct mark at)
 		(void)err_at(b->err, at, "a text must not contain a NUL");
 		n->kind = YAML_BAD;
 	}
-	if (ev->data.scalar.tag != NULL)
-		(void)err_at(b->err, at, "tags are not supported; quote a text that begins with !");
+	judge_tag(b, ev->data.scalar.tag, at);
 	if (ev->data.scalar.anchor != NULL)
-		(void)err_at(b->err, at, "anchors are not supported; quote it: \"&%.100s\"",
-			     (const char *)ev->data.scalar.anchor);
+		(void)err_at(
+			b->err, at,
+			"anchors are not supported: write the value where it is used; if it is "
+			"a text, quote it: \"&%.100s\"",
+			(const char *)ev->data.scalar.anchor);
 	bool is_marked = ev->data.scalar.tag != NULL || ev->data.scalar.anchor != NULL;
-	if ((is_marked && n->is_null) || is_repaired_at(b, at))
+	if ((is_marked && n->is_null) || is_include(ev->data.scalar.tag) || is_repaired_at(b, at))
 		n->kind = YAML_BAD;
 	if (wants_key(b))
 		return keep_key(b, n);
@@ -307,8 +328,12 @@ static int on_scalar(struct build *b, const yaml_event_t *ev, struct mark at)
 
 static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
 {
-	(void)err_at(b->err, at, "aliases are not supported; quote it: \"*%.100s\"",
-		     (const char *)ev->data.alias.anchor);
+	bool is_merge = b->has_key && strcmp(b->key, "<<") == 0; /* told as an unknown key */
+	if (!is_merge)
+		(void)err_at(b->err, at,
+			     "aliases are not supported: write the value out; if it is a text, "
+			     "quote it: \"*%.100s\"",
+			     (const char *)ev->data.alias.anchor);
 	if (wants_key(b))
 		return -EINVAL;
 	struct yaml_node *n = node_new(YAML_BAD, at);
@@ -322,9 +347,9 @@ static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
 static void judge_container(struct build *b, const void *anchor, const void *tag, struct mark at)
 {
 	if (anchor != NULL)
-		(void)err_at(b->err, at, "anchors are not supported");
-	if (tag != NULL)
-		(void)err_at(b->err, at, "tags are not supported");
+		(void)err_at(b->err, at,
+			     "anchors are not supported: write the keys where they are used");
+	judge_tag(b, tag, at);
 }
 
 static int on_event(struct build *b, const yaml_event_t *ev)

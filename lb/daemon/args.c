@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/assert.h"
+
 #define USAGE_STATUS 2
 
 static const char usage[] =
@@ -26,10 +28,42 @@ static const char *default_conf(void)
 	return access("lb.yaml", F_OK) == 0 ? "lb.yaml" : "/etc/lb/lb.yaml";
 }
 
+/* The words that other programs have for what lb does, each between spaces. */
+static const struct {
+	const char *words, *ours;
+} other_words[] = {
+	{ " -t -T -n --test --check --validate --dry-run --configtest configtest test validate "
+	  "verify ",
+	  "\"lb check\" checks the file" },
+	{ " -f --config --conf --file --config-file ", "the file is named with -c FILE" },
+	{ " -v -V version ", "\"lb --version\" prints the version" },
+	{ " -d -D --daemon ", "lb stays in the foreground: run it under systemd or the like" },
+	{ " -s reload stop restart status stats quit ",
+	  "lbctl talks to a running lb, and signals TERM and HUP stop and reload it" },
+	{ " run start serve ", "without a command lb runs: \"lb -c FILE\"" },
+	{ " schema ", "\"lb --schema\" prints it" },
+	{ " help -? ", "\"lb --help\" prints what there is" },
+};
+
+/* What stands in for a word of others, or NULL. `--config=x` is found as `--config`. */
+static const char *our_word(const char *word)
+{
+	char spaced[32];
+	int n = snprintf(spaced, sizeof(spaced), " %.*s ", (int)strcspn(word, "="), word);
+
+	for (size_t i = 0; n > 2 && (size_t)n < sizeof(spaced) && i < ARRAY_SIZE(other_words); i++)
+		if (strstr(other_words[i].words, spaced) != NULL)
+			return other_words[i].ours;
+	return NULL;
+}
+
 static int wrong(const char *what, const char *word)
 {
-	(void)fprintf(stderr, "lb: %s%s%s%s\n%s", what, word != NULL ? " \"" : "",
-		      word != NULL ? word : "", word != NULL ? "\"" : "", usage);
+	const char *ours = word != NULL ? our_word(word) : NULL;
+
+	(void)fprintf(stderr, "lb: %s%s%s%s%s%s\n%s", what, word != NULL ? " \"" : "",
+		      word != NULL ? word : "", word != NULL ? "\"" : "", ours != NULL ? "; " : "",
+		      ours != NULL ? ours : "", usage);
 	return USAGE_STATUS;
 }
 
@@ -72,12 +106,14 @@ int args_parse(int argc, char **argv, struct args *ret)
 		case 'j': ret->is_json = true; break;
 		case 's': ret->is_syntax = true; break;
 		case 'p': ret->is_printed = true; break;
-		case 'S': ret->command = ARGS_SCHEMA; return 0;
+		case 'S': ret->command = ARGS_SCHEMA; break;
 		case 'h': return done(usage, ret);
 		case 'v': return done("lb " LB_VERSION "\n", ret);
 		default: return wrong_option(argv[optind - 1]);
 		}
 	}
+	if (ret->command == ARGS_SCHEMA && optind < argc)
+		return wrong("--schema stands alone: it takes no", argv[optind]);
 	if (optind < argc && strcmp(argv[optind], "check") == 0) {
 		ret->command = ARGS_CHECK;
 		optind++;

@@ -281,11 +281,15 @@ int threads_fit(const struct threads_need *need, struct threads_share *ret, stru
 {
 	if (threads_share_out(need, ret))
 		return 0;
-	return err_add(e, -EMFILE,
-		       "the limit of %u open files leaves no room for connections: %u workers with "
-		       "%u listening addresses need %u%s (ulimit -n)",
-		       need->max_fds, need->n_workers, need->n_binds, ret->n_needed,
-		       need->is_shared ? " in one table" : "");
+	return err_add(
+		e, -EMFILE,
+		"the limit of %u open files leaves no room for connections: %u worker%s with "
+		"%u listening address%s need%s %u%s; raise it (\"ulimit -n\" in a shell, "
+		"LimitNOFILE= in a unit of systemd, --ulimit nofile= for a container), or "
+		"set fewer workers",
+		need->max_fds, need->n_workers, need->n_workers == 1 ? "" : "s", need->n_binds,
+		need->n_binds == 1 ? "" : "es", need->n_workers == 1 ? "s" : "", ret->n_needed,
+		need->is_shared ? " in one table" : "");
 }
 
 static struct threads_need with_binds(const struct threads *t, size_t n_binds)

@@ -8,7 +8,7 @@ import yaml
 from lbtest import LB, ROOT, http_conf, wait_for
 
 UNNAMED = {"name": "forgotten", "backends": ["127.0.0.1:9001"]}
-WARNING = 'no listener and no route names pool "forgotten"'
+WARNING = 'pool "forgotten" is not used: no listener and no route names it'
 
 
 def lb_run(*args):

@@ -79,6 +79,51 @@ START_TEST(word_is_judged_right)
 }
 END_TEST
 
+/* What is seen by nobody is no part of a name, and is shown by its number. */
+static const struct {
+	const char *text, *shown;
+	bool is_name;
+} invisible[] = {
+	{ "a\xc2\xa0", "a<U+00A0>", false }, /* a no-break space */
+	{ "\xe2\x80\x8b"
+	  "a",
+	  "<U+200B>a", false }, /* a zero-width space */
+	{ "a\xef\xbb\xbf"
+	  "b",
+	  "a<U+FEFF>b", false },                 /* a byte order mark */
+	{ "a\xe2\x80\xae", "a<U+202E>", false }, /* right to left from here */
+	{ "a\xe2\x80\x8d"
+	  "b",
+	  "a\xe2\x80\x8d"
+	  "b",
+	  true }, /* a joiner, which scripts need */
+	{ "\xc3\xa4\xe2\x82\xac", "\xc3\xa4\xe2\x82\xac", true },
+	{ "\xc2", "\xc2", true }, /* cut short */
+	{ "\xe2\x80", "\xe2\x80", true },
+};
+
+START_TEST(what_is_invisible_is_shown)
+{
+	char out[WORD_SHOWN_MAX];
+
+	ck_assert_str_eq(word_show(invisible[_i].text, out), invisible[_i].shown);
+	ck_assert_int_eq(word_is_name(slice_of(invisible[_i].text)), invisible[_i].is_name);
+}
+END_TEST
+
+/* One that is cut is cut between characters that stand for one. */
+START_TEST(what_is_invisible_is_not_cut)
+{
+	char out[WORD_SHOWN_MAX], text[3 * WORD_SHOWN_MAX + 1];
+
+	for (size_t i = 0; i < WORD_SHOWN_MAX; i++)
+		memcpy(text + 3 * i, "\xe2\x80\x8b", 3);
+	text[3 * WORD_SHOWN_MAX] = '\0';
+	ck_assert_uint_lt(strlen(word_show(text, out)), WORD_SHOWN_MAX);
+	ck_assert_str_eq(out + strlen(out) - 3, "...");
+}
+END_TEST
+
 START_TEST(shown_text_is_tame)
 {
 	char out[WORD_SHOWN_MAX], longer[2 * WORD_SHOWN_MAX];
@@ -97,6 +142,8 @@ END_TEST
 static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, word_is_judged_right, 0, ARRAY_SIZE(rows));
+	tcase_add_loop_test(t, what_is_invisible_is_shown, 0, ARRAY_SIZE(invisible));
+	tcase_add_test(t, what_is_invisible_is_not_cut);
 	tcase_add_test(t, shown_text_is_tame);
 }
 

@@ -45,7 +45,25 @@ static const struct {
 	const char *words[5];
 	const char *err; /* the first line on stderr */
 } bad[] = {
-	{ "unknown command", { "lb", "run" }, "lb: unknown command \"run\"\n" },
+	{ "unknown command",
+	  { "lb", "run" },
+	  "lb: unknown command \"run\"; without a command lb runs: \"lb -c FILE\"\n" },
+	{ "nginx's test",
+	  { "lb", "-t" },
+	  "lb: unknown option \"-t\"; \"lb check\" checks the file\n" },
+	{ "HAProxy's file",
+	  { "lb", "-f", "x.yaml" },
+	  "lb: unknown option \"-f\"; the file is named with -c FILE\n" },
+	{ "a long option for the file",
+	  { "lb", "--config=x.yaml" },
+	  "lb: unknown option \"--config=x.yaml\"; the file is named with -c FILE\n" },
+	{ "a command of lbctl",
+	  { "lb", "reload" },
+	  "lb: unknown command \"reload\"; lbctl talks to a running lb, and signals TERM and HUP "
+	  "stop and reload it\n" },
+	{ "a word behind --schema",
+	  { "lb", "--schema", "x" },
+	  "lb: --schema stands alone: it takes no \"x\"\n" },
 	{ "one word too many", { "lb", "check", "all" }, "lb: unknown command \"all\"\n" },
 	{ "a file without -c",
 	  { "lb", "lb.yaml" },

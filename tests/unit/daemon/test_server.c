@@ -94,6 +94,8 @@ START_TEST(a_low_limit_of_files_is_3)
 	ck_assert_int_eq(started(&e), EXIT_BIND);
 	ck_assert(has_reason(&e, "40 open files"));
 	ck_assert(has_reason(&e, "ulimit -n"));
+	ck_assert(has_reason(&e, "LimitNOFILE="));
+	ck_assert(has_reason(&e, " with 1 listening address need"));
 	server_close(&lb);
 	err_deinit(&e);
 }
