@@ -268,7 +268,8 @@ static void hash_is_used(struct opt_ctx *ctx, const struct conf_pool *p,
 	    is_misread(pool, "balance", conf_balance_name(p->balance)))
 		return;
 	if (lb_yaml_find(pool, SLICE("balance")) == NULL) {
-		report_idle(ctx, pool, "hash", why);
+		report_idle(ctx, pool, "hash",
+			    "without \"balance: hash\": add that, or leave \"hash\" out");
 		return;
 	}
 	if (p->hash.key != CONF_HASH_SOURCE)

@@ -214,6 +214,25 @@ static struct slice meant_key(const struct opt *table, struct slice prefix, cons
 	return found;
 }
 
+/* `health: ws`: a word of others for one of the map's keys; writes `; write "health: {type:
+ * websocket}"`.
+ */
+static void tell_word_of_others(const struct opt *table, struct slice prefix,
+				const struct yaml_node *node, struct text *ret)
+{
+	for (const struct opt *o = table; o->key != NULL; o++) {
+		struct slice name = name_at(o, prefix);
+		if (name.n == 0 || o->type != OPT_WORD)
+			continue;
+		const struct synonym *s = synonym_find(SYNONYM_VALUE, o->key, slice_of(node->text));
+		if (s == NULL || s->ours == NULL)
+			continue;
+		text_addf(ret, "; write \"%s: {" SLICE_FMT ": %s}\"", node->key, SLICE_ARG(name),
+			  s->ours);
+		return;
+	}
+}
+
 static bool is_among(const char *word, const char *const *words)
 {
 	while (*words != NULL && strcmp(*words, word) != 0)
@@ -279,6 +298,8 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 		text_add(&meant, slice_of(switch_advice(node->key, node)));
 	else if (table == main_opts && prefix.n == 0 && node->kind == YAML_SCALAR)
 		text_addf(&meant, "; lb.yaml is YAML, with \"key: value\" lines");
+	if (meant.n == 0 && prefix.n != 0 && node->kind == YAML_SCALAR)
+		tell_word_of_others(table, prefix, node, &meant);
 	list_keys(table, prefix, &known);
 	(void)err_at(ctx->err, node->at, "%smust be a map of %s: %s%s", what.n != 0 ? what.p : "",
 		     is_one_key(&known) ? "this key" : "these keys", known.failed ? "" : known.p,
