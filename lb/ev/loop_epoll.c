@@ -66,10 +66,39 @@ struct record {
 	uint32_t send_len; /* of a send that waits: the length of its first piece */
 	const void *send_data;
 
-	op_tag poll_tag[MAX_POLLS]; /* 0: none */
-	uint16_t poll_events[MAX_POLLS];
+	/* Tags of polls, with what each waits for in the bits that no class uses; 0: none. */
+	op_tag poll[MAX_POLLS];
 };
-_Static_assert(sizeof(struct record) <= 72, "user memory of every connection");
+_Static_assert(sizeof(struct record) == 64, "user memory of every connection");
+
+/* The events that a poll may wait for; POLLERR and POLLHUP always count. */
+#define POLL_SHIFT 60
+#define POLL_IN 1u
+#define POLL_OUT 2u
+#define POLL_RDHUP 4u
+_Static_assert(LOOP_N_CLASSES <= 1 << (POLL_SHIFT - 56), "a tag leaves four bits");
+
+static op_tag poll_make(op_tag tag, uint32_t events)
+{
+	uint64_t bits = (events & POLLIN ? POLL_IN : 0) | (events & POLLOUT ? POLL_OUT : 0) |
+			(events & POLLRDHUP ? POLL_RDHUP : 0);
+
+	LB_ASSERT((events & ~(uint32_t)(POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP)) == 0);
+	return tag | bits << POLL_SHIFT;
+}
+
+static op_tag poll_tag(op_tag poll)
+{
+	return poll & ((UINT64_C(1) << POLL_SHIFT) - 1);
+}
+
+static uint32_t poll_events(op_tag poll)
+{
+	unsigned bits = (unsigned)(poll >> POLL_SHIFT);
+
+	return (bits & POLL_IN ? POLLIN : 0) | (bits & POLL_OUT ? POLLOUT : 0) |
+	       (bits & POLL_RDHUP ? POLLRDHUP : 0);
+}
 
 struct epoll {
 	struct loop loop; /* first */
@@ -284,11 +313,10 @@ static void epoll_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 		return;
 	}
 	int i = 0;
-	while (i < MAX_POLLS && r->poll_tag[i] != 0)
+	while (i < MAX_POLLS && r->poll[i] != 0)
 		i++;
 	LB_ASSERT(i < MAX_POLLS);
-	r->poll_tag[i] = tag;
-	r->poll_events[i] = (uint16_t)events;
+	r->poll[i] = poll_make(tag, events);
 }
 
 static void epoll_cancel(struct loop *l, int fd, op_tag tag)
@@ -304,9 +332,9 @@ static void epoll_cancel(struct loop *l, int fd, op_tag tag)
 		was_in_flight = true;
 	}
 	for (int i = 0; i < MAX_POLLS && !was_in_flight; i++) {
-		if (r->poll_tag[i] != tag)
+		if (r->poll[i] == 0 || poll_tag(r->poll[i]) != tag)
 			continue;
-		r->poll_tag[i] = 0;
+		r->poll[i] = 0;
 		was_in_flight = true;
 	}
 	if (was_in_flight)
@@ -325,7 +353,7 @@ static void epoll_close(struct loop *l, int fd)
 
 	LB_ASSERT(r->in_kind == OP_NONE && r->out_kind == OP_NONE);
 	for (int i = 0; i < MAX_POLLS; i++)
-		LB_ASSERT(r->poll_tag[i] == 0);
+		LB_ASSERT(r->poll[i] == 0);
 	/* While a copy is open elsewhere (of a listening socket), close(2) does not unregister it.
 	 */
 	if (r->is_registered && !r->is_sole)
@@ -491,11 +519,11 @@ static void run_queue(struct epoll *e)
 static void complete_polls(struct epoll *e, struct record *r, uint32_t events)
 {
 	for (int i = 0; i < MAX_POLLS && r != NULL; i++) {
-		uint32_t hit = events & (r->poll_events[i] | POLLERR | POLLHUP);
-		if (r->poll_tag[i] == 0 || hit == 0)
+		uint32_t hit = events & (poll_events(r->poll[i]) | POLLERR | POLLHUP);
+		if (r->poll[i] == 0 || hit == 0)
 			continue;
-		struct completion c = { .tag = r->poll_tag[i], .res = (int)hit };
-		r->poll_tag[i] = 0;
+		struct completion c = { .tag = poll_tag(r->poll[i]), .res = (int)hit };
+		r->poll[i] = 0;
 		r = dispatched(e, r, &c);
 	}
 }

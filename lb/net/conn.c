@@ -16,7 +16,7 @@
  * there had been a FIN, and the owner must remember that there was none.
  *
  * The bytes of a conn are plain. A conn with TLS will have its records decrypted and encrypted at
- * three places, each one branch on `tls`: where a receive starts, where a send starts, and where
+ * three places, each one branch on `is_tls`: where a receive starts, where a send starts, and where
  * the FIN goes out.
  *
  * Thread: the loop's. Hot: no allocation, no lock.
@@ -29,8 +29,8 @@
 #include "util/slab.h"
 
 _Static_assert(CONN_N_OPS <= 8, "in_flight has a bit for each");
-_Static_assert(sizeof(struct flow) == 72, "two of them are in every session");
-_Static_assert(sizeof(struct conn) == 96, "two of them belong to every session");
+_Static_assert(sizeof(struct flow) == 64, "two of them are in every session");
+_Static_assert(sizeof(struct conn) == 80, "two of them belong to every session");
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
@@ -96,7 +96,7 @@ struct conn *conn_free(struct conns *cs, struct conn *c)
 {
 	if (c == NULL)
 		return NULL;
-	LB_ASSERT(c->fd < 0 && c->in_flight == 0 && c->tls == NULL);
+	LB_ASSERT(c->fd < 0 && c->in_flight == 0);
 	LB_ASSERT(queue_is_empty(&c->in.queue) && c->in.pipe == NULL);
 	slab_put(cs->slab, c);
 	return NULL;
@@ -161,14 +161,14 @@ struct conn *conn_find(const struct conns *cs, const struct completion *done)
 
 void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class size_class)
 {
-	LB_ASSERT(c->tls == NULL); /* else: records are received, and the owner gets their bytes */
+	LB_ASSERT(!c->in.is_tls); /* else: records are received, and the owner gets their bytes */
 	loop_recv(cs->loop, c->fd, cap, size_class, start(cs, c, CONN_RECV));
 }
 
 void conn_send(struct conns *cs, struct conn *c, const struct iovec *iov, int n,
 	       enum send_mode mode)
 {
-	LB_ASSERT(c->tls == NULL); /* else: records are made of the bytes, and sent */
+	LB_ASSERT(!c->in.is_tls); /* else: records are made of the bytes, and sent */
 	loop_send(cs->loop, c->fd, iov, n, mode, start(cs, c, CONN_SEND));
 }
 
@@ -206,7 +206,7 @@ void conn_cancel_all(struct conns *cs, struct conn *c)
 
 void conn_shutdown(struct conns *cs, struct conn *c)
 {
-	LB_ASSERT(c->tls == NULL); /* else: close_notify goes first */
+	LB_ASSERT(!c->in.is_tls); /* else: close_notify goes first */
 	conn_set_tx(c, TX_SHUT);
 	(void)loop_shutdown(cs->loop, c->fd, SHUT_WR);
 }

@@ -67,20 +67,29 @@ enum conn_tx { CONN_TX(X) TX_N };
 struct flow {
 	struct queue queue; /* what waits to be sent, the part in flight included */
 	struct ws_track ws; /* where frames are counted */
-	struct pipe *pipe;  /* lent while bytes are spliced; it knows what is in it */
+	/* Lent, one at a time: while bytes are spliced the pipe, which knows what is in it; where
+	 * is_tls, the TLS state of the conn. NULL: neither, as in every plain idle conn. */
+	union {
+		struct pipe *pipe;
+		struct tls *tls;
+	};
 	uint64_t n_sent;    /* bytes the destination's kernel took */
+	uint32_t n_acked;   /* what its kernel had acknowledged when that was last looked at */
 	uint8_t kind;       /* what may pass; the owner's */
 	uint8_t n_full;     /* full buffers in a row, and the way back: proves bulk */
 	bool is_bulk : 1;   /* receives into large buffers, may queue more */
 	bool is_dirty : 1;  /* something to send at the end of the turn */
 	bool is_piped : 1;  /* what came last went through a pipe: a payload's rest does, too */
 	bool must_wait : 1; /* a send found no room: the next one waits for some */
+	/* The bytes on the wire are records. False so far; conn_recv(), conn_send() and
+	 * conn_shutdown() have the branch, and what is TLS is never spliced. */
+	bool is_tls : 1;
 };
 
 /* Bytes between the source and the destination that are in the kernel's hands. */
 static inline uint32_t flow_bytes_in_pipe(const struct flow *f)
 {
-	return f->pipe != NULL ? f->pipe->n_bytes : 0;
+	return f->pipe != NULL && !f->is_tls ? f->pipe->n_bytes : 0;
 }
 
 struct conn {
@@ -90,10 +99,7 @@ struct conn {
 	uint8_t tx : 2;    /* enum conn_tx; written by conn_set_tx() only */
 	uint8_t role;      /* the owner's: which of its conns this is */
 	void *owner;       /* borrows; its completions go there */
-	/* Lent: the TLS state of a conn whose bytes on the wire are records; NULL: they are plain.
-	 * Only NULL so far; conn_recv(), conn_send() and conn_shutdown() have the branch. */
-	struct tls *tls;
-	struct flow in; /* what came from here */
+	struct flow in;    /* what came from here */
 };
 
 /* The conns of a loop. */

@@ -24,6 +24,20 @@ static void fill_tail(struct queue *q, struct buf *b)
 	b->len -= n;
 }
 
+/* Puts `b` between the tail and the head. */
+static void push_front(struct queue *q, struct buf *b)
+{
+	if (q->tail == NULL) {
+		q->tail = b;
+		b->next = b;
+	} else {
+		b->next = q->tail->next;
+		q->tail->next = b;
+	}
+	q->bytes += b->len;
+	q->n_bufs++;
+}
+
 void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b)
 {
 	/* A buffer with other owners may not be written to: they may read what lies behind. */
@@ -35,60 +49,62 @@ void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b)
 		return;
 	}
 
-	b->next = NULL;
-	if (q->tail == NULL)
-		q->head = b;
-	else
-		q->tail->next = b;
+	push_front(q, b);
 	q->tail = b;
-	q->bytes += b->len;
-	q->n_bufs++;
 }
 
 void queue_push_front(struct queue *q, struct buf *b)
 {
 	LB_ASSERT(b->len > 0);
-	b->next = q->head;
-	q->head = b;
-	if (q->tail == NULL)
-		q->tail = b;
-	q->bytes += b->len;
-	q->n_bufs++;
+	push_front(q, b);
 }
 
 int queue_iov(const struct queue *q, struct iovec iov[LOOP_IOV_MAX])
 {
 	int n = 0;
 
-	for (const struct buf *b = q->head; b != NULL && n < LOOP_IOV_MAX; b = b->next)
+	for (const struct buf *b = queue_head(q); b != NULL && n < LOOP_IOV_MAX;
+	     b = queue_next(q, b))
 		iov[n++] = (struct iovec){ .iov_base = b->data + b->off, .iov_len = b->len };
 	return n;
+}
+
+struct buf *queue_pop(struct queue *q)
+{
+	struct buf *b = queue_head(q);
+
+	if (b == NULL)
+		return NULL;
+	if (b == q->tail)
+		q->tail = NULL;
+	else
+		q->tail->next = b->next;
+	q->bytes -= b->len;
+	q->n_bufs--;
+	return b;
 }
 
 void queue_consume(struct queue *q, struct buf_pool *pool, uint32_t n)
 {
 	LB_ASSERT(n <= q->bytes);
-	q->bytes -= n;
 	while (n > 0) {
-		struct buf *b = q->head;
+		struct buf *b = queue_head(q);
 		LB_ASSERT(b != NULL);
 		uint32_t part = n < b->len ? n : b->len;
 
+		n -= part;
+		if (part == b->len) {
+			buf_put(pool, queue_pop(q));
+			continue;
+		}
 		b->off += part;
 		b->len -= part;
-		n -= part;
-		if (b->len > 0)
-			break;
-		q->head = b->next;
-		if (q->head == NULL)
-			q->tail = NULL;
-		q->n_bufs--;
-		buf_put(pool, b);
+		q->bytes -= part;
 	}
 }
 
 void queue_clear(struct queue *q, struct buf_pool *pool)
 {
 	queue_consume(q, pool, q->bytes);
-	LB_ASSERT(q->head == NULL && q->n_bufs == 0);
+	LB_ASSERT(q->tail == NULL && q->n_bufs == 0);
 }

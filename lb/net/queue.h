@@ -21,16 +21,31 @@
 
 #include "ev/loop.h"
 
+/* A ring, so that a queue, of which each idle connection has two, needs one pointer. */
 struct queue {
-	struct buf *head, *tail; /* owns a reference of each */
+	struct buf *tail; /* owns a reference of each; tail->next is the head; NULL: empty */
 	uint32_t bytes;
 	uint32_t n_bufs;
 };
 
+static inline struct buf *queue_head(const struct queue *q)
+{
+	return q->tail != NULL ? q->tail->next : NULL;
+}
+
+/* The chunk behind `b`, or NULL behind the last one. */
+static inline struct buf *queue_next(const struct queue *q, const struct buf *b)
+{
+	return b != q->tail ? b->next : NULL;
+}
+
 static inline bool queue_is_empty(const struct queue *q)
 {
-	return q->head == NULL;
+	return q->tail == NULL;
 }
+
+/* Takes the first chunk out; its reference is the caller's. NULL: the queue is empty. */
+struct buf *queue_pop(struct queue *q);
 
 /* Appends b->data[off .. off + len); takes over the caller's reference. Hot. */
 void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b);

@@ -19,27 +19,35 @@
  */
 #define LEFT_MS 500
 
-/* What the peers on `sides` have taken, all in all: the more bytes, the less quiet. */
-static struct tcp_taken taken_by(struct session *s, unsigned sides)
+/*
+ * Asks what the peers on `sides` have taken, and notes it. Returns whether it is more than before;
+ * ret->quiet_ms is that of the peer that took some last.
+ */
+static bool ask(struct session *s, unsigned sides, struct tcp_taken *ret)
 {
-	struct tcp_taken all = { .quiet_ms = UINT64_MAX };
+	bool is_more = false;
 
+	*ret = (struct tcp_taken){ .quiet_ms = UINT64_MAX };
 	for (enum side side = CLIENT; side < N_SIDES; side++) {
+		struct flow *f = session_flow(s, dir_to(side));
 		struct tcp_taken one;
 		if (!(sides & 1u << side) || !conn_is_open(s->conn[side]) ||
 		    !tcp_state_taken(s->worker->loop, s->conn[side]->fd, &one))
 			continue;
-		all.bytes += one.bytes;
-		all.is_shut_out |= one.is_shut_out;
-		if (one.quiet_ms < all.quiet_ms)
-			all.quiet_ms = one.quiet_ms;
+		is_more |= one.bytes != f->n_acked;
+		f->n_acked = one.bytes;
+		ret->is_shut_out |= one.is_shut_out;
+		if (one.quiet_ms < ret->quiet_ms)
+			ret->quiet_ms = one.quiet_ms;
 	}
-	return all;
+	return is_more;
 }
 
 void quiet_note_taken(struct session *s, enum side side)
 {
-	s->taken = taken_by(s, 1u << side).bytes;
+	struct tcp_taken t;
+
+	(void)ask(s, 1u << side, &t);
 }
 
 bool quiet_judge(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t limit_ms,
@@ -48,12 +56,11 @@ bool quiet_judge(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t
 	uint64_t quiet_ms = loop_now_ms(s->worker->loop) - *since_ms;
 
 	if (quiet_ms >= limit_ms) {
-		struct tcp_taken t = taken_by(s, sides);
-		if (t.bytes != s->taken && t.quiet_ms < quiet_ms) {
+		struct tcp_taken t;
+		if (ask(s, sides, &t) && t.quiet_ms < quiet_ms) {
 			*since_ms += quiet_ms - t.quiet_ms;
 			quiet_ms = t.quiet_ms;
 		}
-		s->taken = t.bytes;
 		if (t.is_shut_out && quiet_ms >= limit_ms)
 			limit_ms = shut_out_ms;
 		if (quiet_ms >= limit_ms)

@@ -252,7 +252,9 @@ static void drop_before_reset(struct session *s, enum side side, const struct co
 
 static void count_dropped(struct session *s, uint32_t n)
 {
-	s->drain_bytes = s->drain_bytes > LINGER_BYTES ? s->drain_bytes : s->drain_bytes + n;
+	uint32_t sum = s->drained + n;
+
+	s->drained = (sum <= LINGER_BYTES ? sum : LINGER_BYTES + 1) & 0x1ffff;
 	if (s->x != NULL)
 		s->x->dropped_ms = loop_now_ms(s->worker->loop);
 }
@@ -280,7 +282,7 @@ void reply_on_recv(struct session *s, enum side side, const struct completion *c
 
 	bool is_answered = from->tx != TX_OPEN;
 	bool is_enough =
-		s->drain_bytes > LINGER_BYTES && upload_left_ms(s) == 0 && are_last_words_out(s);
+		s->drained > LINGER_BYTES && upload_left_ms(s) == 0 && are_last_words_out(s);
 	if (is_enough || c->res < 0 || (from->rx >= RX_EOF && is_answered))
 		session_kill(s, SESS_END_CLIENT_CLOSED);
 	else if (!c->more)

@@ -47,13 +47,9 @@
 /* Early bytes of the client go first; a WebSocket's are counted as if they came now. */
 static void release_held(struct session *s)
 {
-	struct queue held = s->x->held;
 	struct flow *f = session_flow(s, TO_BACKEND);
 
-	s->x->held = (struct queue){ 0 };
-	while (held.head != NULL) {
-		struct buf *b = held.head;
-		held.head = b->next;
+	for (struct buf *b; (b = queue_pop(&s->x->held)) != NULL;) {
 		if (f->kind == FLOW_WS)
 			tunnel_track(s, TO_BACKEND, b->data + b->off, b->len);
 		queue_push(&f->queue, s->worker->loop->bufs, b);
@@ -102,7 +98,7 @@ static void relay_tunnel(struct session *s)
 /* ---- the request ----------------------------------------------------------------------------- */
 
 /* Builds the head that goes to the backend and puts it before what of the body has come already. */
-static bool queue_head(struct session *s)
+static bool push_head(struct session *s)
 {
 	struct exchange *x = s->x;
 	struct buf_pool *pool = s->worker->loop->bufs;
@@ -165,7 +161,7 @@ void response_start(struct session *s)
 		relay_tunnel(s);
 		return;
 	}
-	if (!queue_head(s)) {
+	if (!push_head(s)) {
 		reply_out_of_memory(s);
 		return;
 	}

@@ -96,8 +96,7 @@ enum flow_kind {
 };
 
 /*
- * With its two ends of 96 bytes each all that an idle connection costs, three cache lines (the slab
- * lays them on such):
+ * With its two ends of 80 bytes each all that an idle connection costs, 176 bytes:
  *
  *      0           8         24                         64
  *      +-----------+---------+--------------------------+
@@ -110,17 +109,18 @@ enum flow_kind {
  *      +------------------------------------------------+
  */
 struct session {
-	/* the first cache line: what every completion looks at */
+	/* what every completion looks at */
 	uint8_t state;   /* enum sess_state; written by session_set_state() only */
 	uint8_t end;     /* enum sess_end: the first cause (session_blame()) */
 	uint16_t status; /* the HTTP status the client got; 0: none */
 	bool is_http : 1;
-	bool is_tunnel : 1;         /* relaying after an upgrade, or in tcp mode */
-	bool is_dirty : 1;          /* in the worker's list */
-	bool must_reset : 1;        /* the sides are reset, not closed, when it is freed */
-	uint8_t is_cut : 2;         /* 1u << side: what was under way to it is cut short: a reset */
-	bool is_refused : 1;        /* lb itself answered */
-	bool has_place : 1;         /* the backend's place is held: to be given back */
+	bool is_tunnel : 1;    /* relaying after an upgrade, or in tcp mode */
+	bool is_dirty : 1;     /* in the worker's list */
+	bool must_reset : 1;   /* the sides are reset, not closed, when it is freed */
+	uint8_t is_cut : 2;    /* 1u << side: what was under way to it is cut short: a reset */
+	bool is_refused : 1;   /* lb itself answered */
+	bool has_place : 1;    /* the backend's place is held: to be given back */
+	uint32_t drained : 17; /* bytes read and dropped after lb's answer, to LINGER_BYTES + 1 */
 	struct conn *conn[N_SIDES]; /* owns */
 	struct worker *worker;      /* borrows */
 	struct session *next_dirty;
@@ -138,15 +138,13 @@ struct session {
 	uint64_t id;                /* unique across workers */
 	uint64_t start_ns;          /* by the loop's clock */
 	uint32_t handshake_ms;      /* until the tunnel stood or the response head had come */
-	uint32_t drain_bytes;       /* read and dropped after lb's answer */
 	struct addr client;
-	uint32_t taken; /* bytes that both peers had acknowledged (quiet_judge()) */
 };
 
 _Static_assert(offsetof(struct session, conn) == 8, "as drawn");
 _Static_assert(offsetof(struct session, active_ms) == 64, "as drawn");
 _Static_assert(offsetof(struct session, from) == 120, "as drawn");
-_Static_assert(sizeof(struct session) <= 192, "as drawn; three cache lines");
+_Static_assert(sizeof(struct session) == 176, "as drawn");
 
 static inline struct flow *session_flow(const struct session *s, enum dir d)
 {

@@ -120,6 +120,7 @@ bool splice_get_pipe(struct session *s, enum dir d)
 {
 	struct flow *f = session_flow(s, d);
 
+	LB_ASSERT(!f->is_tls);
 	if (f->pipe == NULL)
 		f->pipe = pipe_get(s->worker->pipes);
 	return f->pipe != NULL;

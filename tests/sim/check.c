@@ -24,7 +24,7 @@ static size_t queue_caps(const struct queue *q)
 {
 	size_t bytes = 0, caps = 0, n = 0;
 
-	for (const struct buf *b = q->head; b != NULL; b = b->next) {
+	for (const struct buf *b = queue_head(q); b != NULL; b = queue_next(q, b)) {
 		bytes += b->len;
 		caps += b->cap;
 		n++;

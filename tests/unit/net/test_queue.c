@@ -155,6 +155,30 @@ START_TEST(front_comes_first)
 }
 END_TEST
 
+/* One chunk after the other, to the last, and then again. */
+START_TEST(chunks_are_popped_in_their_order)
+{
+	static const uint32_t sizes[] = { 2000, 3000, 1500 };
+	struct queue q = { 0 };
+	uint32_t in = 0, out = 0;
+
+	ck_assert_ptr_null(queue_pop(&q));
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+			queue_push(&q, pool, piece(&in, sizes[i]));
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+			struct buf *b = queue_pop(&q);
+			ck_assert_uint_eq(b->len, sizes[i]);
+			ck_assert_uint_eq(b->data[0], (uint8_t)(out * 31 >> 3));
+			out += b->len;
+			ck_assert_uint_eq(q.n_bufs, ARRAY_SIZE(sizes) - 1 - i);
+			buf_put(pool, b);
+		}
+		ck_assert(queue_is_empty(&q) && q.bytes == 0 && queue_head(&q) == NULL);
+	}
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -164,6 +188,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_send_in_flight_is_not_moved);
 	tcase_add_test(t, shared_buffers_are_left_alone);
 	tcase_add_test(t, front_comes_first);
+	tcase_add_test(t, chunks_are_popped_in_their_order);
 }
 
 int main(void)
