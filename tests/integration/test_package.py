@@ -355,6 +355,8 @@ def test_logrotate_loses_no_line(system, backend):
     for t in threads:
         t.start()
     try:
+        # logrotate leaves an empty log alone.
+        wait_for("a log", lambda: is_there(system, "-s", "/var/log/lb/access.log"))
         for _ in range(3):
             before = sum(asked)
             system.run("logrotate", "--force", "/etc/logrotate.d/lb")
