@@ -86,6 +86,21 @@ def free_port():
     raise AssertionError("no free port below 10000")
 
 
+@contextlib.contextmanager
+def hole():
+    """The port of a socket whose accept queue is full: connects to it are not answered."""
+    with contextlib.ExitStack() as stack:
+        s = stack.enter_context(socket.socket())
+        s.bind((HOST, 0))
+        s.listen(0)
+        for _ in range(4):
+            f = stack.enter_context(socket.socket())
+            f.setblocking(False)
+            f.connect_ex((HOST, s.getsockname()[1]))
+        time.sleep(0.1)
+        yield s.getsockname()[1]
+
+
 # ---- processes -----------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from lbtest import (
     ask,
     connect,
     free_port,
+    hole,
     http_conf,
     in_thread,
     recv_all,
@@ -36,21 +37,6 @@ from lbtest import (
 )
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@contextlib.contextmanager
-def hole():
-    """The port of a socket whose accept queue is full: connects to it are not answered."""
-    with contextlib.ExitStack() as stack:
-        s = stack.enter_context(socket.socket())
-        s.bind((HOST, 0))
-        s.listen(0)
-        for _ in range(4):
-            f = stack.enter_context(socket.socket())
-            f.setblocking(False)
-            f.connect_ex((HOST, s.getsockname()[1]))
-        time.sleep(0.1)
-        yield s.getsockname()[1]
 
 
 # ---- one kind at a time, a crowd of clients ------------------------------------------------------

@@ -3,7 +3,6 @@
 
 import contextlib
 import copy
-import socket
 import threading
 import time
 
@@ -14,6 +13,7 @@ from lbtest import (
     connect,
     fields_of,
     free_port,
+    hole,
     http_conf,
     recv_all,
     recv_exact,
@@ -105,21 +105,6 @@ def test_60_reloads_under_a_stream_of_new_connections(lb, echo, port, change):
 
     # Nothing of the old configurations is left.
     wait_for("old pools to go", lambda: len(proxy.stats()["pools"]) == 1)
-
-
-@contextlib.contextmanager
-def hole():
-    """The port of a socket whose accept queue is full: connects to it are not answered."""
-    with contextlib.ExitStack() as stack:
-        s = stack.enter_context(socket.socket())
-        s.bind((HOST, 0))
-        s.listen(0)
-        for _ in range(4):
-            f = stack.enter_context(socket.socket())
-            f.setblocking(False)
-            f.connect_ex((HOST, s.getsockname()[1]))
-        time.sleep(0.1)
-        yield s.getsockname()[1]
 
 
 @pytest.mark.parametrize("mode", ["http", "tcp"])
