@@ -74,7 +74,7 @@
 #define TURN_ROOMS 256
 
 #define SUBMIT_TRIES 1000 /* a kernel that takes nothing after so many has failed */
-#define LATE_WAIT_MS 1    /* the longest wait while entries are late; a guess */
+#define LATE_WAIT_MS 1    /* the longest wait while the kernel refuses entries; a guess */
 #define LATE_MAX 65536u   /* entries; a guess: 4 MiB of addresses */
 
 /* Copies that must live until the next submission: msghdr, iovec, addresses. */
@@ -628,28 +628,52 @@ static void dispatch_cqe(struct uring *u, const struct io_uring_cqe *cqe)
 	loop_dispatch(&u->loop, &c);
 }
 
+static struct __kernel_timespec timespec_of(uint64_t ms)
+{
+	return (struct __kernel_timespec){
+		.tv_sec = (long long)(ms / 1000),
+		.tv_nsec = (long long)(ms % 1000) * 1000000,
+	};
+}
+
+/* Submits what is in the submission queue and waits for a completion, with one system call. */
+static int submit_and_wait(struct uring *u, uint64_t wait_ms)
+{
+	if (wait_ms == 0)
+		return io_uring_submit_and_get_events(&u->ring);
+	if (wait_ms == UINT64_MAX)
+		return io_uring_submit_and_wait(&u->ring, 1);
+	struct __kernel_timespec ts = timespec_of(wait_ms);
+	struct io_uring_cqe *cqe;
+	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+}
+
+/*
+ * Waits after the kernel has refused every entry. The refused call returned without a wait, so the
+ * loop would call again and again while memory is short. This wait submits nothing, so it needs no
+ * memory; the entries stay in the submission queue for the next turn.
+ */
+static LB_COLD int wait_refused(struct uring *u, uint64_t wait_ms)
+{
+	struct __kernel_timespec ts = timespec_of(wait_ms < LATE_WAIT_MS ? wait_ms : LATE_WAIT_MS);
+	struct io_uring_cqe *cqe;
+
+	return io_uring_wait_cqes(&u->ring, &cqe, 1, &ts, NULL);
+}
+
 static int uring_wait(struct loop *l, uint64_t wait_ms)
 {
 	struct uring *u = uring_of(l);
 	struct io_uring_cqe *cqe;
-	int r;
 
 	if (u->is_late) {
 		submit_late(u);
 		u->is_late = u->n_late > 0;
 		wait_ms = u->is_late && wait_ms > LATE_WAIT_MS ? LATE_WAIT_MS : wait_ms;
 	}
-	if (wait_ms == 0) {
-		r = io_uring_submit_and_get_events(&u->ring);
-	} else if (wait_ms == UINT64_MAX) {
-		r = io_uring_submit_and_wait(&u->ring, 1);
-	} else {
-		struct __kernel_timespec ts = {
-			.tv_sec = (long long)(wait_ms / 1000),
-			.tv_nsec = (long long)(wait_ms % 1000) * 1000000,
-		};
-		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
-	}
+	int r = submit_and_wait(u, wait_ms);
+	if (r == -EAGAIN && wait_ms > 0)
+		r = wait_refused(u, wait_ms);
 	scratch_reset(u);
 	loop_tick(l);
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)

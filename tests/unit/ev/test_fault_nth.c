@@ -548,6 +548,56 @@ START_TEST(late_entries_are_submitted_in_order)
 }
 END_TEST
 
+static void count_turn(void *arg)
+{
+	(void)arg;
+	n_turns++;
+}
+
+static void stop_loop(struct timer *t, void *arg)
+{
+	(void)t;
+	(void)arg;
+	loop_stop(loop);
+}
+
+/* Entries that the kernel refuses: none but the receive's; what the submission queue (1,024) holds;
+ * more, so that some of them are late. */
+static const int n_refused_more[] = { 0, 1023, 3000 };
+
+/*
+ * While the kernel takes no entry, a turn waits for at least a millisecond and does not come back
+ * at once. So the turns until a timer of 40 ms fires are at most 40, however slow the machine is;
+ * two more for the first turn and the last.
+ */
+START_TEST(a_turn_waits_while_entries_are_refused)
+{
+	struct timer t;
+	int fds[2];
+
+	begin(1);
+	tcp_pair(fds);
+	n_turns = 0;
+	loop_set_turn_end(loop, count_turn, NULL);
+	ck_assert_int_eq(loop_turn(loop, 0), 0); /* there are buffers */
+	fault.no_submits = true;
+	loop_recv(loop, fds[0], 10, BUF_SMALL, tag(1));
+	for (int i = 0; i < n_refused_more[_i]; i++)
+		loop_cancel(loop, fds[0], tag(9));
+	timer_init(&t, stop_loop);
+	loop_timer_start(loop, &t, 40);
+	ck_assert_int_eq(loop_run(loop), 0);
+	ck_assert_int_le(n_turns, 42);
+	fault.no_submits = false;
+	ck_assert_int_eq(feed(fds[1], 0, 1), 1);
+	UNTIL(ops[1].n == 1);
+	loop_cancel(loop, fds[0], tag(1));
+	UNTIL(ops[1].n_last == 1);
+	close_pair(fds);
+	end();
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	const int n_each = n_engines * FAULT_N_MANNERS;
@@ -570,6 +620,9 @@ static void add_tests(TCase *t)
 	if (n_engines > 1)
 		tcase_add_loop_test(t, late_entries_are_submitted_in_order, 0,
 				    ARRAY_SIZE(n_entries_before));
+	if (n_engines > 1)
+		tcase_add_loop_test(t, a_turn_waits_while_entries_are_refused, 0,
+				    ARRAY_SIZE(n_refused_more));
 }
 
 int main(void)
