@@ -118,31 +118,6 @@ int loop_reserve(struct loop *l, size_t n)
 	return r;
 }
 
-int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret)
-{
-	switch (o->engine) {
-	case LOOP_URING: return loop_uring_new(o, e, ret);
-	case LOOP_EPOLL: return loop_epoll_new(o, e, ret);
-	case LOOP_SIM: return err_add(e, -EINVAL, "a simulated engine is made by its test");
-	case LOOP_AUTO: break;
-	}
-
-	struct err why = ERR_INIT;
-	int r = loop_uring_new(o, &why, ret);
-	err_deinit(&why);
-	return r == 0 ? 0 : loop_epoll_new(o, e, ret);
-}
-
-int loop_probe_uring(struct err *e)
-{
-	struct loop *l = NULL;
-	int r = loop_uring_new(&(struct loop_opts){ .engine = LOOP_URING }, e, &l);
-
-	if (r == 0)
-		loop_free(l);
-	return r;
-}
-
 struct loop *loop_free(struct loop *l)
 {
 	if (l != NULL)
@@ -482,12 +457,12 @@ int loop_listen(struct loop *l, int fd, int backlog)
 
 int loop_sockname(struct loop *l, int fd, struct sockaddr_storage *ret)
 {
-	return l->ops->sockname(l, fd, false, ret);
+	return l->ops->sockname(l, fd, NAME_OF_SELF, ret);
 }
 
 int loop_peername(struct loop *l, int fd, struct sockaddr_storage *ret)
 {
-	return l->ops->sockname(l, fd, true, ret);
+	return l->ops->sockname(l, fd, NAME_OF_PEER, ret);
 }
 
 int loop_accept_now(struct loop *l, int fd)

@@ -10,6 +10,9 @@
 
 #include "ev/loop.h"
 
+/* Whose address loop_ops.sockname tells: this socket's own, or that of its peer. */
+enum name_of { NAME_OF_SELF, NAME_OF_PEER };
+
 struct loop_ops {
 	const char *name;
 
@@ -65,7 +68,7 @@ struct loop_ops {
 	int (*getsockopt)(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
 	int (*bind)(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len);
 	int (*listen)(struct loop *l, int fd, int backlog);
-	int (*sockname)(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret);
+	int (*sockname)(struct loop *l, int fd, enum name_of whose, struct sockaddr_storage *ret);
 	int (*accept_now)(struct loop *l, int fd);
 	int (*shutdown)(struct loop *l, int fd, int how);
 	void (*close)(struct loop *l, int fd);
@@ -100,7 +103,7 @@ void sys_set_option(struct loop *l, int fd, int level, int name, const void *val
 int sys_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
 int sys_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len);
 int sys_listen(struct loop *l, int fd, int backlog);
-int sys_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret);
+int sys_sockname(struct loop *l, int fd, enum name_of whose, struct sockaddr_storage *ret);
 int sys_accept_now(struct loop *l, int fd);
 int sys_shutdown(struct loop *l, int fd, int how);
 int sys_pipe(struct loop *l, int fds[2], size_t bytes);

@@ -77,14 +77,16 @@ int sys_listen(struct loop *l, int fd, int backlog)
 	return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
-int sys_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret)
+int sys_sockname(struct loop *l, int fd, enum name_of whose, struct sockaddr_storage *ret)
 {
 	(void)l;
 	struct sockaddr_storage addr = { 0 };
 	struct sockaddr *sa = (struct sockaddr *)&addr;
 	socklen_t len = sizeof(addr);
 
-	if ((is_peer ? getpeername(fd, sa, &len) : getsockname(fd, sa, &len)) < 0)
+	int r = whose == NAME_OF_PEER ? getpeername(fd, sa, &len) : getsockname(fd, sa, &len);
+
+	if (r < 0)
 		return -errno;
 	*ret = addr;
 	return 0;

@@ -106,15 +106,18 @@ static int bind_addr(struct loop *l, int fd, const struct addr *a)
 	return loop_bind(l, fd, (struct sockaddr *)&sa, len);
 }
 
+/* Whether other sockets may be bound to the same address: SO_REUSEPORT. */
+enum share { BIND_ALONE, BIND_SHARED };
+
 /* A TCP socket bound to `addr`. Returns it, or a negative errno. */
-static int bound(struct loop *l, const struct addr *addr, bool is_shared)
+static int bound(struct loop *l, const struct addr *addr, enum share share)
 {
 	int fd = loop_socket(l, addr->family, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
 
 	int r = set_int(l, fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (r == 0 && is_shared)
+	if (r == 0 && share == BIND_SHARED)
 		r = set_int(l, fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (r == 0 && addr->family == AF_INET6)
 		r = set_int(l, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -132,7 +135,7 @@ int sock_probe_free(struct loop *l, const struct addr *addr, uint16_t *ret_port)
 {
 	struct sockaddr_storage sa;
 	struct addr got;
-	int fd = bound(l, addr, false);
+	int fd = bound(l, addr, BIND_ALONE);
 
 	if (fd < 0)
 		return fd;
@@ -151,12 +154,12 @@ int sock_probe_free(struct loop *l, const struct addr *addr, uint16_t *ret_port)
 
 int sock_bind_shared(struct loop *l, const struct addr *addr)
 {
-	return bound(l, addr, true);
+	return bound(l, addr, BIND_SHARED);
 }
 
 int sock_bind_alone(struct loop *l, const struct addr *addr)
 {
-	return bound(l, addr, false);
+	return bound(l, addr, BIND_ALONE);
 }
 
 /*

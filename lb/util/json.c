@@ -23,45 +23,47 @@ static void value_begin(struct json *j)
 	j->needs_comma = true;
 }
 
-static void nest(struct json *j, bool is_array)
+enum nesting { NEST_OBJECT, NEST_ARRAY };
+
+static void nest(struct json *j, enum nesting what)
 {
 	value_begin(j);
 	LB_ASSERT(j->depth < JSON_DEPTH_MAX);
 
 	uint32_t bit = 1u << j->depth;
-	j->is_array = is_array ? j->is_array | bit : j->is_array & ~bit;
+	j->is_array = what == NEST_ARRAY ? j->is_array | bit : j->is_array & ~bit;
 	j->depth++;
 	j->needs_comma = false;
-	text_add(&j->out, is_array ? SLICE("[") : SLICE("{"));
+	text_add(&j->out, what == NEST_ARRAY ? SLICE("[") : SLICE("{"));
 }
 
-static void unnest(struct json *j, bool is_array)
+static void unnest(struct json *j, enum nesting what)
 {
-	LB_ASSERT(j->depth > 0 && is_in_array(j) == is_array && !j->has_key);
+	LB_ASSERT(j->depth > 0 && is_in_array(j) == (what == NEST_ARRAY) && !j->has_key);
 
 	j->depth--;
 	j->needs_comma = true;
-	text_add(&j->out, is_array ? SLICE("]") : SLICE("}"));
+	text_add(&j->out, what == NEST_ARRAY ? SLICE("]") : SLICE("}"));
 }
 
 void json_object_begin(struct json *j)
 {
-	nest(j, false);
+	nest(j, NEST_OBJECT);
 }
 
 void json_object_end(struct json *j)
 {
-	unnest(j, false);
+	unnest(j, NEST_OBJECT);
 }
 
 void json_array_begin(struct json *j)
 {
-	nest(j, true);
+	nest(j, NEST_ARRAY);
 }
 
 void json_array_end(struct json *j)
 {
-	unnest(j, true);
+	unnest(j, NEST_ARRAY);
 }
 
 static bool is_continuation(const struct slice *s, size_t at)

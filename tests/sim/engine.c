@@ -420,13 +420,14 @@ static int sim_call_listen(struct loop *l, int fd, int backlog)
 	return sim_start_listening(engine_of(l)->world, sock_of(l, fd));
 }
 
-static int sim_call_sockname(struct loop *l, int fd, bool is_peer, struct sockaddr_storage *ret)
+static int sim_call_sockname(struct loop *l, int fd, enum name_of whose,
+			     struct sockaddr_storage *ret)
 {
 	struct sim_sock *s = sim_sock(engine_of(l)->world, sock_of(l, fd));
 
-	if (is_peer && s->peer < 0)
+	if (whose == NAME_OF_PEER && s->peer < 0)
 		return -ENOTCONN;
-	(void)addr_to_sockaddr(is_peer ? &s->remote : &s->local, ret);
+	(void)addr_to_sockaddr(whose == NAME_OF_PEER ? &s->remote : &s->local, ret);
 	return 0;
 }
 
