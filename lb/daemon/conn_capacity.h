@@ -6,7 +6,7 @@
  * log, `lb doctor` and `stats` call the figure a forecast.
  *
  * Computed from numbers alone: what the machine allows (daemon/host_limits.h), what a worker's
- * table has room for (daemon/threads.h) and the configuration.
+ * table has room for (daemon/fd_share.h) and the configuration.
  *
  * Thread: main. Layer: daemon.
  */

@@ -12,6 +12,8 @@
 #include <stdio.h>
 
 #include "daemon/conn_capacity.h"
+#include "daemon/fd_share.h"
+#include "daemon/fd_table.h"
 #include "daemon/host_limits.h"
 #include "daemon/threads.h"
 #include "net/sock.h"
@@ -27,9 +29,9 @@ struct row {
 struct doctor {
 	const struct conf *conf; /* borrows */
 	struct host_limits machine;
-	struct threads_share share;
+	struct fd_share share;
 	struct conn_capacity forecast;
-	struct threads_need need; /* its max_fds: once lb has raised its soft limit */
+	struct fd_need need; /* its max_fds: once lb has raised its soft limit */
 	uint32_t n_cpus;
 };
 
@@ -370,13 +372,13 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 
 	host_limits_read(root, &d.machine);
 	d.n_cpus = threads_n_cpus();
-	d.need = (struct threads_need){
+	d.need = (struct fd_need){
 		.n_workers = threads_count(conf->workers, &d.machine),
 		.n_binds = (uint32_t)conf_n_binds(conf),
 		.max_fds = max_fds_of(&d.machine),
-		.is_shared = threads_unshare_table() < 0,
+		.is_shared = fd_table_unshare() < 0,
 	};
-	(void)threads_share_out(&d.need, &d.share); /* too few: 0 connections */
+	(void)fd_share_out(&d.need, &d.share); /* too few: 0 connections */
 	struct conn_capacity_in in = {
 		.machine = &d.machine,
 		.conf = conf,

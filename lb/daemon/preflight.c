@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "daemon/admin_socket.h"
+#include "daemon/fd_share.h"
+#include "daemon/fd_table.h"
 #include "daemon/host_limits.h"
 #include "daemon/log_file.h"
 #include "daemon/logger.h"
@@ -60,20 +62,20 @@ int preflight_crypto(struct err *e)
 static void try_process(struct flight *f)
 {
 	const struct conf *conf = f->conf;
-	struct threads_share share;
+	struct fd_share share;
 	struct host_limits machine;
 
 	(void)preflight_crypto(f->e);
 	if (conf->engine == CONF_ENGINE_URING)
 		(void)loop_probe_uring(f->e);
 	host_limits_read("", &machine);
-	const struct threads_need need = {
+	const struct fd_need need = {
 		.n_workers = threads_count(conf->workers, &machine),
 		.n_binds = (uint32_t)conf_n_binds(conf),
 		.max_fds = privs_raise_nofile(),
-		.is_shared = threads_unshare_table() < 0,
+		.is_shared = fd_table_unshare() < 0,
 	};
-	(void)threads_fit(&need, &share, f->e);
+	(void)fd_share_fit(&need, &share, f->e);
 }
 
 /* ---- logs ------------------------------------------------------------------------------------ */

@@ -26,6 +26,7 @@
 #include "daemon/delta.h"
 #include "daemon/delta_binds.h"
 #include "daemon/err_log.h"
+#include "daemon/fd_table.h"
 #include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/preflight.h"
@@ -277,7 +278,7 @@ int server_open(struct server *s, const char *path, struct conf *conf, struct er
 	host_limits_read("", &machine);
 	uint32_t n_workers = threads_count(conf->workers, &machine);
 	s->max_fds = privs_raise_nofile();
-	s->no_tables = threads_unshare_table(); /* no other thread runs yet */
+	s->no_tables = fd_table_unshare(); /* no other thread runs yet */
 	if (preflight_user(conf, e) < 0)
 		return EXIT_CONF;
 	if (preflight_crypto(e) < 0)

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/fd_share.h"
 #include "ev/loop.h"
 #include "ev/mailbox.h"
 #include "proxy/worker.h"
@@ -42,35 +43,16 @@ struct thread {
 	struct err why;
 };
 
-/* What decides how the open files that lb may have are shared out. */
-struct threads_need {
-	uint32_t n_workers;
-	uint32_t n_binds; /* addresses that listen: each worker has a socket for each */
-	uint32_t max_fds; /* the limit of open files, which holds for each table */
-	bool is_shared;   /* all threads share one table: the system allows no others */
-};
-
-/* How the open files are shared out. */
-struct threads_share {
-	uint32_t n_needed;     /* open files that the limit must allow at the least */
-	uint32_t n_own;        /* a worker's descriptors that are not a session's */
-	uint32_t n_main;       /* the main thread's, and what all have where they share a table */
-	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
-	uint32_t max_sessions; /* of a worker beside its listening sockets */
-	uint32_t max_pipes;    /* of a worker */
-	uint32_t max_checks;   /* health checks that main may have under way */
-};
-
 struct threads {
 	uint32_t n;
 	struct thread *thread; /* owns */
 	enum loop_engine engine;
-	struct proxy proxy;         /* shared by the workers */
-	struct mailbox *main;       /* borrows */
-	struct logger *logger;      /* borrows */
-	struct threads_need need;   /* as things are now */
-	struct threads_share share; /* by it */
-	sem_t ready; /* posted by each thread once its worker is made, or could not be */
+	struct proxy proxy;    /* shared by the workers */
+	struct mailbox *main;  /* borrows */
+	struct logger *logger; /* borrows */
+	struct fd_need need;   /* as things are now */
+	struct fd_share share; /* by it */
+	sem_t ready;           /* posted by each thread once its worker is made, or could not be */
 };
 
 #define THREADS_MAX 256
@@ -86,22 +68,6 @@ uint32_t threads_count(uint32_t asked, const struct host_limits *machine);
 /* On how many CPUs this process may run (its affinity), 1 to THREADS_MAX. */
 uint32_t threads_n_cpus(void);
 
-/*
- * threads_unshare_table() - a descriptor table of its own for the calling thread
- *
- * The descriptors that the thread has stay open in the new table. Where the thread is the only one
- * of its process, nothing changes, so that main can try it before it starts a thread. Returns 0 or
- * a negative errno: -EPERM or -ENOSYS where seccomp or an old kernel refuses both ways to do it
- * (Linux 5.9 has what lb needs).
- */
-int threads_unshare_table(void) LB_MUST_CHECK;
-
-/* Shares out `max_fds` open files. False: they are fewer than ret->n_needed. */
-bool threads_share_out(const struct threads_need *need, struct threads_share *ret);
-
-/* As threads_share_out(), but returns 0, or -EMFILE with the reason in `e` where they are fewer. */
-int threads_fit(const struct threads_need *need, struct threads_share *ret, struct err *e);
-
 /* Whether `n_binds` addresses can listen under the limit of open files; if not, why is in `e`. */
 int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e) LB_MUST_CHECK;
 
@@ -109,7 +75,7 @@ int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e) 
 void threads_set_binds(struct threads *t, size_t n_binds);
 
 struct threads_opts {
-	struct threads_need need;
+	struct fd_need need;
 	enum loop_engine engine;
 	struct mailbox *main;  /* borrows */
 	struct logger *logger; /* borrows */

@@ -119,26 +119,6 @@ static void ask_all(struct threads *t, struct message *(*make)(uint32_t worker))
 
 /* ---- the share of a table -------------------------------------------------------------------- */
 
-static const struct {
-	const char *name;
-	uint32_t n_workers, max_fds, n_binds;
-	bool is_enough;
-} tables[] = {
-	{ "usual", 2, 1024, 1, true },
-	{ "large", 2, 1000000, 1, true },
-	{ "as large as a container may have", 2, 1073741816, 1, true },
-	{ "many workers", 256, 1024, 0, true },
-	{ "many workers, each with a socket that main binds", 256, 1024, 1, false },
-	{ "many listeners", 2, 400, 60, true },
-	{ "more listeners than main can bind", 8, 400, 60, false },
-	{ "more listeners than a worker can have", 1, 400, 400, false },
-	{ "beyond all numbers", 256, 1024, UINT32_MAX, false },
-	{ "small", 1, 64, 1, true },
-	{ "too small", 1, 32, 1, false },
-	{ "too small for so many workers", 256, 280, 1, false },
-	{ "nothing", 1, 0, 1, false },
-};
-
 START_TEST(auto_is_a_worker_for_each_cpu)
 {
 	const struct host_limits machine = { .cgroup_cpu_milli = HOST_LIMITS_NONE };
@@ -183,63 +163,18 @@ END_TEST
 /* The share is what a worker gets, and says what it needs where it gets nothing. */
 START_TEST(a_share_is_known_before)
 {
-	struct threads_share s;
+	struct fd_share s;
 
-	ck_assert(threads_share_out(&(struct threads_need){ .n_workers = 3, .max_fds = MAX_FDS },
-				    &s));
+	ck_assert(fd_share_out(&(struct fd_need){ .n_workers = 3, .max_fds = MAX_FDS }, &s));
 	struct threads *t = made(3, LOOP_EPOLL);
 	ck_assert_uint_eq(s.max_sessions, t->share.max_sessions);
 	ck_assert_uint_eq(s.max_pipes, t->share.max_pipes);
 	ck_assert_uint_le(s.n_own + 2 * s.max_sessions, MAX_FDS);
 	ck_assert_uint_gt(s.n_own + 2 * (s.max_sessions + 1), MAX_FDS);
 	threads_free(t);
-	ck_assert(!threads_share_out(&(struct threads_need){ .n_workers = 3, .max_fds = 20 }, &s));
+	ck_assert(!fd_share_out(&(struct fd_need){ .n_workers = 3, .max_fds = 20 }, &s));
 	ck_assert_uint_eq(s.max_sessions, 0);
 	ck_assert_uint_gt(s.n_own, 20);
-}
-END_TEST
-
-static const struct {
-	const char *name;
-	uint32_t n_workers, max_fds, n_binds;
-	bool is_enough;
-} shared[] = {
-	{ "usual", 2, 1024, 1, true },
-	{ "large", 2, 1000000, 1, true },
-	{ "as large as a container may have", 64, 1073741816, 1, true },
-	{ "many listeners", 2, 1024, 60, true },
-	{ "too many listeners", 2, 1024, 300, false },
-	{ "too many workers", 64, 1024, 1, false },
-	{ "small", 1, 128, 1, true },
-	{ "too small", 1, 64, 1, false },
-	{ "nothing", 1, 0, 1, false },
-	{ "beyond all numbers", 256, UINT32_MAX, UINT32_MAX, false },
-};
-
-/* One table for all: whatever all workers and main have at the most fits into it together. */
-START_TEST(one_table_is_shared_out)
-{
-	struct threads_need need = {
-		.n_workers = shared[_i].n_workers,
-		.n_binds = shared[_i].n_binds,
-		.max_fds = shared[_i].max_fds,
-		.is_shared = true,
-	};
-	struct threads_share s, apart;
-
-	ck_assert_msg(threads_share_out(&need, &s) == shared[_i].is_enough, "%s", shared[_i].name);
-	if (!shared[_i].is_enough) {
-		ck_assert_uint_eq(s.max_sessions, 0);
-		ck_assert_msg(s.n_needed >= need.max_fds, "%s: %u", shared[_i].name, s.n_needed);
-		return;
-	}
-	uint64_t all = s.n_main + (uint64_t)need.n_workers * (s.n_own + 2 * s.max_sessions);
-	ck_assert_uint_ge(s.max_sessions, 8);
-	ck_assert_uint_le(all, need.max_fds);
-	ck_assert_uint_gt(all + 2 * (uint64_t)need.n_workers, need.max_fds - need.n_workers);
-	need.is_shared = false;
-	ck_assert(threads_share_out(&need, &apart));
-	ck_assert_uint_gt(apart.max_sessions, s.max_sessions);
 }
 END_TEST
 
@@ -259,43 +194,6 @@ START_TEST(a_share_follows_the_listeners)
 	ck_assert_ptr_nonnull(strstr(e.item[0].text, "2 workers with 1000 listening addresses"));
 	threads_set_binds(t, 0);
 	ck_assert_uint_eq(t->share.max_sessions, most);
-	threads_free(t);
-	err_deinit(&e);
-}
-END_TEST
-
-/* Two descriptors for each session and each pipe fit into a table beside what a worker needs, and
- * what main needs and binds fits into main's. */
-START_TEST(a_table_is_shared_out)
-{
-	const uint32_t n = tables[_i].n_workers, max = tables[_i].max_fds;
-	struct err e = ERR_INIT;
-	struct threads *t = NULL;
-	struct threads_opts o = {
-		.need = { .n_workers = n, .n_binds = tables[_i].n_binds, .max_fds = max },
-		.engine = LOOP_EPOLL,
-		.main = &mail,
-		.logger = logger,
-	};
-	int r = threads_new(&o, &e, &t);
-
-	ck_assert_msg((r == 0) == tables[_i].is_enough, "%s", tables[_i].name);
-	if (r == 0) {
-		uint32_t used = 2 * (t->share.max_sessions + t->share.max_pipes);
-		ck_assert_uint_ge(t->share.max_sessions, 8);
-		ck_assert_uint_lt(used, max);
-		/* The eventfd of each worker, 0 to 2, what listens, spare ones: there is room. */
-		ck_assert_uint_ge(max - used, n + 3 + 8 + tables[_i].n_binds);
-		ck_assert_uint_ge(max, 3 * n + tables[_i].n_binds * n + 3 + 8);
-		ck_assert_uint_eq(e.n, 0);
-	} else {
-		char text[64];
-		(void)snprintf(text, sizeof(text), "limit of %u open files", max);
-		ck_assert_int_eq(r, -EMFILE);
-		ck_assert_ptr_null(t);
-		ck_assert_uint_eq(e.n, 1);
-		ck_assert_ptr_nonnull(strstr(e.item[0].text, text));
-	}
 	threads_free(t);
 	err_deinit(&e);
 }
@@ -502,8 +400,6 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, auto_counts_the_quota_of_cpu_time, 0, ARRAY_SIZE(quotas));
 	tcase_add_test(t, a_share_is_known_before);
 	tcase_add_test(t, a_share_follows_the_listeners);
-	tcase_add_loop_test(t, one_table_is_shared_out, 0, ARRAY_SIZE(shared));
-	tcase_add_loop_test(t, a_table_is_shared_out, 0, ARRAY_SIZE(tables));
 	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
 	tcase_add_loop_test(t, a_huge_limit_is_fine, 0, n_engines);
 	tcase_add_test(t, never_started_is_fine);
