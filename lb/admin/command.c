@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "admin/format.h"
-#include "conf/nearest.h"
+#include "util/nearest.h"
 #include "util/parse.h"
 
 #define MAX_WORDS 16

@@ -2,10 +2,10 @@
 #include <string.h>
 
 #include "conf/conf.h"
-#include "conf/nearest.h"
 #include "conf/print.h"
 #include "conf/tables.h"
 #include "conf/word.h"
+#include "util/nearest.h"
 
 #define LISTENER(member) offsetof(struct conf_listener, member)
 

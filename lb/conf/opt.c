@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/nearest.h"
 #include "conf/synonym.h"
 #include "conf/tables.h"
 #include "conf/word.h"
+#include "util/nearest.h"
 #include "util/text.h"
 
 /* The part of a dotted key up to the next dot. */

@@ -9,10 +9,10 @@
 
 #include "conf/advice.h"
 #include "conf/conf.h"
-#include "conf/nearest.h"
 #include "conf/opt.h"
 #include "conf/synonym.h"
 #include "conf/word.h"
+#include "util/nearest.h"
 #include "util/parse.h"
 #include "util/text.h"
 

@@ -4,11 +4,11 @@
 
 #include "conf/advice.h"
 #include "conf/conf.h"
-#include "conf/nearest.h"
 #include "conf/print.h"
 #include "conf/synonym.h"
 #include "conf/tables.h"
 #include "conf/word.h"
+#include "util/nearest.h"
 #include "util/parse.h"
 
 #define POOL(member) offsetof(struct conf_pool, member)

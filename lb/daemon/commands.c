@@ -8,9 +8,9 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
-#include "conf/nearest.h"
 #include "daemon/control.h"
 #include "proxy/message_conns.h"
+#include "util/nearest.h"
 #include "util/text.h"
 
 /* ---- connections ----------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conf/nearest.h"
+#include "util/nearest.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -21,14 +21,22 @@ void nearest_try(struct nearest *n, struct slice word)
 	}
 }
 
-const char *nearest_hint(const struct nearest *n, char out[NEAREST_TEXT_MAX])
+struct slice nearest_word(const struct nearest *n)
 {
 	size_t limit = 1 + n->to.n / 4; /* a guess: one slip, and one more for every four letters */
 	size_t longer = n->best.n > n->to.n ? n->best.n : n->to.n;
 
+	/* When the distance is less than the longer word, the two words share a letter. */
+	return n->distance <= limit && n->distance < longer ? n->best : SLICE("");
+}
+
+const char *nearest_hint(const struct nearest *n, char out[NEAREST_TEXT_MAX])
+{
+	struct slice word = nearest_word(n);
+
 	out[0] = '\0';
-	if (n->distance <= limit && n->distance < longer) /* they share a letter */
+	if (word.n > 0)
 		(void)snprintf(out, NEAREST_TEXT_MAX, ", did you mean \"" SLICE_FMT "\"?",
-			       SLICE_ARG(n->best));
+			       SLICE_ARG(word));
 	return out;
 }

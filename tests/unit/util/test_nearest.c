@@ -2,8 +2,8 @@
 #include <check.h>
 
 #include "../suite.h"
-#include "conf/nearest.h"
 #include "util/assert.h"
+#include "util/nearest.h"
 
 static const char *const words[] = { "timeouts", "bind", "pool", "pools", "least_connections" };
 
@@ -38,6 +38,7 @@ START_TEST(no_words)
 	struct nearest n;
 
 	nearest_init(&n, SLICE("x"));
+	ck_assert_uint_eq(nearest_word(&n).n, 0);
 	ck_assert_str_eq(nearest_hint(&n, out), "");
 }
 END_TEST
@@ -50,5 +51,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_suite("conf/nearest", add_tests);
+	return run_suite("util/nearest", add_tests);
 }
