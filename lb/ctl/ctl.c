@@ -1,6 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lbctl without its main(): the command line becomes a line of words, the line is sent to lb's
+ * admin socket, and the answer is printed.
+ *
+ *   argv -> ctl_parse() -> ctl.line -> ctl_query() -> answer -> ctl_print()
+ *
+ * ctl_parse() reads the options (parse_options()) and joins the words that are left into
+ * ctl.line. The options are of three kinds: -s, --help and --version say what lbctl itself does;
+ * "style" options (--json, --wide) become a last word of the line; "filters" (--pool and the ones
+ * after it in `options`) become a word of the form key=value. Which commands exist, and which
+ * words and filters each of them takes, is known to lb alone (admin/command.c): the line is sent
+ * as it is, and lb answers with an error where it does not understand a word. The one exception is
+ * --wait, which lbctl carries out itself (wait.c).
+ *
+ * ctl_query() makes one connection for one line: open_socket() connects, send_all() sends the line
+ * and half-closes, receive_all() reads until lb closes. When the connection fails, lbctl says which
+ * path it tried and how another path is chosen (print_socket_hint()), or which user and group the
+ * socket is for (print_owner_hint()).
+ *
+ * ctl_print() relies on the form of an answer: it ends with an empty line, which is not printed,
+ * and an error begins with "error: ". An answer without the empty line was cut short.
+ *
+ * Messages of lbctl's own go to stderr and begin with "lbctl: ". A function that returns an exit
+ * status other than 0 has printed one.
+ *
+ * Thread: main, the only one. All calls block.
+ */
 #include "ctl/ctl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
@@ -12,6 +40,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "util/nearest.h"
 
 const char ctl_usage[] =
 	"usage: lbctl [-s SOCKET] [--json] [--wide] COMMAND\n"
@@ -37,7 +67,7 @@ const char ctl_usage[] =
 /* ---- the command line ------------------------------------------------------------------------ */
 
 enum {
-	OPT_JSON = 256,
+	OPT_JSON = 256, /* above every character, so that no letter of a short option is equal */
 	OPT_WIDE,
 	OPT_WAIT,
 	OPT_VERSION,
@@ -64,10 +94,12 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* The words that options become, from OPT_POOL on. */
+/* The keys of the filters: the option OPT_POOL + i becomes the word `filter_key[i]=VALUE`. */
 static const char *const filter_key[] = { "pool", "backend", "client", "min-age", "sort", "limit" };
 
-/* What the options say that are no filters. */
+static_assert(ARRAY_SIZE(filter_key) == OPT_LIMIT - OPT_POOL + 1, "each filter has a key");
+
+/* The options that are neither filters nor an action. */
 struct style {
 	bool is_json, is_wide, waits;
 };
@@ -79,25 +111,59 @@ static int wrong(const char *what, const char *value)
 	return CTL_USAGE;
 }
 
-/* What goes into a line of words must be one. */
+/* Whether `s` stays one word when lb cuts the line at its spaces. */
 static bool is_word(const char *s)
 {
 	return s[0] != '\0' && strpbrk(s, " \t\r\n") == NULL;
 }
 
-/* getopt_long() has refused an option: `last` is the word that it had read to its end by then. */
-static int wrong_option(const char *last, bool lacks_value)
+/* `word` is "--NAME" or "--NAME=VALUE", and no option has that name. */
+static int unknown_long_option(const char *word)
+{
+	_cleanup_(text_deinit) struct text what = TEXT_INIT;
+	struct slice name = { .p = word + 2, .n = strcspn(word + 2, "=") };
+	struct nearest near;
+
+	LB_ASSERT(strncmp(word, "--", 2) == 0);
+	nearest_init(&near, name);
+	for (const struct option *o = options; o->name != NULL; o++)
+		nearest_try(&near, slice_of(o->name));
+	struct slice meant = nearest_word(&near);
+	text_addf(&what, "--" SLICE_FMT, SLICE_ARG(name));
+	if (meant.n > 0)
+		text_addf(&what, ", did you mean \"--" SLICE_FMT "\"?", SLICE_ARG(meant));
+	else if (slice_eq(name, SLICE("socket")))
+		text_addf(&what, ", did you mean \"-s\"?");
+	return wrong("unknown option ", what.failed ? word : what.p);
+}
+
+/*
+ * Says why getopt_long() has refused an option.
+ *
+ * optopt is 0 for an unknown long option, the option's value for a known long option, and the
+ * letter of a short one. `last` is the word that getopt_long() has read to its end: a long option
+ * itself, but for the letter of a short option perhaps the word before.
+ */
+static int refuse_option(const char *last, bool lacks_value)
 {
 	const char letter[] = { '-', (char)optopt, '\0' };
-	bool is_long = strncmp(last, "--", 2) == 0;
+	bool is_known_long = optopt >= OPT_JSON || optopt == 'h'; /* -h is never refused */
 
 	if (lacks_value)
-		return wrong("a value is missing behind ", is_long ? last : letter);
-	if (is_long && strchr(last, '=') != NULL)
-		return wrong("unknown option, or one that takes no value: ", last);
-	if (!is_long && optopt >= '0' && optopt <= '9')
+		return wrong("a value is missing behind ", is_known_long ? last : letter);
+	if (is_known_long)
+		return wrong("this option takes no value: ", last);
+	if (optopt == 0)
+		return unknown_long_option(last);
+	if (optopt >= '0' && optopt <= '9')
 		return wrong("a number cannot be negative: ", letter);
-	return wrong("unknown option ", is_long ? last : letter);
+	return wrong("unknown option ", letter);
+}
+
+static void add_filter(struct text *filters, int opt, const char *value)
+{
+	LB_ASSERT(opt >= OPT_POOL && opt <= OPT_LIMIT);
+	text_addf(filters, " %s=%s", filter_key[opt - OPT_POOL], value);
 }
 
 static int parse_options(int argc, char **argv, struct ctl *ret, struct text *filters,
@@ -105,7 +171,7 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 {
 	int opt;
 
-	optind = 0; /* begin anew, as glibc has it */
+	optind = 0; /* with 0, glibc's getopt_long() forgets the words of an earlier call */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, ":s:h", options, NULL)) != -1) {
 		if (opt == 's')
@@ -121,18 +187,20 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 		else if (opt == 'h')
 			ret->action = CTL_HELP;
 		else if (opt == '?' || opt == ':')
-			return wrong_option(argv[optind - 1], opt == ':');
+			return refuse_option(argv[optind - 1], opt == ':');
 		else if (!is_word(optarg))
 			return wrong("an option's value is empty or has spaces: ", optarg);
 		else
-			text_addf(filters, " %s=%s", filter_key[opt - OPT_POOL], optarg);
+			add_filter(filters, opt, optarg);
 	}
+	LB_ASSERT(optind >= 1 && optind <= argc);
 	return 0;
 }
 
 /* --wait goes with `drain POOL/BACKEND` alone. */
 static int prepare_wait(int argc, char **argv, const struct style *style, struct ctl *ret)
 {
+	LB_ASSERT(ret->action == CTL_ASK && ret->poll.n == 0);
 	if (argc - optind != 2 || strcmp(argv[optind], "drain") != 0)
 		return wrong("--wait is for drain POOL/BACKEND", "");
 	if (style->is_json)
@@ -147,6 +215,8 @@ int ctl_parse(int argc, char **argv, struct ctl *ret)
 {
 	_cleanup_(text_deinit) struct text filters = TEXT_INIT;
 	struct style style = { 0 };
+
+	LB_ASSERT(argc >= 1 && ret->action == CTL_ASK && ret->line.n == 0);
 	int r = parse_options(argc, argv, ret, &filters, &style);
 
 	if (r != 0 || ret->action != CTL_ASK)
@@ -186,8 +256,8 @@ void ctl_deinit(struct ctl *c)
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
-/* Where nobody answers, the path may be another's: how to name the right one. */
-static void say_how_to_name(const struct ctl *c)
+/* After a failed connect: says where the path came from, and how to choose another path. */
+static void print_socket_hint(const struct ctl *c)
 {
 	const char *env = getenv("LBCTL_SOCKET");
 
@@ -197,11 +267,12 @@ static void say_how_to_name(const struct ctl *c)
 		(void)fputs("lbctl: LBCTL_SOCKET named this socket; ", stderr);
 	else
 		(void)fputs("lbctl: name another one with -s SOCKET or LBCTL_SOCKET; ", stderr);
-	(void)fputs("lb's file has the path under admin.socket (off: none)\n", stderr);
+	(void)fputs("the path is admin.socket in lb's file; with off, there is no socket\n",
+		    stderr);
 }
 
-/* The socket is there, and not for this user. */
-static void say_who_may(const char *path)
+/* After an EACCES: says which user and which group may use the socket. */
+static void print_owner_hint(const char *path)
 {
 	struct stat st;
 
@@ -221,7 +292,7 @@ static void say_who_may(const char *path)
 			    stderr);
 }
 
-/* Connects. Returns a descriptor, or -1 after saying why not. */
+/* Connects. Returns a descriptor, or -1 after a message that says why the connect failed. */
 static int open_socket(const struct ctl *c, const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -238,14 +309,15 @@ static int open_socket(const struct ctl *c, const char *path)
 	(void)fprintf(stderr, "lbctl: cannot connect to %s: %s%s\n", path, strerror(error),
 		      error == ECONNREFUSED ? " (no lb runs on it)" : "");
 	if (error == EACCES)
-		say_who_may(path);
+		print_owner_hint(path);
 	else
-		say_how_to_name(c);
+		print_socket_hint(c);
 	if (fd >= 0)
 		(void)close(fd);
 	return -1;
 }
 
+/* Sends `s`, then half-closes, which tells lb that no further line comes. */
 static int send_all(int fd, struct slice s)
 {
 	while (s.n > 0) {
@@ -254,12 +326,14 @@ static int send_all(int fd, struct slice s)
 			continue;
 		if (n < 0)
 			return -errno;
+		LB_ASSERT((size_t)n <= s.n);
 		s.p += n;
 		s.n -= (size_t)n;
 	}
 	return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
 }
 
+/* Receives until lb closes the connection. */
 static int receive_all(int fd, struct text *out)
 {
 	char buf[65536];
@@ -297,8 +371,10 @@ int ctl_print(struct slice answer, FILE *out, FILE *err)
 int ctl_query(const struct ctl *c, struct slice line, struct text *ret)
 {
 	const char *path = c->path != NULL ? c->path : ctl_default_path();
-	int fd = open_socket(c, path);
 
+	LB_ASSERT(line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1);
+	LB_ASSERT(ret->n == 0); /* else ctl_print() would see two answers as one */
+	int fd = open_socket(c, path);
 	if (fd < 0)
 		return CTL_FAILED;
 	int r = send_all(fd, line);
@@ -314,6 +390,8 @@ int ctl_query(const struct ctl *c, struct slice line, struct text *ret)
 int ctl_ask(const struct ctl *c)
 {
 	_cleanup_(text_deinit) struct text answer = TEXT_INIT;
+
+	LB_ASSERT(c->action == CTL_ASK || c->action == CTL_WAIT);
 	int r = ctl_query(c, text_slice(&c->line), &answer);
 
 	return r == 0 ? ctl_print(text_slice(&answer), stdout, stderr) : r;

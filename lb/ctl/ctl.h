@@ -2,9 +2,11 @@
 #pragma once
 
 /*
- * lbctl: one command to the admin socket, its answer to a person or a program.
+ * ctl: lbctl's side of the admin socket. Sends one command and prints the answer, as tables or as
+ * JSON.
  *
- * A plain client: blocking, and knowing nothing of lb but the socket's lines.
+ * lbctl is a separate program. All calls block, and only the form of the socket's lines and answers
+ * is shared with lb (lbctl(1), "THE SOCKET").
  *
  * Layer: ctl. Includes util/ only.
  */
@@ -23,11 +25,10 @@ enum ctl_action { CTL_ASK, CTL_WAIT, CTL_HELP, CTL_VERSION };
 
 struct ctl {
 	enum ctl_action action;
-	const char *path; /* borrows from argv; NULL: none was named */
-	struct text line; /* owns: what is sent, with its newline */
-	/* CTL_WAIT: what is asked again and again, with its newline; owns */
-	struct text poll;
-	const char *target; /* CTL_WAIT: POOL/BACKEND; borrows from argv */
+	const char *path;   /* borrows from argv; NULL without -s: ctl_default_path() */
+	struct text line;   /* owns: the command, with its newline */
+	struct text poll;   /* owns; CTL_WAIT: the command that is repeated, with its newline */
+	const char *target; /* borrows from argv; CTL_WAIT: POOL/BACKEND */
 };
 
 #define CTL_INIT ((struct ctl){ 0 })
@@ -35,23 +36,26 @@ struct ctl {
 /*
  * ctl_parse() - read the command line
  *
- * Options may stand anywhere (getopt permutes `argv`). Returns 0, or an exit status after saying
- * on stderr what is wrong.
+ * `ret` is CTL_INIT. Options may stand anywhere (getopt permutes `argv`). Returns 0, or an exit
+ * status after a message on stderr that says what is wrong.
  */
 int ctl_parse(int argc, char **argv, struct ctl *ret) LB_MUST_CHECK;
 
-/* The socket where none is named: $LBCTL_SOCKET, ./lb.sock where that exists, /run/lb/admin.sock.
+/*
+ * The socket's path when -s is not given: $LBCTL_SOCKET when set, else ./lb.sock when that file
+ * exists, else /run/lb/admin.sock.
  */
 const char *ctl_default_path(void);
 
-/* Asks and prints. Returns the exit status. */
+/* Sends c->line and prints the answer. Returns the exit status. */
 int ctl_ask(const struct ctl *c) LB_MUST_CHECK;
 
 /*
  * ctl_query() - send one line and receive the whole answer
  *
- * `line` ends with a newline; the answer is added to `ret`. Blocks until lb has closed. Returns 0,
- * or CTL_FAILED after saying on stderr what went wrong.
+ * `line` has one newline, at its end; the answer is added to `ret`, which is empty. Blocks until lb
+ * has closed the connection. Returns 0, or CTL_FAILED after a message on stderr that says what went
+ * wrong.
  */
 int ctl_query(const struct ctl *c, struct slice line, struct text *ret) LB_MUST_CHECK;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* main() of lbctl: reads the command line, does what it asks for, returns the exit status. */
 #include <stdio.h>
 
 #include "ctl/ctl.h"

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `drain` once, then `drain POOL/BACKEND status json` each second. Only the first command changes
- * anything, so that somebody else's `ready` is noticed and not undone. An interrupt ends the
- * waiting, not the drain.
+ * wait_drained() sends `drain POOL/BACKEND` once (ctl_ask()), then `drain POOL/BACKEND status json`
+ * once a second (query_left()), until no connection is left. Only the first command changes the
+ * backend: when another command has ended the drain, wait_drained() notices and ends, too, instead
+ * of draining again. An interrupt ends lbctl, not the drain.
+ *
+ * print_progress() writes a line for a new count, by wait_describe(). The rate in that line comes
+ * from struct wait_rate, a ring of the last WAIT_SAMPLES counts, one for each second.
+ *
+ * Relies on the keys "active" and "state" of lb's JSON (lbctl(1)), which wait_parse() looks for.
  */
 #include "ctl/wait.h"
 
@@ -14,13 +20,15 @@
 
 #include "util/parse.h"
 
-#define SAY_EVERY_S 10 /* on what is no terminal, while the count stays as it is */
+/* When stdout is no terminal and the count does not change, a line is written after this time. */
+#define REPEAT_S 10
 
 void wait_rate_add(struct wait_rate *r, uint64_t left)
 {
 	r->left[r->next] = left;
 	r->next = (r->next + 1) % WAIT_SAMPLES;
 	r->n += r->n < WAIT_SAMPLES;
+	LB_ASSERT(r->n == WAIT_SAMPLES || r->next == r->n); /* until full, filled from index 0 on */
 }
 
 static uint64_t newest(const struct wait_rate *r)
@@ -36,6 +44,8 @@ static uint64_t oldest(const struct wait_rate *r)
 void wait_describe(const struct wait_rate *r, const char *target, struct text *out)
 {
 	char n[PARSE_TEXT_MAX], in[PARSE_TEXT_MAX];
+
+	LB_ASSERT(r->n > 0 && r->n <= WAIT_SAMPLES && r->next < WAIT_SAMPLES);
 	uint64_t left = newest(r), seconds = r->n - 1;
 	uint64_t ended = oldest(r) > left ? oldest(r) - left : 0;
 
@@ -53,7 +63,7 @@ void wait_describe(const struct wait_rate *r, const char *target, struct text *o
 		  parse_format_duration((left * seconds + ended - 1) / ended * 1000, in));
 }
 
-/* The text behind `key` in `answer`, or NULL. */
+/* What follows `key` in `answer`, or NULL when `answer` does not have the key. */
 static const char *behind(struct slice answer, const char *key)
 {
 	const char *p = memmem(answer.p, answer.n, key, strlen(key));
@@ -72,14 +82,18 @@ int wait_parse(struct slice answer, uint64_t *ret_left, bool *ret_is_draining)
 		return -EINVAL;
 	while (active + n < end && active[n] >= '0' && active[n] <= '9')
 		n++;
+	LB_ASSERT(state <= end && active + n <= end);
 	struct slice rest = { .p = state, .n = (size_t)(end - state) };
 	*ret_is_draining = slice_starts_with(rest, SLICE("draining\"")) ||
 			   slice_starts_with(rest, SLICE("maint\""));
 	return parse_uint((struct slice){ .p = active, .n = n }, ret_left);
 }
 
-/* Asks how many are left. Returns 0, or an exit status after saying why. */
-static int ask(const struct ctl *c, uint64_t *ret_left, bool *ret_is_draining)
+/*
+ * Queries how many connections are left. Returns 0, or an exit status after a message that says
+ * what went wrong.
+ */
+static int query_left(const struct ctl *c, uint64_t *ret_left, bool *ret_is_draining)
 {
 	_cleanup_(text_deinit) struct text answer = TEXT_INIT;
 	int r = ctl_query(c, text_slice(&c->poll), &answer);
@@ -88,12 +102,12 @@ static int ask(const struct ctl *c, uint64_t *ret_left, bool *ret_is_draining)
 		return r;
 	if (wait_parse(text_slice(&answer), ret_left, ret_is_draining) == 0)
 		return 0;
-	r = ctl_print(text_slice(&answer), stdout, stderr); /* an error, mostly */
+	r = ctl_print(text_slice(&answer), stdout, stderr); /* most likely an error */
 	return r != 0 ? r : CTL_FAILED;
 }
 
-/* On a terminal each line overwrites the last one. */
-static void say(const struct wait_rate *rate, const char *target, bool is_terminal, bool is_last)
+/* On a terminal each line overwrites the one before; the last line, with 0 left, stays. */
+static void print_progress(const struct wait_rate *rate, const char *target, bool is_terminal)
 {
 	_cleanup_(text_deinit) struct text line = TEXT_INIT;
 
@@ -101,7 +115,7 @@ static void say(const struct wait_rate *rate, const char *target, bool is_termin
 	if (line.failed)
 		return;
 	(void)printf("%s%s%s", is_terminal ? "\r" : "", line.p, is_terminal ? "\033[K" : "\n");
-	if (is_terminal && is_last)
+	if (is_terminal && newest(rate) == 0)
 		(void)fputc('\n', stdout);
 	(void)fflush(stdout);
 }
@@ -110,15 +124,16 @@ int wait_drained(const struct ctl *c)
 {
 	struct wait_rate rate = { 0 };
 	bool is_terminal = isatty(STDOUT_FILENO), is_draining = true;
-	uint64_t left = 0, said = UINT64_MAX;
-	unsigned since_s = 0;
+	uint64_t left = 0, printed = UINT64_MAX;
+	unsigned since_s = 0; /* since the last line that was printed */
 
+	LB_ASSERT(c->action == CTL_WAIT && c->target != NULL && c->poll.n > 0);
 	int r = ctl_ask(c);
-	while (r == 0 && (r = ask(c, &left, &is_draining)) == 0 && is_draining) {
+	while (r == 0 && (r = query_left(c, &left, &is_draining)) == 0 && is_draining) {
 		wait_rate_add(&rate, left);
-		if (is_terminal || left != said || since_s >= SAY_EVERY_S) {
-			say(&rate, c->target, is_terminal, left == 0);
-			said = left;
+		if (is_terminal || left != printed || since_s >= REPEAT_S) {
+			print_progress(&rate, c->target, is_terminal);
+			printed = left;
 			since_s = 0;
 		}
 		if (left == 0)

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Wait: `lbctl drain POOL/BACKEND --wait`, which shows how many connections are left until none is.
+ * Wait: `lbctl drain POOL/BACKEND --wait`. Shows how many connections are left, until none is left.
  *
  * Layer: ctl.
  */
@@ -13,37 +13,41 @@
 #include "ctl/ctl.h"
 #include "util/text.h"
 
-/* Drains, then asks once a second and prints. Blocks until no connection is left. Returns the exit
- * status. */
+/*
+ * wait_drained() - drain c->target and wait
+ *
+ * `c->action` is CTL_WAIT. Prints once a second how many connections are left, and blocks until
+ * none is left or the drain has been undone. Returns the exit status.
+ */
 int wait_drained(const struct ctl *c) LB_MUST_CHECK;
 
-/* ---- what its test calls -----------------------------------------------------------------------
- */
+/* ---- for the unit test ----------------------------------------------------------------------- */
 
 #define WAIT_SAMPLES 30
 
-/* The last counts, one a second. */
+/* A ring of the last counts, one for each second. */
 struct wait_rate {
 	uint64_t left[WAIT_SAMPLES];
-	size_t n, next;
+	size_t n;    /* counts in `left`, at most WAIT_SAMPLES */
+	size_t next; /* the index that the next count is written to */
 };
 
-/* Adds the count of this second. */
+/* Adds the count of one more second. */
 void wait_rate_add(struct wait_rate *r, uint64_t left);
 
 /*
- * wait_describe() - one line about a drain, without a newline: what is left, how fast it ends, when
- * it will be over by that
+ * wait_describe() - add one line about a drain to `out`, without a newline
  *
- * The rate is the mean over the last WAIT_SAMPLES seconds; it is left out before there are two
- * counts. Adds to `out`.
+ * The line says how many connections are left, how many end per second, and how long the drain will
+ * take at this rate. The rate is the mean over the counts of `r`, which has at least one; with one
+ * count the line has no rate.
  */
 void wait_describe(const struct wait_rate *r, const char *target, struct text *out);
 
 /*
  * wait_parse() - read lb's answer to `drain POOL/BACKEND status json`
  *
- * Returns 0 and sets both, or -EINVAL where the answer is none such. `ret_is_draining` is false
- * where somebody has undone the drain.
+ * Returns 0 and sets both results, or -EINVAL when `answer` has another form (an error has).
+ * *ret_is_draining is false when the drain has been undone.
  */
 int wait_parse(struct slice answer, uint64_t *ret_left, bool *ret_is_draining) LB_MUST_CHECK;

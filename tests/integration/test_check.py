@@ -617,7 +617,7 @@ def test_without_an_admin_socket(engine, site, echo, port):
         env = {**os.environ, "LBCTL_SOCKET": str(site.dir / "s")}
         ctl = subprocess.run([LBCTL, "stats"], capture_output=True, text=True, env=env)
         assert (ctl.returncode, ctl.stdout) == (1, "")
-        assert "lb's file has the path under admin.socket (off: none)" in ctl.stderr
+        assert "the path is admin.socket in lb's file; with off, there is no socket" in ctl.stderr
         p.send_signal(signal.SIGTERM)
         assert p.wait(10 * SLOW) == 0, said()
     finally:

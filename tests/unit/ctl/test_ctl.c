@@ -125,11 +125,17 @@ static const struct {
 	const char *said;
 } slips[] = {
 	{ { "weight", "chat/b2", "-1" }, "lbctl: a number cannot be negative: -1\n" },
-	{ { "conns", "--pol", "x" }, "lbctl: unknown option --pol\n" },
+	{ { "conns", "--pol", "x" }, "lbctl: unknown option --pol, did you mean \"--pool\"?\n" },
+	{ { "conns", "--pol=x" }, "lbctl: unknown option --pol, did you mean \"--pool\"?\n" },
+	{ { "conns", "--minage", "5m" },
+	  "lbctl: unknown option --minage, did you mean \"--min-age\"?\n" },
+	{ { "--jsno", "stats" }, "lbctl: unknown option --jsno, did you mean \"--json\"?\n" },
+	{ { "--socket", "/x.sock" }, "lbctl: unknown option --socket, did you mean \"-s\"?\n" },
 	{ { "stats", "--frobnicate" }, "lbctl: unknown option --frobnicate\n" },
 	{ { "stats", "-x" }, "lbctl: unknown option -x\n" },
-	{ { "stats", "--json=1" },
-	  "lbctl: unknown option, or one that takes no value: --json=1\n" },
+	{ { "stats", "--json", "-xy" }, "lbctl: unknown option -x\n" },
+	{ { "stats", "--json=1" }, "lbctl: this option takes no value: --json=1\n" },
+	{ { "stats", "--help=1" }, "lbctl: this option takes no value: --help=1\n" },
 	{ { "conns", "--limit" }, "lbctl: a value is missing behind --limit\n" },
 	{ { "stats", "-s" }, "lbctl: a value is missing behind -s\n" },
 };
@@ -266,8 +272,8 @@ START_TEST(it_says_which_socket_it_tried)
 	ck_assert_int_eq(ctl_ask(&c), CTL_FAILED);
 	ck_assert_str_eq(written(stderr),
 			 "lbctl: cannot connect to nobody.sock: No such file or directory\n"
-			 "lbctl: LBCTL_SOCKET named this socket; lb's file has the path under "
-			 "admin.socket (off: none)\n");
+			 "lbctl: LBCTL_SOCKET named this socket; the path is admin.socket in lb's "
+			 "file; with off, there is no socket\n");
 	ck_assert_int_eq(unsetenv("LBCTL_SOCKET"), 0);
 	if (access(ctl_default_path(), F_OK) == 0)
 		return; /* an lb runs here */
