@@ -98,7 +98,8 @@ void mailbox_post(struct mailbox *mb, struct mail *m)
 	LB_ASSERT(r == sizeof(one) || errno == EAGAIN || errno == EINTR);
 }
 
-void mailbox_drain(struct mailbox *mb)
+/* Takes all messages out of the mailbox. Returns the oldest; the others follow by `next`. */
+static struct mail *take_all(struct mailbox *mb)
 {
 	struct mail *newest = atomic_exchange_explicit(&mb->head, NULL, memory_order_acquire);
 	struct mail *oldest = NULL;
@@ -109,16 +110,31 @@ void mailbox_drain(struct mailbox *mb)
 		m->next = oldest;
 		oldest = m;
 	}
+	return oldest;
+}
+
+void mailbox_drain(struct mailbox *mb)
+{
+	struct mail *oldest = take_all(mb);
+
 	while (oldest != NULL) {
 		struct mail *m = oldest;
-		oldest = m->next; /* run() may free it */
+		oldest = m->next; /* run() may free `m` */
 		m->run(m, mb->arg);
 	}
 }
 
 void mailbox_close(struct mailbox *mb)
 {
-	mailbox_drain(mb);
+	struct mail *oldest = take_all(mb);
+
+	while (oldest != NULL) {
+		struct mail *m = oldest;
+		oldest = m->next; /* drop() frees `m` */
+		if (m->drop != NULL)
+			m->drop(m);
+	}
+	LB_ASSERT(atomic_load_explicit(&mb->head, memory_order_relaxed) == NULL);
 	if (mb->wake_fd >= 0)
 		(void)close(mb->wake_fd);
 	mb->wake_fd = -1;

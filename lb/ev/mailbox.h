@@ -26,6 +26,9 @@ typedef void (*mail_fn)(struct mail *m, void *arg);
 /* Embed in your message. The sender may not look at it once it is posted. */
 struct mail {
 	mail_fn run;
+	/* Called instead of `run` when the mailbox is closed before the message was delivered:
+	 * frees the message. NULL: the message is part of an object that outlives the mailbox. */
+	void (*drop)(struct mail *m);
 
 	/* private to mailbox.c */
 	struct mail *next;
@@ -67,5 +70,10 @@ void mailbox_post(struct mailbox *mb, struct mail *m);
 /* Runs what has arrived, oldest first. Thread: the consumer. */
 void mailbox_drain(struct mailbox *mb);
 
-/* Runs what was not delivered, then closes. Thread: main, when the consumer has ended. */
+/*
+ * mailbox_close() - drop what was not delivered, then close
+ *
+ * No message runs, because the object that the mailbox's `arg` points to may be freed already.
+ * Nothing may be posted any more. Thread: main, when the consumer has ended.
+ */
 void mailbox_close(struct mailbox *mb);

@@ -10,6 +10,11 @@
 
 #include "proxy/worker.h"
 
+static void drop(struct mail *mail)
+{
+	message_free(container_of(mail, struct message, mail));
+}
+
 struct message *message_new(size_t size, uint32_t worker, mail_fn run,
 			    void (*deinit)(struct message *m))
 {
@@ -17,7 +22,7 @@ struct message *message_new(size_t size, uint32_t worker, mail_fn run,
 	struct message *m = calloc(1, size);
 
 	if (m != NULL) {
-		m->mail.run = run;
+		m->mail = (struct mail){ .run = run, .drop = drop };
 		m->worker = worker;
 		m->deinit = deinit;
 	}

@@ -16,7 +16,8 @@
  *     CONNS                          a list of connections     proxy/message_conns.h
  *     STOP, QUIT                     the end of a worker       proxy/message_stop.h
  *
- * Main owns a message before it is posted and from `done` on; in between the worker owns it. Main
+ * Main owns a message before it is posted and from `done` on; in between the worker owns it. A
+ * message that is in a mailbox when the mailbox is closed is freed, and `done` is not called. Main
  * allocates all that a message needs beforehand, so that no worker refuses one for want of memory
  * where that matters.
  *

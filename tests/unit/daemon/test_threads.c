@@ -251,6 +251,44 @@ START_TEST(a_huge_limit_is_fine)
 }
 END_TEST
 
+static struct message *stop_for(uint32_t worker)
+{
+	return message_stop_new(worker);
+}
+
+static struct message *adopt_for(uint32_t worker)
+{
+	return &message_adopt_new(worker, 1)->base;
+}
+
+static void post_to(struct threads *t, uint32_t worker, struct message *m)
+{
+	ck_assert_ptr_nonnull(m);
+	m->done = on_reply;
+	mailbox_post(&t->thread[worker].mail, &m->mail);
+}
+
+/* A message that comes when its worker has ended, or has never begun, is freed and does not run. */
+START_TEST(undelivered_messages_are_dropped)
+{
+	struct err e = ERR_INIT;
+	struct threads *t = made(N, engines[_i]);
+
+	ck_assert_int_eq(threads_start(t, &e), 0);
+	ask_all(t, quit_for);
+	threads_join(t);
+	post_to(t, 0, stop_for(0));
+	post_to(t, 0, conns_for(0));
+	post_to(t, N - 1, adopt_for(N - 1));
+	threads_free(t);
+	t = made(N, engines[_i]);
+	post_to(t, 1, stop_for(1));
+	threads_free(t);
+	ck_assert_int_eq(n_replies, N); /* those of ask_all() */
+	err_deinit(&e);
+}
+END_TEST
+
 START_TEST(never_started_is_fine)
 {
 	struct threads *t = made(N, LOOP_EPOLL);
@@ -402,6 +440,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_share_follows_the_listeners);
 	tcase_add_loop_test(t, workers_start_answer_and_end, 0, n_engines);
 	tcase_add_loop_test(t, a_huge_limit_is_fine, 0, n_engines);
+	tcase_add_loop_test(t, undelivered_messages_are_dropped, 0, n_engines);
 	tcase_add_test(t, never_started_is_fine);
 	tcase_add_loop_test(t, tables_are_their_own, 0, n_engines);
 	tcase_add_loop_test(t, sockets_are_passed_to_one_table, 0, n_engines);

@@ -95,8 +95,38 @@ START_TEST(wakes_once_for_a_batch)
 	ck_assert_int_eq(reader.n_read, 5);
 	post(&reader.box, 0, 5);
 	ck_assert_int_eq(reader.n_wakes, 2);
+	mailbox_drain(&reader.box);
+	ck_assert_int_eq(reader.n_read, 6);
 	mailbox_close(&reader.box);
-	ck_assert_int_eq(reader.n_read, 6); /* close delivers what is left */
+}
+END_TEST
+
+static int n_dropped;
+
+static void drop_letter(struct mail *m)
+{
+	struct letter *l = (struct letter *)m;
+
+	ck_assert_int_eq(l->number, n_dropped); /* the oldest first */
+	n_dropped++;
+	free(l);
+}
+
+/* What was not delivered does not run, since its reader may be gone; what has no drop() stays. */
+START_TEST(close_drops_what_is_left)
+{
+	struct letter part = { .mail = { .run = on_letter } };
+
+	mailbox_open_with(&reader.box, NULL, on_wake, &reader);
+	for (int i = 0; i < 3; i++) {
+		struct letter *l = malloc(sizeof(*l));
+		*l = (struct letter){ { .run = on_letter, .drop = drop_letter }, 0, i };
+		mailbox_post(&reader.box, &l->mail);
+	}
+	mailbox_post(&reader.box, &part.mail);
+	mailbox_close(&reader.box);
+	ck_assert_int_eq(n_dropped, 3);
+	ck_assert_int_eq(reader.n_read, 0);
 }
 END_TEST
 
@@ -130,6 +160,7 @@ static void add_tests(TCase *t)
 	struct err e = ERR_INIT;
 
 	tcase_add_test(t, wakes_once_for_a_batch);
+	tcase_add_test(t, close_drops_what_is_left);
 	tcase_add_test(t, letters_may_post);
 	if (loop_probe_uring(&e) == 0)
 		tcase_add_loop_test(t, many_threads_one_reader, LOOP_URING, LOOP_URING + 1);
