@@ -56,11 +56,19 @@ void past_pool_deinit(struct past *past, struct past_pool *p)
 void past_add(struct past *past, struct past_pool *p, struct past_record *r,
 	      const struct backend_sums *sums, uint64_t now_ns)
 {
-	if (backend_sums_are_zero(sums)) {
+	if (backend_sums_are_zero(sums))
 		past_record_free(r);
-		return;
-	}
-	LB_ASSERT(!list_is_linked(&r->link) && past->n < SIZE_MAX);
+	else
+		past_keep(past, p, r, sums, now_ns);
+}
+
+void past_keep(struct past *past, struct past_pool *p, struct past_record *r,
+	       const struct backend_sums *sums, uint64_t now_ns)
+{
+	LB_ASSERT(!list_is_linked(&r->link) && !list_is_linked(&r->in_pool));
+	/* The records stand in the order of their times, as past_expire() expects. */
+	LB_ASSERT(list_is_empty(&past->records) ||
+		  list_entry(past->records.prev, struct past_record, link)->since_ns <= now_ns);
 	r->pool = p;
 	r->sums = *sums;
 	r->since_ns = now_ns;

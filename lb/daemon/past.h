@@ -61,6 +61,10 @@ struct past_record *past_record_free(struct past_record *r);
 void past_add(struct past *past, struct past_pool *p, struct past_record *r,
 	      const struct backend_sums *sums, uint64_t now_ns);
 
+/* The same, but a backend that did nothing leaves a record, too: the record keeps the pool. */
+void past_keep(struct past *past, struct past_pool *p, struct past_record *r,
+	       const struct backend_sums *sums, uint64_t now_ns);
+
 /* Where the sums of an old record go: those of the backend in the file of that name, or NULL. */
 typedef struct backend_sums *past_heir_fn(void *arg, struct past_pool *p, const char *name);
 

@@ -180,14 +180,36 @@ struct registry_backend *registry_find_backend(const struct registry_pool *p, co
 
 /* ---- what is gone ---------------------------------------------------------------------------- */
 
-/* The backend is removed, and its last connection has ended: its sums become its pool's past. */
+/* Whether the pool has counted a connection or a response, be it one that reached no backend. */
+static bool has_counted(const struct pool *p)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(p->tally.ends); i++)
+		if (counter_read(&p->tally.ends[i]) > 0)
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(p->tally.responses); i++)
+		if (counter_read(&p->tally.responses[i]) > 0)
+			return true;
+	return false;
+}
+
+/*
+ * The backend is removed, and its last connection has ended: its sums become its pool's past. A
+ * removed pool is freed with its last record. When the pool has counters of its own, the last of
+ * its backends leaves a record in any case, so that the counters are shown for as long as those of
+ * a backend.
+ */
 static void retire(struct registry *reg, struct registry_pool *p, struct registry_backend *rb)
 {
 	struct backend_sums sums = backend_sums(rb->backend);
+	bool is_last = p->backends.next == &rb->link && p->backends.prev == &rb->link;
+	struct past_record *record = take_ptr(rb->record);
 
-	LB_ASSERT(rb->is_removed && rb->record != NULL);
+	LB_ASSERT(rb->is_removed && record != NULL);
 	backend_sums_add(&sums, &rb->past);
-	past_add(&reg->past, &p->past, take_ptr(rb->record), &sums, loop_now_ns(reg->loop));
+	if (p->is_removed && is_last && has_counted(p->pool))
+		past_keep(&reg->past, &p->past, record, &sums, loop_now_ns(reg->loop));
+	else
+		past_add(&reg->past, &p->past, record, &sums, loop_now_ns(reg->loop));
 	registry_backend_free(rb);
 }
 

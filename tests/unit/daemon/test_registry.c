@@ -708,6 +708,41 @@ START_TEST(a_removed_pool_stays_with_its_past)
 }
 END_TEST
 
+/* A pool's own counters are kept as long, also where its backends have done nothing, and where
+ * other backends of the pool left the file long before. */
+START_TEST(a_removed_pool_keeps_its_counters)
+{
+	uint16_t port = free_port();
+
+	committed(simple(port, "backends: [" A ", " B "]"));
+	struct registry_pool *p = pool_named("p");
+	backend_count_failure(backend_named("b")->backend, 1);
+	committed(simple(port, "backends: [" A "]"));
+	loop->now_ns += PAST_KEEP_NS - 1;
+	registry_tidy(&registry);
+	pool_count_end(p->pool, 1);
+	pool_count_response(p->pool, 503);
+	for (int comes_back = 1; comes_back >= 0; comes_back--) {
+		committed(written("listeners: [{name: l, bind: '127.0.0.1:%u', pool: q}]\n"
+				  "pools: [{name: q, backends: [" A "]}]\n",
+				  port));
+		ck_assert_uint_eq(n_of(&registry.pools), 2);
+		ck_assert(list_is_empty(&p->backends));
+		if (comes_back) {
+			committed(simple(port, "backends: [" A "]"));
+			ck_assert_ptr_eq(pool_named("p"), p);
+		}
+	}
+	ck_assert_uint_eq(counter_read(&p->pool->tally.ends[1]), 1);
+	loop->now_ns += PAST_KEEP_NS - 1;
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.pools), 2);
+	loop->now_ns++;
+	registry_tidy(&registry);
+	ck_assert_uint_eq(n_of(&registry.pools), 1);
+}
+END_TEST
+
 /* ---- pools ----------------------------------------------------------------------------------- */
 
 /* The listener leads to `first`. */
@@ -1045,6 +1080,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_name_keeps_its_sums);
 	tcase_add_test(t, the_hour_begins_with_the_last_connection);
 	tcase_add_test(t, a_removed_pool_stays_with_its_past);
+	tcase_add_test(t, a_removed_pool_keeps_its_counters);
 	tcase_add_test(t, a_removed_pool_stays_with_its_last_connection);
 	tcase_add_test(t, a_removed_pool_stays_while_a_snapshot_names_it);
 	tcase_add_test(t, slots_and_names_are_given_back);
