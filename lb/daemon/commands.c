@@ -303,7 +303,8 @@ int commands_backend(struct control *c, enum admin_backend_op op, const char *po
 		}
 		break;
 	}
-	health_apply(&c->health); /* maintenance stops checks */
+	if (op != ADMIN_WEIGHT)
+		health_apply_state(&c->health, rb->backend);
 	log_notice(&c->log, "backend set by an operator pool=%s backend=%s state=%s weight=%u",
 		   pool, backend, backend_state_name(rb->backend), backend_weight(rb->backend));
 	return 0;

@@ -119,6 +119,12 @@ void health_apply(struct health *h)
 	free(targets);
 }
 
+void health_apply_state(struct health *h, const struct backend *b)
+{
+	LB_ASSERT(h->probes != NULL);
+	probes_pause(h->probes, b, backend_admin(b) == BACKEND_MAINT);
+}
+
 bool health_close(struct health *h)
 {
 	if (h->probes == NULL)

@@ -12,6 +12,7 @@
 
 #include "util/assert.h"
 
+struct backend;
 struct log;
 struct loop;
 struct probes;
@@ -36,6 +37,10 @@ int health_open(struct health *h, struct loop *l, const struct log *log, struct 
 
 /* The registry has changed: checks the backends that are in use, as the configuration says. */
 void health_apply(struct health *h);
+
+/* An operator has set the backend's state: in maintenance the backend is not checked. Touches this
+ * backend's checks only. */
+void health_apply_state(struct health *h, const struct backend *b);
 
 /* Stops. Returns whether a check is still in flight (call again after a turn); frees when not. */
 bool health_close(struct health *h);

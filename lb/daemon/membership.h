@@ -53,6 +53,6 @@ void membership_commit(struct membership *m);
 int membership_set_weight(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, uint32_t weight) LB_MUST_CHECK;
 
-/* Sets a backend ready, draining or in maintenance. The health checks follow by health_apply(). */
+/* Sets a backend ready, draining or in maintenance. Call health_apply_state() next. */
 void membership_set_admin(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, enum backend_admin a);

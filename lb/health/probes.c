@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The set of targets: probes are found by their target in a hash table, so that probes_set(), which
- * a reload and each command on a backend call with all targets, takes linear time.
+ * a reload calls with all targets, takes linear time, and probes_pause() constant time.
  *
  * Thread: main.
  */
@@ -140,6 +140,17 @@ int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 			schedule_remove(p);
 	}
 	return result;
+}
+
+void probes_pause(struct probes *all, const void *target, bool is_paused)
+{
+	struct probe *p = find(all, target);
+
+	if (p == NULL)
+		return;
+	p->is_paused = is_paused;
+	if (is_paused)
+		schedule_end_checks(p);
 }
 
 void probes_limit(struct probes *p, uint32_t max_checks)

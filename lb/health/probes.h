@@ -63,6 +63,14 @@ void probes_limit(struct probes *p, uint32_t max_checks);
  */
 int probes_set(struct probes *p, const struct probe_target *targets, size_t n) LB_MUST_CHECK;
 
+/*
+ * probes_pause() - begin or end the maintenance of one target
+ *
+ * Does what probes_set() does when only this target's is_paused has changed, in constant time and
+ * without memory. Does nothing when the target (the `arg` of its struct probe_target) has no probe.
+ */
+void probes_pause(struct probes *p, const void *target, bool is_paused);
+
 /* Ends all checks. Returns whether some are not over: call again after a turn of the loop. */
 bool probes_close(struct probes *p);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * probes_set() with 100, 1,000 and 10,000 targets that are all there already, as each reload and
- * each command on a backend calls it. One operation is one target: where the time is linear, the
- * rows are alike.
+ * probes_set() with 100, 1,000 and 10,000 targets that are all there already, as each reload
+ * calls it. One operation is one target: where the time is linear, the rows are alike.
  */
 #include "micro.h"
 

@@ -97,10 +97,50 @@ START_TEST(targets_are_added_or_not)
 }
 END_TEST
 
+/* Adds t[1], which takes memory, then pauses t[0] for a while, which takes none. */
+static int set_and_pause(struct probes *probes, const struct probe_target *t, unsigned *ret_n_asked)
+{
+	int r = probes_set(probes, t, 2);
+
+	*ret_n_asked = fault.n_asked;
+	probes_pause(probes, t[0].arg, true);
+	probes_pause(probes, t[0].arg, false);
+	return r;
+}
+
+/* However short memory is, maintenance begins and ends. */
+START_TEST(pausing_takes_no_memory)
+{
+	static char path[] = "/a";
+
+	FOR_EVERY_N(manner_of(_i))
+	{
+		struct conf_health conf = health_with(path, NULL);
+		struct probe_target t[2] = {
+			{ .arg = &t[0], .addr = somewhere, .conf = &conf },
+			{ .arg = &t[1], .addr = somewhere, .conf = &conf },
+		};
+		unsigned n_asked;
+		int r;
+
+		begin(engine_of(_i));
+		struct probes *probes = probes_new(loop, CLASS_TEST + 3, &silent, NULL);
+		ck_assert_int_eq(probes_set(probes, t, 1), 0);
+		WITH_FAULT(r = set_and_pause(probes, t, &n_asked));
+		ck_assert(r == (fault.n_refused > 0 ? -ENOMEM : 0));
+		ck_assert_uint_eq(fault.n_asked, n_asked);
+		UNTIL(!probes_close(probes));
+		ck_assert_ptr_null(probes_free(probes));
+		end();
+	}
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* it is run for every n, slowly under sanitizers */
 	tcase_add_loop_test(t, targets_are_added_or_not, 0, FAULT_N_MANNERS * n_engines);
+	tcase_add_loop_test(t, pausing_takes_no_memory, 0, FAULT_N_MANNERS * n_engines);
 }
 
 int main(void)

@@ -1182,32 +1182,43 @@ START_TEST(checks_under_way_are_bounded)
 }
 END_TEST
 
+/* Pauses the one target that there is, alone or as one of all targets. */
+static void pause_by(const struct conf_health *conf, bool is_alone, bool is_paused)
+{
+	struct probe_target t = target_of(conf);
+
+	t.is_paused = is_paused;
+	if (is_alone)
+		probes_pause(probes, t.arg, is_paused);
+	else
+		ck_assert_int_eq(probes_set(probes, &t, 1), 0);
+}
+
 /* Maintenance: a check under way is dropped, none comes, then they come again. */
 START_TEST(a_paused_target_is_left_alone)
 {
 	struct conf_health conf = conf_of(CONF_CHECK_HTTP);
-	struct probe_target t;
+	bool is_alone = _i / n_engines != 0;
 
 	conf.interval_ms = 10;
-	begin_probes(_i);
+	begin_probes(_i % n_engines);
 	check_by(&conf);
 	int fd = take_conn();
 	(void)hear(fd);
-	t = target_of(&conf);
-	t.is_paused = true;
-	ck_assert_int_eq(probes_set(probes, &t, 1), 0);
+	pause_by(&conf, is_alone, true);
 	await_fin(fd);
 	for (int i = 0; i < 20; i++)
 		ck_assert_int_eq(loop_turn(loop, 2), 0);
 	ck_assert(!is_asked());
 	ck_assert_int_eq(seen.n_ok + seen.n_bad, 0);
 
-	check_by(&conf);
+	pause_by(&conf, is_alone, false);
 	fd = take_conn();
 	(void)hear(fd);
 	say(fd, "HTTP/1.1 200 x\r\n\r\n");
 	UNTIL(seen.n_ok == 1);
 	close(fd);
+	probes_pause(probes, &seen, true); /* this is no target */
 	end_probes();
 }
 END_TEST
@@ -1289,7 +1300,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_removed_target_is_silent, 0, n_engines);
 	tcase_add_loop_test(t, a_result_may_remove_its_target, 0, n_engines);
 	tcase_add_loop_test(t, checks_under_way_are_bounded, 0, n_engines);
-	tcase_add_loop_test(t, a_paused_target_is_left_alone, 0, n_engines);
+	tcase_add_loop_test(t, a_paused_target_is_left_alone, 0, 2 * n_engines);
 	tcase_add_loop_test(t, many_targets_are_checked, 0, n_engines);
 }
 
