@@ -131,8 +131,21 @@ static int try_bind(struct flight *f, const struct addr *a)
 	return fd < 0 ? fd : 0;
 }
 
-/* An address that the running lb has, or that includes one of its addresses, is no finding: a
- * reload and a restart can bind it. */
+/* A start can bind an address that the running lb has for admin.http, because the running lb has
+ * ended by then. A reload cannot, because admin.http changes at a restart only. */
+static void warn_of_http(struct flight *f, const struct conf_bind *b)
+{
+	char http[ADDR_TEXT_MAX];
+
+	if (f->running.has_http && addr_overlaps(&f->running.http, &b->addr))
+		err_warn_at(f->e, b->at,
+			    "a reload cannot bind %s, because the running lb has this port for its "
+			    "admin.http %s: restart lb, or take another port",
+			    b->text, addr_format(&f->running.http, http));
+}
+
+/* An address that the running lb has, or that includes one of its addresses, is no finding, because
+ * a restart can bind it. So can a reload, but for the address of admin.http. */
 static void try_listener(struct flight *f, const struct conf_bind *b)
 {
 	int r = try_bind(f, &b->addr);
@@ -141,6 +154,8 @@ static void try_listener(struct flight *f, const struct conf_bind *b)
 
 	if (r < 0 && !is_own && !includes_own)
 		(void)refusal_bind(f->e, b->at, &b->addr, b->text, r);
+	if (includes_own)
+		warn_of_http(f, b);
 }
 
 static void try_addresses(struct flight *f)

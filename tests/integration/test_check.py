@@ -334,6 +334,25 @@ def test_an_address_that_includes_the_running_lbs_is_no_finding(lb, echo, port):
         proxy.reload_ok()
 
 
+def test_the_http_address_of_the_running_lb_is_warned_of(lb, echo, port):
+    """A start can give it to a listener, a reload cannot."""
+    conf = http_conf(port, echo(1))
+    old, new = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}"
+    conf["admin"] = {"http": old}
+    proxy = lb(conf)
+    conf["admin"]["http"] = new
+    conf["listeners"][0]["bind"] = old
+    proxy.rewrite(conf)
+    p = check(proxy.path)
+    assert (p.returncode, p.stdout) == (0, f"{proxy.path}: ok\n")
+    want = f"warning: a reload cannot bind {old}, because the running lb has this port for its admin.http {old}"
+    (line,) = p.stderr.splitlines()
+    assert want in line
+    answer = proxy.reload()
+    assert f"cannot bind {old}: lb itself has this port" in answer
+    assert status_of(ask(port, GET)) == 200
+
+
 def test_another_lb_is_in_the_way(lb, echo, port, site):
     """One that has another admin socket."""
     first = lb(http_conf(port, echo(1)))
