@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -76,4 +77,38 @@ int admin_socket_check(const struct conf *conf, struct err *e)
 	    may_write(refusal_folder(folder, above, sizeof(above))) == 0)
 		r = 0; /* a start makes the folder */
 	return r < 0 ? refusal_socket(e, conf, r) : 0;
+}
+
+/* ---- the file that was bound ----------------------------------------------------------------- */
+
+void admin_socket_remember(struct admin_socket_file *f, const char *path)
+{
+	struct stat st;
+
+	LB_ASSERT(f->path == NULL);
+	if (lstat(path, &st) < 0)
+		return;
+	f->path = strdup(path);
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+}
+
+int admin_socket_give(const struct admin_socket_file *f, uid_t uid, gid_t gid)
+{
+	return f->path != NULL && lchown(f->path, uid, gid) < 0 ? -errno : 0;
+}
+
+void admin_socket_remove(const struct admin_socket_file *f)
+{
+	struct stat st;
+
+	if (f->path != NULL && lstat(f->path, &st) == 0 && st.st_dev == f->dev &&
+	    st.st_ino == f->ino)
+		(void)unlink(f->path);
+}
+
+void admin_socket_forget(struct admin_socket_file *f)
+{
+	free(f->path);
+	f->path = NULL;
 }

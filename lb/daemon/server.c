@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The process on the main thread: open, start, run, close.
+ * The process on the main thread: open, run, close. The start is in server_start.c.
  *
- *   server_open()    logs, engine, main's loop and control, signals, the workers' mailboxes
- *   server_start()   bind everything, drop privileges, start threads and services, let workers
- * accept server_run()     main's loop, until every worker has ended server_close()   join the
- * threads, let what is in flight on main's loop end, free
+ * Terms. Control (daemon/control.h) decides which configuration is in force and in which phase lb
+ * is. The server is the process around it: files, signals, privileges, threads, the admin server.
+ * Control knows the server by `control_ops` only, so that the simulation can put another process
+ * around it.
  *
- * What happens in between is control's to decide; it calls the functions of `control_ops` below.
+ * main() calls, in this order:
+ *
+ *   server_open()   the logs' files, the engine, main's loop, control, the mailbox for the workers'
+ *                   replies, the signals, and the workers' mailboxes and channels
+ *   server_start()  binds all addresses, drops privileges, starts the threads; returns when every
+ *                   worker accepts
+ *   server_run()    turns main's loop until every worker has ended (on_ended())
+ *   server_close()  joins the threads, lets what is in flight on main's loop end, frees
+ *
+ * server_close() is due after each failure, too, so every function here leaves the server in a
+ * state that server_close() understands: a pointer is NULL and a descriptor is -1 until it is made.
+ *
+ * The order in server_close() matters. The threads are joined first, because a worker that has
+ * replied to QUIT may still be in the call that wakes main. The admin socket's file is removed
+ * while the socket is open, because until then no other file can have its inode. The logger is
+ * stopped last, because everything else logs.
  *
  * Thread: main.
  */
@@ -15,27 +30,18 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
-#include "daemon/admin_socket.h"
-#include "daemon/commands.h"
-#include "daemon/delta.h"
-#include "daemon/delta_binds.h"
 #include "daemon/err_log.h"
 #include "daemon/fd_table.h"
 #include "daemon/host_limits.h"
 #include "daemon/logger.h"
 #include "daemon/preflight.h"
 #include "daemon/privs.h"
-#include "daemon/refusal.h"
-#include "daemon/stats.h"
 #include "daemon/worker_sums.h"
 #include "ev/signals.h"
-#include "net/sock.h"
 
 static void on_signal(void *arg, int signo);
 
@@ -292,240 +298,6 @@ int server_open(struct server *s, const char *path, struct conf *conf, struct er
 	return r == 0 ? open_threads(s, conf, engine, e) : r;
 }
 
-/* ---- the admin socket's file ----------------------------------------------------------------- */
-
-/* Remembers which file was just bound. Where that fails, the file stays when lb ends. */
-static void own_socket_file(struct server *s, const char *path)
-{
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return;
-	s->socket_path = strdup(path);
-	s->socket_dev = st.st_dev;
-	s->socket_ino = st.st_ino;
-}
-
-/*
- * Removes the admin socket's file, unless the path names another file meanwhile, which is not lb's.
- * Call while the socket is open: until then no other file can get the number of its inode.
- */
-static void remove_socket_file(const struct server *s)
-{
-	struct stat st;
-
-	if (s->socket_path != NULL && lstat(s->socket_path, &st) == 0 &&
-	    st.st_dev == s->socket_dev && st.st_ino == s->socket_ino)
-		(void)unlink(s->socket_path);
-}
-
-/* ---- start ----------------------------------------------------------------------------------- */
-
-static int bind_http(struct server *s)
-{
-	struct sockaddr_storage sa;
-	struct addr got;
-
-	s->http_fd = sock_bind_alone(s->loop, &s->control.conf->admin.http);
-	int r = s->http_fd < 0 ? s->http_fd : loop_listen(s->loop, s->http_fd, SOCK_BACKLOG);
-	if (r == 0)
-		r = loop_sockname(s->loop, s->http_fd, &sa);
-	if (r < 0)
-		return r;
-	addr_from_sockaddr((struct sockaddr *)&sa, &got);
-	(void)addr_format(&got, s->http_text);
-	s->control.registry.http = got;
-	return 0;
-}
-
-static int bind_admin(struct server *s, struct err *e)
-{
-	const struct conf *conf = s->control.conf;
-
-	if (conf->admin.socket != NULL) {
-		s->admin_fd = admin_socket_open(s->loop, conf, e);
-		if (s->admin_fd >= 0)
-			own_socket_file(s, conf->admin.socket);
-	}
-	if (conf->admin.has_http) {
-		int r = bind_http(s);
-		if (r < 0)
-			(void)refusal_http(e, conf, r);
-	}
-	return e->n > 0 ? EXIT_BIND : 0;
-}
-
-/* A reload opens files as `user`: warns of those that this user may not open. */
-static void warn_of_reload(struct server *s)
-{
-	_cleanup_(err_deinit) struct err why = ERR_INIT;
-	char scratch[64];
-
-	preflight_reload(s->control.conf, &why);
-	for (size_t i = 0; i < err_n_lines(&why); i++)
-		log_warn(&s->control.log, "reload will fail: %s",
-			 err_line(&why, i, scratch, sizeof(scratch)));
-}
-
-static int become_user(struct server *s, const struct delta *first, struct err *e)
-{
-	uid_t uid;
-	gid_t gid;
-
-	if (privs_resolve_user(s->control.conf->user, &uid, &gid, e) < 0)
-		return EXIT_BIND;
-	logger_chown(s->logger, uid, gid);
-	int r = delta_binds_give(&s->control.registry, first, uid, gid);
-	if (r < 0)
-		log_warn(&s->control.log,
-			 "listening sockets stay with their owner: a reload cannot replace an "
-			 "address by one that includes it error=\"%s\"",
-			 strerror(-r));
-	if (s->socket_path != NULL && lchown(s->socket_path, uid, gid) < 0)
-		log_warn(&s->control.log, "admin socket stays with its owner error=\"%s\"",
-			 strerror(errno));
-	return privs_drop(s->control.conf->user, uid, gid, PRIVS_KEEP_BIND, e) < 0 ? EXIT_BIND : 0;
-}
-
-/* Drops to `user`: logs, the admin socket and the listeners' sockets are given to it first. */
-static int drop_user(struct server *s, const struct delta *first, struct err *e)
-{
-	_cleanup_(err_deinit) struct err why = ERR_INIT;
-	char scratch[64];
-
-	if (s->control.conf->user == NULL)
-		return 0;
-	int r = become_user(s, first, &why);
-	if (r == 0)
-		warn_of_reload(s);
-	else
-		(void)err_at(e, s->control.conf->user_at, "%s",
-			     err_line(&why, 0, scratch, sizeof(scratch)));
-	return r;
-}
-
-/* ---- the admin socket's questions ------------------------------------------------------------ */
-
-static int on_admin_status(void *arg, struct status *ret)
-{
-	return stats_read(arg, ret);
-}
-
-static void on_admin_conns(void *arg, const struct admin_conn_query *q, admin_conns_fn done,
-			   void *ctx)
-{
-	struct server *s = arg;
-
-	commands_conns(&s->control, q, done, ctx);
-}
-
-static void on_admin_reload(void *arg, admin_reload_fn done, void *ctx)
-{
-	struct server *s = arg;
-
-	commands_reload(&s->control, done, ctx);
-}
-
-static int on_admin_backend(void *arg, enum admin_backend_op op, const char *pool,
-			    const char *backend, uint32_t weight, char *why, size_t why_len)
-{
-	struct server *s = arg;
-
-	return commands_backend(&s->control, op, pool, backend, weight, why, why_len);
-}
-
-static bool on_admin_is_accepting(void *arg)
-{
-	const struct server *s = arg;
-
-	return control_is_accepting(&s->control);
-}
-
-static const struct admin_ops admin_ops = {
-	.status = on_admin_status,
-	.conns = on_admin_conns,
-	.reload = on_admin_reload,
-	.backend = on_admin_backend,
-	.is_accepting = on_admin_is_accepting,
-};
-
-/* ---- services and threads -------------------------------------------------------------------- */
-
-static int open_admin(struct server *s)
-{
-	s->admin = admin_new(&(struct admin_opts){
-		.loop = s->loop,
-		.log = &s->control.log,
-		.ops = &admin_ops,
-		.arg = s,
-		.class_id = CLASS_ADMIN,
-	});
-	return s->admin == NULL ? -ENOMEM : 0;
-}
-
-static void warn_of_one_table(struct server *s)
-{
-	log_warn(&s->control.log,
-		 "all threads share one descriptor table: the system refuses close_range(2) and "
-		 "unshare(2), so the limit of open files holds for all threads together "
-		 "error=\"%s\" workers=%u "
-		 "open_files=%u",
-		 strerror(-s->no_tables), s->threads->n, s->max_fds);
-}
-
-static int start_services(struct server *s, struct err *e)
-{
-	int r = logger_start(s->logger);
-
-	if (r < 0)
-		return err_add(e, r, "cannot start the log's thread: %s", strerror(-r));
-	if (s->no_tables < 0)
-		warn_of_one_table(s);
-	r = open_admin(s);
-	if (r == 0)
-		r = watermarks_open(&s->watermarks, &s->control.log, &s->control.registry,
-				    s->threads);
-	return r < 0 ? err_add(e, r, "out of memory") : 0;
-}
-
-/* Turns main's loop until every worker accepts by the first configuration, or one cannot. */
-static int start_workers(struct server *s, struct delta *first, struct err *e)
-{
-	if (control_start(&s->control, first) < 0) {
-		delta_free(&s->control.registry, first);
-		(void)err_add(e, -ENOMEM, "out of memory");
-		return EXIT_INTERNAL;
-	}
-	while (s->control.phase == PHASE_STARTING)
-		(void)loop_turn(s->loop, 1000);
-	if (s->is_started)
-		return 0;
-	(void)err_add(e, -EINVAL, "could not start");
-	return EXIT_BIND;
-}
-
-int server_start(struct server *s, struct err *e)
-{
-	int r = bind_admin(s, e);
-	struct delta *first = NULL;
-
-	/* Bound now, while lb may still be privileged. After a failure of the admin socket the
-	 * listeners are tried all the same, so that `e` names every address that is in use. */
-	if (delta_prepare(&s->control.registry, s->control.conf, e, &first) < 0)
-		r = EXIT_BIND;
-	if (r == 0)
-		r = drop_user(s, first, e);
-	if (r == 0 && (start_services(s, e) < 0 || threads_start(s->threads, e) < 0))
-		r = EXIT_INTERNAL;
-	if (r == 0)
-		r = start_workers(s, first, e);
-	else
-		delta_free(&s->control.registry, first);
-	if (r != 0)
-		control_end_workers(&s->control);
-	return r;
-}
-
 /* ---- run ------------------------------------------------------------------------------------- */
 
 /* A real-time signal is named by its number: "signal=35". */
@@ -593,7 +365,7 @@ void server_close(struct server *s)
 	if (s->threads != NULL)
 		threads_join(s->threads);
 	if (s->loop != NULL) {
-		remove_socket_file(s);
+		admin_socket_remove(&s->socket);
 		close_services(s);
 		close_fd(s, &s->admin_fd);
 		close_fd(s, &s->http_fd);
@@ -606,6 +378,5 @@ void server_close(struct server *s)
 	s->loop = loop_free(s->loop);
 	s->logger = logger_stop(s->logger);
 	watermarks_close(&s->watermarks);
-	free(s->socket_path);
-	s->socket_path = NULL;
+	admin_socket_forget(&s->socket);
 }

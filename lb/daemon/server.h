@@ -6,6 +6,8 @@
  *
  *   main() -> server_open() -> server_start() -> server_run() ... signals ... -> server_close()
  *
+ * server_start() is in server_start.c, everything else in server.c.
+ *
  * Main moves no client's byte: it reads configurations, binds, checks backends' health, answers the
  * admin socket and tells the workers what has changed.
  *
@@ -14,8 +16,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
+#include "daemon/admin_socket.h"
 #include "daemon/control.h"
 #include "daemon/notify.h"
 #include "daemon/threads.h"
@@ -48,10 +50,7 @@ struct server {
 	bool is_started;               /* all workers accepted once, whatever the phase is now */
 	int admin_fd, http_fd;         /* bound, not yet served; -1: none */
 	char http_text[ADDR_TEXT_MAX]; /* of admin.http with its real port; "": there is none */
-	char *socket_path; /* owns: of the admin socket that was bound, whatever the file says now
-			    */
-	dev_t socket_dev;  /* with socket_ino: which file that is */
-	ino_t socket_ino;
+	struct admin_socket_file socket;
 };
 
 #define EXIT_CONF 1
