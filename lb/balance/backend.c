@@ -1,8 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A backend at run time: its references, its slots, its states and its counters.
+ *
+ * Terms. A slot is the right to one connection to the backend; `active` is how many slots are
+ * taken. The health state is what checks have found (checking, up, down). The admin state is what
+ * the administrator has set (ready, drain, maint). A tally is what one worker has counted for the
+ * backend.
+ *
+ * Life. backend_new() makes a backend with one reference. Main, the members and the sessions hold
+ * references (backend_ref()); backend_unref() frees the backend with the last one. A session gives
+ * its slot back before its reference, so no slot is taken at that time.
+ *
+ * A connection. A policy asks backend_is_usable(), and takes a slot with backend_reserve() or
+ * backend_reserve_within(). A worker counts the connection in its own tally. backend_release()
+ * gives the slot back. backend_total() and the functions beside it sum the tallies of all workers.
+ *
+ * Threads. All workers take slots, by compare-and-swap. Main alone writes the states and the
+ * limits, and workers read these. Every access is relaxed; the comments at the functions say why
+ * that is enough.
+ *
+ * Relies on util/ref.h for the references and on util/metric.h for the tallies.
+ *
+ * Thread: any, where the header does not say main. Hot: slots and states.
+ */
 #include "balance/backend.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "balance/pool.h"
 
 struct backend *backend_new(const char *pool_name, const struct conf_backend *c, uint32_t n_workers,
 			    uint64_t now_ns)
@@ -74,7 +100,7 @@ void backend_release(struct backend *b)
 {
 	uint32_t before = atomic_fetch_sub_explicit(&b->active, 1, memory_order_relaxed);
 
-	LB_ASSERT(before > 0);
+	LB_ASSERT(before > 0); /* each slot is given back once */
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
@@ -123,6 +149,7 @@ void backend_set_admin(struct backend *b, enum backend_admin a)
 
 void backend_set_weight(struct backend *b, uint32_t weight)
 {
+	LB_ASSERT(weight <= POOL_WEIGHT_MAX);
 	atomic_store_explicit(&b->weight, weight, memory_order_relaxed);
 }
 

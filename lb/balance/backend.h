@@ -63,7 +63,7 @@ struct backend {
 
 	/* thread: main */
 	char check_result[96]; /* of the last check; "" before the first */
-	uint64_t since_ns;     /* in this health state */
+	uint64_t since_ns;     /* when the backend got its health state */
 	uint64_t check_failures;
 };
 
@@ -130,13 +130,13 @@ bool backend_sums_are_zero(const struct backend_sums *s);
 static inline void backend_count_bytes(struct backend *b, uint32_t worker, uint64_t in,
 				       uint64_t out)
 {
-	LB_DASSERT(worker < b->n_workers);
+	LB_ASSERT(worker < b->n_workers);
 	counter_add(&b->tally[worker].bytes_in, in);
 	counter_add(&b->tally[worker].bytes_out, out);
 }
 
 static inline void backend_count_failure(struct backend *b, uint32_t worker)
 {
-	LB_DASSERT(worker < b->n_workers);
+	LB_ASSERT(worker < b->n_workers);
 	counter_add(&b->tally[worker].failed, 1);
 }

@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The sums from which the policy hash computes the mean load of many members.
+ *
+ * Terms. The mean load is the connections of all members that have a free slot, divided by the
+ * weights of these members. A block is BLOCK entries that are neighbours. A block's sum is the
+ * connections and the weights of its entries that have a free slot (member_has_free_slot()). The
+ * total is the sum of all blocks' sums.
+ *
  *     entries:  | 0 ... 31 | 32 ... 63 | 64 ... 95 | ...        BLOCK entries each
  *     block[]:  | sums     | sums      | sums      | ...
  *     total:    the sum of all blocks' sums
  *
- * When a worker sums a block anew, it exchanges the block's sum for the new one, and changes the
- * total by the difference to the old one. Each difference is applied once, in whatever order, so
- * the total is the sum of the blocks whenever no worker is between the two steps.
+ * bounded_load_build() sums all blocks, when main makes the members. A pick of the policy hash
+ * reads the total (bounded_load_sums()), computes the bound of a backend from it, and reserves a
+ * slot within that bound. Then bounded_load_note() adds the slot to the sums of its block and to
+ * the total, and sums one other block anew (sum_block()): the next one in turn. So the end of a
+ * connection, a check and a command, which change a load without a pick, are in the sums after
+ * n_blocks picks.
+ *
+ * When a worker sums a block anew, change() exchanges the block's sum for the new one, and adds the
+ * difference to the total. Each difference is added once, in whatever order, so the total is the
+ * sum of the blocks whenever no worker is between the two steps. bounded_load_free() asserts that.
  *
  * All accesses are relaxed, because the sums publish no other memory. A pick may read a total while
  * other workers change it; the bound of a backend is then that of a moment before or after.
+ *
+ * Thread: any; main for bounded_load_build(). Hot, but for build and free.
  */
 #include "balance/bounded_load.h"
 
@@ -49,15 +65,45 @@ static void sum_block(const struct members *m, uint32_t block)
 	size_t start = (size_t)block * BLOCK, end = start + BLOCK < m->n ? start + BLOCK : m->n;
 	struct bounded_load_sums sums = { 0 };
 
-	LB_DASSERT(block < s->n_blocks && start < m->n);
+	LB_ASSERT(block < s->n_blocks && start < end && end - start <= BLOCK);
 	for (size_t i = start; i < end; i++) {
-		if (!member_has_room(&m->entry[i]))
+		if (!member_has_free_slot(&m->entry[i]))
 			continue;
 		sums.active += backend_active(m->entry[i].backend);
 		sums.weight += m->entry[i].weight;
 	}
 	change(&s->block[block].active, &s->total.active, sums.active);
 	change(&s->block[block].weight, &s->total.weight, sums.weight);
+}
+
+/* The differences reach a total in any order, so the total may be below 0 for a moment. Such a
+ * total counts as 0. */
+static uint64_t total(const _Atomic uint64_t *from)
+{
+	uint64_t n = atomic_load_explicit(from, memory_order_relaxed);
+
+	return n <= INT64_MAX ? n : 0;
+}
+
+struct bounded_load_sums bounded_load_sums(const struct bounded_load *s)
+{
+	return (struct bounded_load_sums){
+		.active = total(&s->total.active),
+		.weight = total(&s->total.weight),
+	};
+}
+
+/* While no worker is between the two steps of change(), the total is the sum of the blocks. */
+static void assert_totals(const struct bounded_load *s)
+{
+	struct bounded_load_sums sums = { 0 };
+
+	for (uint32_t b = 0; b < s->n_blocks; b++) {
+		sums.active += atomic_load_explicit(&s->block[b].active, memory_order_relaxed);
+		sums.weight += atomic_load_explicit(&s->block[b].weight, memory_order_relaxed);
+	}
+	LB_ASSERT(sums.active == atomic_load_explicit(&s->total.active, memory_order_relaxed));
+	LB_ASSERT(sums.weight == atomic_load_explicit(&s->total.weight, memory_order_relaxed));
 }
 
 int bounded_load_build(struct members *m)
@@ -75,26 +121,15 @@ int bounded_load_build(struct members *m)
 	m->bounded_load->n_blocks = n_blocks;
 	for (uint32_t b = 0; b < n_blocks; b++)
 		sum_block(m, b);
+	assert_totals(m->bounded_load);
+	LB_ASSERT(bounded_load_sums(m->bounded_load).weight <= m->total_weight);
 	return 0;
-}
-
-/* No worker uses the members any more: every difference has reached its total. */
-static void check_totals(const struct bounded_load *s)
-{
-	struct bounded_load_sums sums = { 0 };
-
-	for (uint32_t b = 0; b < s->n_blocks; b++) {
-		sums.active += atomic_load_explicit(&s->block[b].active, memory_order_relaxed);
-		sums.weight += atomic_load_explicit(&s->block[b].weight, memory_order_relaxed);
-	}
-	LB_ASSERT(sums.active == atomic_load_explicit(&s->total.active, memory_order_relaxed));
-	LB_ASSERT(sums.weight == atomic_load_explicit(&s->total.weight, memory_order_relaxed));
 }
 
 struct bounded_load *bounded_load_free(struct bounded_load *s)
 {
 	if (s != NULL)
-		check_totals(s);
+		assert_totals(s); /* no worker is between the two steps of change() any more */
 	free(s);
 	return NULL;
 }
@@ -104,28 +139,12 @@ uint32_t bounded_load_delay(const struct bounded_load *s)
 	return s->n_blocks;
 }
 
-/* The differences reach a total in any order, so it may be below 0 for a moment: 0 then. */
-static uint64_t total(const _Atomic uint64_t *from)
-{
-	uint64_t n = atomic_load_explicit(from, memory_order_relaxed);
-
-	return n <= INT64_MAX ? n : 0;
-}
-
-struct bounded_load_sums bounded_load_sums(const struct bounded_load *s)
-{
-	return (struct bounded_load_sums){
-		.active = total(&s->total.active),
-		.weight = total(&s->total.weight),
-	};
-}
-
 void bounded_load_note(const struct members *m, const struct members_entry *e)
 {
 	struct bounded_load *s = m->bounded_load;
 	uint32_t turn = atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed);
 
-	LB_DASSERT(e >= m->entry && e < m->entry + m->n);
+	LB_ASSERT(e >= m->entry && e < m->entry + m->n);
 	atomic_fetch_add_explicit(&s->block[(size_t)(e - m->entry) / BLOCK].active, 1,
 				  memory_order_relaxed);
 	atomic_fetch_add_explicit(&s->total.active, 1, memory_order_relaxed);

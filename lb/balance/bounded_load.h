@@ -5,9 +5,9 @@
  * The mean load of many members, for bounded loads, without looking at all members.
  *
  * The members are cut into blocks. For each block, and for all together, the connections and the
- * weights of the members that have room are summed; all workers share these sums. A pick adds its
- * own connection to the sums, and sums one block anew, block after block. So everything that
- * changes a load without a pick (ends, checks, commands) is counted after bounded_load_delay()
+ * weights of the members that have a free slot are summed; all workers share these sums. A pick
+ * adds its own connection to the sums, and sums one block anew, block after block. So everything
+ * that changes a load without a pick (ends, checks, commands) is counted after bounded_load_delay()
  * picks.
  *
  * Thread: any, without locks. Layer: balance. Hot, but for bounded_load_build() and
@@ -23,7 +23,7 @@ struct members_entry;
 /* With fewer members every pick sums all of them. */
 #define BOUNDED_LOAD_MIN_MEMBERS 257
 
-/* Sums over the members that have room (member_has_room()). */
+/* Sums over the members that have a free slot (member_has_free_slot()). */
 struct bounded_load_sums {
 	uint64_t active, weight;
 };

@@ -1,30 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The load index: for the policy least_connections it finds the least loaded of many members
+ * without looking at all of them.
+ *
  *     entries:      | 0 ... 31   | 32 ... 63  | 64 ... 95  | ...     up to BLOCK entries each
- *     load[]:       | least load | least load | least load | ...     NO_ROOM: no entry has room
- *     turn[]:       | least turn | least turn | least turn | ...     of the entries with that load
+ *     load[]:       | least load | least load | least load | ...     NO_SLOT: no entry has a free
+ * slot turn[]:       | least turn | least turn | least turn | ...     of the entries with that load
  *
- * Load: that of an idle entry is 0; that of any other entry is (connections + 1) / weight, as a
- * fraction of 24 bits: what the load would be with one more connection. The less is the better.
+ * Terms. The load of an idle entry is 0; that of any other entry is (connections + 1) / weight, as
+ * a fraction of 24 bits: what the load would be with one more connection. A turn orders the entries
+ * that have equal loads: the entry with the least turn is picked (backend_turn(); policy_least.c
+ * says how turns are given). A block is BLOCK entries that are neighbours. Its words are its least
+ * load and its least turn, in load[] and turn[]. To refresh a block is to look at its entries and
+ * to store its two words (refresh()).
  *
- * Turn: when several entries have the least load, the one with the least turn is picked
- * (backend_turn(); policy_least.c says how turns are given).
+ * A pick, load_index_pick(), goes through the blocks, best words first (look_first(), look_next()),
+ * and looks at the entries of each (load_index_scan()):
  *
- * To refresh a block is to look at its entries and to store its two words.
- *
- * A pick goes through the blocks, best words first, and looks at the entries of each:
- *
- *   - The best entry is as good as the word promised: the slot is reserved, the pick is over.
+ *   - The best entry is as good as the word promised: its slot is reserved, and the pick is over.
  *   - The best entry is worse, because other workers were faster, or it is down, or was tried: the
  *     block is refreshed, and the pick remembers the best entry of all these blocks.
  *   - No word promises anything better than the remembered entry: that entry is picked.
  *
- * The search ends after MAX_LOOKS blocks, with the remembered entry, or with nothing.
+ * The search ends after MAX_LOOKS blocks, with the remembered entry, or with nothing. picked() then
+ * gives the entry its next turn, and refreshes its block and IN_TURN other blocks.
  *
  * All accesses to the words are relaxed, because each word stands for itself and publishes no other
  * memory. When two workers refresh a block at once, the older words may stay; they are put right
  * when the turn of the block comes. A word is stored only when it changes, so that workers share
  * its cache line while little happens.
+ *
+ * Thread: any; main for load_index_build(). Hot, but for build and free.
  */
 #include "balance/load_index.h"
 
@@ -48,10 +54,11 @@
 
 /*
  * The fraction of a load has 24 bits. Different loads stay different, since weights are at most
- * 256: they differ by 1/256^2 at least, and the rounding is below 2^-24. Equal loads stay equal.
+ * POOL_WEIGHT_MAX: they differ by 1/256^2 at least, and the rounding is below 2^-24. Equal loads
+ * stay equal.
  */
 #define LOAD_SHIFT 24
-#define NO_ROOM UINT64_MAX
+#define NO_SLOT UINT64_MAX
 
 /* Units of virtual time per pick, so that the rounding of a turn is small. */
 #define TURN_UNITS 256u
@@ -81,7 +88,7 @@ static void store(_Atomic uint64_t *word, uint64_t v)
 /* The first entry of a block; m->n for block n_blocks. The blocks' sizes differ by one at most. */
 static size_t start_of(const struct members *m, uint32_t block)
 {
-	LB_DASSERT(block <= m->load_index->n_blocks);
+	LB_ASSERT(block <= m->load_index->n_blocks);
 	return (size_t)((uint64_t)m->n * block / m->load_index->n_blocks);
 }
 
@@ -108,6 +115,7 @@ static uint64_t next_of(const struct backend *b)
 
 static uint64_t load_of(uint64_t next, uint32_t weight)
 {
+	LB_ASSERT(weight > 0 && weight <= POOL_WEIGHT_MAX);
 	return (next << LOAD_SHIFT) / weight;
 }
 
@@ -120,6 +128,7 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 	uint64_t best_turn = 0;
 	uint32_t n_ties = 0; /* entries with the best load and turn */
 
+	LB_ASSERT(from <= to && to <= m->n);
 	for (size_t i = from; i < to; i++) {
 		const struct members_entry *e = &m->entry[i];
 
@@ -150,13 +159,13 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 static void refresh(const struct members *m, uint32_t block)
 {
 	uint64_t best_next = 0, best_turn = 0;
-	uint32_t best_weight = 0; /* 0: no entry has room */
+	uint32_t best_weight = 0; /* 0: no entry has a free slot */
 	size_t end = start_of(m, block + 1);
 
 	for (size_t i = start_of(m, block); i < end; i++) {
 		const struct members_entry *e = &m->entry[i];
 
-		if (!member_has_room(e))
+		if (!member_has_free_slot(e))
 			continue;
 		uint64_t next = next_of(e->backend);
 		uint64_t load = next * best_weight, best_load = best_next * e->weight;
@@ -169,7 +178,7 @@ static void refresh(const struct members *m, uint32_t block)
 		best_weight = e->weight;
 	}
 	store(&m->load_index->load[block],
-	      best_weight != 0 ? load_of(best_next, best_weight) : NO_ROOM);
+	      best_weight != 0 ? load_of(best_next, best_weight) : NO_SLOT);
 	store(&m->load_index->turn[block], best_turn);
 }
 
@@ -190,7 +199,7 @@ int load_index_build(struct members *m)
 	l->turn = l->load + n_blocks;
 	LB_ASSERT(start_of(m, 0) == 0 && start_of(m, n_blocks) == m->n);
 	for (uint32_t b = 0; b < n_blocks; b++) {
-		atomic_init(&l->load[b], NO_ROOM);
+		atomic_init(&l->load[b], NO_SLOT);
 		atomic_init(&l->turn[b], 0);
 		refresh(m, b);
 	}
@@ -212,7 +221,7 @@ uint32_t load_index_delay(const struct load_index *l)
 
 /* A block to look at, and what its words promised. */
 struct look {
-	uint64_t load; /* NO_ROOM: there is no such block */
+	uint64_t load; /* NO_SLOT: there is no such block */
 	uint64_t turn;
 	uint32_t block;
 };
@@ -223,14 +232,14 @@ struct look {
  */
 static struct look look_first(const struct load_index *l, const struct pick *k)
 {
-	struct look best = { .load = NO_ROOM };
+	struct look best = { .load = NO_SLOT };
 	uint64_t random = hash_mix(k->random, 1); /* another one than load_index_scan() uses */
 	uint32_t n_ties = 0;
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
 		uint64_t load = load_at(l, b);
 
-		if (load == NO_ROOM || load > best.load)
+		if (load == NO_SLOT || load > best.load)
 			continue;
 		uint64_t turn = turn_at(l, b);
 		if (load < best.load || turn < best.turn)
@@ -253,18 +262,18 @@ static bool is_before(const struct look *a, const struct look *b)
 /* The best block after `last`. While no word changes, no block comes twice. */
 static struct look look_next(const struct load_index *l, const struct look *last)
 {
-	struct look best = { .load = NO_ROOM };
+	struct look best = { .load = NO_SLOT };
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
 		struct look at = { .load = load_at(l, b), .block = b };
 
-		if (at.load < last->load || at.load > best.load || at.load == NO_ROOM)
+		if (at.load < last->load || at.load > best.load || at.load == NO_SLOT)
 			continue;
 		at.turn = turn_at(l, b);
-		if (is_before(last, &at) && (best.load == NO_ROOM || is_before(&at, &best)))
+		if (is_before(last, &at) && (best.load == NO_SLOT || is_before(&at, &best)))
 			best = at;
 	}
-	LB_DASSERT(best.load == NO_ROOM || is_before(last, &best));
+	LB_DASSERT(best.load == NO_SLOT || is_before(last, &best));
 	return best;
 }
 
@@ -282,7 +291,7 @@ static void take_turn(const struct members *m, const struct members_entry *e)
 	uint64_t turn = backend_turn(e->backend);
 	uint64_t start = turn > now ? turn : now;
 
-	LB_DASSERT(e->weight > 0 && e->weight <= m->total_weight);
+	LB_ASSERT(e->weight > 0 && e->weight <= m->total_weight);
 	backend_set_turn(e->backend, start + m->total_weight * TURN_UNITS / e->weight);
 	atomic_store_explicit(&m->pool->virtual_time, start + 1, memory_order_relaxed);
 }
@@ -294,8 +303,8 @@ static const struct members_entry *picked(const struct members *m, uint32_t bloc
 	/* Relaxed, because all that matters is that no two picks get one number. */
 	uint64_t ticket = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 
+	LB_ASSERT(block < m->load_index->n_blocks);
 	LB_DASSERT(e >= m->entry + start_of(m, block) && e < m->entry + start_of(m, block + 1));
-
 	take_turn(m, e);
 	refresh(m, block);
 	for (uint32_t i = 0; i < IN_TURN; i++)
@@ -310,7 +319,7 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 	struct load_index_found kept = { .load = UINT64_MAX }; /* the remembered entry */
 	uint32_t kept_block = 0;
 
-	for (int i = 0; i < MAX_LOOKS && look.load != NO_ROOM; i++) {
+	for (int i = 0; i < MAX_LOOKS && look.load != NO_SLOT; i++) {
 		uint64_t promised = look.load;
 
 		if (kept.load <= promised)
@@ -328,6 +337,7 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 		}
 		look = look_next(m->load_index, &look);
 	}
+	LB_ASSERT((kept.entry == NULL) == (kept.load == UINT64_MAX));
 	if (kept.entry != NULL && backend_reserve(kept.entry->backend))
 		return picked(m, kept_block, kept.entry);
 	return NULL;
@@ -339,9 +349,11 @@ void load_index_note(const struct members *m, const struct members_entry *e)
 		take_turn(m, e);
 		return;
 	}
-	LB_DASSERT(e >= m->entry && e < m->entry + m->n);
+	LB_ASSERT(e >= m->entry && e < m->entry + m->n);
 	/* The block of entry i: the inverse of start_of(). */
 	uint64_t i = (uint64_t)(e - m->entry);
+	uint64_t block = ((i + 1) * m->load_index->n_blocks - 1) / m->n;
 
-	(void)picked(m, (uint32_t)(((i + 1) * m->load_index->n_blocks - 1) / m->n), e);
+	LB_ASSERT(block < m->load_index->n_blocks);
+	(void)picked(m, (uint32_t)block, e);
 }

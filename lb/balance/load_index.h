@@ -29,7 +29,7 @@ struct pick;
 
 /* The entry, among some, that would have the least load with one more connection. */
 struct load_index_found {
-	const struct members_entry *entry; /* NULL: none has room */
+	const struct members_entry *entry; /* NULL: none has a free slot */
 	uint64_t load; /* 2^24 * (connections + 1) / weight; 0: idle; UINT64_MAX: NULL */
 };
 
@@ -54,8 +54,8 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 /*
  * load_index_pick() - reserve a slot at the entry that the index finds
  *
- * NULL does not say that no entry has room, because the index may be behind. Then the caller has to
- * look at all entries.
+ * NULL does not say that no entry has a free slot, because the index may be behind. Then the caller
+ * has to look at all entries.
  */
 const struct members_entry *load_index_pick(const struct members *m, const struct pick *k);
 

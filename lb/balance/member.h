@@ -26,8 +26,8 @@ static inline bool member_is_full(const struct backend *b)
 	return max != 0 && backend_active(b) >= max;
 }
 
-/* Whether a pick that has tried no member yet can take `e`. */
-static inline bool member_has_room(const struct members_entry *e)
+/* Whether a pick that has tried no member yet can take a slot at `e`. */
+static inline bool member_has_free_slot(const struct members_entry *e)
 {
 	return e->weight != 0 && backend_is_usable(e->backend) && !member_is_full(e->backend);
 }

@@ -3,7 +3,7 @@
 
 /*
  * Policies: one file for each value of `balance:`, and one row in pool.c. A policy goes through the
- * candidates in its own order and reserves a slot at the first one that has room.
+ * candidates in its own order and reserves a slot at the first one that has a free slot.
  *
  * Layer: balance. Thread: any, where not said otherwise. Hot.
  */
@@ -12,7 +12,7 @@
 
 /*
  * Chooses an entry among the candidates (member_is_candidate()), reserves a slot at its backend,
- * and returns the entry; or NULL when no candidate has room.
+ * and returns the entry; or NULL when no candidate has a free slot.
  */
 typedef const struct members_entry *(*policy_fn)(const struct members *m, struct pick *k);
 

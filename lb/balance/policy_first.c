@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * first: the first backend, in the order of the file, that is a candidate and has room. So each
- * backend is filled up to its max_connections before the next one gets a connection.
+ * first: the first backend, in the order of the file, that is a candidate and has a free slot. So
+ * each backend is filled up to its max_connections before the next one gets a connection.
+ *
+ * policy_first() goes through the entries from the front and reserves a slot at each candidate
+ * (member_is_candidate()) until a reservation succeeds. The reservation decides, because another
+ * worker may take the last slot of a backend at the same moment.
+ *
+ * Thread: any. Hot.
  */
 #include "balance/member.h"
 #include "balance/policy.h"

@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hash: the first backend in the key's order (balance/rendezvous.h) that is a candidate and has
- * room.
+ * hash: the first backend in the key's order (balance/rendezvous.h) that is a candidate and has a
+ * free slot.
  *
- * A pick walks down the key's order. Nearly always the first backend is taken. When MAX_STEPS
- * backends in a row were refused, one look at all entries (rendezvous_first_of()) is cheaper than
- * the rest of the walk.
+ * Terms. A candidate is a member that the pick may choose (member_is_candidate()). With load_factor
+ * ("consistent hashing with bounded loads") a backend has a bound: load_factor times the mean load
+ * of the candidates that are not full, for its weight (bound_of()). A backend is passed over, too,
+ * when one more connection would lift it above its bound.
  *
- * With load_factor ("consistent hashing with bounded loads") a backend is passed over, too, when
- * one more connection would lift it above its bound: load_factor times the mean load of all
- * candidates, for its weight. Up to 256 members are summed for each pick; for more of them the mean
- * is kept by balance/bounded_load.h. The reservation itself compares with the bound, so the bound
- * holds however many workers pick at once.
+ * policy_hash() calls take_bounded() where load_factor is on, and then, or where that has found no
+ * backend, take() without bounds. take() walks down the key's order (rendezvous_next()) and
+ * reserves a slot at the first candidate that has one. Nearly always that is the first backend of
+ * the order. When MAX_STEPS backends in a row were refused, one look at all entries
+ * (rendezvous_first_of()) is cheaper than the rest of the walk.
+ *
+ * The mean load. Up to 256 members are summed for each pick (sum()); for more members
+ * balance/bounded_load.h keeps the sums. The reservation itself compares with the bound, so the
+ * bound holds however many workers pick at once.
  *
  * docs/hash.md has the definition and test vectors.
+ *
+ * Thread: any. Hot.
  */
 #include "balance/bounded_load.h"
 #include "balance/member.h"
@@ -21,8 +28,8 @@
 #include "balance/rendezvous.h"
 
 /*
- * Steps down a key's order before all entries are looked at: by then few have room. Measured with
- * 10,000 entries: a step takes 0.13 us, a look at all of them 70 us.
+ * After so many steps down a key's order all entries are looked at, because few of them have a free
+ * slot then. Measured with 10,000 entries: a step takes 0.13 us, a look at all of them 70 us.
  */
 #define MAX_STEPS 64
 
@@ -40,7 +47,7 @@ struct search {
 static uint32_t bound_of(const struct members *m, const struct members_entry *e,
 			 const struct bounded_load_sums *sums)
 {
-	LB_DASSERT(sums->weight > 0 && e->weight > 0);
+	LB_ASSERT(sums->weight > 0 && e->weight > 0);
 	uint64_t bound =
 		((sums->active + 1) * m->load_percent * e->weight + 100 * sums->weight - 1) /
 		(100 * sums->weight);
@@ -50,7 +57,7 @@ static uint32_t bound_of(const struct members *m, const struct members_entry *e,
 
 /* For rendezvous_first_of(): whether a slot at the entry can be taken, as far as a look can tell.
  */
-static bool has_room(size_t index, void *arg)
+static bool has_free_slot(size_t index, void *arg)
 {
 	const struct search *s = arg;
 	const struct members_entry *e = &s->m->entry[index];
@@ -76,15 +83,17 @@ static const struct members_entry *take(const struct search *s)
 		size_t i = rendezvous_next(&w);
 		if (i == RENDEZVOUS_END)
 			return NULL;
+		LB_ASSERT(i < m->n);
 		if (member_is_candidate(&m->entry[i], s->k) && reserve(s, &m->entry[i]))
 			return &m->entry[i];
 	}
 	/* Another worker may take the last slot in between: the look is repeated then. */
 	for (size_t tries = 0; tries <= m->n; tries++) {
 		struct search copy = *s;
-		size_t i = rendezvous_first_of(m->rendezvous, s->k->key, has_room, &copy);
+		size_t i = rendezvous_first_of(m->rendezvous, s->k->key, has_free_slot, &copy);
 		if (i == RENDEZVOUS_END)
 			return NULL;
+		LB_ASSERT(i < m->n);
 		if (reserve(s, &m->entry[i]))
 			return &m->entry[i];
 	}
@@ -92,9 +101,9 @@ static const struct members_entry *take(const struct search *s)
 }
 
 /*
- * Sums the candidates that are not full. Full backends take no connection: if they were counted,
- * the mean could not rise with the others' loads, and the others would refuse what they have room
- * for.
+ * Sums the candidates that are not full. If the full backends, which take no connection, were
+ * counted, the mean could not rise with the loads of the other backends, and these would refuse
+ * connections although they have free slots.
  */
 static struct bounded_load_sums sum(const struct members *m, const struct pick *k)
 {

@@ -29,7 +29,13 @@
  *
  * docs/decisions/0022 says why.
  *
- * Other policies use policy_least() when their own choice has found no room.
+ * Other policies use policy_least() when their own choice has found no free slot.
+ *
+ * policy_least() asks load_index_pick() where the members have an index, and otherwise looks at all
+ * entries (load_index_scan()), reserves a slot, and gives the entry its next turn
+ * (load_index_note()).
+ *
+ * Thread: any. Hot.
  */
 #include "balance/backend.h"
 #include "balance/load_index.h"

@@ -3,15 +3,21 @@
  * random: the less loaded of two backends that are drawn at random, each by its weight. Nearly as
  * even as least_connections, without looking at all backends ("the power of two choices").
  *
- * A draw is a number below the sum of all weights; a binary search in the cumulated weights finds
- * the entry. A draw misses when the entry is no candidate or is full. After MAX_DRAWS misses, or
- * when the chosen backend fills up before the reservation, policy_least() looks at all entries.
+ * policy_random() draws two different entries (draw()), compares their loads (less_loaded()), and
+ * reserves a slot at the better one. A draw is a number below the sum of all weights; by_weight(),
+ * a binary search in the cumulated weights, finds its entry. A draw misses when the entry is no
+ * candidate or is full. After MAX_DRAWS misses, or when the chosen backend fills up before the
+ * reservation, policy_least() looks at all entries.
+ *
+ * Relies on members.cumulated, which members_new() makes. Thread: any. Hot.
  */
 #include "balance/member.h"
 #include "balance/policy.h"
 #include "util/hash.h"
 
-/* Draws that may miss before all entries are looked at: by then few have room. A guess. */
+/* After so many misses all entries are looked at, because few of them have a free slot then. A
+ * guess.
+ */
 #define MAX_DRAWS 64
 
 /* The first entry whose cumulated weight exceeds `r`, 0 <= r < total_weight. */
@@ -19,7 +25,8 @@ static size_t by_weight(const struct members *m, uint64_t r)
 {
 	size_t low = 0, high = m->n - 1;
 
-	LB_DASSERT(r < m->total_weight && m->cumulated[m->n - 1] == m->total_weight);
+	LB_ASSERT(m->n > 0 && r < m->total_weight);
+	LB_DASSERT(m->cumulated[m->n - 1] == m->total_weight);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		if (r < m->cumulated[middle])
@@ -27,11 +34,11 @@ static size_t by_weight(const struct members *m, uint64_t r)
 		else
 			low = middle + 1;
 	}
-	LB_DASSERT(m->entry[low].weight > 0);
+	LB_ASSERT(m->entry[low].weight > 0);
 	return low;
 }
 
-/* An entry with room other than `not_this`, or NULL after MAX_DRAWS misses. */
+/* An entry with a free slot, other than `not_this`; or NULL after MAX_DRAWS misses. */
 static const struct members_entry *draw(const struct members *m, struct pick *k,
 					const struct members_entry *not_this)
 {
@@ -49,6 +56,7 @@ static const struct members_entry *draw(const struct members *m, struct pick *k,
 static const struct members_entry *less_loaded(const struct members_entry *a,
 					       const struct members_entry *b)
 {
+	LB_ASSERT(a != b);
 	uint64_t load_a = (uint64_t)backend_active(a->backend) * b->weight;
 	uint64_t load_b = (uint64_t)backend_active(b->backend) * a->weight;
 
@@ -65,6 +73,6 @@ const struct members_entry *policy_random(const struct members *m, struct pick *
 		if (backend_reserve(e->backend))
 			return e;
 	}
-	/* Few have room, or the chosen one has just filled up. */
+	/* Few entries have a free slot, or the chosen one has just filled up. */
 	return policy_least(m, k);
 }

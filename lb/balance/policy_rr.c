@@ -2,17 +2,24 @@
 /*
  * round_robin: a cycle of turns, in which each backend has as many turns as its weight says.
  *
- * Main makes the cycle once for each version of the members. A pick takes the pool's next ticket,
- * which all workers share; the ticket modulo the cycle's length is the turn, and the turn names the
- * backend.
+ * Terms. A turn is a place in the cycle, and names a backend. A ticket is a number that a pick
+ * takes from the pool; all workers share the tickets. The ticket modulo the cycle's length is the
+ * turn.
+ *
+ * Main makes the cycle once for each version of the members: policy_rr_build() reduces the weights
+ * (shrink()), gives each turn of each backend its place (place_of_turn()), and sorts the turns by
+ * their places (place_turns()). Equal weights need none of that (build_plain()).
  *
  * The cycle is smooth: the turns of one backend lie at equal distances. Weights 4 and 1 give
  * A A A B A, not A A A A B. The first turns of the backends are spread by the golden ratio, so that
  * the turns of many light backends do not all lie between two turns of a heavy one.
  *
- * When a turn's backend is no candidate or is full, the pick takes another ticket. So the turns of
- * a backend that is down are spread over all others, instead of going to its neighbour. After
- * MAX_TURNS tickets policy_least() looks at all entries.
+ * A pick, policy_rr(), takes a ticket and reserves a slot at the turn's backend. When that backend
+ * is no candidate or is full, the pick takes another ticket. So the turns of a backend that is down
+ * are spread over all others, instead of going to its neighbour. After MAX_TURNS tickets
+ * policy_least() looks at all entries.
+ *
+ * Thread: any; main for policy_rr_build(). Hot, but for that.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +30,7 @@
 /* The most turns of a cycle, where there are no more backends. Weights are scaled down to it. */
 #define MAX_CYCLE 4096u
 
-/* Tickets that one pick takes before it looks at all entries: by then few have room. A guess. */
+/* After so many tickets a pick looks at all entries, because few have a free slot then. A guess. */
 #define MAX_TURNS 256u
 
 /* 2^32 / the golden ratio: the first n multiples modulo 2^32 are evenly spread, for every n. */
@@ -122,6 +129,7 @@ int policy_rr_build(struct members *m)
 	if (weight == NULL)
 		return -ENOMEM;
 	uint64_t total = shrink(m, weight);
+	LB_ASSERT(total > 0 && total <= UINT32_MAX);
 	uint32_t *next = calloc(total + 1, sizeof(*next));
 	m->schedule = calloc(total, sizeof(*m->schedule));
 	int r = next == NULL || m->schedule == NULL ? -ENOMEM : 0;
@@ -142,10 +150,10 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 		uint64_t t = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 		const struct members_entry *e = &m->entry[m->schedule[t % m->n_schedule]];
 
-		LB_DASSERT(e < m->entry + m->n && e->weight > 0);
+		LB_ASSERT(e < m->entry + m->n && e->weight > 0);
 		if (member_is_candidate(e, k) && backend_reserve(e->backend))
 			return e;
 	}
-	/* Other workers may have taken the tickets of all entries that have room. */
+	/* Other workers may have taken the tickets of all entries that have a free slot. */
 	return policy_least(m, k);
 }

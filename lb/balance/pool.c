@@ -1,13 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A pool at run time: its settings, its counters, its members, and the pick of a backend.
+ *
+ * Terms. A member is a backend with its weight in one version of the pool's list. The members are
+ * an array that never changes; for every change main makes another array (members_new()), with the
+ * index that the pool's policy needs. A snapshot is a configuration that workers read. A pick
+ * chooses a member for a connection, and reserves a slot at its backend.
+ *
  * How a connection gets its backend:
  *
  *   pool_pick() -> the policy of the members (policy_*.c) -> member_is_candidate() for each entry
  *               -> backend_reserve() at the chosen one
  *
- * The pool and its members refer to each other: members always hold a reference of their pool, and
- * a pool that left the file holds one of its last members (pool_keep_members()).
- * pool_drop_snapshot() breaks this cycle when the last snapshot that names the pool goes.
+ * struct pick remembers the backends that were tried, so that a retry gets another one. When a pick
+ * has found nothing, pool_has_candidate() tells whether all candidates are full, which is worth
+ * waiting for, or whether there is none.
+ *
+ * References. Members always hold a reference of their pool and of each of their backends. A pool
+ * that left the file holds one of its last members (pool_keep_members()), for sessions that were
+ * routed to it before. pool_drop_snapshot() breaks this cycle when the last snapshot that names the
+ * pool goes.
+ *
+ * The settings (pool_configure()) are atomics: main writes them, and sessions that are open read
+ * the new values. The counters are shared by all workers (struct pool_tally says why).
+ *
+ * Relies on the policies and the indexes of this folder, and on balance/backend.h for slots.
+ *
+ * Thread: any, where the header does not say main. Hot: the pick, the counters and the settings.
  */
 #include "balance/pool.h"
 
@@ -136,6 +155,7 @@ void pool_keep_members(struct pool *p, struct members *m)
 
 const struct members *pool_kept_members(const struct pool *p)
 {
+	LB_ASSERT(p->kept == NULL || p->kept->pool == p);
 	return p->kept;
 }
 
@@ -157,6 +177,12 @@ bool pool_has_snapshot(const struct pool *p)
 }
 
 /* ---- members --------------------------------------------------------------------------------- */
+
+static const policy_fn policies[] = {
+	[CONF_BALANCE_LEAST] = policy_least,   [CONF_BALANCE_ROUND_ROBIN] = policy_rr,
+	[CONF_BALANCE_RANDOM] = policy_random, [CONF_BALANCE_HASH] = policy_hash,
+	[CONF_BALANCE_FIRST] = policy_first,
+};
 
 /* For policy random; 0 or -ENOMEM. */
 static int cumulate(struct members *m)
@@ -183,7 +209,9 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 	m->pool = pool_ref(pool);
 	m->balance = balance;
 	m->load_percent = load_percent;
+	LB_ASSERT((size_t)balance < ARRAY_SIZE(policies));
 	for (size_t i = 0; i < n; i++) {
+		LB_ASSERT(entries[i].weight <= POOL_WEIGHT_MAX);
 		m->entry[m->n++] = (struct members_entry){
 			.backend = backend_ref(entries[i].backend),
 			.weight = entries[i].weight,
@@ -196,6 +224,7 @@ struct members *members_new(struct pool *pool, enum conf_balance balance, uint32
 		return members_unref(m);
 	if (balance == CONF_BALANCE_ROUND_ROBIN && policy_rr_build(m) < 0)
 		return members_unref(m);
+	LB_ASSERT((m->schedule != NULL) == (m->n_schedule > 0));
 	if (balance == CONF_BALANCE_HASH) {
 		m->rendezvous = rendezvous_new(entries, n, RENDEZVOUS_SCAN_BEST);
 		if (m->rendezvous == NULL)
@@ -235,12 +264,6 @@ uint32_t members_load_percent(const struct members *m)
 
 /* ---- the pick -------------------------------------------------------------------------------- */
 
-static const policy_fn policies[] = {
-	[CONF_BALANCE_LEAST] = policy_least,   [CONF_BALANCE_ROUND_ROBIN] = policy_rr,
-	[CONF_BALANCE_RANDOM] = policy_random, [CONF_BALANCE_HASH] = policy_hash,
-	[CONF_BALANCE_FIRST] = policy_first,
-};
-
 struct backend *pool_pick(const struct members *m, struct pick *k)
 {
 	LB_ASSERT(k->n_tried <= PICK_MAX_TRIED);
@@ -251,7 +274,7 @@ struct backend *pool_pick(const struct members *m, struct pick *k)
 	if (e == NULL)
 		return NULL;
 	LB_ASSERT(e >= m->entry && e < m->entry + m->n && e->weight > 0);
-	LB_DASSERT(backend_active(e->backend) > 0); /* the slot that the policy has reserved */
+	LB_ASSERT(backend_active(e->backend) > 0); /* the slot that the policy has reserved */
 	for (uint32_t i = 0; i < k->n_tried; i++)
 		LB_DASSERT(k->tried[i] != e->backend);
 	k->tried[k->n_tried++] = e->backend;

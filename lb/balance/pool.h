@@ -8,7 +8,8 @@
  * changes for living sessions: sessions read their timeouts and limits here.
  *
  * The members of a pool are an immutable array of backends and weights, with what the pool's policy
- * needs to choose among them. For every change main makes a new array, and mails it to the workers.
+ * needs to choose among them. For every change main makes a new array, and sends it to the workers
+ * in messages.
  *
  * Layer: balance. Thread: any, where not said otherwise.
  */
@@ -32,7 +33,8 @@ struct bounded_load;
 
 /* Classes of a status: 1xx to 5xx. */
 #define POOL_N_CLASSES 5
-/* Room for the reasons for which connections end (enum sess_end of proxy/end.h, a higher layer). */
+/* At least as many as there are reasons for which connections end (enum sess_end of proxy/end.h, a
+ * higher layer). */
 #define POOL_MAX_ENDS 32
 
 /*
@@ -89,7 +91,7 @@ enum conf_splice pool_splice(const struct pool *p);
  *
  * A session that was routed to the pool under an older configuration, and has no backend yet, picks
  * among these members. Takes a reference; NULL drops the members. Thread: main, while no worker
- * reads the kept members: before the mail that makes the workers forget the pool, or when no
+ * reads the kept members: before the message that makes the workers forget the pool, or when no
  * snapshot names the pool any more.
  */
 void pool_keep_members(struct pool *p, struct members *m);
@@ -116,6 +118,8 @@ void pool_count_end(struct pool *p, unsigned reason);
 uint32_t pool_next_source(struct pool *p);
 
 /* ---- members --------------------------------------------------------------------------------- */
+
+#define POOL_WEIGHT_MAX 256 /* of a member; conf/ and admin/ refuse more */
 
 struct members_entry {
 	struct backend *backend; /* a reference in struct members; elsewhere borrowed */

@@ -1,29 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Weighted rendezvous hashing: the order of a pool's backends for a key.
+ *
  * Terms (docs/hash.md):
  *
  *   name hash   of a backend's name, 64 bits; `x` is its upper half
  *   pair hash   of a key and a backend, 32 bits: pair_hash(x, k1, k2), k1 and k2 from the key
  *   cost        -log2(1 - pair hash / 2^32), in integers
- *   score       cost / weight; with equal weights the pair hash itself. The least score is the
- * first
+ *   score       cost / weight; with equal weights the pair hash itself. The backend with the least
+ *               score is the first in the key's order
+ *   run         entries of one weight, sorted by name hash
+ *   walk        the entries in the order of one key, one after the other
  *
- * Entries are sorted by weight, then by name hash, and cut into runs of one weight each:
+ * rendezvous_new() sorts the entries by weight, then by name hash (sort_named()), and cuts them
+ * into runs (lay_out()):
  *
  *     x:    | a a a a a a a a | a a a - - - - - | b b b b b - - - |    - repeats the last x
  *     run:    0                 1                 2
  *
  * Among entries of one weight the order of the scores is the order of the pair hashes. So a scan
- * finds the least pair hash of each run, and only for these few a score is computed. The scan is
- * the hot loop: it has no branches, reads 4 bytes per entry, and works on eight entries at a time
- * where the CPU has AVX2.
+ * finds the least pair hash of each run (least_hash()), and only for these few a score is computed
+ * (score_of_hash()). The scan is the hot loop: it has no branches, reads 4 bytes per entry, and
+ * works on eight entries at a time where the CPU has AVX2.
  *
  * A walk keeps, for each run, the least pair hash that it has not returned yet. rendezvous_start()
- * scans all runs; each rendezvous_next() returns the run's entry with the least score, and scans
- * that one run again for the next pair hash.
+ * scans all runs; each rendezvous_next() returns the entry with the least score, and scans the run
+ * of the entry before for its next pair hash (scan_run()).
  *
  * For one key the pair hash is a bijection of x. So two entries of a run have equal pair hashes
  * only when their x are equal, and then they are neighbours, since the run is sorted ("twins").
+ *
+ * Thread: any; main for rendezvous_new() and rendezvous_free(). Hot, but for these two.
  */
 #include "balance/rendezvous.h"
 
@@ -48,8 +55,7 @@
  * RENDEZVOUS_MAX_RUNS runs otherwise: MAX_FULL_RUNS full runs, and one that is not full per weight.
  */
 #define RUN_LEAST 128
-#define MAX_WEIGHTS 256
-#define MAX_FULL_RUNS (RENDEZVOUS_MAX_RUNS - MAX_WEIGHTS)
+#define MAX_FULL_RUNS (RENDEZVOUS_MAX_RUNS - POOL_WEIGHT_MAX)
 
 struct run {
 	uint32_t start, n; /* of x */
@@ -199,8 +205,8 @@ static uint32_t round_up(size_t n)
 	return (uint32_t)((n + LANES - 1) / LANES * LANES);
 }
 
-/* Lays the sorted entries out in runs. */
-static void lay_out(struct rendezvous *h, const struct named *d, size_t n)
+/* Lays the sorted entries out in runs. Returns how many elements of h->x these take. */
+static uint32_t lay_out(struct rendezvous *h, const struct named *d, size_t n)
 {
 	uint32_t most = round_up((n + MAX_FULL_RUNS - 1) / MAX_FULL_RUNS), at = 0;
 
@@ -208,7 +214,7 @@ static void lay_out(struct rendezvous *h, const struct named *d, size_t n)
 	for (size_t i = 0; i < n;) {
 		struct run *run = &h->run[h->n_runs++];
 
-		LB_ASSERT(h->n_runs <= RENDEZVOUS_MAX_RUNS && d[i].weight <= MAX_WEIGHTS);
+		LB_ASSERT(h->n_runs <= RENDEZVOUS_MAX_RUNS && d[i].weight <= POOL_WEIGHT_MAX);
 		*run = (struct run){ .start = at, .inverse = (1u << WEIGHT_BITS) / d[i].weight };
 		for (uint32_t weight = d[i].weight; i < n && run->n < most && d[i].weight == weight;
 		     i++) {
@@ -216,10 +222,12 @@ static void lay_out(struct rendezvous *h, const struct named *d, size_t n)
 			h->index[at++] = d[i].index;
 			run->n++;
 		}
+		LB_ASSERT(run->n > 0); /* so that there is an x to repeat */
 		for (; at % LANES != 0; at++)
 			h->x[at] = h->x[at - 1];
 	}
 	h->is_weighted = n > 0 && d[0].weight != d[n - 1].weight;
+	return at;
 }
 
 struct rendezvous *rendezvous_new(const struct members_entry *entry, size_t n,
@@ -238,10 +246,13 @@ struct rendezvous *rendezvous_new(const struct members_entry *entry, size_t n,
 		return rendezvous_free(h);
 	}
 	h->least = scan == RENDEZVOUS_SCAN_BEST && HAS_WIDE ? least_wide : least_plain;
-	for (uint32_t i = 0; i < TABLE_SIZE; i++)
+	for (uint32_t i = 0; i < TABLE_SIZE; i++) {
 		h->log2_of[i] = log2_bits(((uint64_t)1 << 62) + ((uint64_t)i << (62 - TABLE_BITS)));
+		LB_ASSERT(i == 0 || h->log2_of[i] > h->log2_of[i - 1]);
+	}
 	h->log2_of[TABLE_SIZE] = UINT32_MAX;
-	lay_out(h, d, sort_named(entry, n, d));
+	uint32_t n_used = lay_out(h, d, sort_named(entry, n, d));
+	LB_ASSERT(n_used <= n_padded);
 	free(d);
 	return h;
 }
@@ -280,6 +291,7 @@ void rendezvous_start(const struct rendezvous *h, uint64_t key, struct rendezvou
 	w->k1 = K1(key);
 	w->k2 = K2(key);
 	w->run = UINT32_MAX;
+	LB_ASSERT(h->n_runs <= RENDEZVOUS_MAX_RUNS); /* elements of w->least and w->score */
 	for (uint32_t r = 0; r < h->n_runs; r++)
 		scan_run(w, r, 0);
 }
@@ -291,7 +303,7 @@ static uint32_t slot_of_hash(const struct rendezvous_walk *w, uint32_t r, uint32
 
 	while (pair_hash(w->rendezvous->x[slot], w->k1, w->k2) != hash)
 		slot++;
-	LB_DASSERT(slot < w->rendezvous->run[r].start + w->rendezvous->run[r].n);
+	LB_ASSERT(slot < w->rendezvous->run[r].start + w->rendezvous->run[r].n);
 	return slot;
 }
 
@@ -311,6 +323,7 @@ size_t rendezvous_next(struct rendezvous_walk *w)
 	uint32_t best_run = 0;
 
 	if (w->run != UINT32_MAX) {
+		LB_ASSERT(w->run < h->n_runs && w->slot - h->run[w->run].start < h->run[w->run].n);
 		if (has_twin(w))
 			return h->index[++w->slot];
 		if (w->least[w->run] == UINT32_MAX)

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each route of the file is a row of the table. A row has a key, the hash of its host and its path,
- * which are written so:
+ * Routes: which of a listener's routes is the first whose conditions a request meets, without a
+ * look at each of them.
+ *
+ * Terms. A row is a route of the file in the table. A row's key is the hash of its host and its
+ * path, which are written so:
  *
  *     host    "chat.example.com" as it is; "*.example.com" as ".example.com"; no condition as ""
  *     path    "/exact" as it is; "/ws/" followed by a star as "/ws/"; no condition as ""
  *
- * Rows are in a hash table by their keys. The rows of one bucket are a chain, in the file's order.
+ * A chain is the rows of one bucket of a hash table, in the file's order.
+ *
+ * route_table_new() puts every row into a hash table by its key (add_row()), and every host that
+ * some row has into a second one (add_host()).
  *
  * A request can meet a row only if
  *
@@ -18,15 +24,18 @@
  *     hosts: "", ".com", ".example.com", ".b.example.com", "a.b.example.com"
  *     paths: "", "/", "/x/", "/x/y"
  *
- * and keeps the first row, in the file's order, that is found. The hashes are computed a byte at a
- * time, hosts from their end and paths from their beginning, so all hosts cost one pass over the
- * host, and all paths one pass over the path per host.
+ * and keeps the first row, in the file's order, that is found. route_match() goes through the
+ * hosts, match_host() through the paths of a host, and match_key() through the chain of a pair. The
+ * hashes are computed a byte at a time, hosts from their end and paths from their beginning, so all
+ * hosts cost one pass over the host, and all paths one pass over the path per host.
  *
- * A second hash table holds the hosts that some row has: the other hosts cost one look and no pass
- * over the path. No pass goes beyond the longest host or path that some row has.
+ * A host that no row has costs one look into the second hash table, and no pass over the path. No
+ * pass goes beyond the longest host or path that some row has.
  *
- * Each row found is compared with the request itself, in all conditions. So when two keys have the
- * same hash, that costs time and nothing else.
+ * Each row found is compared with the request itself, in all conditions (is_met()). So when two
+ * keys have the same hash, that costs time and nothing else.
+ *
+ * Thread: any; main for route_table_new() and route_table_free(). Hot, but for these two.
  */
 #include "balance/route.h"
 
@@ -54,6 +63,7 @@ struct host {
 };
 
 struct route_table {
+	uint32_t n_rows;
 	size_t longest_host;
 	uint64_t mask;     /* of both hash tables */
 	uint32_t *by_key;  /* owns: the first row of each chain, or NONE */
@@ -112,6 +122,7 @@ static void add_host(struct route_table *t, uint64_t hash, const struct row *row
 
 	if (h == NULL) {
 		uint32_t *first = &t->by_host[hash_mix(hash, 0) & t->mask];
+		LB_ASSERT(t->n_hosts < t->n_rows); /* at most one host for each row */
 		h = &t->host[t->n_hosts];
 		*h = (struct host){ .hash = hash, .next = *first };
 		*first = t->n_hosts++;
@@ -136,6 +147,7 @@ static void add_row(struct route_table *t, uint32_t i, const struct conf_route *
 	uint64_t hash = hash_host(row->host);
 
 	row->key = hash_mix(hash, hash_path(row->path));
+	LB_ASSERT(i < t->n_rows);
 	row->next = t->by_key[row->key & t->mask];
 	LB_ASSERT(row->next > i); /* in the file's order; NONE is above every index */
 	t->by_key[row->key & t->mask] = i;
@@ -152,6 +164,7 @@ struct route_table *route_table_new(const struct conf_listener *c)
 	LB_ASSERT(c->n_routes < INT32_MAX); /* route_match() returns an int */
 	while (n_chains < 2 * c->n_routes)
 		n_chains *= 2;
+	t->n_rows = (uint32_t)c->n_routes;
 	t->mask = n_chains - 1;
 	t->by_key = calloc(n_chains, sizeof(*t->by_key));
 	t->by_host = calloc(n_chains, sizeof(*t->by_host));
@@ -162,7 +175,6 @@ struct route_table *route_table_new(const struct conf_listener *c)
 		t->by_key[i] = t->by_host[i] = NONE;
 	for (size_t i = c->n_routes; i > 0; i--)
 		add_row(t, (uint32_t)(i - 1), &c->routes[i - 1]);
-	LB_ASSERT(t->n_hosts <= c->n_routes);
 	return t;
 }
 
@@ -233,6 +245,7 @@ static uint32_t match_key(const struct route_table *t, const struct route_req *r
 {
 	uint64_t key = hash_mix(host, path);
 
+	LB_ASSERT(best == NONE || best < t->n_rows);
 	for (uint32_t i = t->by_key[key & t->mask]; i < best; i = t->row[i].next)
 		if (t->row[i].key == key && is_met(&t->row[i], r))
 			return i;
@@ -267,6 +280,7 @@ int route_match(const struct route_table *t, const struct route_req *r)
 		if (c == '.' || i + 1 == r->host.n)
 			best = match_host(t, r, host, best);
 	}
+	LB_ASSERT(best == NONE || best < t->n_rows);
 	LB_DASSERT(best == NONE || is_met(&t->row[best], r));
 	return best != NONE ? (int)best : -1;
 }
