@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * base64(SHA-1(key + GUID)), by libcrypto.
+ * The keys of a WebSocket handshake. accept_key() is base64(SHA-1(key + GUID)), RFC 6455, 4.2.2, by
+ * libcrypto. accept_key_check() computes the RFC's example when lb starts, because libcrypto may
+ * lack SHA-1 by policy. accept_key_encode_nonce() makes the key of a client: lb's health checks.
  *
  * Thread: any.
  */
@@ -26,7 +28,8 @@ int accept_key(const char key[ACCEPT_KEY_NONCE_LEN], char out[ACCEPT_KEY_TEXT])
 	if (EVP_Digest(text, sizeof(text), digest, &n, EVP_sha1(), NULL) != 1)
 		return -ENOMEM;
 	LB_ASSERT(n == SHA1_LEN);
-	(void)EVP_EncodeBlock((unsigned char *)out, digest, SHA1_LEN);
+	int len = EVP_EncodeBlock((unsigned char *)out, digest, SHA1_LEN);
+	LB_ASSERT(len == ACCEPT_KEY_LEN);
 	return 0;
 }
 
@@ -42,5 +45,7 @@ int accept_key_check(void)
 
 void accept_key_encode_nonce(const uint8_t nonce[16], char out[ACCEPT_KEY_NONCE_TEXT])
 {
-	(void)EVP_EncodeBlock((unsigned char *)out, nonce, 16);
+	int len = EVP_EncodeBlock((unsigned char *)out, nonce, 16);
+
+	LB_ASSERT(len == ACCEPT_KEY_NONCE_LEN);
 }

@@ -24,7 +24,8 @@
  */
 int accept_key(const char key[ACCEPT_KEY_NONCE_LEN], char out[ACCEPT_KEY_TEXT]) LB_MUST_CHECK;
 
-/* Whether libcrypto does it at all (it may lack SHA-1 by policy): 0, or -ENOTSUP. Any thread. */
+/* Whether libcrypto can compute accept_key(), because it may lack SHA-1 by policy: 0, or -ENOTSUP.
+ */
 int accept_key_check(void) LB_MUST_CHECK;
 
 /* A client's Sec-WebSocket-Key from its 16 random bytes: 24 characters and a NUL. */

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An authority is judged by RFC 3986, 3.2, and zone identifiers by RFC 6874. The form IPvFuture of
- * RFC 3986 is refused: it is not in use, and another parser might read it differently.
+ * authority_parse(): the host and the port of a Host field or of an absolute target, judged by RFC
+ * 3986, 3.2, and zone identifiers by RFC 6874.
+ *
+ * An authority that begins with '[' is an IPv6 address (parse_ipv6()), perhaps with a zone. Any
+ * other one is a name or an IPv4 address (is_reg_name()). Behind either may stand a port
+ * (is_port()). The form IPvFuture of RFC 3986 is refused: it is not in use, and another parser
+ * might read it differently.
  *
  * Thread: any.
  */
@@ -81,6 +86,7 @@ static bool parse_ipv6(struct slice s, struct slice *ret_host)
 {
 	const char *end = memchr(s.p, ']', s.n);
 
+	LB_ASSERT(s.n > 0 && s.p[0] == '[');
 	if (end == NULL)
 		return false;
 	size_t n = (size_t)(end - s.p);
@@ -107,6 +113,7 @@ bool authority_parse(struct slice s, struct slice *ret_host)
 		host.n--;
 	if (host.n == 0)
 		return false;
+	LB_ASSERT(host.n <= s.n);
 	*ret_host = host;
 	return true;
 }

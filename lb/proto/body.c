@@ -8,7 +8,12 @@
  * piece is the bytes of one body_feed(). A byte goes on when it is passed to the other side. A byte
  * is owed when it goes on, but in front of a later piece.
  *
- * There is a state for every place in chunk framing:
+ * body_init_request() or body_init_response() takes the framing from the head. body_feed() takes
+ * the bytes of the connection piece by piece; of chunks feed_chunked() takes framing by step(), a
+ * byte at a time, and payload by take_payload(). When the body is over, body_take_owed() gives the
+ * last bytes.
+ *
+ * There is a state for every position in chunk framing:
  *
  *   SIZE_FIRST -> SIZE -> [SPACE] -> [EXTENSION] -> SIZE_LF
  *   SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST
@@ -16,17 +21,16 @@
  *   TRAILER -> NAME -> [NAME_SPACE] -> VALUE -> VALUE_LF -> TRAILER
  *   TRAILER -> END_LF -> OVER
  *
- * step() judges one byte of framing. It calls emit() for each byte that goes on instead: that byte
- * is owed at first. settle() then writes owed bytes into the piece, over bytes that have been
- * judged
- * (`in` counts these) and behind those that go on already (`out` counts these). Framing never
- * becomes longer, so `out` is at most `in`, and a later byte is not overwritten before it is
- * judged.
+ * step() judges one byte of framing. For each byte that goes on in its place step() calls emit(),
+ * which adds it to the owed bytes. settle() then writes owed bytes into the piece: over bytes that
+ * have been judged (`in` counts these), and behind the bytes that go on already (`out` counts
+ * these). Framing never becomes longer, so `out` is at most `in`, and no byte is overwritten before
+ * it is judged.
  *
  * Two things are held back until a later byte decides about them: the zeros of a size (the last
  * chunk's size, or zeros in front of another digit), and the name of a trailer (dropped or not). A
- * step adds at most one byte to what is held back, and only when nothing is owed; so the owed bytes
- * are never more than a name and its colon: BODY_OWED_MAX.
+ * step adds at most one byte to what is held back and owed together, and settle() takes one away
+ * when any is owed. So the owed bytes are never more than a name and its colon: BODY_OWED_MAX.
  *
  * Payload is not read. take_payload() skips it, and moves it only when framing in front of it has
  * become shorter in the same piece.
@@ -69,6 +73,7 @@ static void init(struct body *b, enum body_mode mode, uint64_t left)
 /* Takes a framing that requests and responses have in common. False: the head has none of it. */
 static bool init_framed(struct body *b, const struct http1_head *h)
 {
+	LB_ASSERT(h->content_length >= -1);
 	if (h->is_chunked)
 		init(b, BODY_MODE_CHUNKED, 0);
 	else if (h->content_length > 0)
@@ -110,6 +115,7 @@ void body_init_response(struct body *b, const struct http1_head *h, enum http1_m
 
 void body_unframe(struct body *b)
 {
+	LB_ASSERT(b->n_owed == 0 && b->state == CHUNK_SIZE_FIRST); /* before the first byte */
 	b->is_unframed = true;
 }
 
@@ -133,8 +139,8 @@ static void emit(struct body *b, uint8_t c)
 static void settle(struct body *b, struct piece *f)
 {
 	LB_ASSERT(f->out <= f->in && b->n_owed <= BODY_OWED_MAX);
-	size_t room = f->in - f->out;
-	size_t n = b->n_owed < room ? b->n_owed : room;
+	size_t n_free = f->in - f->out;
+	size_t n = b->n_owed < n_free ? b->n_owed : n_free;
 
 	if (n == 0)
 		return;
@@ -161,6 +167,8 @@ size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX])
 static enum state take_digit(struct body *b, uint8_t c)
 {
 	uint64_t digit = octet_is(c, OCTET_DIGIT) ? c - 0x30u : (c | 0x20u) - 'a' + 10;
+
+	LB_DASSERT(digit < 16);
 
 	if (b->left > (uint64_t)INT64_MAX >> 4 || ++b->n_text > SIZE_DIGITS_MAX)
 		return CHUNK_BROKEN;
@@ -269,6 +277,7 @@ static enum state end_name(struct body *b)
 	bool is_underscored = b->underscores != BODY_UNDERSCORES_PASS &&
 			      memchr(b->name, '_', name_len(b)) != NULL;
 
+	LB_ASSERT(b->n_name > 0 && b->n_name <= BODY_NAME_MAX + 1);
 	if (is_underscored && b->underscores == BODY_UNDERSCORES_REFUSE)
 		return CHUNK_BROKEN;
 	b->is_dropped = is_underscored || is_dropped(b);
@@ -366,10 +375,11 @@ static size_t skip(struct body *b, size_t n)
 
 /*
  * Passes payload on. Nothing is owed here, because the digits of a size that is not zero were
- * emitted one by one, each with room for it.
+ * emitted one by one, each into the byte that it came in.
  */
 static void take_payload(struct body *b, struct piece *f, size_t n)
 {
+	LB_ASSERT(f->in < n && b->left > 0);
 	size_t taken = skip(b, n - f->in);
 
 	LB_ASSERT(b->n_owed == 0 && f->out <= f->in);
@@ -397,6 +407,7 @@ static enum body_verdict feed_chunked(struct body *b, uint8_t *p, size_t n, stru
 		}
 	}
 	LB_ASSERT(f.out <= f.in && f.in <= n);
+	LB_ASSERT(b->state != CHUNK_OVER || b->left == 0);
 	*ret = (struct body_fed){ .used = f.in, .kept = f.out };
 	if (b->state == CHUNK_OVER)
 		b->mode = BODY_MODE_NONE;
@@ -413,6 +424,7 @@ enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n, struct body_fe
 		*ret = (struct body_fed){ .used = n, .kept = n };
 		return BODY_MORE;
 	case BODY_MODE_LENGTH:
+		LB_ASSERT(b->left > 0);
 		ret->used = ret->kept = skip(b, n);
 		if (b->left != 0)
 			return BODY_MORE;

@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Heads are written field by field, each in one spelling: its name as it came, a colon, a space,
- * its value; and the fields that frame a message as they were understood. What is removed is
- * decided beforehand, in a map with a bit for each field.
+ * The heads that lb sends, made from the heads that it received; and lb's own answers.
  *
- * Thread: any.
+ * Terms. A field is a name and a value in a head. A hop-by-hop field concerns one connection only,
+ * and is not passed on: the fields of is_hop_by_hop(), and those that Connection names. A claim is
+ * a field by which a client says where it comes from (Forwarded, X-Forwarded-*); lb replaces it.
+ *
+ * forward_check() is called first, by the owner of the head. It refuses a Connection that names a
+ * field without which the head would mean something else.
+ *
+ * forward_request() and forward_response() write the new head in the order of its lines. Which
+ * fields are left out is decided first, in struct drops, which has a bool for each field
+ * (drop_hop_by_hop()). Then come the first line (out_request_line(), out_status_line()), the fields
+ * (out_field()), and lb's own fields (out_forwarded(), Connection, Upgrade). Each field is written
+ * in one spelling: its name as it came, a colon, a space, its value. Fields that frame the message
+ * are written as they were understood.
+ *
+ * struct out is the buffer that is filled. When something does not fit, out_add() notes it, and
+ * out_end() returns -ENOSPC.
+ *
+ * forward_error() writes an answer of lb's own, for a status and a reason.
+ *
+ * Relies on http1.h for the parsed head, and on upgrade.h for what the client asked to upgrade to.
+ *
+ * Thread: any (pure functions).
  */
 #include "proto/forward.h"
 
@@ -14,7 +33,7 @@
 
 #define CONNECTION_NAMES_MAX 100u /* as many as there can be fields: more is an attack */
 
-/* Fields not to be sent on, by their place in the head. */
+/* Which fields are not sent on, by their index in the head. */
 struct drops {
 	bool field[HTTP1_FIELDS_MAX];
 };
@@ -54,10 +73,13 @@ static void out_field(struct out *o, const struct http1_head *h, const uint8_t *
 	struct slice name = http1_slice(buf, f->name);
 	char digits[24];
 
+	LB_ASSERT(i < h->n_fields);
 	if (f->id == HTTP1_FIELD_CONTENT_LENGTH) {
+		LB_ASSERT(h->content_length >= 0);
 		(void)snprintf(digits, sizeof(digits), "%" PRId64, h->content_length);
 		out_line(o, name, slice_of(digits));
 	} else if (f->id == HTTP1_FIELD_TRANSFER_ENCODING) {
+		LB_ASSERT(h->is_chunked);
 		out_line(o, name, SLICE("chunked"));
 	} else {
 		out_line(o, name, http1_slice(buf, f->value));
@@ -72,7 +94,8 @@ static int out_end(struct out *o)
 
 /* ---- what is removed ------------------------------------------------------------------------- */
 
-/* Whether a head without this field would mean something else (its end, host or handshake). */
+/* Whether a head would mean something else without this field, which says where the message ends,
+ * which host is asked, or what the handshake is. */
 static bool is_untouchable(struct slice name)
 {
 	static const struct slice prefix = { .p = "Sec-WebSocket-", .n = 14 };
@@ -119,6 +142,7 @@ static void drop_hop_by_hop(struct drops *d, const struct http1_head *h, const u
 	struct slice list, name;
 	bool has_length = false;
 
+	LB_ASSERT(h->n_fields <= ARRAY_SIZE(d->field));
 	for (size_t i = 0; i < h->n_fields; i++) {
 		bool is_length = h->fields[i].id == HTTP1_FIELD_CONTENT_LENGTH;
 
@@ -205,6 +229,7 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
 	struct out o = { .p = out, .cap = cap };
 	struct drops d;
 
+	LB_ASSERT(!h->is_response && f->upgrade->kind != UPGRADE_BAD);
 	drop_hop_by_hop(&d, h, buf);
 	out_request_line(&o, h, buf);
 	out_host(&o, h, buf, f);
@@ -259,6 +284,7 @@ int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0
 	bool keeps_upgrade = h->status == 101 || h->status == 426;
 	bool has_upgrade = false;
 
+	LB_ASSERT(h->is_response && h->status >= 100 && h->status <= 999);
 	drop_hop_by_hop(&d, h, buf);
 	out_status_line(&o, h, buf);
 	for (size_t i = 0; i < h->n_fields; i++) {

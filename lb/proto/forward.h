@@ -71,14 +71,16 @@ int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0
 /*
  * forward_error() - lb's own answer, whole: head and a line of text
  *
- * `extra` is "" or whole field lines ("Retry-After: 2\r\n"). Its Connection says close; that of a
- * 426, which says which version of WebSocket is spoken, names Upgrade, too.
+ * `extra` is "" or whole field lines ("Retry-After: 2\r\n"). Connection in the answer is
+ * close. In a 426, whose Sec-WebSocket-Version names the version that lb speaks, Connection names
+ * Upgrade, too.
  *
  * Returns its length, or -ENOSPC where `cap` is too little.
  */
 enum forward_body {
 	FORWARD_BODY,    /* the line of text follows the head */
-	FORWARD_NO_BODY, /* it is left out, as in any answer to HEAD; Content-Length counts it */
+	FORWARD_NO_BODY, /* it is left out, as in any answer to HEAD; Content-Length counts the text
+			  */
 };
 int forward_error(int status, const char *why, const char *extra, enum forward_body body,
 		  uint8_t *out, size_t cap) LB_MUST_CHECK;

@@ -87,7 +87,7 @@ static struct slice slice_between(const uint8_t *buf, size_t from, size_t to)
 
 static struct http1_span span_between(size_t from, size_t to)
 {
-	LB_DASSERT(from <= to && to <= HTTP1_HEAD_MAX);
+	LB_ASSERT(from <= to && to <= HTTP1_HEAD_MAX);
 	return (struct http1_span){ .off = (uint16_t)from, .len = (uint16_t)(to - from) };
 }
 
@@ -102,7 +102,7 @@ static enum http1_verdict advance(struct http1_head *h, enum state to)
 /* Moves `pos` behind the octets of `mask`. Returns whether the byte that ends them has come. */
 static bool run(struct http1_head *h, const uint8_t *buf, size_t len, unsigned mask)
 {
-	LB_DASSERT(h->mark <= h->pos && h->pos <= len);
+	LB_ASSERT(h->mark <= h->pos && h->pos <= len);
 	h->pos = (uint16_t)octet_run(buf, h->pos, len, mask);
 	return h->pos < len;
 }
@@ -235,6 +235,7 @@ static enum http1_verdict end_target(struct http1_head *h, const uint8_t *buf)
 {
 	if (h->takes & HTTP1_TAKES_UTF8 && !is_utf8(slice_between(buf, h->target.off, h->pos)))
 		return bad(h, "the target is no UTF-8");
+	LB_ASSERT(h->pos > h->target.off);
 	h->target.len = (uint16_t)(h->pos - h->target.off);
 	h->mark = (uint16_t)(h->pos + 1);
 	return advance(h, STATE_VERSION);
@@ -303,6 +304,7 @@ static enum http1_verdict step_authority(struct http1_head *h, const uint8_t *bu
 		return bad_octet(h, c, "malformed target");
 	if (!authority_parse(slice_between(buf, h->mark, h->pos), &host))
 		return bad(h, "malformed authority in the target");
+	LB_ASSERT(host.p == (const char *)buf + h->mark); /* only its end may be cut */
 
 	h->authority = span_between(h->mark, h->pos);
 	h->host = span_between(h->mark, h->mark + host.n);
@@ -388,6 +390,7 @@ static enum http1_verdict step_status(struct http1_head *h, const uint8_t *buf, 
 		size_t n = (size_t)(h->pos - h->mark);
 		uint8_t c = buf[h->pos];
 
+		LB_ASSERT(n <= 3 && h->status <= 999);
 		if (n == 3 && c == '\r')
 			return advance(h, STATE_LINE_LF);
 		if (n == 3 && c == ' ') {
@@ -470,6 +473,7 @@ static enum http1_verdict step_name(struct http1_head *h, const uint8_t *buf, si
 	if (c != ':' && !octet_is(c, OCTET_OWS))
 		return bad_octet(h, c, "malformed field name");
 
+	LB_ASSERT(h->n_fields < HTTP1_FIELDS_MAX);
 	struct http1_field *f = &h->fields[h->n_fields];
 	enum http1_id id = http1_name_id(slice_between(buf, h->mark, h->pos));
 	const char *why = judge_name(h, id);
@@ -526,6 +530,7 @@ static const char *take_host(struct http1_head *h, const uint8_t *buf, struct ht
 
 	if (!authority_parse(http1_slice(buf, value), &host))
 		return "malformed Host";
+	LB_ASSERT(host.p == (const char *)buf + value.off && host.n <= value.len);
 	h->has_host = true;
 	if (h->form !=
 	    HTTP1_FORM_ABSOLUTE) { /* an absolute target overrides it (RFC 9112, 3.2.2) */
@@ -567,7 +572,7 @@ static const char *take_value(struct http1_head *h, const uint8_t *buf, const st
 
 static enum http1_verdict step_value(struct http1_head *h, const uint8_t *buf, size_t len)
 {
-	LB_DASSERT(h->n_fields < HTTP1_FIELDS_MAX);
+	LB_ASSERT(h->n_fields < HTTP1_FIELDS_MAX);
 	struct http1_field *f = &h->fields[h->n_fields];
 	const char *why;
 
@@ -589,11 +594,11 @@ static enum http1_verdict step_value(struct http1_head *h, const uint8_t *buf, s
 
 static enum http1_verdict step_end_lf(struct http1_head *h, const uint8_t *buf, size_t len)
 {
-	(void)len;
 	if (buf[h->pos] != '\n')
 		return bad(h, "bare CR");
 	h->pos++;
 	h->head_len = h->pos;
+	LB_ASSERT(h->head_len <= len && h->n_fields <= HTTP1_FIELDS_MAX);
 	return HTTP1_OK;
 }
 
@@ -655,6 +660,8 @@ enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t 
 	while (h->verdict == HTTP1_MORE && h->pos < end)
 		h->verdict = (uint8_t)steps[h->state](h, buf, end);
 
+	LB_ASSERT(h->state < N_STATES && h->pos <= end);
+	LB_ASSERT((h->verdict == HTTP1_MORE || h->verdict == HTTP1_OK) == (h->why == NULL));
 	if (h->verdict == HTTP1_MORE && h->pos == HTTP1_HEAD_MAX) {
 		h->why = "the head is too long";
 		h->verdict = HTTP1_TOO_LARGE;

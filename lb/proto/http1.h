@@ -47,7 +47,7 @@ enum http1_form {
 	HTTP1_FORM_ASTERISK,
 };
 
-/* What a parser takes of requests beside the strict grammar: set behind http1_init_request(). */
+/* What a parser accepts in requests beside the strict grammar: set after http1_init_request(). */
 enum {
 	HTTP1_TAKES_DOTS = 1u << 0, /* dot segments in the path; see http1_remove_dots() */
 	HTTP1_TAKES_UTF8 = 1u << 1, /* well-formed UTF-8 in path and query, not percent-encoded */
@@ -162,7 +162,8 @@ unsigned http1_dots(struct slice segment);
  * http1_remove_dots() - take the dot segments out of the path (RFC 3986, 5.2.4)
  *
  * `h` is a whole request; its path in `buf` is rewritten in place and becomes shorter. Nothing is
- * decoded: %2f stays what it is, no slash. `target` is not looked at any more after it.
+ * decoded, so %2f does not count as a slash. `target` is as it was sent, and describes the path no
+ * more.
  */
 void http1_remove_dots(struct http1_head *h, uint8_t *buf);
 

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Dot segments of a path, which some remove before they look at it and others do not.
+ * Dot segments of a path, "." and "..", which some servers remove before they look at a path and
+ * others do not.
+ *
+ * http1_dots() recognises a dot segment, also with its dots written as %2e. The parser (http1.c)
+ * calls it for each segment, and refuses such a path or notes has_dots. http1_remove_dots() then
+ * takes the dot segments out, as RFC 3986, 5.2.4 says: `out` bytes of the new path are written over
+ * the old path, of which the first `i` bytes have been read, so `out` is at most `i`.
  *
  * Thread: any.
  */
@@ -43,6 +49,7 @@ void http1_remove_dots(struct http1_head *h, uint8_t *buf)
 
 	if (!h->has_dots)
 		return;
+	LB_ASSERT(h->path.off + h->path.len <= h->head_len && path[0] == '/');
 	for (size_t i = 0; i < h->path.len; i = end) { /* path[i] is a slash */
 		const uint8_t *slash = memchr(path + i + 1, '/', h->path.len - i - 1);
 		end = slash != NULL ? (size_t)(slash - path) : h->path.len;
@@ -52,6 +59,7 @@ void http1_remove_dots(struct http1_head *h, uint8_t *buf)
 		});
 		size_t n = end - i;
 
+		LB_ASSERT(out <= i && i < end && end <= h->path.len);
 		if (n_dots == 2)
 			out = cut_segment(path, out);
 		if (n_dots > 0) /* at the end its slash stays: what is named is a folder */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is looked up in a whole head: fields, list elements, cookies, query parameters. Heads are
- * small (HTTP1_FIELDS_MAX), so all of it is a walk from the front.
+ * What is looked up in a whole head: fields, list elements, cookies, query parameters.
  *
- * Thread: any.
+ * A head has at most HTTP1_FIELDS_MAX fields, so each look-up goes through them from the front and
+ * builds no index. http1_known_field() compares ids, which the parser has found by http1_name_id();
+ * http1_field() compares names. http1_next_token() takes the elements of a list one by one;
+ * http1_cookie() and http1_query() take pairs of a name and a value apart (cut(), is_pair()).
+ *
+ * Slices that are returned borrow from the head's buffer. Thread: any.
  */
 #include "proto/http1.h"
 #include "proto/octet.h"
@@ -45,6 +49,7 @@ bool http1_field(const struct http1_head *h, const uint8_t *buf, struct slice na
 bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
 		       size_t *iter, struct slice *ret_value)
 {
+	LB_ASSERT(id > HTTP1_FIELD_OTHER && id < HTTP1_FIELD_N);
 	while (*iter < h->n_fields) {
 		const struct http1_field *f = &h->fields[(*iter)++];
 
@@ -76,6 +81,7 @@ void http1_drop_underscores(struct http1_head *h, const uint8_t *buf)
 	for (size_t i = 0; i < h->n_fields; i++)
 		if (!is_underscored(&h->fields[i], buf))
 			h->fields[n++] = h->fields[i];
+	LB_ASSERT(n <= h->n_fields);
 	h->n_fields = n;
 }
 
@@ -132,7 +138,7 @@ bool http1_has_token(const struct http1_head *h, const uint8_t *buf, enum http1_
 	return false;
 }
 
-/* "name=value": whether its name is `name`. Without '=' the value is empty. */
+/* Whether the name of the pair "name=value" is `name`. Without '=' the value is empty. */
 static bool is_pair(struct slice pair, struct slice name, struct slice *ret_value)
 {
 	const char *equals = memchr(pair.p, '=', pair.n);

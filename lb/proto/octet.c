@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table behind octet.h, computed by the compiler from the rules below.
+ * The table behind octet.h: for each octet the classes that it is in.
+ *
+ * The compiler computes the table from the rules of the grammars below: CLASS() is one entry, ROW()
+ * 16 of them.
  *
  * Thread: any; constant.
  */

@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which upgrade a request asks for (RFC 9110, 7.8, and RFC 6455, 4.2.1).
+ * Which upgrade a request asks for (RFC 9110, 7.8, and RFC 6455, 4.2.1), and whether a 101 answers
+ * it.
+ *
+ * upgrade_judge() reads the Connection and Upgrade fields of a request. Where one element of
+ * Upgrade is "websocket", judge_websocket() judges the handshake; other elements that lb passes on
+ * (upgrade_is_passed()) make the request one for another protocol. What lb refuses has a status and
+ * a reason (refuse()).
+ *
+ * upgrade_judge_101() reads the same fields of the response: it may name only protocols that the
+ * request named (is_asked()), and for a WebSocket it must have the right Sec-WebSocket-Accept
+ * (judge_accept()).
  *
  * Thread: any.
  */
@@ -49,6 +59,7 @@ bool upgrade_is_passed(struct slice element)
 
 static void refuse(struct upgrade *u, uint16_t status, const char *why)
 {
+	LB_ASSERT(status == 400 || status == 426); /* see struct upgrade */
 	u->kind = UPGRADE_BAD;
 	u->status = status;
 	u->why = why;
@@ -94,6 +105,7 @@ static void judge_websocket(struct upgrade *u, const struct http1_head *h, const
 	} else if (!only_field(h, buf, HTTP1_FIELD_SEC_WEBSOCKET_KEY, &key) || !is_key(key)) {
 		refuse(u, 400, "malformed, missing or repeated Sec-WebSocket-Key");
 	} else {
+		LB_ASSERT(key.n < sizeof(u->key));
 		u->kind = UPGRADE_WEBSOCKET;
 		memcpy(u->key, key.p, key.n);
 	}
@@ -141,6 +153,7 @@ static bool is_asked(const struct upgrade *u, struct slice token, const struct h
 {
 	if (u->kind == UPGRADE_WEBSOCKET)
 		return slice_eq_nocase(token, SLICE("websocket"));
+	LB_ASSERT(req != NULL);
 	return upgrade_is_passed(token) &&
 	       http1_has_token(req, req_buf, HTTP1_FIELD_UPGRADE, token);
 }
@@ -152,8 +165,9 @@ const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *
 	struct slice list, token;
 	bool has_any = false;
 
+	LB_ASSERT(h->is_response);
 	if (u->kind != UPGRADE_WEBSOCKET && u->kind != UPGRADE_OTHER)
-		return "a 101 that nobody asked for";
+		return "a 101 although no upgrade was asked for";
 	if (h->minor == 0)
 		return "a 101 in HTTP/1.0";
 	if (!http1_has_token(h, buf, HTTP1_FIELD_CONNECTION, SLICE("upgrade")))

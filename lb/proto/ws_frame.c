@@ -12,11 +12,15 @@
  *
  *   | FIN RSV1-3 opcode | MASK len7 | 0, 2 or 8 bytes of length | 0 or 4 bytes of mask | payload
  *
+ * ws_head_parse() reads a header, ws_head_build() writes one, and ws_mask() masks payload.
+ *
  * The tracker. lb relays the bytes of a tunnel as they are. A struct ws_track follows one
  * direction, so that lb can count frames, knows the status code of a Close frame, and knows where
- * the boundaries are. It has two states: in the payload of a frame, `left` is how many bytes of the
- * payload are still to come; otherwise `left` is 0 and `head` holds the first `n_head` bytes of a
- * header that came in pieces. take_head() moves to the payload, take_payload() back.
+ * the boundaries are. ws_track_feed() gets the bytes; ws_track_skip() only their number, where the
+ * bytes go through a pipe. The tracker has two states: in the payload of a frame, `left` is how
+ * many bytes of the payload are still to come; otherwise `left` is 0 and `head` holds the first
+ * `n_head` bytes of a header that came in pieces. take_head() moves to the payload, take_payload()
+ * back.
  *
  * Payload is not read, except the first two bytes of a Close frame, its status code. While a Close
  * frame's payload is coming, `head` holds the mask and these bytes, because a header is complete
@@ -107,6 +111,7 @@ size_t ws_head_build(const struct ws_head *h, uint8_t out[WS_HEAD_MAX])
 	size_t n_len = length_bytes(len7);
 	size_t n = 2 + n_len;
 
+	LB_ASSERT(h->len <= INT64_MAX && is_opcode(h->opcode));
 	out[0] = (uint8_t)((h->is_fin ? FIN : 0) | (h->rsv & RSV_MASK) << RSV_SHIFT |
 			   (h->opcode & OPCODE_MASK));
 	out[1] = (uint8_t)((h->is_masked ? MASKED : 0) | len7);
@@ -115,6 +120,7 @@ size_t ws_head_build(const struct ws_head *h, uint8_t out[WS_HEAD_MAX])
 		memcpy(out + n, h->mask, sizeof(h->mask));
 		n += sizeof(h->mask);
 	}
+	LB_ASSERT(n <= WS_HEAD_MAX);
 	return n;
 }
 
@@ -156,6 +162,7 @@ static bool may_come(const struct ws_track *t, const struct ws_head *h)
 /* In a Close frame's payload head[] has two bytes of the mask, the two bytes of the status code,
  * and how many of the code's bytes have come. */
 enum { MASK_AT = 0, CODE_AT = 2, N_CODE_AT = 4, CODE_BYTES = 2 };
+_Static_assert(N_CODE_AT < WS_HEAD_MAX - 1, "they fit into head[]");
 
 static void begin_close(struct ws_track *t, const struct ws_head *h)
 {
@@ -166,6 +173,7 @@ static void begin_close(struct ws_track *t, const struct ws_head *h)
 
 static void take_close(struct ws_track *t, const uint8_t *p, size_t n)
 {
+	LB_ASSERT(t->head[N_CODE_AT] <= CODE_BYTES);
 	for (size_t i = 0; i < n && t->head[N_CODE_AT] < CODE_BYTES; i++) {
 		uint8_t at = t->head[N_CODE_AT]++;
 		t->head[CODE_AT + at] = p[i] ^ t->head[MASK_AT + at];
@@ -220,7 +228,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	size_t add = n < sizeof(buf) - had ? n : sizeof(buf) - had;
 	struct ws_head h;
 
-	LB_DASSERT(t->left == 0 && had < WS_HEAD_MAX);
+	LB_ASSERT(t->left == 0 && had < sizeof(buf));
 	if (had != 0) {
 		memcpy(buf, t->head, had);
 		memcpy(buf + had, p, add);
@@ -229,13 +237,13 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	}
 	switch (ws_head_parse(p, n, &h)) {
 	case WS_OK:
-		LB_DASSERT(h.head_len > had && h.head_len <= n);
+		LB_ASSERT(h.head_len > had && h.head_len <= n);
 		begin_frame(t, &h, count);
 		return h.head_len - had;
 	case WS_BAD: t->is_broken = true; return 0;
 	case WS_MORE: break;
 	}
-	LB_DASSERT(n < WS_HEAD_MAX); /* a header of this length would be whole */
+	LB_ASSERT(n <= sizeof(t->head)); /* a longer header would be whole */
 	memcpy(t->head + had, p + had, n - had);
 	t->n_head = n & 0xf;
 	return n - had;
@@ -243,7 +251,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 
 static void take_payload(struct ws_track *t, uint64_t n, struct ws_count *count)
 {
-	LB_DASSERT(n <= t->left);
+	LB_ASSERT(n <= t->left);
 	t->left -= n;
 	if (t->left == 0)
 		count_end(t, count);
@@ -274,5 +282,6 @@ struct ws_count ws_track_feed(struct ws_track *t, const uint8_t *p, size_t n)
 		take_payload(t, taken, &count);
 		i += taken;
 	}
+	LB_ASSERT(t->left == 0 || t->n_head == 0); /* in a payload, or in a header */
 	return count;
 }

@@ -131,6 +131,7 @@ static inline uint16_t ws_track_close_code(const struct ws_track *t)
 /* Notes that the Close frame of this direction came before one of the other direction. */
 static inline void ws_track_set_first(struct ws_track *t)
 {
+	LB_ASSERT(t->saw_close);
 	t->was_first = true;
 }
 

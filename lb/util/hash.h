@@ -6,7 +6,7 @@
  *
  * It decides which backend a key goes to, so its values are part of lb's interface: the same on
  * every machine and in every version, with test vectors in docs/hash.md. It is no defence against
- * somebody who chooses keys in order to make them collide.
+ * keys that are chosen to collide.
  *
  * The definition, in arithmetic modulo 2^64:
  *

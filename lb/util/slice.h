@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * A slice: bytes that somebody else owns. Not terminated by a NUL and free to contain one.
+ * A slice: borrowed bytes. They are not terminated by a NUL, and may contain NULs.
  *
  * Layer: util.
  */
