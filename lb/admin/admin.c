@@ -233,6 +233,7 @@ static void send_rest(struct client *c)
 {
 	struct iovec iov = { .iov_base = c->out.p + c->n_sent, .iov_len = c->out.n - c->n_sent };
 
+	loop_timer_stop(c->admin->loop, &c->send_again); /* this send is the one it would make */
 	c->in_flight |= 1u << OP_SEND;
 	loop_send(c->admin->loop, c->fd, &iov, 1, SEND_WAIT, client_tag(c, OP_SEND));
 }

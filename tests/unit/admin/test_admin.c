@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doors and their clients, over TCP, on both engines. What the answers say is the matter of the
- * other tests.
+ * The listeners and their clients, over TCP, on both engines. What the answers say is tested by the
+ * other files.
  */
 #include "../ev/later.h"
 #include "../ev/loop_fixture.h"
@@ -392,6 +392,54 @@ START_TEST(who_does_not_read_is_closed_where_sends_cannot_wait)
 	open_admin(_i);
 	later_ops.send = refused_send;
 	take_nothing();
+}
+END_TEST
+
+static int n_sends;
+static void (*engine_send)(struct loop *l, int fd, const struct iovec *iov, int n,
+			   enum send_mode mode, op_tag tag);
+
+/* Refuses the first send. */
+static void refuse_first_send(struct loop *l, int fd, const struct iovec *iov, int n,
+			      enum send_mode mode, op_tag tag)
+{
+	if (n_sends++ == 0)
+		refused_send(l, fd, iov, n, mode, tag);
+	else
+		engine_send(l, fd, iov, n, mode, tag);
+}
+
+/*
+ * On io_uring the client's FIN lets lb repeat a refused send at once. The timer of the refused send
+ * must not fire after that: there is nothing to send while the next answer is awaited, and
+ * loop_send() asserts that there is. On epoll it is the timer that repeats the send.
+ */
+START_TEST(a_refused_send_is_repeated_once)
+{
+	_cleanup_(text_deinit) struct text t = TEXT_INIT;
+
+	open_admin(_i);
+	n_sends = 0;
+	engine_send = later_ops.send;
+	later_ops.send = refuse_first_send;
+	later_stand_still(loop);
+	fake.answers_late = true;
+	int fd = dial(socket_port);
+	say(fd, "drain chat/b2\nreload\n");
+	UNTIL(n_sends == 1);
+	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+	idle();
+	later(10); /* on epoll, the timer fires and sends here */
+	hear(fd, &t, 1);
+	UNTIL(fake.n_reload == 1);
+	later(10);
+	idle();
+	ck_assert_int_eq(n_sends, 2);
+	fake.reload_done(fake.ctx, 0, "");
+	listen_to_end(fd, &t);
+	ck_assert_int_eq(n_answers(&t), 2);
+	close(fd);
+	close_admin();
 }
 END_TEST
 
@@ -811,6 +859,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, who_does_not_read_may_leave, 0, n_engines);
 	tcase_add_loop_test(t, who_does_not_read_is_closed, 0, n_engines);
 	tcase_add_loop_test(t, who_does_not_read_is_closed_where_sends_cannot_wait, 0, n_engines);
+	tcase_add_loop_test(t, a_refused_send_is_repeated_once, 0, n_engines);
 	tcase_add_loop_test(t, who_reads_slowly_is_not_closed, 0, n_engines);
 	tcase_add_loop_test(t, a_line_may_be_too_long, 0, n_engines);
 	tcase_add_loop_test(t, the_longest_line_is_read, 0, n_engines);
