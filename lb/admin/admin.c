@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two doors (the socket's and HTTP's listening sockets) and their clients, on main's loop.
- *
- * A client's input gathers in a small buffer; a whole line (or an HTTP head) is answered into a
- * text, which is sent piece by piece. The next line is looked at when that text is out: so answers
- * come in order, and a client that does not read holds one answer and one buffer at most.
- *
- * When a client takes a door's last place, the client of that door that has been idle longest is
- * closed at once, so that the next one finds a place. Idle clients, however many, therefore delay
- * nobody: each costs its accept and its close.
+ * The connections of the admin interface: two listeners, the Unix socket and the HTTP port, and
+ * their clients, on main's loop. What a line means is in command.c, what a request means in http.c.
  *
  *   recv -> in[] -> line -> command_run() -> out -> send
  *                                 \-> pending ... on_conns(), on_reload() -> out -> send
  *
- * Thread: main.
+ * A client's input gathers in `in`. proceed() does what can be done next for a client: make an
+ * answer from a whole line (serve_lines()) or a whole HTTP head (serve_http()), send the answer
+ * that is in `out`, or receive more. The next line is looked at when `out` has been sent, so that
+ * answers come in order and a client that does not read holds one answer and one buffer at most.
+ *
+ * Most commands are answered within command_run(). The answers to `conns` and `reload` come later:
+ * struct pending connects the call of admin_ops with its client. run_line() makes it, on_conns() or
+ * on_reload() frees it (end_wait()). A pending whose client was closed has no client, and its
+ * answer is dropped.
+ *
+ * A client is "idle" when no answer is awaited for it and nothing is to be sent to it. When a
+ * client takes the last slot of its listener, the client of that listener that has been idle for
+ * the longest time is closed at once (evict_if_full()), so that the next client finds a slot.
+ * However many idle clients there are, each costs its accept and its close, and delays no other
+ * client.
+ *
+ * A client's life: on_accept(), add_client(), completions until a last answer is sent (linger())
+ * or an error comes, then close_client(): is_closing, and every operation in flight is cancelled.
+ * reap() frees a client that is closing as soon as nothing is in flight. So each entry from the
+ * loop (a completion, a timer, an answer) ends with reap(), and what lies below only calls
+ * close_client().
+ *
+ * Thread: main, which owns the loop.
  */
 #include "admin/admin.h"
 
@@ -28,60 +43,65 @@
 #include "util/slab.h"
 #include "util/text.h"
 
-#define MAX_CLIENTS 64 /* of a door; the others wait in the kernel's queue */
+#define MAX_CLIENTS 64 /* of a listener; further ones wait in the kernel's queue */
 #define IN_MAX COMMAND_LINE_MAX
-#define OUT_KEEP (64u << 10) /* an idle client keeps no more memory than this for answers */
+#define OUT_KEEP (64u << 10) /* bytes: an idle client keeps no more memory for answers */
 
 /* Guesses, never tuned. */
-#define HEAD_MS 5000        /* for a whole HTTP head */
-#define TAKE_MS 30000       /* for a client to take its answer */
-#define LINGER_MS 2000      /* after a last answer, for a client to close */
+#define HEAD_MS 5000        /* within which a whole HTTP head has to come */
+#define TAKE_MS 30000       /* within which a client has to take a piece of its answer */
+#define LINGER_MS 2000      /* after a last answer, within which a client has to close */
 #define SEND_AGAIN_MS 5     /* after a send that was refused */
 #define ACCEPT_AGAIN_MS 100 /* after an accept that failed */
-#define CROWDED_MS 100      /* between two looks for an idle client, while all places are taken */
+#define EVICT_AGAIN_MS 100  /* between two looks for an idle client while all slots are taken */
 
-/* A door accepts one client a turn, and a line that was sent before is read in the next turn: the
- * lines of all clients but these were looked at. */
-#define UNHEARD 2
+/*
+ * So many clients of a listener, the newest ones, are never evicted. A listener accepts one client
+ * in a turn, and what the client has sent before is received in the next turn: the newest clients
+ * are idle only because lb has not looked at their input.
+ */
+#define N_SPARED 2
 
 enum { OP_RECV, OP_SEND, OP_ACCEPT };
-enum { DOOR_SOCKET, DOOR_HTTP, N_DOORS };
+enum { LISTENER_SOCKET, LISTENER_HTTP, N_LISTENERS };
 
-/* A listening socket. The handle in its tag is its number. */
-struct door {
-	int fd;
-	bool is_armed;
-	bool has_failed; /* the last accept has: said once */
-	uint32_t n_clients;
+/* A listening socket. The handle in the tag of its accept is its index in admin.listeners. */
+struct listener {
+	int fd;             /* owns; -1: not served */
+	bool is_armed;      /* an accept is in flight */
+	bool has_failed;    /* the last accept failed, which is logged once until one succeeds */
+	uint32_t n_clients; /* in admin.clients */
 };
 
 struct client {
 	struct list link; /* admin->clients */
 	struct admin *admin;
-	struct door *door;
+	struct listener *listener;
 	int fd;
-	uint8_t in_flight; /* 1u << OP_RECV, 1u << OP_SEND */
-	bool is_eof;       /* it has half-closed */
-	bool is_last;      /* the answer in `out` is the last one */
-	bool is_shut;      /* that one is out: what still comes is dropped */
-	bool is_closing;   /* freed when nothing is in flight */
-	size_t n_in, n_sent;
-	uint64_t idle_since_ms; /* it came, or had its last answer; while it is idle */
-	struct text out;
+	uint8_t in_flight;      /* 1u << OP_RECV, 1u << OP_SEND */
+	bool is_eof;            /* the client has half-closed */
+	bool is_last;           /* the answer in `out`, or the one sent before, is the last one */
+	bool is_shut;           /* the last answer was sent; further input is dropped */
+	bool is_closing;        /* freed when nothing is in flight */
+	size_t n_in;            /* bytes in `in` */
+	size_t n_sent;          /* bytes of `out` that were sent */
+	uint64_t idle_since_ms; /* accepted at, or last answer sent at */
+	struct text out;        /* owns: the answer that is being made or sent */
 	struct command_ctx command;
 	struct pending *pending; /* borrows: the answer that is awaited, or NULL */
 	struct http1_head head;
-	struct timer deadline, send_again;
+	struct timer deadline;
+	struct timer send_again; /* runs only while no send is in flight and `out` has a rest */
 	char in[IN_MAX];
 };
 
 /*
- * Who awaits an answer. Owned by the call of struct admin_ops that makes the answer, until it
- * comes: so a client may go before, and the whole admin may.
+ * An answer that comes later. Owned by the call of struct admin_ops that will make the answer,
+ * until on_conns() or on_reload(): the client, and the whole admin, may be freed before.
  */
 struct pending {
-	struct client *client; /* NULL: it has gone */
-	bool is_in_call;       /* the call has not returned yet */
+	struct client *client; /* NULL: the client was closed */
+	bool is_in_call;       /* command_run() has not returned yet */
 };
 
 struct admin {
@@ -90,61 +110,62 @@ struct admin {
 	const struct admin_ops *ops;
 	void *arg;
 	unsigned class_id;
-	struct slab *slab;   /* owns */
-	struct list clients; /* owns */
-	struct door door[N_DOORS];
-	struct timer accept_again, crowded;
+	struct slab *slab;   /* owns: of struct client */
+	struct list clients; /* owns; in the order in which they were accepted */
+	struct listener listeners[N_LISTENERS];
+	struct timer accept_again, evict_again;
 	bool is_closing;
 };
 
-static void go_on(struct client *c);
+static void proceed(struct client *c);
 
 /* ---- a client's life ------------------------------------------------------------------------- */
 
 static bool is_http(const struct client *c)
 {
-	return c->door == &c->admin->door[DOOR_HTTP];
+	return c->listener == &c->admin->listeners[LISTENER_HTTP];
 }
 
 static op_tag client_tag(const struct client *c, unsigned op)
 {
+	LB_ASSERT(op <= OP_SEND);
 	return tag_make(c->admin->class_id, op, slab_handle_of(c->admin->slab, c));
 }
 
-static op_tag door_tag(const struct admin *a, const struct door *d)
+static op_tag accept_tag(const struct admin *a, const struct listener *l)
 {
-	return tag_make(a->class_id, OP_ACCEPT, (uint64_t)(d - a->door));
+	return tag_make(a->class_id, OP_ACCEPT, (uint64_t)(l - a->listeners));
 }
 
 static void arm(struct admin *a)
 {
-	for (struct door *d = a->door; d < a->door + N_DOORS; d++) {
-		if (d->fd < 0 || d->is_armed || a->is_closing || d->n_clients >= MAX_CLIENTS)
+	for (struct listener *l = a->listeners; l < a->listeners + N_LISTENERS; l++) {
+		if (l->fd < 0 || l->is_armed || a->is_closing || l->n_clients >= MAX_CLIENTS)
 			continue;
-		d->is_armed = true;
-		loop_accept(a->loop, d->fd, ACCEPT_ONE, door_tag(a, d));
+		l->is_armed = true;
+		loop_accept(a->loop, l->fd, ACCEPT_ONE, accept_tag(a, l));
 	}
 }
 
-/* Nothing is awaited for it, and nothing is to be sent to it. */
+/* No answer is awaited for the client, and nothing is to be sent to it. */
 static bool is_idle(const struct client *c)
 {
 	return !c->is_closing && c->pending == NULL && c->out.n == 0;
 }
 
-/* Frees a client that is closing, once nothing names it any more. */
-static void settle(struct client *c)
+/* Frees a client that is closing as soon as none of its operations is in flight. */
+static void reap(struct client *c)
 {
 	struct admin *a = c->admin;
 
 	if (!c->is_closing || c->in_flight != 0)
 		return;
-	loop_timer_stop(a->loop, &c->deadline);
-	loop_timer_stop(a->loop, &c->send_again);
+	LB_ASSERT(c->pending == NULL && c->listener->n_clients > 0);
+	LB_ASSERT(!timer_is_running(&c->deadline) && !timer_is_running(&c->send_again));
 	loop_close(a->loop, c->fd);
 	text_deinit(&c->out);
 	list_del(&c->link);
-	c->door->n_clients--;
+	c->listener->n_clients--;
 	slab_put(a->slab, c);
 	if (!timer_is_running(&a->accept_again))
 		arm(a);
@@ -155,8 +176,12 @@ static void close_client(struct client *c)
 	if (c->is_closing)
 		return;
 	c->is_closing = true;
-	if (c->pending != NULL)
+	loop_timer_stop(c->admin->loop, &c->deadline);
+	loop_timer_stop(c->admin->loop, &c->send_again);
+	if (c->pending != NULL) {
+		LB_ASSERT(c->pending->client == c);
 		c->pending->client = NULL;
+	}
 	c->pending = NULL;
 	for (unsigned op = OP_RECV; op <= OP_SEND; op++)
 		if (c->in_flight & 1u << op)
@@ -169,52 +194,54 @@ static void on_deadline(struct timer *t, void *arg)
 
 	(void)arg;
 	close_client(c);
-	settle(c);
+	reap(c);
 }
 
-/* ---- a crowd --------------------------------------------------------------------------------- */
+/* ---- eviction -------------------------------------------------------------------------------- */
 
 /*
- * Closes the one of the door's clients that has been idle longest, but none of the `n_spared` that
- * came last.
+ * Closes the client of `l` that has been idle for the longest time, but none of the `n_spared`
+ * newest clients of `l`.
  */
-static void make_room(struct admin *a, const struct door *d, uint32_t n_spared)
+static void evict_idle(struct admin *a, const struct listener *l, uint32_t n_spared)
 {
 	struct client *longest = NULL;
-	uint32_t n = d->n_clients;
+	uint32_t n = l->n_clients;
 
-	list_for_each(it, &a->clients) /* in the order in which they came */
+	list_for_each(it, &a->clients) /* from the oldest one on */
 	{
 		struct client *c = list_entry(it, struct client, link);
-		if (c->door != d || n-- <= n_spared || !is_idle(c))
+		if (c->listener != l || n-- <= n_spared || !is_idle(c))
 			continue;
 		if (longest == NULL || c->idle_since_ms < longest->idle_since_ms)
 			longest = c;
 	}
+	LB_ASSERT(n == 0); /* n_clients is the number of the listener's clients in the list */
 	if (longest == NULL)
 		return;
 	close_client(longest);
-	settle(longest);
+	reap(longest);
 }
 
-/* Makes room at each full door. When a door stays full, looks again a little later. */
-static void relieve(struct admin *a, uint32_t n_spared)
+/* Evicts a client of each full listener. When a listener stays full, tries again after
+ * EVICT_AGAIN_MS. */
+static void evict_if_full(struct admin *a, uint32_t n_spared)
 {
-	bool is_crowded = false;
+	bool is_full = false;
 
-	for (struct door *d = a->door; d < a->door + N_DOORS; d++) {
-		if (d->n_clients >= MAX_CLIENTS)
-			make_room(a, d, n_spared);
-		is_crowded |= d->n_clients >= MAX_CLIENTS;
+	for (struct listener *l = a->listeners; l < a->listeners + N_LISTENERS; l++) {
+		if (l->n_clients >= MAX_CLIENTS)
+			evict_idle(a, l, n_spared);
+		is_full |= l->n_clients >= MAX_CLIENTS;
 	}
-	if (is_crowded && !timer_is_running(&a->crowded))
-		loop_timer_start(a->loop, &a->crowded, CROWDED_MS);
+	if (is_full && !timer_is_running(&a->evict_again))
+		loop_timer_start(a->loop, &a->evict_again, EVICT_AGAIN_MS);
 }
 
-static void on_crowded(struct timer *t, void *arg)
+static void on_evict_again(struct timer *t, void *arg)
 {
 	(void)arg;
-	relieve(container_of(t, struct admin, crowded), 0);
+	evict_if_full(container_of(t, struct admin, evict_again), 0);
 }
 
 /* ---- reading and sending --------------------------------------------------------------------- */
@@ -223,7 +250,7 @@ static void read_more(struct client *c)
 {
 	if (c->in_flight & 1u << OP_RECV || c->is_eof)
 		return;
-	LB_ASSERT(c->n_in < sizeof(c->in));
+	LB_ASSERT(!c->is_closing && c->n_in < sizeof(c->in));
 	c->in_flight |= 1u << OP_RECV;
 	loop_recv(c->admin->loop, c->fd, (uint32_t)(sizeof(c->in) - c->n_in), BUF_SMALL,
 		  client_tag(c, OP_RECV));
@@ -233,7 +260,10 @@ static void send_rest(struct client *c)
 {
 	struct iovec iov = { .iov_base = c->out.p + c->n_sent, .iov_len = c->out.n - c->n_sent };
 
-	loop_timer_stop(c->admin->loop, &c->send_again); /* this send is the one it would make */
+	LB_ASSERT(!c->is_closing && !c->is_shut);
+	LB_ASSERT(!(c->in_flight & 1u << OP_SEND) && c->n_sent < c->out.n);
+	/* This send is the one that the timer would make. */
+	loop_timer_stop(c->admin->loop, &c->send_again);
 	c->in_flight |= 1u << OP_SEND;
 	loop_send(c->admin->loop, c->fd, &iov, 1, SEND_WAIT, client_tag(c, OP_SEND));
 }
@@ -242,44 +272,47 @@ static void send_more(struct client *c)
 {
 	if (c->in_flight & 1u << OP_SEND)
 		return;
-	/* Whoever does not take what it asked for holds a place that others may want. */
+	/* A client that does not take its answer holds a slot that another client may need. */
 	if (!is_http(c))
 		loop_timer_start(c->admin->loop, &c->deadline, TAKE_MS);
 	send_rest(c);
 }
 
-/* It has taken nothing since: its time runs on. */
+/* The deadline runs on, because the client has taken nothing since the refused send. */
 static void on_send_again(struct timer *t, void *arg)
 {
-	struct client *c = container_of(t, struct client, send_again);
-
 	(void)arg;
-	if (!(c->in_flight & 1u << OP_SEND))
-		send_rest(c);
+	send_rest(container_of(t, struct client, send_again));
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-/* The answer to `ctx` (a struct pending) is there: who asked, or NULL if that one has gone. */
+/*
+ * The answer that `ctx`, a struct pending, stands for has come. Frees it, and returns the client
+ * that awaits the answer, or NULL when the client was closed.
+ */
 static struct client *end_wait(void *ctx, bool *ret_is_in_call)
 {
 	struct pending *p = ctx;
 	struct client *c = p->client;
 
 	*ret_is_in_call = p->is_in_call;
-	if (c != NULL)
+	if (c != NULL) {
+		LB_ASSERT(c->pending == p && !c->is_closing && c->out.n == 0);
 		c->pending = NULL;
+	}
 	free(p);
 	return c;
 }
 
-/* An answer that came within its call is sent by whoever runs the lines. */
+/* When the answer came within command_run(), the caller of run_line() sends it. */
 static void send_answer(struct client *c, bool is_in_call)
 {
 	if (is_in_call)
 		return;
-	go_on(c);
-	settle(c);
+	loop_assert_owner(c->admin->loop);
+	proceed(c);
+	reap(c);
 }
 
 static void on_conns(void *ctx, int result, const struct admin_conn_list *list)
@@ -308,6 +341,7 @@ static void run_line(struct client *c, struct slice line)
 {
 	struct pending *p = malloc(sizeof(*p));
 
+	LB_ASSERT(c->pending == NULL && c->out.n == 0);
 	if (p == NULL) {
 		c->out.failed = true;
 		return;
@@ -316,14 +350,16 @@ static void run_line(struct client *c, struct slice line)
 	c->pending = p;
 	c->command.waiter = p;
 	if (command_run(&c->command, line) != COMMAND_WAITS) {
+		LB_ASSERT(c->pending == p); /* else end_wait() has freed it */
 		c->pending = NULL;
 		free(p);
 	} else if (c->pending != NULL) {
+		LB_ASSERT(c->pending == p && c->out.n == 0);
 		p->is_in_call = false;
 	}
 }
 
-/* Takes the first line out of the input and runs it. False: there is no whole one. */
+/* Takes the first line out of the input and runs it. False: the input has no whole line. */
 static bool run_next_line(struct client *c)
 {
 	char line[IN_MAX];
@@ -331,9 +367,10 @@ static bool run_next_line(struct client *c)
 	size_t n = end != NULL ? (size_t)(end - c->in) : c->n_in;
 	size_t used = end != NULL ? n + 1 : n;
 
-	/* The last line of a client that has half-closed may lack its newline. */
+	/* When a client has half-closed, its last line may lack the newline. */
 	if (end == NULL && !(c->is_eof && c->n_in > 0 && c->n_in < sizeof(c->in)))
 		return false;
+	LB_ASSERT(n < sizeof(line) && used <= c->n_in);
 	memcpy(line, c->in, n);
 	c->n_in -= used;
 	memmove(c->in, c->in + used, c->n_in);
@@ -358,6 +395,7 @@ static void serve_lines(struct client *c)
 static void serve_http(struct client *c)
 {
 	const uint8_t *in = (const uint8_t *)c->in;
+	LB_ASSERT(!c->is_last); /* an HTTP client gets one answer */
 	enum http1_verdict v = http1_parse(&c->head, in, c->n_in);
 
 	if (v == HTTP1_MORE && c->n_in < sizeof(c->in))
@@ -369,9 +407,10 @@ static void serve_http(struct client *c)
 
 /* ---- completions ----------------------------------------------------------------------------- */
 
-/* Does what can be done next: make an answer, or send one, or read. */
-static void go_on(struct client *c)
+/* Does what can be done next for a client: make an answer, send it, receive more, or close. */
+static void proceed(struct client *c)
 {
+	LB_ASSERT(!c->is_closing && !c->is_shut && c->n_in <= sizeof(c->in));
 	if (c->out.n == 0 && is_http(c))
 		serve_http(c);
 	else if (c->out.n == 0)
@@ -389,9 +428,13 @@ static void go_on(struct client *c)
 		read_more(c);
 }
 
-/* Lets the client see its last answer: a close with unread input would reset it away. */
-static void part(struct client *c)
+/*
+ * After the last answer: sends the FIN and drops input until the client closes. A close while there
+ * is unread input would send a reset, which may destroy the answer before the client has read it.
+ */
+static void linger(struct client *c)
 {
+	LB_ASSERT(c->is_last && !c->is_shut && c->out.n == 0);
 	if (c->is_eof) {
 		close_client(c);
 		return;
@@ -405,6 +448,7 @@ static void part(struct client *c)
 
 static void on_sent(struct client *c, int res)
 {
+	LB_ASSERT(!timer_is_running(&c->send_again));
 	if (res == -EAGAIN) { /* a client that has half-closed and reads slowly, see loop_send() */
 		loop_timer_start(c->admin->loop, &c->send_again, SEND_AGAIN_MS);
 		return;
@@ -413,6 +457,7 @@ static void on_sent(struct client *c, int res)
 		close_client(c);
 		return;
 	}
+	LB_ASSERT((size_t)res <= c->out.n - c->n_sent);
 	c->n_sent += (size_t)res;
 	if (c->n_sent < c->out.n) {
 		send_more(c);
@@ -427,9 +472,9 @@ static void on_sent(struct client *c, int res)
 	else
 		text_clear(&c->out);
 	if (c->is_last)
-		part(c);
+		linger(c);
 	else
-		go_on(c);
+		proceed(c);
 }
 
 static void on_received(struct client *c, const struct completion *e)
@@ -443,27 +488,28 @@ static void on_received(struct client *c, const struct completion *e)
 		if (c->is_shut)
 			close_client(c);
 		else if (!c->is_last)
-			go_on(c);
+			proceed(c);
 	} else if (!c->is_last) {
 		LB_ASSERT((size_t)e->res <= sizeof(c->in) - c->n_in);
 		memcpy(c->in + c->n_in, e->buf->data, (size_t)e->res);
 		c->n_in += (size_t)e->res;
-		go_on(c);
+		proceed(c);
 	} else if (c->is_shut && !e->more) {
 		read_more(c);
 	}
 }
 
-static void take_in(struct admin *a, struct door *d, int fd)
+static void add_client(struct admin *a, struct listener *l, int fd)
 {
 	struct client *c = slab_reserve(a->slab, 1) == 0 ? slab_get(a->slab) : NULL;
 
+	LB_ASSERT(l->n_clients < MAX_CLIENTS); /* else arm() has not started the accept */
 	if (c == NULL) {
 		loop_close(a->loop, fd);
 		return;
 	}
 	c->admin = a;
-	c->door = d;
+	c->listener = l;
 	c->fd = fd;
 	c->idle_since_ms = loop_now_ms(a->loop);
 	c->command = (struct command_ctx){ .ops = a->ops,
@@ -474,29 +520,30 @@ static void take_in(struct admin *a, struct door *d, int fd)
 	timer_init(&c->deadline, on_deadline);
 	timer_init(&c->send_again, on_send_again);
 	list_add_tail(&a->clients, &c->link);
-	d->n_clients++;
+	l->n_clients++;
 	if (is_http(c)) {
 		http1_init_request(&c->head);
 		loop_timer_start(a->loop, &c->deadline, HEAD_MS);
 	}
 	read_more(c);
-	relieve(a, UNHEARD);
+	evict_if_full(a, N_SPARED);
 }
 
-static void on_accept(struct admin *a, struct door *d, int res)
+static void on_accept(struct admin *a, struct listener *l, int res)
 {
-	d->is_armed = false;
+	LB_ASSERT(l->is_armed && l->fd >= 0);
+	l->is_armed = false;
 	if (a->is_closing) {
 		if (res >= 0)
 			loop_close(a->loop, res);
 		return;
 	}
 	if (res >= 0)
-		take_in(a, d, res);
-	else if (res != -ECONNABORTED && !d->has_failed)
+		add_client(a, l, res);
+	else if (res != -ECONNABORTED && !l->has_failed)
 		log_warn(a->log, "admin cannot accept error=\"%s\"", strerror(-res));
-	d->has_failed = res < 0 && res != -ECONNABORTED;
-	if (d->has_failed)
+	l->has_failed = res < 0 && res != -ECONNABORTED;
+	if (l->has_failed)
 		loop_timer_start(a->loop, &a->accept_again, ACCEPT_AGAIN_MS);
 	else if (!timer_is_running(&a->accept_again))
 		arm(a);
@@ -513,12 +560,15 @@ static void on_completion(void *arg, const struct completion *e)
 	struct admin *a = arg;
 	unsigned op = tag_kind(e->tag);
 
+	loop_assert_owner(a->loop);
 	if (op == OP_ACCEPT) {
-		on_accept(a, &a->door[tag_handle(e->tag)], e->res);
+		LB_ASSERT(tag_handle(e->tag) < N_LISTENERS && !e->more); /* see ACCEPT_ONE */
+		on_accept(a, &a->listeners[tag_handle(e->tag)], e->res);
 		return;
 	}
 	struct client *c = slab_find(a->slab, tag_handle(e->tag));
-	LB_ASSERT(c != NULL);
+	/* reap() waits until nothing is in flight, so that a completion finds its client. */
+	LB_ASSERT(c != NULL && (c->in_flight & 1u << op) != 0);
 	if (!e->more)
 		c->in_flight &= (uint8_t) ~(1u << op);
 	if (!c->is_closing) {
@@ -529,7 +579,7 @@ static void on_completion(void *arg, const struct completion *e)
 	}
 	if (e->buf != NULL)
 		buf_put(a->loop->bufs, e->buf);
-	settle(c);
+	reap(c);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -545,39 +595,45 @@ struct admin *admin_new(const struct admin_opts *o)
 	a->ops = o->ops;
 	a->arg = o->arg;
 	a->class_id = o->class_id;
-	a->door[DOOR_SOCKET].fd = a->door[DOOR_HTTP].fd = -1;
+	a->listeners[LISTENER_SOCKET].fd = a->listeners[LISTENER_HTTP].fd = -1;
 	list_init(&a->clients);
 	timer_init(&a->accept_again, on_accept_again);
-	timer_init(&a->crowded, on_crowded);
-	a->slab = slab_new("admin_client", sizeof(struct client), N_DOORS * MAX_CLIENTS);
+	timer_init(&a->evict_again, on_evict_again);
+	a->slab = slab_new("admin_client", sizeof(struct client), N_LISTENERS * MAX_CLIENTS);
 	if (a->slab == NULL)
 		return admin_free(a);
 	loop_set_handler(a->loop, a->class_id, on_completion, a);
 	return a;
 }
 
+static void serve(struct admin *a, struct listener *l, int fd)
+{
+	loop_assert_owner(a->loop);
+	LB_ASSERT(fd >= 0 && l->fd < 0 && !a->is_closing);
+	l->fd = fd;
+	arm(a);
+}
+
 void admin_serve_socket(struct admin *a, int fd)
 {
-	a->door[DOOR_SOCKET].fd = fd;
-	arm(a);
+	serve(a, &a->listeners[LISTENER_SOCKET], fd);
 }
 
 void admin_serve_http(struct admin *a, int fd)
 {
-	a->door[DOOR_HTTP].fd = fd;
-	arm(a);
+	serve(a, &a->listeners[LISTENER_HTTP], fd);
 }
 
 /* Returns whether an accept is still in flight. */
-static bool close_door(struct admin *a, struct door *d)
+static bool close_listener(struct admin *a, struct listener *l)
 {
-	if (d->is_armed) {
-		loop_cancel(a->loop, d->fd, door_tag(a, d));
+	if (l->is_armed) {
+		loop_cancel(a->loop, l->fd, accept_tag(a, l));
 		return true;
 	}
-	if (d->fd >= 0)
-		loop_close(a->loop, d->fd);
-	d->fd = -1;
+	if (l->fd >= 0)
+		loop_close(a->loop, l->fd);
+	l->fd = -1;
 	return false;
 }
 
@@ -585,16 +641,17 @@ bool admin_close(struct admin *a)
 {
 	bool is_busy = false;
 
+	loop_assert_owner(a->loop);
 	a->is_closing = true;
 	loop_timer_stop(a->loop, &a->accept_again);
-	loop_timer_stop(a->loop, &a->crowded);
-	for (struct door *d = a->door; d < a->door + N_DOORS; d++)
-		is_busy = close_door(a, d) || is_busy;
+	loop_timer_stop(a->loop, &a->evict_again);
+	for (struct listener *l = a->listeners; l < a->listeners + N_LISTENERS; l++)
+		is_busy = close_listener(a, l) || is_busy;
 	list_for_each(it, &a->clients)
 	{
 		struct client *c = list_entry(it, struct client, link);
 		close_client(c);
-		settle(c);
+		reap(c);
 	}
 	return is_busy || !list_is_empty(&a->clients);
 }
@@ -604,6 +661,9 @@ struct admin *admin_free(struct admin *a)
 	if (a == NULL)
 		return NULL;
 	LB_ASSERT(list_is_empty(&a->clients));
+	LB_ASSERT(!timer_is_running(&a->accept_again) && !timer_is_running(&a->evict_again));
+	for (const struct listener *l = a->listeners; l < a->listeners + N_LISTENERS; l++)
+		LB_ASSERT(l->n_clients == 0 && !l->is_armed && l->fd < 0);
 	slab_free(a->slab);
 	free(a);
 	return NULL;

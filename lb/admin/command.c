@@ -1,7 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A line is cut into words; the first one names a row of the table at the end of this file. A last
- * word "json" asks for JSON, "wide" for tables of any width.
+ * Commands of the admin socket: a line comes in, one answer is added to command_ctx.out.
+ *
+ * command_run() cuts the line into words (split()), takes the last words "json" and "wide" off
+ * (take_style(): JSON instead of tables; tables of any width) and looks the first word up in
+ * commands[], the table at the end of this file. Each row has a function, run_NAME(), which gets
+ * the words and adds the answer:
+ *
+ *   run_stats, run_backends          a snapshot (take_status()), written by format.c
+ *   run_conns, run_reload            call admin_ops and return COMMAND_WAITS
+ *   run_drain, run_ready, run_maint,
+ *   run_weight                       change a backend (set_backend()), or tell of its drain
+ *   run_help                         writes commands[] itself
+ *
+ * The answers to `conns` and `reload` are added by command_conns() and command_reload(), which the
+ * owner of the command_ctx calls when the result is there; this may be within command_run().
+ *
+ * A "condition" of `conns` is a word key=value that selects, sorts or limits connections; filters[]
+ * has a row for each (add_filter()). A "target" is POOL/BACKEND: the pool's name ends at the first
+ * '/', which no name contains (split_target()).
+ *
+ * Every answer ends with an empty line. An error is one line, "error: ...", and says what was
+ * found, what is allowed and, where there is one, which known name is near (util/nearest.h).
+ * Functions that return false or NULL "after an error" have added this answer already.
+ *
+ * Words come from a client and go back into answers, so that a line with control characters is
+ * refused (has_control()). Words point into command_run()'s copy of the line and are not kept.
+ *
+ * Thread: main.
  */
 #include "admin/command.h"
 
@@ -19,9 +45,10 @@
 #define DEFAULT_LIMIT 1000
 #define WEIGHT_MAX 256
 
+/* The words of a line, from the command on. run_NAME() gets at least one. */
 struct words {
 	size_t n;
-	char *word[MAX_WORDS];
+	char *word[MAX_WORDS]; /* borrowed from the copy of the line */
 };
 
 typedef enum command_result (*command_fn)(struct command_ctx *ctx, const struct words *w);
@@ -45,8 +72,10 @@ static enum command_result unknown_word(struct command_ctx *ctx, const char *wor
 
 /* ---- stats and backends ---------------------------------------------------------------------- */
 
+/* Adds the JSON as the answer, and frees it. */
 static void put_json(struct command_ctx *ctx, struct json *j)
 {
+	LB_ASSERT(ctx->is_json && ctx->out->n == 0);
 	if (json_is_ok(j)) {
 		text_add(ctx->out, text_slice(&j->out));
 		text_addf(ctx->out, "\n\n");
@@ -61,6 +90,7 @@ static size_t max_width(const struct command_ctx *ctx)
 	return ctx->is_wide ? FORMAT_WIDE : FORMAT_NARROW;
 }
 
+/* Takes a snapshot, which the caller frees. False after an error. */
 static bool take_status(struct command_ctx *ctx, struct status *st)
 {
 	*st = (struct status){ 0 };
@@ -93,9 +123,11 @@ static enum command_result run_stats(struct command_ctx *ctx, const struct words
 	return COMMAND_DONE;
 }
 
-/* Whether this pool ("": any) is listed; those that the file has lost are, as long as they serve.
+/*
+ * Whether the snapshot has a pool of this name, or `pool` is "", which is any pool. A pool that has
+ * left the file is in the snapshot as long as it has connections. False after an error.
  */
-static bool knows_pool(struct command_ctx *ctx, const struct status *st, const char *pool)
+static bool check_pool(struct command_ctx *ctx, const struct status *st, const char *pool)
 {
 	char hint[NEAREST_TEXT_MAX];
 	struct nearest near;
@@ -112,8 +144,8 @@ static bool knows_pool(struct command_ctx *ctx, const struct status *st, const c
 	return false;
 }
 
-/* The same of a backend, in that pool. */
-static bool knows_backend(struct command_ctx *ctx, const struct status *st, const char *pool,
+/* Whether the pool, or any pool, has a backend of this name. "" is any. False after an error. */
+static bool check_backend(struct command_ctx *ctx, const struct status *st, const char *pool,
 			  const char *backend)
 {
 	char hint[NEAREST_TEXT_MAX];
@@ -157,7 +189,7 @@ static enum command_result run_backends(struct command_ctx *ctx, const struct wo
 	}
 	if (!take_status(ctx, &st))
 		return COMMAND_DONE;
-	bool is_known = knows_pool(ctx, &st, pool);
+	bool is_known = check_pool(ctx, &st, pool);
 	if (is_known && ctx->is_json) {
 		struct json j = JSON_INIT;
 		format_backends_json(&st, pool, &j);
@@ -172,11 +204,11 @@ static enum command_result run_backends(struct command_ctx *ctx, const struct wo
 
 /* ---- conns ----------------------------------------------------------------------------------- */
 
-static bool copy_name(char out[64], const char *value)
+static bool copy_name(char out[ADMIN_NAME_MAX], const char *value)
 {
-	int n = snprintf(out, 64, "%s", value);
+	int n = snprintf(out, ADMIN_NAME_MAX, "%s", value);
 
-	return n > 0 && n < 64;
+	return n > 0 && n < ADMIN_NAME_MAX;
 }
 
 static bool parse_pool(const char *v, struct admin_conn_query *q)
@@ -220,8 +252,8 @@ static bool parse_limit(const char *v, struct admin_conn_query *q)
 
 static const struct filter {
 	const char *key;
-	bool (*parse)(const char *value, struct admin_conn_query *q);
-	const char *allowed;
+	bool (*parse)(const char *value, struct admin_conn_query *q); /* false: not allowed */
+	const char *allowed; /* the end of the message "KEY is "VALUE": must be ..." */
 } filters[] = {
 	{ "pool", parse_pool, "a name of 1 to 63 bytes" },
 	{ "backend", parse_backend, "a name of 1 to 63 bytes" },
@@ -231,7 +263,7 @@ static const struct filter {
 	{ "limit", parse_limit, "a whole number from 1 on" },
 };
 
-/* One filter. False: an error was answered. */
+/* Adds the condition of one word to the query. False after an error. */
 static bool add_filter(struct command_ctx *ctx, struct admin_conn_query *q, const char *word)
 {
 	char hint[NEAREST_TEXT_MAX];
@@ -259,8 +291,11 @@ static bool add_filter(struct command_ctx *ctx, struct admin_conn_query *q, cons
 	return false;
 }
 
-/* An empty answer to a name that does not exist would mislead. False: an error was answered. */
-static bool knows_names(struct command_ctx *ctx, const struct admin_conn_query *q)
+/*
+ * An empty list would be a misleading answer when a name of the query does not exist, so that the
+ * names are looked up first. False after an error.
+ */
+static bool check_names(struct command_ctx *ctx, const struct admin_conn_query *q)
 {
 	struct status st;
 
@@ -268,9 +303,10 @@ static bool knows_names(struct command_ctx *ctx, const struct admin_conn_query *
 		return true;
 	if (!take_status(ctx, &st))
 		return false;
-	bool knows = knows_pool(ctx, &st, q->pool) && knows_backend(ctx, &st, q->pool, q->backend);
+	bool are_known =
+		check_pool(ctx, &st, q->pool) && check_backend(ctx, &st, q->pool, q->backend);
 	status_deinit(&st);
-	return knows;
+	return are_known;
 }
 
 static enum command_result run_conns(struct command_ctx *ctx, const struct words *w)
@@ -280,14 +316,17 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 	for (size_t i = 1; i < w->n; i++)
 		if (!add_filter(ctx, &q, w->word[i]))
 			return COMMAND_DONE;
-	if (!knows_names(ctx, &q))
+	if (!check_names(ctx, &q))
 		return COMMAND_DONE;
+	LB_ASSERT(q.limit > 0 && ctx->out->n == 0); /* the answer is still to come */
 	ctx->ops->conns(ctx->arg, &q, ctx->on_conns, ctx->waiter);
 	return COMMAND_WAITS;
 }
 
 void command_conns(struct command_ctx *ctx, int result, const struct admin_conn_list *list)
 {
+	LB_ASSERT(ctx->out->n == 0);
+	LB_ASSERT(result < 0 || list->n <= list->total);
 	if (result < 0) {
 		command_error(ctx->out, "%s", strerror(-result));
 	} else if (ctx->is_json) {
@@ -306,11 +345,12 @@ static enum command_result run_reload(struct command_ctx *ctx, const struct word
 {
 	if (w->n > 1)
 		return unknown_word(ctx, w->word[1]);
+	LB_ASSERT(ctx->out->n == 0);
 	ctx->ops->reload(ctx->arg, ctx->on_reload, ctx->waiter);
 	return COMMAND_WAITS;
 }
 
-/* One line, however many reasons. */
+/* Adds one line, with "; " between the reasons. */
 static void put_reasons(struct text *out, const char *why)
 {
 	text_addf(out, "error: ");
@@ -319,7 +359,7 @@ static void put_reasons(struct text *out, const char *why)
 	text_addf(out, "\n\n");
 }
 
-/* The next of several lines; false behind the last. */
+/* Takes the next line off *text. False when there is none. */
 static bool next_line(const char **text, struct slice *ret)
 {
 	if (**text == '\0')
@@ -350,6 +390,7 @@ void command_reload(struct command_ctx *ctx, int result, const char *why)
 	struct status st;
 	struct slice line;
 
+	LB_ASSERT(ctx->out->n == 0);
 	if (result < 0) {
 		put_reasons(ctx->out, why[0] != '\0' ? why : strerror(-result));
 		return;
@@ -370,8 +411,7 @@ void command_reload(struct command_ctx *ctx, int result, const char *why)
 
 /* ---- backends' states ------------------------------------------------------------------------ */
 
-/* The '/' of POOL/BACKEND; the backend's name is all behind the first one. NULL: an error was
- * answered. */
+/* The '/' between POOL and BACKEND, of which names contain none. NULL after an error. */
 static char *split_target(struct command_ctx *ctx, char *target)
 {
 	char *slash = strchr(target, '/');
@@ -382,18 +422,20 @@ static char *split_target(struct command_ctx *ctx, char *target)
 	return NULL;
 }
 
-/* False: an error was answered. */
+/* Carries out `op` for the backend of a target. False after an error. */
 static bool set_backend(struct command_ctx *ctx, enum admin_backend_op op, char *target,
 			uint32_t weight)
 {
 	char why[320] = "";
-	char *slash = split_target(ctx, target);
 
+	LB_ASSERT(weight <= WEIGHT_MAX && (op == ADMIN_WEIGHT || weight == 0));
+	char *slash = split_target(ctx, target);
 	if (slash == NULL)
 		return false;
 	*slash = '\0';
 	int r = ctx->ops->backend(ctx->arg, op, target, slash + 1, weight, why, sizeof(why));
 	*slash = '/';
+	LB_ASSERT(r <= 0);
 	if (r < 0)
 		command_error(ctx->out, "%s", why[0] != '\0' ? why : strerror(-r));
 	return r >= 0;
@@ -417,7 +459,10 @@ static enum command_result run_state(struct command_ctx *ctx, const struct words
 	return COMMAND_DONE;
 }
 
-/* Of two with one name the one that the file still has, else a removed one, else NULL. */
+/*
+ * The backend of this name, or NULL. When there are two (the file gave the name another address,
+ * and the removed backend still has connections), the one that is in the file.
+ */
 static const struct status_backend *find_backend(const struct status *st, const char *pool,
 						 const char *backend)
 {
@@ -444,7 +489,7 @@ static void put_left(struct command_ctx *ctx, const char *target, const struct s
 			  b->state, b->active, b->active == 1 ? "" : "s");
 }
 
-/* How far a drain has come. */
+/* Answers how many connections of a target are left. */
 static void run_drain_status(struct command_ctx *ctx, char *target)
 {
 	struct status st;
@@ -454,8 +499,10 @@ static void run_drain_status(struct command_ctx *ctx, char *target)
 		return;
 	*slash = '\0';
 	const struct status_backend *b = find_backend(&st, target, slash + 1);
-	if (b == NULL && knows_pool(ctx, &st, target))
-		(void)knows_backend(ctx, &st, target, slash + 1);
+	if (b == NULL && check_pool(ctx, &st, target)) {
+		bool is_known = check_backend(ctx, &st, target, slash + 1);
+		LB_ASSERT(!is_known); /* find_backend() has looked at the same backends */
+	}
 	*slash = '/';
 	if (b != NULL)
 		put_left(ctx, target, b);
@@ -564,7 +611,7 @@ static enum command_result run_help(struct command_ctx *ctx, const struct words 
 	return COMMAND_DONE;
 }
 
-/* The words for our commands that people arrive with, each between spaces. */
+/* Words of other programs, each between spaces, and the commands of lb that they stand for. */
 static const struct {
 	const char *words, *ours;
 } other_words[] = {
@@ -577,6 +624,7 @@ static const struct {
 	{ " commands usage ", "help" },
 };
 
+/* The command that a word of another program stands for, or NULL. */
 static const char *our_word(const char *name)
 {
 	char spaced[32];
@@ -608,7 +656,10 @@ static enum command_result unknown_command(struct command_ctx *ctx, const char *
 	return COMMAND_DONE;
 }
 
-/* Words go back into answers: nothing in them may break a line or drive a terminal. */
+/*
+ * Whether a line has control characters. Answers repeat words of the line, and a control character
+ * in them could break a line or control the terminal.
+ */
 static bool has_control(struct slice line)
 {
 	for (size_t i = 0; i < line.n; i++) {
@@ -619,7 +670,7 @@ static bool has_control(struct slice line)
 	return false;
 }
 
-/* Cuts `line` into words, in place. False: too many. */
+/* Cuts `line` into words, in place. False: more than MAX_WORDS. */
 static bool split(char *line, struct words *w)
 {
 	char *save = NULL;
@@ -633,7 +684,7 @@ static bool split(char *line, struct words *w)
 	return true;
 }
 
-/* Whether `word` says how the answer is to look. */
+/* When `word` says how the answer has to look, keeps that and returns true. */
 static bool take_style(struct command_ctx *ctx, const char *word)
 {
 	bool is_json = strcmp(word, "json") == 0, is_wide = strcmp(word, "wide") == 0;
@@ -648,6 +699,7 @@ enum command_result command_run(struct command_ctx *ctx, struct slice line)
 	char copy[COMMAND_LINE_MAX];
 	struct words w = { 0 };
 
+	LB_ASSERT(ctx->out->n == 0); /* else the answer before has not been sent */
 	ctx->is_json = ctx->is_wide = false;
 	if (line.n >= sizeof(copy) || has_control(line)) {
 		command_error(ctx->out, line.n >= sizeof(copy) ? "the line is too long"
@@ -665,6 +717,7 @@ enum command_result command_run(struct command_ctx *ctx, struct slice line)
 		;
 	if (w.n == 0)
 		return COMMAND_NONE;
+	LB_ASSERT(w.n <= MAX_WORDS);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(commands[i].name, w.word[0]) == 0)
 			return commands[i].fn(ctx, &w);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Commands: one line in, one answer out. An answer ends with an empty line; an error is one line
- * that begins with "error: ".
+ * Command: carries out one line of the admin socket and writes the answer. An answer ends with an
+ * empty line; an error is one line that begins with "error: ".
  *
  * Thread: main. Layer: admin.
  */
@@ -15,33 +15,33 @@
 
 #define COMMAND_LINE_MAX 4096 /* bytes of a line, with its newline */
 
-/* Who asks, and where the answer goes. */
+/* What a client's commands need; lives as long as the client. */
 struct command_ctx {
 	const struct admin_ops *ops; /* borrows */
 	void *arg;                   /* of ops */
-	struct text *out;            /* borrows: where answers are added */
+	struct text *out; /* borrows: gets the answer; empty when command_run() is called */
 
-	/* What ops calls with the answers of `conns` and `reload`, and the ctx of those calls. */
+	/* What ops->conns() and ops->reload() call with their answer, and the ctx of that call. */
 	admin_conns_fn on_conns;
 	admin_reload_fn on_reload;
 	void *waiter;
 
-	/* private to command.c: of the last line */
+	/* private to command.c: the style that the last line asked for */
 	bool is_json, is_wide;
 };
 
 enum command_result {
 	COMMAND_DONE,  /* the answer is in ctx->out */
 	COMMAND_WAITS, /* on_conns or on_reload was called, or will be */
-	COMMAND_NONE,  /* an empty line: no answer */
+	COMMAND_NONE,  /* the line was empty: there is no answer */
 };
 
-/* Carries out one line, without its newline. */
+/* Carries out one line, which is given without its newline and copied. */
 enum command_result command_run(struct command_ctx *ctx, struct slice line);
 
-/* What on_conns and on_reload call to add the answer. */
+/* Add the answer of `conns` and of `reload`. To be called by on_conns and on_reload. */
 void command_conns(struct command_ctx *ctx, int result, const struct admin_conn_list *list);
 void command_reload(struct command_ctx *ctx, int result, const char *why);
 
-/* Adds an error's answer, whole. */
+/* Adds a whole answer: "error: ", the text, and the empty line. */
 void command_error(struct text *out, const char *fmt, ...) LB_PRINTF(2, 3);

@@ -1,4 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Formats of the answers to `stats`, `backends` and `conns`: each as JSON, for programs, and as a
+ * table, for people. format_NAME_json() and format_NAME_text() get the same figures: a snapshot
+ * (struct status) or a list of connections.
+ *
+ * JSON is one object, whose keys are documented in lbctl(1) and stable. add_NAME() functions add
+ * one part of it each, in the order of lbctl(1). Short memory is remembered in the struct json or
+ * the struct text and reported by the caller.
+ *
+ * A table is made by struct layout, which says how many columns there are, which of them are
+ * aligned to the left, and which may be left out. "Optional" columns are left out one group after
+ * the other, in the order of layout.optional, until the table is at most `max_width` characters
+ * wide (fit()); a line below the table names them. new_table() makes a table, table_cell() fills
+ * its cells row by row, finish() fits and prints it.
+ *
+ * Relies on util/table.h for the widths of the columns, and for cells without control characters.
+ *
+ * Thread: main.
+ */
 #include "admin/format.h"
 
 #include <inttypes.h>
@@ -42,6 +61,7 @@ static void add_listeners(const struct status *s, struct json *j)
 	json_array_end(j);
 }
 
+/* Every source has the same figures, which are estimated for the backend as a whole. */
 static void add_ports(const struct status_backend *b, struct json *j)
 {
 	json_key(j, "ports");
@@ -95,6 +115,7 @@ static void add_responses(const uint64_t *n, struct json *j)
 	json_object_end(j);
 }
 
+/* A histogram as its count, which is that of its last bucket, and its sum. */
 static void add_seconds(const char *key, const struct metric_hist_total *h, struct json *j)
 {
 	json_key(j, key);
@@ -105,6 +126,7 @@ static void add_seconds(const char *key, const struct metric_hist_total *h, stru
 	json_object_end(j);
 }
 
+/* Whether a pool is listed when `pool` is asked for; "" is every pool. */
 static bool is_wanted(const struct status_pool *p, const char *pool)
 {
 	return pool[0] == '\0' || strcmp(p->name, pool) == 0;
@@ -224,17 +246,18 @@ void format_conns_json(const struct admin_conn_list *list, struct json *j)
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* A table for people: which columns are numbers, and which may be left out. */
+/* The columns of a table. */
 struct layout {
 	size_t n_cols, n_left; /* columns from `n_left` on are aligned to the right */
 	const char *const *header;
-	/* What is left out where a table is too wide, in this order: a bit for each column. */
+	/* The groups of columns that may be left out, in this order; bit i is column i. */
 	const uint32_t *optional;
 	size_t n_optional;
 };
 
 static struct table *new_table(const struct layout *l)
 {
+	LB_ASSERT(l->n_left <= l->n_cols && l->n_cols <= 32); /* 32: bits of layout.optional */
 	struct table *t = table_new(l->n_cols, l->header);
 
 	for (size_t i = l->n_left; t != NULL && i < l->n_cols; i++)
@@ -242,10 +265,11 @@ static struct table *new_table(const struct layout *l)
 	return t;
 }
 
-/* Leaves columns out until the table fits; names them in `left_out`. */
+/* Leaves groups of columns out until the table fits; adds their names to `left_out`. */
 static void fit(struct table *t, const struct layout *l, size_t max_width, struct text *left_out)
 {
 	for (size_t i = 0; i < l->n_optional && table_width(t) > max_width; i++) {
+		LB_ASSERT(l->n_cols == 32 || l->optional[i] >> l->n_cols == 0);
 		for (size_t c = 0; c < l->n_cols; c++) {
 			if (!(l->optional[i] & 1u << c) || table_is_hidden(t, c))
 				continue;
@@ -255,6 +279,7 @@ static void fit(struct table *t, const struct layout *l, size_t max_width, struc
 	}
 }
 
+/* Prints and frees a table. `t` may be NULL, when memory was short. */
 static void finish(struct table *t, const struct layout *l, size_t max_width, struct text *out)
 {
 	_cleanup_(text_deinit) struct text left_out = TEXT_INIT;
@@ -271,10 +296,10 @@ static void finish(struct table *t, const struct layout *l, size_t max_width, st
 	table_free(t);
 }
 
-/* Lines of at most 80 characters. */
+/* Adds "ends: WORD=N ..." in lines of at most FORMAT_NARROW characters, without reasons of 0. */
 static void print_ends(const struct status *s, struct text *out)
 {
-	size_t line_from = out->n;
+	size_t line_from = out->n; /* where the line that is being written begins */
 	bool has_any = false;
 
 	text_addf(out, "ends:");
@@ -383,7 +408,7 @@ void format_backends_text(const struct status *s, const char *pool, size_t max_w
 			has_own_names |= strcmp(b->name, b->address) != 0;
 		}
 	}
-	/* Where each name is the address, the column would say everything twice. */
+	/* When every backend is named by its address, ADDRESS would repeat the column BACKEND. */
 	if (t != NULL && !has_own_names && max_width != FORMAT_WIDE)
 		table_hide(t, COL_ADDRESS);
 	finish(t, &layout, max_width, out);

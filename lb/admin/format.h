@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Formats: a snapshot or a list of connections as JSON (for programs) or as tables (for people). No
- * line of a table is empty.
+ * Format: a snapshot or a list of connections as JSON (for programs) or as tables (for people). No
+ * line of a table is empty, because an empty line ends an answer.
  *
  * Thread: main. Layer: admin.
  */
@@ -15,17 +15,17 @@
 #include "util/json.h"
 #include "util/text.h"
 
-/* One line each, without a newline. The keys are stable, see lbctl(1). */
+/* Each adds one line, without a newline. The keys are stable, see lbctl(1). */
 void format_status_json(const struct status *s, struct json *j);
-/* {"pools":[...]}, of one pool where `pool` is not "". */
+/* {"pools":[...]}: of the pool of this name, or of all pools when `pool` is "". */
 void format_backends_json(const struct status *s, const char *pool, struct json *j);
 /* {"conns":[...],"total":N} */
 void format_conns_json(const struct admin_conn_list *list, struct json *j);
 
 /*
- * Tables for a terminal. Where a table would be wider than `max_width` characters, the columns that
- * an operator misses least are left out and named in a line below the table. FORMAT_WIDE leaves
- * none out.
+ * Tables for a terminal. When a table would be wider than `max_width` characters, the columns that
+ * an operator needs least are left out and named in a line below the table. With FORMAT_WIDE no
+ * column is left out.
  */
 #define FORMAT_NARROW 80
 #define FORMAT_WIDE SIZE_MAX
@@ -33,5 +33,5 @@ void format_conns_json(const struct admin_conn_list *list, struct json *j);
 void format_status_text(const struct status *s, size_t max_width, struct text *out);
 void format_backends_text(const struct status *s, const char *pool, size_t max_width,
 			  struct text *out);
-/* Says below the table how many are shown of how many, where that is not all. */
+/* When `list` does not have all connections, a line below the table says how many there are. */
 void format_conns_text(const struct admin_conn_list *list, size_t max_width, struct text *out);

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers of the HTTP admin port. http_answer() goes by the verdict on the request's head: a head
+ * that is whole is looked up by its path (put_resource()), all other verdicts are errors. put()
+ * writes an answer, head and body.
+ *
+ * /healthz asks admin_ops.is_accepting(). /metrics and /stats take a snapshot (put_figures()),
+ * which prom.c and format.c write. When there is no snapshot, or no memory for the body, the answer
+ * is a 503.
+ *
+ * Relies on admin.c to send the answer and to close the connection after it.
+ */
 #include "admin/http.h"
 
 #include <errno.h>
@@ -6,64 +17,74 @@
 #include "admin/format.h"
 #include "admin/prom.h"
 
+/* Whether an answer has its body. The answer to a HEAD only has the length of the body. */
+enum body { BODY_SENT, BODY_OMITTED };
+
+/* What writes the figures of a snapshot into a body. False: memory is short. */
+typedef bool (*figures_fn)(const struct status *st, struct text *body);
+
 struct answer {
 	int status;
 	const char *phrase;
-	const char *type;  /* NULL: plain text */
+	const char *type;  /* of the body; NULL: plain text */
 	const char *extra; /* one more field with its CRLF, or NULL */
 };
 
-/* Adds head and body; the length of the body of a HEAD is told, but it is not sent. */
-static void put(struct text *out, bool is_head, const struct answer *a, struct slice body)
+/* Adds a whole answer. */
+static void put(struct text *out, enum body mode, const struct answer *a, struct slice body)
 {
+	LB_ASSERT(a->status >= 200 && a->status <= 599 && out->n == 0);
 	text_addf(out,
 		  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
 		  "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
 		  a->status, a->phrase, a->type != NULL ? a->type : "text/plain; charset=utf-8",
 		  body.n, a->extra != NULL ? a->extra : "");
-	if (!is_head)
+	if (mode == BODY_SENT)
 		text_add(out, body);
 }
 
-static void put_health(const struct admin_ops *ops, void *arg, bool is_head, struct text *out)
+static void put_health(const struct admin_ops *ops, void *arg, enum body mode, struct text *out)
 {
 	if (ops->is_accepting(arg))
-		put(out, is_head, &(struct answer){ .status = 200, .phrase = "OK" }, SLICE("ok\n"));
+		put(out, mode, &(struct answer){ .status = 200, .phrase = "OK" }, SLICE("ok\n"));
 	else
-		put(out, is_head,
-		    &(struct answer){ .status = 503, .phrase = "Service Unavailable" },
+		put(out, mode, &(struct answer){ .status = 503, .phrase = "Service Unavailable" },
 		    SLICE("stopping\n"));
 }
 
-static void put_figures(const struct admin_ops *ops, void *arg, bool is_head, bool is_prometheus,
-			struct text *out)
+static bool write_metrics(const struct status *st, struct text *body)
 {
-	struct answer a = { .status = 200, .phrase = "OK" };
-	struct status st = { 0 };
-	struct text body = TEXT_INIT;
-	struct json j = JSON_INIT;
-	int r = ops->status(arg, &st);
-	bool is_whole = r == 0;
+	prom_print(st, body);
+	return !body->failed;
+}
 
-	if (is_whole && is_prometheus) {
-		prom_print(&st, &body);
-		a.type = "text/plain; version=0.0.4; charset=utf-8";
-		is_whole = !body.failed;
-	} else if (is_whole) {
-		format_status_json(&st, &j);
-		text_add(&body, text_slice(&j.out));
-		text_addf(&body, "\n");
-		a.type = "application/json";
-		is_whole = json_is_ok(&j) && !body.failed;
-	}
-	if (is_whole)
-		put(out, is_head, &a, text_slice(&body));
-	else
-		put(out, is_head,
-		    &(struct answer){ .status = 503, .phrase = "Service Unavailable" },
-		    r == -ESHUTDOWN ? SLICE("stopping\n") : SLICE("out of memory\n"));
+static bool write_stats(const struct status *st, struct text *body)
+{
+	struct json j = JSON_INIT;
+
+	format_status_json(st, &j);
+	text_add(body, text_slice(&j.out));
+	text_addf(body, "\n");
+	bool is_whole = json_is_ok(&j) && !body->failed;
 	json_deinit(&j);
-	text_deinit(&body);
+	return is_whole;
+}
+
+/* Answers with the figures of a snapshot, or with a 503. */
+static void put_figures(const struct admin_ops *ops, void *arg, enum body mode, const char *type,
+			figures_fn write, struct text *out)
+{
+	struct answer a = { .status = 200, .phrase = "OK", .type = type };
+	struct status st = { 0 };
+	_cleanup_(text_deinit) struct text body = TEXT_INIT;
+	int r = ops->status(arg, &st);
+
+	LB_ASSERT(r <= 0);
+	if (r == 0 && write(&st, &body))
+		put(out, mode, &a, text_slice(&body));
+	else
+		put(out, mode, &(struct answer){ .status = 503, .phrase = "Service Unavailable" },
+		    r == -ESHUTDOWN ? SLICE("stopping\n") : SLICE("out of memory\n"));
 	status_deinit(&st);
 }
 
@@ -71,22 +92,23 @@ static void put_resource(const struct admin_ops *ops, void *arg, const struct ht
 			 const uint8_t *buf, struct text *out)
 {
 	struct slice path = http1_path(head, buf);
-	bool is_head = head->method == HTTP1_HEAD;
+	enum body mode = head->method == HTTP1_HEAD ? BODY_OMITTED : BODY_SENT;
 
 	if (slice_eq(path, SLICE("/healthz")))
-		put_health(ops, arg, is_head, out);
+		put_health(ops, arg, mode, out);
 	else if (slice_eq(path, SLICE("/metrics")))
-		put_figures(ops, arg, is_head, true, out);
+		put_figures(ops, arg, mode, "text/plain; version=0.0.4; charset=utf-8",
+			    write_metrics, out);
 	else if (slice_eq(path, SLICE("/stats")))
-		put_figures(ops, arg, is_head, false, out);
+		put_figures(ops, arg, mode, "application/json", write_stats, out);
 	else
-		put(out, is_head, &(struct answer){ .status = 404, .phrase = "Not Found" },
+		put(out, mode, &(struct answer){ .status = 404, .phrase = "Not Found" },
 		    SLICE("try /healthz, /metrics or /stats\n"));
 }
 
 static void put_wrong_method(struct text *out)
 {
-	put(out, false,
+	put(out, BODY_SENT,
 	    &(struct answer){ .status = 405,
 			      .phrase = "Method Not Allowed",
 			      .extra = "Allow: GET, HEAD\r\n" },
@@ -105,17 +127,17 @@ void http_answer(const struct admin_ops *ops, void *arg, enum http1_verdict v,
 		break;
 	case HTTP1_NOT_IMPLEMENTED: put_wrong_method(out); break;
 	case HTTP1_BAD:
-		put(out, false, &(struct answer){ .status = 400, .phrase = "Bad Request" },
+		put(out, BODY_SENT, &(struct answer){ .status = 400, .phrase = "Bad Request" },
 		    SLICE("not a request lb can read\n"));
 		break;
 	case HTTP1_MORE:
 	case HTTP1_TOO_LARGE:
-		put(out, false,
+		put(out, BODY_SENT,
 		    &(struct answer){ .status = 431, .phrase = "Request Header Fields Too Large" },
 		    SLICE("the request's head is too large\n"));
 		break;
 	case HTTP1_BAD_VERSION:
-		put(out, false,
+		put(out, BODY_SENT,
 		    &(struct answer){ .status = 505, .phrase = "HTTP Version Not Supported" },
 		    SLICE("HTTP/1.1 only\n"));
 		break;

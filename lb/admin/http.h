@@ -2,9 +2,11 @@
 #pragma once
 
 /*
- * HTTP: what the admin port answers to a request: GET and HEAD of /healthz, /metrics and /stats.
+ * HTTP: what the admin port answers to a request. GET and HEAD of /healthz, /metrics and /stats are
+ * served.
  *
- * A head in, bytes out; the connection is admin.c's. Every answer closes its connection.
+ * http_answer() gets a request's head and writes the bytes of the answer; admin.c has the
+ * connection, and closes it after the answer.
  *
  * Thread: main. Layer: admin.
  */
@@ -18,8 +20,8 @@
 /*
  * http_answer() - add the whole answer to `out`
  *
- * `v` is the verdict on the head and `buf` has its bytes. HTTP1_MORE says that there is no room for
- * the rest of it.
+ * `v` is the verdict on `head`, whose bytes are in `buf`. HTTP1_MORE means that the head is longer
+ * than the buffer. `out` is empty.
  */
 void http_answer(const struct admin_ops *ops, void *arg, enum http1_verdict v,
 		 const struct http1_head *head, const uint8_t *buf, struct text *out);

@@ -1,4 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A snapshot in Prometheus' text format 0.0.4, for /metrics.
+ *
+ * Terms of the format: a "metric" has a name, a kind (counter, gauge, histogram) and a help text; a
+ * "sample" is one value of a metric, with labels; samples of a metric with the same labels over
+ * time are a "series". All samples of a metric stand together, below its # HELP and # TYPE lines
+ * (type()). No two samples of a page may have the same metric and labels.
+ *
+ * prom_print() calls one print_NAME() for each group of metrics. Most groups come from a table of
+ * struct figure, one row for each metric, whose offset leads to a uint64_t in the struct that the
+ * samples are about (value_at()): a listener, a worker, a backend.
+ *
+ * Backends need one step more, because a pool may have had several backends of one name: those in
+ * the file, removed ones that still have connections, and the sums of those that are gone (struct
+ * status_past). make_series() makes one struct series for each, and merge() adds those of one name
+ * together. A series without a state is past alone: it has counters, but no gauges.
+ *
+ * A "past pool" has left the file; its counters are still printed, so that no counter goes back. In
+ * status.pools past pools come after the pools of the file.
+ *
+ * Relies on names without control characters; label() escapes what the format asks for. Short
+ * memory is remembered in the struct text and reported by the caller.
+ *
+ * Thread: main.
+ */
 #include "admin/prom.h"
 
 #include <errno.h>
@@ -36,18 +61,20 @@ static void single(struct text *out, const char *name, const char *kind, const c
 	text_addf(out, "%s %" PRIu64 "\n", name, v);
 }
 
-/* ---- one row per figure, a sample per thing that has it -------------------------------------- */
+/* ---- listeners and workers ------------------------------------------------------------------- */
 
+/* A metric of which each object of one kind has a sample. */
 struct figure {
 	const char *name, *kind, *help;
-	size_t offset; /* of the uint64_t in the thing's struct */
+	size_t offset; /* of the uint64_t in the object's struct */
 };
 
-static uint64_t value_at(const void *thing, size_t offset)
+static uint64_t value_at(const void *object, size_t offset)
 {
 	uint64_t v;
 
-	memcpy(&v, (const char *)thing + offset, sizeof(v));
+	LB_ASSERT(offset % sizeof(v) == 0);
+	memcpy(&v, (const char *)object + offset, sizeof(v));
 	return v;
 }
 
@@ -108,13 +135,10 @@ static void print_workers(const struct status *s, struct text *out)
 
 static const char *const states[] = { "up", "down", "draining", "maint", "checking" };
 
-/*
- * A series of a backend is known by (pool, name). It is a sum where more than one backend has had
- * the name: those that have left the file, and what was before.
- */
+/* What all backends of one name in one pool have and had, together. */
 struct series {
 	const char *name;
-	const char *state; /* NULL: there is none of the name any more, only its past */
+	const char *state; /* NULL: no backend has the name any more, the sums are its past */
 	bool is_in_file;
 	uint64_t active, limit, is_up, weight;
 	struct backend_sums sums;
@@ -132,12 +156,12 @@ static const struct figure backend_gauges[] = {
 };
 #undef AT
 
-/* Of a backend and, from all its backends, of a pool. */
+/* Counters of a backend, and of a pool as the sum over its backends. */
 #define AT(member) offsetof(struct backend_sums, member)
 static const struct sum {
-	const char *name;      /* behind lb_backend_ and lb_pool_ */
-	const char *help;      /* behind "a backend" and "a pool's backends" */
-	const char *direction; /* a label of that name; or NULL */
+	const char *name;      /* follows "lb_backend_" and "lb_pool_" */
+	const char *help;      /* before "a backend"; NULL: one more sample of the row before */
+	const char *direction; /* the value of a label of that name; NULL: no such label */
 	size_t offset;
 } sums[] = {
 	{ "connections_total", "Connections given to", NULL, AT(total) },
@@ -165,7 +189,8 @@ static int by_name(const void *pa, const void *pb)
 
 static void add_series(struct series *to, const struct series *more)
 {
-	/* The one in the file, where there is one, speaks for its name. */
+	LB_ASSERT(!(to->is_in_file && more->is_in_file)); /* names in the file differ */
+	/* The state is that of the backend in the file, if there is one. */
 	if (to->state == NULL || more->is_in_file)
 		to->state = more->state;
 	to->is_in_file |= more->is_in_file;
@@ -196,7 +221,7 @@ static struct series series_of(const struct status_backend *b)
 	};
 }
 
-/* Makes one of those of one name, which are neighbours then. */
+/* Adds the series of one name together. Sorted by name, they stand beside each other. */
 static void merge(struct series_list *l)
 {
 	size_t n = 0;
@@ -208,9 +233,11 @@ static void merge(struct series_list *l)
 		else
 			l->s[n++] = l->s[i];
 	}
+	LB_ASSERT(n > 0 && n <= l->n);
 	l->n = n;
 }
 
+/* Makes the series of a pool. Returns 0 or -ENOMEM. The caller frees ret->s. */
 static int make_series(const struct status_pool *p, struct series_list *ret)
 {
 	bool may_have_doubles = p->n_past > 0;
@@ -227,6 +254,7 @@ static int make_series(const struct status_pool *p, struct series_list *ret)
 			.name = p->past[i].name,
 			.sums = p->past[i].sums,
 		};
+	LB_ASSERT(ret->n == p->n_backends + p->n_past);
 	if (may_have_doubles)
 		merge(ret);
 	return 0;
@@ -283,12 +311,13 @@ static void print_sums(const struct status *s, const struct series_list *l, stru
 		const struct sum *sum = &sums[f];
 
 		(void)snprintf(name, sizeof(name), "lb_backend_%s", sum->name);
-		(void)snprintf(help, sizeof(help), "%s a backend.", sum->help);
 		extra[0] = '\0';
 		if (sum->direction != NULL)
 			(void)snprintf(extra, sizeof(extra), ",direction=\"%s\"", sum->direction);
-		if (sum->help != NULL)
+		if (sum->help != NULL) {
+			(void)snprintf(help, sizeof(help), "%s a backend.", sum->help);
 			type(out, name, "counter", help);
+		}
 		for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++)
 			for (size_t k = 0; k < l[i].n; k++)
 				print_sample(name, &s->pools[i], &l[i].s[k], extra,
@@ -304,10 +333,11 @@ static void print_pools(const struct status *s, struct text *out)
 		const struct sum *sum = &sums[f];
 
 		(void)snprintf(name, sizeof(name), "lb_pool_%s", sum->name);
-		(void)snprintf(help, sizeof(help), "%s all backends that a pool has and had.",
-			       sum->help);
-		if (sum->help != NULL)
+		if (sum->help != NULL) {
+			(void)snprintf(help, sizeof(help),
+				       "%s all backends that a pool has and had.", sum->help);
 			type(out, name, "counter", help);
+		}
 		for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++) {
 			text_addf(out, "%s{", name);
 			label(out, "pool", s->pools[i].name);
@@ -320,7 +350,7 @@ static void print_pools(const struct status *s, struct text *out)
 	}
 }
 
-/* One sample per backend in the file and source address. */
+/* One sample for each backend and each of its source addresses. */
 static void print_ports(const struct status *s, const char *name, size_t offset, struct text *out)
 {
 	for (size_t i = 0; i < s->n_pools; i++) {
@@ -369,7 +399,7 @@ static void print_backends(const struct status *s, struct text *out)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* `labels` is written: pool="...". */
+/* `labels` is pool="...", already escaped. */
 static void print_hist(const char *name, const char *labels, const struct metric_hist_total *h,
 		       struct text *out)
 {
@@ -382,8 +412,8 @@ static void print_hist(const char *name, const char *labels, const struct metric
 }
 
 /*
- * A pool without an observation has no histogram: with 10,000 pools, 32 lines of zeros for each
- * would be most of the page. `offset` is that of the histogram in struct status_pool.
+ * Prints a histogram of each pool that has an observation, for with 10,000 pools 32 lines of zeros
+ * for each would be most of the page. `offset` is that of the histogram in struct status_pool.
  */
 static void print_hists(const struct status *s, const char *name, const char *help, size_t offset,
 			struct text *out)
@@ -492,9 +522,13 @@ static void print_end(const char *pool, const char *reason, uint64_t n, struct t
 	text_addf(out, ",reason=\"%s\"} %" PRIu64 "\n", reason, n);
 }
 
-/* Each reason is there at least for the pool "". A pool has samples for the reasons that it met. */
+/*
+ * The pool "" has a sample for each reason. A pool has samples for those reasons only for which a
+ * connection of the pool has ended.
+ */
 static void print_ends(const struct status *s, struct text *out)
 {
+	LB_ASSERT(s->n_ends <= POOL_MAX_ENDS); /* status_pool.ends has a count for each reason */
 	type(out, "lb_ends_total", "counter",
 	     "Connections that ended, by pool and reason; without a pool those that ended before "
 	     "there was one.");

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Prom: a snapshot as Prometheus reads it (text format 0.0.4).
+ * Prom: a snapshot in Prometheus' text format 0.0.4.
  *
- * Each metric is typed once, before its samples, and no two samples have the same labels: backends
- * of one name in a pool (the file gave it another address, and the old one still has connections)
- * are summed.
+ * Each metric has its type once, before its samples, and no two samples of a metric have the same
+ * labels. When two backends of a pool have one name (the file gave the name another address, and
+ * the backend with the old address still has connections), their figures are added.
  *
  * Thread: main. Layer: admin.
  */
@@ -14,4 +14,5 @@
 #include "admin/status.h"
 #include "util/text.h"
 
+/* Adds the whole page. Short memory is remembered in out->failed. */
 void prom_print(const struct status *s, struct text *out);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a snapshot. daemon/stats.c makes snapshots; format.c and prom.c write them. */
 #include "admin/status.h"
 
 #include <stdlib.h>
