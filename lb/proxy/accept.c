@@ -128,6 +128,7 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
 
+	LB_ASSERT(!worker_is_quitting(w) && ls->snapshot != NULL);
 	spread(ls);
 	if (ls->state != LISTEN_OPEN)
 		sock_serve_old(w->loop, fd);
@@ -298,13 +299,16 @@ static void on_readable(struct listen_socket *ls)
 		listen_socket_arm(ls);
 }
 
-/* A connection out of a multishot accept: armed only while there are slots for all that can come.
+/*
+ * A connection has come out of a multishot accept, which is armed only while there are slots for
+ * all connections that it can bring. When the worker quits, the connection is closed as if it had
+ * come a moment later: the walk that ends the sessions would not find its session.
  */
 static void on_accepted(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
 
-	if (capacity_reserve(w)) {
+	if (!worker_is_quitting(w) && capacity_reserve(w)) {
 		listen_socket_take_in(ls, fd);
 		return;
 	}

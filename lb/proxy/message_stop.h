@@ -11,21 +11,29 @@
 #include <stdint.h>
 
 #include "proxy/message.h"
+#include "proxy/walk.h"
 
 /*
  * message_stop_new() - make a message by which a worker stops to accept
  *
- * Connections that wait in the kernel's queues are taken in, then the listening sockets are closed;
- * sessions go on. The reply comes at once. NULL when memory is short. Thread: main.
+ * The connections that wait in the kernel's queues become sessions, then the listening sockets are
+ * closed; sessions go on. The reply comes at once. NULL when memory is short. Thread: main.
  */
 struct message *message_stop_new(uint32_t worker);
 
-/* Ends every session; the reply comes when all are freed, and is the worker's last one. */
+/*
+ * QUIT: ends every session, some hundred per turn, so that the worker's other sessions, messages
+ * and walks go on meanwhile. From its arrival on no connection becomes a session. The reply comes
+ * once, when all sessions are freed, and is the worker's last one.
+ */
 struct message_quit {
 	struct message base;
-	/* in the reply: connections of the worker that have ended, and how many of those QUIT ended
-	 */
+	/* in the reply: how many connections of the worker have ended, and how many of those were
+	 * ended by QUIT */
 	uint64_t n_ended, n_cut;
+
+	/* private to message_stop.c, written by the worker */
+	struct walk walk; /* ends the sessions */
 };
 
 /* NULL when memory is short. Thread: main. */

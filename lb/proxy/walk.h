@@ -6,17 +6,20 @@
  * sessions keeps serving meanwhile.
  *
  * Each walk has a cursor, a slice and a pause of its own, so that any number of walks run at a time
- * and none waits for another one. What all walks of a worker do in one turn is bounded: the walks
- * that are due share WALK_TURN visits evenly, and a walk whose pause is not over takes no part of
- * them.
+ * and none waits for another one. The number of visits of one turn is bounded: the walks that are
+ * due share WALK_TURN visits evenly, and a walk whose pause is not over takes no part of them.
  *
  *     turn        1    2    3    4    5    6
  *     walk A      512  256  256  256  512  -      alone, then beside B
- *     walk B           256  256  256  -           found its end in turn 4
+ *     walk B           256  256  256  -           B has found its end in turn 4
+ *
+ * A walk ends in one of two ways: it has visited all sessions and `done` is called, or its owner
+ * cancels it and `done` is not called.
  *
  * Thread: owner worker. Layer: proxy.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "util/list.h"
@@ -26,31 +29,33 @@ struct timer;
 struct walk;
 struct worker;
 
-/* What worker->walk_turn is: visits per turn, of all walks of a worker together. Some tens of
- * microseconds. */
+/* The initial value of worker->walk_turn: visits per turn, of all walks of a worker together. So
+ * many visits take some tens of microseconds. */
 #define WALK_TURN 512
 
 /* The usual pause: with more workers than CPUs, other workers have their turns in it. */
 #define WALK_PAUSE_MS 1
 
-/* What a walk does. The functions may begin walks; they must not end another one. */
+/* What a walk does. Both functions may begin walks and cancel any walk that is under way. */
 struct walk_ops {
 	/* Called once for each session that lives from the walk's begin to its end, and perhaps for
-	 * one that is born meanwhile; never for one in SESS_DEAD. It may end the session. */
+	 * a session that is born meanwhile; never for a session in SESS_DEAD. It may end the
+	 * session. */
 	void (*visit)(struct walk *k, struct session *s);
-	/* Called once, when the walk has ended: it may free what the walk is embedded in. */
+	/* Called once, when the walk has visited all sessions and is no longer under way: it may
+	 * free what the walk is embedded in, or begin the walk again. */
 	void (*done)(struct walk *k, struct worker *w);
 };
 
-/* Embed in what the walk is for. thread: owner worker */
+/* A walk is embedded in what it is for. thread: owner worker */
 struct walk {
 	const struct walk_ops *ops; /* borrows */
 	uint32_t slice;    /* visits per turn at most; 0: as many as a turn has; may be changed */
 	uint32_t pause_ms; /* from one slice to the next one; may be changed */
 
 	/* private to walk.c */
-	struct list link; /* worker->walks; where it stands is its turn among the due ones */
-	uint64_t due_ms;  /* when its next slice may run */
+	struct list link; /* worker->walks: the first due walk of the list has the next slice */
+	uint64_t due_ms;  /* when the walk's next slice may run */
 	uint32_t cursor;  /* of slab_next() */
 };
 
@@ -63,8 +68,28 @@ struct walk {
 void walk_begin(struct worker *w, struct walk *k, const struct walk_ops *ops, uint32_t slice,
 		uint32_t pause_ms);
 
+/*
+ * walk_cancel() - end a walk before it has visited all sessions
+ *
+ * `k` must be under way on `w`. When the function returns, `k` is the caller's again, who may free
+ * it or begin it anew; neither `visit` nor `done` of this walk is called any more. `done` is not
+ * called, because it says that all sessions were visited: when a plan (of a paced drain, say) is
+ * replaced by another plan, the message that replaces it cancels the old plan's walk and answers
+ * for both.
+ *
+ * May be called from everywhere on the worker's thread, from a visit or the `done` of any walk too,
+ * and from the walk's own visit.
+ */
+void walk_cancel(struct worker *w, struct walk *k);
+
+/* Whether a walk that was begun once has neither ended nor been cancelled. */
+static inline bool walk_is_under_way(const struct walk *k)
+{
+	return list_is_linked(&k->link);
+}
+
 /* Ends all walks of a worker that has no session left to visit: `done` of each is called. */
 void walk_end_all(struct worker *w);
 
-/* Of worker->walk_timer: the slices of one turn. `arg` is the worker. */
+/* The function of worker->walk_timer: runs the slices of one turn. `arg` is the worker. */
 void walk_on_timer(struct timer *t, void *arg);

@@ -34,6 +34,7 @@ struct pipe_pool;
 struct snapshot;
 struct pool;
 struct slab;
+struct walk;
 
 /* Classes of tags in a worker's loop. */
 enum { CLASS_CONN = 2, CLASS_LISTEN = 3 };
@@ -164,13 +165,14 @@ struct worker {
 
 	struct message_apply *applying; /* owns: an APPLY that has not ended; NULL: none */
 	struct list walks;              /* of struct walk: those under way (proxy/walk.h) */
+	struct walk *walk_visiting;     /* borrows: whose slice runs now; NULL: of none */
 	struct timer walk_timer;        /* fires when the first of them is due */
 	uint32_t walk_turn; /* WALK_TURN; simulations set less, so that walks take turns */
 	bool is_short;  /* memory for a session was not to be had; capacity_reserve() tries again */
 	bool is_paused; /* a listening socket wants to accept and may not */
 	uint64_t pause_logged_ms;
 	bool is_stopping;          /* accepts no more */
-	struct message_quit *quit; /* owns: sent back when the last session is freed */
+	struct message_quit *quit; /* owns: QUIT, whose reply goes when all sessions are freed */
 	struct timer retry;        /* accepts again after a pause */
 
 	struct worker_stats *stats; /* owns */
@@ -193,7 +195,8 @@ static inline void worker_assert_owner(const struct worker *w)
 	LB_ASSERT(pthread_equal(w->owner, pthread_self()));
 }
 
-/* Every session is being ended: nobody is taken in any more. */
+/* Whether a QUIT has arrived: no connection becomes a session any more, and a walk ends the
+ * sessions that there are. */
 static inline bool worker_is_quitting(const struct worker *w)
 {
 	return w->quit != NULL;

@@ -7,6 +7,10 @@
 
 #include <sys/resource.h>
 
+#include "proxy/capacity.h"
+#include "proxy/session.h"
+#include "util/slab.h"
+
 /* ---- sockets --------------------------------------------------------------------------------- */
 
 START_TEST(a_taken_socket_is_parked_until_it_is_applied)
@@ -605,6 +609,91 @@ START_TEST(quitting_sends_back_what_is_under_way)
 }
 END_TEST
 
+static uint32_t n_living(const struct worker *w)
+{
+	uint32_t n = 0, cursor = 0;
+	const struct session *s;
+
+	while ((s = slab_next(w->sessions, &cursor)) != NULL)
+		n += s->state != SESS_DEAD;
+	return n;
+}
+
+/*
+ * What is posted behind QUIT is answered while sessions still live, those that live do their work,
+ * and QUIT's own reply comes behind the last one of them.
+ */
+START_TEST(quitting_takes_turns)
+{
+	begin_serving(_i);
+	put_in_force();
+	open_clients(400);
+	struct worker *w = rigs[0].w;
+	uint32_t n = w->n_sessions;
+	ck_assert_uint_gt(n, 50);
+	w->walk_turn = 10;
+	int want = n_replies + 2;
+	struct message *quit = &message_quit_new(0)->base, *behind = message_abort_new(0);
+	post(quit);
+	post(behind);
+	TURN_UNTIL(n_replies > want - 2);
+	ck_assert_ptr_eq(reply, behind);
+	ck_assert_uint_gt(n_living(w), n - 50);
+	ck_assert(worker_is_quitting(w));
+	while (n_living(w) > 0) {
+		uint32_t before = n_living(w);
+		turn_all();
+		ck_assert_uint_le(before - n_living(w), 10);
+		ck_assert(n_replies == want - 1 || w->n_sessions == 0);
+	}
+	TURN_UNTIL(n_replies == want);
+	ck_assert_ptr_eq(reply, quit);
+	const struct message_quit *m = container_of(quit, struct message_quit, base);
+	ck_assert_uint_eq(m->n_ended, n);
+	ck_assert_uint_eq(m->n_cut, n);
+	ck_assert_uint_eq(w->n_sessions, 0);
+	ck_assert_int_eq(ask(&message_quit_new(1)->base), 0);
+	free_reply();
+	close_clients();
+	end_serving();
+}
+END_TEST
+
+/* A connection whose accept completes behind QUIT is closed: its session would live on. */
+START_TEST(quitting_takes_nothing_in)
+{
+	char c;
+
+	begin_serving(_i);
+	for (int i = 0; i < N_WORKERS; i++) /* far from their limits, so that they do not poll */
+		atomic_store(&rigs[i].w->capacity->n_slots, 1000000);
+	put_in_force();
+	ck_assert(capacity_is_roomy(rigs[0].w));
+	open_clients(4);
+	uint64_t n_accepted = 0, n_ends = 0;
+	int want = n_replies + N_WORKERS;
+	for (int i = 0; i < N_WORKERS; i++)
+		post(&message_quit_new((uint32_t)i)->base);
+	/* The workers find the message and the connections in the same turn. */
+	for (int i = 0; i < 20; i++)
+		clients[n_clients++] = dial(listener->addr.port);
+	TURN_UNTIL(n_replies == want);
+	for (int i = 0; i < N_WORKERS; i++) {
+		n_accepted += counter_read(&rigs[i].w->stats->accepted);
+		n_ends += worker_n_ended(rigs[i].w->stats);
+		ck_assert_uint_eq(rigs[i].w->n_sessions, 0);
+	}
+	ck_assert_uint_eq(n_accepted, 4);
+	ck_assert_uint_eq(n_ends, 4);
+	turn_all(); /* what was closed is gone */
+	for (int i = 0; i < n_clients; i++)
+		ck_assert_int_le(recv(clients[i], &c, 1, 0), 0);
+	free_reply();
+	close_clients();
+	end_serving();
+}
+END_TEST
+
 START_TEST(freeing_an_empty_one_is_fine)
 {
 	ck_assert_ptr_null(message_free(NULL));
@@ -636,6 +725,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_stopped_worker_keeps_its_sessions, 0, n_engines);
 	tcase_add_loop_test(t, quitting_ends_every_session, 0, n_engines);
 	tcase_add_loop_test(t, quitting_sends_back_what_is_under_way, 0, n_engines);
+	tcase_add_loop_test(t, quitting_takes_turns, 0, n_engines);
+	tcase_add_loop_test(t, quitting_takes_nothing_in, 0, n_engines);
 	tcase_add_test(t, freeing_an_empty_one_is_fine);
 }
 

@@ -3,6 +3,9 @@
  * Walks over the sessions of the first worker: beside each other, beside main's messages, and while
  * sessions end and are born.
  */
+#include <signal.h>
+#include <string.h>
+
 #include "worker_fixture.h"
 
 #include "proxy/session.h"
@@ -21,11 +24,37 @@ struct trial {
 	int ended;                 /* which of all walks it was that ended, from 1 */
 	bool is_ending;            /* it ends what it visits */
 	struct trial *next;        /* begun when this one has ended */
+
+	/* Cancelled by this one: at this visit of its own, or by its `done` where that is 0. */
+	struct trial *victim;
+	uint32_t cancels_at;
+	bool is_anew; /* the victim is begun again at once */
 };
 
 static struct trial *trial;
 static int n_ended;
 static const struct walk_ops trial_ops;
+
+/* A cancelled walk belongs to its owner, who may overwrite it. */
+static void cancel(struct worker *w, struct trial *o)
+{
+	ck_assert(walk_is_under_way(&o->walk));
+	walk_cancel(w, &o->walk);
+	memset(&o->walk, 0xa5, sizeof(o->walk));
+}
+
+static void cancel_victim(struct worker *w, struct trial *o)
+{
+	struct trial *victim = o->victim;
+
+	o->victim = NULL;
+	cancel(w, victim);
+	if (!o->is_anew)
+		return;
+	memset(victim->n_visits, 0, sizeof(victim->n_visits));
+	victim->n = 0;
+	walk_begin(w, &victim->walk, &trial_ops, 2, 0);
+}
 
 static void visit(struct walk *k, struct session *s)
 {
@@ -38,6 +67,8 @@ static void visit(struct walk *k, struct session *s)
 	o->n++;
 	if (o->is_ending)
 		session_kill(s, SESS_END_STOP);
+	if (o->victim != NULL && o->n == o->cancels_at)
+		cancel_victim(s->worker, o);
 }
 
 static void done(struct walk *k, struct worker *w)
@@ -50,6 +81,8 @@ static void done(struct walk *k, struct worker *w)
 	o->ended = ++n_ended;
 	if (o->next != NULL)
 		walk_begin(w, &o->next->walk, &trial_ops, 0, 0);
+	if (o->victim != NULL)
+		cancel_victim(w, o);
 }
 
 static const struct walk_ops trial_ops = { .visit = visit, .done = done };
@@ -292,6 +325,95 @@ START_TEST(a_walk_may_end_sessions)
 }
 END_TEST
 
+/* ---- cancelled ------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	int canceller, victim; /* of three walks, in the order of their begin */
+	uint32_t at;           /* visit of the canceller; 0: its end */
+	bool is_anew;
+	uint32_t least, most; /* visits of the victim when it is cancelled */
+} cancels[] = {
+	/* 300 sessions and 30 visits per turn: each of three walks has 10 in its first turn */
+	{ "by its own first visit", 1, 1, 1, false, 1, 1 },
+	{ "by its own visit in the middle of a slice", 1, 1, 15, false, 15, 15 },
+	{ "by the last visit of its own slice", 1, 1, 10, false, 10, 10 },
+	{ "by its own visit, and begun again", 1, 1, 15, true, 0, 0 },
+	{ "by another one's visit, before its first slice", 0, 1, 1, false, 0, 0 },
+	{ "by another one's visit, behind its slice", 2, 1, 1, false, 10, 10 },
+	{ "by another one's visit, and begun again", 0, 2, 12, true, 0, 0 },
+	{ "the last of the list by the first", 0, 2, 11, false, 10, 10 },
+	{ "the first of the list by the last", 2, 0, 11, false, 20, 20 },
+	{ "by the end of another one", 0, 1, 0, false, 1, 300 },
+};
+
+/* The other walks go on as if there had been no cancelled one. */
+START_TEST(a_walk_is_cancelled_from_within)
+{
+	int row = _i / n_engines;
+
+	begin_walks(_i % n_engines);
+	open_clients(600); /* 300 for each worker, or about as many */
+	rigs[0].w->walk_turn = 30;
+	for (int i = 0; i < 3; i++)
+		begin_trial(&trial[i], 0, 0);
+	struct trial *canceller = &trial[cancels[row].canceller];
+	struct trial *victim = &trial[cancels[row].victim];
+	bool is_anew = cancels[row].is_anew, is_own = canceller == victim;
+	if (cancels[row].at == 0) /* so that it ends first */
+		trial[1].walk.slice = trial[2].walk.slice = 1;
+	canceller->victim = victim;
+	canceller->cancels_at = cancels[row].at;
+	canceller->is_anew = is_anew;
+
+	TURN_UNTIL(canceller->victim == NULL);
+	ck_assert_msg(victim->n >= cancels[row].least && victim->n <= cancels[row].most, "%s: %u",
+		      cancels[row].name, victim->n);
+	uint32_t n = victim->n;
+	TURN_UNTIL(n_ended == 2 + is_anew);
+	for (int i = 0; i < 3; i++)
+		if (&trial[i] != victim || is_anew)
+			check_whole(&trial[i]);
+	if (!is_anew) {
+		ck_assert_msg(victim->n == n && victim->n_done == 0, "%s: visited behind its end",
+			      cancels[row].name);
+		ck_assert(is_own || canceller->n_done == 1);
+	}
+	end_walks();
+}
+END_TEST
+
+/* From outside of all walks; the worker's timer does not fire for the cancelled walk. */
+START_TEST(a_walk_is_cancelled_from_outside)
+{
+	begin_walks(_i);
+	open_clients(100);
+	begin_trial(&trial[0], 1, 0);
+	begin_trial(&trial[1], 1, 3600000);
+	TURN_UNTIL(trial[0].n == 3 && trial[1].n == 1);
+	cancel(rigs[0].w, &trial[1]);
+	ck_assert(timer_is_running(&rigs[0].w->walk_timer));
+	cancel(rigs[0].w, &trial[0]);
+	ck_assert(!timer_is_running(&rigs[0].w->walk_timer));
+	begin_trial(&trial[2], 0, 0);
+	cancel(rigs[0].w, &trial[2]); /* before its first slice */
+	for (int i = 0; i < 5; i++)
+		turn_all();
+	ck_assert(trial[0].n == 3 && trial[1].n == 1 && trial[2].n == 0);
+	ck_assert_int_eq(n_ended, 0);
+	end_walks();
+}
+END_TEST
+
+START_TEST(what_is_not_under_way_is_not_cancelled)
+{
+	begin_walks(0);
+	begin_trial(&trial[0], 0, 0);
+	TURN_UNTIL(n_ended == 1);
+	walk_cancel(rigs[0].w, &trial[0].walk);
+}
+END_TEST
+
 /* ---- beside messages ------------------------------------------------------------------------- */
 
 /* A walk that goes on for hours holds up neither a list nor a reload, and ends with its worker. */
@@ -354,6 +476,10 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, the_end_of_a_walk_may_begin_another, 0, n_engines);
 	tcase_add_loop_test(t, sessions_end_and_are_born_meanwhile, 0, n_engines);
 	tcase_add_loop_test(t, a_walk_may_end_sessions, 0, n_engines);
+	tcase_add_loop_test(t, a_walk_is_cancelled_from_within, 0,
+			    n_engines * (int)ARRAY_SIZE(cancels));
+	tcase_add_loop_test(t, a_walk_is_cancelled_from_outside, 0, n_engines);
+	tcase_add_test_raise_signal(t, what_is_not_under_way_is_not_cancelled, SIGABRT);
 	tcase_add_loop_test(t, a_slow_walk_holds_nothing_up, 0, n_engines);
 	tcase_add_loop_test(t, a_list_passes_a_reload, 0, n_engines);
 }
