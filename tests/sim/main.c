@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "owner_change.h"
 #include "scenario.h"
 
 static volatile uint64_t seed_now;
@@ -42,6 +43,15 @@ static int usage(void)
 	return 2;
 }
 
+/* Both worlds of one seed. */
+static uint64_t run_seed(const struct sim_opts *o, uint64_t *n_armed_changes)
+{
+	struct owner_change_result r = owner_change_run(o);
+
+	*n_armed_changes += r.n_armed_changes;
+	return r.n_completions + scenario_run(o);
+}
+
 /* Every fault in the scenario of one seed. */
 static uint64_t run_faults(const struct sim_opts *o)
 {
@@ -69,7 +79,7 @@ int main(int argc, char **argv)
 		{ "faults", no_argument, NULL, 'n' },
 		{ 0 },
 	};
-	uint64_t from = 1, count = UINT64_MAX, n_completions = 0;
+	uint64_t from = 1, count = UINT64_MAX, n_completions = 0, n_armed_changes = 0;
 	bool is_traced = false, has_faults = false;
 	int c;
 
@@ -89,11 +99,13 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < count; i++) {
 		seed_now = from + i;
 		struct sim_opts o = { .seed = seed_now, .is_traced = is_traced };
-		n_completions += has_faults ? run_faults(&o) : scenario_run(&o);
+		n_completions += has_faults ? run_faults(&o) : run_seed(&o, &n_armed_changes);
 		if (count == UINT64_MAX && i % 1000 == 999)
 			(void)printf("%llu seeds\n", (unsigned long long)(i + 1));
 	}
-	(void)printf("%llu seeds, %llu completions: no promise broken\n", (unsigned long long)count,
-		     (unsigned long long)n_completions);
+	(void)printf("%llu seeds, %llu completions, %llu changes of owner with a receive armed: no"
+		     " promise broken\n",
+		     (unsigned long long)count, (unsigned long long)n_completions,
+		     (unsigned long long)n_armed_changes);
 	return 0;
 }

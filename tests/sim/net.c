@@ -591,7 +591,9 @@ static uint64_t due_ns(const struct sim_sock *s)
 {
 	uint64_t due = UINT64_MAX;
 
-	if (s->kind != SIM_STREAM || s->peer < 0 || s->error != 0 || s->is_broken)
+	/* When a cut peer has closed, this side's kernel does not know and still times out. */
+	bool has_peer = s->peer >= 0 || s->is_cut;
+	if (s->kind != SIM_STREAM || !has_peer || s->error != 0 || s->is_broken)
 		return due;
 	bool is_waiting = s->tx.n > 0 || (s->is_write_shut && !s->is_fin_sent);
 	if (is_waiting && s->user_ms != 0)
