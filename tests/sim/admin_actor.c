@@ -20,6 +20,7 @@
 #include "daemon/delta.h"
 #include "daemon/occupied.h"
 #include "daemon/worker_sums.h"
+#include "proxy/listener.h"
 #include "scenario.h"
 #include "util/slab.h"
 
@@ -39,8 +40,10 @@ struct admin_actor {
 	uint64_t stop_ms; /* when to stop at the latest */
 	bool have_workers_ended;
 	bool is_reloading;
-	bool is_broken;   /* the file on disk is */
-	bool was_limited; /* a file had limits.connections: lb may have become full */
+	bool is_broken; /* the file on disk is */
+	/* Why the reload under way may be refused, though its file is a good one. */
+	uint32_t n_fds_refused;  /* by main's table and the workers' channels, at its begin */
+	bool is_address_closing; /* an address that it needs is of a socket in LISTEN_CLOSING */
 	uint32_t n_listings;
 	/* what was set last while a reload was under way; pool NULL: nothing */
 	const char *set_pool, *set_backend;
@@ -128,9 +131,8 @@ static void on_record(void *arg, const struct access_record *r)
 	check_record(arg, r);
 }
 
-/* The simulation whose main runs: the functions that daemon/delta_binds.c calls here do not get it.
- */
-static struct sim *current_sim;
+/* The scenario whose main runs: daemon/delta_binds.c calls the functions below without it. */
+static struct scenario *current;
 
 uint32_t occupied_inode(int fd)
 {
@@ -138,12 +140,30 @@ uint32_t occupied_inode(int fd)
 	return 0;
 }
 
+/* Whether a worker keeps a removed socket of this address open, until there are slots for what
+ * waits in its queue. */
+static bool is_closing(const struct scenario *t, const struct addr *a)
+{
+	for (uint32_t i = 0; i < t->n_workers; i++)
+		list_for_each(it, &t->thread[i].worker->listen)
+		{
+			const struct listen_socket *ls = list_entry(it, struct listen_socket, link);
+			if (ls->state == LISTEN_CLOSING && !ls->is_armed &&
+			    addr_eq(&ls->listener->addr, a))
+				return true;
+		}
+	return false;
+}
+
 /* All sockets are lb's own. It shares its addresses with itself, but for one that still closes. */
 int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t inode), void *arg)
 {
 	(void)is_own;
 	(void)arg;
-	return sim_is_listening(current_sim, a) ? -EADDRINUSE : 0;
+	if (!sim_is_listening(current->w, a))
+		return 0;
+	current->admin->is_address_closing |= is_closing(current, a);
+	return -EADDRINUSE;
 }
 
 /* ---- mailboxes ------------------------------------------------------------------------------- */
@@ -242,10 +262,8 @@ static void write_conf(struct scenario *t, bool is_broken)
 
 	t->text[0] = '\0';
 	put(t, "stop_timeout: 5s\n");
-	if (sim_chance(t->w, 6)) {
-		t->admin->was_limited = true;
+	if (sim_chance(t->w, 6))
 		put(t, "limits: {connections: %d}\n", (int)(4 + sim_rand(t->w, 12)));
-	}
 	put(t,
 	    "listeners:\n  - {name: web, bind: \"127.0.0.1:8080\", mode: http, pool: %s,"
 	    " timeouts: {handshake: %s}}\n",
@@ -344,7 +362,7 @@ void admin_actor_open(struct scenario *t)
 	struct delta *first = NULL;
 	char scratch[64];
 
-	current_sim = t->w;
+	current = t;
 	t->admin = calloc(1, sizeof(*t->admin));
 	LB_ASSERT(t->admin != NULL);
 	t->admin->n_changes_left = (uint32_t)sim_rand(t->w, 8);
@@ -406,17 +424,35 @@ static void note_setting(struct scenario *t, const struct registry_backend *rb)
 	op->is_weight_set = op->is_admin_set = false;
 }
 
+/* Descriptors that a reload may need and that were refused: main's, and those sent to workers. */
+static uint32_t n_fds_refused(const struct scenario *t)
+{
+	uint32_t n = sim_n_fds_refused(t->control.loop);
+
+	for (uint32_t i = 0; i < t->n_workers; i++)
+		n += sim_channel_n_refused(t->w, t->thread[i].channel[1]);
+	return n;
+}
+
+/*
+ * Whether a good file may have been refused: the kernel has refused a descriptor, or lb was so full
+ * that it still serves the queue of an address that was removed before, or a stop has begun.
+ */
+static bool is_refusal_explained(const struct scenario *t, const char *why)
+{
+	const struct admin_actor *op = t->admin;
+
+	return op->n_fds_refused != n_fds_refused(t) || t->control.phase != PHASE_RUNNING ||
+	       (op->is_address_closing && strstr(why, "is closing it: reload again") != NULL);
+}
+
 static void on_reloaded(void *ctx, int result, const char *why)
 {
 	struct scenario *t = ctx;
 
 	t->admin->is_reloading = false;
 	check_settings(t);
-	/* When lb is full, a removed address is not free before those in its queue are served. */
-	bool is_closing = t->admin->was_limited && why != NULL &&
-			  strstr(why, "is closing it: reload again") != NULL;
-	SIM_CHECK(result == 0 || t->admin->is_broken || t->is_faulty || t->is_tight || is_closing ||
-			  t->control.phase != PHASE_RUNNING,
+	SIM_CHECK(result == 0 || t->admin->is_broken || is_refusal_explained(t, why),
 		  "a reload is refused: %s", why);
 	SIM_CHECK(result < 0 || !t->admin->is_broken, "a broken file was accepted");
 	sim_say(t->w, "main    reload: %d", result);
@@ -429,6 +465,8 @@ static void reload(struct scenario *t)
 	t->admin->is_broken = sim_chance(t->w, 4);
 	write_conf(t, t->admin->is_broken);
 	t->admin->is_reloading = true;
+	t->admin->is_address_closing = false;
+	t->admin->n_fds_refused = n_fds_refused(t);
 	commands_reload(&t->control, on_reloaded, t);
 }
 

@@ -45,7 +45,7 @@ struct sim_engine {
 	size_t n_ops;
 	int *table; /* owns: sockets by descriptor; -1: free */
 	int max_fds, n_fds;
-	uint32_t fail_fd_after;
+	uint32_t fail_fd_after, n_fds_refused;
 	int *closing; /* owns: descriptors that go before the next wait */
 	size_t n_closing;
 };
@@ -65,6 +65,11 @@ void sim_fail_fd_after(struct loop *l, uint32_t n)
 	engine_of(l)->fail_fd_after = n;
 }
 
+uint32_t sim_n_fds_refused(const struct loop *l)
+{
+	return ((const struct sim_engine *)l)->n_fds_refused;
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 /* The lowest free number, as the kernel gives. */
@@ -77,6 +82,7 @@ static int table_add(struct sim_engine *e, int sock)
 		e->n_fds++;
 		return fd;
 	}
+	e->n_fds_refused++;
 	return -EMFILE;
 }
 
@@ -91,9 +97,12 @@ static int sock_of(struct loop *l, int fd)
 
 static bool has_room(struct sim_engine *e)
 {
-	if (e->fail_fd_after > 0 && --e->fail_fd_after == 0)
-		return false;
-	return e->n_fds < e->max_fds - SIM_FIRST_FD;
+	bool is_failing = e->fail_fd_after > 0 && --e->fail_fd_after == 0;
+
+	if (!is_failing && e->n_fds < e->max_fds - SIM_FIRST_FD)
+		return true;
+	e->n_fds_refused++;
+	return false;
 }
 
 static void close_now(struct sim_engine *e, int fd)
@@ -512,8 +521,10 @@ static int sim_call_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 	int fd = table_add(engine_of(l), sock);
 	sim_say(w, "%-7s take fd=%d number=%llu", engine_of(l)->name, fd,
 		(unsigned long long)*ret_number);
-	if (fd < 0)
+	if (fd < 0) {
+		c->n_refused++;
 		sim_close(w, sock);
+	}
 	return fd;
 }
 

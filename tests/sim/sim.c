@@ -114,6 +114,11 @@ int sim_channel(struct sim *w)
 	return (int)w->n_channels++;
 }
 
+uint32_t sim_channel_n_refused(const struct sim *w, int chan)
+{
+	return w->channel[chan].n_refused;
+}
+
 /* ---- actors ---------------------------------------------------------------------------------- */
 
 void sim_add_actor(struct sim *w, sim_actor_fn fn, void *arg)

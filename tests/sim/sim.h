@@ -48,8 +48,15 @@ struct loop *sim_loop_new(struct sim *w, const struct loop_opts *o, const char *
 /* Both ends of a channel between two tables: numbers for loop_pass_fd() and loop_take_fd(). */
 int sim_channel(struct sim *w);
 
+/* How many descriptors have come through a channel that found the receiver's table full. */
+uint32_t sim_channel_n_refused(const struct sim *w, int chan);
+
 /* Lets the n-th descriptor from now on fail, once, with -EMFILE; 0 is never. */
 void sim_fail_fd_after(struct loop *l, uint32_t n);
+
+/* How many descriptors the loop's table has refused so far, by sim_fail_fd_after() or being full.
+ */
+uint32_t sim_n_fds_refused(const struct loop *l);
 
 /* ---- chance and time ------------------------------------------------------------------------- */
 

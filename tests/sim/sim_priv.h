@@ -65,6 +65,7 @@ struct sim_channel {
 		uint64_t number;
 	} item[64];
 	size_t n;
+	uint32_t n_refused;
 };
 
 struct sim {
