@@ -22,17 +22,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/log_file.h"
 #include "daemon/log_format.h"
+#include "daemon/log_output.h"
 #include "daemon/privs.h"
 #include "util/ring.h"
 
 #define RING_BYTES (256u << 10)
-#define FLUSH_BYTES (256u << 10) /* a batch is written when it is this large */
-#define REPEAT_NS 1000000000u    /* equal lines within a second are counted, not written */
+#define REPEAT_NS 1000000000u /* equal lines within a second are counted, not written */
 
 enum record_kind { RECORD_LINE, RECORD_ACCESS };
 
@@ -61,7 +60,7 @@ struct logger {
 	atomic_bool has_access; /* there is an access log */
 	pthread_t thread;
 	atomic_bool is_running, should_stop;
-	struct log_file log, access; /* the log thread's while it runs */
+	struct log_output output; /* the log thread's while it runs */
 
 	pthread_mutex_t lock; /* guards what follows */
 	bool should_reopen;
@@ -70,14 +69,6 @@ struct logger {
 };
 
 /* ---- producers ------------------------------------------------------------------------------- */
-
-static uint64_t wall_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void wake(struct logger *l)
 {
@@ -104,7 +95,9 @@ static void sink_line(void *arg, enum log_level level, const char *line, size_t 
 		direct(level, line, n);
 		return;
 	}
-	struct line_record r = { .kind = RECORD_LINE, .level = level, .wall_ns = wall_ns() };
+	struct line_record r = { .kind = RECORD_LINE,
+				 .level = level,
+				 .wall_ns = log_output_wall_ns() };
 	memcpy(r.text, line, n);
 	(void)ring_write(p->ring, &r, offsetof(struct line_record, text) + n);
 	wake(l);
@@ -176,18 +169,12 @@ uint64_t logger_n_dropped(const struct logger *l)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-static void add_line(struct logger *l, enum log_level level, uint64_t ns, const char *line)
-{
-	log_format_line(&l->log.batch, l->log.format, level, ns, line);
-}
-
 static void take_ended(struct logger *l, const struct log_access *a)
 {
+	int level = atomic_load_explicit(&l->level, memory_order_relaxed);
+
 	LB_ASSERT(a->kind == RECORD_ACCESS);
-	if (l->access.to != NULL)
-		log_format_access(&l->access.batch, l->access.format, a);
-	if (atomic_load_explicit(&l->level, memory_order_relaxed) >= LOG_LEVEL_INFO)
-		log_format_ended(&l->log.batch, l->log.format, a);
+	log_output_access(&l->output, a, level >= LOG_LEVEL_INFO);
 }
 
 static void say_repeated(struct logger *l, struct producer *p, uint64_t ns)
@@ -199,7 +186,7 @@ static void say_repeated(struct logger *l, struct producer *p, uint64_t ns)
 	(void)snprintf(line, sizeof(line), "last line repeated times=%llu",
 		       (unsigned long long)p->n_repeated);
 	p->n_repeated = 0;
-	add_line(l, p->last_level, ns, line);
+	log_output_line(&l->output, p->last_level, ns, line);
 }
 
 static void take_line(struct logger *l, struct producer *p, struct line_record *r, size_t n)
@@ -216,7 +203,7 @@ static void take_line(struct logger *l, struct producer *p, struct line_record *
 	memcpy(p->last, r->text, sizeof(p->last));
 	p->last_level = r->level;
 	p->last_ns = r->wall_ns;
-	add_line(l, r->level, r->wall_ns, r->text);
+	log_output_line(&l->output, r->level, r->wall_ns, r->text);
 }
 
 static void say_dropped(struct logger *l, struct producer *p)
@@ -229,62 +216,7 @@ static void say_dropped(struct logger *l, struct producer *p)
 	(void)snprintf(line, sizeof(line), "log lines dropped n=%llu",
 		       (unsigned long long)(n - p->n_dropped_said));
 	p->n_dropped_said = n;
-	add_line(l, LOG_LEVEL_WARN, wall_ns(), line);
-}
-
-/* Tells of a log that cannot be written, on stderr, if that takes it at once. */
-static void tell_stderr(const struct logger *l, const char *line)
-{
-	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
-
-	if (l->log.fd == STDERR_FILENO || poll(&pfd, 1, 0) != 1 || (pfd.revents & POLLOUT) == 0)
-		return;
-	(void)dprintf(STDERR_FILENO, "lb: %s: %s\n", log_level_name(LOG_LEVEL_ERR), line);
-}
-
-/*
- * Tells once that writing fails: on stderr, since the log may be on the same disk, and of the
- * access log in the log, too. How much was lost is told when it can be written again.
- */
-static void say_unwritten(struct logger *l, struct log_file *f)
-{
-	char line[LOG_LINE_MAX];
-
-	if (f->is_well)
-		f->is_bad = false;
-	if (f->to == NULL || f->error == 0 || f->is_well || f->is_bad)
-		return;
-	f->is_bad = true;
-	(void)snprintf(line, sizeof(line), "cannot write log path=%.200s error=\"%s\"", f->to,
-		       strerror(f->error));
-	tell_stderr(l, line);
-	if (f != &l->log)
-		add_line(l, LOG_LEVEL_ERR, wall_ns(), line);
-}
-
-static void say_lost(struct logger *l, struct log_file *s)
-{
-	char line[LOG_LINE_MAX];
-
-	if (s->to == NULL || !s->is_well || s->n_lost == s->n_lost_said)
-		return;
-	(void)snprintf(line, sizeof(line), "log bytes lost path=%.200s n=%llu", s->to,
-		       (unsigned long long)(s->n_lost - s->n_lost_said));
-	s->n_lost_said = s->n_lost;
-	add_line(l, LOG_LEVEL_WARN, wall_ns(), line);
-}
-
-/* Tells that a log could not be opened; `r` is what opening it returned. */
-static void say_unopened(struct logger *l, const struct log_file *f, int r)
-{
-	char line[LOG_LINE_MAX];
-
-	if (r >= 0)
-		return;
-	(void)snprintf(line, sizeof(line),
-		       "cannot open log, keeping the old one path=%.200s error=\"%s\"", f->to,
-		       strerror(-r));
-	add_line(l, LOG_LEVEL_ERR, wall_ns(), line);
+	log_output_line(&l->output, LOG_LEVEL_WARN, log_output_wall_ns(), line);
 }
 
 static void take_settings(struct logger *l)
@@ -297,14 +229,10 @@ static void take_settings(struct logger *l)
 	l->should_reopen = false;
 	(void)pthread_mutex_unlock(&l->lock);
 
-	if (has_new) {
-		say_unopened(l, &l->log, log_file_move(&l->log, log, log_format));
-		say_unopened(l, &l->access, log_file_move(&l->access, access, access_format));
-	}
-	if (should_reopen) {
-		say_unopened(l, &l->log, log_file_reopen(&l->log));
-		say_unopened(l, &l->access, log_file_reopen(&l->access));
-	}
+	if (has_new)
+		log_output_move(&l->output, log, log_format, access, access_format);
+	if (should_reopen)
+		log_output_reopen(&l->output);
 }
 
 static void drain(struct logger *l)
@@ -323,22 +251,13 @@ static void drain(struct logger *l)
 				take_line(l, p, &r.line, n);
 			else
 				take_ended(l, &r.access);
-			if (l->log.batch.n + l->access.batch.n > FLUSH_BYTES) {
-				log_file_flush(&l->log);
-				log_file_flush(&l->access);
-			}
+			log_output_flush_large(&l->output);
 		}
-		if (wall_ns() - p->last_ns >= REPEAT_NS)
-			say_repeated(l, p, wall_ns());
+		if (log_output_wall_ns() - p->last_ns >= REPEAT_NS)
+			say_repeated(l, p, log_output_wall_ns());
 		say_dropped(l, p);
 	}
-	log_file_flush(&l->log);
-	log_file_flush(&l->access);
-	say_unwritten(l, &l->log);
-	say_unwritten(l, &l->access);
-	say_lost(l, &l->log);
-	say_lost(l, &l->access);
-	log_file_flush(&l->log);
+	log_output_flush(&l->output);
 }
 
 /* Whether a line was repeated and its count is not logged yet. */
@@ -375,8 +294,8 @@ static void *run(void *arg)
 			break;
 	}
 	for (uint32_t i = 0; i < l->n_producers; i++)
-		say_repeated(l, &l->producer[i], wall_ns());
-	log_file_flush(&l->log);
+		say_repeated(l, &l->producer[i], log_output_wall_ns());
+	log_output_flush(&l->output);
 	return NULL;
 }
 
@@ -391,8 +310,7 @@ int logger_open(const struct conf_log *log, const struct conf_log *access, uint3
 		return err_add(e, -ENOMEM, "out of memory");
 	(void)pthread_mutex_init(&l->lock, NULL);
 	l->wake_fd = -1;
-	log_file_init(&l->log, &l->should_stop);
-	log_file_init(&l->access, &l->should_stop);
+	log_output_init(&l->output, &l->should_stop);
 	atomic_init(&l->level, log->level);
 	atomic_init(&l->has_access, access->is_on);
 	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -407,9 +325,7 @@ int logger_open(const struct conf_log *log, const struct conf_log *access, uint3
 	if (r < 0)
 		(void)err_add(e, r, "logger: %s", strerror(-r));
 	if (r == 0)
-		r = log_file_open(&l->log, log, e);
-	if (r == 0)
-		r = log_file_open(&l->access, access, e);
+		r = log_output_open(&l->output, log, access, e);
 	if (r < 0) {
 		logger_stop(l);
 		return r;
@@ -443,8 +359,7 @@ struct logger *logger_stop(struct logger *l)
 	}
 	for (uint32_t i = 0; i < l->n_producers; i++)
 		ring_free(l->producer[i].ring);
-	log_file_close(&l->log);
-	log_file_close(&l->access);
+	log_output_close(&l->output);
 	if (l->wake_fd >= 0)
 		(void)close(l->wake_fd);
 	(void)pthread_mutex_destroy(&l->lock);
@@ -480,8 +395,7 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log, const stru
 
 void logger_chown(struct logger *l, uid_t uid, gid_t gid)
 {
-	log_file_chown(&l->log, uid, gid);
-	log_file_chown(&l->access, uid, gid);
+	log_output_chown(&l->output, uid, gid);
 }
 
 int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e)
