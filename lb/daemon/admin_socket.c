@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The admin socket's file. A start makes the socket (admin_socket_open()), remembers which file
+ * that is (admin_socket_remember()), gives the file to `user` (admin_socket_give()), and removes
+ * it at the end (admin_socket_remove()). `lb check` asks with admin_socket_check() whether a start
+ * could do all this.
+ *
+ * Only the folder of the default path is made, because no other program makes it. Socket and
+ * address are net/unix.c's business; the words of an error are refusal.c's.
+ *
+ * Thread: main.
+ */
 #include "daemon/admin_socket.h"
 
 #include <errno.h>
@@ -18,7 +29,7 @@ static bool has_default_path(const struct conf *conf)
 	return strcmp(conf->admin.socket, CONF_ADMIN_SOCKET) == 0;
 }
 
-/* Where this fails, the socket cannot be made either, and that error is reported. */
+/* When the folder cannot be made, the socket cannot be made either, and that error is reported. */
 static void make_folder(const struct conf *conf, const char *folder)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
@@ -36,6 +47,8 @@ int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e)
 {
 	char folder[PATH_MAX];
 
+	loop_assert_owner(l);
+	LB_ASSERT(conf->admin.socket != NULL);
 	if (has_default_path(conf))
 		make_folder(conf, refusal_folder(conf->admin.socket, folder, sizeof(folder)));
 	int fd = unix_listen(l, conf->admin.socket, conf->admin.mode);
@@ -64,6 +77,8 @@ int admin_socket_check(const struct conf *conf, struct err *e)
 {
 	const char *path = conf->admin.socket;
 	char folder[PATH_MAX], above[PATH_MAX];
+
+	LB_ASSERT(path != NULL);
 	int r = unix_judge(path);
 
 	if (r == -EADDRINUSE)

@@ -24,10 +24,10 @@
 int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
 /*
- * admin_socket_check() - whether admin_socket_open() would do it
+ * admin_socket_check() - whether admin_socket_open() would succeed
  *
  * Makes nothing. Returns 0, -EADDRINUSE where a program answers on the socket (nothing is added to
- * `e`: it may be the lb that this file is for), or -EINVAL with the reason in `e`.
+ * `e`, because the program may be the lb that this file is for), or -EINVAL with the reason in `e`.
  */
 int admin_socket_check(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log's lines about listening addresses and about a stop.
+ *
+ * A reload calls announce_listeners() between the last step that can fail and the commit: the
+ * registry has the old listeners then, and the delta the new ones. A stop calls
+ * announce_count_from_now() when it begins, announce_count() with each worker's reply to QUIT, and
+ * announce_stopped() at the end. The figures are counted this way because a worker frees its
+ * counters before it ends.
+ *
+ * Thread: main.
+ */
 #include "daemon/announce.h"
 
 #include "conf/conf.h"
@@ -14,6 +25,7 @@
 static void announce_added(const struct log *log, const struct conf *conf,
 			   const struct delta_listener *dl)
 {
+	LB_ASSERT(dl->snapshot_index < conf->n_listeners);
 	const struct conf_listener *l = &conf->listeners[dl->snapshot_index];
 	const char *pool = l->pool != CONF_NO_POOL ? conf->pools[l->pool].name : "-";
 
@@ -36,6 +48,7 @@ static bool is_kept(const struct delta *d, const struct listener *l)
 
 void announce_listeners(const struct log *log, const struct registry *reg, const struct delta *d)
 {
+	LB_ASSERT(d->conf != NULL && !d->is_committed); /* `reg` has the old listeners */
 	list_for_each(it, &reg->listeners)
 	{
 		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;
@@ -52,11 +65,13 @@ void announce_listeners(const struct log *log, const struct registry *reg, const
 
 void announce_count_from_now(struct stop_count *s, const struct threads *t)
 {
+	LB_ASSERT(s->n_ended == 0 && s->n_cut == 0); /* lb stops once */
 	*s = (struct stop_count){ .n_ended_before = worker_sums_ended(t) };
 }
 
 void announce_count(struct stop_count *s, const struct message_quit *m)
 {
+	LB_ASSERT(m->n_cut <= m->n_ended);
 	s->n_ended += m->n_ended;
 	s->n_cut += m->n_cut;
 }

@@ -28,11 +28,12 @@ struct stop_count {
 	uint64_t n_ended, n_cut; /* all that have ended, and those of them that lb ended by QUIT */
 };
 
-/* A stop begins: connections that end are counted from now on. */
+/* Call when a stop begins: connections that end from now on are counted. */
 void announce_count_from_now(struct stop_count *s, const struct threads *t);
 
-/* A worker has ended: `o` is its reply to QUIT. */
+/* A worker has ended: `m` is its reply to QUIT. */
 void announce_count(struct stop_count *s, const struct message_quit *m);
 
-/* Every worker has ended: how many connections ended by themselves, and how many were cut. */
+/* Every worker has ended: logs how many connections ended by themselves, and how many QUIT ended.
+ */
 void announce_stopped(const struct log *log, const struct stop_count *s);

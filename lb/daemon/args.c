@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line of lb: getopt_long() finds the options, the first word that is left is the
+ * command (`check`, `doctor`). What is wrong is told with the usage, and, where another program
+ * has an option or a word for the same thing, with what lb has for it (`other_words`).
+ *
+ * Thread: main.
+ */
 #include "daemon/args.h"
 
 #include <getopt.h>
@@ -45,7 +52,8 @@ static const struct {
 	{ " help -? ", "\"lb --help\" prints what there is" },
 };
 
-/* What stands in for a word of others, or NULL. `--config=x` is found as `--config`. */
+/* What lb has in place of a word of another program, or NULL. `--config=x` is found as `--config`.
+ */
 static const char *our_word(const char *word)
 {
 	char spaced[32];
@@ -67,7 +75,8 @@ static int wrong(const char *what, const char *word)
 	return USAGE_STATUS;
 }
 
-/* getopt_long() has refused an option: `last` is the word it had read to its end by then. */
+/* getopt_long() has refused an option. `last` is the last word that getopt_long() has read to its
+ * end. */
 static int wrong_option(const char *last)
 {
 	const char letter[] = { '-', (char)optopt, '\0' };

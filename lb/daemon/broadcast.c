@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broadcast_make() allocates a message for each worker, or none. broadcast_post() posts all of
+ * them and gives up the array; broadcast_post_one() posts a single one, for workers of which some
+ * have never begun. broadcast_drop() frees what was not posted.
+ *
+ * Thread: main.
+ */
 #include "daemon/broadcast.h"
 
 #include <errno.h>
@@ -8,12 +15,14 @@
 
 int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make, void *ctx)
 {
+	LB_ASSERT(n > 0 && b->message == NULL); /* nothing is overwritten */
 	*b = (struct broadcast){ .n = n, .message = calloc(n, sizeof(struct message *)) };
 	int r = b->message == NULL ? -ENOMEM : 0;
 
 	for (uint32_t i = 0; i < n && r == 0; i++) {
 		b->message[i] = make(i, ctx);
 		r = b->message[i] == NULL ? -ENOMEM : 0;
+		LB_ASSERT(r < 0 || b->message[i]->worker == i);
 	}
 	if (r < 0)
 		broadcast_drop(b);
@@ -26,7 +35,7 @@ void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker,
 	LB_ASSERT(b->message != NULL && worker < b->n && b->n == t->n);
 	struct message *m = take_ptr(b->message[worker]);
 
-	LB_ASSERT(m != NULL && m->worker == worker);
+	LB_ASSERT(m != NULL && m->worker == worker && done != NULL);
 	m->done = done;
 	m->arg = arg;
 	mailbox_post(&t->thread[worker].mail, &m->mail);
@@ -34,6 +43,7 @@ void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker,
 
 void broadcast_post(struct broadcast *b, struct threads *t, message_fn done, void *arg)
 {
+	LB_ASSERT(b->n == t->n);
 	for (uint32_t i = 0; i < t->n; i++)
 		broadcast_post_one(b, t, i, done, arg);
 	free(b->message);

@@ -4,8 +4,9 @@
 /*
  * Broadcast: one message for each worker.
  *
- * All messages are allocated before any of them is posted: where memory is short, no worker hears
- * anything, and posting cannot fail. So the workers never differ in what they were told.
+ * All messages are allocated before any of them is posted. When memory is short, no message is
+ *posted at all, and posting itself cannot fail, so either every worker gets its message or none
+ *does.
  *
  *	broadcast_make(&b, n_workers, make, ctx)                0 or -ENOMEM
  *	broadcast_post(&b, threads, on_reply, arg)              each worker replies once
@@ -34,19 +35,19 @@ typedef struct message *(*broadcast_make_fn)(uint32_t worker, void *ctx);
 /*
  * broadcast_make() - make a message for each of `n` workers
  *
- * Returns 0, or -ENOMEM with nothing left in *b.
+ * *b is empty before. Returns 0, or -ENOMEM with nothing left in *b.
  */
 int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make,
 		   void *ctx) LB_MUST_CHECK;
 
 /*
- * broadcast_post() - post every message to its worker; *b is empty then
+ * broadcast_post() - post every message to its worker; *b is empty afterwards
  *
  * `done` is called on main with each worker's reply, whose `arg` is `arg`, and owns the reply.
  */
 void broadcast_post(struct broadcast *b, struct threads *t, message_fn done, void *arg);
 
-/* Posts one worker's message only; the others' stay in *b. */
+/* Posts the message of one worker only; the messages of the others stay in *b. */
 void broadcast_post_one(struct broadcast *b, struct threads *t, uint32_t worker, message_fn done,
 			void *arg);
 

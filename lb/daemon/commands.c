@@ -1,4 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an operator can do over the admin socket, apart from reading figures (stats.c).
+ *
+ * Terms. A job is what a command needs until its answer can be given. It holds the caller's `done`
+ * and `ctx`, and is freed when `done` has been called.
+ *
+ *   commands_conns()    posts CONNS to every worker (begin_conns()); on_conns() takes each reply;
+ *                       with the last one conns_finish() makes the list and calls `done`
+ *   commands_reload()   asks for a reload; on_reloaded() makes one text of the errors or warnings
+ *   commands_backend()  finds the pool and the backend by name, and changes the backend's state or
+ *                       weight through membership.c, which keeps the change over a reload that is
+ *                       under way
+ *
+ * A list of connections is cut twice: each worker keeps no more rows than the limit asks for, the
+ * greatest by rank, and conns_finish() keeps the greatest of these. When a worker could not list,
+ * or memory is short, `done` gets the error and no row.
+ *
+ * A name that is not found is answered with the nearest name that is known. A pool or backend that
+ * has left the file but still has connections is answered as removed.
+ *
+ * Relies on: control.c (the phase, the workers), membership.c, health.c, proxy/message_conns.h.
+ *
+ * Thread: main. The admin server calls these functions from main's loop.
+ */
 #include "daemon/commands.h"
 
 #include <errno.h>
@@ -40,17 +64,17 @@ static int by_rank(const void *pa, const void *pb)
 /* The rows of all workers, sorted and cut as asked for. NULL when memory is short. */
 static const struct conn_row **gather_rows(const struct conns_job *j, size_t *ret_n)
 {
-	size_t n = 0;
+	size_t n_rows = 0, n = 0;
 
 	for (uint32_t w = 0; w < j->n_workers; w++)
-		n += j->replies[w]->list.n_rows;
-	const struct conn_row **rows = calloc(n + 1, sizeof(*rows));
+		n_rows += j->replies[w]->list.n_rows;
+	const struct conn_row **rows = calloc(n_rows + 1, sizeof(*rows));
 	if (rows == NULL)
 		return NULL;
-	n = 0;
 	for (uint32_t w = 0; w < j->n_workers; w++)
 		for (size_t i = 0; i < j->replies[w]->list.n_rows; i++)
 			rows[n++] = &j->replies[w]->list.rows[i];
+	LB_ASSERT(n == n_rows);
 	if (j->is_sorted)
 		qsort(rows, n, sizeof(*rows), by_rank);
 	*ret_n = n < j->limit ? n : j->limit;
@@ -105,6 +129,7 @@ static void on_conns(struct message *m, void *arg)
 	struct conns_job *j = m->arg;
 
 	(void)arg;
+	LB_ASSERT(m->worker < j->n_workers);
 	LB_ASSERT(j->n_waiting > 0 && j->replies[m->worker] == NULL);
 	if (m->result < 0)
 		j->result = m->result;
@@ -141,7 +166,7 @@ static struct message *make_conns(uint32_t worker, void *ctx)
 	return m == NULL ? NULL : &m->base;
 }
 
-/* Returns 0, or a negative errno: then `done` is the caller's to call. */
+/* Returns 0, or a negative errno; then the caller has to call `done`. */
 static int begin_conns(struct control *c, struct admin_conn_query q, admin_conns_fn done, void *ctx)
 {
 	struct broadcast b = BROADCAST_INIT;
@@ -175,6 +200,7 @@ static int begin_conns(struct control *c, struct admin_conn_query q, admin_conns
 void commands_conns(struct control *c, const struct admin_conn_query *q, admin_conns_fn done,
 		    void *ctx)
 {
+	loop_assert_owner(c->loop);
 	int r = begin_conns(c, *q, done, ctx);
 
 	if (r < 0)
@@ -208,6 +234,7 @@ static void on_reloaded(void *arg, int result, const struct err *why)
 
 void commands_reload(struct control *c, admin_reload_fn done, void *ctx)
 {
+	loop_assert_owner(c->loop);
 	struct reload_job *j = calloc(1, sizeof(*j));
 
 	if (j == NULL) {
@@ -283,6 +310,7 @@ static struct registry_backend *find_backend(struct registry_pool *p, const char
 int commands_backend(struct control *c, enum admin_backend_op op, const char *pool,
 		     const char *backend, uint32_t weight, char *why, size_t why_len)
 {
+	loop_assert_owner(c->loop);
 	struct registry_pool *p = find_pool(c, pool, why, why_len);
 	struct registry_backend *rb = p != NULL ? find_backend(p, backend, why, why_len) : NULL;
 
@@ -292,6 +320,7 @@ int commands_backend(struct control *c, enum admin_backend_op op, const char *po
 		(void)snprintf(why, why_len, "lb is stopping");
 		return -ESHUTDOWN;
 	}
+	LB_ASSERT(!p->is_removed && !rb->is_removed);
 	switch (op) {
 	case ADMIN_DRAIN: membership_set_admin(&c->membership, p, rb, BACKEND_DRAIN); break;
 	case ADMIN_READY: membership_set_admin(&c->membership, p, rb, BACKEND_READY); break;

@@ -1,7 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function per limit, from the inputs to a number of connections. Sums saturate at
- * HOST_LIMITS_NONE, which is larger than any other.
+ * How many connections fit, and which limit binds first.
+ *
+ * Terms. A limit is one row of CONN_CAPACITY_LIMITS. A limit holds when it bounds how many
+ * connections can be open; the other limits bound how many may come or move at once. A limit is
+ * shared when other programs use it up, too. A limit binds when it is the smallest of those that
+ * hold.
+ *
+ * There is one function per limit, allow_...() or fill_...(), from the inputs to a number of
+ * connections. conn_capacity_compute() calls each of them and picks the binding limit. Three
+ * sources of limits follow one another in this file: the configuration (limits.connections,
+ * max_connections, local ports), the machine (descriptors, files, memory, conntrack), and what
+ * holds for the moment only (accept queue, SYN queue, TCP memory).
+ *
+ * Local ports are the hard part. A connection from lb to a backend needs a pair of a local address
+ * and a local port that no other connection to the same backend has. So count_pairs() counts the
+ * pairs of a local address and a backend's address, over all pools: pools that name the same
+ * backend from the same source share the pair. Each pair gives as many connections as there are
+ * local ports.
+ *
+ * Sums and products saturate at HOST_LIMITS_NONE ("no limit is known"), which is larger than any
+ * other number, so an unknown limit never binds.
+ *
+ * Nothing here reads the machine: host_limits.c has read it, and fd_share.c has shared out the
+ * descriptors. So a test gives any machine.
  *
  * Thread: main.
  */
@@ -31,6 +53,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 /* How many connections fit: those that are open, and what is left of `limit` in parts of `each`. */
 static uint64_t room(uint64_t limit, uint64_t used, uint64_t each, uint64_t n_active)
 {
+	LB_ASSERT(each > 0);
 	if (limit == HOST_LIMITS_NONE)
 		return HOST_LIMITS_NONE;
 	return sum(limit > used ? (limit - used) / each : 0, n_active);
@@ -89,7 +112,9 @@ static int by_addr(const void *pa, const void *pb)
 	return addr_compare(a->addr, b->addr);
 }
 
-/* Whether connections from `source` (NULL: as the kernel likes) may go to the target. */
+/* Whether connections from `source` (NULL: an address that the kernel chooses) may go to the
+ * target.
+ */
 static bool is_source_of(const struct target *t, const struct addr *source)
 {
 	bool has_own = false;
@@ -105,7 +130,8 @@ static bool is_source_of(const struct target *t, const struct addr *source)
 	return source == NULL && !has_own;
 }
 
-/* How many sources t[0] has that none of the `n` targets before it has, which have its address. */
+/* How many sources t[0] has that none of the `n` targets before t[0] has. These targets have the
+ * address of t[0]. */
 static uint64_t n_new_sources(const struct target *t, size_t n)
 {
 	uint64_t count = 0;
@@ -138,7 +164,8 @@ static size_t list_targets(const struct conf *conf, struct target *targets)
 	return n;
 }
 
-/* Counts the pairs of a local address and a backend's address: each port serves each pair once. */
+/* Counts the pairs of a local address and a backend's address. Each pair can use each local port
+ * once. */
 static int count_pairs(const struct conf *conf, uint64_t *ret)
 {
 	size_t n = list_targets(conf, NULL), n_same = 0;
@@ -147,7 +174,8 @@ static int count_pairs(const struct conf *conf, uint64_t *ret)
 
 	if (t == NULL)
 		return -ENOMEM;
-	(void)list_targets(conf, t);
+	size_t n_listed = list_targets(conf, t);
+	LB_ASSERT(n_listed == n);
 	qsort(t, n, sizeof(*t), by_addr);
 	for (size_t i = 0; i < n; i++) {
 		n_same = i > 0 && by_addr(&t[i - 1], &t[i]) == 0 ? n_same + 1 : 0;
@@ -209,7 +237,8 @@ static uint64_t allow_memory(const struct conn_capacity_in *in)
 		    in->n_active);
 }
 
-/* The module tracks nothing until a rule of this network namespace asks for it. */
+/* The conntrack module tracks no connection before a rule of this network namespace needs tracking.
+ */
 static uint64_t allow_conntrack(const struct conn_capacity_in *in)
 {
 	if (in->machine->conntrack_used == 0)
@@ -248,7 +277,9 @@ static uint64_t allow_syn(const struct conn_capacity_in *in)
 	return product(each, n_listening(in));
 }
 
-/* An idle socket holds no page of it; one that has something queued holds one at least. */
+/* An idle socket holds no page of TCP memory; a socket that has something queued holds at least
+ * one.
+ */
 static uint64_t allow_tcp_mem(const struct conn_capacity_in *in)
 {
 	return room(in->machine->tcp_mem_max, in->machine->tcp_mem_used, 2, 0);
@@ -280,10 +311,12 @@ int conn_capacity_compute(const struct conn_capacity_in *in, struct conn_capacit
 			[CONN_CAPACITY_TCP_MEM] = allow_tcp_mem(in),
 		},
 	};
+	LB_ASSERT(in->n_workers > 0);
 	int r = fill_ports(in, &f);
 
 	if (r < 0)
 		return r;
+	LB_ASSERT((f.tightest != NULL) == (in->conf->n_pools > 0));
 	for (enum conn_capacity_limit l = 0; l < CONN_CAPACITY_N; l++)
 		if (traits[l].holds && f.allows[l] < f.allows[f.binding])
 			f.binding = l;
@@ -295,15 +328,18 @@ int conn_capacity_compute(const struct conn_capacity_in *in, struct conn_capacit
 
 const char *conn_capacity_limit_name(enum conn_capacity_limit l)
 {
+	LB_ASSERT(l < CONN_CAPACITY_N);
 	return traits[l].name;
 }
 
 bool conn_capacity_limit_holds(enum conn_capacity_limit l)
 {
+	LB_ASSERT(l < CONN_CAPACITY_N);
 	return traits[l].holds;
 }
 
 bool conn_capacity_limit_is_shared(enum conn_capacity_limit l)
 {
+	LB_ASSERT(l < CONN_CAPACITY_N);
 	return traits[l].is_shared;
 }

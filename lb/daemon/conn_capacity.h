@@ -60,14 +60,14 @@ struct conn_capacity_in {
 	const struct host_limits *machine; /* borrows */
 	const struct conf *conf;           /* borrows */
 	uint32_t n_workers;
-	uint64_t worker_conns; /* a worker's table has room for; 0: it cannot start */
-	uint64_t n_active;     /* open now: what they use counts as room for them */
+	uint64_t worker_conns; /* for which a worker's table has room; 0: lb cannot start */
+	uint64_t n_active;     /* connections that are open now; what they use counts as free */
 };
 
 struct conn_capacity {
-	uint64_t allows[CONN_CAPACITY_N]; /* connections; HOST_LIMITS_NONE: it is no limit */
+	uint64_t allows[CONN_CAPACITY_N]; /* connections; HOST_LIMITS_NONE: no limit is known */
 	enum conn_capacity_limit binding; /* among those that bound what is held */
-	uint64_t n_conns;                 /* what that one allows */
+	uint64_t n_conns;                 /* what the binding limit allows */
 	const struct conf_pool *tightest; /* borrows from conf: the pool with the fewest ports */
 	uint64_t tightest_ports;
 };
@@ -80,6 +80,6 @@ int conn_capacity_compute(const struct conn_capacity_in *in,
 size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family);
 
 const char *conn_capacity_limit_name(enum conn_capacity_limit l);
-/* False: it bounds how many connections may come or move at once. */
+/* False: the limit bounds how many connections may come or move at once. */
 bool conn_capacity_limit_holds(enum conn_capacity_limit l);
 bool conn_capacity_limit_is_shared(enum conn_capacity_limit l);

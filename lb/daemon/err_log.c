@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A struct err as lines of the log. An error's text is a line of its own; what was not kept is one
+ * line more ("and N more").
+ *
+ * Thread: main.
+ */
 #include "daemon/err_log.h"
 
 #include "util/err.h"
@@ -24,6 +30,7 @@ void err_log_warnings(const struct log *log, const struct err *e)
 		log_warn(log, "configuration: %s", e->item[i].text);
 		n++;
 	}
+	LB_ASSERT(n <= e->n_warnings);
 	if (n < e->n_warnings)
 		log_warn(log, "configuration: %zu more warnings", e->n_warnings - n);
 }
