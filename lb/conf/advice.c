@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "conf/opt.h"
+#include "conf/opt_number.h"
 #include "conf/synonym.h"
 #include "conf/word.h"
 #include "util/parse.h"
@@ -14,11 +15,6 @@
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
-}
-
-static const char *find(struct slice s, const char *word)
-{
-	return s.p == NULL ? NULL : memmem(s.p, s.n, word, strlen(word));
 }
 
 static struct slice trim(struct slice s)
@@ -322,7 +318,7 @@ static bool take_port_alone(struct slice s, struct slice *ret)
 
 static const char *advice_url(struct slice s, char out[ADVICE_TEXT_MAX])
 {
-	const char *p = find(s, "://");
+	const char *p = slice_find(s, "://");
 	struct addr a;
 
 	LB_ASSERT(p != NULL);
@@ -354,8 +350,9 @@ static bool is_mapped(struct slice host)
 }
 
 /* The host can be read and the port cannot, or there is none. */
-static const char *advice_port(struct slice s, bool has_port, char out[ADVICE_TEXT_MAX])
+static const char *advice_port(struct slice s, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
+	bool has_port = want != ADVICE_HOST;
 	struct slice host = s, port = SLICE("");
 	struct addr a;
 
@@ -405,8 +402,9 @@ static bool is_like_v4(struct slice host)
 	return has(host, '.');
 }
 
-static const char *advice_host(struct slice s, bool has_port, char out[ADVICE_TEXT_MAX])
+static const char *advice_host(struct slice s, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
+	bool has_port = want != ADVICE_HOST;
 	struct slice host = s, port = SLICE("");
 
 	if (!cut_port(s, &host, &port))
@@ -433,10 +431,10 @@ static const char *advice_host(struct slice s, bool has_port, char out[ADVICE_TE
 	return out;
 }
 
-const char *advice_address(struct slice text, bool has_port, bool is_bind,
-			   char out[ADVICE_TEXT_MAX])
+const char *advice_address(struct slice text, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
 	struct slice s = trim(text), port;
+	bool has_port = want != ADVICE_HOST, is_bind = want == ADVICE_BIND;
 	struct cidr network;
 	struct addr a;
 
@@ -445,7 +443,7 @@ const char *advice_address(struct slice text, bool has_port, bool is_bind,
 		return out;
 	if (s.n < text.n && (has_port ? addr_parse(s, &a) : addr_parse_host(s, &a)) == 0)
 		return say(out, "remove the spaces around it");
-	if (find(s, "://") != NULL)
+	if (slice_find(s, "://") != NULL)
 		return advice_url(s, out);
 	if (s.p[0] == '/' || slice_starts_with(s, SLICE("./")))
 		return say(out, "unix sockets are not supported yet");
@@ -468,8 +466,8 @@ const char *advice_address(struct slice text, bool has_port, bool is_bind,
 			       is_bind ? " for all addresses of this machine" : "");
 		return out;
 	}
-	if (*advice_port(s, has_port, out) == '\0')
-		(void)advice_host(s, has_port, out);
+	if (*advice_port(s, want, out) == '\0')
+		(void)advice_host(s, want, out);
 	return out;
 }
 

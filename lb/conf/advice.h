@@ -10,8 +10,6 @@
  * Thread: any. Layer: conf.
  */
 
-#include <stdbool.h>
-
 #include "util/slice.h"
 
 struct opt;
@@ -21,12 +19,15 @@ struct opt;
 /* Of a number that cannot be read by its row, as `10 sec`. */
 const char *advice_number(const struct opt *o, struct slice text, char out[ADVICE_TEXT_MAX]);
 
-/*
- * Of an address that cannot be read. `has_port`: one with a port is wanted. `is_bind`: it is an
- * address to listen at, where a port alone means all addresses.
- */
-const char *advice_address(struct slice text, bool has_port, bool is_bind,
-			   char out[ADVICE_TEXT_MAX]);
+/* What kind of address a key takes. */
+enum advice_want {
+	ADVICE_HOST,    /* an address without a port */
+	ADVICE_BACKEND, /* an address and a port to connect to */
+	ADVICE_BIND,    /* an address and a port to listen on: a port alone means all addresses */
+};
+
+/* About an address that cannot be read. */
+const char *advice_address(struct slice text, enum advice_want want, char out[ADVICE_TEXT_MAX]);
 
 /*
  * What is wrong with a text as a file's path, where something else was meant, as `off` or

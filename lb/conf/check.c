@@ -287,8 +287,8 @@ static void listener_leads_somewhere(struct opt_ctx *ctx, const struct conf_list
 	const struct yaml_node *routes = lb_yaml_find(node, SLICE("routes"));
 
 	if (node->kind != YAML_MAP || lb_yaml_find(node, SLICE("pool")) != NULL ||
-	    opt_is_meant(listener_opts, "pool", node) ||
-	    opt_is_meant(listener_opts, "routes", node))
+	    opt_is_meant(ctx, listener_opts, "pool", node) ||
+	    opt_is_meant(ctx, listener_opts, "routes", node))
 		return;
 	if (l->mode == CONF_MODE_TCP)
 		(void)err_at(ctx->err, node->at,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "conf/check.h"
+#include "conf/print.h"
 #include "conf/tables.h"
 #include "conf/warn.h"
 #include "conf/yaml.h"
@@ -128,7 +129,7 @@ static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
 
 static int fill(struct conf *c, struct err *e)
 {
-	struct opt_ctx ctx = { .err = e, .conf = c };
+	struct opt_ctx ctx = { .err = e, .conf = c, .tables = conf_tables };
 	struct yaml_node *root = NULL;
 	size_t n_before = e->n;
 
@@ -189,6 +190,14 @@ int conf_load(const char *path, struct err *e, struct conf **ret)
 		*ret = take_ptr(c);
 	conf_unref(c);
 	return r;
+}
+
+int conf_print(const struct conf *c, struct text *out)
+{
+	struct printer p = { .conf = c, .out = out, .group = SLICE("") };
+
+	print_map(&p, main_opts, c);
+	return out->failed ? -ENOMEM : 0;
 }
 
 /* ---- the next one ---- */

@@ -21,6 +21,8 @@
 #include "util/ref.h"
 #include "util/sockaddr.h"
 
+struct text;
+
 /* The admin socket where the file names none; its folder is lb's own to make. */
 #define CONF_ADMIN_SOCKET "/run/lb/admin.sock"
 
@@ -205,6 +207,13 @@ const struct conf_pool *conf_find_pool(const struct conf *c, const char *name);
 
 /* How many addresses all listeners bind together. */
 size_t conf_n_binds(const struct conf *c);
+
+/*
+ * conf_print() - write a configuration as the YAML that says all of it
+ *
+ * The text is read as the same configuration again. Adds to `out`. Returns 0 or -ENOMEM.
+ */
+int conf_print(const struct conf *c, struct text *out) LB_MUST_CHECK;
 
 /* The word of the file for an enum's value: "least_connections", "hash", "websocket", … */
 const char *conf_balance_name(enum conf_balance b);

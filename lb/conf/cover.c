@@ -161,10 +161,9 @@ static void look_at(struct search *s, const struct place *p)
 }
 
 /* With one host: any path, the row's own, and each prefix of it that ends with a slash. */
-static void look_at_paths(struct search *s, struct slice host, bool is_suffix)
+static void look_at_paths(struct search *s, struct place p)
 {
 	const struct place own = place_of(s->route);
-	struct place p = { .host = host, .path = SLICE(""), .is_suffix = is_suffix };
 	size_t n_prefixes = 0;
 
 	look_at(s, &p);
@@ -189,14 +188,15 @@ static void look_at_hosts(struct search *s)
 {
 	const struct place own = place_of(s->route);
 
-	look_at_paths(s, SLICE(""), false);
+	look_at_paths(s, (struct place){ 0 });
 	if (own.host.n == 0)
 		return;
-	look_at_paths(s, own.host, own.is_suffix);
+	look_at_paths(s, (struct place){ .host = own.host, .is_suffix = own.is_suffix });
 	for (size_t i = 1; i < own.host.n; i++) {
 		if (own.host.p[i] == '.')
-			look_at_paths(s, (struct slice){ .p = own.host.p + i, .n = own.host.n - i },
-				      true);
+			look_at_paths(s, (struct place){ .host = { .p = own.host.p + i,
+								   .n = own.host.n - i },
+							 .is_suffix = true });
 	}
 }
 

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
-
 #include "conf/conf.h"
 #include "conf/print.h"
 #include "conf/tables.h"
-#include "conf/word.h"
-#include "util/nearest.h"
 
 #define LISTENER(member) offsetof(struct conf_listener, member)
 
@@ -75,35 +71,6 @@ static void bind_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 		bind_add(ctx, o, item, l);
 }
 
-void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
-		   void *object)
-{
-	const char *text = opt_text(ctx, o, node);
-	char shown[WORD_SHOWN_MAX], hint[NEAREST_TEXT_MAX];
-	const struct conf *c = ctx->conf;
-	bool has_unnamed = c->n_pools == 0; /* none, or a mistake in their place: reported there */
-	struct nearest near;
-
-	if (text == NULL)
-		return;
-	nearest_init(&near, slice_of(text));
-	for (size_t i = 0; i < c->n_pools; i++) {
-		const char *name = c->pools[i].name;
-		if (name == NULL) {
-			has_unnamed = true;
-			continue;
-		}
-		if (strcmp(name, text) == 0) {
-			memcpy((char *)object + o->offset, &i, sizeof(i));
-			return;
-		}
-		nearest_try(&near, slice_of(name));
-	}
-	if (!has_unnamed)
-		(void)err_at(ctx->err, node->at, "unknown pool \"%s\"%s", word_show(text, shown),
-			     nearest_hint(&near, hint));
-}
-
 static void bind_write(struct printer *p, const struct opt *o, const void *object)
 {
 	const struct conf_listener *l = object;
@@ -119,15 +86,6 @@ static void bind_write(struct printer *p, const struct opt *o, const void *objec
 	}
 	text_add(&value, SLICE("]"));
 	print_yaml(p, o, &value);
-}
-
-void pool_ref_write(struct printer *p, const struct opt *o, const void *object)
-{
-	size_t index;
-
-	memcpy(&index, (const char *)object + o->offset, sizeof(index));
-	if (index != CONF_NO_POOL)
-		print_text(p, o, slice_of(p->conf->pools[index].name));
 }
 
 static bool reads_requests(const void *object)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "conf/synonym.h"
-#include "conf/tables.h"
 #include "conf/word.h"
 #include "util/nearest.h"
 #include "util/text.h"
@@ -79,9 +78,10 @@ static bool is_one_key(const struct text *keys)
 }
 
 /* Where a table's map at `prefix` stands in lb.yaml: "pools.health". */
-static void place_of(const struct opt *table, struct slice prefix, struct text *ret)
+static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
+		     struct text *ret)
 {
-	const struct opt_table *t = conf_tables;
+	const struct opt_table *t = ctx->tables;
 
 	while (t->name != NULL && t->opts != table)
 		t++;
@@ -107,9 +107,9 @@ static struct slice named_by(const struct opt *o, struct slice word)
 }
 
 /* Adds `; "health.interval" is a key of pools` where the word is a key elsewhere in the file. */
-static void tell_other_place(struct slice word, struct text *ret)
+static void tell_other_place(const struct opt_ctx *ctx, struct slice word, struct text *ret)
 {
-	for (const struct opt_table *t = conf_tables; t->name != NULL; t++) {
+	for (const struct opt_table *t = ctx->tables; t->name != NULL; t++) {
 		for (const struct opt *o = t->opts; o->key != NULL; o++) {
 			struct slice name = named_by(o, word);
 			if (name.n == 0)
@@ -126,14 +126,14 @@ static void tell_other_place(struct slice word, struct text *ret)
 
 /* What the unknown key may have been meant to be: a word of others, a slip, a key of another map.
  */
-static void tell_meant(const struct opt *table, struct slice prefix, struct slice word,
-		       struct text *ret)
+static void tell_meant(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
+		       struct slice word, struct text *ret)
 {
 	_cleanup_(text_deinit) struct text place = TEXT_INIT;
 	char synonym[SYNONYM_TEXT_MAX], hint[NEAREST_TEXT_MAX];
 	struct nearest near;
 
-	place_of(table, prefix, &place);
+	place_of(ctx, table, prefix, &place);
 	(void)synonym_hint(SYNONYM_KEY, place.n != 0 ? place.p : "", word, synonym);
 	if (*synonym != '\0') {
 		text_add(ret, slice_of(synonym));
@@ -147,7 +147,7 @@ static void tell_meant(const struct opt *table, struct slice prefix, struct slic
 	}
 	text_add(ret, slice_of(nearest_hint(&near, hint)));
 	if (ret->n == 0)
-		tell_other_place(word, ret);
+		tell_other_place(ctx, word, ret);
 }
 
 /* `name:public`, where a key of the map and its value have no space between them: the key. */
@@ -187,7 +187,7 @@ static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct 
 		return;
 	}
 	(void)word_show(node->key, shown);
-	tell_meant(table, prefix, slice_of(node->key), &meant);
+	tell_meant(ctx, table, prefix, slice_of(node->key), &meant);
 	if (meant.n != 0) {
 		(void)err_at(ctx->err, node->key_at, "unknown key \"%s\"%s", shown, meant.p);
 		return;
@@ -282,8 +282,8 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 		report_glued(ctx, node->at, what.n != 0 ? what.p : "", key);
 		return;
 	}
-	if (prefix.n == 0 && table != main_opts) {
-		place_of(table, prefix, &place);
+	if (prefix.n == 0 && table != ctx->tables->opts) {
+		place_of(ctx, table, prefix, &place);
 		text_addf(&what, "an item of \"%s\" ", place.n != 0 ? place.p : "");
 	}
 	if (node->kind == YAML_SCALAR)
@@ -291,12 +291,13 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 	if (key.n != 0)
 		text_addf(&meant, "; write \"%s: {" SLICE_FMT ": %s}\"", node->key, SLICE_ARG(key),
 			  word_show(node->text, shown));
-	else if (table == route_opts && node->kind == YAML_SCALAR && node->text[0] == '/')
+	else if (place.n != 0 && strcmp(place.p, "listeners.routes") == 0 &&
+		 node->kind == YAML_SCALAR && node->text[0] == '/')
 		text_addf(&meant, "; write \"{path: %s, pool: NAME}\"",
 			  word_show(node->text, shown));
 	else if (prefix.n != 0)
 		text_add(&meant, slice_of(switch_advice(node->key, node)));
-	else if (table == main_opts && prefix.n == 0 && node->kind == YAML_SCALAR)
+	else if (table == ctx->tables->opts && node->kind == YAML_SCALAR)
 		text_addf(&meant, "; lb.yaml is YAML, with \"key: value\" lines");
 	if (meant.n == 0 && prefix.n != 0 && node->kind == YAML_SCALAR)
 		tell_word_of_others(table, prefix, node, &meant);
@@ -354,19 +355,20 @@ static const struct yaml_node *holder(const struct opt *o, const struct yaml_nod
 }
 
 /* Whether the message about an unknown key, at `prefix` of the table, names this key. */
-static bool is_named(const struct opt *table, struct slice prefix, const char *unknown,
-		     struct slice name)
+static bool is_named(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
+		     const char *unknown, struct slice name)
 {
 	_cleanup_(text_deinit) struct text meant = TEXT_INIT, quoted = TEXT_INIT;
 
 	if (slice_eq(glued_key(table, prefix, slice_of(unknown)), name))
 		return true;
-	tell_meant(table, prefix, slice_of(unknown), &meant);
+	tell_meant(ctx, table, prefix, slice_of(unknown), &meant);
 	text_addf(&quoted, "\"" SLICE_FMT "\"", SLICE_ARG(name));
 	return meant.n != 0 && !quoted.failed && strstr(meant.p, quoted.p) != NULL;
 }
 
-bool opt_is_meant(const struct opt *table, const char *key, const struct yaml_node *map)
+bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char *key,
+		  const struct yaml_node *map)
 {
 	const char *dot = strrchr(key, '.');
 	struct slice prefix = { .p = key, .n = dot == NULL ? 0 : (size_t)(dot + 1 - key) };
@@ -376,7 +378,7 @@ bool opt_is_meant(const struct opt *table, const char *key, const struct yaml_no
 		bool is_known = false;
 		for (const struct opt *o = table; o->key != NULL && !is_known; o++)
 			is_known = slice_eq(name_at(o, prefix), slice_of(n->key));
-		if (!is_known && is_named(table, prefix, n->key, name))
+		if (!is_known && is_named(ctx, table, prefix, n->key, name))
 			return true;
 	}
 	return false;
@@ -389,7 +391,7 @@ static void read_row(struct opt_ctx *ctx, const struct opt *table, const struct 
 
 	if (node == NULL) {
 		if ((o->flags & OPT_REQUIRED) != 0 && in != NULL &&
-		    !opt_is_meant(table, o->key, in))
+		    !opt_is_meant(ctx, table, o->key, in))
 			(void)err_at(ctx->err, in->at, "\"%s\" is missing", o->key);
 	} else if ((o->flags & OPT_LATER) != 0) {
 		(void)err_at(ctx->err, node->key_at, "\"%s\" is not supported yet", o->key);

@@ -59,8 +59,9 @@ struct opt_word {
 /* What a table is read into; all mistakes go to `err`. */
 struct opt_ctx {
 	struct err *err;
-	struct conf *conf; /* as far as it is read: for names and the file's folder */
-	bool no_memory;    /* something could not be allocated: the result is not to be used */
+	struct conf *conf;              /* as far as it is read: for names and the file's folder */
+	const struct opt_table *tables; /* borrowed: all of them, for hints; the top's is first */
+	bool no_memory; /* something could not be allocated: the result is not to be used */
 };
 
 /* Reads `node`, which is neither BAD nor null, into `object`. Reports its own mistakes. */
@@ -126,7 +127,8 @@ struct mark opt_mark(const struct yaml_node *map, const char *key);
  * of other load balancers, a slip, or the key without a space behind its colon. Its message names
  * the key already, so that the key is not missing, too.
  */
-bool opt_is_meant(const struct opt *table, const char *key, const struct yaml_node *map);
+bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char *key,
+		  const struct yaml_node *map);
 
 /* The row of a key, or NULL. */
 const struct opt *opt_row(const struct opt *table, const char *key);
@@ -154,9 +156,6 @@ static inline bool opt_is_number(const struct opt *o)
 {
 	return o->type <= OPT_MODE;
 }
-
-/* Whether a text is a number of the row's type and range, which goes to *ret. */
-bool opt_number(const struct opt *o, struct slice s, uint64_t *ret);
 
 /* How many items a list has; 0, too, after it was reported that it is none or must not be empty. */
 size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);

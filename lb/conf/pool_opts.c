@@ -121,7 +121,7 @@ static void health_path_read(struct opt_ctx *ctx, const struct opt *o, const str
 
 	if (text == NULL)
 		return;
-	if (!word_is_path(slice_of(text), true))
+	if (!word_is_path_and_query(slice_of(text)))
 		opt_bad(ctx, o, node, "must begin with / and have no spaces and #");
 	else
 		opt_set_string(ctx, &p->health.path, slice_of(text));
@@ -149,7 +149,7 @@ static void health_host_read(struct opt_ctx *ctx, const struct opt *o, const str
 		opt_set_string(ctx, &p->health.host, slice_of(text));
 }
 
-static bool is_status(struct slice s, uint16_t *ret)
+static bool parse_status(struct slice s, uint16_t *ret)
 {
 	uint64_t v;
 
@@ -172,7 +172,7 @@ static void status_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 	struct slice s = slice_of(text);
 	struct slice first = { .p = s.p, .n = strcspn(text, "-") };
 	struct slice last = first.n == s.n ? s : slice_of(text + first.n + 1);
-	if (!is_status(first, &min) || !is_status(last, &max) || min > max) {
+	if (!parse_status(first, &min) || !parse_status(last, &max) || min > max) {
 		opt_bad(ctx, o, node, "must be a status from 100 to 599, or a range like 200-399");
 		return;
 	}
@@ -201,7 +201,7 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 		const char *text = opt_text(ctx, o, item);
 		if (text != NULL && addr_parse_host(slice_of(text), a) < 0)
 			opt_bad(ctx, o, item, "must be a numeric address without a port%s",
-				advice_address(slice_of(text), false, false, advice));
+				advice_address(slice_of(text), ADVICE_HOST, advice));
 	}
 }
 

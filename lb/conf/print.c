@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conf/print.h"
 
-#include <errno.h>
+#include <string.h>
 
-#include "conf/conf.h"
 #include "conf/opt.h"
-#include "conf/tables.h"
+#include "conf/word.h"
 
 /* ---- a scalar ---- */
-
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
 
 /* Words that YAML 1.1 or 1.2 takes for a boolean or for null. */
 static bool is_typed_word(struct slice s)
@@ -39,10 +33,10 @@ static bool is_typed_number(struct slice s)
 
 static bool is_plain(struct slice s)
 {
-	if (s.n == 0 || !(is_alnum(s.p[0]) || s.p[0] == '/' || s.p[0] == '_'))
+	if (s.n == 0 || !(word_is_alnum(s.p[0]) || s.p[0] == '/' || s.p[0] == '_'))
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
-		if (!is_alnum(s.p[i]) && strchr("._-/:*", s.p[i]) == NULL)
+		if (!word_is_alnum(s.p[i]) && strchr("._-/:*", s.p[i]) == NULL)
 			return false;
 	}
 	return s.p[s.n - 1] != ':' && !is_typed_word(s) && !is_typed_number(s);
@@ -195,7 +189,7 @@ static void print_row(struct printer *p, const struct opt *o, const void *object
 	p->out->failed = p->out->failed || value.failed;
 }
 
-static void print_table(struct printer *p, const struct opt *table, const void *object)
+void print_map(struct printer *p, const struct opt *table, const void *object)
 {
 	for (const struct opt *o = table; o->key != NULL; o++)
 		print_row(p, o, object);
@@ -215,13 +209,5 @@ void print_item(struct printer *p, const struct opt *table, const void *object)
 	inner.indent += 4;
 	inner.is_item = true;
 	inner.group = SLICE("");
-	print_table(&inner, table, object);
-}
-
-int conf_print(const struct conf *c, struct text *out)
-{
-	struct printer p = { .conf = c, .out = out, .group = SLICE("") };
-
-	print_table(&p, main_opts, c);
-	return out->failed ? -ENOMEM : 0;
+	print_map(&inner, table, object);
 }

@@ -27,8 +27,8 @@ struct printer {
 	struct slice group; /* borrowed: "timeouts." of a row's key, the map that is open */
 };
 
-/* Writes all of a configuration. 0 or -ENOMEM. */
-int conf_print(const struct conf *c, struct text *out) LB_MUST_CHECK;
+/* Writes all rows of a table, whose values are in `object`. */
+void print_map(struct printer *p, const struct opt *table, const void *object);
 
 /* ---- for the write() of OPT_CALL rows ---- */
 

@@ -59,7 +59,7 @@ static void path_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 	bool is_prefix = s.n >= 2 && memcmp(s.p + s.n - 2, "/*", 2) == 0;
 	if (is_prefix)
 		s.n--;
-	if (!word_is_path(s, false)) {
+	if (!word_is_path(s)) {
 		opt_bad(ctx, o, node, "must begin with / and have no spaces, ? and #");
 		return;
 	}

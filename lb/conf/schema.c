@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "conf/opt.h"
+#include "conf/opt_number.h"
 #include "conf/tables.h"
 #include "conf/word.h"
 #include "util/json.h"

@@ -5,11 +5,6 @@
 
 #include "util/sockaddr.h"
 
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 static bool is_visible(char c)
 {
 	return c > 0x20 && c < 0x7f;
@@ -62,7 +57,7 @@ bool word_is_name(struct slice s)
 bool word_is_token(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++) {
-		if (!is_alnum(s.p[i]) && !is_one_of(s.p[i], "!#$%&'*+-.^_`|~"))
+		if (!word_is_alnum(s.p[i]) && !is_one_of(s.p[i], "!#$%&'*+-.^_`|~"))
 			return false;
 	}
 	return s.n != 0;
@@ -97,7 +92,7 @@ bool word_is_host(struct slice s)
 	if (s.n == 0 || s.n > 253 || s.p[0] == '.')
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
-		if (!is_alnum(s.p[i]) && !is_one_of(s.p[i], "-._"))
+		if (!word_is_alnum(s.p[i]) && !is_one_of(s.p[i], "-._"))
 			return false;
 		if (s.p[i] == '.' && i + 1 < s.n && s.p[i + 1] == '.')
 			return false;
@@ -105,15 +100,20 @@ bool word_is_host(struct slice s)
 	return true;
 }
 
-bool word_is_path(struct slice s, bool has_query)
+bool word_is_path_and_query(struct slice s)
 {
 	if (s.n == 0 || s.p[0] != '/')
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
-		if (!is_visible(s.p[i]) || s.p[i] == '#' || (s.p[i] == '?' && !has_query))
+		if (!is_visible(s.p[i]) || s.p[i] == '#')
 			return false;
 	}
 	return true;
+}
+
+bool word_is_path(struct slice s)
+{
+	return word_is_path_and_query(s) && memchr(s.p, '?', s.n) == NULL;
 }
 
 const char *word_show(const char *text, char out[WORD_SHOWN_MAX])

@@ -13,6 +13,12 @@
 
 #define WORD_NAME_MAX 63 /* bytes; names stand in tables, log lines and commands */
 
+/* An ASCII letter or digit. */
+static inline bool word_is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /*
  * Of a listener, a route, a pool, a backend: 1 to 63 bytes without spaces, invisible and control
  * characters, `/` and `|`, which separate names in commands.
@@ -31,8 +37,11 @@ bool word_is_field_value(struct slice s);
 /* A host as a route compares it: a name, or an IPv6 address in brackets; no port. */
 bool word_is_host(struct slice s);
 
-/* An absolute path: visible ASCII without `#`, and `?` only where `has_query`. */
-bool word_is_path(struct slice s, bool has_query);
+/* An absolute path: visible ASCII without `#` and `?`. */
+bool word_is_path(struct slice s);
+
+/* An absolute path, perhaps with a query: visible ASCII without `#`. */
+bool word_is_path_and_query(struct slice s);
 
 /* For messages: control characters become `?`, and a long text is cut. Returns `out`. */
 #define WORD_SHOWN_MAX 80

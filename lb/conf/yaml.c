@@ -386,9 +386,11 @@ static int syntax_error(struct build *b)
 	if (y->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
 	if (y->error == YAML_READER_ERROR)
-		return yaml_bytes_report(b->err, b->file, text_slice(&b->text), y->problem_offset,
-					 y->problem_value,
-					 strstr(y->problem, "control characters") != NULL);
+		return strstr(y->problem, "control characters") != NULL
+			       ? yaml_control_report(b->err, b->file, text_slice(&b->text),
+						     y->problem_offset, y->problem_value)
+			       : yaml_utf8_report(b->err, b->file, text_slice(&b->text),
+						  y->problem_offset, y->problem_value);
 	return yaml_syntax_report(b->err, text_slice(&b->text),
 				  &(struct yaml_problem){
 					  .problem = y->problem != NULL ? y->problem : "",

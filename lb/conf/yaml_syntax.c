@@ -70,11 +70,6 @@ static struct slice line_of(const struct scene *s, uint32_t n)
 	return n == 0 || n > last || last - n >= LINES_MAX ? SLICE("") : s->window[n % LINES_MAX];
 }
 
-static const char *find(struct slice s, const char *word)
-{
-	return s.p == NULL ? NULL : memmem(s.p, s.n, word, strlen(word));
-}
-
 static bool is_inner(char c)
 {
 	return ((unsigned char)c & 0xc0) == 0x80; /* not the first byte of a character in UTF-8 */
@@ -216,7 +211,7 @@ static bool judge_indent(const struct scene *s)
 				     "a tab indents this line; indent with spaces, not with tabs");
 			return true;
 		}
-		const char *nbsp = find(line, "\xc2\xa0");
+		const char *nbsp = slice_find(line, "\xc2\xa0");
 		if (nbsp != NULL) {
 			(void)err_at(s->err, place(s, n, (size_t)(nbsp - line.p)),
 				     "a no-break space stands here; write a plain space");
@@ -256,10 +251,10 @@ static bool judge_ipv6(const struct scene *s)
 /* `${PORT}` inside a flow map, `{{ port }}`. */
 static bool judge_variable(const struct scene *s)
 {
-	const char *p = find(s->line, "${");
+	const char *p = slice_find(s->line, "${");
 
 	if (p == NULL)
-		p = find(s->line, "{{");
+		p = slice_find(s->line, "{{");
 	if (p == NULL)
 		return false;
 	(void)err_at(s->err, place(s, s->p->at.line, (size_t)(p - s->line.p)),
@@ -298,7 +293,7 @@ static bool judge_second_colon(const struct scene *s)
 	if (!says(s, "mapping values are not allowed"))
 		return false;
 	struct slice before_it = { .p = s->line.p + key, .n = s->at > key ? s->at - key : 0 };
-	const char *colon = find(before_it, ": ");
+	const char *colon = slice_find(before_it, ": ");
 	if (colon != NULL) {
 		(void)err_at(s->err, s->p->at,
 			     "a second \": \" stands in this line; write the key on a line of its "
@@ -531,8 +526,8 @@ int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_probl
 	return err_at(e, p->at, "this is no YAML (%s)", p->problem);
 }
 
-int yaml_bytes_report(struct err *e, const char *file, struct slice text, size_t offset, int byte,
-		      bool is_control)
+/* The mark of a byte of the text. */
+static struct mark mark_at(const char *file, struct slice text, size_t offset)
 {
 	struct mark at = { file, 1, 1 };
 
@@ -542,11 +537,20 @@ int yaml_bytes_report(struct err *e, const char *file, struct slice text, size_t
 		at.col = len != 0 ? 1 : at.col + (is_inner(text.p[i]) ? 0 : 1);
 		i += len != 0 ? len : 1;
 	}
-	if (is_control)
-		return err_at(e, at,
-			      "a control character (byte 0x%02x) stands here; in double quotes it "
-			      "is written \"\\x%02x\"",
-			      (unsigned)byte & 0xff, (unsigned)byte & 0xff);
-	return err_at(e, at, "the file is not a text in UTF-8: byte 0x%02x stands here",
+	return at;
+}
+
+int yaml_control_report(struct err *e, const char *file, struct slice text, size_t offset, int c)
+{
+	return err_at(e, mark_at(file, text, offset),
+		      "a control character (byte 0x%02x) stands here; in double quotes it is "
+		      "written \"\\x%02x\"",
+		      (unsigned)c & 0xff, (unsigned)c & 0xff);
+}
+
+int yaml_utf8_report(struct err *e, const char *file, struct slice text, size_t offset, int byte)
+{
+	return err_at(e, mark_at(file, text, offset),
+		      "the file is not a text in UTF-8: byte 0x%02x stands here",
 		      (unsigned)byte & 0xff);
 }

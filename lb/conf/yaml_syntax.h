@@ -10,7 +10,6 @@
  * Thread: main. Layer: conf.
  */
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "util/err.h"
@@ -28,8 +27,8 @@ struct yaml_problem {
 int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_problem *p);
 
 /*
- * The same for bytes that are no text in UTF-8, or, with `is_control`, for a control character that
- * YAML does not take. `offset` is that of the byte.
+ * Add one error at the byte `offset` of the text, and return -EINVAL: for the control character
+ * `c`, which YAML does not accept, and for a byte that is not UTF-8.
  */
-int yaml_bytes_report(struct err *e, const char *file, struct slice text, size_t offset, int byte,
-		      bool is_control);
+int yaml_control_report(struct err *e, const char *file, struct slice text, size_t offset, int c);
+int yaml_utf8_report(struct err *e, const char *file, struct slice text, size_t offset, int byte);

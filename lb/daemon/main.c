@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "conf/conf.h"
-#include "conf/print.h"
 #include "conf/schema.h"
 #include "daemon/args.h"
 #include "daemon/doctor.h"
@@ -12,6 +11,7 @@
 #include "daemon/preflight.h"
 #include "daemon/server.h"
 #include "util/err.h"
+#include "util/text.h"
 
 static void print_errors(const struct err *e)
 {

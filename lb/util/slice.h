@@ -31,6 +31,12 @@ static inline bool slice_eq(struct slice a, struct slice b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* Where `word` first stands in `s`, or NULL. */
+static inline const char *slice_find(struct slice s, const char *word)
+{
+	return s.n == 0 ? NULL : memmem(s.p, s.n, word, strlen(word));
+}
+
 /* ASCII case is ignored (lb never calls setlocale()). */
 static inline bool slice_eq_nocase(struct slice a, struct slice b)
 {

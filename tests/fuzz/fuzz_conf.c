@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
-#include "conf/print.h"
+#include "util/text.h"
 
 /* Lines and columns of a text as an editor counts them: how many lines there are, at most, and the
  * longest. YAML knows line ends beside ASCII's; of a text that has more than ASCII only the size is
