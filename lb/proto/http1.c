@@ -102,7 +102,7 @@ static enum http1_verdict advance(struct http1_head *h, enum state to)
 /* Moves `pos` behind the octets of `mask`. Returns whether the byte that ends them has come. */
 static bool run(struct http1_head *h, const uint8_t *buf, size_t len, unsigned mask)
 {
-	LB_ASSERT(h->mark <= h->pos && h->pos <= len);
+	LB_DASSERT(h->mark <= h->pos && h->pos <= len);
 	h->pos = (uint16_t)octet_run(buf, h->pos, len, mask);
 	return h->pos < len;
 }
@@ -390,7 +390,7 @@ static enum http1_verdict step_status(struct http1_head *h, const uint8_t *buf, 
 		size_t n = (size_t)(h->pos - h->mark);
 		uint8_t c = buf[h->pos];
 
-		LB_ASSERT(n <= 3 && h->status <= 999);
+		LB_DASSERT(n <= 3 && h->status <= 999);
 		if (n == 3 && c == '\r')
 			return advance(h, STATE_LINE_LF);
 		if (n == 3 && c == ' ') {
