@@ -24,9 +24,9 @@
  * chunk. Therefore buf_trim() also gives the kernel the pages of free buffers in chunks that are
  * not empty.
  *
- * The ceiling. Only large buffers are refused beyond it, at twice the ceiling (room()). Small and
- * head buffers are never refused while there is memory: buf_is_tight() asks those who hold buffers
- * to stop reading.
+ * The ceiling. Only large buffers are refused beyond it, at twice the ceiling (n_allowed()). Small
+ * and head buffers are never refused while there is memory: buf_is_tight() tells connections that
+ * hold buffers to stop reading.
  *
  * Under AddressSanitizer free buffers are poisoned.
  *
@@ -122,6 +122,7 @@ static void chunk_unmap(struct buf_pool *p, enum buf_class size_class, struct bu
 	size_t bytes = data_bytes(size_class);
 
 	LB_ASSERT(c->n_free == c->n && p->held_bytes >= bytes);
+	LB_ASSERT(p->size_class[size_class].n_empty > 0 && c->n_warm <= c->n_free);
 	list_del(&c->link);
 	p->size_class[size_class].n_free -= c->n;
 	p->size_class[size_class].n_warm -= c->n_warm;
@@ -278,7 +279,7 @@ void buf_trim(struct buf_pool *p)
 }
 
 /* How many more buffers of this class the ceiling allows. */
-static uint32_t room(const struct buf_pool *p, enum buf_class size_class)
+static uint32_t n_allowed(const struct buf_pool *p, enum buf_class size_class)
 {
 	size_t most = 2 * p->soft_bytes / classes[size_class].bytes;
 	uint32_t n_lent = p->size_class[size_class].n_lent;
@@ -290,7 +291,8 @@ static uint32_t room(const struct buf_pool *p, enum buf_class size_class)
 
 int buf_reserve(struct buf_pool *p, enum buf_class size_class, uint32_t n)
 {
-	uint32_t most = room(p, size_class);
+	LB_ASSERT(size_class < BUF_N_CLASSES);
+	uint32_t most = n_allowed(p, size_class);
 	uint32_t wanted = n < most ? n : most;
 
 	while (p->size_class[size_class].n_free < wanted) {
@@ -312,7 +314,8 @@ struct buf *buf_get(struct buf_pool *p, enum buf_class size_class)
 
 	struct buf_chunk *c = list_entry(cp->partial.next, struct buf_chunk, link);
 	struct buf *b = c->free;
-	LB_ASSERT(b != NULL && b->refs == 0 && c->n_free > 0);
+	LB_ASSERT(b != NULL && b->refs == 0 && b->chunk == c && b->size_class == size_class);
+	LB_ASSERT(c->n_free > 0 && c->n_free <= c->n && c->n_free <= cp->n_free);
 	c->free = b->next;
 	cp->n_empty -= c->n_free == c->n;
 	cp->n_warm -= b->is_warm;
@@ -362,7 +365,7 @@ void buf_cool(struct buf *b)
 
 bool buf_is_available(const struct buf_pool *p, enum buf_class size_class)
 {
-	return p->size_class[size_class].n_free > 0 && room(p, size_class) > 0;
+	return p->size_class[size_class].n_free > 0 && n_allowed(p, size_class) > 0;
 }
 
 bool buf_is_tight(const struct buf_pool *p)

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Buffers that a loop lends: counted, of two sizes, from chunks that are given back after a peak.
+ * Buffers that a loop lends: counted, of three sizes, from chunks that are given back after a peak.
  *
  * A receive lends a filled buffer; its handler owns that reference and passes it on (to a queue,
  * net/queue.h) or puts it at once. `off` and `len` of a buffer say which of its bytes are still

@@ -16,7 +16,7 @@
  * and every receive that is started later goes behind it. As buffers come back, run_waits() arms
  * the receives in the queue's order. So no connection waits for ever while others receive.
  *
- * Arrays. `posted` and `waits` have room for n_ops elements each. loop_reserve() maps them without
+ * Arrays. `posted` and `waits` hold n_ops elements each. loop_reserve() maps them without
  * reserving memory, so an element that was never used costs an address and no page. A caller
  * reserves for as many operations as it can have in flight; therefore neither array can be full.
  *
@@ -120,8 +120,10 @@ int loop_reserve(struct loop *l, size_t n)
 
 struct loop *loop_free(struct loop *l)
 {
-	if (l != NULL)
+	if (l != NULL) {
+		LB_ASSERT(!l->is_turning);
 		l->ops->free(l);
+	}
 	return NULL;
 }
 
@@ -230,6 +232,7 @@ static bool run_waits(struct loop *l)
 		n_left[w.size_class]--;
 		l->ops->recv(l, w.fd, w.cap, w.size_class, w.tag);
 	}
+	LB_ASSERT(l->n_waits <= l->n_ops);
 	bool is_torn = n_kept > 0 && n_kept < l->n_waits;
 	l->n_waits = n_kept;
 	return is_torn;
@@ -346,7 +349,7 @@ void loop_accept(struct loop *l, int fd, enum accept_mode mode, op_tag tag)
 void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len, op_tag tag)
 {
 	loop_assert_owner(l);
-	LB_ASSERT(fd >= 0 && len <= sizeof(struct sockaddr_storage));
+	LB_ASSERT(fd >= 0 && len > 0 && len <= sizeof(struct sockaddr_storage));
 	l->ops->connect(l, fd, sa, len, tag);
 }
 
@@ -422,56 +425,67 @@ void loop_cancel(struct loop *l, int fd, op_tag tag)
 
 int loop_adopt(struct loop *l, int fd)
 {
+	loop_assert_owner(l);
 	return l->ops->adopt == NULL ? 0 : l->ops->adopt(l, fd);
 }
 
 int loop_socket(struct loop *l, int family, int type)
 {
+	loop_assert_owner(l);
 	return l->ops->socket(l, family, type);
 }
 
 int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
 {
+	loop_assert_owner(l);
 	return l->ops->setsockopt(l, fd, level, name, value, len);
 }
 
 void loop_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len)
 {
+	loop_assert_owner(l);
 	l->ops->set_option(l, fd, level, name, value, len);
 }
 
 int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len)
 {
+	loop_assert_owner(l);
 	return l->ops->getsockopt(l, fd, level, name, value, len);
 }
 
 int loop_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len)
 {
+	loop_assert_owner(l);
 	return l->ops->bind(l, fd, sa, len);
 }
 
 int loop_listen(struct loop *l, int fd, int backlog)
 {
+	loop_assert_owner(l);
 	return l->ops->listen(l, fd, backlog);
 }
 
 int loop_sockname(struct loop *l, int fd, struct sockaddr_storage *ret)
 {
+	loop_assert_owner(l);
 	return l->ops->sockname(l, fd, NAME_OF_SELF, ret);
 }
 
 int loop_peername(struct loop *l, int fd, struct sockaddr_storage *ret)
 {
+	loop_assert_owner(l);
 	return l->ops->sockname(l, fd, NAME_OF_PEER, ret);
 }
 
 int loop_accept_now(struct loop *l, int fd)
 {
+	loop_assert_owner(l);
 	return l->ops->accept_now(l, fd);
 }
 
 int loop_shutdown(struct loop *l, int fd, int how)
 {
+	loop_assert_owner(l);
 	return l->ops->shutdown(l, fd, how);
 }
 
@@ -484,26 +498,31 @@ void loop_close(struct loop *l, int fd)
 
 int loop_pipe(struct loop *l, int fds[2], size_t bytes)
 {
+	loop_assert_owner(l);
 	return l->ops->pipe(l, fds, bytes);
 }
 
 ssize_t loop_splice(struct loop *l, int from, int to, size_t n)
 {
+	loop_assert_owner(l);
 	return l->ops->splice(l, from, to, n);
 }
 
 int loop_pass_fd(struct loop *l, int chan, int fd, uint64_t number)
 {
+	loop_assert_owner(l);
 	return l->ops->pass_fd(l, chan, fd, number);
 }
 
 int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 {
+	loop_assert_owner(l);
 	return l->ops->take_fd(l, chan, ret_number);
 }
 
 void loop_random(struct loop *l, void *out, size_t n)
 {
+	loop_assert_owner(l);
 	LB_ASSERT(n <= sizeof(l->random));
 	if (l->n_random < n) {
 		l->ops->random(l, l->random, sizeof(l->random));

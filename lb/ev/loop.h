@@ -134,7 +134,7 @@ struct loop {
 
 	/*
 	 * private to loop.c: posted completions, and receives that wait for a buffer. Both arrays
-	 * are mapped with room for n_ops elements (loop_reserve()).
+	 * hold n_ops elements (loop_reserve()).
 	 */
 	struct completion *posted; /* owns */
 	struct recv_wait *waits;   /* owns: a queue in an array */
@@ -152,10 +152,10 @@ struct loop {
 int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;
 
 /*
- * loop_reserve() - make room for `n` operations in flight, so that none fails for want of memory
+ * loop_reserve() - prepare for `n` operations in flight, so that none fails for want of memory
  *
- * A new loop has room for LOOP_OPS_MIN. Room that is not used costs addresses, not memory. Returns
- * 0 or -ENOMEM, and then the room is as before.
+ * A new loop is prepared for LOOP_OPS_MIN. What is not used costs addresses, not memory. Returns 0,
+ * or -ENOMEM, and then the loop is prepared for as many as before.
  */
 int loop_reserve(struct loop *l, size_t n) LB_MUST_CHECK;
 #define LOOP_OPS_MIN 4096u
@@ -192,7 +192,8 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms);
 /* Lets loop_run() return after this turn. */
 void loop_stop(struct loop *l);
 
-/* Its address differs from thread to thread. */
+/* A variable of each thread, of which only the address is used: it differs from thread to thread.
+ */
 extern _Thread_local char loop_thread_id;
 
 /* The calling thread is the one that made the loop. */

@@ -18,7 +18,7 @@
  *   edge -> is_ready_in -> run list -> recv(2) ... until short or EAGAIN -> not ready: next edge
  *
  * A send or a connect. The call is tried when the operation is started, and its completion is
- * posted for the next turn. When there is no room, the operation is kept in the record, and
+ * posted for the next turn. When the socket has no room, the operation is kept in the record, and
  * complete_out() tries it again at the next edge for writing.
  *
  * Cost. A message costs one recv(2), one send(2) and a part of an epoll_wait(2). A turn that only
@@ -130,7 +130,8 @@ static bool has_record(const struct epoll *e, int fd)
 	return page < e->n_pages && e->pages[page] != NULL;
 }
 
-/* Makes the page of records that has the record of a new number, and room in the run list. */
+/* Makes the page of records that has the record of a new number, and lengthens the run list for it.
+ */
 static LB_COLD int page_add(struct epoll *e, size_t page)
 {
 	if (page >= e->n_pages) {
@@ -295,6 +296,7 @@ static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, e
 	 */
 	struct record *r = record_of(epoll_of(l), fd);
 	start_out(epoll_of(l), fd, r, OP_SEND, tag);
+	LB_ASSERT(iov[0].iov_len <= UINT32_MAX);
 	r->send_data = iov[0].iov_base;
 	r->send_len = (uint32_t)iov[0].iov_len;
 }
@@ -452,6 +454,7 @@ static void run_accept(struct epoll *e, int fd, struct record *r)
 /* Tries recv(2) into a buffer. Returns false when there is no completion: nothing has arrived. */
 static bool receive(struct epoll *e, int fd, struct record *r, struct completion *c)
 {
+	LB_ASSERT(r->cap > 0);
 	struct buf *b = buf_get(e->loop.bufs, r->size_class);
 
 	*c = (struct completion){ .tag = r->in_tag, .res = -ENOBUFS };
@@ -505,6 +508,7 @@ static void run_queue(struct epoll *e)
 	for (size_t i = 0; i < n; i++) {
 		int fd = e->run[i];
 		struct record *r = record_at(e, fd);
+		LB_ASSERT(r->is_queued);
 		r->is_queued = false;
 		if (r->in_kind == OP_ACCEPT && r->is_ready_in)
 			run_accept(e, fd, r);
@@ -550,6 +554,7 @@ static struct record *complete_out(struct epoll *e, int fd, struct record *r)
 static void on_event(struct epoll *e, const struct epoll_event *ev)
 {
 	int fd = (int)(uint32_t)ev->data.u64;
+	LB_ASSERT(has_record(e, fd)); /* its operation was started on the record */
 	struct record *r = record_at(e, fd);
 
 	if (r->generation != (uint32_t)(ev->data.u64 >> 32))

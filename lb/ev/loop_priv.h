@@ -93,7 +93,7 @@ void loop_dispatch(struct loop *l, const struct completion *c);
 /* Queues a completion to be dispatched in the next turn. */
 void loop_post(struct loop *l, const struct completion *c);
 
-/* The calls that both kernel engines make alike (sys.c): the `calls` half of struct loop_ops. */
+/* The calls that both kernel engines make alike (sys.c): plain calls of struct loop_ops. */
 uint64_t sys_clock_ns(struct loop *l);
 uint64_t sys_wall_ns(struct loop *l);
 void sys_random(struct loop *l, void *out, size_t n);

@@ -11,14 +11,15 @@
  *
  * Submission. An operation of the loop becomes one entry, or two linked ones for a send that waits.
  * uring_wait() submits all entries of a turn and waits, with one io_uring_enter(2). When the
- * submission queue or the scratch memory is full before the end of a turn, make_room() submits what
- * there is. The kernel copies what an entry points to when it takes the entry, so scratch memory is
- * free again as soon as the submission queue is empty.
+ * submission queue or the scratch memory is full before the end of a turn, make_space() submits
+ * what there is. The kernel copies what an entry points to when it takes the entry, so scratch
+ * memory is free again as soon as the submission queue is empty.
  *
  * Late entries. When the kernel has no memory to take entries (-EAGAIN) in the middle of a turn,
  * all later entries of the turn go into an array, `late`. From the next wait on they are submitted,
- * in their order, as many as the kernel takes. So the thread never blocks outside of its wait, and
- * goes on dispatching completions, which give memory back.
+ * in their order, as many as the kernel takes. A wait in which the kernel takes no entry at all is
+ * short (wait_refused()). So the thread never blocks outside of its wait, never turns without a
+ * pause, and goes on dispatching completions, which give memory back.
  *
  * Completion. The ring is made with SINGLE_ISSUER and DEFER_TASKRUN: only this thread uses it, and
  * the kernel makes completions only while this thread is inside io_uring_enter(2). So a handler is
@@ -153,8 +154,8 @@ static LB_COLD void submit_late(struct uring *u)
 	int r = 0;
 
 	while (r == 0 && at < u->n_late) {
-		uint32_t room = io_uring_sq_space_left(&u->ring);
-		uint32_t n = room < u->n_late - at ? room : u->n_late - at;
+		uint32_t space = io_uring_sq_space_left(&u->ring);
+		uint32_t n = space < u->n_late - at ? space : u->n_late - at;
 		if (n > 0 && u->late[at + n - 1].flags & IOSQE_IO_LINK)
 			n--;
 		for (uint32_t i = 0; i < n; i++) {
@@ -164,6 +165,7 @@ static LB_COLD void submit_late(struct uring *u)
 		}
 		r = submit(u);
 	}
+	LB_ASSERT(at <= u->n_late);
 	u->n_late -= at;
 	memmove(u->late, u->late + at, u->n_late * sizeof(*u->late));
 	scratch_reset(u);
@@ -174,8 +176,9 @@ static size_t scratch_size(size_t n)
 	return (n + 15) & ~(size_t)15;
 }
 
-/* make_room() for late entries: there is room, or the kernel has to take some of them now. */
-static LB_COLD void make_late_room(struct uring *u, unsigned n_entries, size_t n)
+/* make_space() for late entries. When the array is full, the kernel has to take some of them now.
+ */
+static LB_COLD void make_late_space(struct uring *u, unsigned n_entries, size_t n)
 {
 	for (int i = 0; i < SUBMIT_TRIES && (u->n_late + n_entries > LATE_MAX ||
 					     u->scratch_used + scratch_size(n) > SCRATCH_BYTES);
@@ -185,32 +188,34 @@ static LB_COLD void make_late_room(struct uring *u, unsigned n_entries, size_t n
 }
 
 /*
- * Makes room for `n_entries` more entries and for `n` bytes of scratch memory. The caller then
+ * Makes space for `n_entries` more entries and for `n` bytes of scratch memory. The caller then
  * takes both without a submission in between: a submission would free the scratch memory before the
  * entry that points to it is submitted.
  */
-static void make_room(struct uring *u, unsigned n_entries, size_t n)
+static void make_space(struct uring *u, unsigned n_entries, size_t n)
 {
 	if (!u->is_late && (io_uring_sq_space_left(&u->ring) < n_entries ||
 			    u->scratch_used + scratch_size(n) > SCRATCH_SOFT_BYTES))
 		u->is_late = submit(u) < 0;
 	if (u->is_late)
-		make_late_room(u, n_entries, n);
+		make_late_space(u, n_entries, n);
 }
 
-/* An entry to be filled in by the caller. Behind make_room() this submits nothing. */
+/* An entry to be filled in by the caller. Behind make_space() this submits nothing. */
 static struct io_uring_sqe *get_sqe(struct uring *u)
 {
 	if (u->is_late || io_uring_sq_space_left(&u->ring) == 0)
-		make_room(u, 1, 0);
-	if (u->is_late)
+		make_space(u, 1, 0);
+	if (u->is_late) {
+		LB_ASSERT(u->n_late < LATE_MAX);
 		return &u->late[u->n_late++];
+	}
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 	LB_ASSERT(sqe != NULL);
 	return sqe;
 }
 
-/* `n` bytes that stay as they are until the next entry is submitted. Call make_room() before. */
+/* `n` bytes that stay as they are until the next entry is submitted. Call make_space() before. */
 static void *scratch(struct uring *u, size_t n)
 {
 	void *p = u->scratch + u->scratch_used;
@@ -236,7 +241,7 @@ static void uring_connect(struct loop *l, int fd, const struct sockaddr *sa, soc
 {
 	struct uring *u = uring_of(l);
 
-	make_room(u, 1, len);
+	make_space(u, 1, len);
 	struct sockaddr *copy = scratch(u, len);
 	memcpy(copy, sa, len);
 	struct io_uring_sqe *sqe = get_sqe(u);
@@ -300,7 +305,7 @@ static void uring_send(struct loop *l, int fd, const struct iovec *iov, int n, e
 		struct iovec iov[LOOP_IOV_MAX];
 	} *copy = NULL;
 
-	make_room(u, 2, n == 1 ? 0 : sizeof(*copy));
+	make_space(u, 2, n == 1 ? 0 : sizeof(*copy));
 	if (mode == SEND_WAIT)
 		prep_wait(u, fd, tag);
 	if (n == 1) {
@@ -368,7 +373,7 @@ static void uring_set_option(struct loop *l, int fd, int level, int name, const 
 		sys_set_option(l, fd, level, name, value, len);
 		return;
 	}
-	make_room(u, 1, len);
+	make_space(u, 1, len);
 	void *copy = scratch(u, len);
 	memcpy(copy, value, len);
 	struct io_uring_sqe *sqe = get_sqe(u);
@@ -429,6 +434,7 @@ static void room_ready(struct uring *u)
 {
 	struct epoll_event ev;
 
+	LB_ASSERT(u->is_room_polled);
 	u->is_room_polled = false;
 	for (int i = 0; i < TURN_ROOMS && epoll_wait(u->room_fd, &ev, 1, 0) == 1; i++) {
 		struct completion c = { .tag = ev.data.u64, .res = (int)ev.events };
@@ -519,8 +525,9 @@ static void buf_ring_refill(struct uring *u, enum buf_class size_class)
 		struct buf *buf = buf_get(u->loop.bufs, size_class);
 		if (buf == NULL)
 			break;
+		LB_ASSERT(b->n_vacant > 0);
 		uint16_t bid = b->vacant[--b->n_vacant];
-		LB_ASSERT(b->slot[bid] == NULL);
+		LB_ASSERT(bid < b->n_entries && b->slot[bid] == NULL);
 		b->slot[bid] = buf;
 		io_uring_buf_ring_add(b->ring, buf->data, buf->cap, (uint16_t)(bid | id_bits), mask,
 				      n++);
@@ -528,6 +535,7 @@ static void buf_ring_refill(struct uring *u, enum buf_class size_class)
 	if (n > 0)
 		io_uring_buf_ring_advance(b->ring, n);
 	b->n_laid = buf_ring_laid(b);
+	LB_ASSERT(b->n_wanted <= b->n_entries);
 }
 
 static struct buf *buf_ring_take(struct uring *u, unsigned bid, uint32_t len)

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stands in for loop_uring.c where lb is built without liburing. */
+/*
+ * Stands in for loop_uring.c where lb is built without liburing.
+ *
+ * loop_uring_new() always fails with -ENOSYS, so LOOP_AUTO takes epoll, and a configuration that
+ * names io_uring is told the reason.
+ */
 #include <errno.h>
 
 #include "ev/loop_priv.h"

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Signals as events of a loop.
+ *
+ * signals_open() blocks the signals, so that the kernel keeps them pending, and polls a signalfd,
+ * which is readable while one is pending. on_readable() reads them and gives each to the owner's
+ * function. signals_close() cancels the poll and waits for its last completion, which ignore()
+ * takes.
+ *
+ * Thread: main.
+ */
 #include "ev/signals.h"
 
 #include <errno.h>

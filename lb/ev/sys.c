@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calls that both kernel engines make alike. Each returns what the kernel gave, or -errno. */
+/*
+ * The system calls that both kernel engines make alike: the plain calls of struct loop_ops.
+ *
+ * Each sys_...() is one call of the loop's interface (ev/loop.h) for one system call or two. It
+ * returns what the kernel gave, or a negative errno, and never waits. sys_pass_fd() and
+ * sys_take_fd() carry a descriptor from one thread's table to another's, with a number beside it
+ * (SCM_RIGHTS).
+ *
+ * Thread: the loop's.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

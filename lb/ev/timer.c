@@ -7,8 +7,9 @@
  * to which the wheel has fired; clock_ms is the time that was last read, from which starts count.
  * clock_ms is ahead of now_ms while the completions of a turn are dispatched.
  *
- * Start. insert() compares the timer's time with now_ms from the highest group down. The first
- * group that differs gives the level, and its value in the timer's time gives the slot:
+ * Start. timer_start() computes the time at which the timer is due, and insert() puts the timer
+ * into a slot. insert() compares the timer's time with now_ms from the highest group down. The
+ * first group that differs gives the level, and its value in the timer's time gives the slot:
  *
  *   at_ms  = ... | 101101 | 000111 | 010010        group 1 differs first (from the left)
  *   now_ms = ... | 101101 | 000100 | 111000        -> level 1, slot 000111
@@ -84,6 +85,7 @@ static void insert(struct timer_wheel *w, struct timer *t)
 			at_ms = w->now_ms + TOP_FARTHEST;
 	}
 	unsigned slot = group(at_ms, level);
+	LB_ASSERT(level == 0 || slot != group(w->now_ms, level)); /* or it would wait for a round */
 	link_into(&w->slot[level][slot], t);
 	w->occupied[level] |= (uint64_t)1 << slot;
 }
@@ -101,6 +103,7 @@ void timer_stop(struct timer_wheel *w, struct timer *t)
 	struct timer **first = &w->slot[0][0];
 	if (*t->link == NULL && t->link >= first && t->link < first + TIMER_LEVELS * TIMER_SLOTS) {
 		size_t i = (size_t)(t->link - first);
+		LB_ASSERT(w->occupied[i / TIMER_SLOTS] >> i % TIMER_SLOTS & 1);
 		w->occupied[i / TIMER_SLOTS] &= ~((uint64_t)1 << i % TIMER_SLOTS);
 	}
 	t->link = NULL;
@@ -131,6 +134,7 @@ static void take_slot(struct timer_wheel *w, unsigned level, unsigned slot, stru
 {
 	struct timer *first = w->slot[level][slot];
 
+	LB_ASSERT((first != NULL) == (w->occupied[level] >> slot & 1));
 	if (first == NULL)
 		return;
 	first->link = l->end;
@@ -193,6 +197,7 @@ void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms)
 	list_reset(&due);
 	take_slot(w, 0, group(w->now_ms, 0), &due);
 	for (uint64_t next; w->now_ms < now_ms && (next = next_ms(w)) <= now_ms;) {
+		LB_ASSERT(next > w->now_ms);
 		w->now_ms = next;
 		cascade(w);
 		take_slot(w, 0, group(next, 0), &due);

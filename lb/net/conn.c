@@ -1,23 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A connection's end: its states, and the operations on its socket.
+ *
  * A conn's life:
  *
  *   conn_new() -> conn_open(fd) -> operations -> conn_close() -> (conn_open() again) -> conn_free()
  *
  * A conn lies in a slab, and the tag of each of its operations is made of the conn's slab handle
- * and the kind of the operation. A kind can be in flight once: its bit in `in_flight` is set when
- * the operation starts and cleared by its last completion (conn_find()). A descriptor is closed,
- * and a conn freed, only with no bit set, so that no completion can reach what is gone.
+ * and the kind of the operation (tag_of()). A kind can be in flight once: its bit in `in_flight` is
+ * set when the operation starts (start()) and cleared by its last completion (conn_find()). A
+ * descriptor is closed, and a conn freed, only with no bit set, so that no completion can name a
+ * conn that is gone.
  *
  * Each direction has a state of its own: rx for what comes from the peer, tx for what goes to it.
  * Tables say which state may follow which, and conn_set_rx() and conn_set_tx() assert it. A poll
  * that tells of an end while bytes are still unread leads to RX_ENDING. A send that fails with a
  * reset leads to RX_BROKEN: the kernel tells an error once, so the read that follows ends as if
- * there had been a FIN, and the owner must remember that there was none.
+ * there had been a FIN, and the conn must remember that there was none (conn_ended()).
  *
- * The bytes of a conn are plain. A conn with TLS will have its records decrypted and encrypted at
- * three places, each one branch on `is_tls`: where a receive starts, where a send starts, and where
- * the FIN goes out.
+ * The owner of a conn gets its completions, and may change while operations are in flight
+ * (conn_set_owner()), because tags name the conn and not the owner.
+ *
+ * The bytes of a conn are plain. A conn with TLS will have its records decrypted and encrypted in
+ * three functions, with one branch on `is_tls` in each: conn_recv(), conn_send() and
+ * conn_shutdown().
+ *
+ * Relies on ev/loop.h for the operations, on util/slab.h for handles, and on net/sock.h for the
+ * option that makes a close a reset.
  *
  * Thread: the loop's. Hot: no allocation, no lock.
  */
@@ -48,18 +57,19 @@ static const uint8_t tx_next[TX_N] = { CONN_TX(X) };
 
 void conn_set_rx(struct conn *c, enum conn_rx to)
 {
-	LB_ASSERT(rx_next[c->rx] & 1u << to);
+	LB_ASSERT(c->rx < RX_N && rx_next[c->rx] & 1u << to);
 	c->rx = (uint8_t)(to & 7);
 }
 
 void conn_set_tx(struct conn *c, enum conn_tx to)
 {
-	LB_ASSERT(tx_next[c->tx] & 1u << to);
+	LB_ASSERT(c->tx < TX_N && tx_next[c->tx] & 1u << to);
 	c->tx = (uint8_t)(to & 3);
 }
 
 void conn_ended(struct conn *c, int error)
 {
+	LB_ASSERT(error <= 0);
 	if (c->rx >= RX_EOF)
 		return;
 	conn_set_rx(c, error < 0 || c->rx == RX_BROKEN ? RX_RESET : RX_EOF);
@@ -153,7 +163,8 @@ struct conn *conn_find(const struct conns *cs, const struct completion *done)
 	unsigned op = tag_kind(done->tag);
 
 	/* A conn is freed only when all its last completions were seen. */
-	LB_ASSERT(c != NULL && op < CONN_N_OPS && conn_is_in_flight(c, op));
+	LB_ASSERT(tag_class(done->tag) == cs->class_id && op < CONN_N_OPS);
+	LB_ASSERT(c != NULL && conn_is_in_flight(c, op));
 	if (!done->more)
 		c->in_flight &= (uint8_t) ~(1u << op);
 	return c;
@@ -162,6 +173,7 @@ struct conn *conn_find(const struct conns *cs, const struct completion *done)
 void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class size_class)
 {
 	LB_ASSERT(!c->in.is_tls); /* else: records are received, and the owner gets their bytes */
+	LB_ASSERT(c->rx < RX_EOF);
 	loop_recv(cs->loop, c->fd, cap, size_class, start(cs, c, CONN_RECV));
 }
 
@@ -169,6 +181,7 @@ void conn_send(struct conns *cs, struct conn *c, const struct iovec *iov, int n,
 	       enum send_mode mode)
 {
 	LB_ASSERT(!c->in.is_tls); /* else: records are made of the bytes, and sent */
+	LB_ASSERT(c->tx == TX_OPEN);
 	loop_send(cs->loop, c->fd, iov, n, mode, start(cs, c, CONN_SEND));
 }
 
@@ -185,6 +198,7 @@ void conn_poll_room(struct conns *cs, struct conn *c)
 
 void conn_connect(struct conns *cs, struct conn *c, const struct sockaddr *sa, socklen_t len)
 {
+	LB_ASSERT(c->rx == RX_OPEN && c->tx == TX_OPEN);
 	loop_connect(cs->loop, c->fd, sa, len, start(cs, c, CONN_CONNECT));
 }
 

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pipes of one loop, for splice(2).
+ *
+ * A pipe costs two descriptors and 256 KiB of the kernel's memory, so a flow has one only while its
+ * bytes are spliced. pipe_get() gives a pipe from the list of idle ones, or makes one, as long as
+ * no more than `max` are lent. pipe_put() takes an empty pipe back, and keeps up to MAX_IDLE of
+ * them open; pipe_discard() closes a pipe that may hold bytes.
+ *
+ * Thread: the loop's.
+ */
 #include "net/pipe.h"
 
 #include <stdlib.h>
@@ -39,8 +49,10 @@ struct pipe_pool *pipe_pool_free(struct pipe_pool *p)
 	while (p->idle != NULL) {
 		struct pipe *pipe = p->idle;
 		p->idle = pipe->next;
+		p->n_idle--;
 		pipe_close(p, pipe);
 	}
+	LB_ASSERT(p->n_idle == 0);
 	free(p);
 	return NULL;
 }
@@ -49,7 +61,9 @@ struct pipe *pipe_get(struct pipe_pool *p)
 {
 	struct pipe *pipe = p->idle;
 
+	LB_ASSERT((pipe != NULL) == (p->n_idle > 0));
 	if (pipe != NULL) {
+		LB_ASSERT(pipe->n_bytes == 0);
 		p->idle = pipe->next;
 		p->n_idle--;
 		p->n_lent++;

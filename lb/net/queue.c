@@ -1,4 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A queue of chunks: bytes that wait to be sent.
+ *
+ * Terms. A chunk is a counted buffer whose bytes off to off + len - 1 are still to be sent (struct
+ * buf). The head is the chunk that is sent first, the tail the one that was pushed last. The chunks
+ * are a ring: the tail's `next` is the head, so the queue needs one pointer, to the tail.
+ *
+ *   tail --> [ last chunk ] --next--> [ first chunk ] --next--> ... --next--> [ last chunk ]
+ *
+ * queue_push() takes a buffer with received bytes. Where the bytes fit behind the bytes of the
+ * tail, and are few, they are copied there (fill_tail()), so that many small pieces do not hold a
+ * buffer each; otherwise the buffer itself becomes the tail. A send gets the first chunks from
+ * queue_iov(). When the send has completed, queue_consume() drops the bytes that the kernel has
+ * taken, and puts each buffer whose last byte was sent.
+ *
+ * A send that is in flight names bytes that are in the queue. No function moves or overwrites them:
+ * fill_tail() writes behind the last byte, and only into a buffer that has no other reference.
+ * queue_push_front() is only called while no send is in flight.
+ *
+ * `bytes` and `n_bufs` are the sums over the chunks; assert_sane() says what holds between calls.
+ *
+ * Thread: the loop's. Hot: no allocation, no lock.
+ */
 #include "net/queue.h"
 
 #include <string.h>
@@ -10,6 +33,13 @@
 #define COPY_MAX 1024u
 #define MANY_BUFS 8u
 
+/* An empty queue has no bytes; in any other each chunk has a byte at least. */
+static void assert_sane(const struct queue *q)
+{
+	LB_ASSERT((q->tail == NULL) == (q->bytes == 0));
+	LB_ASSERT((q->tail == NULL) == (q->n_bufs == 0) && q->n_bufs <= q->bytes);
+}
+
 /* Moves the front of `b` behind the tail, as much as fits there. */
 static void fill_tail(struct queue *q, struct buf *b)
 {
@@ -17,6 +47,7 @@ static void fill_tail(struct queue *q, struct buf *b)
 	uint32_t end = t->off + t->len;
 	uint32_t n = t->cap - end < b->len ? t->cap - end : b->len;
 
+	LB_ASSERT(t != b && end <= t->cap);
 	memcpy(t->data + end, b->data + b->off, n);
 	t->len += n;
 	q->bytes += n;
@@ -40,7 +71,9 @@ static void push_front(struct queue *q, struct buf *b)
 
 void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b)
 {
-	/* A buffer with other owners may not be written to: they may read what lies behind. */
+	buf_assert_sane(b);
+	LB_ASSERT(b->len <= UINT32_MAX - q->bytes);
+	/* Nothing is written to a buffer with other references: their holders may use its end. */
 	if (q->tail != NULL && q->tail->refs == 1 &&
 	    (b->len <= COPY_MAX || (q->n_bufs >= MANY_BUFS && b->cap == BUF_SMALL_BYTES)))
 		fill_tail(q, b);
@@ -51,12 +84,15 @@ void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b)
 
 	push_front(q, b);
 	q->tail = b;
+	assert_sane(q);
 }
 
 void queue_push_front(struct queue *q, struct buf *b)
 {
-	LB_ASSERT(b->len > 0);
+	buf_assert_sane(b);
+	LB_ASSERT(b->len > 0 && b->len <= UINT32_MAX - q->bytes);
 	push_front(q, b);
+	assert_sane(q);
 }
 
 int queue_iov(const struct queue *q, struct iovec iov[LOOP_IOV_MAX])
@@ -75,6 +111,7 @@ struct buf *queue_pop(struct queue *q)
 
 	if (b == NULL)
 		return NULL;
+	LB_ASSERT(q->n_bufs > 0 && b->len > 0 && b->len <= q->bytes);
 	if (b == q->tail)
 		q->tail = NULL;
 	else
@@ -101,10 +138,11 @@ void queue_consume(struct queue *q, struct buf_pool *pool, uint32_t n)
 		b->len -= part;
 		q->bytes -= part;
 	}
+	assert_sane(q);
 }
 
 void queue_clear(struct queue *q, struct buf_pool *pool)
 {
 	queue_consume(q, pool, q->bytes);
-	LB_ASSERT(q->tail == NULL && q->n_bufs == 0);
+	LB_ASSERT(q->tail == NULL);
 }

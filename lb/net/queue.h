@@ -50,7 +50,8 @@ struct buf *queue_pop(struct queue *q);
 /* Appends b->data[off .. off + len); takes over the caller's reference. Hot. */
 void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b);
 
-/* Puts it before all else: nothing of the queue may be in flight. Takes over the reference. */
+/* Puts the chunk before all others: no send of the queue may be in flight. Takes over the
+ * reference. */
 void queue_push_front(struct queue *q, struct buf *b);
 
 /* The first pieces as an iovec; returns how many (at most LOOP_IOV_MAX). Hot. */

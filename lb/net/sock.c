@@ -1,4 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sockets with lb's options: for listeners, and for connections to backends.
+ *
+ * Terms. To tune a socket is to set the options that every TCP socket of lb has (tune()):
+ * TCP_NODELAY, TCP_USER_TIMEOUT, and, unless its address is a loopback, keepalive. The options find
+ * a peer that has vanished; net/sock.h has the times, docs/decisions/0011 the reasons. A shared
+ * socket is one of a SO_REUSEPORT group: each worker has one for the same address.
+ *
+ * A listener. Main calls sock_probe_free() to find whether the address is free, and
+ * sock_bind_shared() for each worker's socket. Accepted sockets inherit the options.
+ * sock_spread_keepalive() changes the time of the first keepalive probe now and then, so that the
+ * probes of many connections do not fall together. When a listening socket goes, sock_drop_new()
+ * attaches a filter that drops new SYNs, and sock_serve_old() takes the filter off each connection
+ * that was accepted from such a socket.
+ *
+ * A connection to a backend. sock_for_connect() makes the socket, tunes it, and binds it to a
+ * source address; the caller connects. The options go through loop_set_option(), because nothing
+ * depends on their answers, so io_uring submits them with the connect.
+ *
+ * An end. sock_reset_on_close() makes the close a reset; sock_error() reads the pending error.
+ *
+ * Thread: the loop's.
+ */
 #include "net/sock.h"
 
 #include <errno.h>
@@ -15,7 +38,7 @@
 #define KEEPALIVE_IDLE_MAX_S 60
 #define KEEPALIVE_TIMES 30
 
-/* A congestion control that does not pace, which every kernel has and every process may choose. */
+/* A congestion control that does not pace; every kernel has it, and every process may choose it. */
 static const char unpaced[] = "reno";
 
 #ifndef IPV6_MINHOPCOUNT
@@ -73,9 +96,10 @@ static int keepalive_every_s(void)
 }
 
 /*
- * Options that no kernel refuses on a TCP socket; a failure would only lose a safeguard. A peer on
- * this machine cannot vanish without a word, its kernel is ours; and the way there is no line that
- * could be congested, so that pacing (BBR) would only cost timers (docs/decisions, 0013).
+ * Sets options that no kernel refuses on a TCP socket. When one fails all the same, only a
+ * safeguard is lost. A peer at a loopback address needs no keepalive, because this kernel tells of
+ * its end. Such a connection needs no pacing (BBR) either, which would only cost timers
+ * (docs/decisions, 0013).
  */
 static void tune(struct loop *l, int fd, const struct addr *at, uint32_t user_ms, set_fn *set)
 {
@@ -163,9 +187,9 @@ int sock_bind_alone(struct loop *l, const struct addr *addr)
 }
 
 /*
- * Drops packets of a lower TTL, but no ACK that completes a handshake. Where a process may attach
- * no filter (some kernels want a privilege for that, which lb gives up with `user`) this does as
- * well: hardly anybody but a neighbour in the same network sends a TTL of 255.
+ * Lets the socket drop packets of a lower TTL, but no ACK that completes a handshake. With 255 that
+ * is a substitute for a filter, which some kernels allow with a privilege only that lb gives up
+ * with `user`: packets of a TTL of 255 come from neighbours in the same network only.
  */
 static void set_least_ttl(struct loop *l, int fd, int ttl)
 {
@@ -201,11 +225,12 @@ void sock_serve_old(struct loop *l, int fd)
 int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *from,
 		     uint32_t user_ms)
 {
+	LB_ASSERT(from == NULL || from->family == to->family);
 	int fd = loop_socket(l, to->family, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
 
-	tune(l, fd, to, user_ms, loop_set_option); /* nobody waits for them */
+	tune(l, fd, to, user_ms, loop_set_option);
 	if (from != NULL) {
 		(void)set_int(l, fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		int r = bind_addr(l, fd, from);

@@ -27,7 +27,7 @@
 #define SOCK_USER_MS 120000u
 
 /*
- * sock_probe_free() - whether nobody else listens on `addr`
+ * sock_probe_free() - whether no other socket listens on `addr`
  *
  * Binds it once without SO_REUSEPORT. Sets *ret_port to the port (that the kernel chose, for 0).
  */
@@ -42,12 +42,14 @@ int sock_bind_alone(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
 /*
  * sock_drop_new() - let a listening TCP socket ignore new connections
  *
- * Their SYNs are dropped, while handshakes under way still complete. So its queue can be emptied
- * before it closes: a connection that came in between the last accept and the close would be reset.
+ * Their SYNs are dropped, while handshakes under way still complete. So the owner can empty the
+ * socket's queue before it closes the socket. Otherwise a connection that comes in between the last
+ * accept and the close would be reset.
  */
 void sock_drop_new(struct loop *l, int fd);
 
-/* Frees a connection accepted from such a socket from what it has inherited of that. */
+/* Undoes sock_drop_new() for a connection that was accepted from such a socket and has inherited
+ * it. */
 void sock_serve_old(struct loop *l, int fd);
 
 /*

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel knows of a peer (TCP_INFO): whether it acknowledges, and what it has
+ * acknowledged.
+ *
+ * tcp_state_is_delivered() is asked before a close, tcp_state_is_alive() after ETIMEDOUT, and
+ * tcp_state_taken() by idle timeouts. Each is one getsockopt(2). A socket that is no TCP socket, or
+ * has failed, gives no information; the header says what each function returns then.
+ *
+ * Thread: the loop's.
+ */
 #include "net/tcp_state.h"
 
 #include <linux/tcp.h>
@@ -37,8 +47,9 @@ bool tcp_state_is_alive(struct loop *l, int fd, uint32_t user_ms)
 	if (!tcp_info(l, fd, &ti))
 		return false;
 	/*
-	 * Who vanished with an open window was last heard when the bytes were sent, user_ms ago. A
-	 * closed window is probed ever more seldom: the last answer may be almost as old.
+	 * A peer that has vanished with an open window was last heard when the bytes were sent,
+	 * which is user_ms ago. A closed window is probed ever more seldom, so the last answer of a
+	 * peer that is there may be almost as old.
 	 */
 	bool is_closed = ti.tcpi_snd_wnd < ti.tcpi_snd_mss;
 	uint32_t limit_ms = is_closed ? user_ms + user_ms / 8 : user_ms - user_ms / 16;
@@ -52,8 +63,8 @@ bool tcp_state_taken(struct loop *l, int fd, struct tcp_taken *ret)
 	if (!tcp_info(l, fd, &ti) || ti.tcpi_state == STATE_CLOSED)
 		return false;
 	ret->bytes = (uint32_t)ti.tcpi_bytes_acked;
-	/* Nothing is on its way: since then acknowledgements only answer keepalive and the probes
-	 * of a closed window. */
+	/* When no byte is on its way, acknowledgements only answer keepalive and the probes of a
+	 * closed window, so the time of the last one says nothing. */
 	ret->is_shut_out = ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes > 0;
 	ret->quiet_ms = ti.tcpi_unacked > 0 ? ti.tcpi_last_ack_recv : ti.tcpi_last_data_sent;
 	return true;

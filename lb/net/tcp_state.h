@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What TCP knows of a peer: whether it is there, and what it has taken of the bytes sent to it
- * (TCP_INFO). Each question is a system call.
+ * What the kernel's TCP knows of a peer: whether the peer is there, and what it has taken of the
+ * bytes sent to it (TCP_INFO). Each function makes one system call.
  *
  * Thread: the loop's. Layer: net.
  */
@@ -15,7 +15,7 @@
 
 struct loop;
 
-/* Whether the peer's kernel has acknowledged all that was sent (true if that cannot be known). */
+/* Whether the peer's kernel has acknowledged all that was sent; true where that cannot be known. */
 bool tcp_state_is_delivered(struct loop *l, int fd);
 
 /*
@@ -27,18 +27,19 @@ bool tcp_state_is_alive(struct loop *l, int fd, uint32_t user_ms);
 
 /*
  * What a peer's kernel has taken of the bytes sent to it. quiet_ms is exact while bytes are on
- * their way to it; else it goes by when the last of them set out.
+ * their way to the peer; otherwise it counts from when the last bytes were sent.
  */
 struct tcp_taken {
-	uint32_t bytes;    /* modulo 2^32: that more were taken is told by a difference */
-	uint64_t quiet_ms; /* since it last took some */
-	bool is_shut_out;  /* bytes wait for its window to open */
+	uint32_t bytes;    /* modulo 2^32: another value says that more was taken */
+	uint64_t quiet_ms; /* since the peer last took some */
+	bool is_shut_out;  /* bytes wait for the peer's window to open */
 };
 
 /*
  * tcp_state_taken() - how much the peer has acknowledged, and when
  *
- * What waits for its window to open is not on its way. What its kernel has acknowledged and it has
- * not yet read cannot be known. False, and *ret untouched, where nothing is to be known.
+ * Bytes that wait for the peer's window to open are not on their way. Whether the peer has read
+ * what its kernel has acknowledged cannot be known. Returns false, and leaves *ret alone, where the
+ * kernel gives no information.
  */
 bool tcp_state_taken(struct loop *l, int fd, struct tcp_taken *ret) LB_MUST_CHECK;

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The listening Unix socket of the admin interface, and its file.
+ *
+ * A process that ends without cleaning up leaves the socket's file behind, and bind(2) then fails.
+ * unix_judge() finds out whether a program still listens: it connects to the file (ask_unix()).
+ * unix_listen() removes a file that no program listens on (make_way()), binds again, and sets the
+ * file's mode before the socket listens.
+ *
+ * Thread: the loop's; unix_judge() any.
+ */
 #include "net/unix.h"
 
 #include <errno.h>
@@ -10,14 +20,14 @@
 #include "net/sock.h"
 
 /*
- * Whether somebody answers on the Unix socket: 0 where nobody does, -EADDRINUSE, or -EPERM where it
- * is another user's, who alone may know.
+ * Whether a program listens on the Unix socket: 0 where none does, -EADDRINUSE where one does,
+ * -EPERM where the socket belongs to another user and this one may not connect.
  */
 static int ask_unix(const struct sockaddr_un *sun)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return -EADDRINUSE; /* cannot know: keep the file */
+		return -EADDRINUSE; /* it cannot be known, so the file is kept */
 
 	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ? errno : 0;
 	(void)close(fd);
@@ -76,7 +86,7 @@ int unix_listen(struct loop *l, const char *path, uint32_t mode)
 		if (r == 0)
 			r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
 	}
-	/* Nobody can connect before listen(2), so that the permissions come in time. */
+	/* No client can connect before listen(2), so the permissions are set in time. */
 	if (r == 0 && chmod(path, mode) < 0)
 		r = -errno;
 	if (r == 0)

@@ -14,16 +14,18 @@
 struct loop;
 
 /*
- * unix_judge() - whether what has this path, if anything has, leaves it to a new Unix socket
+ * unix_judge() - whether a new Unix socket may be made at `path`
  *
- * 0: nothing has it, or a socket that nobody answers on. -EADDRINUSE: a socket that somebody
- * answers on. -EPERM: a socket that this user may not ask. -ENOTSOCK: no socket. Changes nothing.
+ * Returns 0 when there is no file, or a socket on which no program listens; -EADDRINUSE: a socket
+ * on which a program listens; -EPERM: a socket that this user may not connect to; -ENOTSOCK: a file
+ * that is no socket. Changes nothing.
  */
 int unix_judge(const char *path) LB_MUST_CHECK;
 
 /*
  * unix_listen() - a listening Unix socket at `path` with permission bits `mode`
  *
- * The file of a socket that nobody answers on is replaced; for all else see unix_judge().
+ * Replaces the file of a socket on which no program listens. Otherwise returns the descriptor, or
+ * the errors of unix_judge() and of bind(2).
  */
 int unix_listen(struct loop *l, const char *path, uint32_t mode) LB_MUST_CHECK;

@@ -297,6 +297,31 @@ START_TEST(a_close_with_a_receive_in_flight_aborts)
 }
 END_TEST
 
+START_TEST(a_receive_behind_the_end_aborts)
+{
+	struct owner o = { 0 };
+	int peer;
+
+	begin_conns(0);
+	struct conn *c = connected(&o, 0, &peer);
+	conn_ended(c, 0);
+	conn_recv(&conns, c, 1, BUF_SMALL);
+}
+END_TEST
+
+START_TEST(a_send_behind_our_fin_aborts)
+{
+	struct owner o = { 0 };
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	int peer;
+
+	begin_conns(0);
+	struct conn *c = connected(&o, 0, &peer);
+	conn_shutdown(&conns, c);
+	conn_send(&conns, c, &iov, 1, SEND_TRY);
+}
+END_TEST
+
 START_TEST(freeing_an_open_conn_aborts)
 {
 	struct owner o = { 0 };
@@ -318,6 +343,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_conn_may_be_opened_again, 0, n_engines);
 	tcase_add_test_raise_signal(t, a_second_receive_aborts, SIGABRT);
 	tcase_add_test_raise_signal(t, a_close_with_a_receive_in_flight_aborts, SIGABRT);
+	tcase_add_test_raise_signal(t, a_receive_behind_the_end_aborts, SIGABRT);
+	tcase_add_test_raise_signal(t, a_send_behind_our_fin_aborts, SIGABRT);
 	tcase_add_test_raise_signal(t, freeing_an_open_conn_aborts, SIGABRT);
 }
 
