@@ -3,9 +3,23 @@
  * A connection's bytes: receiving, queueing and sending, and its end. What the bytes mean is the
  * business of the protocols; dispatch.c gives the bytes to them.
  *
- * The queue of bytes to be sent is bounded by QUEUE_MAX: a receive is armed when at most half of
- * the bound is used, and its cap is what is left of the bound. conn_end() cancels the operations in
- * flight. The connection is freed at the end of the turn in which the last one has completed.
+ * Terms. The queue, `out`, holds the bytes to be sent. A connection is quiet when no operation of
+ * it is in flight. To linger is to send what is queued, then a FIN, and to drop what still comes.
+ *
+ * conn_start() makes a connection of an accepted socket and arms a receive. After each completion
+ * dispatch.c calls conn_advance(), which starts what is due: a send of the queue (send_queued()),
+ * the FIN of a connection that lingers, and a receive (receive()). conn_write() and conn_pass()
+ * queue bytes; conn_sent() drops those that the kernel has taken.
+ *
+ * Bounds. A receive is armed when at most half of QUEUE_MAX is queued, and its cap is what is left
+ * of QUEUE_MAX. Answers to commands may be longer than the commands, so a connection with more than
+ * REPLY_MAX queued is ended.
+ *
+ * The end. conn_end() cancels the operations in flight. When the last one has completed,
+ * conn_free_if_quiet() lists the connection, and conn_bury() frees it at the end of the turn: so no
+ * function frees a connection that another one works on.
+ *
+ * Relies on net/queue.h for the queue. Thread: the loop's.
  */
 #include "backends/echo.h"
 
@@ -49,7 +63,8 @@ static void receive(struct conn *c)
 
 	if (c->is_receiving || c->saw_eof || c->out.bytes > QUEUE_MAX / 2)
 		return;
-	/* One large buffer has room for a head and for what came with it. */
+	/* A head, and what comes with it, fits into one large buffer (collect() in http.c). */
+	LB_ASSERT(c->head_buf == NULL || c->head_buf->len < BUF_LARGE_BYTES);
 	if (c->phase == CONN_HEAD)
 		cap = BUF_LARGE_BYTES - (c->head_buf == NULL ? 0 : c->head_buf->len);
 	if (c->phase == CONN_TUNNEL && c->ws.is_in_payload && c->ws.frame.len - c->ws.at > BULK_MIN)
@@ -66,7 +81,7 @@ static void send_queued(struct conn *c)
 		return;
 	c->is_sending = true;
 	int n = queue_iov(&c->out, iov);
-	/* Waiting costs io_uring a poll, so only a send behind one without room waits. */
+	/* A wait costs io_uring a poll, so a send waits only when the one before found no room. */
 	loop_send(c->server->loop, c->fd, iov, n, c->must_wait ? SEND_WAIT : SEND_TRY,
 		  tag_of(c, CONN_SEND));
 }
@@ -180,6 +195,7 @@ void conn_bury(void *arg)
 	{
 		struct conn *c = list_entry(it, struct conn, link);
 
+		LB_ASSERT(c->is_ended && is_quiet(c));
 		list_del(&c->link);
 		queue_clear(&c->out, s->loop->bufs);
 		if (c->head_buf != NULL)
@@ -194,6 +210,7 @@ void conn_sent(struct conn *c, const struct completion *done)
 {
 	bool is_refused = done->res == -EAGAIN && !c->must_wait;
 
+	LB_ASSERT(c->is_sending);
 	c->is_sending = false;
 	c->must_wait = is_refused;
 	if (done->res >= 0)

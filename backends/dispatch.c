@@ -2,8 +2,14 @@
 /*
  * A connection's completions: received bytes go to the protocol of the connection's phase.
  *
+ * dispatch_on_completion() finds the connection by the tag. Received bytes go to http_take(),
+ * http_take_body() or ws_take() (take()), and a completed send to conn_sent(). Then conn_advance()
+ * starts what the connection needs next.
+ *
  * This file calls conn.c and the protocols, and none of them calls it: conn.c moves bytes without
  * knowing what they mean, and the protocols queue their answers by conn.c.
+ *
+ * Thread: the loop's.
  */
 #include "backends/echo.h"
 
@@ -35,6 +41,7 @@ static void take(struct conn *c, struct buf *b)
 
 static void on_recv(struct conn *c, const struct completion *done)
 {
+	LB_ASSERT(c->is_receiving);
 	c->is_receiving = done->more;
 	if (c->is_ended) {
 		if (done->buf != NULL)

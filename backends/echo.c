@@ -4,6 +4,19 @@
  *
  * Prints "listening on ADDR:PORT" for each listener when all of them accept (a port of 0 is chosen
  * by the kernel). TERM and INT end it with status 0.
+ *
+ * main() reads the arguments (parse_args()), raises the limit of descriptors (raise_nofile()), and
+ * run() does the rest: start() makes the loop and the slab of connections, listeners_open() binds
+ * the listeners and starts an accept on each (arm()), and loop_run() serves.
+ *
+ * on_accept() gives every accepted socket to conn_start(). When an accept has failed, because no
+ * descriptor or memory was left, on_retry() starts it again after RETRY_MS.
+ *
+ * A signal stops the loop. wind_down() then cancels the accepts, ends all connections, and turns
+ * the loop until the last operation has completed, for STOP_TURNS turns at most; only then are the
+ * descriptors, the slab and the loop freed.
+ *
+ * Relies on backends/conn.c for connections, and on ev/signals.h and net/sock.h. One thread.
  */
 #include "backends/echo.h"
 
@@ -64,6 +77,7 @@ static void on_retry(struct timer *t, void *arg)
 static void on_accept(void *arg, const struct completion *c)
 {
 	struct echo *e = arg;
+	LB_ASSERT(tag_handle(c->tag) < e->n_listeners);
 	struct listener *ln = &e->listeners[tag_handle(c->tag)];
 
 	if (c->res >= 0)
@@ -235,7 +249,7 @@ static bool set_engine(struct echo *e, const char *text)
 	return true;
 }
 
-/* A name goes into a header field. */
+/* The name has to be visible ASCII, because it is the value of a header field. */
 static bool set_name(struct echo *e, const char *text)
 {
 	e->server.name = slice_of(text);

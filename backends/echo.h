@@ -33,7 +33,7 @@ struct slab;
 #define ECHO_CLASS_CONN 3u
 #define ECHO_CLASS_SIGNAL 4u
 
-#define ECHO_COMMAND_MAX 16u /* bytes of the longest "lb:" command, with room to spare */
+#define ECHO_COMMAND_MAX 16u /* at least the bytes of the longest "lb:" command */
 
 struct server {
 	struct loop *loop;  /* owns */

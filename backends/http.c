@@ -2,8 +2,22 @@
 /*
  * The answer to a request: a 101 that begins a tunnel, or a plain answer.
  *
- * The plain answer is a line "NAME METHOD PATH" and the request's body behind it, framed as the
- * request was: with its length, or with the request's own chunks.
+ * Terms. The head is the request's head; it is gathered in c->head_buf until it is whole. The plain
+ * answer is a line "NAME METHOD PATH" and the request's body behind it, framed as the request was:
+ * with its length, or with the request's own chunks.
+ *
+ * http_take() gets each piece of the head. collect() appends the piece to head_buf, and moves the
+ * head into a large buffer when it outgrows a small one. When the parser has a verdict, answer() or
+ * refuse() answers:
+ *
+ *   a WebSocket         open_tunnel()    101; the head is kept for "lb:headers"
+ *   any other request   answer_plain()   200; a body follows in CONN_BODY
+ *   a malformed head    refuse()         an error, and the connection lingers
+ *
+ * Bytes behind the head are returned, for the phase that follows. http_take_body() echoes the
+ * pieces of a body until body_feed() says that the body is over.
+ *
+ * Relies on proto/ for parsing and judging, and on conn.c for queueing. Thread: the loop's.
  */
 #include "backends/echo.h"
 

@@ -2,10 +2,22 @@
 /*
  * The echo: sends a client's frames back, unmasked.
  *
- * Headers and short payloads are gathered on the stack and queued together. When a buffer holds
+ * Terms. A frame is a header and a payload. To gather is to put bytes into a buffer on the stack
+ * (struct gather), so that headers and short payloads are queued together. A payload is collected
+ * when it is kept in w->small until it is whole: that of a control frame, and text that is short
+ * enough to be a command ("lb:...").
+ *
+ * ws_take() gets the bytes of a tunnel, and takes headers (take_head()) and payloads
+ * (take_payload()) in turn. begin_payload() decides whether the payload is collected; if not, the
+ * frame's header goes out at once, and the payload behind it as it comes. When a buffer holds
  * nothing but payload and it is long, the buffer itself is queued. Frames of a fragmented message
- * are sent back one by one. Control frames, and text that is short enough to be a command
- * ("lb:..."), are collected and answered when they are whole.
+ * are sent back one by one.
+ *
+ * end_payload_if_whole() answers a collected payload (answer_collected()): a Ping gets a Pong, a
+ * Close a Close, a command its answer (answer_text()), and other text its echo. A frame that breaks
+ * RFC 6455 gets a Close frame with code 1002 (add_close()).
+ *
+ * Relies on proto/ws_frame.h for headers and masks, and on conn.c for queueing. Thread: the loop's.
  */
 #include "backends/echo.h"
 
@@ -96,6 +108,7 @@ static void answer_collected(struct gather *g)
 	struct ws_in *w = &g->c->ws;
 	size_t n = (size_t)w->frame.len;
 
+	LB_ASSERT(n <= sizeof(w->small) && w->at == n);
 	if (w->frame.opcode == WS_PING) {
 		add_frame(g, WS_PONG, w->small, n);
 	} else if (w->frame.opcode == WS_CLOSE) {
@@ -173,6 +186,7 @@ static size_t take_head(struct gather *g, const uint8_t *p, size_t n)
 static size_t take_payload(struct gather *g, struct buf *b, bool *ret_passed)
 {
 	struct ws_in *w = &g->c->ws;
+	LB_ASSERT(w->at < w->frame.len);
 	uint64_t left = w->frame.len - w->at;
 	uint32_t n = left < b->len ? (uint32_t)left : b->len;
 	uint8_t *p = b->data + b->off;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * assert_failed(): the end of lb at a broken assertion, with one line on stderr that names the
+ * place.
+ *
+ * It is a function of its own, so that a file with assertions needs no stdio.
+ */
 #include "util/assert.h"
 
 #include <stdio.h>

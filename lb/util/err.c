@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Collects errors and warnings with their places in the user's file.
+ *
+ * err_at(), err_add() and err_warn_at() write a text into the next item (err_next()). At most
+ * ERR_KEPT_MAX items are kept; the rest is only counted, and so is a text for which there is no
+ * memory. err_sort() orders the items by place. err_line() gives the lines one by one, and behind
+ * the last item "and N more", where some were not kept.
+ *
+ * Thread: the owner's.
+ */
 #include "util/err.h"
 
 #include <errno.h>
@@ -6,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Returns a place for one more item, or NULL when enough are kept or memory is short. */
+/* Returns one more item, zeroed; or NULL when ERR_KEPT_MAX are kept or memory is short. */
 static struct err_item *err_next(struct err *e)
 {
 	if (e->n_kept == ERR_KEPT_MAX)
@@ -101,6 +111,7 @@ void err_sort(struct err *e)
 
 size_t err_n_lines(const struct err *e)
 {
+	LB_ASSERT(e->n_kept <= ERR_KEPT_MAX && e->n_kept <= e->n + e->n_warnings);
 	return e->n_kept + (e->n + e->n_warnings > e->n_kept ? 1 : 0);
 }
 

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hash that util/hash.h defines: FNV-1a with a seed (hash_bytes()), then the finaliser of
+ * splitmix64 (hash_finish()), which hash_mix() uses, too.
+ *
+ * The values are part of lb's interface. tests/unit/util/test_hash.c has the vectors of
+ * docs/hash.md.
+ */
 #include "util/hash.h"
 
 /* FNV-1a's parameters for 64 bits, as published. */

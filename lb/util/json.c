@@ -1,4 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A writer of JSON, which puts the commas and the escapes.
+ *
+ * Terms. To nest is to open an object or an array, `depth` is how many are open, and a bit of
+ * `is_array` says of each depth whether it is an array. A value stands behind a key, in an array,
+ * or alone at the top.
+ *
+ * json_object_begin() and json_array_begin() nest, json_..._end() unnests. json_key() writes a name
+ * in an object. Each function that writes a value calls value_begin() first: it asserts that a
+ * value may stand here, and writes the comma that separates the value from the one before.
+ *
+ * Strings. quoted() copies plain ASCII in runs, escapes what JSON requires (escaped()), copies
+ * characters that are valid UTF-8 (utf8_len()), and writes U+FFFD for every other byte. So the
+ * output is valid UTF-8 whatever the input is, which may come from a client.
+ *
+ * Short memory. The text remembers that an addition failed; the writer goes on, and json_is_ok()
+ * tells at the end.
+ *
+ * Relies on util/text.h for the buffer. Thread: the owner's.
+ */
 #include "util/json.h"
 
 #include <inttypes.h>
@@ -8,6 +28,7 @@
 
 static bool is_in_array(const struct json *j)
 {
+	LB_ASSERT(j->depth <= JSON_DEPTH_MAX);
 	return j->depth > 0 && (j->is_array & (1u << (j->depth - 1))) != 0;
 }
 
@@ -127,6 +148,7 @@ static void quoted(struct text *out, struct slice s)
 		if (n == 0 && (unsigned char)s.p[i] >= 0x80)
 			n = utf8_len(&s, i);
 
+		LB_ASSERT(n <= s.n - i);
 		if (n != 0) {
 			text_add(out, (struct slice){ .p = s.p + i, .n = n });
 			i += n;

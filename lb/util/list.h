@@ -67,6 +67,7 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 {
 	if (list_is_empty(from))
 		return;
+	LB_ASSERT(to != from && to->prev->next == to && from->prev->next == from);
 	from->next->prev = to->prev;
 	to->prev->next = from->next;
 	from->prev->next = to;

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Formats a log line and gives it to the handle's sink.
+ *
+ * log_write() formats into a buffer on the stack, so that no lock and no malloc is needed, and cuts
+ * a line that is longer than LOG_LINE_MAX. Nothing is formatted for a level that is off
+ * (log_is_on()). daemon/logger.h has the sinks.
+ *
+ * Thread: the handle's.
+ */
 #include "util/log.h"
 
 #include <stdio.h>

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Histograms of durations.
+ *
+ * A duration is counted in the first bucket whose upper bound it does not exceed (bucket_of()).
+ * metric_hist_sum() adds the buckets up as Prometheus wants them: each with all that are below it.
+ * Counters are inline, in util/metric.h.
+ *
+ * Thread: one writer, or several that call the shared functions; any reader.
+ */
 #include "util/metric.h"
 
 #include "util/assert.h"
@@ -37,6 +46,7 @@ static size_t bucket_of(uint64_t ns)
 
 	while (ns > bound_ns[i]) /* ends at the last bound, which nothing is above */
 		i++;
+	LB_ASSERT(i < METRIC_HIST_N);
 	return i;
 }
 

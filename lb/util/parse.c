@@ -1,4 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numbers with units as a person writes them, and back; and a distance of words for "did you mean".
+ *
+ * Terms. A unit is a name and a factor; an empty name stands for a number without a unit. Malformed
+ * text gives -EINVAL, a value that does not fit gives -ERANGE, and *ret is set only on success.
+ *
+ * parse_uint(), parse_duration_ms() and parse_size() are tables of units for with_unit(), which
+ * reads the digits (digits_take()) and looks the rest up in the table. digits_take() reads all
+ * digits also when the value has become too large, so that malformed text is told from a value that
+ * does not fit. parse_octal_mode() and parse_decimal_percent() use digits_take() themselves.
+ *
+ * parse_distance() is the Levenshtein distance of two short names; conf/ and admin/ name the
+ * nearest known word with it.
+ *
+ * parse_format_duration(), parse_format_uint() and parse_format_bytes() write into PARSE_TEXT_MAX
+ * bytes of the caller's. A duration shows its largest unit and the next one; bytes are rounded to a
+ * tenth of the unit.
+ *
+ * Thread: any (pure functions).
+ */
 #include "util/parse.h"
 
 #include <errno.h>
@@ -195,6 +215,7 @@ char *parse_format_duration(uint64_t ms, char out[PARSE_TEXT_MAX])
 		i++;
 
 	int n = snprintf(out, PARSE_TEXT_MAX, "%" PRIu64 "%s", ms / unit[i].factor, unit[i].name);
+	LB_ASSERT(n > 0 && n < PARSE_TEXT_MAX);
 	uint64_t rest = i < last ? ms % unit[i].factor / unit[i + 1].factor : 0;
 	if (rest != 0)
 		(void)snprintf(out + n, PARSE_TEXT_MAX - (size_t)n, "%" PRIu64 "%s", rest,
@@ -213,6 +234,7 @@ char *parse_format_uint(uint64_t n, char out[PARSE_TEXT_MAX])
 			*p++ = ',';
 		*p++ = digits[i];
 	}
+	LB_ASSERT(p - out < PARSE_TEXT_MAX);
 	*p = '\0';
 	return out;
 }

@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-
 /*
  * A ring of records from one writer thread to one reader thread, without locks.
  *
  * Terms. A record is a length (4 bytes) and that many bytes. `head` is the position behind the last
  * record that was written, `tail` the position of the first record that was not read. A position
- *only grows; its low bits are an offset in `data`. A record may wrap around the end of `data`:
+ * only grows; its low bits are an offset in `data`. A record may wrap around the end of `data`:
  *
  *	   tail              head
  *	    v                 v
  *	....[len|bytes][len|b].......     used = head - tail, free = size - used
  *
- * The writer copies a record in and then stores `head`. The reader copies a record out and then
+ * ring_write() copies a record in and then stores `head`. ring_read() copies a record out and then
  * stores `tail`. Both stores are releases, and each side loads the other's position with acquire:
- *the reader sees the bytes of every record before `head`, and the writer overwrites no byte before
- *the reader's copy of it is done.
+ * the reader sees the bytes of every record before `head`, and the writer overwrites no byte before
+ * the reader's copy of it is done.
  *
- * When there is no room, ring_write() drops the record and counts it: the writer never waits.
+ * When a record does not fit, ring_write() drops the record and counts it: the writer never waits.
  *
  * `head` and `tail` are in cache lines of their own, because different threads write them. Each
- *side keeps a copy of the other's position, seen_tail and seen_head, and loads the other's cache
- *line only when the ring is full, or empty, by that copy.
+ * side keeps a copy of the other's position, seen_tail and seen_head, and loads the other's cache
+ * line only when the ring is full, or empty, by that copy.
  *
  * Thread: one writer, one reader; any for ring_n_dropped(). Hot.
  */
-
 #include "util/ring.h"
 
 #include <errno.h>
@@ -76,6 +74,7 @@ static void ring_copy_in(struct ring *r, uint64_t at, const void *from, size_t n
 	size_t off = (size_t)at & (r->size - 1);
 	size_t first = n < r->size - off ? n : r->size - off;
 
+	LB_ASSERT(n <= r->size);
 	memcpy(r->data + off, from, first);
 	memcpy(r->data, (const uint8_t *)from + first, n - first);
 }
@@ -101,6 +100,7 @@ int ring_write(struct ring *r, const void *rec, size_t n)
 	if (r->size - (head - r->seen_tail) < need) {
 		/* acquire: the reader has copied the bytes that will be overwritten */
 		r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+		LB_ASSERT(head - r->seen_tail <= r->size);
 		if (r->size - (head - r->seen_tail) < need) {
 			uint64_t d = atomic_load_explicit(&r->n_dropped, memory_order_relaxed);
 			atomic_store_explicit(&r->n_dropped, d + 1, memory_order_relaxed);
@@ -121,6 +121,7 @@ size_t ring_read(struct ring *r, void *out, size_t max)
 
 	if (tail == r->seen_head) {
 		r->seen_head = atomic_load_explicit(&r->head, memory_order_acquire);
+		LB_ASSERT(r->seen_head - tail <= r->size);
 		if (tail == r->seen_head)
 			return 0;
 	}

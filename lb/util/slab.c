@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-
 /*
- * Slabs.
+ * Slabs: objects of one size, found by handles that go stale.
  *
  * Terms. A chunk is mapped memory for some objects. A place is what the slab knows of a chunk; it
  * stays when the chunk's memory is given back, and may get a chunk again. An object is used from
@@ -21,18 +20,21 @@
  * stale handle must not touch memory of the chunk.
  *
  * Free objects are found with trees of bits: one tree in each place, whose bits are free objects,
- *and one tree in the slab, whose bits are places with a chunk and a free object. In a tree, a bit
- *of a level says that a word of the level below is not 0. tree_first() finds the lowest number with
- *one count of trailing zeros per level. So slab_get() takes the lowest free index, in constant
- *time.
+ * and one tree in the slab, whose bits are places with a chunk and a free object. In a tree, a bit
+ * of a level says that a word of the level below is not 0. tree_first() finds the lowest number
+ * with one count of trailing zeros per level. So slab_get() takes the lowest free index, in
+ * constant time.
+ *
+ * slab_reserve() adds chunks (chunk_add()), to the lowest places without one. slab_settle() and
+ * slab_trim() give the highest empty chunks back (drop_empty()), but none that is promised.
  *
  * Memory is mapped and not allocated with malloc, because a mapping that is given back returns to
- *the kernel at once, untouched pages cost nothing, and an aligned allocation of 64 KiB costs malloc
- * twice as much. LeakSanitizer does not look into mappings; sanitizer builds use slab_malloc.c.
+ * the kernel at once, untouched pages cost nothing, and an aligned allocation of 64 KiB costs
+ * malloc twice as much. LeakSanitizer does not look into mappings; sanitizer builds use
+ * slab_malloc.c.
  *
  * Thread: the owner's. Hot.
  */
-
 #include "util/slab.h"
 
 #include <errno.h>
@@ -49,7 +51,7 @@
 #define OBJECT_ALIGN 16u
 #define PART 16u /* the most chunks given back in one call: each takes the kernel some 10 us */
 
-#define TREE_LEVELS 5u /* 64^5 covers every 27-bit chunk number with room to spare */
+#define TREE_LEVELS 5u /* 64^5 is more than the number of places, which has 27 bits at most */
 
 /* A set of small numbers: bit w of a level is set when word w of the level below is not 0. */
 struct tree {
@@ -85,7 +87,7 @@ struct slab {
 	uint32_t n_used;      /* used objects */
 	uint32_t n_promised;  /* gets that slab_reserve() still owes */
 	uint32_t fail_after;  /* 0: never */
-	struct tree has_room; /* places with a chunk and a free object */
+	struct tree has_free; /* places with a chunk and a free object */
 	struct place *place;  /* owns */
 };
 
@@ -232,7 +234,8 @@ static int chunk_add(struct slab *s)
 		return -ENOMEM;
 	*pl->chunk = (struct chunk){ .slab = s, .number = number };
 
-	tree_set(&s->has_room, number);
+	LB_ASSERT(pl->n_used == 0 && number <= s->n_seen);
+	tree_set(&s->has_free, number);
 	s->n_chunks++;
 	s->n_empty++;
 	if (number == s->n_seen)
@@ -245,7 +248,7 @@ static void chunk_drop(struct slab *s, struct place *pl, uint32_t number)
 	LB_ASSERT(pl->n_used == 0 && s->n_chunks > 0 && s->n_empty > 0);
 	(void)munmap(pl->chunk, s->chunk_bytes);
 	pl->chunk = NULL;
-	tree_clear(&s->has_room, number);
+	tree_clear(&s->has_free, number);
 	s->n_chunks--;
 	s->n_empty--;
 }
@@ -311,7 +314,7 @@ struct slab *slab_new(const char *name, size_t size, uint32_t max)
 	slab_lay_out(s);
 
 	s->place = calloc(s->n_places, sizeof(*s->place));
-	if (s->place == NULL || tree_init(&s->has_room, s->n_places) < 0)
+	if (s->place == NULL || tree_init(&s->has_free, s->n_places) < 0)
 		return slab_free(s);
 	return s;
 }
@@ -344,7 +347,7 @@ struct slab *slab_free(struct slab *s)
 		tree_deinit(&s->place[i].is_free);
 		free(s->place[i].gen);
 	}
-	tree_deinit(&s->has_room);
+	tree_deinit(&s->has_free);
 	free(s->place);
 	free(s);
 	return NULL;
@@ -352,9 +355,10 @@ struct slab *slab_free(struct slab *s)
 
 int slab_reserve(struct slab *s, uint32_t n)
 {
-	uint32_t room = s->max - s->n_used;
-	uint32_t want = n < room ? n : room;
+	uint32_t left = s->max - s->n_used;
+	uint32_t want = n < left ? n : left;
 
+	LB_ASSERT(s->n_used <= n_capacity(s) && s->n_empty <= s->n_chunks);
 	while (n_capacity(s) - s->n_used < want) {
 		int r = chunk_add(s);
 		if (r < 0)
@@ -369,19 +373,21 @@ void *slab_get(struct slab *s)
 {
 	if (s->fail_after != 0 && --s->fail_after == 0)
 		return NULL;
-	if (s->n_used == s->max || tree_is_empty(&s->has_room))
+	if (s->n_used == s->max || tree_is_empty(&s->has_free))
 		return NULL;
 
-	size_t number = tree_first(&s->has_room);
+	size_t number = tree_first(&s->has_free);
 	struct place *pl = &s->place[number];
-	LB_ASSERT(pl->chunk != NULL && pl->n_used < s->per_chunk);
+	LB_ASSERT(number < s->n_seen && pl->chunk != NULL && pl->n_used < s->per_chunk);
+	LB_ASSERT(pl->n_used > 0 || s->n_empty > 0);
 	size_t i = tree_first(&pl->is_free);
 
+	LB_ASSERT(i < s->per_chunk);
 	tree_clear(&pl->is_free, i);
 	if (pl->n_used++ == 0 && --s->n_empty < s->least_empty)
 		s->least_empty = s->n_empty;
 	if (pl->n_used == s->per_chunk)
-		tree_clear(&s->has_room, number);
+		tree_clear(&s->has_free, number);
 	s->n_used++;
 	if (s->n_promised > 0)
 		s->n_promised--;
@@ -399,9 +405,10 @@ void slab_put(struct slab *s, void *obj)
 		pl->gen[i] = 1;
 	tree_set(&pl->is_free, i);
 	if (pl->n_used-- == s->per_chunk)
-		tree_set(&s->has_room, number);
+		tree_set(&s->has_free, number);
 	s->n_used--;
 	s->n_empty += pl->n_used == 0;
+	LB_ASSERT(s->n_empty <= s->n_chunks);
 }
 
 /* Gives back up to `most` empty chunks, the highest first. Returns how many. */
@@ -422,6 +429,7 @@ bool slab_settle(struct slab *s)
 {
 	uint32_t n = drop_empty(s, s->least_empty < PART ? s->least_empty : PART);
 
+	LB_ASSERT(n <= s->least_empty);
 	s->least_empty -= n;
 	if (n == PART && s->least_empty > 0)
 		return false;

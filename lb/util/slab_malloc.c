@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-
 /*
  * Replaces slab.c in builds for sanitizers and valgrind. Each object is allocated at its get and
- * freed at its put, so that these tools see a use after put, an overrun and a leak. Handles, limits
- * and the need to reserve are as in slab.c; the capacity is exactly what was reserved, and never
- * falls.
+ * freed at its put, so that these tools see a use after put, an overrun and a leak.
+ *
+ * A place stands for one index: it has the index's generation, and its object while that is used.
+ * Handles, limits and the need to reserve are as in slab.c. The capacity is exactly what was
+ * reserved, and never falls.
+ *
+ * Thread: the owner's.
  */
-
 #include "util/slab.h"
 
 #include <errno.h>
@@ -90,8 +92,8 @@ bool slab_has_spare(const struct slab *s)
 
 int slab_reserve(struct slab *s, uint32_t n)
 {
-	uint32_t room = s->max - s->n_used;
-	uint32_t n_places = s->n_used + (n < room ? n : room);
+	uint32_t left = s->max - s->n_used;
+	uint32_t n_places = s->n_used + (n < left ? n : left);
 
 	if (n_places > s->n_places) {
 		struct place *grown = reallocarray(s->place, n_places, sizeof(*grown));
@@ -102,7 +104,7 @@ int slab_reserve(struct slab *s, uint32_t n)
 		s->place = grown;
 		s->n_places = n_places;
 	}
-	return n > room ? -ENOSPC : 0;
+	return n > left ? -ENOSPC : 0;
 }
 
 void *slab_get(struct slab *s)
@@ -114,6 +116,7 @@ void *slab_get(struct slab *s)
 
 	while (s->place[s->lowest].object != NULL)
 		s->lowest++;
+	LB_ASSERT(s->lowest < s->n_places);
 	struct object *o = calloc(1, sizeof(*o) + s->size);
 	if (o == NULL)
 		return NULL;
@@ -139,6 +142,7 @@ void slab_put(struct slab *s, void *obj)
 	uint32_t index = object_of(s, obj)->index;
 	struct place *pl = &s->place[index];
 
+	LB_ASSERT(s->n_used > 0);
 	free(pl->object);
 	pl->object = NULL;
 	if (++pl->gen == 0)

@@ -1,4 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket addresses: from text and to text, from the kernel's form and to it, and comparisons.
+ *
+ * Terms. A host is an address without a port. A mapped address is an IPv6 address that stands for
+ * an IPv4 one (::ffff:1.2.3.4). A network is an address and the number of its leading bits that
+ * count.
+ *
+ * Reading. addr_parse() cuts the port off at the last colon, and the brackets of an IPv6 address,
+ * and gives the rest to host_parse(), which leaves the work to inet_pton(3). addr_parse_host()
+ * reads a host alone. cidr_parse() reads a network. All are strict: each address has one spelling
+ * of its numbers, and names are not resolved. A mapped address is refused, because lb's IPv6
+ * sockets are IPV6_V6ONLY.
+ *
+ * Writing. addr_format() and addr_format_host() write what the parsers read.
+ *
+ * Comparing. addr_eq() and addr_compare() compare address and port. addr_overlaps() tells whether
+ * two listeners would share an address. cidr_contains() compares leading bits (prefix_eq()).
+ *
+ * A struct addr of family 0 is no address: two of them are equal, and it can be neither written as
+ * text nor given to the kernel.
+ *
+ * Thread: any (pure functions).
+ */
 #include "util/sockaddr.h"
 
 #include <arpa/inet.h>
@@ -11,8 +34,7 @@ static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 /*
  * Reads a numeric address of one family. inet_pton(3) is strict (four decimal parts without leading
- * zeros, no zone id) but wants a NUL. IPv4-mapped IPv6 is refused: our IPv6 sockets are
- * IPV6_V6ONLY, so such an address could never match anything.
+ * zeros, no zone id), but needs a NUL behind the text.
  */
 static int host_parse(struct slice text, uint8_t family, struct addr *ret)
 {
@@ -99,7 +121,7 @@ static size_t host_format(const struct addr *a, char *to)
 
 	const void *from = a->family == AF_INET ? (const void *)a->v4 : (const void *)a->v6;
 	const char *text = inet_ntop(a->family, from, to, INET6_ADDRSTRLEN);
-	LB_ASSERT(text != NULL); /* inet_ntop(3) fails only when there is no room */
+	LB_ASSERT(text != NULL); /* inet_ntop(3) fails only when the text does not fit */
 	return strlen(text);
 }
 
@@ -121,6 +143,7 @@ char *addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
 	at += host_format(a, at);
 	if (a->family == AF_INET6)
 		*at++ = ']';
+	LB_ASSERT(at - out <= INET6_ADDRSTRLEN + 1);
 	(void)snprintf(at, ADDR_TEXT_MAX - (size_t)(at - out), ":%u", (unsigned)a->port);
 	return out;
 }
@@ -240,6 +263,7 @@ bool cidr_contains(const struct cidr *c, const struct addr *a)
 {
 	if (c->net.family != a->family)
 		return false;
+	LB_ASSERT(c->bits <= (a->family == AF_INET ? 32 : 128));
 	switch (a->family) {
 	case AF_INET: return prefix_eq(c->net.v4, a->v4, c->bits);
 	case AF_INET6: return prefix_eq(c->net.v6, a->v6, c->bits);

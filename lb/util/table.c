@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-
 /*
- * A table holds all cells, the headers first, in one text, each with a NUL at its end. The width of
- * each column is updated as cells are added, so that printing takes one pass.
+ * Rows of text in aligned columns.
+ *
+ * A table holds all cells, the headers first, in one text, each with a NUL at its end. table_cell()
+ * formats a cell behind the last one, and cell_end() replaces its control characters and updates
+ * the width of its column, so that table_print() takes one pass. Columns that are hidden have cells
+ * like all others, and are left out when the table is printed.
+ *
+ * Thread: the owner's.
  */
-
 #include "util/table.h"
 
 #include <stdarg.h>
@@ -36,6 +40,7 @@ static size_t n_chars(const char *s)
 /* Makes a cell of what was added since `from`. */
 static void cell_end(struct table *t, size_t from)
 {
+	LB_ASSERT(from <= t->cells.n);
 	text_pad(&t->cells, '\0', 1);
 	if (t->cells.failed)
 		return;
@@ -118,7 +123,9 @@ void table_print(const struct table *t, struct text *out)
 
 	for (size_t i = 0; i < t->n_cells; i++) {
 		const struct column *col = &t->col[i % t->n_cols];
-		size_t n = strlen(cell), pad = col->width - n_chars(cell);
+		size_t n = strlen(cell), width = n_chars(cell);
+		LB_ASSERT(width <= col->width);
+		size_t pad = col->width - width;
 
 		if (col->is_right && !col->is_hidden)
 			due += pad;

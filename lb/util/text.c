@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A buffer of bytes that grows.
+ *
+ * Every addition goes through text_grow(), which doubles the memory when the bytes and the NUL
+ * behind them do not fit, so that an addition is O(1) on average. When memory is short, text_grow()
+ * sets `failed`, and no later addition changes the text: so the caller may look at `failed` once,
+ * at the end.
+ *
+ * Thread: the owner's.
+ */
 #include "util/text.h"
 
 #include <stdarg.h>
@@ -9,7 +19,7 @@
 
 #define TEXT_CAP_MIN 128u
 
-/* Makes room for `n` more bytes and a NUL; doubles, so that additions are O(1) in the mean. */
+/* Makes the memory large enough for `n` more bytes and a NUL. */
 static bool text_grow(struct text *t, size_t n)
 {
 	LB_ASSERT(t->n <= t->cap);
@@ -55,7 +65,8 @@ void text_vaddf(struct text *t, const char *fmt, va_list ap)
 	}
 	if (!text_grow(t, (size_t)n))
 		return;
-	(void)vsnprintf(t->p + t->n, (size_t)n + 1, fmt, ap);
+	int written = vsnprintf(t->p + t->n, (size_t)n + 1, fmt, ap);
+	LB_ASSERT(written == n);
 	t->n += (size_t)n;
 }
 
