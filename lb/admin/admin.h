@@ -48,7 +48,9 @@ struct admin_conn_query {
 struct admin_conn {
 	uint64_t id;
 	struct addr client;
-	const char *listener, *pool, *backend, *state; /* "" where there is none yet */
+	const char *listener, *pool, *backend; /* "" where there is none yet */
+	const char *state; /* of the connection and its request together, in one word */
+	const char *conn_state, *request_state; /* "" while no request is under way */
 	uint64_t age_ms, bytes_in, bytes_out;
 };
 

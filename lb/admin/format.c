@@ -234,6 +234,8 @@ void format_conns_json(const struct admin_conn_list *list, struct json *j)
 		json_kv_string(j, "pool", c->pool);
 		json_kv_string(j, "backend", c->backend);
 		json_kv_string(j, "state", c->state);
+		json_kv_string(j, "conn_state", c->conn_state);
+		json_kv_string(j, "request_state", c->request_state);
 		json_kv_uint(j, "age_s", c->age_ms / 1000);
 		json_kv_uint(j, "bytes_in", c->bytes_in);
 		json_kv_uint(j, "bytes_out", c->bytes_out);
@@ -421,6 +423,8 @@ enum {
 	COL_CONN_POOL,
 	COL_CONN_BACKEND,
 	COL_CONN_STATE,
+	COL_CONN_OWN_STATE,
+	COL_REQUEST_STATE,
 	COL_AGE,
 	COL_CONN_IN,
 	COL_CONN_OUT,
@@ -438,6 +442,8 @@ static void add_conn_row(struct table *t, const struct admin_conn *c)
 	table_cell(t, "%s", c->pool[0] != '\0' ? c->pool : "-");
 	table_cell(t, "%s", c->backend[0] != '\0' ? c->backend : "-");
 	table_cell(t, "%s", c->state);
+	table_cell(t, "%s", c->conn_state);
+	table_cell(t, "%s", c->request_state[0] != '\0' ? c->request_state : "-");
 	table_cell(t, "%s", parse_format_duration(c->age_ms / 1000 * 1000, age));
 	table_cell(t, "%s", parse_format_bytes(c->bytes_in, in));
 	table_cell(t, "%s", parse_format_bytes(c->bytes_out, bytes_out));
@@ -445,11 +451,15 @@ static void add_conn_row(struct table *t, const struct admin_conn *c)
 
 void format_conns_text(const struct admin_conn_list *list, size_t max_width, struct text *out)
 {
-	static const char *const header[N_CONN_COLS] = { "ID",   "CLIENT",  "LISTENER",
-							 "POOL", "BACKEND", "STATE",
-							 "AGE",  "IN",      "OUT" };
-	static const uint32_t optional[] = { 1u << COL_LISTENER, 1u << COL_CONN_POOL,
-					     1u << COL_CONN_STATE, 1u << COL_ID,
+	static const char *const header[N_CONN_COLS] = {
+		"ID",   "CLIENT",  "LISTENER", "POOL", "BACKEND", "STATE",
+		"CONN", "REQUEST", "AGE",      "IN",   "OUT",
+	};
+	static const uint32_t optional[] = { 1u << COL_CONN_OWN_STATE | 1u << COL_REQUEST_STATE,
+					     1u << COL_LISTENER,
+					     1u << COL_CONN_POOL,
+					     1u << COL_CONN_STATE,
+					     1u << COL_ID,
 					     1u << COL_CONN_IN | 1u << COL_CONN_OUT };
 	static const struct layout layout = { N_CONN_COLS, COL_AGE, header, optional,
 					      ARRAY_SIZE(optional) };

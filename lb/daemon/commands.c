@@ -95,6 +95,8 @@ static struct admin_conn *make_rows(const struct conns_job *j, size_t *ret_n)
 			.pool = from[i]->pool,
 			.backend = from[i]->backend != NULL ? from[i]->backend->name : "",
 			.state = from[i]->state,
+			.conn_state = from[i]->conn_state,
+			.request_state = from[i]->request_state,
 			.age_ms = from[i]->age_ns / 1000000,
 			.bytes_in = from[i]->bytes_in,
 			.bytes_out = from[i]->bytes_out,

@@ -12,6 +12,7 @@
 
 #include "balance/backend.h"
 #include "balance/pool.h"
+#include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/session.h"
 
@@ -94,7 +95,10 @@ static void fill_row(struct conn_row *row, const struct session *s, uint64_t age
 		.client = s->client,
 		.listener = atomic_load_explicit(&s->from->listener->name, memory_order_acquire),
 		.backend = s->backend != NULL ? backend_ref(s->backend) : NULL,
-		.state = session_state_name(s),
+		.state = session_phase_word(s),
+		.conn_state = session_state_word(s),
+		.request_state =
+			s->x != NULL && s->state == SESS_BUSY ? exchange_state_word(s->x) : "",
 		.age_ns = age_ns,
 		.bytes_in = session_flow(s, TO_BACKEND)->n_sent,
 		.bytes_out = session_flow(s, TO_CLIENT)->n_sent,

@@ -41,7 +41,9 @@ struct conn_row {
 	const char *listener;    /* interned (names.h): borrows */
 	struct backend *backend; /* counted; NULL: not picked yet */
 	char pool[64];           /* "": not routed yet */
-	const char *state;       /* constant */
+	/* Constants. `state` is one word for both; request_state is "" while no request is under
+	 * way. */
+	const char *state, *conn_state, *request_state;
 	uint64_t age_ns;
 	uint64_t bytes_in, bytes_out;
 	uint64_t rank; /* by the filter's order: greater ones first; 0 where unsorted */

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dispatch: the ceiling of a session's code. A completion, a timer or the end of a turn comes in
- * here and goes to the step of the session's state:
+ * here and goes to the step of the session's state, and while the session is BUSY of its request's:
  *
- *   HELLO                    request.c    the request's head is read and routed
- *   PICK, CONNECT            upstream.c   a backend is chosen and connected to
- *   UPGRADE                  response.c   the request goes out, the head of the response comes
- *   RELAY                    relay.c      bytes pass both ways
- *   DRAIN                    reply.c      the last bytes are delivered
+ *   IDLE, BUSY in HEAD       request.c    the request's head is read and routed
+ *   BUSY in WAIT to CONNECT  pick.c       a backend is chosen and connected to (connect.c)
+ *   BUSY in SEND, AWAIT      response.c   the request goes out, the head of the response comes
+ *   BUSY in BODY, TUNNEL     relay.c      bytes pass both ways
+ *   CLOSING                  closing.c    the last bytes are delivered
  *
- * A step is a function of one of these files. It may change the state, start operations and end the
- * session, but it never calls anything in here: the state that it leaves is looked at when it has
- * returned (settle()). So a session is never freed under a function that works on it.
+ * A step is a function of one of these files. It may change the states, start operations and end
+ * the session, but it never calls anything in here: the state that it leaves is looked at when it
+ * has returned (after_step()). So a session is never freed under a function that works on it.
  *
  * A session's life is the other half of this file. dispatch_new() makes a session of an accepted
  * descriptor. A session that ends goes to DEAD and has all its operations cancelled
- * (session_kill(), in session.c). When the last completion has come, settle() puts it on
- * worker->dead, and at the end of the turn dispatch_free() writes its line of the access log,
- * closes its descriptors and gives everything back.
+ * (session_close_now()). When the last completion has come, session_reap() puts it on worker->dead,
+ * and at the end of the turn dispatch_free() writes its line of the access log, closes its
+ * descriptors and gives everything back.
  *
  * "Dirty" is a session with bytes that were queued in this turn: they are sent together at the
- * turn's end, by dispatch_flush(). "Picking" is a session in PICK that waits for a place at a
- * backend (wait.h); dispatch_on_pick_timer() lets each of them try again.
+ * turn's end, by dispatch_flush(). A request in WAIT waits for a slot at a backend (wait.h);
+ * dispatch_on_wait_timer() lets each of them try again.
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -34,16 +34,17 @@
 #include "balance/pool.h"
 #include "net/sock.h"
 #include "proxy/capacity.h"
+#include "proxy/closing.h"
+#include "proxy/connect.h"
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
+#include "proxy/pick.h"
 #include "proxy/quiet.h"
 #include "proxy/relay.h"
-#include "proxy/reply.h"
 #include "proxy/request.h"
 #include "proxy/response.h"
 #include "proxy/splice.h"
-#include "proxy/upstream.h"
 #include "proxy/wait.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
@@ -51,19 +52,33 @@
 /* Pools of which one walk remembers that they are full; with more, some are asked again. */
 #define MAX_FULL 16
 
-/* After a completion: the dead go to the worker's list, a backend that nobody needs is closed. */
-static void settle(struct session *s)
+/* After a step: frees what a session that is DEAD or CLOSING does not need any more. */
+static void after_step(struct session *s)
 {
-	if (s->state == SESS_DEAD) {
-		if (!session_is_in_flight(s) && !list_is_linked(&s->link))
-			list_add_tail(&s->worker->dead, &s->link);
-	} else if (s->state == SESS_DRAIN && conn_is_open(s->conn[BACKEND]) &&
-		   s->conn[BACKEND]->in_flight == 0 && !reply_needs_backend(s)) {
+	if (s->state == SESS_DEAD)
+		session_reap(s);
+	else if (s->state == SESS_CLOSING && conn_is_open(s->conn[BACKEND]) &&
+		 s->conn[BACKEND]->in_flight == 0 && !closing_needs_backend(s))
 		session_close_backend(s);
-	}
 }
 
 /* ---- timers ---------------------------------------------------------------------------------- */
+
+/* The time-out of a session that is BUSY. */
+static void on_request_timeout(struct session *s)
+{
+	switch ((enum exchange_state)s->x->state) {
+	case EXCHANGE_HEAD: request_on_timeout(s); break;
+	case EXCHANGE_WAIT: pick_on_timeout(s); break;
+	case EXCHANGE_CONNECT: connect_on_timeout(s); break;
+	case EXCHANGE_SEND:
+	case EXCHANGE_AWAIT: response_on_timeout(s); break;
+	case EXCHANGE_BODY: relay_on_timeout(s); break;
+	case EXCHANGE_PICK: /* left in the step that comes to it */
+	case EXCHANGE_DONE:
+	case EXCHANGE_N_STATES: LB_ASSERT(false);
+	}
+}
 
 static void on_timeout(struct timer *t, void *arg)
 {
@@ -71,56 +86,55 @@ static void on_timeout(struct timer *t, void *arg)
 
 	(void)arg;
 	switch ((enum sess_state)s->state) {
-	case SESS_HELLO: request_on_timeout(s); break;
-	case SESS_PICK:
-	case SESS_CONNECT: upstream_on_timeout(s); break;
-	case SESS_UPGRADE: response_on_timeout(s); break;
-	case SESS_RELAY: relay_on_timeout(s); break;
-	case SESS_DRAIN: reply_on_timeout(s); break;
+	case SESS_IDLE: request_on_timeout(s); break;
+	case SESS_BUSY: on_request_timeout(s); break;
+	case SESS_TUNNEL: relay_on_timeout(s); break;
+	case SESS_CLOSING: closing_on_timeout(s); break;
+	case SESS_PREAMBLE:
 	case SESS_DEAD:
 	case SESS_N_STATES: LB_ASSERT(false);
 	}
-	settle(s);
+	after_step(s);
 }
 
-/* Lets a session that waits in PICK try again. False: it waits on. */
+/* Lets a request that waits for a slot try again. Returns false where it goes on waiting. */
 static bool try_again(struct session *s)
 {
-	if (!upstream_try_again(s))
+	if (!pick_try_again(s))
 		return false;
-	settle(s);
+	after_step(s);
 	return true;
 }
 
-/* Each tries again in its order, but behind one that found its pool full none of that pool. */
-static void walk(struct worker *w)
+/* Requests try again in their order, but behind one that found its pool full none of that pool. */
+static void try_all_again(struct worker *w)
 {
 	const struct pool *full[MAX_FULL];
 	size_t n_full = 0;
-	struct list *next;
 
-	for (struct list *it = w->picking.next; it != &w->picking; it = next) {
-		struct session *s = list_entry(it, struct session, link);
+	list_for_each(it, &w->waiting)
+	{
+		struct session *s = list_entry(it, struct exchange, link)->session;
 		size_t i = 0;
-		next = it->next;
 		while (i < n_full && full[i] != s->pool)
 			i++;
 		if (i < n_full || try_again(s))
 			continue;
-		/* Who has failed elsewhere may not go where the next one may. */
+		/* A request that has failed elsewhere may not go where the next one may. */
 		if (s->x->n_tries == 0 && n_full < MAX_FULL)
 			full[n_full++] = s->pool;
 	}
 }
 
-void dispatch_on_pick_timer(struct timer *t, void *arg)
+void dispatch_on_wait_timer(struct timer *t, void *arg)
 {
 	struct worker *w = arg;
 
 	worker_assert_owner(w);
-	walk(w);
-	if (w->n_picking > 0 && !timer_is_running(t))
-		loop_timer_start(w->loop, t, WAIT_LOOK_MS);
+	LB_ASSERT(t == &w->wait_timer);
+	try_all_again(w);
+	if (w->n_waiting > 0)
+		wait_look(w);
 }
 
 /* ---- the end of a turn ----------------------------------------------------------------------- */
@@ -133,11 +147,12 @@ void dispatch_flush(struct session *s)
 		if (!f->is_dirty)
 			continue;
 		f->is_dirty = false;
-		if (s->state >= SESS_UPGRADE && s->state != SESS_DEAD)
+		if (session_is_relaying(s) || session_awaits_response(s) ||
+		    s->state == SESS_CLOSING)
 			relay_go_on(s, d);
 	}
 	relay_check(s);
-	settle(s);
+	after_step(s);
 }
 
 /* ---- the end of a session -------------------------------------------------------------------- */
@@ -264,7 +279,8 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	s->from = from;
 	conn_open(s->conn[CLIENT], fd);
 	s->x = x;
-	s->state = SESS_HELLO;
+	x->session = s;
+	list_init(&x->link);
 	s->id = worker_next_id(w);
 	s->start_ns = loop_now_ns(w->loop);
 	s->active_ms = loop_now_ms(w->loop);
@@ -284,65 +300,81 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	counter_add(&w->stats->active, 1);
 	counter_add(&w->stats->handshaking, 1);
 	if (!is_there) /* reset before it was looked at */
-		session_kill(s, SESS_END_CLIENT_RESET);
+		session_close_now(s, SESS_END_CLIENT_RESET);
 	else if (s->is_http)
 		request_start(s);
 	else
-		upstream_start_tcp(s);
-	settle(s);
+		pick_start_tcp(s);
+	after_step(s);
 	return s;
 }
 
 /* ---- completions ----------------------------------------------------------------------------- */
 
-/* A receive's completion on either side, in any state. */
-static void on_recv(struct session *s, enum side side, const struct completion *c)
+/* A receive's completion in BUSY. Before SEND there is none on the backend's end. */
+static void on_request_recv(struct session *s, enum side side, const struct completion *c)
 {
-	switch ((enum sess_state)s->state) {
-	case SESS_HELLO: request_on_recv(s, c); return;
-	case SESS_PICK:
-	case SESS_CONNECT: response_on_client_recv(s, c); return;
-	case SESS_UPGRADE:
+	switch ((enum exchange_state)s->x->state) {
+	case EXCHANGE_HEAD: request_on_recv(s, c); return;
+	case EXCHANGE_WAIT:
+	case EXCHANGE_CONNECT: response_on_client_recv(s, c); return;
+	case EXCHANGE_SEND:
+	case EXCHANGE_AWAIT:
 		if (side == CLIENT)
 			response_on_client_recv(s, c);
 		else
 			response_on_recv(s, c);
 		return;
-	case SESS_RELAY: relay_on_recv(s, side, c); return;
-	case SESS_DRAIN: reply_on_recv(s, side, c); return;
+	case EXCHANGE_BODY: relay_on_recv(s, side, c); return;
+	case EXCHANGE_PICK:
+	case EXCHANGE_DONE:
+	case EXCHANGE_N_STATES: LB_ASSERT(false);
+	}
+}
+
+/* A receive's completion on either side, in any state. */
+static void on_recv(struct session *s, enum side side, const struct completion *c)
+{
+	switch ((enum sess_state)s->state) {
+	case SESS_IDLE: request_on_recv(s, c); return;
+	case SESS_BUSY: on_request_recv(s, side, c); return;
+	case SESS_TUNNEL: relay_on_recv(s, side, c); return;
+	case SESS_CLOSING: closing_on_recv(s, side, c); return;
 	case SESS_DEAD:
 		if (c->buf != NULL)
 			buf_put(s->worker->loop->bufs, c->buf);
 		return;
+	case SESS_PREAMBLE:
 	case SESS_N_STATES: LB_ASSERT(false);
 	}
 }
 
 static void on_send(struct session *s, enum dir d, const struct completion *c)
 {
-	if (s->state == SESS_DRAIN) {
-		reply_on_send(s, d, c);
+	if (s->state == SESS_CLOSING) {
+		closing_on_send(s, d, c);
 		return;
 	}
 	relay_on_send(s, d, c);
-	if (s->state == SESS_UPGRADE && d == TO_BACKEND)
+	if (session_awaits_response(s) && d == TO_BACKEND)
 		response_on_sent(s);
 }
 
 static void on_error_poll(struct session *s, enum side side, const struct completion *c)
 {
-	if (s->state == SESS_DEAD || s->state == SESS_DRAIN || c->res == -ECANCELED)
+	if (session_is_over(s) || c->res == -ECANCELED)
 		return;
-	if (s->state == SESS_RELAY && s->is_tunnel)
+	bool is_error = c->res < 0 || c->res & (POLLERR | POLLHUP);
+
+	if (s->state == SESS_TUNNEL)
 		relay_on_error_poll(s, side, c);
-	else if ((c->res < 0 || c->res & (POLLERR | POLLHUP)) && side == CLIENT)
-		session_kill(s, SESS_END_CLIENT_RESET);
-	else if (c->res < 0 || c->res & (POLLERR | POLLHUP))
-		return;          /* a backend's error is found by the receive that is armed on it */
+	else if (side == CLIENT && is_error)
+		session_close_now(s, SESS_END_CLIENT_RESET);
 	else if (side == CLIENT) /* its FIN */
 		quiet_client_fin(s);
-	else if (s->conn[side]->rx == RX_OPEN)
+	else if (!is_error && s->conn[side]->rx == RX_OPEN)
 		conn_set_rx(s->conn[side], RX_ENDING);
+	/* A backend's error is found by the receive that is armed on its end. */
 }
 
 void dispatch_on_completion(void *arg, const struct completion *c)
@@ -360,8 +392,8 @@ void dispatch_on_completion(void *arg, const struct completion *c)
 	case CONN_READABLE: relay_on_splice_in(s, dir_from(side), c); break;
 	case CONN_WRITABLE: relay_on_splice_out(s, dir_to(side), c); break;
 	case CONN_ROOM: relay_on_room(s, dir_to(side), c); break;
-	case CONN_CONNECT: upstream_on_connect(s, c); break;
+	case CONN_CONNECT: pick_on_connect(s, c); break;
 	case CONN_N_OPS: LB_ASSERT(false);
 	}
-	settle(s);
+	after_step(s);
 }

@@ -22,5 +22,5 @@ void dispatch_flush(struct session *s);
 /* Frees everything; nothing is in flight. Called by the worker at the turn's end. */
 void dispatch_free(struct session *s);
 
-/* Of worker->pick_timer: the sessions that wait for a place try again. `arg` is the worker. */
-void dispatch_on_pick_timer(struct timer *t, void *arg);
+/* Of worker->wait_timer: the requests that wait for a slot try again. `arg` is the worker. */
+void dispatch_on_wait_timer(struct timer *t, void *arg);

@@ -6,16 +6,10 @@
 static const struct {
 	const char *word;
 	const char *meaning;
-	const char *told;
-	uint16_t status;
 	uint16_t close_code;
-} ends[SESS_N_ENDS] = { [SESS_END_NONE] = { "", "not ended", "", 0, 0 },
-#define X(name, word_, status_, close_, meaning_, told_) \
-	[SESS_END_##name] = { .word = word_, \
-			      .meaning = meaning_, \
-			      .told = told_, \
-			      .status = status_, \
-			      .close_code = close_ },
+} ends[SESS_N_ENDS] = { [SESS_END_NONE] = { "", "not ended", 0 },
+#define X(name, word_, close_, meaning_) \
+	[SESS_END_##name] = { .word = word_, .meaning = meaning_, .close_code = close_ },
 			SESS_ENDS(X)
 #undef X
 };
@@ -24,12 +18,6 @@ const char *sess_end_word(enum sess_end e)
 {
 	LB_ASSERT(e < SESS_N_ENDS);
 	return ends[e].word;
-}
-
-uint16_t sess_end_status(enum sess_end e)
-{
-	LB_ASSERT(e < SESS_N_ENDS);
-	return ends[e].status;
 }
 
 uint16_t sess_end_close_code(enum sess_end e)
@@ -42,10 +30,4 @@ const char *sess_end_meaning(enum sess_end e)
 {
 	LB_ASSERT(e < SESS_N_ENDS);
 	return ends[e].meaning;
-}
-
-const char *sess_end_told(enum sess_end e)
-{
-	LB_ASSERT(e < SESS_N_ENDS);
-	return ends[e].told;
 }

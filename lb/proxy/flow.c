@@ -79,7 +79,7 @@ void flow_watch_errors(struct session *s, enum side side)
 		return;
 	/* The FIN of a tunnel's side is found by reading, that of a plain request's client is not.
 	 */
-	uint32_t events = side == CLIENT && s->is_http && !s->is_tunnel ? POLLRDHUP : 0;
+	uint32_t events = side == CLIENT && s->is_http && s->state != SESS_TUNNEL ? POLLRDHUP : 0;
 	LB_ASSERT(s->state != SESS_DEAD);
 	conn_poll(&s->worker->conns, c, CONN_ERR, events);
 }

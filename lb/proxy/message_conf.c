@@ -286,7 +286,7 @@ static void begin_closing(struct worker *w)
 static void visit_for_timers(struct walk *k, struct session *s)
 {
 	(void)k;
-	if (s->state == SESS_RELAY)
+	if (session_is_relaying(s))
 		relay_watch_time(s);
 }
 

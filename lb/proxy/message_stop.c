@@ -5,7 +5,7 @@
  * QUIT is done in these steps, the second and third of which take as many turns as they need:
  *
  *   close     the listening sockets are closed at once; what waits in their queues is not served
- *   end       a walk without pauses ends the sessions (session_kill())
+ *   end       a walk without pauses ends the sessions (session_close_now())
  *   free      a session is freed when the last completion of its operations has come
  *   reply     at the end of the turn in which nothing is left (end() in worker_turn.c)
  *
@@ -45,7 +45,7 @@ struct message *message_stop_new(uint32_t worker)
 static void visit_for_quit(struct walk *k, struct session *s)
 {
 	LB_ASSERT(k == &s->worker->quit->walk);
-	session_kill(s, SESS_END_STOP);
+	session_close_now(s, SESS_END_STOP);
 }
 
 /* Nothing is to be done here: the reply waits until the sessions are freed. */

@@ -74,7 +74,7 @@ bool quiet_judge(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t
 
 bool quiet_may_have_left(const struct session *s)
 {
-	return s->is_http && !s->is_tunnel && flow_is_ended(s, TO_BACKEND) &&
+	return s->is_http && s->state != SESS_TUNNEL && flow_is_ended(s, TO_BACKEND) &&
 	       s->conn[CLIENT]->rx != RX_OPEN && !flow_is_ended(s, TO_CLIENT);
 }
 
@@ -88,6 +88,6 @@ void quiet_client_fin(struct session *s)
 	if (s->conn[CLIENT]->rx == RX_OPEN)
 		conn_set_rx(s->conn[CLIENT], RX_ENDING);
 	/* Perhaps it has been quiet for long. */
-	if ((s->state == SESS_UPGRADE || s->state == SESS_RELAY) && quiet_may_have_left(s))
+	if ((session_awaits_response(s) || session_is_relaying(s)) && quiet_may_have_left(s))
 		session_timeout(s, 0);
 }

@@ -13,7 +13,7 @@
  *
  * A flow is over when its end was passed on, or when its destination takes no more. A tunnel ends
  * when both flows are over, a plain request when its response is. How the two sides are closed then
- * (at once, after lingering, by a reset) is decided by finish() and done in reply.c.
+ * (at once, after lingering, by a reset) is decided by finish() and done in closing.c.
  *
  * The bytes of a plain message go through take_body(): exactly its body passes. In bulk the bytes
  * of a tunnel go through a pipe; relay_splice() drives splice.c.
@@ -29,10 +29,11 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "net/tcp_state.h"
+#include "proxy/answer.h"
+#include "proxy/closing.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
 #include "proxy/quiet.h"
-#include "proxy/reply.h"
 #include "proxy/splice.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
@@ -69,7 +70,7 @@ static bool is_half_closed(const struct session *s)
 
 static uint32_t quiet_limit_ms(const struct session *s)
 {
-	if (!s->is_tunnel)
+	if (s->state != SESS_TUNNEL)
 		return s->x->conf->body_ms;
 	return is_half_closed(s) ? pool_half_closed_ms(s->pool) : pool_idle_ms(s->pool);
 }
@@ -87,10 +88,11 @@ void relay_on_timeout(struct session *s)
 			 quiet_shut_out_ms(limit_ms)))
 		return;
 	if (quiet_may_have_left(s))
-		session_kill(s, SESS_END_CLIENT_CLOSED);
+		session_close_now(s, SESS_END_CLIENT_CLOSED);
 	else
-		session_kill(s, s->is_tunnel && is_half_closed(s) ? SESS_END_HALF_CLOSED
-								  : SESS_END_IDLE);
+		session_close_now(s, s->state == SESS_TUNNEL && is_half_closed(s)
+					     ? SESS_END_HALF_CLOSED
+					     : SESS_END_IDLE);
 }
 
 static void relay_splice(struct session *s, enum dir d);
@@ -117,22 +119,22 @@ static void refuse_body(struct session *s, enum side from)
 {
 	struct flow *response = session_flow(s, TO_CLIENT);
 
-	if (from == CLIENT && s->state != SESS_RELAY) {
-		reply_error(s, SESS_END_BAD_REQUEST, "malformed chunked body");
+	if (from == CLIENT && !session_is_relaying(s)) {
+		answer_error(s, OUTCOME_BAD_REQUEST, "malformed chunked body");
 		return;
 	}
 	if (from == CLIENT) {
-		session_kill(s, SESS_END_BAD_REQUEST);
+		session_close_now(s, SESS_END_BAD_REQUEST);
 		return;
 	}
 	backend_count_failure(s->backend, s->worker->id);
 	if (response->n_sent == 0 && !flow_is_sending(s, TO_CLIENT)) {
 		queue_clear(&response->queue, s->worker->loop->bufs);
-		reply_error(s, SESS_END_BAD_RESPONSE, "malformed chunked body from the backend");
+		answer_error(s, OUTCOME_BAD_RESPONSE, "malformed chunked body from the backend");
 		return;
 	}
 	/* What came before is delivered, then the client is reset (finish()). */
-	session_blame(s, SESS_END_BAD_RESPONSE);
+	session_set_end_reason(s, SESS_END_BAD_RESPONSE);
 	s->x->is_cut_off = true;
 }
 
@@ -150,7 +152,8 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 		(void)buf_reserve(pool, BUF_SMALL, 1);
 		struct buf *more = buf_get(pool, BUF_SMALL);
 		if (more == NULL) {
-			session_kill(s, SESS_END_NO_BACKEND); /* which cuts it short: a reset */
+			session_close_now(s,
+					  SESS_END_NO_BACKEND); /* which cuts it short: a reset */
 			return b;
 		}
 		queue_push(&s->conn[from]->in.queue, pool, b);
@@ -172,7 +175,7 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 	(void)buf_reserve(pool, size_class, 1);
 	struct buf *rest = buf_get(pool, size_class); /* as large as the one that it was in */
 	if (rest == NULL) {
-		reply_out_of_memory(s);
+		answer_out_of_memory(s);
 		return;
 	}
 	memcpy(rest->data, p, n);
@@ -224,9 +227,9 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	else if (kind == FLOW_BODY)
 		b = take_body(s, from, b);
 
-	if (b->len == 0 || s->state == SESS_DEAD || s->state == SESS_DRAIN) {
+	if (b->len == 0 || session_is_over(s)) {
 		buf_put(pool, b);
-		if (s->state == SESS_RELAY)
+		if (session_is_relaying(s))
 			session_mark_dirty(s, d); /* for relay_check(): the body may be over */
 		return;
 	}
@@ -253,7 +256,7 @@ static void stop_sending_to(struct session *s, enum side side)
 		queue_clear(&f->queue, s->worker->loop->bufs);
 	splice_drop(s, d);
 	conn_cancel(&s->worker->conns, s->conn[dir_source(d)], CONN_RECV);
-	if (s->state != SESS_RELAY)
+	if (!session_is_relaying(s))
 		return;
 	if (!flow_is_receiving(s, d))
 		flow_watch_errors(s, dir_source(d));
@@ -303,7 +306,7 @@ static void idle_source_ended(struct session *s, enum side from, int error)
 		return;
 	conn_ended(s->conn[from], error);
 	if (s->conn[from]->rx == RX_RESET)
-		session_kill(s, relay_find_reason(s, from, error));
+		session_close_now(s, relay_find_reason(s, from, error));
 	else
 		quiet_client_fin(s);
 }
@@ -322,31 +325,34 @@ static void source_ended(struct session *s, enum side from, int error)
 	conn_ended(c, error);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (c->rx == RX_RESET) {
-		session_blame(s, relay_find_reason(s, from, error));
+		session_set_end_reason(s, relay_find_reason(s, from, error));
 		stop_sending_to(s, from);
 	} else if (!is_until_close(s, from)) {
-		session_blame(s, from == CLIENT ? SESS_END_CLIENT_CLOSED : SESS_END_BACKEND_CLOSED);
+		session_set_end_reason(s, from == CLIENT ? SESS_END_CLIENT_CLOSED
+							 : SESS_END_BACKEND_CLOSED);
 	}
-	if (s->state != SESS_RELAY)
+	if (!session_is_relaying(s))
 		return;
 	relay_check(s);
-	if (s->state == SESS_RELAY)
+	if (session_is_relaying(s))
 		relay_watch_time(s);
 }
 
 /* Both flows are over. How the sides are closed depends on how they ended. */
 static void finish(struct session *s)
 {
+	bool is_tunnel = s->state == SESS_TUNNEL;
+
 	if (flow_ends_in_reset(s, TO_BACKEND))
-		reply_reset(s, BACKEND);
+		closing_reset(s, BACKEND);
 	else if (flow_ends_in_reset(s, TO_CLIENT))
-		reply_reset(s, CLIENT);
-	else if (s->is_tunnel && !flow_is_ended(s, TO_CLIENT))
-		reply_reset(s, BACKEND); /* what it sends has no destination: as without lb */
-	else if (!s->is_tunnel || !flow_is_ended(s, TO_BACKEND))
-		reply_linger(s); /* unread bytes would turn our close into a reset */
+		closing_reset(s, CLIENT);
+	else if (is_tunnel && !flow_is_ended(s, TO_CLIENT))
+		closing_reset(s, BACKEND); /* what it sends has no destination: as without lb */
+	else if (!is_tunnel || !flow_is_ended(s, TO_BACKEND))
+		closing_linger(s); /* unread bytes would turn our close into a reset */
 	else
-		session_kill(s, SESS_END_BACKEND_CLOSED);
+		session_close_now(s, SESS_END_BACKEND_CLOSED);
 }
 
 /* Whether all that is to go `d` is out. */
@@ -365,7 +371,7 @@ static void pass_end(struct session *s, enum dir d)
 {
 	struct conn *to = s->conn[dir_destination(d)];
 	/* The end of a plain request is none of the client's side. */
-	bool is_fin = !flow_ends_in_reset(s, d) && (s->is_tunnel || d == TO_CLIENT);
+	bool is_fin = !flow_ends_in_reset(s, d) && (s->state == SESS_TUNNEL || d == TO_CLIENT);
 	/* Where the other direction has ended so, both sides are closed now: no less a FIN. */
 	bool is_last = s->conn[dir_source(d)]->tx == TX_SHUT;
 
@@ -375,9 +381,10 @@ static void pass_end(struct session *s, enum dir d)
 
 void relay_check(struct session *s)
 {
-	if (s->state != SESS_RELAY)
+	if (!session_is_relaying(s))
 		return;
 
+	bool is_tunnel = s->state == SESS_TUNNEL;
 	bool is_request_over = is_over(s, TO_BACKEND);
 	if (is_request_over)
 		pass_end(s, TO_BACKEND);
@@ -385,9 +392,9 @@ void relay_check(struct session *s)
 	if (is_response_over)
 		pass_end(s, TO_CLIENT);
 	/* A plain exchange ends with its response, whatever of the request was read. */
-	if (!s->is_tunnel && is_response_over && !flow_is_stopped(s, TO_CLIENT))
-		session_blame(s, SESS_END_COMPLETED);
-	if (is_response_over && (is_request_over || !s->is_tunnel))
+	if (!is_tunnel && is_response_over && !flow_is_stopped(s, TO_CLIENT))
+		session_set_end_reason(s, SESS_END_COMPLETED);
+	if (is_response_over && (is_request_over || !is_tunnel))
 		finish(s);
 }
 
@@ -422,7 +429,7 @@ void relay_on_room(struct session *s, enum dir d, const struct completion *c)
 	if (s->state == SESS_DEAD || c->res == -ECANCELED)
 		return;
 	if (c->res < 0) /* no memory to wait with */
-		session_kill(s, relay_find_reason(s, dir_destination(d), c->res));
+		session_close_now(s, relay_find_reason(s, dir_destination(d), c->res));
 	else
 		session_mark_dirty(s, d);
 }
@@ -434,16 +441,17 @@ static void sending_failed(struct session *s, enum dir d, int error)
 	struct conn *c = s->conn[to];
 
 	/* A backend may answer a plain request and close without reading its body to the end. */
-	bool may_be_answered = !s->is_tunnel && to == BACKEND && error != -ETIMEDOUT;
+	bool is_tunnel = s->state == SESS_TUNNEL;
+	bool may_be_answered = !is_tunnel && to == BACKEND && error != -ETIMEDOUT;
 
 	/*
 	 * The kernel tells an error once. A broken pipe says that it was told before: then a
 	 * tunnel's receive has it, and the reason. After any other, reading on will end as if there
 	 * had been a FIN.
 	 */
-	bool is_told_elsewhere = error == -EPIPE && s->is_tunnel && c->rx < RX_EOF;
+	bool is_told_elsewhere = error == -EPIPE && is_tunnel && c->rx < RX_EOF;
 	if (!may_be_answered && !is_told_elsewhere)
-		session_blame(s, relay_find_reason(s, to, error));
+		session_set_end_reason(s, relay_find_reason(s, to, error));
 	if (error != -EPIPE && c->rx < RX_BROKEN)
 		conn_set_rx(c, RX_BROKEN);
 	stop_sending_to(s, to);
@@ -471,7 +479,7 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 
 	flow_send(s, d);
 	/* A body goes on while its response is awaited. */
-	bool may_read = s->state == SESS_RELAY || (s->state == SESS_UPGRADE && d == TO_BACKEND);
+	bool may_read = session_is_relaying(s) || (session_awaits_response(s) && d == TO_BACKEND);
 	if (may_read && !flow_is_receiving(s, d))
 		relay_read(s, dir_source(d));
 	if (queue_is_empty(&f->queue))
@@ -517,7 +525,7 @@ static void relay_splice(struct session *s, enum dir d)
 	    conn_is_in_flight(s->conn[dir_source(d)], CONN_READABLE))
 		return;
 
-	while (s->state == SESS_RELAY && push(s, d)) {
+	while (s->state == SESS_TUNNEL && push(s, d)) {
 		uint64_t most = splice_most(s, d);
 		if (most == 0) {
 			splice_drop(s, d);
@@ -548,7 +556,7 @@ void relay_go_on(struct session *s, enum dir d)
 
 void relay_on_splice_in(struct session *s, enum dir d, const struct completion *c)
 {
-	if (s->state != SESS_RELAY || c->res == -ECANCELED)
+	if (s->state != SESS_TUNNEL || c->res == -ECANCELED)
 		return;
 	uint64_t most = splice_most(s, d);
 	if (most == 0)
@@ -561,11 +569,11 @@ void relay_on_splice_in(struct session *s, enum dir d, const struct completion *
 
 void relay_on_splice_out(struct session *s, enum dir d, const struct completion *c)
 {
-	if (s->state == SESS_DRAIN) {
+	if (s->state == SESS_CLOSING) {
 		session_mark_dirty(s, d); /* a send may have found the wait under way */
 		return;
 	}
-	if (s->state != SESS_RELAY || c->res == -ECANCELED)
+	if (s->state != SESS_TUNNEL || c->res == -ECANCELED)
 		return;
 	/* The destination's FIN alone: polling again would tell just that, at once. */
 	if (c->res > 0 && !(c->res & (POLLOUT | POLLERR | POLLHUP)))
@@ -578,7 +586,7 @@ void relay_on_splice_out(struct session *s, enum dir d, const struct completion 
 
 void relay_start(struct session *s)
 {
-	LB_ASSERT(s->state == SESS_RELAY);
+	LB_ASSERT(session_is_relaying(s));
 	s->active_ms = loop_now_ms(s->worker->loop);
 	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
 		flow_send(s, d);

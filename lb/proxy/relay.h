@@ -9,7 +9,8 @@
 
 #include "proxy/session.h"
 
-/* Both flows run: from the connect on in tcp mode, from the 101 on in http. State: RELAY. */
+/* Both flows run: from the connect on in mode tcp, from the response's
+ * head on in mode http. The session is relaying. */
 void relay_start(struct session *s);
 
 /* Arms a receive from `from` if there is room for its bytes, else a poll for errors. */

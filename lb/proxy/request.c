@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HELLO in mode http.
+ * A request's head in mode http: it is read, judged and routed.
  *
- *   http1_parse()    400 431 501 505
- *   apply_rules()    400
- *   upgrade_judge()  400 426
- *   forward_check()  400
- *   route_match()    404, or else PICK
+ *   request_start()    IDLE: a receive is armed, the time-out of the head runs
+ *   request_on_recv()  the first byte of a request: BUSY, and the exchange is in HEAD
+ *     judge()            http1_parse()                     400 431 501 505, or more is read
+ *     accept_head()        apply_rules()                   400, by what the listener says
+ *                          upgrade_judge()                 400 426
+ *                          forward_check()                 400
+ *                          find_pool(): route_match()      404
+ *                          take_rest()                     what came behind the head
+ *   pick_start()       the exchange goes to WAIT (pick.c)
+ *
+ * A head is received into a buffer of its own until it is whole, because parts of it (slices of
+ * struct http1_head) are used until the response has come. Bytes behind the head belong to the body
+ * of the request, or to the tunnel that the client expects; take_rest() cuts them off and gives
+ * them to the flow TO_BACKEND.
+ *
+ * A request is routed by the newest configuration of its listener, not by the one under which the
+ * connection was accepted, unless the newest one has no place for it (find_pool()).
  *
  * Thread: owner worker.
  */
@@ -19,13 +31,13 @@
 #include "proto/forward.h"
 #include "proto/http1.h"
 #include "proto/upgrade.h"
+#include "proxy/answer.h"
 #include "proxy/exchange.h"
 #include "proxy/head.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
+#include "proxy/pick.h"
 #include "proxy/relay.h"
-#include "proxy/reply.h"
-#include "proxy/upstream.h"
 #include "proxy/worker.h"
 
 static void read_more(struct session *s)
@@ -49,6 +61,7 @@ static uint8_t what_is_taken(const struct conf_listener *l)
 
 void request_start(struct session *s)
 {
+	session_set_state(s, SESS_IDLE);
 	http1_init_request(&s->x->req);
 	s->x->req.takes = what_is_taken(s->x->pl->conf);
 	session_timeout(s, s->x->pl->conf->handshake_ms);
@@ -170,7 +183,7 @@ static bool take_rest(struct session *s)
 	struct buf *rest;
 
 	if (head_cut_rest(x->head[CLIENT], s->worker->loop->bufs, x->req.head_len, &rest) < 0) {
-		reply_out_of_memory(s);
+		answer_out_of_memory(s);
 		return false;
 	}
 	struct flow *f = session_flow(s, TO_BACKEND);
@@ -183,7 +196,7 @@ static bool take_rest(struct session *s)
 		f->kind = FLOW_DONE;
 	if (rest != NULL)
 		relay_take(s, CLIENT, rest);
-	return s->state == SESS_HELLO;
+	return s->state == SESS_BUSY;
 }
 
 /* What the listener says of heads that are right otherwise. Returns what is wrong, or NULL. */
@@ -213,23 +226,23 @@ static void accept_head(struct session *s)
 	const char *why = apply_rules(s);
 
 	if (why != NULL) {
-		reply_error(s, SESS_END_BAD_REQUEST, why);
+		answer_error(s, OUTCOME_BAD_REQUEST, why);
 		return;
 	}
 	upgrade_judge(&x->upgrade, &x->req, bytes);
 	if (x->upgrade.kind == UPGRADE_BAD) {
-		reply_status(s, SESS_END_BAD_REQUEST, x->upgrade.status, x->upgrade.why, "");
+		answer_status(s, OUTCOME_BAD_REQUEST, x->upgrade.status, x->upgrade.why);
 		return;
 	}
 	why = forward_check(&x->req, bytes);
 	if (why != NULL) {
-		reply_error(s, SESS_END_BAD_REQUEST, why);
+		answer_error(s, OUTCOME_BAD_REQUEST, why);
 		return;
 	}
 
 	const struct snapshot_pool *pp = find_pool(s);
 	if (pp == NULL) {
-		reply_error(s, SESS_END_NO_ROUTE, NULL);
+		answer_error(s, OUTCOME_NO_ROUTE, NULL);
 		return;
 	}
 	x->conf = pp->conf;
@@ -237,24 +250,24 @@ static void accept_head(struct session *s)
 	x->pick.key = hash_key(s);
 	if (!take_rest(s))
 		return;
-	session_set_state(s, SESS_PICK);
-	upstream_run(s);
+	pick_start(s);
 }
 
 static void judge(struct session *s)
 {
 	struct exchange *x = s->x;
 	const struct buf *head = x->head[CLIENT];
+	enum http1_verdict v = http1_parse(&x->req, head->data, head->len);
 
-	switch (http1_parse(&x->req, head->data, head->len)) {
+	if (s->state == SESS_IDLE && (v != HTTP1_MORE || http1_is_begun(&x->req)))
+		session_set_state(s, SESS_BUSY);
+	switch (v) {
 	case HTTP1_MORE: return;
 	case HTTP1_OK: accept_head(s); return;
-	case HTTP1_BAD: reply_status(s, SESS_END_BAD_REQUEST, 400, x->req.why, ""); return;
-	case HTTP1_TOO_LARGE: reply_status(s, SESS_END_BAD_REQUEST, 431, x->req.why, ""); return;
-	case HTTP1_NOT_IMPLEMENTED:
-		reply_status(s, SESS_END_BAD_REQUEST, 501, x->req.why, "");
-		return;
-	case HTTP1_BAD_VERSION: reply_status(s, SESS_END_BAD_REQUEST, 505, x->req.why, ""); return;
+	case HTTP1_BAD: answer_status(s, OUTCOME_BAD_REQUEST, 400, x->req.why); return;
+	case HTTP1_TOO_LARGE: answer_status(s, OUTCOME_BAD_REQUEST, 431, x->req.why); return;
+	case HTTP1_NOT_IMPLEMENTED: answer_status(s, OUTCOME_BAD_REQUEST, 501, x->req.why); return;
+	case HTTP1_BAD_VERSION: answer_status(s, OUTCOME_BAD_REQUEST, 505, x->req.why); return;
 	}
 }
 
@@ -267,28 +280,30 @@ void request_on_recv(struct session *s, const struct completion *c)
 		return;
 	}
 	if (c->res <= 0) {
-		/* Gone before it has asked for anything: nobody waits for an answer. */
+		/* The client has left before its request was whole, and waits for no answer. */
 		conn_ended(s->conn[CLIENT], c->res);
-		session_kill(s, c->res == 0 ? SESS_END_CLIENT_CLOSED : SESS_END_CLIENT_RESET);
+		session_close_now(s, c->res == 0 ? SESS_END_CLIENT_CLOSED : SESS_END_CLIENT_RESET);
 		return;
 	}
 	if (head_add(&x->head[CLIENT], s->worker->loop->bufs, c->buf) < 0) {
-		reply_out_of_memory(s);
+		answer_out_of_memory(s);
 		return;
 	}
 	judge(s);
-	if (s->state == SESS_HELLO && !conn_is_in_flight(s->conn[CLIENT], CONN_RECV))
+	bool is_reading =
+		s->state == SESS_IDLE || (s->state == SESS_BUSY && x->state == EXCHANGE_HEAD);
+	if (is_reading && !conn_is_in_flight(s->conn[CLIENT], CONN_RECV))
 		read_more(s);
 }
 
 /*
- * Who has not begun to ask, as a browser that connects ahead of need or a scanner of ports, expects
- * no answer: a browser would take it for that to its next request.
+ * A client that has sent no byte of a request, such as a browser that connects ahead of need or a
+ * scanner of ports, expects no answer. A browser would take one for the answer to its next request.
  */
 void request_on_timeout(struct session *s)
 {
-	if (http1_is_begun(&s->x->req))
-		reply_error(s, SESS_END_HANDSHAKE_TIMEOUT, NULL);
+	if (s->state == SESS_BUSY)
+		answer_error(s, OUTCOME_HANDSHAKE_TIMEOUT, NULL);
 	else
-		session_kill(s, SESS_END_HANDSHAKE_TIMEOUT);
+		session_close_now(s, SESS_END_HANDSHAKE_TIMEOUT);
 }

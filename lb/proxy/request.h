@@ -2,13 +2,16 @@
 #pragma once
 
 /*
- * HELLO in mode http: the request's head is read, judged and routed.
+ * The head of a request, in mode http: it is read, judged and routed.
  *
  * Thread: owner worker. Layer: proxy.
  */
 
 #include "proxy/session.h"
 
+/* The connection is IDLE: waits for a request, for timeouts.handshake. */
 void request_start(struct session *s);
+
+/* In IDLE, and in BUSY while the exchange is in HEAD. */
 void request_on_recv(struct session *s, const struct completion *c);
 void request_on_timeout(struct session *s);

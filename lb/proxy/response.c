@@ -2,13 +2,14 @@
 /*
  * From the connect to the relay: the request goes out, and the response's head comes back.
  *
- * In mode tcp there is neither: the relay begins at once. In mode http the state is UPGRADE. The
- * request's head is written before what of its body has come already, and the response's head is
+ * In mode tcp there is neither: the tunnel begins at once. In mode http the exchange is in SEND
+ * until the last byte of the request has gone to the backend, then in AWAIT. The request's head is
+ * written before what of its body has come already. The response's head may come at any time; it is
  * gathered and judged:
  *
- *   101                    upgrade_judge_101()   the tunnel stands: RELAY
+ *   101                    upgrade_judge_101()   the tunnel stands: DONE, and the session in TUNNEL
  *   100, 102, 103, ...     pass_interim()        passed on; the next head is awaited
- *   200 and above          accept_response()     exactly its body passes: RELAY
+ *   200 and above          accept_response()     exactly its body passes: BODY
  *
  * While a handshake runs the client's bytes are received, bounded as ever: early bytes of a tunnel
  * are held until it stands (sent sooner, a backend that refuses the upgrade would read them as its
@@ -30,12 +31,12 @@
 #include "proto/forward.h"
 #include "proto/http1.h"
 #include "proto/upgrade.h"
+#include "proxy/answer.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
 #include "proxy/head.h"
 #include "proxy/quiet.h"
 #include "proxy/relay.h"
-#include "proxy/reply.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
@@ -73,7 +74,6 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 {
 	uint32_t user_ms = pool_user_ms(s->pool);
 
-	s->is_tunnel = true;
 	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
 		session_flow(s, d)->kind = (uint8_t)kind;
 		if (kind == FLOW_WS)
@@ -89,9 +89,10 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 /* The exchange is over. Its snapshot goes with it: only the counted backend and pool stay. */
 static void relay_tunnel(struct session *s)
 {
+	exchange_set_outcome(s->x, OUTCOME_TUNNEL);
+	session_set_state(s, SESS_TUNNEL);
 	worker_return_exchange(s->worker, s->x);
 	s->x = NULL;
-	session_set_state(s, SESS_RELAY);
 	relay_start(s);
 }
 
@@ -154,6 +155,14 @@ static uint32_t wait_limit_ms(const struct session *s)
 	return s->x->upgrade.kind == UPGRADE_NONE ? c->response_ms : c->upgrade_ms;
 }
 
+/* All of the request is on its way to the backend: the wait for the response begins. */
+static void await_response(struct session *s)
+{
+	exchange_set_state(s->x, EXCHANGE_AWAIT);
+	s->x->awaited_ms = loop_now_ms(s->worker->loop);
+	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
+}
+
 void response_start(struct session *s)
 {
 	if (!s->is_http) {
@@ -162,32 +171,32 @@ void response_start(struct session *s)
 		return;
 	}
 	if (!push_head(s)) {
-		reply_out_of_memory(s);
+		answer_out_of_memory(s);
 		return;
 	}
-	session_set_state(s, SESS_UPGRADE);
+	exchange_set_state(s->x, EXCHANGE_SEND);
 	http1_init_response(&s->x->resp);
 	s->active_ms = loop_now_ms(s->worker->loop);
-	s->x->asked_ms = is_sending(s) ? 0 : s->active_ms;
-	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
+	if (is_sending(s))
+		session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
+	else
+		await_response(s);
 	flow_send(s, TO_BACKEND);
 	read_more(s);
 }
 
 void response_on_sent(struct session *s)
 {
-	if (s->x->asked_ms != 0 || is_sending(s))
-		return;
-	s->x->asked_ms = loop_now_ms(s->worker->loop);
-	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
+	if (s->x->state == EXCHANGE_SEND && !is_sending(s))
+		await_response(s);
 }
 
 /* ---- the response's head --------------------------------------------------------------------- */
 
-static void fail(struct session *s, enum sess_end end, const char *why)
+static void fail(struct session *s, enum outcome o, const char *why)
 {
 	backend_count_failure(s->backend, s->worker->id);
-	reply_error(s, end, why);
+	answer_error(s, o, why);
 }
 
 /*
@@ -204,7 +213,7 @@ static struct buf *take_head(struct session *s, struct buf **ret_rest)
 	if (head == NULL || head_cut_rest(x->head[BACKEND], pool, x->resp.head_len, ret_rest) < 0) {
 		if (head != NULL)
 			buf_put(pool, head);
-		reply_out_of_memory(s);
+		answer_out_of_memory(s);
 		return NULL;
 	}
 	int n = forward_response(&x->resp, x->head[BACKEND]->data, x->req.minor == 0, head->data,
@@ -226,7 +235,7 @@ static bool pass_interim(struct session *s)
 	if (why == NULL && session_flow(s, TO_CLIENT)->queue.bytes > MAX_INTERIM_BYTES)
 		why = "too many interim responses";
 	if (why != NULL) {
-		fail(s, SESS_END_BAD_RESPONSE, why);
+		fail(s, OUTCOME_BAD_RESPONSE, why);
 		return false;
 	}
 	head = take_head(s, &rest);
@@ -304,7 +313,7 @@ static void accept_response(struct session *s)
 			backend_count_failure(s->backend, w->id);
 		make_plain(s);
 	}
-	session_set_state(s, SESS_RELAY);
+	exchange_set_state(x, EXCHANGE_BODY);
 	if (body_is_done(&x->body[BACKEND])) {
 		f->kind = FLOW_DONE;
 		if (rest != NULL)
@@ -312,7 +321,7 @@ static void accept_response(struct session *s)
 	} else if (rest != NULL) {
 		relay_take(s, BACKEND, rest);
 	}
-	if (s->state == SESS_RELAY)
+	if (session_is_relaying(s))
 		relay_start(s);
 }
 
@@ -328,7 +337,7 @@ static void judge_101(struct session *s)
 	if (why == NULL)
 		accept_upgrade(s);
 	else
-		fail(s, SESS_END_BAD_ACCEPT, why);
+		fail(s, OUTCOME_BAD_ACCEPT, why);
 }
 
 static void judge_final(struct session *s)
@@ -341,7 +350,7 @@ static void judge_final(struct session *s)
 	if (why == NULL)
 		accept_response(s);
 	else
-		fail(s, SESS_END_BAD_RESPONSE, why);
+		fail(s, OUTCOME_BAD_RESPONSE, why);
 }
 
 /*
@@ -367,7 +376,7 @@ static void judge_response(struct session *s)
 		if (v == HTTP1_MORE)
 			return;
 		if (v != HTTP1_OK) {
-			fail(s, SESS_END_BAD_RESPONSE, "malformed response from the backend");
+			fail(s, OUTCOME_BAD_RESPONSE, "malformed response from the backend");
 			return;
 		}
 		if (is_101_early(s))
@@ -390,21 +399,21 @@ void response_on_recv(struct session *s, const struct completion *c)
 	struct exchange *x = s->x;
 
 	if (c->res == 0) {
-		fail(s, SESS_END_BAD_RESPONSE, "the backend closed before its response was whole");
+		fail(s, OUTCOME_BAD_RESPONSE, "the backend closed before its response was whole");
 		return;
 	}
 	if (c->res < 0 && c->res != -ENOBUFS) {
-		fail(s, relay_find_reason(s, BACKEND, c->res), NULL);
+		fail(s, outcome_of_end(relay_find_reason(s, BACKEND, c->res)), NULL);
 		return;
 	}
 	if (c->res > 0) {
 		if (head_add(&x->head[BACKEND], s->worker->loop->bufs, c->buf) < 0) {
-			reply_out_of_memory(s);
+			answer_out_of_memory(s);
 			return;
 		}
 		judge_response(s);
 	}
-	if (s->state == SESS_UPGRADE && !flow_is_receiving(s, TO_CLIENT) && !is_101_early(s))
+	if (session_awaits_response(s) && !flow_is_receiving(s, TO_CLIENT) && !is_101_early(s))
 		read_more(s);
 }
 
@@ -416,29 +425,29 @@ void response_on_client_recv(struct session *s, const struct completion *c)
 		bool was_early = is_101_early(s);
 		s->active_ms = loop_now_ms(s->worker->loop);
 		relay_take(s, CLIENT, c->buf);
-		if (was_early && s->state == SESS_UPGRADE && !is_101_early(s))
+		if (was_early && session_awaits_response(s) && !is_101_early(s))
 			judge_response(s);
 	} else if (c->res == 0) {
 		/* Nobody half-closes while waiting for an upgrade: the client has left. */
 		if (s->is_http && s->x->upgrade.kind != UPGRADE_NONE) {
-			session_kill(s, SESS_END_CLIENT_CLOSED);
+			session_close_now(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
 		/* In the middle of its body it will never be whole. */
 		if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY) {
-			session_kill(s, SESS_END_CLIENT_CLOSED);
+			session_close_now(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
 		conn_ended(s->conn[CLIENT], 0);
 		if (s->is_http) /* behind a plain request that is whole */
 			quiet_client_fin(s);
 		else
-			session_blame(s, SESS_END_CLIENT_CLOSED);
+			session_set_end_reason(s, SESS_END_CLIENT_CLOSED);
 	} else if (c->res != -ECANCELED && c->res != -ENOBUFS) {
-		session_kill(s, SESS_END_CLIENT_RESET);
+		session_close_now(s, SESS_END_CLIENT_RESET);
 		return;
 	}
-	if (!c->more && s->state != SESS_DEAD && s->state != SESS_DRAIN)
+	if (!c->more && !session_is_over(s))
 		relay_read(s, CLIENT);
 }
 
@@ -450,20 +459,20 @@ void response_on_timeout(struct session *s)
 	 * A request is on its way while its bytes move, the last of them until the backend has
 	 * taken them; then neither early bytes nor interims count.
 	 */
-	bool is_asked = s->x->asked_ms != 0;
+	bool is_asked = s->x->state == EXCHANGE_AWAIT;
 	uint32_t limit_ms = wait_limit_ms(s);
 
 	if (!quiet_judge(s, is_asked ? 1u << BACKEND : BOTH_SIDES,
-			 is_asked ? &s->x->asked_ms : &s->active_ms, quiet_patience_ms(s, limit_ms),
-			 quiet_shut_out_ms(limit_ms)))
+			 is_asked ? &s->x->awaited_ms : &s->active_ms,
+			 quiet_patience_ms(s, limit_ms), quiet_shut_out_ms(limit_ms)))
 		return;
 	if (quiet_may_have_left(s)) {
-		session_kill(s, SESS_END_CLIENT_CLOSED);
+		session_close_now(s, SESS_END_CLIENT_CLOSED);
 		return;
 	}
 	if (is_sending(s) && queue_is_empty(&session_flow(s, TO_BACKEND)->queue))
 		/* It is the client that stalls, its body is not whole. */
-		reply_status(s, SESS_END_IDLE, 408, "the body of the request stopped coming", "");
+		answer_error(s, OUTCOME_BODY_TIMEOUT, NULL);
 	else
-		fail(s, SESS_END_RESPONSE_TIMEOUT, NULL);
+		fail(s, OUTCOME_RESPONSE_TIMEOUT, NULL);
 }

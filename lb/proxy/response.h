@@ -10,7 +10,7 @@
 
 #include "proxy/session.h"
 
-/* The connect has succeeded. State: CONNECT; it becomes UPGRADE or RELAY. */
+/* The connect has succeeded, in CONNECT: SEND begins, or in mode tcp the tunnel. */
 void response_start(struct session *s);
 
 /* The client's bytes while no relay runs: kept, or a body on its way. */
@@ -22,5 +22,5 @@ void response_on_recv(struct session *s, const struct completion *c);
 /* Some of the request was sent: when it is the last of it, the wait for the response begins. */
 void response_on_sent(struct session *s);
 
-/* In UPGRADE. */
+/* In SEND and AWAIT. */
 void response_on_timeout(struct session *s);

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session's floor: its states, its timer, its operations in flight, and how it ends. The files of
- * its steps all stand on this one, and it calls none of them (dispatch.c does).
+ * A session's states, its timer, and how it ends. The files of its steps all stand on this one, and
+ * it calls none of them (dispatch.c does).
  *
  * session_set_state() is the only writer of the state; a table says which state may follow which.
- * session_kill() is the end: the reason is noted, all operations are cancelled, and the session is
- * DEAD. It is freed when the last of them has completed and the turn is over.
+ * The session's request has states of its own (exchange.c), and a session that leaves BUSY ends
+ * it. session_phase_word() gives the one word for both that `conns` has always shown.
  *
- * The reason that counts is the first one (session_blame()), but for causes that cut a half-closed
- * tunnel short. Whether a side is closed by a FIN or by a reset is decided when the session ends:
- * a stream that ends in the middle must not look whole.
+ * A session ends in one of two ways. closing.c moves it to CLOSING when the last bytes are still to
+ * be delivered. session_close_now() moves it to DEAD: the reason is noted and all operations are
+ * cancelled. When the last one of them has completed, session_reap() puts the session on
+ * worker->dead, and dispatch.c frees it at the end of the turn.
+ *
+ * The reason that counts is the first one (session_set_end_reason()), but for causes that cut a
+ * half-closed tunnel short. Whether an end is closed by a FIN or by a reset is decided when the
+ * session ends, because a stream that stops in the middle must not look whole to its receiver.
+ *
+ * A session holds a slot at its backend from the pick until session_close_backend(). Sessions that
+ * wait for such a slot are told there (wait.h).
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -18,6 +26,7 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "net/sock.h"
+#include "proxy/exchange.h"
 #include "proxy/wait.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
@@ -34,25 +43,65 @@ static const uint32_t sess_next[SESS_N_STATES] = { SESS_STATES(X) };
 static const char *const sess_word[SESS_N_STATES] = { SESS_STATES(X) };
 #undef X
 
-const char *session_state_name(const struct session *s)
+const char *session_state_word(const struct session *s)
 {
+	LB_ASSERT(s->state < SESS_N_STATES);
 	return sess_word[s->state];
 }
 
-static bool is_handshaking(enum sess_state st)
+const char *session_phase_word(const struct session *s)
 {
-	return st < SESS_RELAY;
+	static const char *const of_request[EXCHANGE_N_STATES] = {
+		[EXCHANGE_HEAD] = "hello",   [EXCHANGE_WAIT] = "pick",
+		[EXCHANGE_PICK] = "pick",    [EXCHANGE_CONNECT] = "connect",
+		[EXCHANGE_SEND] = "upgrade", [EXCHANGE_AWAIT] = "upgrade",
+		[EXCHANGE_BODY] = "relay",   [EXCHANGE_DONE] = "relay",
+	};
+
+	switch ((enum sess_state)s->state) {
+	case SESS_PREAMBLE:
+	case SESS_IDLE: return "hello";
+	case SESS_BUSY: return of_request[s->x->state];
+	case SESS_TUNNEL: return "relay";
+	case SESS_CLOSING: return "drain";
+	case SESS_DEAD: return "dead";
+	case SESS_N_STATES: break;
+	}
+	LB_ASSERT(false);
+	return "";
+}
+
+bool session_is_relaying(const struct session *s)
+{
+	return s->state == SESS_TUNNEL || (s->state == SESS_BUSY && s->x->state == EXCHANGE_BODY);
+}
+
+bool session_awaits_response(const struct session *s)
+{
+	return s->state == SESS_BUSY &&
+	       (s->x->state == EXCHANGE_SEND || s->x->state == EXCHANGE_AWAIT);
+}
+
+void session_reap(struct session *s)
+{
+	LB_ASSERT(s->state == SESS_DEAD);
+	if (!session_is_in_flight(s) && !list_is_linked(&s->link))
+		list_add_tail(&s->worker->dead, &s->link);
 }
 
 void session_set_state(struct session *s, enum sess_state to)
 {
-	LB_ASSERT(sess_next[s->state] & 1u << to);
-	if (is_handshaking(s->state) && !is_handshaking(to))
-		counter_sub(&s->worker->stats->handshaking, 1);
-	if (s->state == SESS_PICK)
-		wait_leave(s);
+	enum sess_state from = s->state;
+
+	LB_ASSERT(sess_next[from] & 1u << to);
+	if (from <= SESS_BUSY && to > SESS_BUSY)
+		exchange_end(s->x);
 	s->state = (uint8_t)to;
+	if (to == SESS_BUSY && from == SESS_IDLE)
+		return;
 	loop_timer_stop(s->worker->loop, &s->timer);
+	if (to == SESS_DEAD)
+		session_reap(s);
 }
 
 void session_timeout(struct session *s, uint64_t in_ms)
@@ -83,10 +132,10 @@ static bool is_cutting(enum sess_end why)
 	       why == SESS_END_CLIENT_STALLED || why == SESS_END_BACKEND_STALLED;
 }
 
-void session_blame(struct session *s, enum sess_end why)
+void session_set_end_reason(struct session *s, enum sess_end why)
 {
 	/* A FIN alone is no end: the other direction may flow on for as long as it likes. */
-	bool is_fin_only = s->state == SESS_RELAY &&
+	bool is_fin_only = session_is_relaying(s) &&
 			   (s->end == SESS_END_CLIENT_CLOSED || s->end == SESS_END_BACKEND_CLOSED);
 
 	if (s->end == SESS_END_NONE || (is_fin_only && is_cutting(why)))
@@ -101,27 +150,25 @@ static bool is_cut_short(const struct session *s, enum side side)
 {
 	const struct flow *f = session_flow(s, dir_to(side));
 
-	if (s->state != SESS_RELAY || s->conn[side]->tx != TX_OPEN)
+	if (!session_is_relaying(s) || s->conn[side]->tx != TX_OPEN)
 		return false;
 	return s->conn[side_other(side)]->rx == RX_RESET || !queue_is_empty(&f->queue) ||
-	       flow_bytes_in_pipe(f) > 0 || (!s->is_tunnel && side == CLIENT);
+	       flow_bytes_in_pipe(f) > 0 || (s->state != SESS_TUNNEL && side == CLIENT);
 }
 
-void session_kill(struct session *s, enum sess_end why)
+void session_close_now(struct session *s, enum sess_end why)
 {
 	struct conns *conns = &s->worker->conns;
 
 	if (s->state == SESS_DEAD)
 		return;
-	session_blame(s, why);
+	session_set_end_reason(s, why);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
 		if (is_cut_short(s, side))
 			s->is_cut |= (uint8_t)(1u << side);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
 		conn_cancel_all(conns, s->conn[side]);
 	session_set_state(s, SESS_DEAD);
-	if (!session_is_in_flight(s))
-		list_add_tail(&s->worker->dead, &s->link);
 }
 
 void session_close(struct session *s, enum side side)
@@ -135,11 +182,11 @@ void session_close(struct session *s, enum side side)
 void session_close_backend(struct session *s)
 {
 	session_close(s, BACKEND);
-	LB_ASSERT(!s->has_place || s->backend != NULL);
-	if (s->has_place) {
-		s->has_place = false;
+	LB_ASSERT(!s->has_slot || s->backend != NULL);
+	if (s->has_slot) {
+		s->has_slot = false;
 		backend_release(s->backend);
-		wait_place_is_free(s->worker);
+		wait_slot_is_free(s->worker);
 	}
 }
 

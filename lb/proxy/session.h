@@ -2,12 +2,17 @@
 #pragma once
 
 /*
- * A session: one client's connection, from accept to burial, on one worker.
+ * A session: one client's connection, from its accept until it is freed, on one worker.
  *
- *            HELLO ----> PICK ----> CONNECT ----> UPGRADE ----> RELAY ----> DEAD
- *              |          ^  |         |  |          |            |          ^
- *              |          +--|---------+  +--(tcp)---|----------> |          |
- *              +-------------+---> DRAIN <-----------+------------+----------+
+ *                 (mode tcp)
+ *            +-----------------+
+ *            |                 v
+ *         PREAMBLE --> IDLE --> BUSY --> TUNNEL
+ *                       |        |         |
+ *                       +--------+---------+--> CLOSING --> DEAD      (each may go to DEAD at once)
+ *
+ * While a session is BUSY, its request has states of its own (proxy/exchange.h). A session that
+ * leaves BUSY ends its request.
  *
  * A session has two ends, conn[CLIENT] and conn[BACKEND] (net/conn.h); the backend's is closed
  * before a connect begins, and again between two tries. Each end has the flow of what came from it.
@@ -17,7 +22,7 @@
  *   client <--send-- conn[BACKEND].in  <--recv-- backend      TO_CLIENT
  *
  * What a session needs only until its tunnel stands (heads, tries, the snapshot) is in an exchange,
- * lent by the worker and given back when the relay begins.
+ * lent by the worker and given back when the tunnel begins.
  *
  * The tags of operations name the conn, and the conn its session. A session is freed by its worker
  * when it is DEAD, nothing is in flight on its ends and the turn is over.
@@ -72,14 +77,13 @@ static inline enum dir dir_to(enum side s)
 }
 
 /* clang-format off */
-#define SESS_STATES(X)      /* may be followed by */ \
-	X(HELLO,   "hello",   TO(PICK) | TO(DRAIN) | TO(DEAD))    /* reading the request head */ \
-	X(PICK,    "pick",    TO(CONNECT) | TO(DRAIN) | TO(DEAD)) /* choosing a backend */ \
-	X(CONNECT, "connect", TO(PICK) | TO(UPGRADE) | TO(RELAY) | TO(DRAIN) | TO(DEAD)) /* connect under way */ \
-	X(UPGRADE, "upgrade", TO(RELAY) | TO(DRAIN) | TO(DEAD))   /* head sent, answer awaited */ \
-	X(RELAY,   "relay",   TO(DRAIN) | TO(DEAD))               /* bytes flow both ways */ \
-	X(DRAIN,   "drain",   TO(DEAD))                           /* the last words are on their way */ \
-	X(DEAD,    "dead",    0)                                  /* buried when nothing is in flight */
+#define SESS_STATES(X)        /* may be followed by */ \
+	X(PREAMBLE, "preamble", TO(IDLE) | TO(BUSY) | TO(CLOSING) | TO(DEAD)) /* accepted; nothing was read */ \
+	X(IDLE,     "idle",     TO(BUSY) | TO(CLOSING) | TO(DEAD))   /* no byte of a request has come */ \
+	X(BUSY,     "busy",     TO(TUNNEL) | TO(CLOSING) | TO(DEAD)) /* a request is under way */ \
+	X(TUNNEL,   "tunnel",   TO(CLOSING) | TO(DEAD))              /* bytes flow both ways, as they are */ \
+	X(CLOSING,  "closing",  TO(DEAD))   /* the last bytes are delivered before the close */ \
+	X(DEAD,     "dead",     0)          /* freed when nothing is in flight and the turn is over */
 /* clang-format on */
 
 #define X(name, word, next) SESS_##name,
@@ -111,26 +115,24 @@ enum flow_kind {
 struct session {
 	/* what every completion looks at */
 	uint8_t state;   /* enum sess_state; written by session_set_state() only */
-	uint8_t end;     /* enum sess_end: the first cause (session_blame()) */
+	uint8_t end;     /* enum sess_end: the first cause (session_set_end_reason()) */
 	uint16_t status; /* the HTTP status the client got; 0: none */
 	bool is_http : 1;
-	bool is_tunnel : 1;    /* relaying after an upgrade, or in tcp mode */
 	bool is_dirty : 1;     /* in the worker's list */
-	bool must_reset : 1;   /* the sides are reset, not closed, when it is freed */
-	uint8_t is_cut : 2;    /* 1u << side: what was under way to it is cut short: a reset */
-	bool is_refused : 1;   /* lb itself answered */
-	bool has_place : 1;    /* the backend's place is held: to be given back */
-	uint32_t drained : 17; /* bytes read and dropped after lb's answer, to LINGER_BYTES + 1 */
+	bool must_reset : 1;   /* both ends are reset, not closed, when the session is freed */
+	uint8_t is_cut : 2;    /* 1u << side: a stream to that side is cut short, so it is reset */
+	bool has_slot : 1;     /* a slot of the backend's capacity is held, and to be given back */
+	uint32_t dropped : 17; /* bytes read and dropped in CLOSING, to LINGER_BYTES + 1 */
 	struct conn *conn[N_SIDES]; /* owns */
 	struct worker *worker;      /* borrows */
 	struct session *next_dirty;
 	struct backend *backend; /* counted */
 	struct pool *pool;       /* counted; read for the live settings */
-	struct exchange *x;      /* owns, until the tunnel stands */
+	struct exchange *x;      /* owns; NULL once the tunnel stands */
 
 	uint64_t active_ms; /* when a byte was last seen to move, by the loop's clock */
 	struct timer timer; /* the state's time-out */
-	struct list link;   /* worker->dead, or ->picking (in PICK) */
+	struct list link;   /* worker->dead, when DEAD and nothing is in flight */
 
 	/* cold: figures and names */
 	struct listen_socket *from; /* borrows: counts its sessions, outlives them */
@@ -157,27 +159,55 @@ static inline bool session_is_in_flight(const struct session *s)
 	return (s->conn[CLIENT]->in_flight | s->conn[BACKEND]->in_flight) != 0;
 }
 
-const char *session_state_name(const struct session *s);
+/* The state's word ("busy"), as `conn_state` has it. Constant. */
+const char *session_state_word(const struct session *s);
 
-/* Moves to `to`; asserts that the table allows it, and stops the old state's timer. */
-void session_set_state(struct session *s, enum sess_state to);
+/* The word of the session's and its request's state together ("upgrade"), as `state` has it. */
+const char *session_phase_word(const struct session *s);
 
 /*
- * Remembers why it ends, unless a reason is known already. That a side of a tunnel has closed its
- * direction gives way to what cuts the other one short.
+ * session_set_state() - move to `to`
+ *
+ * The only writer of the state, after the birth. Asserts that the table allows it. Stops the old
+ * state's timer, but for IDLE to BUSY, which share the time-out of a request's head. Ends the
+ * request of a session that leaves BUSY, or that never came so far. Puts a session that is DEAD
+ * and has nothing in flight on worker->dead (session_reap() does it for the others).
  */
-void session_blame(struct session *s, enum sess_end why);
+void session_set_state(struct session *s, enum sess_state to);
+
+/* Puts a DEAD session on worker->dead, once nothing is in flight on its ends. */
+void session_reap(struct session *s);
+
+/* Whether bytes flow both ways: a tunnel, or a response's body. */
+bool session_is_relaying(const struct session *s);
+
+/* Whether the request goes to the backend, or its response is awaited (SEND, AWAIT). */
+bool session_awaits_response(const struct session *s);
+
+/* Whether the session's end has begun: no step of a handshake or a relay is done any more. */
+static inline bool session_is_over(const struct session *s)
+{
+	return s->state >= SESS_CLOSING;
+}
+
+/*
+ * session_set_end_reason() - note why the session ends, unless a reason is known
+ *
+ * That one side of a tunnel has closed its direction gives way to a cause that cuts the other
+ * direction short.
+ */
+void session_set_end_reason(struct session *s, enum sess_end why);
 
 /* The client gets a response head with this status. */
 void session_set_status(struct session *s, unsigned status);
 
-/* Closes both sides as soon as nothing is in flight. */
-void session_kill(struct session *s, enum sess_end why);
+/* DEAD: cancels all operations; both ends are closed when the last of them has completed. */
+void session_close_now(struct session *s, enum sess_end why);
 
 /* Closes an end, on which nothing is in flight, by a FIN or a reset. */
 void session_close(struct session *s, enum side side);
 
-/* Closes the backend's side, on which nothing is in flight, and gives the backend's place back. */
+/* Closes the backend's end, on which nothing is in flight, and gives the backend's slot back. */
 void session_close_backend(struct session *s);
 
 /* Starts the state's timer; UINT32_MAX (off) stops it. */

@@ -50,7 +50,7 @@ uint64_t splice_most(const struct session *s, enum dir d)
 {
 	const struct flow *f = session_flow(s, d);
 
-	if (!s->is_tunnel || flow_is_ended(s, d) || flow_is_stopped(s, d))
+	if (s->state != SESS_TUNNEL || flow_is_ended(s, d) || flow_is_stopped(s, d))
 		return 0;
 	if (f->pipe == NULL && !pipe_is_available(s->worker->pipes))
 		return 0;

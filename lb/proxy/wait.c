@@ -1,61 +1,83 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who waits for a place is woken by this worker's own ends at once. Places that come free on other
- * workers, or because a limit or a backend's state has changed, are looked for now and then.
+ * The queue is one list for each worker, worker->waiting, in the order of arrival; a request's pool
+ * decides which others are before it. Each request passes through the queue, and leaves it in the
+ * same step where a backend has a free slot.
+ *
+ * worker->wait_timer is the only thing that wakes the queue (dispatch_on_wait_timer()). It fires at
+ * once when a slot was given back on this worker. Slots that come free on other workers, or because
+ * a limit or a backend's state has changed, are found by looking every WAIT_LOOK_MS.
  *
  * Thread: owner worker.
  */
 #include "proxy/wait.h"
 
 #include "balance/pool.h"
+#include "proxy/exchange.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 
-/* At most so many wait on a worker, then the next are refused at once. A guess. */
+/* So many wait on a worker at most, then the next ones are refused at once. A guess. */
 #define MAX_WAITING 1024
 
 /* How many wait for a pool of this slot, or for one that shares the counter with it. */
-static uint32_t *count_of(const struct session *s)
+static uint32_t *count_of(const struct exchange *x)
 {
-	return &s->worker->n_picking_by[s->pool->slot % WAIT_SLOTS];
+	const struct session *s = x->session;
+
+	return &s->worker->n_waiting_by[s->pool->slot % WAIT_SLOTS];
 }
 
-bool wait_join(struct session *s)
+void wait_join(struct exchange *x)
 {
-	struct worker *w = s->worker;
+	struct worker *w = x->session->worker;
 
-	LB_ASSERT(s->state == SESS_PICK && !list_is_linked(&s->link));
-	if (w->n_picking >= MAX_WAITING)
-		return false;
-	w->n_picking++;
-	++*count_of(s);
-	list_add_tail(&w->picking, &s->link);
-	if (!timer_is_running(&w->pick_timer))
-		loop_timer_start(w->loop, &w->pick_timer, WAIT_LOOK_MS);
-	return true;
+	LB_ASSERT(!list_is_linked(&x->link));
+	w->n_waiting++;
+	++*count_of(x);
+	list_add_tail(&w->waiting, &x->link);
 }
 
-void wait_leave(struct session *s)
+void wait_leave(struct exchange *x)
 {
-	if (!list_is_linked(&s->link))
-		return;
-	LB_ASSERT(s->worker->n_picking > 0 && *count_of(s) > 0);
-	list_del(&s->link);
-	s->worker->n_picking--;
-	--*count_of(s);
+	struct worker *w = x->session->worker;
+
+	LB_ASSERT(list_is_linked(&x->link) && w->n_waiting > 0 && *count_of(x) > 0);
+	list_del(&x->link);
+	w->n_waiting--;
+	--*count_of(x);
 }
 
-bool wait_is_behind(const struct session *s)
+bool wait_is_first(const struct exchange *x)
 {
-	if (*count_of(s) == 0)
-		return false;
-	list_for_each(it, &s->worker->picking) if (list_entry(it, struct session, link)->pool ==
-						   s->pool) return true;
+	const struct session *s = x->session;
+
+	LB_ASSERT(list_is_linked(&x->link) && *count_of(x) > 0);
+	if (*count_of(x) == 1)
+		return true;
+	list_for_each(it, &s->worker->waiting)
+	{
+		const struct exchange *other = list_entry(it, struct exchange, link);
+		if (other->session->pool == s->pool)
+			return other == x;
+	}
+	LB_ASSERT(false);
 	return false;
 }
 
-void wait_place_is_free(struct worker *w)
+bool wait_is_overfull(const struct worker *w)
 {
-	if (w->n_picking > 0)
-		loop_timer_start(w->loop, &w->pick_timer, 0);
+	return w->n_waiting > MAX_WAITING;
+}
+
+void wait_look(struct worker *w)
+{
+	if (!timer_is_running(&w->wait_timer))
+		loop_timer_start(w->loop, &w->wait_timer, WAIT_LOOK_MS);
+}
+
+void wait_slot_is_free(struct worker *w)
+{
+	if (w->n_waiting > 0)
+		loop_timer_start(w->loop, &w->wait_timer, 0);
 }

@@ -155,9 +155,9 @@ struct worker {
 
 	struct session *dirty; /* have something to send at the turn's end */
 	struct list dead;      /* wait to be buried */
-	struct list picking;   /* sessions that wait for a place at a backend (proxy/wait.h) */
-	uint32_t n_picking, n_picking_by[WAIT_SLOTS];
-	struct timer pick_timer;
+	struct list waiting;   /* of struct exchange: wait for a slot at a backend (proxy/wait.h) */
+	uint32_t n_waiting, n_waiting_by[WAIT_SLOTS];
+	struct timer wait_timer;
 	uint32_t n_sessions;
 	struct capacity *capacity; /* borrows: its own of proxy->capacity */
 	uint32_t n_handed_off;     /* connections handed off in this turn */

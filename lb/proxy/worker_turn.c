@@ -128,8 +128,8 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->capacity->wakeup.run = accept_handed_off;
 	list_init(&w->listen);
 	list_init(&w->dead);
-	list_init(&w->picking);
-	timer_init(&w->pick_timer, dispatch_on_pick_timer);
+	list_init(&w->waiting);
+	timer_init(&w->wait_timer, dispatch_on_wait_timer);
 	timer_init(&w->retry, accept_on_retry);
 	list_init(&w->walks);
 	timer_init(&w->walk_timer, walk_on_timer);
@@ -172,7 +172,7 @@ struct worker *worker_free(struct worker *w)
 	uint64_t n_used = atomic_load_explicit(&w->capacity->n_used, memory_order_relaxed);
 	LB_ASSERT(w->n_sessions == 0 && (n_used == 0 || n_used == CAPACITY_CLOSED));
 	LB_ASSERT(list_is_empty(&w->walks) && w->applying == NULL);
-	LB_ASSERT(w->dirty == NULL && list_is_empty(&w->dead) && w->n_picking == 0);
+	LB_ASSERT(w->dirty == NULL && list_is_empty(&w->dead) && w->n_waiting == 0);
 	LB_ASSERT(list_is_empty(&w->listen) && w->n_listening == 0);
 	for (uint32_t i = 0; i < w->n_members; i++)
 		members_unref(w->members[i]);

@@ -161,6 +161,8 @@ def test_conns_lists_the_living(lb, echo, port):
         clients = {f"{HOST}:{c.local_address[1]}" for c in conns}
         assert {r["client"] for r in rows} == clients
         assert {(r["listener"], r["pool"]) for r in rows} == {("l", "p")}
+        states = {(r["state"], r["conn_state"], r["request_state"]) for r in rows}
+        assert states == {("relay", "tunnel", "")}
         assert max(r["bytes_in"] for r in rows) > 1000
         assert max(r["bytes_out"] for r in rows) > 1000
         for args, n in [

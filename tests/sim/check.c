@@ -52,7 +52,7 @@ static bool is_half_closed(const struct session *s)
 
 	for (enum side side = CLIENT; side < N_SIDES; side++)
 		is_over = is_over || s->conn[side]->rx >= RX_EOF || s->conn[side]->tx == TX_CLOSED;
-	return s->state == SESS_RELAY && s->is_tunnel && is_over;
+	return s->state == SESS_TUNNEL && is_over;
 }
 
 /* The bytes of all buffers a session holds. */
@@ -98,6 +98,34 @@ static uint64_t slots_of(const struct worker *w)
 	return w->capacity->n_used == CAPACITY_CLOSED ? 0 : w->capacity->n_used;
 }
 
+static bool is_waiting(const struct session *s)
+{
+	return s->x != NULL && list_is_linked(&s->x->link);
+}
+
+/* The state of a session and that of its request fit, and so do the lists that they are on. */
+static void check_states(const struct session *s)
+{
+	unsigned long long id = s->id;
+
+	SIM_CHECK(s->state != SESS_PREAMBLE, "session %llu stays in a state that is left at once",
+		  id);
+	SIM_CHECK((s->state == SESS_TUNNEL) <= (s->x == NULL), "session %llu: a tunnel's exchange",
+		  id);
+	SIM_CHECK(s->state >= SESS_TUNNEL || s->x != NULL, "session %llu has no exchange", id);
+	if (s->x == NULL)
+		return;
+	SIM_CHECK(s->state != SESS_IDLE || s->x->state == EXCHANGE_HEAD,
+		  "session %llu is idle with a request in state %s", id, exchange_state_word(s->x));
+	SIM_CHECK((s->state > SESS_BUSY) == (s->x->state == EXCHANGE_DONE) &&
+			  (s->x->state == EXCHANGE_DONE) <= (s->x->outcome != OUTCOME_NONE),
+		  "session %llu is %s, its request %s with outcome %s", id, session_state_word(s),
+		  exchange_state_word(s->x), outcome_word(s->x->outcome));
+	SIM_CHECK(is_waiting(s) == (s->x->state == EXCHANGE_WAIT),
+		  "session %llu: its request is %s, in the queue: %d", id,
+		  exchange_state_word(s->x), is_waiting(s));
+}
+
 static void check_worker(const struct worker *w, struct places *places)
 {
 	struct loop *l = w->loop;
@@ -108,22 +136,22 @@ static void check_worker(const struct worker *w, struct places *places)
 
 	while ((s = slab_next(w->sessions, &cursor)) != NULL) {
 		n++;
-		n_handshaking += s->state < SESS_RELAY;
+		n_handshaking += s->x != NULL && s->x->state < EXCHANGE_BODY;
 		caps += held_by(s);
-		if (s->has_place)
+		if (s->has_slot)
 			count_place(places, s->backend);
 		SIM_CHECK(s->state != SESS_DEAD || session_is_in_flight(s) ||
 				  list_is_linked(&s->link),
-			  "session %llu is dead and not buried", (unsigned long long)s->id);
-		SIM_CHECK(s->state != SESS_RELAY || s->is_tunnel || s->x != NULL,
-			  "a plain request without its exchange");
+			  "session %llu is dead and not on the list of those to free",
+			  (unsigned long long)s->id);
+		check_states(s);
 		SIM_CHECK(!is_half_closed(s) || timer_is_running(&s->timer),
 			  "session %llu is half closed and may last for ever",
 			  (unsigned long long)s->id);
 		SIM_CHECK(session_is_in_flight(s) || timer_is_running(&s->timer) ||
-				  list_is_linked(&s->link),
+				  list_is_linked(&s->link) || is_waiting(s),
 			  "session %llu waits for nothing, in state %s", (unsigned long long)s->id,
-			  session_state_name(s));
+			  session_phase_word(s));
 	}
 	SIM_CHECK(n == w->n_sessions && n + w->capacity->n_pending == slots_of(w) &&
 			  n == slab_n_used(w->sessions),
@@ -181,7 +209,7 @@ void check_idle(struct scenario *t)
 
 		SIM_CHECK(buf_bytes_used(w->loop->bufs) == 0, "worker %u: buffers are left", i);
 		SIM_CHECK(slab_n_used(w->exchanges) == 0, "worker %u: exchanges are left", i);
-		SIM_CHECK(list_is_empty(&w->picking) && list_is_empty(&w->dead),
+		SIM_CHECK(list_is_empty(&w->waiting) && list_is_empty(&w->dead),
 			  "worker %u: its lists are not empty", i);
 	}
 	SIM_CHECK(t->threads.proxy.n_conns == 0, "slots are left");
@@ -258,7 +286,7 @@ static void check_direction(const struct conversation *k, const struct peer *src
 		SIM_CHECK(may_reset(src) || dst->fate.has_reset,
 			  "conversation %u: a reset of lb's own", k->id);
 	}
-	/* Last words arrive all the same, if they are taken within lb's patience (proxy/reply.c).
+	/* Last words arrive all the same, if they are taken within lb's patience (proxy/closing.c).
 	 */
 	bool is_slow = dst->pause_ms > 1000 || dst->max_read < 100;
 	if (!dst->fate.has_reset && !(is_slow && dst->error != 0))
@@ -339,7 +367,8 @@ static void check_reason(const struct conversation *k)
 	}
 	SIM_CHECK(is_right, "conversation %u ends as %s, for no reason to be seen", k->id, word);
 	/* What lb has answered is what it has noted, and the other way round. */
-	bool is_fit = k->status == sess_end_status(k->end) || k->end == SESS_END_BAD_REQUEST ||
+	bool is_fit = k->status == outcome_status(outcome_of_end(k->end)) ||
+		      k->end == SESS_END_BAD_REQUEST ||
 		      (k->end == SESS_END_IDLE && k->status == 408);
 	if (k->is_answered && !k->is_known)
 		SIM_CHECK(k->status == k->end_status && is_fit,

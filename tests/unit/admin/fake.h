@@ -212,6 +212,8 @@ static const struct admin_conn fake_conns[] = {
 	  .pool = "chat",
 	  .backend = "b2",
 	  .state = "relay",
+	  .conn_state = "tunnel",
+	  .request_state = "",
 	  .age_ms = 61999,
 	  .bytes_in = 10,
 	  .bytes_out = 2048 },
@@ -220,7 +222,9 @@ static const struct admin_conn fake_conns[] = {
 	  .listener = "public",
 	  .pool = "",
 	  .backend = "",
-	  .state = "hello" },
+	  .state = "hello",
+	  .conn_state = "busy",
+	  .request_state = "head" },
 };
 
 static const struct admin_conn_list fake_conn_list = { fake_conns, 2, 2 };

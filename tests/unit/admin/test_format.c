@@ -98,9 +98,11 @@ START_TEST(conns_as_json)
 	ck_assert_str_eq(j.out.p,
 			 "{\"conns\":[{\"id\":7,\"client\":\"10.0.0.1:5555\","
 			 "\"listener\":\"public\",\"pool\":\"chat\",\"backend\":\"b2\","
-			 "\"state\":\"relay\",\"age_s\":61,\"bytes_in\":10,\"bytes_out\":2048},"
+			 "\"state\":\"relay\",\"conn_state\":\"tunnel\",\"request_state\":\"\","
+			 "\"age_s\":61,\"bytes_in\":10,\"bytes_out\":2048},"
 			 "{\"id\":8,\"client\":\"10.0.0.2:5556\",\"listener\":\"public\","
-			 "\"pool\":\"\",\"backend\":\"\",\"state\":\"hello\",\"age_s\":0,"
+			 "\"pool\":\"\",\"backend\":\"\",\"state\":\"hello\","
+			 "\"conn_state\":\"busy\",\"request_state\":\"head\",\"age_s\":0,"
 			 "\"bytes_in\":0,\"bytes_out\":0}],\"total\":66824}");
 	json_deinit(&j);
 	format_conns_json(&(struct admin_conn_list){ 0 }, &j);
@@ -210,11 +212,20 @@ END_TEST
 
 START_TEST(conns_as_a_table)
 {
+	format_conns_text(&fake_conn_list, FORMAT_WIDE, &out);
+	ck_assert_str_eq(out.p, "ID  CLIENT         LISTENER  POOL  BACKEND  STATE  CONN    "
+				"REQUEST   AGE    IN      OUT\n"
+				"7   10.0.0.1:5555  public    chat  b2       relay  tunnel  -      "
+				"  1m1s  10 B  2.0 KiB\n"
+				"8   10.0.0.2:5556  public    -     -        hello  busy    head   "
+				"    0s   0 B      0 B\n");
+	text_clear(&out);
 	format_conns_text(&fake_conn_list, FORMAT_NARROW, &out);
-	ck_assert_str_eq(
-		out.p, "ID  CLIENT         LISTENER  POOL  BACKEND  STATE   AGE    IN      OUT\n"
-		       "7   10.0.0.1:5555  public    chat  b2       relay  1m1s  10 B  2.0 KiB\n"
-		       "8   10.0.0.2:5556  public    -     -        hello    0s   0 B      0 B\n");
+	ck_assert_str_eq(out.p,
+			 "ID  CLIENT         LISTENER  POOL  BACKEND  STATE   AGE    IN      OUT\n"
+			 "7   10.0.0.1:5555  public    chat  b2       relay  1m1s  10 B  2.0 KiB\n"
+			 "8   10.0.0.2:5556  public    -     -        hello    0s   0 B      0 B\n"
+			 "(without CONN, REQUEST; --wide shows all columns)\n");
 }
 END_TEST
 

@@ -66,7 +66,7 @@ static void visit(struct walk *k, struct session *s)
 	o->n_visits[s->id]++;
 	o->n++;
 	if (o->is_ending)
-		session_kill(s, SESS_END_STOP);
+		session_close_now(s, SESS_END_STOP);
 	if (o->victim != NULL && o->n == o->cancels_at)
 		cancel_victim(s->worker, o);
 }

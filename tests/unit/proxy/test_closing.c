@@ -259,5 +259,5 @@ static void add_tests(TCase *t)
 
 int main(void)
 {
-	return run_on_engines("proxy/reply", add_tests);
+	return run_on_engines("proxy/closing", add_tests);
 }

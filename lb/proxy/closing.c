@@ -1,28 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DRAIN: what is done for a session whose relay is over, or was never reached.
+ * CLOSING: what is done for a session whose relay is over, or was never reached.
  *
- *   answer    send lb's response --> FIN --> read and drop, at most 2 s or 64 KiB --> close
- *   linger                           (FIN passed on) read and drop ...
- *             (a body that goes on coming, for 30 s at most)
- *             (but not before the client's kernel has all that was sent, for 30 s at most)
- *   reset     wait until the peer's kernel has acknowledged all --> RST to both sides
+ *   closing_send()    send lb's answer --> FIN --> read and drop --> close
+ *   closing_linger()        (the response is out) FIN --> read and drop --> close
+ *   closing_reset()   wait until the peer's kernel has acknowledged all --> RST to both ends
+ *
+ * Reading and dropping ends when the client closes, and otherwise after 2 s without a byte or after
+ * 64 KiB, with two exceptions. A request's body that goes on coming is read for 30 s at most,
+ * because many clients look for an answer only behind their body. And the connection is not closed
+ * before the client's kernel has acknowledged all that was sent, for 30 s at most, because bytes
+ * that are unread at a close make it a reset, which destroys what is still on its way.
+ *
+ * Before a reset there is the same wait, since a reset overtakes the bytes that were sent before
+ * it: closing_on_timeout() asks the kernel, soon at first, then ever more seldom.
+ *
+ * begin() leaves the relay or the handshake behind: the backend's operations are cancelled, and
+ * bytes for the backend are dropped. dispatch.c closes the backend's end as soon as nothing is in
+ * flight on it, unless it is to be reset (closing_needs_backend()).
  *
  * Thread: owner worker.
  */
-#include "proxy/reply.h"
+#include "proxy/closing.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
-#include "balance/backend.h"
-#include "balance/pool.h"
 #include "net/tcp_state.h"
-#include "proto/forward.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
-#include "proxy/listener.h"
 #include "proxy/quiet.h"
 #include "proxy/splice.h"
 #include "proxy/worker.h"
@@ -32,12 +37,13 @@
 #define LINGER_BYTES (64u << 10)
 
 /*
- * Who sends a large body may look for an answer only behind it, or not before a send fails: what is
- * still to come is read for so long in all, while it does come. As nginx does.
+ * A client that sends a large body may look for an answer only behind the body, or not before a
+ * send fails. So the rest of the body is read for so long in all, while it does come. As nginx
+ * does.
  */
 #define UPLOAD_MS 30000
 
-/* How often delivery is looked at before a close that may reset, and for how long. */
+/* How often lb looks at first whether all is delivered, and for how long. */
 #define DELIVERY_LOOK_MS 5
 #define DELIVERY_WAIT_MS 30000
 
@@ -46,7 +52,7 @@ static uint64_t waited_ms(const struct session *s)
 	return loop_now_ms(s->worker->loop) - s->active_ms;
 }
 
-/* Looks again soon at first, then ever more seldom, and at the end of the wait. */
+/* Starts the timer of the next look at the delivery: soon at first, then ever more seldom. */
 static void look_again(struct session *s)
 {
 	uint64_t waited = waited_ms(s);
@@ -57,8 +63,8 @@ static void look_again(struct session *s)
 }
 
 /*
- * Reads on, only to drop it: a peer that is stuck in writing would never read its last words, and
- * unread bytes make a close a reset.
+ * Reads on, only to drop what comes: a peer that is stuck in writing would never read the last
+ * bytes for it, and unread bytes make a close a reset.
  */
 static void drop_more(struct session *s, enum side side)
 {
@@ -68,13 +74,12 @@ static void drop_more(struct session *s, enum side side)
 		conn_recv(&s->worker->conns, c, LINGER_BYTES, BUF_SMALL);
 }
 
-/* Whether the rest of a request's body is still to come, and may be told from anything else. */
+/* Whether the rest of a request's body is still to come, and can be told from anything else. */
 static bool is_uploading(const struct session *s)
 {
 	const struct exchange *x = s->x;
 
-	if (x == NULL || s->is_tunnel || s->end == SESS_END_BAD_REQUEST ||
-	    s->end == SESS_END_HANDSHAKE_TIMEOUT)
+	if (x == NULL || s->end == SESS_END_BAD_REQUEST || s->end == SESS_END_HANDSHAKE_TIMEOUT)
 		return false;
 	if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY)
 		return true;
@@ -83,14 +88,14 @@ static bool is_uploading(const struct session *s)
 	return x->upgrade.kind == UPGRADE_NONE && (x->req.is_chunked || x->req.content_length > 0);
 }
 
-/* For how long the rest of a body is waited for; 0: it is no more. */
+/* For how long lb still waits for the rest of a body; 0: not any more. */
 static uint64_t upload_left_ms(const struct session *s)
 {
 	uint64_t now_ms = loop_now_ms(s->worker->loop);
 
 	if (!is_uploading(s))
 		return 0;
-	uint64_t in_all_ms = s->x->drain_ms + UPLOAD_MS, silent_ms = s->x->dropped_ms + LINGER_MS;
+	uint64_t in_all_ms = s->x->closing_ms + UPLOAD_MS, silent_ms = s->x->dropped_ms + LINGER_MS;
 	uint64_t end_ms = in_all_ms < silent_ms ? in_all_ms : silent_ms;
 	return end_ms > now_ms ? end_ms - now_ms : 0;
 }
@@ -99,7 +104,7 @@ static uint64_t upload_left_ms(const struct session *s)
 static void linger(struct session *s)
 {
 	if (s->conn[CLIENT]->rx >= RX_EOF) {
-		session_kill(s, SESS_END_CLIENT_CLOSED);
+		session_close_now(s, SESS_END_CLIENT_CLOSED);
 		return;
 	}
 	s->active_ms = loop_now_ms(s->worker->loop);
@@ -107,13 +112,13 @@ static void linger(struct session *s)
 	drop_more(s, CLIENT);
 }
 
-/* Leaves the relay or the handshake behind: of the backend nothing more is wanted. */
+/* Leaves the relay or the handshake behind: nothing more is wanted of the backend. */
 static void begin(struct session *s, enum sess_end end)
 {
-	session_blame(s, end);
-	session_set_state(s, SESS_DRAIN);
+	session_set_end_reason(s, end);
+	session_set_state(s, SESS_CLOSING);
 	if (s->x != NULL)
-		s->x->drain_ms = s->x->dropped_ms = loop_now_ms(s->worker->loop);
+		s->x->closing_ms = s->x->dropped_ms = loop_now_ms(s->worker->loop);
 	struct conns *conns = &s->worker->conns;
 	conn_cancel_all(conns, s->conn[BACKEND]);
 	conn_cancel(conns, s->conn[CLIENT], CONN_ERR);
@@ -126,39 +131,17 @@ static void begin(struct session *s, enum sess_end end)
 		queue_clear(&session_flow(s, TO_BACKEND)->queue, s->worker->loop->bufs);
 }
 
-void reply_linger(struct session *s)
+void closing_linger(struct session *s)
 {
 	begin(s, SESS_END_BACKEND_CLOSED);
 	linger(s);
 }
 
-void reply_status(struct session *s, enum sess_end end, int status, const char *why,
-		  const char *extra)
+void closing_send(struct session *s, enum sess_end end, struct buf *b)
 {
 	struct worker *w = s->worker;
 
-	if (s->state == SESS_DEAD || s->state == SESS_DRAIN)
-		return;
-	if (!s->is_refused && s->state <= SESS_PICK) {
-		s->is_refused = true;
-		counter_add(&s->from->listener->tally[w->id].rejected, 1);
-	}
-	if (s->x != NULL)
-		s->x->error = why;
-	struct buf *b = NULL;
-	if (s->is_http && s->x != NULL && buf_reserve(w->loop->bufs, BUF_SMALL, 1) == 0)
-		b = buf_get(w->loop->bufs, BUF_SMALL);
-	if (b == NULL) {
-		s->must_reset = true; /* mode tcp, a tunnel, or no memory for an answer */
-		session_kill(s, end);
-		return;
-	}
-
-	enum forward_body body = s->x->req.method == HTTP1_HEAD ? FORWARD_NO_BODY : FORWARD_BODY;
-	int n = forward_error(status, why, extra, body, b->data, b->cap);
-	LB_ASSERT(n > 0);
-	b->len = (uint32_t)n;
-	session_set_status(s, (unsigned)status);
+	LB_ASSERT(!session_is_over(s) && b->len > 0);
 	s->active_ms = loop_now_ms(w->loop);
 	quiet_note_taken(s, CLIENT);
 	begin(s, end);
@@ -168,43 +151,23 @@ void reply_status(struct session *s, enum sess_end end, int status, const char *
 	flow_send(s, TO_CLIENT);
 }
 
-void reply_error(struct session *s, enum sess_end end, const char *why)
-{
-	char extra[40] = "";
-	int status = sess_end_status(end);
-
-	if (status == 503) {
-		/* Spread out, so that those who were refused together do not come back together. */
-		uint8_t r;
-		loop_random(s->worker->loop, &r, 1);
-		(void)snprintf(extra, sizeof(extra), "Retry-After: %d\r\n", 1 + r % 5);
-	}
-	reply_status(s, end, status, why != NULL ? why : sess_end_told(end), extra);
-}
-
-void reply_out_of_memory(struct session *s)
-{
-	s->worker->is_short = true;
-	reply_error(s, SESS_END_NO_BACKEND, "out of memory");
-}
-
-void reply_reset(struct session *s, enum side side)
+void closing_reset(struct session *s, enum side side)
 {
 	s->must_reset = true;
 	const struct conn *c = s->conn[side];
 	if (!conn_is_open(c) || c->rx == RX_RESET ||
 	    tcp_state_is_delivered(s->worker->loop, c->fd)) {
-		session_kill(s, SESS_END_BACKEND_RESET);
+		session_close_now(s, SESS_END_BACKEND_RESET);
 		return;
 	}
-	session_blame(s, SESS_END_BACKEND_RESET);
-	session_set_state(s, SESS_DRAIN);
+	session_set_end_reason(s, SESS_END_BACKEND_RESET);
+	session_set_state(s, SESS_CLOSING);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	session_timeout(s, DELIVERY_LOOK_MS);
 	drop_more(s, side);
 }
 
-bool reply_needs_backend(const struct session *s)
+bool closing_needs_backend(const struct session *s)
 {
 	return s->must_reset; /* perhaps it is the backend that is to be reset */
 }
@@ -213,7 +176,7 @@ bool reply_needs_backend(const struct session *s)
  * Whether the peers' kernels have all that is meant for them: from then on a reset (lb's own, or
  * that of a close with bytes unread) takes nothing away.
  */
-static bool are_last_words_out(const struct session *s)
+static bool are_last_bytes_out(const struct session *s)
 {
 	struct loop *l = s->worker->loop;
 
@@ -227,21 +190,21 @@ static bool are_last_words_out(const struct session *s)
 	return true;
 }
 
-void reply_on_timeout(struct session *s)
+void closing_on_timeout(struct session *s)
 {
 	unsigned sides = s->must_reset ? BOTH_SIDES : 1u << CLIENT;
 	uint64_t upload_ms = s->must_reset ? 0 : upload_left_ms(s);
 
 	if (upload_ms > 0)
 		session_timeout(s, upload_ms);
-	else if (are_last_words_out(s) ||
+	else if (are_last_bytes_out(s) ||
 		 quiet_judge(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
-		session_kill(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
+		session_close_now(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
 	else
 		look_again(s);
 }
 
-/* Waiting to reset: the timer looks whether what was sent is delivered (reply_on_timeout). */
+/* Waiting to reset: the timer looks whether what was sent is delivered (closing_on_timeout). */
 static void drop_before_reset(struct session *s, enum side side, const struct completion *c)
 {
 	if (c->res <= 0 && c->res != -ECANCELED && c->res != -ENOBUFS)
@@ -252,14 +215,14 @@ static void drop_before_reset(struct session *s, enum side side, const struct co
 
 static void count_dropped(struct session *s, uint32_t n)
 {
-	uint32_t sum = s->drained + n;
+	uint32_t sum = s->dropped + n;
 
-	s->drained = (sum <= LINGER_BYTES ? sum : LINGER_BYTES + 1) & 0x1ffff;
+	s->dropped = (sum <= LINGER_BYTES ? sum : LINGER_BYTES + 1) & 0x1ffff;
 	if (s->x != NULL)
 		s->x->dropped_ms = loop_now_ms(s->worker->loop);
 }
 
-void reply_on_recv(struct session *s, enum side side, const struct completion *c)
+void closing_on_recv(struct session *s, enum side side, const struct completion *c)
 {
 	struct conn *from = s->conn[side];
 
@@ -282,14 +245,14 @@ void reply_on_recv(struct session *s, enum side side, const struct completion *c
 
 	bool is_answered = from->tx != TX_OPEN;
 	bool is_enough =
-		s->drained > LINGER_BYTES && upload_left_ms(s) == 0 && are_last_words_out(s);
+		s->dropped > LINGER_BYTES && upload_left_ms(s) == 0 && are_last_bytes_out(s);
 	if (is_enough || c->res < 0 || (from->rx >= RX_EOF && is_answered))
-		session_kill(s, SESS_END_CLIENT_CLOSED);
+		session_close_now(s, SESS_END_CLIENT_CLOSED);
 	else if (!c->more)
 		drop_more(s, side);
 }
 
-void reply_on_send(struct session *s, enum dir d, const struct completion *c)
+void closing_on_send(struct session *s, enum dir d, const struct completion *c)
 {
 	struct flow *f = session_flow(s, d);
 
@@ -302,7 +265,7 @@ void reply_on_send(struct session *s, enum dir d, const struct completion *c)
 		return;
 	}
 	if (c->res < 0) {
-		session_kill(s, SESS_END_CLIENT_RESET);
+		session_close_now(s, SESS_END_CLIENT_RESET);
 		return;
 	}
 	flow_count_sent(s, TO_CLIENT, (uint32_t)c->res);
