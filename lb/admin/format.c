@@ -168,6 +168,12 @@ static void add_figures(const struct status *s, struct json *j)
 		json_kv_uint(j, s->ends[i].word, s->ends[i].n);
 	json_object_end(j);
 
+	json_key(j, "requests");
+	json_object_begin(j);
+	for (size_t i = 0; i < s->n_outcomes; i++)
+		json_kv_uint(j, s->outcomes[i].word, s->outcomes[i].n);
+	json_object_end(j);
+
 	json_key(j, "counters");
 	json_object_begin(j);
 	for (size_t i = 0; i < s->n_counters; i++)

@@ -541,6 +541,14 @@ static void print_ends(const struct status *s, struct text *out)
 					  out);
 }
 
+static void print_requests(const struct status *s, struct text *out)
+{
+	type(out, "lb_requests_total", "counter", "Requests that are over, by outcome.");
+	for (size_t i = 0; i < s->n_outcomes; i++)
+		text_addf(out, "lb_requests_total{outcome=\"%s\"} %" PRIu64 "\n",
+			  s->outcomes[i].word, s->outcomes[i].n);
+}
+
 static void print_counters(const struct status *s, struct text *out)
 {
 	for (size_t i = 0; i < s->n_counters; i++) {
@@ -562,6 +570,7 @@ void prom_print(const struct status *s, struct text *out)
 	print_backends(s, out);
 	print_pools(s, out);
 	print_ends(s, out);
+	print_requests(s, out);
 	print_counters(s, out);
 	print_responses(s, out);
 	print_hists(s, "lb_response_seconds",

@@ -15,6 +15,7 @@ void status_deinit(struct status *s)
 	free(s->listeners);
 	free(s->pools);
 	free(s->ends);
+	free(s->outcomes);
 	free(s->counters);
 	*s = (struct status){ 0 };
 }

@@ -79,6 +79,12 @@ struct status_end {
 	uint64_t n_before_pool; /* those of `n` that ended before their pool was known */
 };
 
+/* An outcome ("completed"), and how many requests had it. */
+struct status_outcome {
+	const char *word;
+	uint64_t n;
+};
+
 /* A counter that is not one of the above: "frames_in", … */
 struct status_counter {
 	const char *name; /* as in JSON; lb_NAME_total in Prometheus */
@@ -114,6 +120,8 @@ struct status {
 	struct status_pool *pools; /* owns */
 	size_t n_ends;
 	struct status_end *ends; /* owns */
+	size_t n_outcomes;
+	struct status_outcome *outcomes; /* owns */
 	size_t n_counters;
 	struct status_counter *counters;    /* owns */
 	uint64_t responses[POOL_N_CLASSES]; /* by lb itself, before a pool was known */

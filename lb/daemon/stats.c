@@ -250,6 +250,20 @@ static int add_ends(struct server *s, struct status *st)
 	return 0;
 }
 
+static int add_outcomes(struct server *s, struct status *st)
+{
+	st->outcomes = calloc(N_OUTCOMES, sizeof(*st->outcomes));
+	if (st->outcomes == NULL)
+		return -ENOMEM;
+	for (enum outcome o = OUTCOME_NONE + 1; o < N_OUTCOMES; o++) {
+		struct status_outcome *so = &st->outcomes[st->n_outcomes++];
+		so->word = outcome_word(o);
+		for (uint32_t i = 0; i < s->threads->n; i++)
+			so->n += counter_read(&worker_sums_of(s->threads, i)->requests[o]);
+	}
+	return 0;
+}
+
 /* clang-format off */
 static const struct {
 	const char *name, *help;
@@ -321,6 +335,8 @@ int stats_read(struct server *s, struct status *ret)
 		r = add_pools(s, ret);
 	if (r == 0)
 		r = add_ends(s, ret);
+	if (r == 0)
+		r = add_outcomes(s, ret);
 	if (r == 0)
 		r = add_counters(s, ret);
 	return r;

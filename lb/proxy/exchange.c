@@ -78,6 +78,10 @@ void exchange_end(struct exchange *x)
 {
 	if (x->state == EXCHANGE_DONE)
 		return;
-	exchange_set_outcome(x, outcome_of_end(x->session->end));
+	struct session *s = x->session;
+
+	exchange_set_outcome(x, outcome_of_end(s->end));
 	exchange_set_state(x, EXCHANGE_DONE);
+	if (s->state == SESS_BUSY) /* else no byte of a request had come */
+		counter_add(&s->worker->stats->requests[x->outcome], 1);
 }

@@ -21,6 +21,7 @@
 #include "net/conn.h"
 #include "proto/ws_frame.h"
 #include "proxy/end.h"
+#include "proxy/outcome.h"
 #include "proxy/session.h"
 #include "proxy/wait.h"
 #include "util/list.h"
@@ -77,6 +78,7 @@ struct worker_stats {
 	struct counter handoff_lost; /* handed-off connections that were closed on the way */
 	struct counter spliced_bytes;
 	struct counter ends[SESS_N_ENDS];             /* of all connections */
+	struct counter requests[N_OUTCOMES];          /* of all requests that are over */
 	struct counter ends_before_pool[SESS_N_ENDS]; /* of those that no pool was known for */
 	struct counter responses[POOL_N_CLASSES];     /* of lb's own before a pool was known */
 	struct metric_hist handshake; /* accept to tunnel, or to the refusal of an upgrade */

@@ -311,6 +311,10 @@ def test_ends_and_times_are_told_by_pool(lb, echo, fake, port, admin):
     stats = proxy.stats()
     for reason, n in stats["ends"].items():
         assert sum(v for (_, r), v in ends.items() if r == reason) == n
+    outcomes = {"tunnel": 5, "completed": 3, "connect_failed": 1, "bad_request": 1}
+    assert {k: v for k, v in stats["requests"].items() if v} == outcomes
+    for outcome, n in stats["requests"].items():
+        assert m["lb_requests_total", {"outcome": outcome}] == n
     times = {k: v for k, v in m.value.items() if k[0].endswith("_seconds_count")}
     assert times == {
         ("lb_handshake_seconds_count", ("pool", "p")): 5,

@@ -113,6 +113,7 @@ static inline int fake_status(void *arg, struct status *ret)
 	};
 	static const struct status_past long_past[] = { { "x", { 8, 0, 0, 0, 0 } } };
 	static const struct status_end ends[] = { { "client_closed", 5, 2 }, { "idle", 0, 0 } };
+	static const struct status_outcome outcomes[] = { { "completed", 3 }, { "tunnel", 0 } };
 	static const struct status_counter counters[] = {
 		{ "frames_in", "WebSocket frames from clients", 77 },
 	};
@@ -152,6 +153,8 @@ static inline int fake_status(void *arg, struct status *ret)
 		.pools = calloc(4, sizeof(struct status_pool)),
 		.n_ends = 2,
 		.ends = COPY(ends),
+		.n_outcomes = 2,
+		.outcomes = COPY(outcomes),
 		.n_counters = 1,
 		.counters = COPY(counters),
 	};

@@ -65,6 +65,7 @@ START_TEST(stats_as_json)
 			 "\"public\","
 			 "\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
 			 "\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
+			 "\"requests\":{\"completed\":3,\"tunnel\":0},"
 			 "\"counters\":{\"frames_in\":77},\"response_seconds\":{\"count\":2,"
 			 "\"sum\":0.250000},"
 			 "\"responses\":{\"1xx\":0,\"2xx\":0,\"3xx\":0,\"4xx\":21,\"5xx\":0},"

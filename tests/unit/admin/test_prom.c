@@ -100,6 +100,9 @@ static const char *const lines[] = {
 	"lb_ends_total{pool=\"\",reason=\"idle\"} 0",
 	"lb_ends_total{pool=\"chat\",reason=\"client_closed\"} 2",
 	"lb_ends_total{pool=\"left\",reason=\"client_closed\"} 1",
+	"# TYPE lb_requests_total counter",
+	"lb_requests_total{outcome=\"completed\"} 3",
+	"lb_requests_total{outcome=\"tunnel\"} 0",
 	"# HELP lb_frames_in_total WebSocket frames from clients.",
 	"# TYPE lb_frames_in_total counter",
 	"lb_frames_in_total 77",
@@ -185,7 +188,7 @@ START_TEST(families_are_whole)
 		ck_assert(strncmp(line, seen[n_seen - 1], family_len(line)) == 0);
 		n_samples++;
 	}
-	ck_assert_uint_eq(n_seen, 44);
+	ck_assert_uint_eq(n_seen, 45);
 	ck_assert_uint_gt(n_samples, 50);
 }
 END_TEST
