@@ -103,6 +103,7 @@ static uint64_t upload_left_ms(const struct session *s)
 /* The answer is out and its end passed on: only the client's own close is missing. */
 static void linger(struct session *s)
 {
+	LB_ASSERT(s->state == SESS_CLOSING && !s->must_reset);
 	if (s->conn[CLIENT]->rx >= RX_EOF) {
 		session_close_now(s, SESS_END_CLIENT_CLOSED);
 		return;
@@ -115,6 +116,7 @@ static void linger(struct session *s)
 /* Leaves the relay or the handshake behind: nothing more is wanted of the backend. */
 static void begin(struct session *s, enum sess_end end)
 {
+	LB_ASSERT(!session_is_over(s));
 	session_set_end_reason(s, end);
 	session_set_state(s, SESS_CLOSING);
 	if (s->x != NULL)
@@ -195,6 +197,7 @@ void closing_on_timeout(struct session *s)
 	unsigned sides = s->must_reset ? BOTH_SIDES : 1u << CLIENT;
 	uint64_t upload_ms = s->must_reset ? 0 : upload_left_ms(s);
 
+	LB_ASSERT(s->state == SESS_CLOSING);
 	if (upload_ms > 0)
 		session_timeout(s, upload_ms);
 	else if (are_last_bytes_out(s) ||
@@ -217,6 +220,8 @@ static void count_dropped(struct session *s, uint32_t n)
 {
 	uint32_t sum = s->dropped + n;
 
+	_Static_assert(LINGER_BYTES + 1 <= 0x1ffff, "dropped has 17 bits");
+	LB_ASSERT(n > 0);
 	s->dropped = (sum <= LINGER_BYTES ? sum : LINGER_BYTES + 1) & 0x1ffff;
 	if (s->x != NULL)
 		s->x->dropped_ms = loop_now_ms(s->worker->loop);
@@ -226,6 +231,7 @@ void closing_on_recv(struct session *s, enum side side, const struct completion 
 {
 	struct conn *from = s->conn[side];
 
+	LB_ASSERT(s->state == SESS_CLOSING);
 	if (c->buf != NULL)
 		buf_put(s->worker->loop->bufs, c->buf);
 	if (s->must_reset) {
@@ -268,6 +274,7 @@ void closing_on_send(struct session *s, enum dir d, const struct completion *c)
 		session_close_now(s, SESS_END_CLIENT_RESET);
 		return;
 	}
+	LB_ASSERT((uint32_t)c->res <= f->queue.bytes);
 	flow_count_sent(s, TO_CLIENT, (uint32_t)c->res);
 	queue_consume(&f->queue, s->worker->loop->bufs, (uint32_t)c->res);
 	if (!queue_is_empty(&f->queue)) {

@@ -55,6 +55,7 @@ static void swap_rows(struct conn_row *a, struct conn_row *b)
 /* Puts the last row in its place: no row of the heap has a smaller rank than the one above it. */
 static void heap_up(struct conn_row *rows, size_t n)
 {
+	LB_ASSERT(n > 0);
 	for (size_t i = n - 1; i > 0 && rows[i].rank < rows[(i - 1) / 2].rank; i = (i - 1) / 2)
 		swap_rows(&rows[i], &rows[(i - 1) / 2]);
 }

@@ -62,6 +62,7 @@ static uint32_t flow_room(const struct session *s, const struct flow *f)
 	uint32_t held = q->bytes + flow_bytes_in_pipe(f);
 	bool is_tight = buf_is_tight(s->worker->loop->bufs);
 
+	LB_ASSERT(limit > 0);
 	if (held == 0)
 		return is_tight ? BUF_SMALL_BYTES : limit;
 	if (q->n_bufs >= MAX_BUFS || is_tight || held > limit / 2)
@@ -107,6 +108,7 @@ void flow_judge_bulk(struct flow *f, const struct buf *b)
 	bool is_full = b->len == b->cap;
 	bool is_small = b->len < BUF_SMALL_BYTES;
 
+	LB_ASSERT(f->n_full < BULK_FULL_BUFS && b->len <= b->cap);
 	if (f->is_bulk ? !is_small : !is_full) {
 		f->n_full = 0;
 		return;

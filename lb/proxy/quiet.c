@@ -27,6 +27,7 @@ static bool ask(struct session *s, unsigned sides, struct tcp_taken *ret)
 {
 	bool is_more = false;
 
+	LB_ASSERT(sides != 0 && (sides & ~BOTH_SIDES) == 0);
 	*ret = (struct tcp_taken){ .quiet_ms = UINT64_MAX };
 	for (enum side side = CLIENT; side < N_SIDES; side++) {
 		struct flow *f = session_flow(s, dir_to(side));
@@ -66,6 +67,7 @@ bool quiet_judge(struct session *s, unsigned sides, uint64_t *since_ms, uint32_t
 		if (quiet_ms >= limit_ms)
 			return true;
 	}
+	LB_ASSERT(limit_ms > quiet_ms);
 	session_timeout(s, limit_ms - quiet_ms);
 	return false;
 }

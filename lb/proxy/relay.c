@@ -47,6 +47,7 @@ enum sess_end relay_find_reason(const struct session *s, enum side side, int err
 {
 	bool is_client = side == CLIENT;
 
+	LB_ASSERT(error <= 0 && s->pool != NULL);
 	if (error == -ETIMEDOUT) {
 		uint32_t user_ms = pool_user_ms(s->pool);
 		if (user_ms != CONF_OFF &&
@@ -84,6 +85,7 @@ void relay_on_timeout(struct session *s)
 {
 	uint32_t limit_ms = quiet_limit_ms(s);
 
+	LB_ASSERT(session_is_relaying(s));
 	if (!quiet_judge(s, BOTH_SIDES, &s->active_ms, quiet_patience_ms(s, limit_ms),
 			 quiet_shut_out_ms(limit_ms)))
 		return;
@@ -159,6 +161,7 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 		queue_push(&s->conn[from]->in.queue, pool, b);
 		b = more;
 	}
+	LB_ASSERT(b->off + b->len + n <= b->cap);
 	memcpy(b->data + b->off + b->len, owed, n);
 	b->len += n;
 	return b;
@@ -178,6 +181,7 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 		answer_out_of_memory(s);
 		return;
 	}
+	LB_ASSERT(n <= rest->cap);
 	memcpy(rest->data, p, n);
 	rest->len = (uint32_t)n;
 	queue_push(&s->x->held, pool, rest);
@@ -192,6 +196,7 @@ static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 	struct body_fed fed;
 	enum body_verdict v = body_feed(&s->x->body[from], p, n, &fed);
 
+	LB_ASSERT(fed.kept <= n && fed.used <= n);
 	b->len = (uint32_t)fed.kept;
 	if (v == BODY_MORE)
 		return b;
@@ -218,6 +223,8 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	struct buf_pool *pool = s->worker->loop->bufs;
 	enum flow_kind kind = f->kind; /* a body's last bytes are still the body's */
 
+	LB_ASSERT(b->len > 0 && b->off + b->len <= b->cap);
+	LB_ASSERT(s->x != NULL || (kind != FLOW_HOLD && kind != FLOW_BODY));
 	if (flow_is_stopped(s, d) || flow_is_ended(s, d)) {
 		buf_put(pool, b);
 		return;
@@ -267,6 +274,7 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 {
 	struct conn *c = s->conn[side];
 
+	LB_ASSERT(s->state == SESS_TUNNEL);
 	if (done->res == -ECANCELED || c->rx >= RX_EOF || conn_is_in_flight(c, CONN_RECV))
 		return;
 	/*
@@ -316,6 +324,7 @@ static void source_ended(struct session *s, enum side from, int error)
 {
 	struct conn *c = s->conn[from];
 
+	LB_ASSERT(error <= 0 && error != -EAGAIN);
 	if (flow_is_ended(s, dir_from(from))) {
 		idle_source_ended(s, from, error);
 		return;
@@ -338,11 +347,23 @@ static void source_ended(struct session *s, enum side from, int error)
 		relay_watch_time(s);
 }
 
+/* Whether all that is to go `d` is out. */
+static bool is_over(const struct session *s, enum dir d)
+{
+	const struct flow *f = session_flow(s, d);
+
+	if (s->conn[dir_destination(d)]->tx != TX_OPEN)
+		return true;
+	return flow_is_ended(s, d) && queue_is_empty(&f->queue) && flow_bytes_in_pipe(f) == 0 &&
+	       !flow_is_sending(s, d);
+}
+
 /* Both flows are over. How the sides are closed depends on how they ended. */
 static void finish(struct session *s)
 {
 	bool is_tunnel = s->state == SESS_TUNNEL;
 
+	LB_ASSERT(is_over(s, TO_CLIENT) && (!is_tunnel || is_over(s, TO_BACKEND)));
 	if (flow_ends_in_reset(s, TO_BACKEND))
 		closing_reset(s, BACKEND);
 	else if (flow_ends_in_reset(s, TO_CLIENT))
@@ -353,17 +374,7 @@ static void finish(struct session *s)
 		closing_linger(s); /* unread bytes would turn our close into a reset */
 	else
 		session_close_now(s, SESS_END_BACKEND_CLOSED);
-}
-
-/* Whether all that is to go `d` is out. */
-static bool is_over(const struct session *s, enum dir d)
-{
-	const struct flow *f = session_flow(s, d);
-
-	if (s->conn[dir_destination(d)]->tx != TX_OPEN)
-		return true;
-	return flow_is_ended(s, d) && queue_is_empty(&f->queue) && flow_bytes_in_pipe(f) == 0 &&
-	       !flow_is_sending(s, d);
+	LB_ASSERT(session_is_over(s));
 }
 
 /* A flow is over: its end is passed on as a FIN, if it is one. */
@@ -464,12 +475,13 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 	struct buf_pool *pool = s->worker->loop->bufs;
 
 	if (c->res > 0) {
+		LB_ASSERT((uint32_t)c->res <= f->queue.bytes);
 		flow_count_sent(s, d, (uint32_t)c->res);
 		queue_consume(&f->queue, pool, (uint32_t)c->res);
 	} else if (c->res == -EAGAIN && !flow_is_stopped(s, d)) {
 		flow_send_refused(s, d);
 		return;
-	} else if (c->res != -ECANCELED) {
+	} else if (c->res != -ECANCELED && s->state != SESS_DEAD) {
 		sending_failed(s, d, c->res);
 	}
 	if (flow_is_stopped(s, d))
@@ -516,6 +528,7 @@ static void relay_splice(struct session *s, enum dir d)
 	const struct conn *to = s->conn[dir_destination(d)];
 	int moved = 0;
 
+	LB_ASSERT(s->state == SESS_TUNNEL && f->kind != FLOW_HOLD);
 	/* What is in buffers is older than what is in the pipe: relay_on_send() comes back here. */
 	if (!queue_is_empty(&f->queue) || flow_is_sending(s, d)) {
 		flow_send(s, d);

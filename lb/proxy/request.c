@@ -45,6 +45,7 @@ static void read_more(struct session *s)
 	const struct buf *head = s->x->head[CLIENT];
 	uint32_t have = head != NULL ? head->len : 0;
 
+	LB_ASSERT(have < HEAD_RECV_BYTES);
 	conn_recv(&s->worker->conns, s->conn[CLIENT], HEAD_RECV_BYTES - have, BUF_SMALL);
 }
 
@@ -61,6 +62,7 @@ static uint8_t what_is_taken(const struct conf_listener *l)
 
 void request_start(struct session *s)
 {
+	LB_ASSERT(s->is_http && s->x->state == EXCHANGE_HEAD);
 	session_set_state(s, SESS_IDLE);
 	http1_init_request(&s->x->req);
 	s->x->req.takes = what_is_taken(s->x->pl->conf);
@@ -107,6 +109,7 @@ static const struct snapshot_pool *match_route(struct session *s, const struct s
 
 	if (i < 0)
 		return pl->pool;
+	LB_ASSERT((size_t)i < pl->conf->n_routes && s->route == NULL);
 	s->route = names_ref(pl->route_name[i]);
 	return &snapshot->pools[pl->conf->routes[i].pool];
 }
@@ -145,6 +148,7 @@ static uint64_t hash_key(const struct session *s)
 	size_t iter = 0;
 	bool is_there = false;
 
+	LB_ASSERT(x->state == EXCHANGE_HEAD);
 	switch (h->key) {
 	case CONF_HASH_SOURCE: break;
 	case CONF_HASH_HEADER: is_there = http1_field(&x->req, bytes, name, &iter, &key); break;
@@ -182,6 +186,7 @@ static bool take_rest(struct session *s)
 	struct exchange *x = s->x;
 	struct buf *rest;
 
+	LB_ASSERT(x->req.head_len > 0 && x->req.head_len <= x->head[CLIENT]->len);
 	if (head_cut_rest(x->head[CLIENT], s->worker->loop->bufs, x->req.head_len, &rest) < 0) {
 		answer_out_of_memory(s);
 		return false;
@@ -225,6 +230,7 @@ static void accept_head(struct session *s)
 	const uint8_t *bytes = x->head[CLIENT]->data;
 	const char *why = apply_rules(s);
 
+	LB_ASSERT(s->state == SESS_BUSY && s->pool == NULL);
 	if (why != NULL) {
 		answer_error(s, OUTCOME_BAD_REQUEST, why);
 		return;
@@ -275,6 +281,7 @@ void request_on_recv(struct session *s, const struct completion *c)
 {
 	struct exchange *x = s->x;
 
+	LB_ASSERT(x->state == EXCHANGE_HEAD && s->conn[BACKEND]->in_flight == 0);
 	if (c->res == -ENOBUFS) {
 		read_more(s);
 		return;

@@ -50,6 +50,7 @@ static void release_held(struct session *s)
 {
 	struct flow *f = session_flow(s, TO_BACKEND);
 
+	LB_ASSERT(f->kind == FLOW_WS || f->kind == FLOW_RAW);
 	for (struct buf *b; (b = queue_pop(&s->x->held)) != NULL;) {
 		if (f->kind == FLOW_WS)
 			tunnel_track(s, TO_BACKEND, b->data + b->off, b->len);
@@ -89,6 +90,7 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 /* The exchange is over. Its snapshot goes with it: only the counted backend and pool stay. */
 static void relay_tunnel(struct session *s)
 {
+	LB_ASSERT(queue_is_empty(&s->x->held) && s->has_slot);
 	exchange_set_outcome(s->x, OUTCOME_TUNNEL);
 	session_set_state(s, SESS_TUNNEL);
 	worker_return_exchange(s->worker, s->x);
@@ -126,6 +128,7 @@ static void read_more(struct session *s)
 	const struct buf *head = s->x->head[BACKEND];
 	uint32_t have = head != NULL ? head->len : 0;
 
+	LB_ASSERT(have < HEAD_RECV_BYTES);
 	conn_recv(&s->worker->conns, s->conn[BACKEND], HEAD_RECV_BYTES - have, BUF_SMALL);
 }
 
@@ -158,6 +161,7 @@ static uint32_t wait_limit_ms(const struct session *s)
 /* All of the request is on its way to the backend: the wait for the response begins. */
 static void await_response(struct session *s)
 {
+	LB_ASSERT(!is_sending(s));
 	exchange_set_state(s->x, EXCHANGE_AWAIT);
 	s->x->awaited_ms = loop_now_ms(s->worker->loop);
 	session_timeout(s, quiet_patience_ms(s, wait_limit_ms(s)));
@@ -165,6 +169,7 @@ static void await_response(struct session *s)
 
 void response_start(struct session *s)
 {
+	LB_ASSERT(s->x->state == EXCHANGE_CONNECT && conn_is_open(s->conn[BACKEND]));
 	if (!s->is_http) {
 		begin_tunnel(s, FLOW_RAW);
 		relay_tunnel(s);
@@ -210,6 +215,7 @@ static struct buf *take_head(struct session *s, struct buf **ret_rest)
 	struct buf_pool *pool = s->worker->loop->bufs;
 	struct buf *head = head_new(pool, x->resp.head_len + FORWARD_GROWTH);
 
+	LB_ASSERT(x->resp.head_len > 0 && x->resp.head_len <= x->head[BACKEND]->len);
 	if (head == NULL || head_cut_rest(x->head[BACKEND], pool, x->resp.head_len, ret_rest) < 0) {
 		if (head != NULL)
 			buf_put(pool, head);
@@ -259,6 +265,7 @@ static void accept_upgrade(struct session *s)
 	bool is_ws = s->x->upgrade.kind == UPGRADE_WEBSOCKET;
 	struct buf *rest, *head = take_head(s, &rest);
 
+	LB_ASSERT(s->x->resp.status == 101 && s->x->upgrade.kind != UPGRADE_NONE);
 	if (head == NULL)
 		return;
 	session_set_status(s, 101);
@@ -298,6 +305,7 @@ static void accept_response(struct session *s)
 
 	if (head == NULL)
 		return;
+	LB_ASSERT(x->resp.status >= 200 && s->status == 0);
 	session_set_status(s, x->resp.status);
 	queue_push(&f->queue, w->loop->bufs, head);
 
@@ -398,6 +406,7 @@ void response_on_recv(struct session *s, const struct completion *c)
 {
 	struct exchange *x = s->x;
 
+	LB_ASSERT(session_awaits_response(s));
 	if (c->res == 0) {
 		fail(s, OUTCOME_BAD_RESPONSE, "the backend closed before its response was whole");
 		return;
