@@ -4,21 +4,22 @@
  *
  *   source --receive--> queue (or exchange.held) --send--> destination
  *
- * The flow TO_BACKEND is in the client's conn; its receive is on the client's conn, its send on the
- * backend's. A function of this file looks after one flow and starts at most one operation; what an
- * end or an error of one flow means for the pair is decided in relay.c.
+ * The flow TO_BACKEND is stored in the client's conn; its receive is on the client's conn, its send
+ * on the backend's. A function of this file works on one flow and starts at most one operation.
+ * What an end or an error of one flow means for both is decided in relay.c.
  *
  * The limit is the number of bytes that a flow may hold: the pool's buffer size, or 512 KiB for a
  * flow in bulk, in at most 16 buffers. The room is what is left of the limit. A receive is armed
- * with the room, and not at all while more than half of the limit is held; the source is polled for
- * errors then. "Tight" is a worker whose lent buffers have reached their ceiling: each of its flows
- * holds one small buffer at most.
+ * with the room (flow_receive()). While more than half of the limit is held, no receive is armed,
+ * and the source is polled for errors (flow_watch_errors()). A worker is "tight" when its lent
+ * buffers have reached their ceiling: each of its flows holds one small buffer at most then.
  *
  * A flow is in bulk after eight full buffers in a row, and out of it after as many small pieces.
  *
- * One send per flow is in flight. A send finds room mostly, so it is started without waiting for
- * it; when it is refused, the next one waits. After the destination's FIN no send can wait: a poll
- * for room does (flow_wait_room()).
+ * One send per flow is in flight (flow_send()). Mostly a socket has room for it, so the send is
+ * started without waiting for room. When the kernel refuses it (flow_send_refused()), the next send
+ * waits. When the destination has sent its FIN, no send can wait any more, and a poll for room is
+ * started instead (flow_wait_room()).
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -45,15 +46,15 @@ bool flow_ends_in_reset(const struct session *s, enum dir d)
 
 static uint32_t flow_limit(const struct session *s, const struct flow *f)
 {
-	/* The pool is not known while a request head is read: its default then. */
+	/* While a request's head is read, the pool is not known; this is the default of its key. */
 	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
 
 	return f->is_bulk && limit < BULK_BYTES ? BULK_BYTES : limit;
 }
 
 /*
- * How many bytes may be received now. While much is queued there is none: arming for every few
- * bytes that a slow reader takes would cost more than it gives.
+ * How many bytes may be received now. While more than half of the limit is queued, the answer is 0,
+ * because a receive for every few bytes that a slow reader takes would cost more than it brings.
  */
 static uint32_t flow_room(const struct session *s, const struct flow *f)
 {
@@ -74,12 +75,11 @@ void flow_watch_errors(struct session *s, enum side side)
 {
 	struct conn *c = s->conn[side];
 
-	/* Of a backend whose response is over nothing more is wanted. */
+	/* When a backend's response is over, an error of the backend changes nothing. */
 	if (c->rx != RX_OPEN || conn_is_in_flight(c, CONN_ERR) ||
 	    (side == BACKEND && c->in.kind == FLOW_DONE))
 		return;
-	/* The FIN of a tunnel's side is found by reading, that of a plain request's client is not.
-	 */
+	/* A tunnel's FIN is found by reading; behind a plain request the client is not read. */
 	uint32_t events = side == CLIENT && s->is_http && s->state != SESS_TUNNEL ? POLLRDHUP : 0;
 	LB_ASSERT(s->state != SESS_DEAD);
 	conn_poll(&s->worker->conns, c, CONN_ERR, events);
@@ -95,7 +95,8 @@ void flow_receive(struct session *s, enum dir d)
 		flow_watch_errors(s, dir_source(d));
 		return;
 	}
-	/* Behind a payload in a pipe a header is expected, and then another: no more is copied. */
+	/* Behind a payload that went through a pipe, a frame's header comes, and then perhaps a
+	 * payload for the pipe again, which is not to be copied. */
 	if (f->is_piped && room > BUF_SMALL_BYTES)
 		room = BUF_SMALL_BYTES;
 	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
@@ -132,8 +133,8 @@ void flow_send(struct session *s, enum dir d)
 	    conn_is_in_flight(to, CONN_ROOM))
 		return;
 	/*
-	 * There is room, mostly; waiting for it costs io_uring a poll, so only a flow that was
-	 * refused waits. After the destination's FIN it cannot wait (flow_wait_room()).
+	 * Waiting for room costs io_uring a poll, so only a flow whose last send was refused waits.
+	 * After the destination's FIN a send cannot wait (flow_wait_room()).
 	 */
 	f->must_wait &= to->rx == RX_OPEN;
 	int n = queue_iov(&f->queue, iov);
@@ -159,7 +160,7 @@ void flow_wait_room(struct session *s, enum dir d)
 	struct conn *to = s->conn[dir_destination(d)];
 
 	LB_ASSERT(s->state != SESS_DEAD);
-	/* A poll for the same room is in flight where bytes were spliced before. */
+	/* Where bytes were spliced before, a poll for room may be in flight already. */
 	if (!conn_is_in_flight(to, CONN_ROOM) && !conn_is_in_flight(to, CONN_WRITABLE))
 		conn_poll_room(&s->worker->conns, to);
 }

@@ -9,7 +9,7 @@
 
 #include "proxy/session.h"
 
-/* Whether nothing more comes: the source has ended, or the message that was to pass is over. */
+/* Whether no more bytes come: the source has ended, or the message that may pass is over. */
 static inline bool flow_is_ended(const struct session *s, enum dir d)
 {
 	const struct conn *from = s->conn[dir_source(d)];
@@ -17,13 +17,13 @@ static inline bool flow_is_ended(const struct session *s, enum dir d)
 	return from->rx >= RX_EOF || from->in.kind == FLOW_DONE;
 }
 
-/* Whether the destination takes no more: what comes is dropped. */
+/* Whether the destination takes no more bytes, so that bytes that still come are dropped. */
 static inline bool flow_is_stopped(const struct session *s, enum dir d)
 {
 	return s->conn[dir_destination(d)]->tx == TX_CLOSED;
 }
 
-/* Whether the end of the flow is no end to rely on: its destination is to be reset behind it. */
+/* Whether the flow was cut short, so that its destination is to be reset behind the last byte. */
 bool flow_ends_in_reset(const struct session *s, enum dir d);
 
 /* Whether a send, or a receive, is in flight. */
@@ -37,31 +37,29 @@ static inline bool flow_is_receiving(const struct session *s, enum dir d)
 	return conn_is_in_flight(s->conn[dir_source(d)], CONN_RECV);
 }
 
-/*
- * Arms a receive through buffers if there is room for its bytes, else a poll for errors. No receive
- * is in flight.
- */
+/* Arms a receive through buffers if the flow has room, else a poll for errors. No receive may be in
+ * flight. */
 void flow_receive(struct session *s, enum dir d);
 
-/* Nothing is received from `side` for now: its end or error is noticed all the same. */
+/* Polls `side`, from which nothing is received for now, for its end or its error. */
 void flow_watch_errors(struct session *s, enum side side);
 
-/* `b` was received: full buffers in a row make a flow bulk; as many small ones make it quiet again.
- */
+/* Judges by `b`, just received, whether the flow is in bulk: full buffers in a row begin it, as
+ * many small ones end it. */
 void flow_judge_bulk(struct flow *f, const struct buf *b);
 
 /* Starts a send of what is queued, if none is in flight. */
 void flow_send(struct session *s, enum dir d);
 
-/* A send found no room (-EAGAIN): the next one waits for some, or comes when there is some. */
+/* A send found no room (-EAGAIN): starts one that waits for room, or polls for room. */
 void flow_send_refused(struct session *s, enum dir d);
 
 /*
- * flow_wait_room() - go on when the destination takes bytes again
+ * flow_wait_room() - poll for room at the destination; relay_on_room() goes on
  *
- * For a destination that has sent its FIN: no send, and with io_uring no poll, can wait for it.
+ * For a destination that has sent its FIN, where no send can wait, and with io_uring no plain poll.
  */
 void flow_wait_room(struct session *s, enum dir d);
 
-/* Counts bytes that a kernel took, live: for the session and its backend. */
+/* Counts `n` bytes that the kernel took, for the session and for its backend. */
 void flow_count_sent(struct session *s, enum dir d, uint32_t n);

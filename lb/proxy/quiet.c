@@ -2,10 +2,14 @@
 /*
  * How long no byte has moved.
  *
- * A time-out counts from the last byte that lb received or sent. Bytes that lb has sent may drain
- * into a peer for much longer than a time-out lasts, so when a time-out is due, TCP_INFO is asked
- * what the peer's kernel has acknowledged since. "Shut out" is a peer with bytes that wait for its
- * window to open.
+ * A time-out counts from the last byte that lb received or sent. A slow peer may take the bytes
+ * that lb has sent for much longer than a time-out lasts. So when a time-out is due, quiet_judge()
+ * asks the kernel (TCP_INFO) what the peer has acknowledged since, and starts the timer for the
+ * rest. A peer is "shut out" when bytes for it wait because its receive window is closed.
+ *
+ * A client that has sent its FIN behind a plain request may have left, or may only have half-closed
+ * its connection and wait for the response. No packet tells which (docs/decisions, 0021). The
+ * second half of this file judges that by how long no byte has moved.
  *
  * Thread: owner worker.
  */
@@ -15,13 +19,13 @@
 #include "proxy/flow.h"
 #include "proxy/worker.h"
 
-/* Longer than most backends take to begin a response, short for one that works for nobody. A guess.
- */
+/* Longer than most backends take to begin a response, and short for a backend that works on a
+ * response that no client waits for. A guess. */
 #define LEFT_MS 500
 
 /*
- * Asks what the peers on `sides` have taken, and notes it. Returns whether it is more than before;
- * ret->quiet_ms is that of the peer that took some last.
+ * Asks the kernel how many bytes the peers on `sides` have acknowledged, and notes the numbers.
+ * Returns whether one of them has grown. ret->quiet_ms is that of the peer that acknowledged last.
  */
 static bool ask(struct session *s, unsigned sides, struct tcp_taken *ret)
 {
@@ -89,7 +93,7 @@ void quiet_client_fin(struct session *s)
 {
 	if (s->conn[CLIENT]->rx == RX_OPEN)
 		conn_set_rx(s->conn[CLIENT], RX_ENDING);
-	/* Perhaps it has been quiet for long. */
+	/* Perhaps no byte has moved for LEFT_MS already: the time-out is judged at once. */
 	if ((session_awaits_response(s) || session_is_relaying(s)) && quiet_may_have_left(s))
 		session_timeout(s, 0);
 }

@@ -2,21 +2,27 @@
 /*
  * The relay: what an event on one of the two flows means for the pair.
  *
+ *   relay_on_recv()   bytes came: relay_take() queues them, relay_read() reads on
+ *   dispatch_flush()  the turn is over: relay_go_on() sends what the turn has queued
+ *   relay_on_send()   bytes went out: the next send, and relay_read() if there is room again
+ *   relay_check()     after each of these: is a flow over, or the whole session?
+ *
  * The rules:
  *
- * - A flow holds at most its limit of bytes (flow.c), then its source is not read; a receive is
- *   armed with the room that is left.
- * - One send is in flight per flow; what gathers behind it, or within a turn, goes out together.
- * - A FIN is passed on once what came before it is out; a reset once that was acknowledged.
- * - A failed send ends only that flow: the other is read to its end, for the peer's last words.
+ * - When a flow holds its limit of bytes (flow.c), its source is not read. A receive is armed with
+ *   the room that is left.
+ * - One send is in flight per flow. Bytes that come meanwhile, or within one turn, go out together.
+ * - A FIN is passed on when all bytes before it are out, a reset when they are acknowledged.
+ * - A failed send ends only its own flow. The other flow is read to its end, because the peer may
+ *   have sent bytes before it failed.
  * - A side that is not read is polled for errors, so that its reset is noticed.
  *
  * A flow is over when its end was passed on, or when its destination takes no more. A tunnel ends
- * when both flows are over, a plain request when its response is. How the two sides are closed then
+ * when both flows are over, a plain request when its response is. How the two ends are closed then
  * (at once, after lingering, by a reset) is decided by finish() and done in closing.c.
  *
- * The bytes of a plain message go through take_body(): exactly its body passes. In bulk the bytes
- * of a tunnel go through a pipe; relay_splice() drives splice.c.
+ * The bytes of a plain request and its response go through take_body(), which lets exactly the body
+ * pass. In bulk the bytes of a tunnel go through a pipe; relay_splice() drives splice.c.
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -38,7 +44,7 @@
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-/* Bytes a spliced flow may move in one turn, then others have theirs. */
+/* When a spliced flow has moved so many bytes in one turn, it goes on in the next turn. */
 #define TURN_BYTES (256u << 10)
 
 /* ---- reasons --------------------------------------------------------------------------------- */
@@ -115,8 +121,8 @@ void relay_read(struct session *s, enum side from)
 		flow_receive(s, d);
 }
 
-/* A body is malformed: that is answered, unless an answer is on its way already and can only be
- * cut. */
+/* A body is malformed: lb answers so, unless a response is on its way already, which can only be
+ * cut short. */
 static void refuse_body(struct session *s, enum side from)
 {
 	struct flow *response = session_flow(s, TO_CLIENT);
@@ -135,14 +141,16 @@ static void refuse_body(struct session *s, enum side from)
 		answer_error(s, OUTCOME_BAD_RESPONSE, "malformed chunked body from the backend");
 		return;
 	}
-	/* What came before is delivered, then the client is reset (finish()). */
+	/* The bytes before the malformed ones are delivered, then the client is reset (finish()).
+	 */
 	session_set_end_reason(s, SESS_END_BAD_RESPONSE);
 	s->x->is_cut_off = true;
 }
 
 /*
- * Puts what a body that is over still owes behind its last bytes, in `b`, or in a buffer of its own
- * where `b` is full (a queue is a list of such). Returns the buffer that is to be queued last.
+ * Puts the bytes that a body owes at its end (body_take_owed()) behind the last bytes, which are in
+ * `b`. Where `b` is full, `b` is queued and the owed bytes go into another buffer. Returns the
+ * buffer that is to be queued next.
  */
 static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 {
@@ -167,7 +175,7 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 	return b;
 }
 
-/* Behind the body of a request that asks for an upgrade the tunnel begins: it waits for the 101. */
+/* Keeps bytes of the tunnel, which follow the body of a request for an upgrade, until the 101. */
 static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_class size_class)
 {
 	struct buf_pool *pool = s->worker->loop->bufs;
@@ -176,7 +184,7 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 	if (n == 0)
 		return;
 	(void)buf_reserve(pool, size_class, 1);
-	struct buf *rest = buf_get(pool, size_class); /* as large as the one that it was in */
+	struct buf *rest = buf_get(pool, size_class); /* of the class that the bytes came in */
 	if (rest == NULL) {
 		answer_out_of_memory(s);
 		return;
@@ -187,7 +195,7 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 	queue_push(&s->x->held, pool, rest);
 }
 
-/* Lets the bytes of a message's body pass, and nothing behind it. */
+/* Lets the bytes of the body pass that `from` sends, and nothing behind them. */
 static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 {
 	struct conn *c = s->conn[from];
@@ -221,7 +229,7 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	enum dir d = dir_from(from);
 	struct flow *f = session_flow(s, d);
 	struct buf_pool *pool = s->worker->loop->bufs;
-	enum flow_kind kind = f->kind; /* a body's last bytes are still the body's */
+	enum flow_kind kind = f->kind; /* take_body() changes f->kind at the body's last byte */
 
 	LB_ASSERT(b->len > 0 && b->off + b->len <= b->cap);
 	LB_ASSERT(s->x != NULL || (kind != FLOW_HOLD && kind != FLOW_BODY));
@@ -248,8 +256,8 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	session_mark_dirty(s, d);
 }
 
-/* Nothing more can be sent to `side`: what waits for it is dropped, its source is no longer read.
- */
+/* `side` takes no more bytes: what is queued for it is dropped, and the source is not read any
+ * more. */
 static void stop_sending_to(struct session *s, enum side side)
 {
 	enum dir d = dir_to(side);
@@ -258,7 +266,8 @@ static void stop_sending_to(struct session *s, enum side side)
 	if (flow_is_stopped(s, d))
 		return;
 	conn_set_tx(s->conn[side], TX_CLOSED);
-	/* While a send is in flight the kernel has its buffers: relay_on_send() clears then. */
+	/* While a send is in flight, the kernel uses the buffers; relay_on_send() clears the queue.
+	 */
 	if (!flow_is_sending(s, d))
 		queue_clear(&f->queue, s->worker->loop->bufs);
 	splice_drop(s, d);
@@ -278,14 +287,15 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 	if (done->res == -ECANCELED || c->rx >= RX_EOF || conn_is_in_flight(c, CONN_RECV))
 		return;
 	/*
-	 * Its end, or its error, waits in the kernel behind our back-pressure: what came before is
-	 * read when there is room, and then the rest is found. Until then no poll would tell
-	 * anything new.
+	 * The source is not read because the flow is full, so its end or its error waits in the
+	 * kernel behind bytes that are not read yet. When there is room, reading finds the bytes
+	 * and then the end. Until then another poll would tell the same again.
 	 */
 	if (c->rx == RX_OPEN)
 		conn_set_rx(c, RX_ENDING);
 	bool is_gone = done->res < 0 || done->res & POLLERR ||
-		       (done->res & POLLHUP && c->tx == TX_OPEN); /* else: both ways have ended */
+		       (done->res & POLLHUP &&
+			c->tx == TX_OPEN); /* else both directions have ended by FINs */
 	if (is_gone)
 		stop_sending_to(s, side);
 	relay_read(s, side);
@@ -307,7 +317,7 @@ static bool is_until_close(const struct session *s, enum side from)
 	       body_is_until_close(&s->x->body[BACKEND]);
 }
 
-/* The end of a side whose message was over before: of a backend nothing more is wanted. */
+/* The end of a side whose message was over before. A backend's end then changes nothing. */
 static void idle_source_ended(struct session *s, enum side from, int error)
 {
 	if (from == BACKEND || s->conn[from]->rx >= RX_EOF)
@@ -330,7 +340,7 @@ static void source_ended(struct session *s, enum side from, int error)
 		return;
 	}
 	if (is_unframed(s, from))
-		s->x->is_cut_off = true; /* it would look whole behind a FIN */
+		s->x->is_cut_off = true; /* behind a FIN the part would look like a whole body */
 	conn_ended(c, error);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (c->rx == RX_RESET) {
@@ -347,7 +357,7 @@ static void source_ended(struct session *s, enum side from, int error)
 		relay_watch_time(s);
 }
 
-/* Whether all that is to go `d` is out. */
+/* Whether nothing more is to be sent in the direction `d`. */
 static bool is_over(const struct session *s, enum dir d)
 {
 	const struct flow *f = session_flow(s, d);
@@ -369,7 +379,8 @@ static void finish(struct session *s)
 	else if (flow_ends_in_reset(s, TO_CLIENT))
 		closing_reset(s, CLIENT);
 	else if (is_tunnel && !flow_is_ended(s, TO_CLIENT))
-		closing_reset(s, BACKEND); /* what it sends has no destination: as without lb */
+		closing_reset(s, BACKEND); /* its bytes have no destination; without lb it would get
+					      a reset */
 	else if (!is_tunnel || !flow_is_ended(s, TO_BACKEND))
 		closing_linger(s); /* unread bytes would turn our close into a reset */
 	else
@@ -377,13 +388,15 @@ static void finish(struct session *s)
 	LB_ASSERT(session_is_over(s));
 }
 
-/* A flow is over: its end is passed on as a FIN, if it is one. */
+/* A flow is over: passes its end on, if that is a FIN. */
 static void pass_end(struct session *s, enum dir d)
 {
 	struct conn *to = s->conn[dir_destination(d)];
-	/* The end of a plain request is none of the client's side. */
+	/* When a plain request is over, the backend gets no FIN: the client's conn is still open.
+	 */
 	bool is_fin = !flow_ends_in_reset(s, d) && (s->state == SESS_TUNNEL || d == TO_CLIENT);
-	/* Where the other direction has ended so, both sides are closed now: no less a FIN. */
+	/* When a FIN went out in the other direction before, both ends are closed now, which sends
+	 * the FIN. */
 	bool is_last = s->conn[dir_source(d)]->tx == TX_SHUT;
 
 	if (to->tx == TX_OPEN && is_fin && !is_last)
@@ -402,7 +415,7 @@ void relay_check(struct session *s)
 	bool is_response_over = is_over(s, TO_CLIENT);
 	if (is_response_over)
 		pass_end(s, TO_CLIENT);
-	/* A plain exchange ends with its response, whatever of the request was read. */
+	/* A plain request is over with its response, even if part of the request was not read. */
 	if (!is_tunnel && is_response_over && !flow_is_stopped(s, TO_CLIENT))
 		session_set_end_reason(s, SESS_END_COMPLETED);
 	if (is_response_over && (is_request_over || !is_tunnel))
@@ -425,7 +438,8 @@ void relay_on_recv(struct session *s, enum side from, const struct completion *c
 		source_ended(s, from, c->res);
 		return;
 	}
-	/* It was armed when there was room for more, or before a payload that is worth a pipe. */
+	/* When there is less room now than when the receive was armed, or when a payload that is
+	 * worth a pipe follows, the receive is cancelled and armed anew. */
 	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_most(s, d) > 0))
 		conn_cancel(&s->worker->conns, s->conn[from], CONN_RECV);
 	if (c->more || s->state == SESS_DEAD)
@@ -439,26 +453,26 @@ void relay_on_room(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_DEAD || c->res == -ECANCELED)
 		return;
-	if (c->res < 0) /* no memory to wait with */
+	if (c->res < 0) /* no memory for the poll */
 		session_close_now(s, relay_find_reason(s, dir_destination(d), c->res));
 	else
 		session_mark_dirty(s, d);
 }
 
-/* A send (or splice) failed: the destination takes no more. */
+/* A send or a splice failed: the destination takes no more. */
 static void sending_failed(struct session *s, enum dir d, int error)
 {
 	enum side to = dir_destination(d);
 	struct conn *c = s->conn[to];
 
-	/* A backend may answer a plain request and close without reading its body to the end. */
+	/* A backend may answer a plain request and close before it has read the whole body. */
 	bool is_tunnel = s->state == SESS_TUNNEL;
 	bool may_be_answered = !is_tunnel && to == BACKEND && error != -ETIMEDOUT;
 
 	/*
-	 * The kernel tells an error once. A broken pipe says that it was told before: then a
-	 * tunnel's receive has it, and the reason. After any other, reading on will end as if there
-	 * had been a FIN.
+	 * The kernel reports a socket's error once. EPIPE means that the error was reported before,
+	 * so the receive of a tunnel has got it and notes the reason. After any other errno here,
+	 * the receive will end by 0, as if a FIN had come.
 	 */
 	bool is_told_elsewhere = error == -EPIPE && is_tunnel && c->rx < RX_EOF;
 	if (!may_be_answered && !is_told_elsewhere)
@@ -490,7 +504,7 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 		return;
 
 	flow_send(s, d);
-	/* A body goes on while its response is awaited. */
+	/* While the response is awaited, the request's body goes on. */
 	bool may_read = session_is_relaying(s) || (session_awaits_response(s) && d == TO_BACKEND);
 	if (may_read && !flow_is_receiving(s, d))
 		relay_read(s, dir_source(d));
@@ -500,8 +514,8 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 
 /* ---- splicing -------------------------------------------------------------------------------- */
 
-/* From the source to the pipe; an end is told. Returns the bytes moved, 0 when that is all for now.
- */
+/* Splices from the source to the pipe, and handles the source's end. Returns the number of bytes, 0
+ * when there are no more for now. */
 static int pull(struct session *s, enum dir d, uint64_t most)
 {
 	struct moved m = splice_in(s, d, most);
@@ -511,7 +525,8 @@ static int pull(struct session *s, enum dir d, uint64_t most)
 	return m.n;
 }
 
-/* From the pipe to the destination; a failure is told. False when the pipe is not empty then. */
+/* Splices from the pipe to the destination, and handles a failure. Returns whether the pipe is
+ * empty then. */
 static bool push(struct session *s, enum dir d)
 {
 	struct moved m = splice_out(s, d);
@@ -521,7 +536,8 @@ static bool push(struct session *s, enum dir d)
 	return m.error == 0;
 }
 
-/* Goes on where it is: fills the pipe, empties it, or waits for what is missing. */
+/* Moves bytes into the pipe and out of it until one of the sockets would block, and waits for it.
+ */
 static void relay_splice(struct session *s, enum dir d)
 {
 	struct flow *f = session_flow(s, d);
@@ -529,7 +545,8 @@ static void relay_splice(struct session *s, enum dir d)
 	int moved = 0;
 
 	LB_ASSERT(s->state == SESS_TUNNEL && f->kind != FLOW_HOLD);
-	/* What is in buffers is older than what is in the pipe: relay_on_send() comes back here. */
+	/* Bytes in buffers are older than those in the pipe; when they are out, relay_on_send()
+	 * calls this function again. */
 	if (!queue_is_empty(&f->queue) || flow_is_sending(s, d)) {
 		flow_send(s, d);
 		return;
@@ -583,12 +600,12 @@ void relay_on_splice_in(struct session *s, enum dir d, const struct completion *
 void relay_on_splice_out(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_CLOSING) {
-		session_mark_dirty(s, d); /* a send may have found the wait under way */
+		session_mark_dirty(s, d); /* a send may wait for this poll */
 		return;
 	}
 	if (s->state != SESS_TUNNEL || c->res == -ECANCELED)
 		return;
-	/* The destination's FIN alone: polling again would tell just that, at once. */
+	/* Only the destination's FIN is reported. The same poll would report it again at once. */
 	if (c->res > 0 && !(c->res & (POLLOUT | POLLERR | POLLHUP)))
 		flow_wait_room(s, d);
 	else

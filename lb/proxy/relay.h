@@ -9,8 +9,8 @@
 
 #include "proxy/session.h"
 
-/* Both flows run: from the connect on in mode tcp, from the response's
- * head on in mode http. The session is relaying. */
+/* Starts both flows, in mode tcp after the connect, in mode http after the response's head. The
+ * session is relaying. */
 void relay_start(struct session *s);
 
 /* Arms a receive from `from` if there is room for its bytes, else a poll for errors. */
@@ -19,13 +19,14 @@ void relay_read(struct session *s, enum side from);
 /* Queues bytes that came from `from`, as far as the flow's kind lets them pass. Owns `b`. */
 void relay_take(struct session *s, enum side from, struct buf *b);
 
-/* What a negative errno of the socket on `side` says of the peer there. */
+/* The end reason that follows from `error`, 0 or a negative errno of the socket on `side`. May ask
+ * the kernel whether the peer's host still answers. */
 enum sess_end relay_find_reason(const struct session *s, enum side side, int error);
 
-/* Passes ends on and sees whether all is done. */
+/* Passes on the ends of flows that are over, and begins to close a session that is. */
 void relay_check(struct session *s);
 
-/* (Re)starts the time-out that fits: idle, body or half_closed. */
+/* Starts the time-out anew: timeouts.body, idle or half_closed, by the session's state. */
 void relay_watch_time(struct session *s);
 
 void relay_on_recv(struct session *s, enum side from, const struct completion *c);
@@ -33,7 +34,7 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c);
 void relay_on_error_poll(struct session *s, enum side side, const struct completion *c);
 void relay_on_timeout(struct session *s);
 
-/* Something waits to be sent, in the queue or in a pipe: sends it. */
+/* Sends what is in the queue or in the pipe of a flow. */
 void relay_go_on(struct session *s, enum dir d);
 
 /* The destination of a flow takes bytes again (flow_wait_room()). */

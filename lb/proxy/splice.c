@@ -4,22 +4,23 @@
  *
  *   source --splice_in()--> pipe --splice_out()--> destination
  *
- * A flow that is spliced goes round, driven by relay_splice() in relay.c:
+ * relay_splice() in relay.c drives a spliced flow round and round:
  *
  *   poll source -> splice_in() -> splice_out() -> poll source ...
  *                                      | would wait
  *                                      +-> poll destination -> ...
  *
- * A pipe is lent by the worker when bytes are there, and given back when the source falls quiet
- * (splice_wait_in()); bytes in it count as queued. What was queued in buffers is older than what is
- * in the pipe, and goes out first. Both functions return what moved and how it ended, and know
- * nothing of what that means for the session.
+ * A worker lends the flow a pipe when bytes are there (splice_get_pipe()), and gets it back when
+ * the source has no more for now (splice_wait_in()). Bytes in a pipe count as queued. Bytes that
+ * were queued in buffers are older than those in the pipe, and go out first. splice_in() and
+ * splice_out() return how many bytes they have moved and how that ended; what it means for the
+ * session is decided in relay.c.
  *
- * splice_most() says how much may be spliced: everything of a raw stream in bulk, and of a
- * WebSocket the rest of a large payload, behind which the next frame's header must be seen.
+ * splice_most() says how much may be spliced: all of a raw stream that is in bulk, and of a
+ * WebSocket the rest of a large payload, because the header of the frame behind it must be seen.
  *
- * splice(2) and the polls are engine-neutral: io_uring would run a splice on a kernel thread of its
- * own (design, 3).
+ * The system call splice(2) is used with both engines, because io_uring would run each splice on a
+ * kernel thread of its own (design, 3).
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -34,15 +35,14 @@
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-/* The least rest of a payload that goes through a pipe where that is asked for (design, section 3),
- * and where it is cheaper (measured: docs/decisions, 0012). */
+/* The least rest of a payload that is spliced: with `splice: always` (design, section 3), and with
+ * `auto` (from there on a pipe is cheaper; measured: docs/decisions, 0012). */
 #define MIN_PAYLOAD (64u << 10)
 #define MIN_PAYLOAD_AUTO (128u << 10)
 
-/* A splice that brings less than this says that the stream has fallen quiet (measured: 8 KB a time
- * are cheaper through buffers, 16 KiB through a pipe) ... */
+/* When so many splices in a row bring less than QUIET_BYTES each, the stream is no longer in bulk
+ * (measured: 8 KB at a time are cheaper through buffers, 16 KiB through a pipe). */
 #define QUIET_BYTES 12288u
-/* ... if it happens so many times in a row. */
 #define QUIET_TIMES 8
 
 /* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
@@ -80,7 +80,7 @@ void splice_drop(struct session *s, enum dir d)
 	f->pipe = NULL;
 }
 
-/* Waits until the source has more; while it is quiet no pipe is held. */
+/* Polls until the source has more bytes. An empty pipe is given back meanwhile. */
 void splice_wait_in(struct session *s, enum dir d)
 {
 	struct conn *from = s->conn[dir_source(d)];
@@ -105,7 +105,7 @@ static void wait_out(struct session *s, enum dir d)
 		conn_poll(&s->worker->conns, to, CONN_WRITABLE, POLLOUT);
 }
 
-/* A stream that brings little per call is cheaper through buffers again. */
+/* Ends bulk for a raw stream that brings few bytes per splice. */
 static void judge_quiet(struct flow *f, size_t n)
 {
 	if (f->kind != FLOW_RAW || n >= QUIET_BYTES) {

@@ -4,10 +4,10 @@
 /*
  * Splice: in bulk, bytes go from socket to socket through a pipe and never enter this process.
  *
- * Only what needs no looking at: in mode tcp (and other tunnels that are relayed unseen) everything
- * may be spliced, in a WebSocket the rest of a large payload; with `auto` what pays for its pipe
- * (docs/decisions, 0012). The pipe is lent by the worker while bytes run, and bytes in it count as
- * queued; where all are lent, bytes go through buffers.
+ * Only bytes that lb need not look at can be spliced: all of a raw tunnel (mode tcp, for example),
+ * and the rest of a large payload of a WebSocket. With `splice: auto` only bytes for which a pipe
+ * is cheaper are (docs/decisions, 0012). The worker lends a pipe while bytes run, and bytes in it
+ * count as queued. When all pipes are lent, bytes go through buffers.
  *
  * Thread: owner worker. Hot. Layer: proxy.
  */
@@ -23,21 +23,21 @@ struct moved {
 /* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
 uint64_t splice_most(const struct session *s, enum dir d);
 
-/* Sees to it that the flow has a pipe. False: none is to be had. */
+/* Gets the flow a pipe, if it has none. Returns false when all pipes are lent. */
 bool splice_get_pipe(struct session *s, enum dir d);
 
 /*
- * splice_in() - from the source into the flow's pipe, `most` bytes at most
+ * splice_in() - move up to `most` bytes from the source into the flow's pipe
  *
- * The pipe's room bounds it, too. Neither bytes nor an error: the source has ended.
+ * No more than the pipe has room for. When n and error are both 0, the source has ended.
  */
 struct moved splice_in(struct session *s, enum dir d, uint64_t most);
 
-/* From the pipe to the destination, until it is empty (error 0), or the destination waits or fails.
- */
+/* Moves bytes from the pipe to the destination until the pipe is empty (error 0), or the
+ * destination has no room (-EAGAIN) or fails. */
 struct moved splice_out(struct session *s, enum dir d);
 
-/* Waits until the source has more; while it is quiet no pipe is held. */
+/* Polls until the source has more bytes. An empty pipe is given back meanwhile. */
 void splice_wait_in(struct session *s, enum dir d);
 
 /* Gives the pipe back, with what may be in it. */
