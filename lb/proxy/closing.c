@@ -43,7 +43,7 @@
  */
 #define UPLOAD_MS 30000
 
-/* How often lb looks at first whether all is delivered, and for how long. */
+/* The first pause between two looks whether all is delivered, and how long lb looks in all. */
 #define DELIVERY_LOOK_MS 5
 #define DELIVERY_WAIT_MS 30000
 
@@ -100,7 +100,7 @@ static uint64_t upload_left_ms(const struct session *s)
 	return end_ms > now_ms ? end_ms - now_ms : 0;
 }
 
-/* The answer is out and its end passed on: only the client's own close is missing. */
+/* The answer and its FIN are out. Waits for the client's own close. */
 static void linger(struct session *s)
 {
 	LB_ASSERT(s->state == SESS_CLOSING && !s->must_reset);
@@ -125,7 +125,7 @@ static void begin(struct session *s, enum sess_end end)
 	conn_cancel_all(conns, s->conn[BACKEND]);
 	conn_cancel(conns, s->conn[CLIENT], CONN_ERR);
 	conn_cancel(conns, s->conn[CLIENT], CONN_READABLE);
-	/* What waits for the backend, a body that came with its head say, has nowhere to go. */
+	/* Bytes for the backend, such as a body that came with its head, are dropped. */
 	if (!flow_is_stopped(s, TO_BACKEND))
 		conn_set_tx(s->conn[BACKEND], TX_CLOSED);
 	splice_drop(s, TO_BACKEND);
@@ -171,12 +171,12 @@ void closing_reset(struct session *s, enum side side)
 
 bool closing_needs_backend(const struct session *s)
 {
-	return s->must_reset; /* perhaps it is the backend that is to be reset */
+	return s->must_reset; /* the backend may be the side that is to be reset */
 }
 
 /*
- * Whether the peers' kernels have all that is meant for them: from then on a reset (lb's own, or
- * that of a close with bytes unread) takes nothing away.
+ * Whether the peers' kernels have acknowledged all bytes for them. From then on a reset, lb's own
+ * or that of a close with unread bytes, destroys none of them.
  */
 static bool are_last_bytes_out(const struct session *s)
 {
@@ -202,12 +202,12 @@ void closing_on_timeout(struct session *s)
 		session_timeout(s, upload_ms);
 	else if (are_last_bytes_out(s) ||
 		 quiet_judge(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
-		session_close_now(s, SESS_END_CLIENT_CLOSED); /* has a reason already */
+		session_close_now(s, SESS_END_CLIENT_CLOSED); /* the end reason is known already */
 	else
 		look_again(s);
 }
 
-/* Waiting to reset: the timer looks whether what was sent is delivered (closing_on_timeout). */
+/* Before a reset: drops what comes, until closing_on_timeout() finds that all is delivered. */
 static void drop_before_reset(struct session *s, enum side side, const struct completion *c)
 {
 	if (c->res <= 0 && c->res != -ECANCELED && c->res != -ENOBUFS)
@@ -240,7 +240,8 @@ void closing_on_recv(struct session *s, enum side side, const struct completion 
 	}
 	if (side == BACKEND)
 		return;
-	if (c->res == -ECANCELED || c->res == -ENOBUFS) { /* one of the relay's, or no buffer */
+	if (c->res == -ECANCELED ||
+	    c->res == -ENOBUFS) { /* a receive of the relay's, or no buffer */
 		drop_more(s, side);
 		return;
 	}
@@ -262,7 +263,7 @@ void closing_on_send(struct session *s, enum dir d, const struct completion *c)
 {
 	struct flow *f = session_flow(s, d);
 
-	if (d == TO_BACKEND || s->must_reset) { /* what was on its way to the backend */
+	if (d == TO_BACKEND || s->must_reset) { /* nothing more is to be sent */
 		queue_clear(&f->queue, s->worker->loop->bufs);
 		return;
 	}

@@ -16,7 +16,7 @@
 #include "proxy/listener.h"
 #include "proxy/session.h"
 
-/* Rows of the first array; it doubles. */
+/* Rows of the first array; each further one has twice as many. */
 #define FIRST_ROWS 64
 
 static bool is_wanted(const struct conn_filter *f, const struct session *s, uint64_t age_ns)
@@ -52,7 +52,7 @@ static void swap_rows(struct conn_row *a, struct conn_row *b)
 	*b = t;
 }
 
-/* Puts the last row in its place: no row of the heap has a smaller rank than the one above it. */
+/* Moves the last row up until no row of the heap has a smaller rank than the one above it. */
 static void heap_up(struct conn_row *rows, size_t n)
 {
 	LB_ASSERT(n > 0);
@@ -60,7 +60,7 @@ static void heap_up(struct conn_row *rows, size_t n)
 		swap_rows(&rows[i], &rows[(i - 1) / 2]);
 }
 
-/* Puts the root in its place, after it was replaced. */
+/* Moves the root, which was replaced, down until the heap is in order again. */
 static void heap_down(struct conn_row *rows, size_t n)
 {
 	for (size_t i = 0, least; (least = 2 * i + 1) < n; i = least) {
@@ -121,7 +121,7 @@ int conn_list_add(struct conn_list *l, const struct session *s, uint64_t now_ns)
 	l->n_matching++;
 	LB_ASSERT(l->n_rows <= f->limit);
 	if (l->n_rows == f->limit) {
-		if (rank <= l->rows[0].rank) /* always where unsorted */
+		if (rank <= l->rows[0].rank) /* always so in an unsorted list */
 			return 0;
 		backend_unref(l->rows[0].backend);
 		fill_row(&l->rows[0], s, age_ns, rank);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A list of a worker's connections: those that a filter wants, all of them or the first ones by an
- * order.
+ * A list of a worker's connections: those that meet a filter's conditions, all of them or the first
+ * ones by an order.
  *
  * Thread: any, one at a time; the worker adds rows, main reads them. Layer: proxy.
  */
@@ -49,7 +49,7 @@ struct conn_row {
 	uint64_t rank; /* by the filter's order: greater ones first; 0 where unsorted */
 };
 
-/* Zeroed but for the filter, it is empty. */
+/* A list is empty when all but its filter is zeroed. */
 struct conn_list {
 	struct conn_filter filter;
 

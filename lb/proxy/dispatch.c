@@ -49,7 +49,7 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-/* Pools of which one walk remembers that they are full; with more, some are asked again. */
+/* So many pools that are full are remembered in one pass; with more, some are asked again. */
 #define MAX_FULL 16
 
 /* After a step: frees what a session that is DEAD or CLOSING does not need any more. */
@@ -74,7 +74,7 @@ static void on_request_timeout(struct session *s)
 	case EXCHANGE_SEND:
 	case EXCHANGE_AWAIT: response_on_timeout(s); break;
 	case EXCHANGE_BODY: relay_on_timeout(s); break;
-	case EXCHANGE_PICK: /* left in the step that comes to it */
+	case EXCHANGE_PICK: /* is left in the step that enters it */
 	case EXCHANGE_DONE:
 	case EXCHANGE_N_STATES: LB_ASSERT(false);
 	}
@@ -106,7 +106,8 @@ static bool try_again(struct session *s)
 	return true;
 }
 
-/* Requests try again in their order, but behind one that found its pool full none of that pool. */
+/* Lets all requests in WAIT try again in their order. When one finds its pool full, the later ones
+ * of the same pool do not try. */
 static void try_all_again(struct worker *w)
 {
 	const struct pool *full[MAX_FULL];
@@ -120,7 +121,8 @@ static void try_all_again(struct worker *w)
 			i++;
 		if (i < n_full || try_again(s))
 			continue;
-		/* A request that has failed elsewhere may not go where the next one may. */
+		/* A request that has tried backends before passes over them, and the next request
+		 * need not. */
 		if (s->x->n_tries == 0 && n_full < MAX_FULL)
 			full[n_full++] = s->pool;
 	}
@@ -157,7 +159,7 @@ void dispatch_flush(struct session *s)
 
 /* ---- the end of a session -------------------------------------------------------------------- */
 
-/* The code of the Close frame that came first, from whichever side. */
+/* The code of the Close frame that came first, from either side. */
 static uint16_t close_code(const struct session *s)
 {
 	const struct flow *to_backend = session_flow(s, TO_BACKEND);
@@ -241,7 +243,7 @@ void dispatch_free(struct session *s)
 
 /* ---- birth ----------------------------------------------------------------------------------- */
 
-/* A session and its two ends, all zeroed but for their links; NULL when memory is short. */
+/* A session and its two ends, zeroed but for their links; NULL when memory is short. */
 static struct session *get_with_ends(struct worker *w)
 {
 	if (slab_reserve(w->sessions, 1) < 0 || slab_reserve(w->conns.slab, N_SIDES) < 0)
@@ -271,7 +273,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 		if (x != NULL)
 			worker_return_exchange(w, x);
 		loop_close(w->loop, fd);
-		w->is_short = true; /* capacity_reserve() looks when there is some again */
+		w->is_short = true; /* capacity_reserve() finds out when there is some again */
 		return NULL;
 	}
 
@@ -286,7 +288,9 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	s->active_ms = loop_now_ms(w->loop);
 	s->is_http = from->pl->conf->mode == CONF_MODE_HTTP;
 	bool is_there = loop_peername(w->loop, fd, &sa) == 0;
-	s->client = (struct addr){ .family = AF_INET }; /* 0.0.0.0: not known any more */
+	s->client = (struct addr){
+		.family = AF_INET
+	}; /* 0.0.0.0: the kernel does not know it any more */
 	if (is_there)
 		addr_from_sockaddr((struct sockaddr *)&sa, &s->client);
 	list_init(&s->link);
@@ -299,7 +303,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	counter_add(&w->stats->accepted, 1);
 	counter_add(&w->stats->active, 1);
 	counter_add(&w->stats->handshaking, 1);
-	if (!is_there) /* reset before it was looked at */
+	if (!is_there) /* the client has reset the connection already */
 		session_close_now(s, SESS_END_CLIENT_RESET);
 	else if (s->is_http)
 		request_start(s);

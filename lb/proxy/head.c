@@ -12,7 +12,7 @@ struct buf *head_new(struct buf_pool *pool, uint32_t n)
 					    : BUF_LARGE; /* an authority that is sent twice more */
 
 	LB_ASSERT(n <= BUF_LARGE_BYTES);
-	/* A failed reservation leaves it to the get: something may be free. */
+	/* When the reservation fails, buf_get() may still find a free buffer. */
 	(void)buf_reserve(pool, size_class, 1);
 	return buf_get(pool, size_class);
 }

@@ -49,14 +49,14 @@ static void visit_for_quit(struct walk *k, struct session *s)
 }
 
 /* Nothing is to be done here: the reply waits until the sessions are freed. */
-static void on_all_killed(struct walk *k, struct worker *w)
+static void on_all_visited(struct walk *k, struct worker *w)
 {
 	LB_ASSERT(w->quit != NULL && k == &w->quit->walk);
 }
 
 static const struct walk_ops quit_ops = {
 	.visit = visit_for_quit,
-	.done = on_all_killed,
+	.done = on_all_visited,
 };
 
 static void run_quit(struct mail *mail, void *worker)

@@ -18,7 +18,7 @@
  * them to the flow TO_BACKEND.
  *
  * A request is routed by the newest configuration of its listener, not by the one under which the
- * connection was accepted, unless the newest one has no place for it (find_pool()).
+ * connection was accepted, unless the newest one has no route for it (find_pool()).
  *
  * Thread: owner worker.
  */
@@ -90,8 +90,8 @@ static bool has_header(void *arg, struct slice name, struct slice value)
 	return false;
 }
 
-/* The pool that the request goes to by this listener of a snapshot, or NULL; notes the route's
- * name. */
+/* The pool to which the routes of this listener of a snapshot send the request, or NULL. Notes the
+ * route's name. */
 static const struct snapshot_pool *match_route(struct session *s, const struct snapshot *snapshot,
 					       const struct snapshot_listener *pl)
 {
@@ -115,9 +115,9 @@ static const struct snapshot_pool *match_route(struct session *s, const struct s
 }
 
 /*
- * By the newest configuration of the listener that the connection came in by. A reload may have
- * left that one without a place for the request, or removed the listener: then by the configuration
- * under which the connection was accepted, because no reload may refuse it.
+ * The pool by the newest configuration of the connection's listener. When a reload has removed the
+ * listener, or every route for the request, the configuration counts under which the connection was
+ * accepted, because no reload may lead to the refusal of its request.
  */
 static const struct snapshot_pool *find_pool(struct session *s)
 {
@@ -137,7 +137,8 @@ static const struct snapshot_pool *find_pool(struct session *s)
 	return match_route(s, x->snapshot, x->pl);
 }
 
-/* What the pool's policy hashes: what its key names, or the source address where it is missing. */
+/* What the pool's policy hashes: the part of the request that `hash.key` names, or the client's
+ * address where the request lacks that part. */
 static uint64_t hash_key(const struct session *s)
 {
 	const struct exchange *x = s->x;
@@ -180,7 +181,8 @@ static enum body_underscores trailer_underscores(enum conf_underscores u)
 	return BODY_UNDERSCORES_PASS;
 }
 
-/* What stands behind the head: a body begins, or bytes of the tunnel come early. */
+/* Gives the bytes behind the head to the flow TO_BACKEND: the begin of a body, or early bytes of a
+ * tunnel. Returns false where the session has ended over it. */
 static bool take_rest(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -204,13 +206,14 @@ static bool take_rest(struct session *s)
 	return s->state == SESS_BUSY;
 }
 
-/* What the listener says of heads that are right otherwise. Returns what is wrong, or NULL. */
+/* Applies `http` of the listener to a head that is well-formed. Returns what is wrong, or NULL. */
 static const char *apply_rules(struct session *s)
 {
 	struct exchange *x = s->x;
 	uint8_t *bytes = x->head[CLIENT]->data;
 
-	/* Routes match the path that is sent on. */
+	/* Dots are removed before routes are matched, so that they match the path that is sent on.
+	 */
 	if (x->pl->conf->http.dots == CONF_DOTS_NORMALISE)
 		http1_remove_dots(&x->req, bytes);
 	switch (x->pl->conf->http.underscores) {

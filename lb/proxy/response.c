@@ -2,22 +2,24 @@
 /*
  * From the connect to the relay: the request goes out, and the response's head comes back.
  *
- * In mode tcp there is neither: the tunnel begins at once. In mode http the exchange is in SEND
- * until the last byte of the request has gone to the backend, then in AWAIT. The request's head is
- * written before what of its body has come already. The response's head may come at any time; it is
- * gathered and judged:
+ * In mode tcp there is neither, and response_start() begins the tunnel. In mode http the exchange
+ * is in SEND until the last byte of the request has gone to the backend, then in AWAIT.
+ * response_start() queues the request's head before the part of its body that has come already, and
+ * response_on_sent() notices the last byte. The response's head may come at any time;
+ * response_on_recv() gathers it, and judge_response() decides:
  *
  *   101                    upgrade_judge_101()   the tunnel stands: DONE, and the session in TUNNEL
  *   100, 102, 103, ...     pass_interim()        passed on; the next head is awaited
  *   200 and above          accept_response()     exactly its body passes: BODY
  *
- * While a handshake runs the client's bytes are received, bounded as ever: early bytes of a tunnel
- * are held until it stands (sent sooner, a backend that refuses the upgrade would read them as its
- * next request), the body of a plain request follows its head. "Whole" is a request whose body has
- * come to its end; "sending" is one whose last byte the backend's kernel has not taken yet.
+ * Meanwhile response_on_client_recv() receives the client's bytes, no more than a flow may hold.
+ * The body of a plain request follows its head. Early bytes of a tunnel are kept (x->held) until
+ * the 101 has come, because a backend that refuses the upgrade would read them as its next request.
+ * A request is "whole" when its body has come to its end, and "sending" until the backend's kernel
+ * has taken its last byte.
  *
- * A backend that closes, resets, or sends what is no response has failed: that is counted, and the
- * client is answered with 502 or 504.
+ * A backend that closes, resets, or sends something that is no response has failed. The failure is
+ * counted, and the client is answered with 502 or 504 (fail()).
  *
  * Thread: owner worker.
  */
@@ -40,12 +42,12 @@
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-/* Interim responses that a client does not take: what goes beyond is no use to anybody. */
+/* When so many bytes of interim responses wait for the client, the next one is an error. */
 #define MAX_INTERIM_BYTES (64u << 10)
 
 /* ---- the tunnel stands ----------------------------------------------------------------------- */
 
-/* Early bytes of the client go first; a WebSocket's are counted as if they came now. */
+/* Queues the client's early bytes; frames of a WebSocket in them are counted now. */
 static void release_held(struct session *s)
 {
 	struct flow *f = session_flow(s, TO_BACKEND);
@@ -58,7 +60,7 @@ static void release_held(struct session *s)
 	}
 }
 
-/* A plain request waits for its response, which is no handshake. */
+/* Notes how long the handshake took; for a plain request, how long its response took to begin. */
 static void note_handshake(struct session *s)
 {
 	struct worker_stats *stats = s->worker->stats;
@@ -87,7 +89,7 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 	note_handshake(s);
 }
 
-/* The exchange is over. Its snapshot goes with it: only the counted backend and pool stay. */
+/* Gives the exchange back, and with it the snapshot. The session keeps its backend and its pool. */
 static void relay_tunnel(struct session *s)
 {
 	LB_ASSERT(queue_is_empty(&s->x->held) && s->has_slot);
@@ -100,7 +102,8 @@ static void relay_tunnel(struct session *s)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-/* Builds the head that goes to the backend and puts it before what of the body has come already. */
+/* Builds the head for the backend, and puts it before the part of the body that has come already.
+ */
 static bool push_head(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -138,7 +141,7 @@ static bool is_request_whole(const struct session *s)
 	return flow_is_ended(s, TO_BACKEND) || session_flow(s, TO_BACKEND)->kind == FLOW_HOLD;
 }
 
-/* Whether a request's body is still on its way: then nobody can expect a response. */
+/* Whether a request's body is still on its way, so that no response can be expected yet. */
 static bool is_sending(const struct session *s)
 {
 	const struct exchange *x = s->x;
@@ -148,7 +151,7 @@ static bool is_sending(const struct session *s)
 	       !flow_is_stopped(s, TO_BACKEND);
 }
 
-/* How long it may be quiet: while the request is on its way, or until the response begins. */
+/* The time-out without a byte: of the request while it is sent, then of the response's begin. */
 static uint32_t wait_limit_ms(const struct session *s)
 {
 	const struct conf_pool *c = s->x->conf;
@@ -205,9 +208,9 @@ static void fail(struct session *s, enum outcome o, const char *why)
 }
 
 /*
- * Takes the whole head out of what has come from the backend, and makes of it the one that goes to
- * the client; *ret_rest is what came behind it, or NULL. Returns NULL where there is no memory;
- * that is answered.
+ * Takes the whole head out of the bytes from the backend, and returns the head for the client.
+ * *ret_rest is what came behind it, or NULL. When memory is short, the client is answered so, and
+ * NULL is returned.
  */
 static struct buf *take_head(struct session *s, struct buf **ret_rest)
 {
@@ -231,7 +234,8 @@ static struct buf *take_head(struct session *s, struct buf **ret_rest)
 	return head;
 }
 
-/* An interim response other than 101 (RFC 9110, 15.2): passed on to whoever can read it. */
+/* Passes on an interim response other than 101 (RFC 9110, 15.2), but not to a client of HTTP/1.0.
+ * Returns whether the next head may be read. */
 static bool pass_interim(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -271,7 +275,7 @@ static void accept_upgrade(struct session *s)
 	session_set_status(s, 101);
 	begin_tunnel(s, is_ws ? FLOW_WS : FLOW_RAW);
 	queue_push(&f->queue, pool, head);
-	if (rest != NULL) { /* the first bytes of the tunnel were glued to it */
+	if (rest != NULL) { /* the first bytes of the tunnel came with the head */
 		if (is_ws)
 			tunnel_track(s, TO_CLIENT, rest->data, rest->len);
 		queue_push(&f->queue, pool, rest);
@@ -280,8 +284,8 @@ static void accept_upgrade(struct session *s)
 }
 
 /*
- * The upgrade is refused: a plain request from here on, whose body perhaps goes on. What the client
- * sent for the tunnel has nowhere to go.
+ * The backend refuses the upgrade, so this is a plain request from here on, whose body may go on.
+ * Bytes that the client sent for the tunnel are dropped.
  */
 static void make_plain(struct session *s)
 {
@@ -295,7 +299,7 @@ static void make_plain(struct session *s)
 	}
 }
 
-/* A final response: rewritten head, then exactly its body. The exchange stays to its end. */
+/* A final response: its rewritten head, then exactly its body. */
 static void accept_response(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -362,8 +366,9 @@ static void judge_final(struct session *s)
 }
 
 /*
- * Whether a 101 has come before the request was whole. It waits for that: no client uses the new
- * protocol sooner (RFC 9110, 7.8), and the body's end is not to be looked for in a tunnel.
+ * Whether a 101 has come before the request is whole. The 101 waits until it is: a client uses the
+ * new protocol only behind its request (RFC 9110, 7.8), and in a tunnel the body's end would not be
+ * found any more.
  */
 static bool is_101_early(const struct session *s)
 {
@@ -437,18 +442,18 @@ void response_on_client_recv(struct session *s, const struct completion *c)
 		if (was_early && session_awaits_response(s) && !is_101_early(s))
 			judge_response(s);
 	} else if (c->res == 0) {
-		/* Nobody half-closes while waiting for an upgrade: the client has left. */
+		/* A client that waits for an upgrade does not half-close, so it has left. */
 		if (s->is_http && s->x->upgrade.kind != UPGRADE_NONE) {
 			session_close_now(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
-		/* In the middle of its body it will never be whole. */
+		/* The client has left in the middle of its body. */
 		if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY) {
 			session_close_now(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
 		conn_ended(s->conn[CLIENT], 0);
-		if (s->is_http) /* behind a plain request that is whole */
+		if (s->is_http) /* the FIN is behind a plain request that is whole */
 			quiet_client_fin(s);
 		else
 			session_set_end_reason(s, SESS_END_CLIENT_CLOSED);
@@ -465,8 +470,9 @@ void response_on_client_recv(struct session *s, const struct completion *c)
 void response_on_timeout(struct session *s)
 {
 	/*
-	 * A request is on its way while its bytes move, the last of them until the backend has
-	 * taken them; then neither early bytes nor interims count.
+	 * While the request is sent, each byte that moves delays the time-out. In AWAIT only bytes
+	 * of the request do that the backend's kernel acknowledges, and neither early bytes of the
+	 * client nor interim responses.
 	 */
 	bool is_asked = s->x->state == EXCHANGE_AWAIT;
 	uint32_t limit_ms = wait_limit_ms(s);
@@ -480,7 +486,7 @@ void response_on_timeout(struct session *s)
 		return;
 	}
 	if (is_sending(s) && queue_is_empty(&session_flow(s, TO_BACKEND)->queue))
-		/* It is the client that stalls, its body is not whole. */
+		/* The body is not whole, and no byte of it waits: the client has stopped. */
 		answer_error(s, OUTCOME_BODY_TIMEOUT, NULL);
 	else
 		fail(s, OUTCOME_RESPONSE_TIMEOUT, NULL);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What comes behind a connect: the request goes out, the response's head comes back, and the relay
- * begins. In mode tcp it begins at once.
+ * What follows a connect: the request goes out, the response's head comes back, and the relay
+ * begins. In mode tcp the tunnel begins at once.
  *
  * Thread: owner worker. Layer: proxy.
  */
@@ -13,13 +13,13 @@
 /* The connect has succeeded, in CONNECT: SEND begins, or in mode tcp the tunnel. */
 void response_start(struct session *s);
 
-/* The client's bytes while no relay runs: kept, or a body on its way. */
+/* The client's bytes before the relay begins: early bytes of a tunnel, or a request's body. */
 void response_on_client_recv(struct session *s, const struct completion *c);
 
 /* The backend's response head. */
 void response_on_recv(struct session *s, const struct completion *c);
 
-/* Some of the request was sent: when it is the last of it, the wait for the response begins. */
+/* Bytes of the request were sent. When they were the last ones, AWAIT begins. */
 void response_on_sent(struct session *s);
 
 /* In SEND and AWAIT. */

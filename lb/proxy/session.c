@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session's states, its timer, and how it ends. The files of its steps all stand on this one, and
- * it calls none of them (dispatch.c does).
+ * A session's states, its timer, and how it ends. The files of its steps call this one, and it
+ * calls none of them (dispatch.c does).
  *
  * session_set_state() is the only writer of the state; a table says which state may follow which.
  * The session's request has states of its own (exchange.c), and a session that leaves BUSY ends
@@ -12,12 +12,13 @@
  * cancelled. When the last one of them has completed, session_reap() puts the session on
  * worker->dead, and dispatch.c frees it at the end of the turn.
  *
- * The reason that counts is the first one (session_set_end_reason()), but for causes that cut a
- * half-closed tunnel short. Whether an end is closed by a FIN or by a reset is decided when the
- * session ends, because a stream that stops in the middle must not look whole to its receiver.
+ * The first end reason counts (session_set_end_reason()), except that a cause that cuts a
+ * half-closed tunnel short replaces the reason of the half-close. Whether an end is closed by a FIN
+ * or by a reset is decided when the session ends, because a stream that stops in the middle must
+ * not look whole to its receiver.
  *
- * A session holds a slot at its backend from the pick until session_close_backend(). Sessions that
- * wait for such a slot are told there (wait.h).
+ * A session holds a slot at its backend from the pick until session_close_backend(), which lets
+ * requests that wait for a slot try again (wait.h).
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -124,7 +125,7 @@ void session_mark_dirty(struct session *s, enum dir d)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Causes that cut a tunnel short, one of whose sides may have ended properly before. */
+/* Whether `why` cuts a tunnel short, of which one side may have ended properly before. */
 static bool is_cutting(enum sess_end why)
 {
 	return why == SESS_END_STOP || why == SESS_END_ADMIN || why == SESS_END_HALF_CLOSED ||
@@ -134,7 +135,7 @@ static bool is_cutting(enum sess_end why)
 
 void session_set_end_reason(struct session *s, enum sess_end why)
 {
-	/* A FIN alone is no end: the other direction may flow on for as long as it likes. */
+	/* After one FIN the other direction may go on, and may be cut short later. */
 	bool is_fin_only = session_is_relaying(s) &&
 			   (s->end == SESS_END_CLIENT_CLOSED || s->end == SESS_END_BACKEND_CLOSED);
 
@@ -143,8 +144,9 @@ void session_set_end_reason(struct session *s, enum sess_end why)
 }
 
 /*
- * Whether the stream towards `side` ends in the middle. Closed, that would look whole: a body until
- * close is told from half of one by how its connection ends, and so is any stream of mode tcp.
+ * Whether the stream towards `side` ends in the middle. Behind a FIN it would look whole, because
+ * only a reset tells the receiver of a body that ends with the connection, or of a stream of mode
+ * tcp, that bytes are missing.
  */
 static bool is_cut_short(const struct session *s, enum side side)
 {

@@ -14,9 +14,9 @@
  * While a session is BUSY, its request has states of its own (proxy/exchange.h). A session that
  * leaves BUSY ends its request.
  *
- * A session has two ends, conn[CLIENT] and conn[BACKEND] (net/conn.h); the backend's is closed
- * before a connect begins, and again between two tries. Each end has the flow of what came from it.
- * A side is one of the two ends; a direction is one of the two ways:
+ * A session has two ends, conn[CLIENT] and conn[BACKEND] (net/conn.h). The backend's end has no
+ * socket before a connect begins, and between two tries. Each end has the flow of the bytes that
+ * come from it. `enum side` names an end, `enum dir` a direction:
  *
  *   client --recv--> conn[CLIENT].in   --send--> backend      TO_BACKEND
  *   client <--send-- conn[BACKEND].in  <--recv-- backend      TO_CLIENT
@@ -53,7 +53,7 @@ static inline enum side side_other(enum side s)
 	return s == CLIENT ? BACKEND : CLIENT;
 }
 
-/* The ways that bytes go. Each has the number of the side that it comes from. */
+/* The directions of bytes. Each has the number of the side that the bytes come from. */
 enum dir { TO_BACKEND = CLIENT, TO_CLIENT = BACKEND };
 
 static inline enum side dir_source(enum dir d)
@@ -92,15 +92,15 @@ enum sess_state { SESS_STATES(X) SESS_N_STATES };
 
 /* What may pass in a flow, and what is looked at in its bytes (flow.kind). */
 enum flow_kind {
-	FLOW_RAW,  /* everything, unseen */
-	FLOW_WS,   /* everything; WebSocket frame headers are counted */
-	FLOW_BODY, /* a message: exactly its body passes (the exchange has the state) */
-	FLOW_HOLD, /* bytes are received and wait: the handshake is not over */
-	FLOW_DONE, /* a message was here and is over: nothing more passes */
+	FLOW_RAW,  /* all bytes pass, and none is looked at */
+	FLOW_WS,   /* all bytes pass; WebSocket frames are counted */
+	FLOW_BODY, /* exactly the body of a request or a response passes (exchange.body) */
+	FLOW_HOLD, /* bytes are received and kept until the handshake is over */
+	FLOW_DONE, /* the body has passed: nothing more does */
 };
 
 /*
- * With its two ends of 80 bytes each all that an idle connection costs, 176 bytes:
+ * An idle connection costs these 176 bytes and its two ends of 80 bytes each:
  *
  *      0           8         24                         64
  *      +-----------+---------+--------------------------+
@@ -113,7 +113,7 @@ enum flow_kind {
  *      +------------------------------------------------+
  */
 struct session {
-	/* what every completion looks at */
+	/* read at every completion */
 	uint8_t state;   /* enum sess_state; written by session_set_state() only */
 	uint8_t end;     /* enum sess_end: the first cause (session_set_end_reason()) */
 	uint16_t status; /* the HTTP status the client got; 0: none */
@@ -193,12 +193,12 @@ static inline bool session_is_over(const struct session *s)
 /*
  * session_set_end_reason() - note why the session ends, unless a reason is known
  *
- * That one side of a tunnel has closed its direction gives way to a cause that cuts the other
- * direction short.
+ * When the reason so far is that one side of a tunnel has closed its direction, a cause that cuts
+ * the other direction short replaces it.
  */
 void session_set_end_reason(struct session *s, enum sess_end why);
 
-/* The client gets a response head with this status. */
+/* Notes and counts the status of the response head that the client gets. */
 void session_set_status(struct session *s, unsigned status);
 
 /* DEAD: cancels all operations; both ends are closed when the last of them has completed. */
@@ -213,5 +213,5 @@ void session_close_backend(struct session *s);
 /* Starts the state's timer; UINT32_MAX (off) stops it. */
 void session_timeout(struct session *s, uint64_t in_ms);
 
-/* Puts it on the worker's list of sessions with something to send at the end of the turn. */
+/* Has bytes of the direction `d` sent at the end of the turn (dispatch_flush()). */
 void session_mark_dirty(struct session *s, enum dir d);

@@ -4,8 +4,9 @@
 /*
  * A worker: one loop with its own sockets, sessions, buffers and counters.
  *
- * It is an object, not a thread: daemon/threads makes a thread around each, tests run several in
- * one. Main talks to it by messages (proxy/message.h) through its mailbox, and reads its counters.
+ * A worker is an object, not a thread: daemon/threads makes a thread around each one, and tests run
+ * several in one thread. Main sends messages (proxy/message.h) to its mailbox, and reads its
+ * counters.
  *
  * Layer: proxy.
  */
@@ -156,7 +157,7 @@ struct worker {
 	uint32_t n_listening; /* listening sockets that are open */
 
 	struct session *dirty; /* have something to send at the turn's end */
-	struct list dead;      /* wait to be buried */
+	struct list dead;      /* of struct session: freed at the turn's end */
 	struct list waiting;   /* of struct exchange: wait for a slot at a backend (proxy/wait.h) */
 	uint32_t n_waiting, n_waiting_by[WAIT_SLOTS];
 	struct timer wait_timer;
@@ -209,8 +210,8 @@ struct exchange *worker_lend_exchange(struct worker *w);
 void worker_return_exchange(struct worker *w, struct exchange *x);
 
 /*
- * The newest members of a pool; of one that has left the file the last ones, for sessions that were
- * routed to it before. NULL where it has none. Borrowed until the next mail.
+ * The newest members of a pool, or NULL where it has none. Sessions may have been routed to a pool
+ * before it left the file; then these are its last members. Borrowed until the next message.
  */
 const struct members *worker_members(const struct worker *w, const struct pool *pool);
 
