@@ -1,4 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Advice about values: when the text of a key cannot be read, what its writer probably meant.
+ *
+ * There is one function for each kind of value: advice_number(), advice_address() and
+ * advice_file(). The caller has found that its row does not accept the text, and adds the advice to
+ * the message. An advice begins with "; " and fits into ADVICE_TEXT_MAX bytes. When no advice fits
+ * the text, `out` is the empty string; a function that gives its attempt up returns `out` as it is.
+ *
+ * Numbers. advice_number() first looks for mistakes that every type of number may have: a ";" at
+ * the end, a leading 0, a word that stands for "no limit". Then the function for the row's type
+ * reads the text by rules that are looser than the file's: spaces before the unit, units of other
+ * programs (synonym.h), decimals, several numbers with units. The value that comes of it is written
+ * in the file's form and given as advice by write_it(), which asks opt_number() whether the row
+ * would accept it.
+ *
+ * Addresses. advice_address() tries the mistakes one by one, from those that are certain (a URL, a
+ * path, a variable) to those that are guesses: a port alone, a missing or a bad port
+ * (advice_port()), a host name or a bad host (advice_host()).
+ *
+ * Relies on util/sockaddr.h and util/parse.h to read what is right about the text. All texts are
+ * slices of the caller's; take() cuts bytes off the front of one.
+ */
 #include "conf/advice.h"
 
 #include <inttypes.h>
@@ -28,15 +50,17 @@ static struct slice trim(struct slice s)
 	return s;
 }
 
-/* Cuts the bytes before `n` off and returns them. */
+/* Cuts the first `n` bytes off *s and returns them. */
 static struct slice take(struct slice *s, size_t n)
 {
+	LB_ASSERT(n <= s->n);
 	struct slice head = { .p = s->p, .n = n };
 
 	*s = (struct slice){ .p = s->p + n, .n = s->n - n };
 	return head;
 }
 
+/* How many digits `s` begins with. */
 static size_t n_digits(struct slice s)
 {
 	size_t n = 0;
@@ -48,7 +72,7 @@ static size_t n_digits(struct slice s)
 
 /* ---- numbers ---- */
 
-/* Says so only where the value can be read itself. */
+/* Advises to write `value`, but only when the row accepts `value`. */
 static const char *write_it(const struct opt *o, const char *value, char out[ADVICE_TEXT_MAX])
 {
 	uint64_t v;
@@ -58,13 +82,17 @@ static const char *write_it(const struct opt *o, const char *value, char out[ADV
 	return out;
 }
 
+/* Advises to write `word`. */
 static const char *write_word(const char *word, char out[ADVICE_TEXT_MAX])
 {
 	(void)snprintf(out, ADVICE_TEXT_MAX, "; write \"%s\"", word);
 	return out;
 }
 
-/* "1 KiB" of the table of synonyms: a factor and our unit. */
+/*
+ * Finds a unit of other programs. A synonym "1024 MiB" sets *factor to 1024 and *unit to "MiB", so
+ * that the number has to be multiplied by the factor.
+ */
 static bool unit_find(const char *where, struct slice word, uint64_t *factor, const char **unit)
 {
 	const struct synonym *s = synonym_find(SYNONYM_UNIT, where, word);
@@ -72,11 +100,15 @@ static bool unit_find(const char *where, struct slice word, uint64_t *factor, co
 	if (s == NULL)
 		return false;
 	struct slice number = { .p = s->ours, .n = strcspn(s->ours, " ") };
+	LB_ASSERT(s->ours[number.n] == ' ');
 	*unit = s->ours + number.n + 1;
 	return parse_uint(number, factor) == 0;
 }
 
-/* Three digits behind the point, as thousandths: ".5" is 500. */
+/*
+ * Takes a point and up to three digits off *s: ".5" sets *ret to 500. Without a point *ret is 0.
+ * False when the point has no digit, or too many digits, behind it.
+ */
 static bool take_thousandths(struct slice *s, uint64_t *ret)
 {
 	uint64_t v = 0;
@@ -94,7 +126,7 @@ static bool take_thousandths(struct slice *s, uint64_t *ret)
 	return true;
 }
 
-/* The next smaller unit, for what is no whole number of its own. */
+/* The next smaller unit, of which *factor make one of `unit`; NULL when there is none. */
 static const char *smaller(const char *unit, uint64_t *factor)
 {
 	static const struct {
@@ -114,7 +146,7 @@ static const char *smaller(const char *unit, uint64_t *factor)
 	return NULL;
 }
 
-/* "1m30s", "1h 30m": several numbers, each with its unit, become one. */
+/* "1m30s", "1h 30m": several numbers, each with its unit, become one number. */
 static const char *advice_compound(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	uint64_t v, factor, one, total = 0;
@@ -140,7 +172,7 @@ static const char *advice_compound(const struct opt *o, struct slice s, char out
 	return write_it(o, value, out);
 }
 
-/* "10 sec", "1.5s", "1d", "64KB", and "30", whose unit is then `bare`. */
+/* "10 sec", "1.5s", "1d", "64KB". A number without a unit, "30", has the unit `bare`. */
 static const char *advice_with_unit(const struct opt *o, const char *where, const char *bare,
 				    struct slice s, char out[ADVICE_TEXT_MAX])
 {
@@ -157,6 +189,7 @@ static const char *advice_with_unit(const struct opt *o, const char *where, cons
 		return out;
 	v *= factor;
 	if (part != 0) {
+		LB_ASSERT(part < 1000);
 		unit = smaller(unit, &step);
 		if (unit == NULL || part * factor * step % 1000 != 0)
 			return out;
@@ -164,13 +197,15 @@ static const char *advice_with_unit(const struct opt *o, const char *where, cons
 	}
 	(void)snprintf(value, sizeof(value), "%" PRIu64 "%s", v, unit);
 	if (*write_it(o, value, out) == '\0' && s.n == 0 && strcmp(unit, "s") == 0) {
-		/* HAProxy's bare numbers are milliseconds: too many for seconds */
+		/* In HAProxy, a number without a unit is milliseconds. It was too large as seconds.
+		 */
 		(void)snprintf(value, sizeof(value), "%" PRIu64 "ms", v);
 		(void)write_it(o, value, out);
 	}
 	return out;
 }
 
+/* Whether a text is a word, or a number, for "no limit". */
 static bool is_endless(struct slice s)
 {
 	static const char *const words[] = { "never", "none",  "infinite", "infinity", "unlimited",
@@ -184,7 +219,7 @@ static bool is_endless(struct slice s)
 	return false;
 }
 
-/* "1.5": weights and counts are whole. "10k": thousands. */
+/* "1.5", where a whole number is wanted, and "10k", which is written out. */
 static const char *advice_whole(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	char value[48];
@@ -204,6 +239,7 @@ static const char *advice_whole(const struct opt *o, struct slice s, char out[AD
 	return write_it(o, value, out);
 }
 
+/* "125%". */
 static const char *advice_factor(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	uint64_t percent;
@@ -217,6 +253,7 @@ static const char *advice_factor(const struct opt *o, struct slice s, char out[A
 	return write_it(o, value, out);
 }
 
+/* "600" and "0o600". */
 static const char *advice_mode(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	char value[16];
@@ -233,6 +270,7 @@ const char *advice_number(const struct opt *o, struct slice text, char out[ADVIC
 {
 	struct slice s = trim(text);
 
+	LB_ASSERT(opt_is_number(o));
 	out[0] = '\0';
 	if (s.n > 1 && (s.p[s.n - 1] == ';' || s.p[s.n - 1] == ',')) {
 		(void)snprintf(out, ADVICE_TEXT_MAX, "; nothing stands behind a value, no \"%c\"",
@@ -275,6 +313,7 @@ const char *advice_number(const struct opt *o, struct slice text, char out[ADVIC
 
 /* ---- addresses ---- */
 
+/* Gives `text` as the advice. */
 static const char *say(char out[ADVICE_TEXT_MAX], const char *text)
 {
 	(void)snprintf(out, ADVICE_TEXT_MAX, "; %s", text);
@@ -286,7 +325,7 @@ static bool has(struct slice s, char c)
 	return s.n != 0 && memchr(s.p, c, s.n) != NULL;
 }
 
-/* The part before the last colon, and the part behind it. */
+/* Cuts a text at its last colon. False when there is none. */
 static bool cut_port(struct slice s, struct slice *host, struct slice *port)
 {
 	const char *colon = s.n == 0 ? NULL : memrchr(s.p, ':', s.n);
@@ -295,6 +334,7 @@ static bool cut_port(struct slice s, struct slice *host, struct slice *port)
 		return false;
 	*host = (struct slice){ .p = s.p, .n = (size_t)(colon - s.p) };
 	*port = (struct slice){ .p = colon + 1, .n = s.n - host->n - 1 };
+	LB_ASSERT(port->p + port->n == s.p + s.n);
 	return true;
 }
 
@@ -305,7 +345,7 @@ static bool is_port(struct slice s)
 	return s.n != 0 && s.n <= 5 && s.p[0] != '0' && parse_uint(s, &v) == 0 && v <= UINT16_MAX;
 }
 
-/* `8080`, `:8080`, `*:8080`: a port alone. */
+/* Takes the port of `8080`, `:8080` or `*:8080`. False when the text is not a port alone. */
 static bool take_port_alone(struct slice s, struct slice *ret)
 {
 	if (slice_starts_with(s, SLICE("*")))
@@ -333,7 +373,7 @@ static const char *advice_url(struct slice s, char out[ADVICE_TEXT_MAX])
 	return out;
 }
 
-/* An IPv4 address inside an IPv6 address, with what stands around it. */
+/* Whether a host is an IPv4 address inside an IPv6 address, perhaps in brackets. */
 static bool is_mapped(struct slice host)
 {
 	struct slice s = host;
@@ -349,7 +389,7 @@ static bool is_mapped(struct slice host)
 	return addr_parse_host(s, &a) == 0;
 }
 
-/* The host can be read and the port cannot, or there is none. */
+/* When the host can be read: the port is missing, cannot be read, or is not wanted. */
 static const char *advice_port(struct slice s, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
 	bool has_port = want != ADVICE_HOST;
@@ -358,7 +398,7 @@ static const char *advice_port(struct slice s, enum advice_want want, char out[A
 
 	bool is_v6 = addr_parse_host(s, &a) == 0 && a.family == AF_INET6;
 	if (is_v6 && has_port) {
-		/* `::1:80` is one address, and was meant as an address and a port */
+		/* `::1:80` is read as one address, but was meant as an address and a port. */
 		bool has_both = cut_port(s, &host, &port) && is_port(port) &&
 				addr_parse_host(host, &a) == 0;
 		(void)snprintf(out, ADVICE_TEXT_MAX,
@@ -392,7 +432,7 @@ static const char *advice_port(struct slice s, enum advice_want want, char out[A
 	return out;
 }
 
-/* Digits and dots, and no address. */
+/* Whether a host has digits and dots alone, so that an IPv4 address was meant. */
 static bool is_like_v4(struct slice host)
 {
 	for (size_t i = 0; i < host.n; i++) {
@@ -402,6 +442,7 @@ static bool is_like_v4(struct slice host)
 	return has(host, '.');
 }
 
+/* When the host cannot be read as an address. */
 static const char *advice_host(struct slice s, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
 	bool has_port = want != ADVICE_HOST;
@@ -473,6 +514,7 @@ const char *advice_address(struct slice text, enum advice_want want, char out[AD
 
 /* ---- files ---- */
 
+/* Whether a text turns something on or off, as no path does. */
 static bool is_switch(const char *text)
 {
 	static const char *const words[] = { "off", "on", "no", "yes", "false", "true", "none" };

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Advice: the end of a message about a value, which says what was probably meant.
+ * Advice: the end of a message about a value that cannot be read. It says what was probably meant.
  *
- * Each function writes text that follows a message, as `; write "10s"`, or nothing where it has no
- * idea, and returns `out`.
+ * A function that has `out` writes an advice, as `; write "10s"`, or the empty string when it has
+ * none, and returns `out`.
  *
  * Thread: any. Layer: conf.
  */
@@ -16,7 +16,7 @@ struct opt;
 
 #define ADVICE_TEXT_MAX 224
 
-/* Of a number that cannot be read by its row, as `10 sec`. */
+/* About a number that cannot be read by its row, as `10 sec`. */
 const char *advice_number(const struct opt *o, struct slice text, char out[ADVICE_TEXT_MAX]);
 
 /* What kind of address a key takes. */
@@ -30,7 +30,7 @@ enum advice_want {
 const char *advice_address(struct slice text, enum advice_want want, char out[ADVICE_TEXT_MAX]);
 
 /*
- * What is wrong with a text as a file's path, where something else was meant, as `off` or
- * `syslog`; "": nothing is.
+ * A whole message about a text that is a path in form but was meant as something else, as `off` or
+ * `syslog`; "" when the text is accepted as a path.
  */
 const char *advice_file(const struct opt *o, const char *text);

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of a backend's keys. backend_opts_read() makes a pool's backends from the list
+ * `backends`, whose items are maps or, in short, addresses; backend_opts_write() always writes
+ * maps. A backend has a name in any case: without the key, its address.
+ */
 #include "conf/conf.h"
 #include "conf/print.h"
 #include "conf/tables.h"
@@ -52,9 +57,9 @@ const struct opt backend_opts[] = {
 };
 
 /*
- * An address alone is a backend with nothing else said of it. A name that is not given is the
- * address in its one spelling, so that a name is unique where its address is, and every balancer
- * hashes the same name.
+ * An item that is an address is a backend with defaults for all other keys. Without a name in the
+ * file, the name is the address as addr_format() spells it. So the name is unique when the address
+ * is, and every lb with this backend hashes the same name, however its file spells the address.
  */
 static void backend_read(struct opt_ctx *ctx, const struct yaml_node *node, struct conf_backend *b)
 {
@@ -83,6 +88,7 @@ void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct ya
 		return;
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
 		backend_read(ctx, item, &p->backends[p->n_backends++]);
+	LB_ASSERT(p->n_backends == n);
 }
 
 void backend_opts_write(struct printer *p, const struct opt *o, const void *pool)

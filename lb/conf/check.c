@@ -1,7 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function per rule. The frozen structs keep few marks, so a rule walks an array of the
- * configuration and the list it came from side by side: they have the same items (conf/tables.h).
+ * The rules about more than one value. check_all() calls one check_NAME() for each rule, in this
+ * order: the process, names and addresses over the whole file, each listener with its routes, each
+ * pool. A check that finds a mistake adds it to ctx->err at the mark of the value at fault, and all
+ * checks are made whatever was found.
+ *
+ * The configuration may have values that were not understood. Such a value was reported when it was
+ * read, and has its default or is zero. A check leaves it out, so that one mistake is not reported
+ * twice: is_misread() tells for a word, and a NULL name or an address of family 0 is such a value.
+ *
+ * The structs of the configuration have few marks, so that a check walks an array of the
+ * configuration and the YAML list side by side: the array has one element for each item of the
+ * list, in its order (tables.h). The asserts `node != NULL` in these loops state that.
+ *
+ * "Idle" settings have no effect because of another setting. They are mistakes when their value is
+ * not the default (report_idle()); where a default is harmless, warn.c warns.
+ *
+ * "Twins" are two values of one kind that must differ. A check collects the values as struct entry
+ * and report_twins() sorts them, so that a file with 100,000 backends is checked fast. Each twin is
+ * reported at the later place, with the line of the first one.
  */
 #include "conf/check.h"
 
@@ -14,7 +31,7 @@
 #include "util/assert.h"
 #include "util/parse.h"
 
-/* Whether a word was not understood, so that its default stands in for it. */
+/* Whether a word was not understood: `word`, the value's word, is another than the file's. */
 static bool is_misread(const struct yaml_node *map, const char *key, const char *word)
 {
 	const struct yaml_node *n = opt_find(map, key);
@@ -22,7 +39,7 @@ static bool is_misread(const struct yaml_node *map, const char *key, const char 
 	return n != NULL && (n->kind != YAML_SCALAR || strcmp(n->text, word) != 0);
 }
 
-/* A setting that would do nothing, `why`. */
+/* Reports a key that has no effect. `why` ends the sentence. The key is in the file. */
 static void report_idle(struct opt_ctx *ctx, const struct yaml_node *map, const char *key,
 			const char *why)
 {
@@ -32,16 +49,19 @@ static void report_idle(struct opt_ctx *ctx, const struct yaml_node *map, const 
 	(void)err_at(ctx->err, n->key_at, "\"%s\" has no effect %s", key, why);
 }
 
-/* ---- nothing twice ---- */
+/* ---- twins ---- */
 
+/* A value that must differ from others: a name, or an address when the name is NULL. */
 struct entry {
-	const char *name;        /* borrowed; NULL: compared by address */
-	const struct addr *addr; /* borrowed; with a name: what must differ for a report */
+	const char *name;        /* borrowed */
+	const struct addr *addr; /* borrowed; of a backend's name: its address; else may be NULL */
 	struct mark at;
 };
 
 static int compare_value(const struct entry *a, const struct entry *b)
 {
+	LB_ASSERT((a->name != NULL) == (b->name != NULL));
+	LB_ASSERT(a->name != NULL || (a->addr != NULL && b->addr != NULL));
 	return a->name != NULL ? strcmp(a->name, b->name) : addr_compare(a->addr, b->addr);
 }
 
@@ -62,13 +82,16 @@ static bool has_same_addr(const struct entry *a, const struct entry *b)
 	return a->name != NULL && a->addr != NULL && addr_compare(a->addr, b->addr) == 0;
 }
 
-/* A source is an address without a port. */
+/* An address as the file has it: a source has no port. */
 static const char *addr_show(const struct addr *a, char text[ADDR_TEXT_MAX])
 {
 	return a->port == 0 ? addr_format_host(a, text) : addr_format(a, text);
 }
 
-/* Reports each entry that equals an earlier one. All have names, or none has. Sorts them. */
+/*
+ * Sorts the entries and reports each one that equals an earlier one. All entries have names, or
+ * none has. `what` is what a value is, for the message.
+ */
 static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const char *what)
 {
 	char text[ADDR_TEXT_MAX];
@@ -83,14 +106,15 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 			continue;
 		}
 		if (has_same_addr(&e[first], &e[i]))
-			continue; /* the address is reported */
+			continue; /* names that are equal because the addresses are: reported before
+				   */
 		(void)err_at(ctx->err, e[i].at, "%s \"%s\" is given twice (first in line %u)", what,
 			     e[i].name != NULL ? e[i].name : addr_show(e[i].addr, text),
 			     e[first].at.line);
 	}
 }
 
-static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
+static void check_listener_names(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
@@ -107,7 +131,7 @@ static void listener_names_differ(struct opt_ctx *ctx, const struct yaml_node *r
 	free(e);
 }
 
-static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
+static void check_pool_names(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = lb_yaml_items(root, SLICE("pools"));
@@ -124,9 +148,9 @@ static void pool_names_differ(struct opt_ctx *ctx, const struct yaml_node *root)
 	free(e);
 }
 
-/* Two backends of a pool differ in their addresses and in their names. */
-static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
-			    const struct yaml_node *pool)
+/* Backends of a pool must differ in their addresses and in their names. */
+static void check_backends(struct opt_ctx *ctx, const struct conf_pool *p,
+			   const struct yaml_node *pool)
 {
 	const struct yaml_node *node = lb_yaml_items(pool, SLICE("backends"));
 	struct entry *names = opt_alloc(ctx, p->n_backends + 1, sizeof(*names));
@@ -135,7 +159,7 @@ static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
 
 	for (size_t i = 0; names != NULL && addrs != NULL && i < p->n_backends; i++) {
 		const struct conf_backend *b = &p->backends[i];
-		const struct addr *addr = b->addr.family != 0 ? &b->addr : NULL;
+		const struct addr *addr = b->addr.family != 0 ? &b->addr : NULL; /* NULL: misread */
 		LB_ASSERT(node != NULL);
 		if (addr != NULL)
 			addrs[n_addrs++] =
@@ -152,8 +176,11 @@ static void backends_differ(struct opt_ctx *ctx, const struct conf_pool *p,
 	free(addrs);
 }
 
-/* No two sockets at one address; at port 0 each gets a port of its own. */
-static void binds_differ(struct opt_ctx *ctx)
+/*
+ * Listeners and admin.http must differ in their addresses. At port 0 the kernel gives each socket a
+ * port of its own, so that equal addresses with port 0 are no twins.
+ */
+static void check_binds(struct opt_ctx *ctx)
 {
 	const struct conf *c = ctx->conf;
 	size_t max = 1, n = 0;
@@ -173,12 +200,14 @@ static void binds_differ(struct opt_ctx *ctx)
 	}
 	if (c->admin.has_http && c->admin.http.port != 0)
 		e[n++] = (struct entry){ .addr = &c->admin.http, .at = c->admin.at };
+	LB_ASSERT(n <= max);
 	report_twins(ctx, e, n, "address");
 	free(e);
 }
 
-/* A listener has its address to itself, also where one of the two addresses stands for all. */
-static void http_is_no_listener(struct opt_ctx *ctx, const struct conf_listener *l)
+/* No listener may have an address that includes that of admin.http, as 0.0.0.0 does, or that is
+ * included in it. */
+static void check_admin_http(struct opt_ctx *ctx, const struct conf_listener *l)
 {
 	const struct conf *c = ctx->conf;
 
@@ -204,9 +233,9 @@ static bool has_backend_of(const struct conf_pool *p, uint8_t family)
 	return false;
 }
 
-/* A source is for backends of its own family, and counts once. */
-static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
-			const struct yaml_node *pool)
+/* A source must be of the family of some backend of the pool, and sources must differ. */
+static void check_sources(struct opt_ctx *ctx, const struct conf_pool *p,
+			  const struct yaml_node *pool)
 {
 	const struct yaml_node *node = lb_yaml_items(pool, SLICE("source"));
 	struct entry *e = opt_alloc(ctx, p->n_sources + 1, sizeof(*e));
@@ -230,9 +259,9 @@ static void sources_fit(struct opt_ctx *ctx, const struct conf_pool *p,
 	free(e);
 }
 
-/* What a check asks for, and which status it wants, is for checks that ask. */
-static void health_fits_type(struct opt_ctx *ctx, const struct conf_pool *p,
-			     const struct yaml_node *pool)
+/* Keys of `health` that are about a request need a type of check that makes one. */
+static void check_health(struct opt_ctx *ctx, const struct conf_pool *p,
+			 const struct yaml_node *pool)
 {
 	const struct conf_health *h = &p->health;
 	struct conf_pool def = { 0 };
@@ -255,11 +284,11 @@ static void health_fits_type(struct opt_ctx *ctx, const struct conf_pool *p,
 }
 
 /*
- * `hash` alone gives no stickiness. Its defaults may stand beside another balance that is written
- * out: that is a warning (conf/warn.c).
+ * `hash` has no effect without `balance: hash`, and a user who writes `hash` alone expects an
+ * effect. When another balance is written out, the defaults of `hash` may stand beside it: warn.c
+ * warns of them.
  */
-static void hash_is_used(struct opt_ctx *ctx, const struct conf_pool *p,
-			 const struct yaml_node *pool)
+static void check_hash(struct opt_ctx *ctx, const struct conf_pool *p, const struct yaml_node *pool)
 {
 	static const char why[] = "without \"balance: hash\"";
 	const struct yaml_node *hash = lb_yaml_find(pool, SLICE("hash"));
@@ -280,9 +309,9 @@ static void hash_is_used(struct opt_ctx *ctx, const struct conf_pool *p,
 
 /* ---- a listener ---- */
 
-/* Something must say where its connections go. */
-static void listener_leads_somewhere(struct opt_ctx *ctx, const struct conf_listener *l,
-				     const struct yaml_node *node)
+/* A listener needs `pool` or `routes`, which say where its connections go. */
+static void check_destination(struct opt_ctx *ctx, const struct conf_listener *l,
+			      const struct yaml_node *node)
 {
 	const struct yaml_node *routes = lb_yaml_find(node, SLICE("routes"));
 
@@ -300,9 +329,9 @@ static void listener_leads_somewhere(struct opt_ctx *ctx, const struct conf_list
 			     "say where its requests go");
 }
 
-/* In mode tcp nothing of a request is known. */
-static void tcp_reads_no_request(struct opt_ctx *ctx, const struct conf_listener *l,
-				 const struct yaml_node *node)
+/* In mode tcp lb reads no request, by which it could route or hash. */
+static void check_tcp_destination(struct opt_ctx *ctx, const struct conf_listener *l,
+				  const struct yaml_node *node)
 {
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *routes = lb_yaml_find(node, SLICE("routes"));
@@ -322,8 +351,8 @@ static void tcp_reads_no_request(struct opt_ctx *ctx, const struct conf_listener
 		c->pools[l->pool].name);
 }
 
-/* ... so there is no head to wait for. */
-static void tcp_awaits_no_head(struct opt_ctx *ctx, const struct conf_listener *l,
+/* In mode tcp lb reads no request, so that settings about requests have no effect. */
+static void check_tcp_settings(struct opt_ctx *ctx, const struct conf_listener *l,
 			       const struct yaml_node *node)
 {
 	struct conf_listener def = { 0 };
@@ -341,8 +370,8 @@ static void tcp_awaits_no_head(struct opt_ctx *ctx, const struct conf_listener *
 		report_idle(ctx, node, "http.targets", "in mode tcp");
 }
 
-/* The pool looks for a field that the listener never lets through. */
-static void hash_key_can_come(struct opt_ctx *ctx, size_t pool, struct mark at)
+/* A pool must not hash a field that the listener never lets through. */
+static void check_hash_header(struct opt_ctx *ctx, size_t pool, struct mark at)
 {
 	const struct conf *c = ctx->conf;
 
@@ -357,25 +386,28 @@ static void hash_key_can_come(struct opt_ctx *ctx, size_t pool, struct mark at)
 			c->pools[pool].name, h->name);
 }
 
-static void hash_keys_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
+static void check_hash_headers(struct opt_ctx *ctx, const struct conf_listener *l,
 			       const struct yaml_node *node)
 {
 	const struct yaml_node *route = lb_yaml_items(node, SLICE("routes"));
 
 	if (l->mode != CONF_MODE_HTTP || l->http.underscores == CONF_UNDERSCORES_PASS)
 		return;
-	hash_key_can_come(ctx, l->pool, opt_mark(node, "pool"));
+	check_hash_header(ctx, l->pool, opt_mark(node, "pool"));
 	for (size_t i = 0; i < l->n_routes; i++, route = route->next) {
 		LB_ASSERT(route != NULL);
-		hash_key_can_come(ctx, l->routes[i].pool, opt_mark(route, "pool"));
+		check_hash_header(ctx, l->routes[i].pool, opt_mark(route, "pool"));
 	}
 }
 
 /* ---- a route ---- */
 
-/* Before routes are looked at a request with a dot segment is refused, or loses it. */
-static void path_can_match(struct opt_ctx *ctx, const struct conf_listener *l,
-			   const struct conf_route *r, const struct yaml_node *node)
+/*
+ * A route's path must not have dot segments when the listener refuses requests with dot segments or
+ * removes the segments, for both happens before routes are compared.
+ */
+static void check_path(struct opt_ctx *ctx, const struct conf_listener *l,
+		       const struct conf_route *r, const struct yaml_node *node)
 {
 	bool is_refused = l->http.dots == CONF_DOTS_REFUSE;
 	const char *p = r->path;
@@ -394,7 +426,8 @@ static void path_can_match(struct opt_ctx *ctx, const struct conf_listener *l,
 	}
 }
 
-static void header_asks_something(struct opt_ctx *ctx, const struct yaml_node *node)
+/* An empty map `header` is no condition, which is hardly meant. */
+static void check_header_map(struct opt_ctx *ctx, const struct yaml_node *node)
 {
 	const struct yaml_node *header = lb_yaml_find(node, SLICE("header"));
 
@@ -404,9 +437,10 @@ static void header_asks_something(struct opt_ctx *ctx, const struct yaml_node *n
 			     "VALUE}\", or leave it out");
 }
 
-/* A field that is dropped or refused before routes are looked at. */
-static void header_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
-			    const struct conf_route *r, const struct yaml_node *node)
+/* A route must not ask for a field that the listener drops or refuses before routes are compared.
+ */
+static void check_header_names(struct opt_ctx *ctx, const struct conf_listener *l,
+			       const struct conf_route *r, const struct yaml_node *node)
 {
 	if (l->http.underscores == CONF_UNDERSCORES_PASS)
 		return;
@@ -424,8 +458,8 @@ static void header_can_come(struct opt_ctx *ctx, const struct conf_listener *l,
 
 /* ---- the process ---- */
 
-/* Permission bits are those of a socket. */
-static void mode_has_a_socket(struct opt_ctx *ctx, const struct yaml_node *root)
+/* admin.mode is the mode of the admin socket, so that without the socket it has no effect. */
+static void check_admin_mode(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
 	uint32_t def = 0;
@@ -443,9 +477,9 @@ static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 
 	for (size_t i = 0; i < l->n_routes; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
-		path_can_match(ctx, l, &l->routes[i], node);
-		header_asks_something(ctx, node);
-		header_can_come(ctx, l, &l->routes[i], node);
+		check_path(ctx, l, &l->routes[i], node);
+		check_header_map(ctx, node);
+		check_header_names(ctx, l, &l->routes[i], node);
 	}
 }
 
@@ -454,25 +488,26 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
 
-	mode_has_a_socket(ctx, root);
-	listener_names_differ(ctx, root);
-	pool_names_differ(ctx, root);
-	binds_differ(ctx);
+	LB_ASSERT(!ctx->no_memory); /* else values are missing that the checks compare */
+	check_admin_mode(ctx, root);
+	check_listener_names(ctx, root);
+	check_pool_names(ctx, root);
+	check_binds(ctx);
 	for (size_t i = 0; i < c->n_listeners; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
-		listener_leads_somewhere(ctx, &c->listeners[i], node);
-		tcp_reads_no_request(ctx, &c->listeners[i], node);
-		tcp_awaits_no_head(ctx, &c->listeners[i], node);
-		http_is_no_listener(ctx, &c->listeners[i]);
-		hash_keys_can_come(ctx, &c->listeners[i], node);
+		check_destination(ctx, &c->listeners[i], node);
+		check_tcp_destination(ctx, &c->listeners[i], node);
+		check_tcp_settings(ctx, &c->listeners[i], node);
+		check_admin_http(ctx, &c->listeners[i]);
+		check_hash_headers(ctx, &c->listeners[i], node);
 		check_routes(ctx, &c->listeners[i], node);
 	}
 	node = lb_yaml_items(root, SLICE("pools"));
 	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
-		backends_differ(ctx, &c->pools[i], node);
-		sources_fit(ctx, &c->pools[i], node);
-		health_fits_type(ctx, &c->pools[i], node);
-		hash_is_used(ctx, &c->pools[i], node);
+		check_backends(ctx, &c->pools[i], node);
+		check_sources(ctx, &c->pools[i], node);
+		check_health(ctx, &c->pools[i], node);
+		check_hash(ctx, &c->pools[i], node);
 	}
 }

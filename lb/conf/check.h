@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Check: the rules that are about more than one value of lb.yaml.
+ * Check: the rules about more than one value of lb.yaml.
  *
  * Thread: main. Layer: conf.
  */
@@ -13,7 +13,8 @@ struct yaml_node;
 /*
  * check_all() - judge ctx->conf, which was read from `root`
  *
- * Each mistake goes to ctx->err with the mark of the value at fault. What was found bad while it
- * was read is left out, so that one mistake is reported once.
+ * Each mistake goes to ctx->err with the mark of the value at fault. Values that were found bad
+ * when they were read are left out, so that one mistake is reported once. ctx->no_memory is false
+ * before; it is set when memory runs short.
  */
 void check_all(struct opt_ctx *ctx, const struct yaml_node *root);

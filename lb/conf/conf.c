@@ -1,10 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a file to a frozen struct conf: a tree (yaml.c), read by tables (opt.c, *_opts.c), then
- * judged as a whole (check.c). Each step goes on after a mistake, so that one run finds them all.
+ * From a file to a frozen struct conf, and back.
+ *
+ * conf_load() makes a struct conf from a file in these steps, and each step goes on after a
+ * mistake, so that one run reports all mistakes of the file:
+ *
+ *   lb_yaml_read()       the file becomes a tree of nodes, each with its mark (yaml.c)
+ *   opt_set_defaults(),
+ *   opt_read()           the tree is read by the tables of options (opt.c, *_opts.c) into members
+ *   set_derived()        members that follow from whether a key is there
+ *   check_all()          the rules about more than one value (check.c)
+ *   warn_all()           when there is no mistake: what is allowed but hardly meant (warn.c)
+ *   sort_pools()         the index for conf_find_pool()
+ *
+ * After that nothing changes the configuration. It is counted (conf_ref(), conf_unref()); the last
+ * reference frees all of it, on whichever thread that is. Strings and arrays in it belong to it;
+ * marks borrow conf.file.
+ *
+ * When memory runs short in the middle, opt_ctx.no_memory is set and reading goes on with members
+ * missing; fill() then gives the configuration up. So conf_unref() has to take a half-made one.
+ *
+ * conf_print() is the way back: the tables write what they would read. conf_restart_keys() compares
+ * two configurations for a reload.
+ *
+ * Thread: main loads; any thread reads and drops its reference.
  */
 #include "conf/conf.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +86,8 @@ struct conf *conf_unref(struct conf *c)
 {
 	if (c == NULL || !ref_put(&c->refs))
 		return NULL;
+	LB_ASSERT(c->n_listeners == 0 || c->listeners != NULL);
+	LB_ASSERT(c->n_pools == 0 || c->pools != NULL);
 	for (size_t i = 0; i < c->n_listeners; i++)
 		listener_deinit(&c->listeners[i]);
 	for (size_t i = 0; i < c->n_pools; i++)
@@ -83,7 +108,7 @@ struct conf *conf_unref(struct conf *c)
 
 /* ---- the beginning ---- */
 
-/* The file's folder from the root on: it holds whatever becomes of the working directory. */
+/* Keeps the file's folder as an absolute path, which does not depend on the working directory. */
 static int set_dir(struct conf *c)
 {
 	const char *slash = strrchr(c->file, '/');
@@ -98,7 +123,7 @@ static int set_dir(struct conf *c)
 	return r;
 }
 
-/* The place of a key's value, or the file where it is not given. */
+/* The mark of a key's value, or of the file when the key is not given. */
 static struct mark mark_of(const struct conf *c, const struct yaml_node *root, const char *key)
 {
 	const struct yaml_node *n = opt_find(root, key);
@@ -106,8 +131,8 @@ static struct mark mark_of(const struct conf *c, const struct yaml_node *root, c
 	return n != NULL ? n->at : (struct mark){ .file = c->file };
 }
 
-/* What follows from a key's being there. */
-static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
+/* Sets the members that follow from whether a key is there. */
+static void set_derived(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	struct conf *c = ctx->conf;
 	const struct yaml_node *http = opt_find(root, "admin.http");
@@ -120,6 +145,7 @@ static void settle(struct opt_ctx *ctx, const struct yaml_node *root)
 	c->admin.socket_at = mark_of(c, root, "admin.socket");
 	c->access_log.is_on = lb_yaml_find(root, SLICE("access_log")) != NULL;
 	if (c->admin.http.family != 0) {
+		LB_ASSERT(http != NULL); /* the key has no default */
 		c->admin.has_http = true;
 		c->admin.at = http->at;
 		opt_set_string(ctx, &c->admin.http_text,
@@ -133,6 +159,7 @@ static int fill(struct conf *c, struct err *e)
 	struct yaml_node *root = NULL;
 	size_t n_before = e->n;
 
+	LB_ASSERT(c->listeners == NULL && c->pools == NULL);
 	int r = lb_yaml_read(c->file, e, &root);
 	if (r < 0)
 		return r;
@@ -143,8 +170,8 @@ static int fill(struct conf *c, struct err *e)
 	}
 	opt_set_defaults(&ctx, main_opts, c);
 	opt_read(&ctx, main_opts, root, c);
-	settle(&ctx, root);
-	if (!ctx.no_memory) /* else values are missing that the checks compare */
+	set_derived(&ctx, root);
+	if (!ctx.no_memory)
 		check_all(&ctx, root);
 	if (e->n == n_before && !ctx.no_memory)
 		warn_all(&ctx, root);
@@ -161,9 +188,10 @@ static int by_name(const void *pa, const void *pb)
 	return strcmp((*a)->name, (*b)->name);
 }
 
-/* For conf_find_pool(): main looks for each of perhaps thousands of pools every second. */
+/* Makes the index of conf_find_pool(), for main looks up perhaps thousands of pools each second. */
 static int sort_pools(struct conf *c, struct err *e)
 {
+	LB_ASSERT(c->n_pools > 0); /* "pools" is required, and must have an item */
 	c->pools_by_name = calloc(c->n_pools, sizeof(const struct conf_pool *));
 	if (c->pools_by_name == NULL)
 		return err_add(e, -ENOMEM, "%s: %s", c->file, strerror(ENOMEM));
@@ -200,16 +228,17 @@ int conf_print(const struct conf *c, struct text *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
-/* ---- the next one ---- */
+/* ---- a reload ---- */
 
 static size_t key_len(const char *key)
 {
 	return strcspn(key, ".");
 }
 
-/* The four, as constants: rows say "admin.socket". */
+/* The keys at the top of the file that a reload does not apply. */
 static const char *const restart_keys[] = { "workers", "engine", "user", "admin" };
 
+/* Whether a row of the key, or of the map at the key, has another value and needs a restart. */
 static bool has_changed(const struct conf *old, const struct conf *new, const char *key)
 {
 	for (const struct opt *o = main_opts; o->key != NULL; o++) {
@@ -226,6 +255,7 @@ size_t conf_restart_keys(const struct conf *old, const struct conf *new, const c
 {
 	size_t n = 0;
 
+	static_assert(ARRAY_SIZE(restart_keys) == 4, "the size of ret[]");
 	for (size_t i = 0; i < ARRAY_SIZE(restart_keys); i++) {
 		if (has_changed(old, new, restart_keys[i]))
 			ret[n++] = restart_keys[i];
@@ -251,6 +281,7 @@ static int by_key(const void *name, const void *pb)
 
 const struct conf_pool *conf_find_pool(const struct conf *c, const char *name)
 {
+	LB_ASSERT(c->pools_by_name != NULL);
 	const struct conf_pool **at = bsearch(name, c->pools_by_name, c->n_pools,
 					      sizeof(const struct conf_pool *), by_key);
 

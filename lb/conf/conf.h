@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The configuration: lb.yaml, read, checked and frozen.
+ * Conf: the configuration, lb.yaml, read, checked and frozen.
  *
- * conf_load() gives a struct conf that nobody changes afterwards; it is counted, shared by all
- * threads, and freed with its last reference. Run-time objects (backends, pools, listeners) take
- * what they need out of it and never point into it for longer than they hold a reference.
+ * A struct conf is not changed after conf_load() has returned it. It is counted, shared by all
+ * threads, and freed with its last reference. Run-time objects (backends, pools, listeners) copy
+ * what they need, or hold a reference for as long as they point into the configuration.
  *
  * Thread: load on main; read on any.
  *
@@ -23,7 +23,7 @@
 
 struct text;
 
-/* The admin socket where the file names none; its folder is lb's own to make. */
+/* The default of admin.socket. lb makes the folder of this path when it is missing. */
 #define CONF_ADMIN_SOCKET "/run/lb/admin.sock"
 
 /* A timeout that never fires (`off`). */
@@ -64,7 +64,8 @@ struct conf_log {
 };
 
 struct conf_backend {
-	char *name; /* owns: unique in the pool; addr_format() of `addr` where the file has none */
+	char *name; /* owns: unique in the pool; without a name in the file, addr_format() of `addr`
+		     */
 	struct addr addr;
 	uint32_t weight;    /* 0 to 256 */
 	uint32_t max_conns; /* 0: no limit */
@@ -93,7 +94,7 @@ struct conf_pool {
 	struct conf_backend *backends; /* owns */
 	size_t n_sources;
 	struct addr *sources;    /* owns: port 0 */
-	struct mark *sources_at; /* owns: one for each */
+	struct mark *sources_at; /* owns: of each source */
 	struct conf_health health;
 	uint32_t retries;
 	uint32_t connect_ms, upgrade_ms, response_ms, body_ms;
@@ -111,10 +112,10 @@ struct conf_header_cond {
 };
 
 struct conf_route {
-	char *name; /* owns: its number from 1 where the file gives none */
+	char *name; /* owns: without a name in the file, the route's number, from 1 */
 	char *host; /* owns: lower case, NULL is any; of "*.x" only ".x" */
 	bool host_is_suffix;
-	char *path; /* owns: NULL is any; of a prefix only what stands before the star */
+	char *path; /* owns: NULL is any; of a prefix, without its star */
 	bool path_is_prefix;
 	enum conf_tristate websocket;
 	size_t n_headers;
@@ -181,24 +182,24 @@ struct conf {
 /*
  * conf_load() - read, check and freeze one file
  *
- * Adds every mistake of the file to `e`, in the order of their places. A file without a mistake is
- * judged once more: warnings go to `e` too. Returns 0 and sets *ret to a configuration with one
- * reference, or a negative errno (-EINVAL for a mistake in the file, else why it could not be read;
- * `e` says it too) and leaves *ret alone.
+ * Adds every mistake of the file to `e`, in the order of their places. When the file has no
+ * mistake, its warnings are added to `e`. Returns 0 and sets *ret to a configuration with one
+ * reference, or returns a negative errno and leaves *ret alone: -EINVAL for mistakes in the file,
+ * else the reason why the file could not be read, which is in `e`, too.
  */
 int conf_load(const char *path, struct err *e, struct conf **ret) LB_MUST_CHECK;
 
-/* Thread: any. */
+/* Takes one more reference, and returns `c`. Thread: any. */
 struct conf *conf_ref(struct conf *c);
 
-/* Frees with the last reference. NULL is fine. Returns NULL. Thread: any. */
+/* Drops a reference; the last one frees `c`. NULL is fine. Returns NULL. Thread: any. */
 struct conf *conf_unref(struct conf *c);
 
 /*
- * conf_restart_keys() - which keys differ that only a restart applies
+ * conf_restart_keys() - which keys differ that a reload does not apply
  *
- * Sets ret[] to the keys ("workers", "engine", "user", "admin") that differ between the two, at
- * most 4, constant strings, and returns how many.
+ * Sets ret[] to those of "workers", "engine", "user" and "admin" that differ between the two
+ * configurations, and returns how many they are. The strings are constant.
  */
 size_t conf_restart_keys(const struct conf *old, const struct conf *new, const char *ret[4]);
 

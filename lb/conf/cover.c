@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows are sorted by host, path and index. What can cover a row has one of a few hosts (its
- * own, any, a suffix of it) and one of a few paths (its own, any, a prefix of it): each pair is
- * looked up by bisection, and the rows found there are compared in their other conditions.
+ * Which rows of a listener's routes cover a later row: they match every request that the later row
+ * matches, so that no request reaches it. "Row" is a route; `pool` of the listener counts as a last
+ * row without conditions.
+ *
+ * cover_new() makes a struct entry of each row and sorts the entries by their place: host, path and
+ * index. cover_find() looks for the rows that cover one row. Such a row has the same host, any
+ * host, or a suffix that the host ends with, and the same path, any path, or a prefix that the path
+ * begins with. These are few places. look_at_hosts() goes over the hosts, look_at_paths() over the
+ * paths, and look_at() finds the entries of one place by bisection (lower_bound()) and compares
+ * their other conditions: the headers, and `websocket`.
+ *
+ * `websocket` divides requests in two, upgrades to WebSocket and others. struct search keeps the
+ * first row that covers the one half and the first row that covers the other. Both halves that the
+ * row matches have to be covered: by one row, or by two.
+ *
+ * Only single rows are looked at: rows that cover a row together, but for the two halves, are not
+ * found. LOOKS_MAX and PREFIXES_MAX bound the work; what lies beyond them is not found, either. So
+ * a row that is said to be covered is covered, and some covered rows are missed.
  */
 #include "conf/cover.h"
 
@@ -15,7 +30,7 @@
 #define LOOKS_MAX 256   /* rows of one host and path that are compared with a row; a guess */
 #define PREFIXES_MAX 64 /* of a path, from the left; a guess: more are hardly ever written */
 
-/* The part of a row that the order goes by. Without a host or a path the text is empty. */
+/* The conditions of a row by which entries are sorted. An empty text is any host, or any path. */
 struct place {
 	struct slice host, path; /* borrowed */
 	bool is_suffix, is_prefix;
@@ -79,6 +94,7 @@ struct cover *cover_new(const struct conf_listener *l)
 		return NULL;
 	c->listener = l;
 	c->n = l->n_routes;
+	LB_ASSERT(l->n_routes == 0 || l->routes != NULL);
 	for (size_t i = 0; i < c->n; i++)
 		c->entry[i] = (struct entry){ .place = place_of(&l->routes[i]), .index = i };
 	qsort(c->entry, c->n, sizeof(c->entry[0]), entry_compare);
@@ -91,7 +107,7 @@ struct cover *cover_free(struct cover *c)
 	return NULL;
 }
 
-/* The first entry that is not before the place. */
+/* The index of the first entry that is not before the place; c->n when there is none. */
 static size_t lower_bound(const struct cover *c, const struct place *p)
 {
 	size_t from = 0, to = c->n;
@@ -103,6 +119,8 @@ static size_t lower_bound(const struct cover *c, const struct place *p)
 		else
 			to = middle;
 	}
+	LB_ASSERT(from <= c->n);
+	LB_ASSERT(from == 0 || place_compare(&c->entry[from - 1].place, p) < 0);
 	return from;
 }
 
@@ -116,7 +134,7 @@ static bool has_header(const struct conf_route *r, const struct conf_header_cond
 	return false;
 }
 
-/* Whether a request with the headers of `r` has those of `by`. */
+/* Whether a request that has the headers of `r` has those of `by`. */
 static bool has_headers(const struct conf_route *r, const struct conf_route *by)
 {
 	for (size_t i = 0; i < by->n_headers; i++) {
@@ -126,12 +144,13 @@ static bool has_headers(const struct conf_route *r, const struct conf_route *by)
 	return true;
 }
 
-/* The search for what covers one row. */
+/* The search for the rows that cover one row. */
 struct search {
 	const struct cover *cover;
 	const struct conf_route *route;
 	size_t index;
-	size_t other, upgrade; /* the first rows that cover these requests; SIZE_MAX: none */
+	/* The first row that covers upgrades, and that covers other requests; SIZE_MAX: none. */
+	size_t other, upgrade;
 };
 
 static void take_first(size_t *first, size_t index)
@@ -140,7 +159,7 @@ static void take_first(size_t *first, size_t index)
 		*first = index;
 }
 
-/* Looks at the rows of one place. */
+/* Looks at the rows of one place that come before the row that is searched for. */
 static void look_at(struct search *s, const struct place *p)
 {
 	const struct cover *c = s->cover;
@@ -160,12 +179,16 @@ static void look_at(struct search *s, const struct place *p)
 	}
 }
 
-/* With one host: any path, the row's own, and each prefix of it that ends with a slash. */
+/*
+ * Looks at the places with the host of `p`, and these paths: any, the row's own, and each prefix of
+ * the row's path that ends with a slash.
+ */
 static void look_at_paths(struct search *s, struct place p)
 {
 	const struct place own = place_of(s->route);
 	size_t n_prefixes = 0;
 
+	LB_ASSERT(p.path.n == 0 && !p.is_prefix);
 	look_at(s, &p);
 	if (own.path.n == 0)
 		return;
@@ -183,7 +206,7 @@ static void look_at_paths(struct search *s, struct place p)
 	}
 }
 
-/* Any host, the row's own, and each suffix of it that begins with a dot. */
+/* Looks at these hosts: any, the row's own, and each suffix of it that begins with a dot. */
 static void look_at_hosts(struct search *s)
 {
 	const struct place own = place_of(s->route);
@@ -214,9 +237,11 @@ size_t cover_find(const struct cover *c, size_t index, size_t by[2])
 		return 0;
 	if (!needs_other || !needs_upgrade || s.other == s.upgrade) {
 		by[0] = needs_other ? s.other : s.upgrade;
+		LB_ASSERT(by[0] < index);
 		return 1;
 	}
 	by[0] = s.other < s.upgrade ? s.other : s.upgrade;
 	by[1] = s.other < s.upgrade ? s.upgrade : s.other;
+	LB_ASSERT(by[0] < by[1] && by[1] < index);
 	return 2;
 }

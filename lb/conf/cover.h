@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Cover: which earlier rows of a listener's routes leave no request for a later one.
+ * Cover: which earlier rows of a listener's routes leave no request for a later row.
  *
- * A row is looked up among those that can cover it (the same host and path, any, a suffix, a
- * prefix), not compared with each row before it, so that a file with many routes is judged fast.
+ * A row is compared only with the few rows whose host and path could cover it, not with each row
+ * before it, so that a file with many routes is checked fast.
  *
  * Thread: main. Layer: conf.
  */
@@ -17,16 +17,16 @@
 
 struct cover;
 
-/* Borrows the listener, which has its routes. NULL where memory is short. */
+/* Borrows the listener, whose routes do not change. NULL when memory is short. */
 struct cover *cover_new(const struct conf_listener *l);
 
 /*
  * cover_find() - the rows before `index` that match every request that this row matches
  *
- * `index` may be n_routes: then the row is one without conditions, which is what the listener's
- * `pool` stands for. Sets by[] to the indexes of the rows, in their order, and returns how many: 1;
- * 2 where one takes the upgrades to WebSocket and another the rest; 0 where some request is left,
- * or where more rows of one host and one path differ in their headers than are compared.
+ * `index` may be n_routes, which stands for the listener's `pool`: a row without conditions. Sets
+ * by[] to the indexes of the rows, in their order, and returns how many they are. 1: one row covers
+ * all. 2: one row covers the upgrades to WebSocket, another one the other requests. 0: some request
+ * is left, or no covering row was found within the bounds of the search (cover.c).
  */
 size_t cover_find(const struct cover *c, size_t index, size_t by[2]);
 

@@ -1,4 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of a listener's keys, and the functions that read and write what needs more than a
+ * type: `bind`, one address or a list (bind_read(), bind_write()), and the list `listeners` itself
+ * (listener_opts_read(), listener_opts_write()).
+ *
+ * listener_opts_read() makes one struct conf_listener for each item of the list. It sets the
+ * defaults, reads the item by the table, which reads the routes by route_opts.c, and last replaces
+ * CONF_DOTS_AUTO, because the default of http.dot_segments depends on the routes.
+ *
+ * The name of a pool, in a listener and in its routes, is looked up in conf.pools (pool_ref.c).
+ * Keys that have an effect in mode http only have has_effect = reads_requests, and check.c reports
+ * them in mode tcp.
+ *
+ * Binds are kept if they could be read: an item of `bind` that is wrong has no element, so that a
+ * bind has a mark of its own and is not compared with the YAML list.
+ */
 #include "conf/conf.h"
 #include "conf/print.h"
 #include "conf/tables.h"
@@ -51,7 +67,7 @@ static void bind_add(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 	opt_set_string(ctx, &b->text, slice_of(addr_format(&addr, text)));
 }
 
-/* One address or a list. Only good ones are kept: each has its own mark. */
+/* Reads one address or a list of addresses, and keeps those that could be read. */
 static void bind_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		      void *object)
 {
@@ -69,6 +85,7 @@ static void bind_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 	}
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
 		bind_add(ctx, o, item, l);
+	LB_ASSERT(l->n_binds <= n);
 }
 
 static void bind_write(struct printer *p, const struct opt *o, const void *object)
@@ -204,7 +221,10 @@ const struct opt listener_opts[] = {
 	{ .key = NULL },
 };
 
-/* Only a route that looks at paths could be led astray by dot segments. */
+/*
+ * Dot segments are a risk only when a route compares paths: a backend that removes the segments
+ * then serves another path than the route has matched.
+ */
 static enum conf_dots default_dots(const struct conf_listener *l)
 {
 	for (size_t i = 0; i < l->n_routes; i++)
@@ -231,6 +251,7 @@ void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 		if (l->http.dots == CONF_DOTS_AUTO)
 			l->http.dots = default_dots(l);
 	}
+	LB_ASSERT(c->n_listeners == n);
 }
 
 void listener_opts_write(struct printer *p, const struct opt *o, const void *conf)

@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of the keys at the top of lb.yaml, and conf_tables[], the list of all tables.
+ *
+ * A row says everything about its key: opt.h has the meaning of its members. The order of the rows
+ * is that of lb.yaml(5), in which `lb check --print` writes them and opt_read() reads them. So
+ * pools come before listeners, which name them. Keys of a map, as log.level, stand together,
+ * because print.c opens a map once.
+ *
+ * Values are read by their type. The lists `pools` and `listeners` have tables of their own, in
+ * pool_opts.c and listener_opts.c. Rows with OPT_LATER are keys that a later version will have:
+ * their names are reserved, and a file that has one is told that it is not supported yet.
+ *
+ * Rows without OPT_RELOAD take effect at restart; conf_restart_keys() finds the ones that differ.
+ */
 #include "conf/conf.h"
 #include "conf/tables.h"
 #include "util/log.h"
@@ -29,9 +43,7 @@ static bool has_access_log(const void *object)
 	return ((const struct conf *)object)->access_log.is_on;
 }
 
-/* Keys at the top, in the order of lb.yaml(5). The pools come before the listeners, which name
- * them.
- */
+/* Keys at the top, in the order of lb.yaml(5). */
 const struct opt main_opts[] = {
 	{
 		.key = "workers",

@@ -1,5 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a map of the file is read by a table. Single values are in opt_value.c. */
+/*
+ * How a map of the file is read by a table of options, and what is said about keys that have no
+ * row. How the value of one row is read is in opt_value.c.
+ *
+ * opt_read() reads one map. First judge_keys() looks at each key of the map and reports the ones
+ * without a row. Then read_row() looks for the key of each row, and reports the key as missing or
+ * reads its value. Rows of type OPT_CALL call back into the *_opts.c files, which call opt_read()
+ * for the maps of a list.
+ *
+ * A table covers an item of a list, or the top of the file, and all maps in it, whose keys are
+ * dotted in the table: "timeouts.connect". A "prefix" names such an inner map: it is the part of
+ * the keys before the map's own, with the dot: "timeouts."; "" is the map that the table is about.
+ * name_at() is the name that a row has in the map at a prefix. The "place" of a map is its path in
+ * the file without the lists' indexes: "pools.timeouts" (place_of()).
+ *
+ * Messages about an unknown key go from the certain to the vague: a missing space behind the colon
+ * (glued_key()), a word of other load balancers (synonym.h), a misspelling (util/nearest.h), a key
+ * of another map (tell_other_place()), else the list of keys that the map may have. Functions named
+ * tell_NAME() add to the text of a message; functions named report_NAME() add a mistake to
+ * ctx->err.
+ *
+ * ctx->tables, all tables of the file, is used for such hints only. So this file calls none of the
+ * tables' files, and they may call it.
+ */
 #include "conf/opt.h"
 
 #include <stdlib.h>
@@ -10,7 +33,7 @@
 #include "util/nearest.h"
 #include "util/text.h"
 
-/* The part of a dotted key up to the next dot. */
+/* The part of a dotted key before its first dot. */
 static struct slice component(const char *key)
 {
 	return (struct slice){ .p = key, .n = strcspn(key, ".") };
@@ -45,17 +68,19 @@ const struct opt *opt_row(const struct opt *table, const char *key)
 }
 
 /*
- * What a row's key is called in a map at `prefix` ("" or "timeouts."), where the rows of the map at
- * "timeouts" all have one name in the map above. Nothing where the row is of another map.
+ * The name of a row's key in the map at `prefix`. All rows of an inner map, as "timeouts.connect"
+ * and "timeouts.idle", have one name in the map around it: "timeouts". Empty when the row is not of
+ * the map at `prefix`, nor of a map in it.
  */
 static struct slice name_at(const struct opt *o, struct slice prefix)
 {
+	LB_ASSERT(prefix.n == 0 || prefix.p[prefix.n - 1] == '.');
 	if (!slice_starts_with(slice_of(o->key), prefix))
 		return SLICE("");
 	return component(o->key + prefix.n);
 }
 
-/* Writes "name, bind, timeouts": the keys that a map may have. */
+/* Adds the keys that the map at `prefix` may have: "name, bind, timeouts". */
 static void list_keys(const struct opt *table, struct slice prefix, struct text *ret)
 {
 	struct slice last = SLICE("");
@@ -71,13 +96,13 @@ static void list_keys(const struct opt *table, struct slice prefix, struct text 
 	}
 }
 
-/* Whether a list of keys has one key alone. */
+/* Whether list_keys() has found one key alone. */
 static bool is_one_key(const struct text *keys)
 {
 	return keys->n != 0 && memchr(keys->p, ',', keys->n) == NULL;
 }
 
-/* Where a table's map at `prefix` stands in lb.yaml: "pools.health". */
+/* Adds the place of a table's map at `prefix`: "pools.health". */
 static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		     struct text *ret)
 {
@@ -94,7 +119,7 @@ static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct 
 	text_add(ret, (struct slice){ .p = prefix.p, .n = prefix.n - 1 });
 }
 
-/* The row's name for a word that stands in another map: of a map, or its key; NULL: neither. */
+/* The dotted key of a row whose last part is `word`, or `word` when it is the row's map. Or "". */
 static struct slice named_by(const struct opt *o, struct slice word)
 {
 	const char *dot = strrchr(o->key, '.');
@@ -106,7 +131,7 @@ static struct slice named_by(const struct opt *o, struct slice word)
 	return SLICE("");
 }
 
-/* Adds `; "health.interval" is a key of pools` where the word is a key elsewhere in the file. */
+/* When `word` is a key elsewhere in the file, adds `; "health.interval" is a key of pools`. */
 static void tell_other_place(const struct opt_ctx *ctx, struct slice word, struct text *ret)
 {
 	for (const struct opt_table *t = ctx->tables; t->name != NULL; t++) {
@@ -124,8 +149,7 @@ static void tell_other_place(const struct opt_ctx *ctx, struct slice word, struc
 	}
 }
 
-/* What the unknown key may have been meant to be: a word of others, a slip, a key of another map.
- */
+/* Adds what the unknown key `word` was probably meant to be. Adds nothing when that is unknown. */
 static void tell_meant(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		       struct slice word, struct text *ret)
 {
@@ -150,7 +174,10 @@ static void tell_meant(const struct opt_ctx *ctx, const struct opt *table, struc
 		tell_other_place(ctx, word, ret);
 }
 
-/* `name:public`, where a key of the map and its value have no space between them: the key. */
+/*
+ * The key in `name:public`, a text in which a key of the map and its value have no space between
+ * them. Empty when the text is not of that form.
+ */
 static struct slice glued_key(const struct opt *table, struct slice prefix, struct slice text)
 {
 	const char *colon = text.n == 0 ? NULL : memchr(text.p, ':', text.n);
@@ -163,9 +190,10 @@ static struct slice glued_key(const struct opt *table, struct slice prefix, stru
 	return SLICE("");
 }
 
-/* `key` is what glued_key() found: the value stands behind it and the colon. */
+/* `key` is what glued_key() found. In the text around it, a colon and the value follow. */
 static void report_glued(struct opt_ctx *ctx, struct mark at, const char *what, struct slice key)
 {
+	LB_ASSERT(key.n != 0 && key.p[key.n] == ':');
 	const char *value = key.p + key.n + 1;
 	char shown[WORD_SHOWN_MAX];
 
@@ -198,7 +226,10 @@ static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct 
 		     known.failed ? "others" : known.p);
 }
 
-/* The map's one key that the text is a value of, as in `health: tcp`; nothing where several are. */
+/*
+ * For `health: tcp`, where a map is wanted: the key of the map that "tcp" could be a value of.
+ * Empty when no key, or more than one, could have the value.
+ */
 static struct slice meant_key(const struct opt *table, struct slice prefix, const char *text)
 {
 	struct slice found = SLICE("");
@@ -214,8 +245,9 @@ static struct slice meant_key(const struct opt *table, struct slice prefix, cons
 	return found;
 }
 
-/* `health: ws`: a word of others for one of the map's keys; writes `; write "health: {type:
- * websocket}"`.
+/*
+ * For `health: ws`, where a map is wanted and "ws" is a word of other load balancers for a value of
+ * one of its keys: adds `; write "health: {type: websocket}"`.
  */
 static void tell_word_of_others(const struct opt *table, struct slice prefix,
 				const struct yaml_node *node, struct text *ret)
@@ -240,7 +272,7 @@ static bool is_among(const char *word, const char *const *words)
 	return *words != NULL;
 }
 
-/* What `admin: off` and `health: true` may have been meant to be; "": nobody knows. */
+/* What `admin: off` and `health: true` were probably meant to be, or "". */
 static const char *switch_advice(const char *key, const struct yaml_node *node)
 {
 	static const char *const none[] = { "off", "false", "no", "none", NULL };
@@ -266,6 +298,7 @@ static const char *switch_advice(const char *key, const struct yaml_node *node)
 	return "";
 }
 
+/* `node` stands where the map at `prefix` is wanted, and is no map. */
 static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 			  const struct yaml_node *node)
 {
@@ -274,6 +307,7 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 	char shown[WORD_SHOWN_MAX];
 	struct slice key = SLICE("");
 
+	LB_ASSERT(node->kind != YAML_MAP && node->kind != YAML_BAD);
 	if (prefix.n != 0)
 		text_addf(&what, "\"%s\" ", node->key);
 	if (node->kind == YAML_SCALAR && !node->is_null)
@@ -307,9 +341,10 @@ static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct s
 		     meant.n != 0 ? meant.p : "");
 }
 
-/* Whether rows of the table are of a map at `prefix`, which ends with a dot. */
+/* Whether the table has rows of a map at `prefix`. */
 static bool has_map(const struct opt *table, struct slice prefix)
 {
+	LB_ASSERT(prefix.n > 0 && prefix.p[prefix.n - 1] == '.');
 	for (const struct opt *o = table; o->key != NULL; o++) {
 		if (slice_starts_with(slice_of(o->key), prefix))
 			return true;
@@ -317,7 +352,7 @@ static bool has_map(const struct opt *table, struct slice prefix)
 	return false;
 }
 
-/* Looks for keys that no row has, here and in the maps below that are rows' dotted keys. */
+/* Reports the keys without a row of the map at `prefix` and of the maps in it. */
 static void judge_keys(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		       const struct yaml_node *map)
 {
@@ -344,7 +379,8 @@ static void judge_keys(struct opt_ctx *ctx, const struct opt *table, struct slic
 	}
 }
 
-/* The map that holds the row's key: the object's own, or one of its maps; NULL where it is not. */
+/* The map that has, or should have, the row's key: `map` or one in it. NULL: there is no such map.
+ */
 static const struct yaml_node *holder(const struct opt *o, const struct yaml_node *map)
 {
 	const char *key = o->key;
@@ -354,7 +390,7 @@ static const struct yaml_node *holder(const struct opt *o, const struct yaml_nod
 	return map != NULL && map->kind == YAML_MAP ? map : NULL;
 }
 
-/* Whether the message about an unknown key, at `prefix` of the table, names this key. */
+/* Whether the message about an unknown key of the map at `prefix` names the key `name`. */
 static bool is_named(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		     const char *unknown, struct slice name)
 {
@@ -372,6 +408,8 @@ bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char
 {
 	const char *dot = strrchr(key, '.');
 	struct slice prefix = { .p = key, .n = dot == NULL ? 0 : (size_t)(dot + 1 - key) };
+
+	LB_ASSERT(opt_row(table, key) != NULL && map->kind == YAML_MAP);
 	struct slice name = slice_of(key + prefix.n);
 
 	for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
@@ -384,6 +422,7 @@ bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char
 	return false;
 }
 
+/* Reads the value of one row, if its key is in the map; else reports the key when it is missing. */
 static void read_row(struct opt_ctx *ctx, const struct opt *table, const struct opt *o,
 		     const struct yaml_node *map, void *object)
 {
@@ -403,6 +442,7 @@ static void read_row(struct opt_ctx *ctx, const struct opt *table, const struct 
 void opt_read(struct opt_ctx *ctx, const struct opt *table, const struct yaml_node *map,
 	      void *object)
 {
+	LB_ASSERT(ctx->tables != NULL);
 	if (map->kind != YAML_MAP) {
 		if (map->kind != YAML_BAD)
 			report_no_map(ctx, table, SLICE(""), map);
@@ -415,6 +455,8 @@ void opt_read(struct opt_ctx *ctx, const struct opt *table, const struct yaml_no
 
 void opt_set_defaults(struct opt_ctx *ctx, const struct opt *table, void *object)
 {
+	size_t n_before = ctx->err->n;
+
 	for (const struct opt *o = table; o->key != NULL; o++) {
 		if (o->def == NULL)
 			continue;
@@ -426,4 +468,5 @@ void opt_set_defaults(struct opt_ctx *ctx, const struct opt *table, void *object
 		opt_read_value(ctx, o, &node, object);
 		free(node.text);
 	}
+	LB_ASSERT(ctx->err->n == n_before); /* a default is a value that its row accepts */
 }

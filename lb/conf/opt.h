@@ -4,8 +4,8 @@
 /*
  * Options: the keys of lb.yaml as tables, one row per key.
  *
- * A row is the whole truth about its option: the parser, the hint at an unknown key, `lb check`,
- * the reload and the test of the man page read it and nothing else. A dotted key is a key of a map:
+ * A row says all about its option: the parser, the hint at an unknown key, `lb check`, the reload
+ * and the test of the man page read the row and nothing else. A dotted key is a key of a map:
  * "timeouts.connect" is `timeouts: {connect: …}`. Rows of one map stand together.
  *
  * Thread: main. Layer: conf.
@@ -24,7 +24,7 @@ struct opt;
 struct printer;
 struct text;
 
-/* What is read, and the type of the member it goes to. */
+/* What a row reads, and the type of the member that gets the value. */
 enum opt_type {
 	OPT_UINT,     /* uint32_t */
 	OPT_COUNT,    /* uint64_t */
@@ -33,21 +33,22 @@ enum opt_type {
 	OPT_FACTOR,   /* uint32_t: hundredths; off is 0 */
 	OPT_MODE,     /* uint32_t: permission bits */
 	OPT_WORD,     /* an enum: one of the row's words */
-	OPT_NAME,     /* char *: of something; see word_is_name() */
+	OPT_NAME,     /* char *: a name; see word_is_name() */
 	OPT_FILE,     /* char *: a path; a relative one starts at the file's folder */
 	OPT_ADDRESS,  /* struct addr: numeric, with a port */
-	OPT_CALL,     /* the row's read() knows */
+	OPT_CALL,     /* what the row's read() makes of it */
 };
 
 enum {
-	OPT_RELOAD = 1u << 0,   /* a reload applies it; else it takes effect at restart */
-	OPT_REQUIRED = 1u << 1, /* must be there, if the map that holds it is; a list has items */
-	OPT_LATER = 1u << 2,    /* refused as not supported yet */
-	OPT_AUTO = 1u << 3,     /* a number may be `auto`, which is 0 */
-	OPT_OFF = 1u << 4,      /* `off` is allowed: CONF_OFF, of a factor 0, of a file NULL */
-	OPT_PORT_0 = 1u << 5,   /* the address' port may be 0 */
-	OPT_STREAM = 1u << 6,   /* the file may be `stderr` or `stdout`, which stay words */
-	OPT_BIND = 1u << 7,     /* the address is one to listen at */
+	OPT_RELOAD = 1u << 0, /* a reload applies the value; else it takes effect at restart */
+	OPT_REQUIRED =
+		1u << 1,     /* if the map of the key is there, the key must be; a list has items */
+	OPT_LATER = 1u << 2, /* refused as not supported yet */
+	OPT_AUTO = 1u << 3,  /* a number may be `auto`, which is 0 */
+	OPT_OFF = 1u << 4,   /* `off` is allowed: CONF_OFF, of a factor 0, of a file NULL */
+	OPT_PORT_0 = 1u << 5, /* the address' port may be 0 */
+	OPT_STREAM = 1u << 6, /* the file may be `stderr` or `stdout`, which stay words */
+	OPT_BIND = 1u << 7,   /* the address is one to listen at */
 };
 
 struct opt_word {
@@ -56,28 +57,28 @@ struct opt_word {
 	bool is_later; /* refused as not supported yet */
 };
 
-/* What a table is read into; all mistakes go to `err`. */
+/* The state of reading one file. */
 struct opt_ctx {
-	struct err *err;
-	struct conf *conf;              /* as far as it is read: for names and the file's folder */
+	struct err *err;   /* gets all mistakes */
+	struct conf *conf; /* as far as it is read; rows look up its pools and its folder */
 	const struct opt_table *tables; /* borrowed: all of them, for hints; the top's is first */
-	bool no_memory; /* something could not be allocated: the result is not to be used */
+	bool no_memory; /* memory was short: members are missing, and conf must not be used */
 };
 
-/* Reads `node`, which is neither BAD nor null, into `object`. Reports its own mistakes. */
+/* Reads `node`, which is neither BAD nor null, into `object`, and reports mistakes. */
 typedef void (*opt_read_fn)(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			    void *object);
 
 /* Writes the row's value in `object`, if there is one, by the functions of conf/print.h. */
 typedef void (*opt_write_fn)(struct printer *p, const struct opt *o, const void *object);
 
-/* Whether what the row says matters to `object` as it is. */
+/* Whether the row's value has an effect, given the other values of `object`. */
 typedef bool (*opt_has_effect_fn)(const void *object);
 
-/* What the value of an OPT_CALL row is, where it is no list of maps with a table of its own. */
+/* The form of an OPT_CALL row's value, when that is not a list of maps with their own table. */
 enum opt_shape {
 	SHAPE_TEXT,  /* a text of the row's pattern */
-	SHAPE_TEXTS, /* a list of them */
+	SHAPE_TEXTS, /* a list of such texts */
 	SHAPE_TEXT_OR_TEXTS,
 	SHAPE_MAP_OF_TEXTS, /* a map of any keys and texts */
 };
@@ -85,18 +86,17 @@ enum opt_shape {
 struct opt {
 	const char *key; /* NULL ends the table */
 	enum opt_type type;
-	size_t offset;               /* of the member */
-	const char *def, *min, *max; /* as the user would write them; a FILE's max is its length */
+	size_t offset;               /* of the member in the table's struct */
+	const char *def, *min, *max; /* as in the file; of OPT_FILE, max is a number of bytes */
 	const struct opt_word *words;
 	opt_read_fn read;             /* of OPT_CALL */
 	opt_write_fn write;           /* of OPT_CALL */
-	opt_has_effect_fn has_effect; /* NULL: always; else the value is not printed where not */
+	opt_has_effect_fn has_effect; /* NULL: always has; a row without effect is not printed */
 	enum opt_shape shape;         /* of OPT_CALL */
-	const char *pattern; /* of OPT_CALL: a regular expression (ECMA 262) of its texts, for
-				editors */
+	const char *pattern; /* of OPT_CALL: what its texts match (ECMA 262), for editors */
 	unsigned flags;
 	const char *help; /* one sentence */
-	const char *item; /* of a list: what an item looks like */
+	const char *item; /* of a list: an example of an item */
 };
 
 /* A table and the place in lb.yaml where its keys may stand: "", "pools", "pools.backends", … */
@@ -108,11 +108,16 @@ struct opt_table {
 /* Sets every member that has a default. `object` is zeroed before. */
 void opt_set_defaults(struct opt_ctx *ctx, const struct opt *table, void *object);
 
-/* Reads a map into `object`, whose defaults are set: unknown, refused and missing keys too. */
+/*
+ * opt_read() - read a map into `object`, whose defaults are set
+ *
+ * Reports all mistakes of the map, those of unknown, unsupported and missing keys, too. ctx->tables
+ * is set.
+ */
 void opt_read(struct opt_ctx *ctx, const struct opt *table, const struct yaml_node *map,
 	      void *object);
 
-/* Reads one value by its row. What is BAD is skipped. */
+/* Reads one value by its row. A BAD node was reported before and is skipped. */
 void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		    void *object);
 
@@ -123,9 +128,12 @@ const struct yaml_node *opt_find(const struct yaml_node *map, const char *key);
 struct mark opt_mark(const struct yaml_node *map, const char *key);
 
 /*
- * Whether an unknown key in the map that should hold the table's dotted key stands for it: a word
- * of other load balancers, a slip, or the key without a space behind its colon. Its message names
- * the key already, so that the key is not missing, too.
+ * opt_is_meant() - whether some unknown key of `map` was meant to be the table's dotted key
+ *
+ * `map` is the map that should have the key. An unknown key is meant to be the key when it is a
+ * word of other load balancers for the key, a misspelling, or the key without a space behind its
+ * colon. The message about the unknown key names the key then, so that the key is not reported as
+ * missing as well.
  */
 bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char *key,
 		  const struct yaml_node *map);
@@ -133,13 +141,13 @@ bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char
 /* The row of a key, or NULL. */
 const struct opt *opt_row(const struct opt *table, const char *key);
 
-/* Whether a text looks like a value of the row: for hints. Never of OPT_NAME and OPT_CALL. */
+/* Whether a text could be a value of the row, for hints. False for OPT_NAME and OPT_CALL. */
 bool opt_fits(const struct opt *o, const char *text);
 
-/* Writes the value of a row that is not OPT_CALL as the file would; false where there is none. */
+/* Adds the value of a row that is not OPT_CALL as the file would have it. False: no value. */
 bool opt_format(const struct opt *o, const void *object, struct text *ret);
 
-/* Whether two objects have the same value there. Not for OPT_CALL. */
+/* Whether two objects have the same value of a row that is not OPT_CALL. */
 bool opt_is_same(const struct opt *o, const void *a, const void *b);
 
 /* ---- for the read() of OPT_CALL rows ---- */
@@ -148,7 +156,7 @@ bool opt_is_same(const struct opt *o, const void *a, const void *b);
 void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 	     const char *fmt, ...) LB_PRINTF(4, 5);
 
-/* The scalar's text, or NULL after it was reported that there is none. */
+/* The text of a scalar, or NULL after a report that the node has none. */
 const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);
 
 /* Whether the row's value is a number, with or without a unit. */
@@ -157,18 +165,18 @@ static inline bool opt_is_number(const struct opt *o)
 	return o->type <= OPT_MODE;
 }
 
-/* How many items a list has; 0, too, after it was reported that it is none or must not be empty. */
+/* How many items a list has. 0 also after a report: no list, or empty but OPT_REQUIRED. */
 size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node);
 
-/* An address with its port, as the row's flags allow it. False after a report. */
+/* Reads an address with its port, as the row's flags allow it. False after a report. */
 bool opt_address(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		 struct addr *ret);
 
 /* Zeroed memory for `n` > 0 objects; NULL after ctx->no_memory was set. */
 void *opt_alloc(struct opt_ctx *ctx, size_t n, size_t size);
 
-/* Replaces the string *p, which is freed, by a copy. */
+/* Replaces the string *p, which is freed, by a copy of `s`; on short memory by NULL. */
 void opt_set_string(struct opt_ctx *ctx, char **p, struct slice s);
 
-/* The word of a value, or "" */
+/* The word of a value, or "" when no word has the value. */
 const char *opt_word_of(const struct opt_word *words, int value);

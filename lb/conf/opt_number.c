@@ -44,7 +44,6 @@ static int parse(enum opt_type type, struct slice s, uint64_t *ret)
 	return -EINVAL;
 }
 
-/* What a number of that type looks like. */
 const char *opt_number_form(enum opt_type type)
 {
 	switch (type) {
@@ -63,7 +62,7 @@ const char *opt_number_form(enum opt_type type)
 	return "a whole number";
 }
 
-/* Whether `v` is between the row's limits, which are written like values. */
+/* Whether `v` is between the row's limits. */
 static bool is_in_range(const struct opt *o, uint64_t v)
 {
 	uint64_t min = 0, max = UINT64_MAX;
@@ -76,10 +75,14 @@ static bool is_in_range(const struct opt *o, uint64_t v)
 		int r = parse(o->type, slice_of(o->max), &max);
 		LB_ASSERT(r == 0);
 	}
+	LB_ASSERT(min <= max);
 	return v >= min && v <= max;
 }
 
-/* `010`, which some readers of YAML take for 8. A mode is octal, and a unit makes a text of it. */
+/*
+ * Whether a number has a leading 0, as `010`, which some readers of YAML take for 8. Types whose
+ * numbers always have a unit or may have a point are not asked; a mode is meant to be octal.
+ */
 static bool is_octal_like(const struct opt *o, struct slice s)
 {
 	return (o->type == OPT_UINT || o->type == OPT_COUNT || o->type == OPT_SIZE) && s.n > 1 &&
@@ -88,12 +91,13 @@ static bool is_octal_like(const struct opt *o, struct slice s)
 
 bool opt_number(const struct opt *o, struct slice s, uint64_t *ret)
 {
+	LB_ASSERT(opt_is_number(o));
 	if (is_octal_like(o, s))
 		return false;
 	return parse(o->type, s, ret) == 0 && is_in_range(o, *ret);
 }
 
-/* The file's default where it is the value, else the largest unit that leaves no rest. */
+/* Adds the row's default when it is the value, else the value with the largest fitting unit. */
 static void format_with_unit(const struct opt *o, uint64_t v, struct text *ret)
 {
 	static const struct {
@@ -111,6 +115,7 @@ static void format_with_unit(const struct opt *o, uint64_t v, struct text *ret)
 	};
 	uint64_t def;
 
+	LB_ASSERT(o->type == OPT_DURATION || o->type == OPT_SIZE);
 	if (o->def != NULL && parse(o->type, slice_of(o->def), &def) == 0 && def == v) {
 		text_add(ret, slice_of(o->def));
 		return;
@@ -135,12 +140,13 @@ bool opt_number_format(const struct opt *o, uint64_t v, struct text *ret)
 {
 	uint64_t off = o->type == OPT_FACTOR ? 0 : CONF_OFF;
 
+	LB_ASSERT(opt_is_number(o));
 	if ((o->flags & OPT_AUTO) != 0 && v == 0)
 		text_add(ret, SLICE("auto"));
 	else if ((o->flags & OPT_OFF) != 0 && v == off)
 		text_add(ret, SLICE("off"));
 	else if (o->def == NULL && !is_in_range(o, v))
-		return false; /* not given, and without a default */
+		return false; /* the member is 0, because the file does not have the key */
 	else if (o->type == OPT_FACTOR)
 		format_factor(v, ret);
 	else if (o->type == OPT_MODE)

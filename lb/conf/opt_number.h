@@ -18,7 +18,7 @@ struct text;
 /* Whether a text is a number of the row's type and range. If so, *ret is the number. */
 bool opt_number(const struct opt *o, struct slice s, uint64_t *ret);
 
-/* How a number of that type is written, for messages: "a size in bytes or with its unit ...". */
+/* What a number of the type looks like, for messages: "a whole number". */
 const char *opt_number_form(enum opt_type type);
 
 /* Adds a number as the file would have it. False when the row has no value: nothing is added. */

@@ -1,5 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How one value is read by its row. Maps and tables are in opt.c. */
+/*
+ * How the value of one row is read, written and compared. How a map is read by a table is in opt.c;
+ * the numbers of rows are in opt_number.c.
+ *
+ * opt_read_value() goes by the row's type to number_read(), word_read(), name_read(), file_read(),
+ * opt_address() or the row's own read(). Each of them takes the text of the node (opt_text()),
+ * judges it, and stores the value in the member of `object` that the row's offset leads to. A text
+ * that is not accepted is reported by opt_bad() and leaves the member as it was: with its default,
+ * or zero. Thus checks and later rows find a value that they can use.
+ *
+ * A report says which key has which value, what is allowed, and, if known, what was meant:
+ *
+ *   "log.level" is "waring": must be one of err, warn, notice, info, debug, did you mean "warn"?
+ *
+ * The last part comes from util/nearest.h, synonym.h (words of other load balancers) or advice.h
+ * (numbers, addresses, files).
+ *
+ * opt_format() writes a value as the file would have it, and opt_is_same() compares a value of two
+ * configurations; neither knows rows of type OPT_CALL, which have functions of their own.
+ *
+ * A row has only the offset of its member, so that values are copied by memcpy() and pointers are
+ * cast. When memory runs short, ctx->no_memory is set.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +45,7 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 	char shown[WORD_SHOWN_MAX], what[ERR_TEXT_MAX];
 	va_list ap;
 
+	LB_ASSERT(node->kind != YAML_BAD); /* reported before */
 	va_start(ap, fmt);
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
@@ -33,7 +56,7 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 		(void)err_at(ctx->err, node->at, "\"%s\": %s", o->key, what);
 }
 
-/* `${PORT}` and `$PORT`, which shells, Compose and other load balancers replace, and lb does not.
+/* Whether a text has `${PORT}` or is `$PORT`. Other programs replace such variables, lb does not.
  */
 static bool is_variable(const char *text)
 {
@@ -59,7 +82,7 @@ const char *opt_text(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 	return NULL;
 }
 
-/* The way from what is there to a list: of one value, of a map, of a map of named ones. */
+/* Reports a value or a map where a list is wanted, and says how the list is written. */
 static void report_no_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
 {
 	if (node->kind == YAML_SCALAR && !node->is_null)
@@ -89,6 +112,7 @@ size_t opt_list(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node
 
 void *opt_alloc(struct opt_ctx *ctx, size_t n, size_t size)
 {
+	LB_ASSERT(n > 0 && size > 0);
 	void *p = calloc(n, size);
 
 	if (p == NULL)
@@ -110,6 +134,7 @@ static void number_store(const struct opt *o, void *object, uint64_t v)
 {
 	char *at = (char *)object + o->offset;
 
+	LB_ASSERT(opt_is_number(o));
 	if (o->type == OPT_COUNT) {
 		memcpy(at, &v, sizeof(v));
 		return;
@@ -159,6 +184,7 @@ const char *opt_word_of(const struct opt_word *words, int value)
 	return "";
 }
 
+/* Reports a word that the row does not have: which words it has, and which was meant. */
 static void report_word(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
 {
 	char hint[NEAREST_TEXT_MAX], synonym[SYNONYM_TEXT_MAX];
@@ -338,6 +364,7 @@ void opt_read_value(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 {
 	struct addr addr;
 
+	LB_ASSERT((o->flags & OPT_LATER) == 0 && (o->type == OPT_CALL) == (o->read != NULL));
 	if (node->kind == YAML_BAD)
 		return;
 	switch (o->type) {
@@ -394,7 +421,7 @@ bool opt_format(const struct opt *o, const void *object, struct text *ret)
 			return false;
 		text_add(ret, slice_of(addr_format(&addr, text)));
 		return true;
-	case OPT_CALL: break;
+	case OPT_CALL: break; /* has a write() */
 	}
 	LB_ASSERT(o->type != OPT_CALL);
 	return false;

@@ -1,4 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of a pool's keys, and the functions that read and write what needs more than a type.
+ *
+ *   key            read                  written                 kept in
+ *   hash.key       hash_key_read()       hash_key_write()        hash.key, hash.name
+ *   health.path    health_path_read()    health_path_write()     health.path
+ *   health.host    health_host_read()    health_host_write()     health.host
+ *   health.status  status_read()         status_write()          health.status_min, status_max
+ *   source         sources_read()        sources_write()         sources, sources_at
+ *   backends       backend_opts_read()   backend_opts_write()    backends (backend_opts.c)
+ *
+ * pool_opts_read() makes one struct conf_pool for each item of the list `pools`: it sets the
+ * defaults and reads the item by the table (pool_read()). `health` has defaults for all of its
+ * keys, but without the key itself a pool has no checks.
+ *
+ * A read function takes the text of its node (opt_text()), reports a text that it does not accept
+ * by opt_bad(), and leaves the member as it was then. A source that could not be read has an
+ * element of family 0, so that the array has one element for each item (tables.h).
+ *
+ * Rows whose value has no effect together with other values have a has_effect function; print.c
+ * does not write such a row, and check.c has the rules about them.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -47,12 +69,12 @@ const char *conf_check_name(enum conf_check c)
 	return opt_word_of(checks, (int)c);
 }
 
-/* ---- hash.key: a word, or a word and a name behind a colon ---- */
+/* ---- hash.key: a word, or a word, a colon and a name ---- */
 
 struct hash_word {
 	const char *word;
 	enum conf_hash_key key;
-	bool (*is_name)(struct slice s); /* NULL: no name follows */
+	bool (*is_name)(struct slice s); /* judges the name; NULL: the word has none */
 };
 
 static const struct hash_word hash_words[] = {
@@ -64,6 +86,7 @@ static const struct hash_word hash_words[] = {
 	{ "host", CONF_HASH_HOST, NULL },
 };
 
+/* The row of a word. When there is none, NULL, and `near` has the nearest word. */
 static const struct hash_word *hash_word_find(struct slice s, struct nearest *near)
 {
 	nearest_init(near, s);
@@ -127,7 +150,7 @@ static void health_path_read(struct opt_ctx *ctx, const struct opt *o, const str
 		opt_set_string(ctx, &p->health.path, slice_of(text));
 }
 
-/* With or without a port: it goes into the Host field as it is. */
+/* A host, perhaps with a port. The text becomes the Host field of a check as it is. */
 static void health_host_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			     void *object)
 {
@@ -149,6 +172,7 @@ static void health_host_read(struct opt_ctx *ctx, const struct opt *o, const str
 		opt_set_string(ctx, &p->health.host, slice_of(text));
 }
 
+/* A status of three digits. */
 static bool parse_status(struct slice s, uint16_t *ret)
 {
 	uint64_t v;
@@ -176,6 +200,7 @@ static void status_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 		opt_bad(ctx, o, node, "must be a status from 100 to 599, or a range like 200-399");
 		return;
 	}
+	LB_ASSERT(min >= 100 && max <= 599);
 	h->status_min = min;
 	h->status_max = max;
 }
@@ -203,9 +228,10 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 			opt_bad(ctx, o, item, "must be a numeric address without a port%s",
 				advice_address(slice_of(text), ADVICE_HOST, advice));
 	}
+	LB_ASSERT(p->n_sources == n);
 }
 
-/* ---- the way back ---- */
+/* ---- writing ---- */
 
 static bool is_hash(const void *object)
 {
@@ -234,9 +260,11 @@ static void hash_key_write(struct printer *p, const struct opt *o, const void *o
 	_cleanup_(text_deinit) struct text key = TEXT_INIT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(hash_words); i++) {
-		if (hash_words[i].key == h->key)
-			text_addf(&key, "%s%s%s", hash_words[i].word, h->name != NULL ? ":" : "",
-				  h->name != NULL ? h->name : "");
+		if (hash_words[i].key != h->key)
+			continue;
+		LB_ASSERT((h->name != NULL) == (hash_words[i].is_name != NULL));
+		text_addf(&key, "%s%s%s", hash_words[i].word, h->name != NULL ? ":" : "",
+			  h->name != NULL ? h->name : "");
 	}
 	print_text(p, o, text_slice(&key));
 	p->out->failed = p->out->failed || key.failed;
@@ -566,6 +594,7 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 		return;
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
 		pool_read(ctx, item, &c->pools[c->n_pools++]);
+	LB_ASSERT(c->n_pools == n);
 }
 
 void pool_opts_write(struct printer *p, const struct opt *o, const void *conf)

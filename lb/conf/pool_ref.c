@@ -18,8 +18,12 @@ void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_n
 	const char *text = opt_text(ctx, o, node);
 	char shown[WORD_SHOWN_MAX], hint[NEAREST_TEXT_MAX];
 	const struct conf *c = ctx->conf;
-	bool has_unnamed = c->n_pools == 0; /* none, or a mistake in their place: reported there */
 	struct nearest near;
+	/*
+	 * When there are no pools, or a pool's name could not be read, that was reported. The name
+	 * here may be the one that is missing, so that it is not reported as unknown.
+	 */
+	bool has_unnamed = c->n_pools == 0;
 
 	if (text == NULL)
 		return;
@@ -46,6 +50,7 @@ void pool_ref_write(struct printer *p, const struct opt *o, const void *object)
 	size_t index;
 
 	memcpy(&index, (const char *)object + o->offset, sizeof(index));
+	LB_ASSERT(index == CONF_NO_POOL || index < p->conf->n_pools);
 	if (index != CONF_NO_POOL)
 		print_text(p, o, slice_of(p->conf->pools[index].name));
 }

@@ -1,4 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the values of an object are written as YAML by a table of options.
+ *
+ * print_map() writes each row of a table (print_row()). A row without a value or without an effect
+ * is left out; a row of OPT_CALL is written by its write(), any other one by opt_format(). Every
+ * line of a scalar goes through print_yaml(), which opens the key's line (open_key()).
+ *
+ * A "group" is the part of a dotted key up to its last dot: "timeouts." of "timeouts.connect". It
+ * stands for a map within the object's map. print.group is the group that is open: the last line
+ * was a key in it. open_group() writes a line for each map on the way to another group, and changes
+ * the indent. Rows of one map stand together in a table, so that each map is opened once.
+ *
+ * Maps in lists: print_list() opens the key of the list, print_item() writes one item, with a
+ * printer of its own that is indented by 4 and begins with "- ".
+ *
+ * print_scalar() quotes each text that YAML 1.1 or 1.2 could read as something else than this text:
+ * rather one too many than one too few.
+ *
+ * Short memory is remembered in the text and reported by conf_print().
+ */
 #include "conf/print.h"
 
 #include <string.h>
@@ -8,7 +28,7 @@
 
 /* ---- a scalar ---- */
 
-/* Words that YAML 1.1 or 1.2 takes for a boolean or for null. */
+/* Whether YAML 1.1 or 1.2 takes the word for a boolean or for null. */
 static bool is_typed_word(struct slice s)
 {
 	static const char *const words[] = { "true", "false", "yes", "no",  "on",
@@ -21,16 +41,18 @@ static bool is_typed_word(struct slice s)
 	return false;
 }
 
-/* An IPv4 address has three dots, so that nothing takes it for a number. */
+/* Whether YAML might take a text for a number. An IPv4 address has three dots and is none. */
 static bool is_typed_number(struct slice s)
 {
 	size_t n_dots = 0;
 
+	LB_ASSERT(s.n > 0);
 	for (size_t i = 0; i < s.n; i++)
 		n_dots += s.p[i] == '.';
 	return s.p[0] >= '0' && s.p[0] <= '9' && n_dots < 3;
 }
 
+/* Whether a text needs no quotes. */
 static bool is_plain(struct slice s)
 {
 	if (s.n == 0 || !(word_is_alnum(s.p[0]) || s.p[0] == '/' || s.p[0] == '_'))
@@ -42,8 +64,10 @@ static bool is_plain(struct slice s)
 	return s.p[s.n - 1] != ':' && !is_typed_word(s) && !is_typed_number(s);
 }
 
-/* Adds the first character in its escaped form where it is one that YAML takes for a line's end or
- * does not accept as it is; returns its bytes, or 0 where it needs no escape. */
+/*
+ * When YAML takes the first character of `s` for the end of a line, or does not accept it, adds its
+ * escaped form and returns how many bytes the character has. Else returns 0.
+ */
 static size_t add_escaped(struct text *t, struct slice s)
 {
 	static const struct {
@@ -88,6 +112,7 @@ void print_scalar(struct text *t, struct slice s)
 			text_pad(t, s.p[0], 1);
 			n = 1;
 		}
+		LB_ASSERT(n <= s.n);
 		s = (struct slice){ .p = s.p + n, .n = s.n - n };
 	}
 	text_pad(t, '"', 1);
@@ -95,15 +120,17 @@ void print_scalar(struct text *t, struct slice s)
 
 /* ---- keys ---- */
 
+/* Begins a line with its indent, and with "- " when it is the first one of a list's item. */
 static void open_line(struct printer *p)
 {
+	LB_ASSERT(!p->is_item || p->indent >= 2);
 	text_pad(p->out, ' ', p->indent - (p->is_item ? 2 : 0));
 	if (p->is_item)
 		text_add(p->out, SLICE("- "));
 	p->is_item = false;
 }
 
-/* The part of a dotted key before its last dot, with the dot. */
+/* The group of a row. */
 static struct slice group_of(const struct opt *o)
 {
 	const char *dot = strrchr(o->key, '.');
@@ -111,6 +138,7 @@ static struct slice group_of(const struct opt *o)
 	return (struct slice){ .p = o->key, .n = dot == NULL ? 0 : (size_t)(dot - o->key) + 1 };
 }
 
+/* How many maps lie in each other in a group. */
 static size_t n_parts(struct slice group)
 {
 	size_t n = 0;
@@ -120,9 +148,10 @@ static size_t n_parts(struct slice group)
 	return n;
 }
 
-/* Writes "timeouts:" lines for the maps of a group that are not open yet. */
+/* Writes the line "timeouts:" of each map of the group that is not open yet. */
 static void open_group(struct printer *p, struct slice group)
 {
+	LB_ASSERT(p->indent >= 2 * (unsigned)n_parts(p->group));
 	unsigned base = p->indent - 2 * (unsigned)n_parts(p->group);
 	struct slice open = SLICE("");
 
@@ -181,7 +210,8 @@ static void print_row(struct printer *p, const struct opt *o, const void *object
 	}
 	if (!opt_format(o, object, &value))
 		return;
-	/* Numbers, units and words are written as people write them; a mode is quoted by them. */
+	/* Numbers and words need no quotes, because their rows read YAML's types, too. A mode does.
+	 */
 	if (o->type == OPT_WORD || (opt_is_number(o) && o->type != OPT_MODE))
 		print_yaml(p, o, &value);
 	else

@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of a route's keys, and the functions that read and write what needs more than a type:
+ * the conditions `host` (host_read(), host_write()), `path` (path_read(), path_write()) and
+ * `header` (headers_read(), headers_write()).
+ *
+ * route_opts_read() makes one struct conf_route for each item of a listener's list `routes`, in the
+ * order of the list, which is the order in which requests are compared.
+ *
+ * Conditions are kept in the form in which a request is compared with them. Of a host *.x, ".x" is
+ * kept and host_is_suffix is set; of a path with a star at its end, the part before the star is
+ * kept and path_is_prefix is set; a host is in lower case. A NULL host or path is no condition. The
+ * write functions put the star back.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +28,7 @@ static const struct opt_word kinds[] = {
 	{ .word = NULL },
 };
 
-/* "*.x" is kept as ".x"; a trailing dot, which requests lose too, goes. */
+/* Drops a dot at the end of the host, as it is dropped from the host of a request. */
 static void host_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		      void *object)
 {
@@ -38,6 +51,7 @@ static void host_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 	}
 	if (is_suffix)
 		name = (struct slice){ .p = name.p - 1, .n = name.n + 1 };
+	LB_ASSERT(!is_suffix || name.p[0] == '.');
 	opt_set_string(ctx, &r->host, name);
 	r->host_is_suffix = is_suffix;
 	for (char *p = r->host; p != NULL && *p != '\0'; p++) {
@@ -46,7 +60,6 @@ static void host_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 	}
 }
 
-/* Of a prefix, what stands before its star is kept. */
 static void path_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		      void *object)
 {
@@ -58,7 +71,7 @@ static void path_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 	struct slice s = slice_of(text);
 	bool is_prefix = s.n >= 2 && memcmp(s.p + s.n - 2, "/*", 2) == 0;
 	if (is_prefix)
-		s.n--;
+		s.n--; /* without the star */
 	if (!word_is_path(s)) {
 		opt_bad(ctx, o, node, "must begin with / and have no spaces, ? and #");
 		return;
@@ -88,7 +101,8 @@ static void header_add(struct opt_ctx *ctx, const struct opt *o, const struct ya
 		opt_bad(ctx, o, node, "a header's value has no control characters");
 		return;
 	}
-	struct conf_header_cond *h = &r->headers[r->n_headers++];
+	struct conf_header_cond *h =
+		&r->headers[r->n_headers++]; /* of as many as the map has keys */
 	opt_set_string(ctx, &h->name, slice_of(node->key));
 	opt_set_string(ctx, &h->value, slice_of(value));
 }
@@ -109,6 +123,7 @@ static void headers_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 		return;
 	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
 		header_add(ctx, o, item, r);
+	LB_ASSERT(r->n_headers <= node->n);
 }
 
 static void host_write(struct printer *p, const struct opt *o, const void *object)
@@ -118,6 +133,7 @@ static void host_write(struct printer *p, const struct opt *o, const void *objec
 
 	if (r->host == NULL)
 		return;
+	LB_ASSERT(!r->host_is_suffix || r->host[0] == '.');
 	text_addf(&host, "%s%s", r->host_is_suffix ? "*" : "", r->host);
 	print_text(p, o, text_slice(&host));
 	p->out->failed = p->out->failed || host.failed;
@@ -240,6 +256,7 @@ void route_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 			opt_set_string(ctx, &r->name, slice_of(number));
 		}
 	}
+	LB_ASSERT(l->n_routes == n);
 }
 
 void route_opts_write(struct printer *p, const struct opt *o, const void *listener)

@@ -1,4 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A JSON Schema of lb.yaml, made from the tables of options: `lb --schema`.
+ *
+ * conf_schema() writes one object of JSON. put_table() writes what is said about a map: its keys,
+ * and which of them are required. It goes over the rows of a table as opt.c does: a row whose key
+ * has no further dot is a property (put_row()), and the first row of an inner map opens that map
+ * (put_table() again, with a longer prefix).
+ *
+ * put_value() writes what a value may be, by the row's type. A number may be a number of YAML or a
+ * text with a unit, so that a schema has a list of types and a pattern (put_number()). YAML 1.1
+ * reads `off` as a boolean, which is therefore allowed where `off` is, but not `true` (put_off()).
+ * A row of type OPT_CALL is a list of maps when there is a table for its place (put_maps()), else
+ * what the row's shape and pattern say.
+ *
+ * The place of a map is its path in lb.yaml, as in conf_tables: "listeners.routes". The prefix of a
+ * map within a table is the part of its keys before the map's own: "timeouts.".
+ *
+ * The schema has no rules about more than one value: check.c has them.
+ */
 #include "conf/schema.h"
 
 #include <errno.h>
@@ -12,13 +31,14 @@
 #include "conf/word.h"
 #include "util/json.h"
 
-#define PLACE_MAX 64 /* of "listeners.routes" */
+#define PLACE_MAX 64 /* bytes of a place or a key, with the NUL */
 
 static void put_table(struct json *j, const char *place, const struct opt *table,
 		      struct slice prefix);
 
 /* ---- a scalar ---- */
 
+/* Up to three types; NULL: fewer. */
 static void put_types(struct json *j, const char *a, const char *b, const char *c)
 {
 	const char *const types[] = { a, b, c };
@@ -32,23 +52,24 @@ static void put_types(struct json *j, const char *a, const char *b, const char *
 	json_array_end(j);
 }
 
-/* A pattern of digits and a unit, and the words that may stand for them. */
+/* A pattern: `digits`, which may have units, or one of the words that the row's flags allow. */
 static void put_number_pattern(struct json *j, const struct opt *o, const char *digits)
 {
 	char pattern[96];
 
-	(void)snprintf(pattern, sizeof(pattern), "^(%s%s%s)$", digits,
-		       (o->flags & OPT_AUTO) != 0 ? "|auto" : "",
-		       (o->flags & OPT_OFF) != 0 ? "|off" : "");
+	int n = snprintf(pattern, sizeof(pattern), "^(%s%s%s)$", digits,
+			 (o->flags & OPT_AUTO) != 0 ? "|auto" : "",
+			 (o->flags & OPT_OFF) != 0 ? "|off" : "");
+	LB_ASSERT(n > 0 && (size_t)n < sizeof(pattern));
 	json_kv_string(j, "pattern", pattern);
 }
 
 static void put_limit(struct json *j, const struct opt *o, const char *key, const char *limit)
 {
 	uint64_t v;
+	bool is_number = opt_number(o, slice_of(limit), &v);
 
-	if (!opt_number(o, slice_of(limit), &v))
-		return;
+	LB_ASSERT(is_number); /* a row accepts its own limits */
 	json_key(j, key);
 	if (o->type == OPT_FACTOR)
 		json_double(j, (double)v / 100);
@@ -56,7 +77,7 @@ static void put_limit(struct json *j, const struct opt *o, const char *key, cons
 		json_uint(j, v);
 }
 
-/* `off` is a boolean to YAML 1.1. */
+/* YAML 1.1 reads `off` as false. So a boolean is allowed, but true is not. */
 static void put_off(struct json *j, const struct opt *o)
 {
 	if ((o->flags & OPT_OFF) == 0)
@@ -86,7 +107,7 @@ static void put_number(struct json *j, const struct opt *o)
 		put_number_pattern(j, o, "[0-9]+(\\.[0-9]{1,2})?");
 		put_off(j, o);
 		break;
-	case OPT_MODE: /* an octal number, or its digits as a decimal one: which depends on YAML */
+	case OPT_MODE: /* YAML 1.1 reads 0600 as an octal number, YAML 1.2 as a decimal one */
 		put_types(j, "integer", "string", NULL);
 		put_number_pattern(j, o, "0[0-7]*");
 		return;
@@ -125,7 +146,7 @@ static void put_pattern(struct json *j, const char *pattern)
 	json_kv_string(j, "pattern", pattern);
 }
 
-/* A text of an OPT_CALL row; without a pattern, any. */
+/* A text of an OPT_CALL row. Without a pattern it may be any text, also one like a number. */
 static void put_text(struct json *j, const struct opt *o)
 {
 	if (o->pattern != NULL)
@@ -136,6 +157,7 @@ static void put_text(struct json *j, const struct opt *o)
 
 /* ---- lists and maps ---- */
 
+/* The table of the maps at a place, or NULL. */
 static const struct opt *table_at(const char *place)
 {
 	for (const struct opt_table *t = conf_tables; t->name != NULL; t++) {
@@ -152,7 +174,7 @@ static void put_map(struct json *j, const char *place, const struct opt *table)
 	json_object_end(j);
 }
 
-/* A list's item: a map, or the short form of it. */
+/* An item of a list of maps. A row with a pattern allows a text in place of the map. */
 static void put_item(struct json *j, const struct opt *o, const char *place,
 		     const struct opt *table)
 {
@@ -219,7 +241,8 @@ static void put_call(struct json *j, const char *place, const struct opt *o)
 {
 	char below[PLACE_MAX];
 
-	(void)snprintf(below, sizeof(below), "%s%s%s", place, *place != '\0' ? "." : "", o->key);
+	int n = snprintf(below, sizeof(below), "%s%s%s", place, *place != '\0' ? "." : "", o->key);
+	LB_ASSERT(n > 0 && (size_t)n < sizeof(below));
 	const struct opt *table = table_at(below);
 	if (table != NULL) {
 		put_maps(j, o, below, table);
@@ -268,7 +291,10 @@ static void put_row(struct json *j, const char *place, const struct opt *o)
 	json_object_end(j);
 }
 
-/* The name of the row in the map at `prefix`; empty where it is of another map, or refused. */
+/*
+ * The name that a row has in the map at `prefix`: its own key, or that of an inner map. Empty when
+ * the row is of another map, or not supported yet.
+ */
 static struct slice name_in(const struct opt *o, struct slice prefix)
 {
 	const char *key = o->key + prefix.n;
@@ -297,7 +323,7 @@ static void put_required(struct json *j, const struct opt *table, struct slice p
 		json_array_end(j);
 }
 
-/* What an object says of the map of a table at `prefix`, as "timeouts.". */
+/* Adds to an open object what is said about a table's map at `prefix`. */
 static void put_table(struct json *j, const char *place, const struct opt *table,
 		      struct slice prefix)
 {
@@ -314,6 +340,7 @@ static void put_table(struct json *j, const char *place, const struct opt *table
 		if (name.n == 0 || slice_eq(name, last))
 			continue;
 		last = name;
+		LB_ASSERT(name.n < sizeof(key));
 		(void)snprintf(key, sizeof(key), SLICE_FMT, SLICE_ARG(name));
 		json_key(j, key);
 		if (name.p[name.n] == '\0') {

@@ -4,8 +4,8 @@
 /*
  * Schema: a JSON Schema (draft-07) of lb.yaml for editors, made from the tables of options.
  *
- * Each scalar may be what YAML makes of it (a number, a boolean) or a text. What is about more than
- * one value is not in it.
+ * Each scalar may be of the type that YAML reads (a number, a boolean) or a text. Rules about more
+ * than one value are not in the schema.
  *
  * Thread: any. Layer: conf.
  */

@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of words of other load balancers, and how it is searched.
+ *
+ * A row has a kind (a key, a value, a unit), the place where its words are found, the words, and
+ * what lb has for them: `ours`, a key or a value of lb, and `advice`, text for a message. Words
+ * are those of HAProxy, nginx, Envoy, Traefik, Caddy and others.
+ *
+ * synonym_find() compares the words of all rows of the kind and place one by one. That is slow, but
+ * is done only for a word that is a mistake. synonym_hint() makes the end of a message of the row.
+ *
+ * In the table words are in lower case and have "_" for "-"; plain() does the same to a letter of
+ * the word that is looked up. A test compares `where` and `ours` with the tables of options, so
+ * that no row can name a key or a value that does not exist.
+ */
 #include "conf/synonym.h"
 
 #include <stdbool.h>
@@ -204,6 +218,7 @@ const struct synonym synonyms[] = {
 
 const size_t n_synonyms = ARRAY_SIZE(synonyms);
 
+/* A letter in the form in which the table has it. */
 static char plain(char c)
 {
 	if (c == '-')
@@ -222,7 +237,7 @@ static bool is_word(struct slice word, const char *p, size_t n)
 	return true;
 }
 
-/* Whether the word is one of those that spaces separate. */
+/* Whether the word is one of `words`, which are separated by spaces. */
 static bool is_among(struct slice word, const char *words)
 {
 	for (const char *p = words; *p != '\0';) {
@@ -234,12 +249,13 @@ static bool is_among(struct slice word, const char *words)
 	return false;
 }
 
+/* Whether a row holds at a place. */
 static bool is_there(const struct synonym *s, const char *where)
 {
 	return s->where == NULL || strcmp(s->where, where) == 0;
 }
 
-/* `hdr(host)` of HAProxy and `Host(...)` of Traefik are found as `hdr` and `Host`. */
+/* Cuts "hdr(host)" of HAProxy and "Host(...)" of Traefik to "hdr" and "Host". */
 static struct slice without_arguments(struct slice word)
 {
 	const char *open = word.n == 0 ? NULL : memchr(word.p, '(', word.n);
@@ -261,7 +277,7 @@ const struct synonym *synonym_find(enum synonym_kind kind, const char *where, st
 	return NULL;
 }
 
-/* A key's place without the place of the map that the message is about. */
+/* The place of a key, relative to `where` if it is below it. */
 static const char *name_below(const char *where, const char *ours)
 {
 	size_t n = strlen(where);
@@ -277,6 +293,7 @@ const char *synonym_hint(enum synonym_kind kind, const char *where, struct slice
 	const struct synonym *s = synonym_find(kind, where, word);
 
 	LB_ASSERT(kind != SYNONYM_UNIT);
+	LB_ASSERT(s == NULL || s->ours != NULL || s->advice != NULL);
 	out[0] = '\0';
 	if (s == NULL)
 		return out;

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Synonyms: the words that people bring along from other load balancers, and what lb has for them.
+ * Synonyms: words of other load balancers, and the words of lb that mean the same.
  *
- * One table, one row for each word at a place. Messages about unknown keys and values ask it.
+ * One table has a row for words that mean the same at a place. Messages about unknown keys and
+ * values use it.
  *
  * Thread: any. Layer: conf.
  */
@@ -14,37 +15,37 @@
 #include "util/slice.h"
 
 enum synonym_kind {
-	SYNONYM_KEY, /* of a key: `where` is the map's place, as "pools.health"; ours is a place */
-	SYNONYM_VALUE, /* of a value: `where` is the row's key, as "health.type"; ours is a value */
-	SYNONYM_UNIT,  /* of a unit: `where` is "duration" or "size"; ours is "N UNIT", as "7 d" */
+	SYNONYM_KEY, /* a key; `where`: the map's place, as "pools.health"; `ours`: a key's place */
+	SYNONYM_VALUE, /* a value; `where`: the row's key, as "health.type"; `ours`: a value */
+	SYNONYM_UNIT,  /* a unit; `where`: "duration" or "size"; `ours`: "N UNIT", as "7 d" */
 };
 
 struct synonym {
 	enum synonym_kind kind;
 	const char *where; /* NULL: anywhere */
 	const char *words; /* separated by spaces */
-	const char *ours;  /* NULL: lb has nothing of the kind */
-	const char
-		*advice; /* NULL: `ours` says it all; else what to do, as the end of a sentence */
+	const char *ours;  /* NULL: lb has no such key or value */
+	/* What to do, as the end of a sentence. NULL only when `ours` is enough. */
+	const char *advice;
 };
 
 /*
- * synonym_find() - what a word means to lb at a place, or NULL
+ * synonym_find() - the row of a word at a place, or NULL
  *
- * Letters are compared in any case, and a `-` is a `_`. A row of the place itself comes before one
- * that holds anywhere.
+ * Letters are compared in any case, and "-" is equal to "_". The first row wins, so that in the
+ * table rows of a place come before rows that hold anywhere.
  */
 const struct synonym *synonym_find(enum synonym_kind kind, const char *where, struct slice word);
 
 #define SYNONYM_TEXT_MAX 224
 
 /*
- * Writes what a message about the word ends with, as `; in lb it is "pools"`, or nothing where the
- * word is not known; returns `out`. Not of units.
+ * Writes the end of a message about the word, as `; in lb it is "pools"`, or "" when the word has
+ * no row; returns `out`. Not for SYNONYM_UNIT.
  */
 const char *synonym_hint(enum synonym_kind kind, const char *where, struct slice word,
 			 char out[SYNONYM_TEXT_MAX]);
 
-/* All rows, for the test that holds them against the tables of options. */
+/* All rows, for the test that compares them with the tables of options. */
 extern const struct synonym synonyms[];
 extern const size_t n_synonyms;

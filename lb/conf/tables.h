@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * The tables of lb.yaml's keys, one for each kind of map, and what reads the lists between them.
+ * Tables: the tables of lb.yaml's keys, one for each kind of map, and the functions that read and
+ * write the lists of such maps.
  *
- * Each is in a file of its own, *_opts.c, together with the readers that only its rows use.
+ * Each table is in a file of its own, *_opts.c, together with the functions that only its rows use.
  *
  * Thread: main. Layer: conf.
  */
@@ -21,12 +22,13 @@ extern const struct opt backend_opts[];  /* into struct conf_backend */
 #define PATTERN_ADDRESS "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"
 #define PATTERN_NAME "^[^\\u0000-\\u0020/|\\u007f]{1,63}$"
 
-/* All of them, with their place in the file; ended by a NULL name. */
+/* All tables with their places in the file, the top's first; ended by a NULL name. */
 extern const struct opt_table conf_tables[];
 
 /*
- * opt_read_fn of the lists. Each makes an array with one element for every item of the list, in its
- * order, whatever is wrong with the item: what could not be read keeps its default or is zero.
+ * opt_read_fn of the lists. Each makes an array with one element for every item of the list, in the
+ * order of the list. An item with mistakes has its element, too: a value that could not be read has
+ * its default or is zero.
  */
 void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			void *conf);
@@ -37,15 +39,15 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		       void *pool);
 
-/* opt_write_fn of the same lists. */
+/* opt_write_fn of these lists. */
 void listener_opts_write(struct printer *p, const struct opt *o, const void *conf);
 void route_opts_write(struct printer *p, const struct opt *o, const void *listener);
 void pool_opts_write(struct printer *p, const struct opt *o, const void *conf);
 void backend_opts_write(struct printer *p, const struct opt *o, const void *pool);
 
-/* A pool's name into a size_t, its index: the pools are read before what names them. */
+/* Reads a pool's name into a size_t, the pool's index. All pools have been read before. */
 void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		   void *object);
 
-/* The name of the pool whose index that is, if any. */
+/* Writes the name of the pool, if the size_t is not CONF_NO_POOL. */
 void pool_ref_write(struct printer *p, const struct opt *o, const void *object);

@@ -1,5 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One function per rule. The configuration has no mistake: each item of a list has its struct. */
+/*
+ * Warnings: settings that are allowed and hardly ever meant.
+ *
+ * warn_all() calls one warn_of_NAME() for each rule: for each listener, for each pool and each of
+ * its backends, and for all pools together. A rule that finds something adds a warning to ctx->err
+ * at the mark of the setting, says what the effect is, and what to write instead.
+ *
+ * The configuration has no mistake (conf.c): every name is there, every address could be read, and
+ * an array has one element for each item of its YAML list. So the array and the list are walked
+ * side by side, because the structs have few marks. The asserts in the loops state that.
+ *
+ * Rules must be fast for large files: rows of routes are compared by cover.h, and a backend's
+ * address is compared with those of listeners only when some listener has its port (struct ports).
+ *
+ * When memory runs short, ctx->no_memory is set and the rule is skipped.
+ */
 #include "conf/warn.h"
 
 #include <stdio.h>
@@ -14,9 +29,11 @@
 
 /* ---- a listener ---- */
 
+/* `by` has the indexes of the `n` routes that leave no request for `what`. */
 static void warn_of_cover(struct opt_ctx *ctx, struct mark at, const struct conf_listener *l,
 			  const char *what, size_t n, const size_t by[2])
 {
+	LB_ASSERT((n == 1 || n == 2) && by[n - 1] < l->n_routes);
 	const struct conf_route *first = &l->routes[by[0]];
 
 	if (n == 1)
@@ -32,9 +49,9 @@ static void warn_of_cover(struct opt_ctx *ctx, struct mark at, const struct conf
 			    l->routes[by[1]].at.line);
 }
 
-/* A row behind one that matches all of its requests, and a `pool` behind one that matches all. */
-static void routes_are_reached(struct opt_ctx *ctx, const struct conf_listener *l,
-			       const struct yaml_node *node)
+/* Routes, and the listener's `pool`, that no request reaches because of earlier routes. */
+static void warn_of_unreached_routes(struct opt_ctx *ctx, const struct conf_listener *l,
+				     const struct yaml_node *node)
 {
 	const struct yaml_node *row = lb_yaml_items(node, SLICE("routes"));
 	char what[WORD_NAME_MAX + 16];
@@ -63,6 +80,7 @@ static void routes_are_reached(struct opt_ctx *ctx, const struct conf_listener *
 
 /* ---- a pool ---- */
 
+/* 0.0.0.0 and [::], to which a connect reaches this machine. */
 static bool is_unspecified(const struct addr *a)
 {
 	static const struct addr none;
@@ -71,14 +89,15 @@ static bool is_unspecified(const struct addr *a)
 				    : memcmp(a->v6, none.v6, sizeof(a->v6)) == 0;
 }
 
-/* Multicast and the broadcast address: TCP connects to none of them. */
+/* Whether the address is a multicast or broadcast address, to which TCP cannot connect. */
 static bool is_for_many(const struct addr *a)
 {
 	return a->family == AF_INET ? a->v4[0] >= 224 && (a->v4[0] < 240 || a->v4[3] == 255)
 				    : a->v6[0] == 0xff;
 }
 
-static void backend_is_one_server(struct opt_ctx *ctx, const struct conf_backend *b, struct mark at)
+/* A backend's address that is not the address of one other server. */
+static void warn_of_no_server(struct opt_ctx *ctx, const struct conf_backend *b, struct mark at)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -95,7 +114,7 @@ static void backend_is_one_server(struct opt_ctx *ctx, const struct conf_backend
 			    addr_format_host(&b->addr, text));
 }
 
-/* Whether what connects to `to` arrives at a socket that is bound to `bound`. */
+/* Whether a connect to `to` reaches a socket that is bound to `bound`. */
 static bool leads_to(const struct addr *to, const struct addr *bound)
 {
 	if (to->family != bound->family || to->port != bound->port)
@@ -106,6 +125,7 @@ static bool leads_to(const struct addr *to, const struct addr *bound)
 	       (is_unspecified(to) && addr_is_loopback(bound));
 }
 
+/* The listener that a connect to the address reaches, or NULL. */
 static const struct conf_listener *listener_at(const struct conf *c, const struct addr *a)
 {
 	for (size_t i = 0; i < c->n_listeners; i++) {
@@ -118,11 +138,12 @@ static const struct conf_listener *listener_at(const struct conf *c, const struc
 	return NULL;
 }
 
-/* The ports that listeners have, a bit for each: few backends have one of them. */
+/* A set of ports, a bit for each. */
 struct ports {
 	uint8_t bit[(UINT16_MAX + 1) / 8];
 };
 
+/* The ports of all listeners. */
 static void ports_of(const struct conf *c, struct ports *ret)
 {
 	*ret = (struct ports){ 0 };
@@ -134,8 +155,9 @@ static void ports_of(const struct conf *c, struct ports *ret)
 	}
 }
 
-static void backend_is_not_lb(struct opt_ctx *ctx, const struct ports *ports,
-			      const struct conf_backend *b, struct mark at)
+/* A backend that is one of lb's own listeners. */
+static void warn_of_loop(struct opt_ctx *ctx, const struct ports *ports,
+			 const struct conf_backend *b, struct mark at)
 {
 	uint16_t port = b->addr.port;
 	char text[ADDR_TEXT_MAX];
@@ -150,8 +172,9 @@ static void backend_is_not_lb(struct opt_ctx *ctx, const struct ports *ports,
 			    addr_format(&b->addr, text), l->name);
 }
 
-static void some_backend_takes_connections(struct opt_ctx *ctx, const struct conf_pool *p,
-					   const struct yaml_node *node)
+/* A pool whose backends all have weight 0. */
+static void warn_of_zero_weights(struct opt_ctx *ctx, const struct conf_pool *p,
+				 const struct yaml_node *node)
 {
 	for (size_t i = 0; i < p->n_backends; i++) {
 		if (p->backends[i].weight != 0)
@@ -163,9 +186,10 @@ static void some_backend_takes_connections(struct opt_ctx *ctx, const struct con
 		    p->name);
 }
 
-/* The next check of a backend waits for the one before. */
-static void checks_end_in_time(struct opt_ctx *ctx, const struct conf_pool *p,
-			       const struct yaml_node *node)
+/* A check may take longer than the interval: the next check of a backend waits for the one before.
+ */
+static void warn_of_slow_checks(struct opt_ctx *ctx, const struct conf_pool *p,
+				const struct yaml_node *node)
 {
 	const struct conf_health *h = &p->health;
 	const struct yaml_node *n = opt_find(node, "health.timeout");
@@ -174,16 +198,18 @@ static void checks_end_in_time(struct opt_ctx *ctx, const struct conf_pool *p,
 		return;
 	if (n == NULL)
 		n = opt_find(node, "health.interval");
-	LB_ASSERT(n != NULL); /* the defaults are in order */
+	LB_ASSERT(n != NULL); /* the default timeout is below the default interval */
 	err_warn_at(ctx->err, n->at,
 		    "\"health.timeout\" is longer than \"health.interval\": while a backend does "
 		    "not answer, it is checked every \"health.timeout\" only");
 }
 
-/* conf/check.c refuses `hash` where no balance is written, or where it differs from its defaults.
+/*
+ * `hash` beside another balance. check.c refuses `hash` when `balance` is not written, and values
+ * of `hash` that are not the defaults.
  */
-static void hash_does_something(struct opt_ctx *ctx, const struct conf_pool *p,
-				const struct yaml_node *node)
+static void warn_of_idle_hash(struct opt_ctx *ctx, const struct conf_pool *p,
+			      const struct yaml_node *node)
 {
 	const struct yaml_node *hash = lb_yaml_find(node, SLICE("hash"));
 
@@ -202,23 +228,25 @@ static void warn_of_pool(struct opt_ctx *ctx, const struct ports *ports, const s
 	for (size_t i = 0; i < p->n_backends; i++, item = item->next) {
 		LB_ASSERT(item != NULL);
 		struct mark at = opt_mark(item, "address");
-		backend_is_one_server(ctx, &p->backends[i], at);
-		backend_is_not_lb(ctx, ports, &p->backends[i], at);
+		warn_of_no_server(ctx, &p->backends[i], at);
+		warn_of_loop(ctx, ports, &p->backends[i], at);
 	}
-	some_backend_takes_connections(ctx, p, node);
-	checks_end_in_time(ctx, p, node);
-	hash_does_something(ctx, p, node);
+	warn_of_zero_weights(ctx, p, node);
+	warn_of_slow_checks(ctx, p, node);
+	warn_of_idle_hash(ctx, p, node);
 }
 
 /* ---- the pools together ---- */
 
+/* `pool` may be CONF_NO_POOL. */
 static void mark_used(bool *is_used, size_t pool)
 {
 	if (pool != CONF_NO_POOL)
 		is_used[pool] = true;
 }
 
-static void pools_are_named(struct opt_ctx *ctx, const struct yaml_node *root)
+/* Pools that no listener and no route names. */
+static void warn_of_unused_pools(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = lb_yaml_items(root, SLICE("pools"));
@@ -250,7 +278,7 @@ void warn_all(struct opt_ctx *ctx, const struct yaml_node *root)
 
 	for (size_t i = 0; i < c->n_listeners; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
-		routes_are_reached(ctx, &c->listeners[i], node);
+		warn_of_unreached_routes(ctx, &c->listeners[i], node);
 	}
 	ports_of(c, &ports);
 	node = lb_yaml_items(root, SLICE("pools"));
@@ -258,5 +286,5 @@ void warn_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		LB_ASSERT(node != NULL);
 		warn_of_pool(ctx, &ports, &c->pools[i], node);
 	}
-	pools_are_named(ctx, root);
+	warn_of_unused_pools(ctx, root);
 }

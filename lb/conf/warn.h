@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Warn: what lb.yaml may say and hardly ever means.
+ * Warn: settings of lb.yaml that are allowed and hardly ever meant.
  *
  * Thread: main. Layer: conf.
  */
@@ -13,7 +13,7 @@ struct yaml_node;
 /*
  * warn_all() - look at ctx->conf, which was read from `root` and has no mistake
  *
- * Each finding goes to ctx->err as a warning with the mark of its place. Where memory is short,
+ * Each finding goes to ctx->err as a warning with the mark of its place. When memory is short,
  * ctx->no_memory is set.
  */
 void warn_all(struct opt_ctx *ctx, const struct yaml_node *root);

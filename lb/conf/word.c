@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which forms texts may have, one function for each kind of text, and word_show(), which makes a
+ * text fit for a message. Texts are bytes; bytes above 0x7f are accepted where ASCII is not asked
+ * for, and only invisible_at() looks at UTF-8.
+ */
 #include "conf/word.h"
 
 #include <stdio.h>
 
+#include "util/assert.h"
 #include "util/sockaddr.h"
 
 static bool is_visible(char c)
@@ -21,9 +27,10 @@ static bool is_one_of(char c, const char *set)
 }
 
 /*
- * The character at the beginning of `s` in UTF-8, of two or three bytes, where it is seen by
- * nobody: no-break and zero-width spaces, soft hyphens, marks of direction, line separators, a byte
- * order mark. Else 0. (The two joiners that scripts need are none.)
+ * The character at the beginning of `s` if it is an invisible one, else 0. Invisible are no-break
+ * and zero-width spaces, soft hyphens, marks of direction, line separators and the byte order mark,
+ * all of which have two or three bytes in UTF-8. The two joiners, which some scripts need, are not
+ * among them.
  */
 static uint32_t invisible_at(struct slice s)
 {
@@ -136,6 +143,7 @@ const char *word_show(const char *text, char out[WORD_SHOWN_MAX])
 			out[n] = (char)(is_control(text[i]) ? '?' : text[i]);
 		n += shown;
 	}
+	LB_ASSERT(n < WORD_SHOWN_MAX);
 	out[n] = '\0';
 	return out;
 }

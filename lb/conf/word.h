@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Words: what the texts of lb.yaml may look like. Pure functions.
+ * Words: which forms the texts of lb.yaml may have. Pure functions.
  *
  * Thread: any. Layer: conf.
  */
@@ -20,18 +20,18 @@ static inline bool word_is_alnum(char c)
 }
 
 /*
- * Of a listener, a route, a pool, a backend: 1 to 63 bytes without spaces, invisible and control
- * characters, `/` and `|`, which separate names in commands.
+ * The name of a listener, a route, a pool or a backend: 1 to 63 bytes without spaces, invisible and
+ * control characters, and without `/` and `|`, which separate names in commands.
  */
 bool word_is_name(struct slice s);
 
-/* A token (RFC 9110, 5.6.2): a field's or a cookie's name. */
+/* A token (RFC 9110, 5.6.2), as the name of a field or a cookie is. */
 bool word_is_token(struct slice s);
 
-/* Of a query parameter: visible ASCII without what ends one (`&`, `=`, `#`). */
+/* The name of a query parameter: visible ASCII without `&`, `=` and `#`, which end one. */
 bool word_is_parameter(struct slice s);
 
-/* Without control characters, but for tabs: what a field's value can be. */
+/* The value of a field: no control characters but tabs. */
 bool word_is_field_value(struct slice s);
 
 /* A host as a route compares it: a name, or an IPv6 address in brackets; no port. */
@@ -43,6 +43,10 @@ bool word_is_path(struct slice s);
 /* An absolute path, perhaps with a query: visible ASCII without `#`. */
 bool word_is_path_and_query(struct slice s);
 
-/* For messages: control characters become `?`, and a long text is cut. Returns `out`. */
-#define WORD_SHOWN_MAX 80
+#define WORD_SHOWN_MAX 80 /* bytes of a text in a message, with its NUL */
+
+/*
+ * Writes a text as messages show it: a control character is `?`, an invisible character is its code
+ * in angle brackets, and a long text is cut. Returns `out`.
+ */
 const char *word_show(const char *text, char out[WORD_SHOWN_MAX]);

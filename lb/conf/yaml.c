@@ -1,10 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tree from libyaml's events. Called by conf_load(), on main.
+ * A tree from libyaml's events.
  *
- * A text is parsed twice. The first pass looks for a syntax error that is easy to make and would
- * hide all mistakes behind it, an unquoted `*.example.com`: it is reported and the star is
- * overwritten. The second pass builds the tree and finds that place again among the repaired ones.
+ * lb_yaml_read() reads a file into memory, lb_yaml_parse() makes a tree of a text. A text is parsed
+ * at least twice, because after a syntax error libyaml cannot go on, and all mistakes behind the
+ * error would be hidden.
+ *
+ * The first passes (pass()) look for one syntax error that is easy to make: an unquoted
+ * `*.example.com` or `&x`, which YAML reads as an alias or an anchor. repair() reports it,
+ * overwrites the "*" or "&" in its copy of the text, keeps the mark, and another pass looks for the
+ * next one. At most REPAIRS_MAX are repaired.
+ *
+ * The last pass (build()) makes the tree. on_event() gets libyaml's events one by one: on_scalar(),
+ * on_container() and on_alias() make a node and attach it to the innermost container that is open.
+ * A scalar in a map is a key when no key waits for its value: keep_key() keeps it for the next
+ * node. A scalar at a repaired place becomes YAML_BAD, because it was reported.
+ *
+ * Mistakes that leave the structure clear (a key given twice, a tag, an anchor) are reported, and
+ * building goes on. What cannot be understood ends it: a syntax error, which yaml_syntax.h words, a
+ * list as a key, too deep a nesting, a second document.
+ *
+ * Depth is limited by YAML_DEPTH_MAX, so that lb_yaml_free() may call itself.
+ *
+ * Thread: main.
  */
 #include "conf/yaml.h"
 
@@ -19,24 +37,25 @@
 #include "conf/yaml_syntax.h"
 #include "util/text.h"
 
-#define REPAIRS_MAX 32 /* each costs a pass over the file; the next one ends the reading */
+/* Each repair costs a pass over the text. One more mistake of the kind is a syntax error. */
+#define REPAIRS_MAX 32
 
 struct build {
 	yaml_parser_t parser;
 	const char *file; /* borrowed: for marks */
 	struct err *err;
-	struct text text; /* owns: a copy, repaired */
+	struct text text; /* owns: a copy of the text, with its repairs */
 
 	size_t n_repairs;
 	struct mark repair[REPAIRS_MAX];
 
 	struct yaml_node *root;                 /* owns */
-	struct yaml_node *open[YAML_DEPTH_MAX]; /* borrows: from the root inwards */
-	unsigned depth;
+	struct yaml_node *open[YAML_DEPTH_MAX]; /* borrows: the open containers, from the root on */
+	unsigned depth;                         /* of `open` */
 	unsigned n_documents;
 
-	bool has_key;
-	char *key; /* owns: of the next value */
+	bool has_key; /* `key` waits for its value */
+	char *key;    /* owns */
 	struct mark key_at;
 };
 
@@ -51,7 +70,7 @@ struct yaml_node *lb_yaml_free(struct yaml_node *n)
 		return NULL;
 	for (struct yaml_node *c = n->first, *next; c != NULL; c = next) {
 		next = c->next;
-		lb_yaml_free(c); /* no deeper than YAML_DEPTH_MAX */
+		lb_yaml_free(c); /* calls itself YAML_DEPTH_MAX times at most */
 	}
 	free(n->text);
 	free(n->key);
@@ -77,9 +96,11 @@ const struct yaml_node *lb_yaml_items(const struct yaml_node *n, struct slice ke
 	return list != NULL && list->kind == YAML_LIST ? list->first : NULL;
 }
 
-/* ---- the first pass ---- */
+/* ---- the first passes ---- */
 
-/* The rest of the source from a mark on, or nothing where libyaml and we count lines differently.
+/*
+ * The rest of the text from a mark on. Empty when the text has fewer lines: libyaml also ends lines
+ * at characters other than \n.
  */
 static struct slice source_at(const struct build *b, yaml_mark_t m)
 {
@@ -99,7 +120,7 @@ static struct slice source_at(const struct build *b, yaml_mark_t m)
 	return (struct slice){ .p = p, .n = (size_t)(end - p) };
 }
 
-/* The word at the start of `s`, as a person would quote it. */
+/* The word that `s` begins with, for a message that says how to quote it. */
 static struct slice word_of(struct slice s)
 {
 	size_t n = 0;
@@ -109,7 +130,9 @@ static struct slice word_of(struct slice s)
 	return (struct slice){ .p = s.p, .n = n };
 }
 
-/* Whether the parser stopped at a bad alias or anchor that could be overwritten. */
+/*
+ * When the parser has stopped at a bad alias or anchor, reports and repairs it and returns true.
+ */
 static bool repair(struct build *b)
 {
 	const yaml_parser_t *y = &b->parser;
@@ -134,6 +157,8 @@ static bool repair(struct build *b)
 		(void)err_at(b->err, at,
 			     "%s are not supported; if it is a text, quote it: \"" SLICE_FMT "\"",
 			     is_alias ? "aliases" : "anchors", SLICE_ARG(word));
+	LB_ASSERT(word.p >= b->text.p && word.p < b->text.p + b->text.n);
+	LB_ASSERT(b->n_repairs < REPAIRS_MAX);
 	b->text.p[word.p - b->text.p] = '_';
 	b->repair[b->n_repairs++] = at;
 	return true;
@@ -147,7 +172,7 @@ static bool parser_start(struct build *b)
 	return true;
 }
 
-/* How an event changes the depth of nesting. */
+/* By how much an event changes the depth of nesting. */
 static int depth_step(yaml_event_type_t type)
 {
 	if (type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT)
@@ -156,8 +181,9 @@ static int depth_step(yaml_event_type_t type)
 }
 
 /*
- * Reads to the end, to the first error or to where building will give up (libyaml's time grows with
- * the square of the depth). True where another pass is worth it.
+ * Parses up to the end, the first error, or the depth at which build() gives up: libyaml's time
+ * grows with the square of the depth. True when something was repaired, so that another pass may
+ * get further.
  */
 static bool pass(struct build *b)
 {
@@ -165,7 +191,7 @@ static bool pass(struct build *b)
 	int depth = 0;
 
 	if (!parser_start(b))
-		return false; /* no memory: building will say so */
+		return false; /* no memory, which build() reports */
 	while (!at_end) {
 		yaml_event_t ev;
 		if (yaml_parser_parse(&b->parser, &ev) == 0) {
@@ -180,7 +206,7 @@ static bool pass(struct build *b)
 	return is_repaired;
 }
 
-/* ---- the second pass ---- */
+/* ---- the last pass ---- */
 
 static bool is_repaired_at(const struct build *b, struct mark at)
 {
@@ -191,10 +217,12 @@ static bool is_repaired_at(const struct build *b, struct mark at)
 	return false;
 }
 
-/* Adds a node to the innermost open container, with the key that waits if that is a map. */
+/* Adds a node to the innermost open container; in a map, with the key that waits. */
 static void attach(struct build *b, struct yaml_node *n)
 {
+	LB_ASSERT(n->key == NULL && n->next == NULL);
 	if (b->depth == 0) {
+		LB_ASSERT(b->root == NULL); /* a second document ends the reading */
 		b->root = n;
 		return;
 	}
@@ -220,9 +248,10 @@ static bool wants_key(const struct build *b)
 	return b->depth > 0 && b->open[b->depth - 1]->kind == YAML_MAP && !b->has_key;
 }
 
-/* Keeps a scalar as the key of what comes next. The node is used up. */
+/* Keeps a scalar as the key of the next node. Frees `n`. */
 static int keep_key(struct build *b, struct yaml_node *n)
 {
+	LB_ASSERT(b->key == NULL && b->depth > 0);
 	struct yaml_node *map = b->open[b->depth - 1];
 	const struct yaml_node *twin = lb_yaml_find(map, slice_of(n->text));
 	char shown[WORD_SHOWN_MAX];
@@ -273,7 +302,7 @@ static int on_container(struct build *b, enum yaml_kind kind, struct mark at)
 	return 0;
 }
 
-/* `!include other.yaml`, as some readers of YAML have it. */
+/* Whether a tag is `!include`, with which some programs read another file. */
 static bool is_include(const void *tag)
 {
 	return tag != NULL && strcmp(tag, "!include") == 0;
@@ -328,7 +357,8 @@ static int on_scalar(struct build *b, const yaml_event_t *ev, struct mark at)
 
 static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
 {
-	bool is_merge = b->has_key && strcmp(b->key, "<<") == 0; /* told as an unknown key */
+	/* `<<: *x` is reported as an unknown key. */
+	bool is_merge = b->has_key && strcmp(b->key, "<<") == 0;
 	if (!is_merge)
 		(void)err_at(b->err, at,
 			     "aliases are not supported: write the value out; if it is a text, "
@@ -343,7 +373,7 @@ static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
 	return 0;
 }
 
-/* Containers keep what is in them; the mark at their start is the mistake. */
+/* Reports an anchor or a tag of a container, which is then read as if it had none. */
 static void judge_container(struct build *b, const void *anchor, const void *tag, struct mark at)
 {
 	if (anchor != NULL)
@@ -366,7 +396,10 @@ static int on_event(struct build *b, const yaml_event_t *ev)
 		judge_container(b, ev->data.mapping_start.anchor, ev->data.mapping_start.tag, at);
 		return on_container(b, YAML_MAP, at);
 	case YAML_SEQUENCE_END_EVENT:
-	case YAML_MAPPING_END_EVENT: b->depth--; return 0;
+	case YAML_MAPPING_END_EVENT:
+		LB_ASSERT(b->depth > 0 && !b->has_key);
+		b->depth--;
+		return 0;
 	case YAML_DOCUMENT_START_EVENT:
 		if (b->n_documents++ == 0)
 			return 0;
@@ -439,6 +472,7 @@ int lb_yaml_parse(struct slice text, const char *file, struct err *e, struct yam
 			;
 		r = build(&b);
 	}
+	LB_ASSERT(r != 0 || (b.depth == 0 && !b.has_key));
 	if (r == 0)
 		*ret = take_ptr(b.root);
 	else if (r == -ENOMEM)

@@ -4,11 +4,12 @@
 /*
  * YAML: one document as a tree of nodes, each with its place in the file.
  *
- * Scalars are text, whatever YAML would make of them; what a text means is its key's business
- * (conf/opt.h). Aliases, anchors, tags, keys given twice and a second document are mistakes.
+ * Scalars are kept as texts, whatever type YAML would give them: what a text means is decided by
+ * the row of its key (conf/opt.h). Aliases, anchors, tags, keys given twice and a second document
+ * are mistakes.
  *
- * Functions carry lb_ here: libyaml has a yaml_free() of its own that it would find replaced by
- * ours.
+ * The functions here begin with lb_, because libyaml has functions of the same names without it: a
+ * yaml_free() here would replace libyaml's own.
  *
  * Thread: main. Layer: conf.
  */
@@ -21,22 +22,22 @@
 
 #define YAML_FILE_MAX (16u << 20) /* bytes of a file; a guess: 200,000 backends fit */
 #define YAML_DEPTH_MAX 16         /* nested maps and lists; lb.yaml needs 6 */
-#define YAML_KEYS_MAX 1000        /* in one map; looked at pair by pair */
+#define YAML_KEYS_MAX 1000        /* in one map: each key is compared with all others */
 
 enum yaml_kind {
 	YAML_SCALAR,
 	YAML_LIST,
 	YAML_MAP,
-	YAML_BAD, /* a mistake that is reported already: to be skipped in silence */
+	YAML_BAD, /* a mistake that was reported: to be skipped without a report */
 };
 
 struct yaml_node {
 	enum yaml_kind kind;
-	bool is_null;   /* a scalar that is not there: `backends:` and nothing behind it */
+	bool is_null;   /* an empty scalar without quotes, as the value of `backends:` alone */
 	struct mark at; /* of the value */
 	char *text;     /* owns: a scalar's, without NULs inside */
 
-	char *key; /* owns: where the parent is a map, else NULL */
+	char *key; /* owns: the key, if the parent is a map; else NULL */
 	struct mark key_at;
 
 	size_t n;                       /* children of a list or a map, in the order of the file */
@@ -47,21 +48,21 @@ struct yaml_node {
 /*
  * lb_yaml_parse() - make a tree of a text
  *
- * `file` is what marks name; the tree borrows it. Adds each mistake to `e`. Returns 0 and sets *ret
- * (the caller owns it) where there is a whole tree, though perhaps with mistakes in it; else
- * -EINVAL or -ENOMEM, and leaves *ret alone.
+ * `file` is the name in marks; the tree borrows it. Adds each mistake to `e`. When the text could
+ * be read to its end, returns 0 and sets *ret to a tree, which the caller owns and which may have
+ * mistakes in it. Else returns -EINVAL or -ENOMEM and leaves *ret alone.
  */
 int lb_yaml_parse(struct slice text, const char *file, struct err *e,
 		  struct yaml_node **ret) LB_MUST_CHECK;
 
-/* The same for a file, which is opened as `file`. A negative errno where it cannot be read. */
+/* Does the same for the text of a file. When the file cannot be read, returns a negative errno. */
 int lb_yaml_read(const char *file, struct err *e, struct yaml_node **ret) LB_MUST_CHECK;
 
 /* NULL is fine. Returns NULL. */
 struct yaml_node *lb_yaml_free(struct yaml_node *n);
 
-/* The value of `key`, or NULL where `n` is no map (NULL is fine) or lacks it. */
+/* The value of `key`, or NULL when `n` is NULL, is no map, or does not have the key. */
 const struct yaml_node *lb_yaml_find(const struct yaml_node *n, struct slice key);
 
-/* The first item of the list at `key`, or NULL where there is no list with an item. */
+/* The first item of the list at `key`, or NULL when there is no list, or an empty one. */
 const struct yaml_node *lb_yaml_items(const struct yaml_node *n, struct slice key);

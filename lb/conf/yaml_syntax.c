@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list of judges, each of which knows one kind of mistake: it looks at libyaml's words and at the
- * lines around, reports, or leaves the problem to the next judge. Those that look at the source
- * alone (tabs, IPv6 addresses, variables) come first, because libyaml has many words for them.
+ * Which mistake is behind a syntax error of libyaml's.
+ *
+ * yaml_syntax_report() asks the functions of judges[] one after the other. A judge knows one kind
+ * of mistake. It looks at libyaml's message and at the lines around the place, and either reports
+ * the mistake and returns true, or returns false, and the next judge is asked. When no judge knows
+ * the mistake, libyaml's own words are reported. Judges that go by the text alone (tabs, IPv6
+ * addresses, variables) come first, because libyaml has many messages for these mistakes.
+ *
+ * struct scene is what a judge sees: the problem as libyaml has it, the line at which libyaml
+ * stopped and the byte in it, and the LINES_MAX lines before. Lines are numbered from 1 and end
+ * where libyaml ends them (break_len()). A column counts characters, a byte counts bytes of the
+ * line; byte_of() and column_of() convert them.
+ *
+ * Judges recognise libyaml's messages by parts of their text (says(), is_about()), as they are in
+ * libyaml 0.2. With another text the judge is not asked or libyaml's words are reported, which is
+ * worse to read and not wrong.
+ *
+ * The last functions report bytes that no text in UTF-8 has, and control characters.
  */
 #include "conf/yaml_syntax.h"
 
@@ -12,28 +27,28 @@
 
 #include "util/sockaddr.h"
 
-#define WORD_MAX 60 /* of a word that a message repeats */
-
-#define LINES_MAX 256 /* lines above a problem that are looked at; a guess */
+#define WORD_MAX 60   /* bytes of a word in a message */
+#define LINES_MAX 256 /* lines that are looked at, up to the problem's line; a guess */
 
 struct scene {
 	struct err *err;
 	const struct yaml_problem *p;
-	struct slice window[LINES_MAX]; /* line n is at n % LINES_MAX, up to the problem's own */
-	struct slice from;              /* the line where the context begins */
-	struct slice line; /* where libyaml stopped; empty behind the end of the text */
-	size_t at;         /* the byte in that line */
+	struct slice window[LINES_MAX]; /* the last lines: line n has the index n % LINES_MAX */
+	struct slice from;              /* the line in which the context begins */
+	struct slice line; /* the line in which libyaml stopped; empty at the end of the text */
+	size_t at;         /* the byte in `line` at which libyaml stopped */
 };
 
 /* ---- the source ---- */
 
-/* The bytes of the line break at `i`, as libyaml counts lines: LF, CR, both, NEL, LS, PS; or 0. */
+/* How many bytes the line break at `i` has, or 0. libyaml knows CRLF, LF, CR, NEL, LS and PS. */
 static size_t break_len(struct slice s, size_t i)
 {
 	static const char *const breaks[] = { "\r\n",     "\n",           "\r",
 					      "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9" };
 	struct slice rest = { .p = s.p + i, .n = s.n - i };
 
+	LB_ASSERT(i < s.n);
 	if (strchr("\r\n\xc2\xe2", s.p[i]) == NULL)
 		return 0;
 	for (size_t k = 0; k < ARRAY_SIZE(breaks); k++) {
@@ -43,7 +58,7 @@ static size_t break_len(struct slice s, size_t i)
 	return 0;
 }
 
-/* Finds the lines in one pass over the text. */
+/* Sets the scene's window and its line `from`, in one pass over the text. */
 static void find_lines(struct scene *s, struct slice text)
 {
 	size_t from = 0;
@@ -60,7 +75,7 @@ static void find_lines(struct scene *s, struct slice text)
 	}
 }
 
-/* Line `n`, from 1, without its end; empty where it is too far above. */
+/* Line `n` without its end. Empty when the line is not in the window. */
 static struct slice line_of(const struct scene *s, uint32_t n)
 {
 	uint32_t last = s->p->at.line;
@@ -70,12 +85,13 @@ static struct slice line_of(const struct scene *s, uint32_t n)
 	return n == 0 || n > last || last - n >= LINES_MAX ? SLICE("") : s->window[n % LINES_MAX];
 }
 
+/* Whether a byte is a further byte of a character in UTF-8, not its first one. */
 static bool is_inner(char c)
 {
-	return ((unsigned char)c & 0xc0) == 0x80; /* not the first byte of a character in UTF-8 */
+	return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* The byte of a column, which counts characters from 1. */
+/* The byte of a column. Columns count characters, from 1. */
 static size_t byte_of(struct slice line, uint32_t col)
 {
 	size_t i = 0;
@@ -85,6 +101,7 @@ static size_t byte_of(struct slice line, uint32_t col)
 		while (i < line.n && is_inner(line.p[i]))
 			i++;
 	}
+	LB_ASSERT(i <= line.n);
 	return i;
 }
 
@@ -97,7 +114,7 @@ static uint32_t column_of(struct slice line, size_t byte)
 	return col;
 }
 
-/* The first byte that is not `a` or `b`, from `i` on. */
+/* The first byte from `i` on that is neither `a` nor `b`. */
 static size_t skip(struct slice s, size_t i, char a, char b)
 {
 	while (i < s.n && (s.p[i] == a || s.p[i] == b))
@@ -105,12 +122,13 @@ static size_t skip(struct slice s, size_t i, char a, char b)
 	return i;
 }
 
+/* How many spaces a line begins with. */
 static size_t indent_of(struct slice line)
 {
 	return skip(line, 0, ' ', ' ');
 }
 
-/* Where the key begins, behind the "- " of list items. */
+/* The byte at which the key begins, after the "- " of list items. */
 static size_t key_of(struct slice line)
 {
 	size_t i = indent_of(line);
@@ -127,7 +145,7 @@ static bool is_blank(struct slice line)
 	return i == line.n || line.p[i] == '#';
 }
 
-/* The number of the last line before `n` that says something, or 0. */
+/* The number of the last line before `n` that is neither empty nor a comment, or 0. */
 static uint32_t line_before(const struct scene *s, uint32_t n)
 {
 	while (n > 1 && s->p->at.line - n < LINES_MAX) {
@@ -144,64 +162,70 @@ static bool is_name_char(char c)
 	       c == '_' || c == '-';
 }
 
-/* The word at a byte. */
+/* The word of letters that begins at a byte, as the key of a line. */
 static struct slice name_at(struct slice line, size_t i)
 {
 	size_t from = i;
 
+	LB_ASSERT(from <= line.n);
 	while (i < line.n && is_name_char(line.p[i]))
 		i++;
 	return (struct slice){ .p = line.p + from, .n = i - from };
 }
 
-/* What stands at a byte, up to a space or a bracket's end. */
+/* The text that begins at a byte, up to a space, a comma or a closing bracket. */
 static struct slice word_at(struct slice line, size_t i)
 {
 	size_t from = i;
 
+	LB_ASSERT(from <= line.n);
 	while (i < line.n && i - from < WORD_MAX && strchr(" \t,]}", line.p[i]) == NULL)
 		i++;
 	return (struct slice){ .p = line.p + from, .n = i - from };
 }
 
+/* Whether libyaml's message has these words. */
 static bool says(const struct scene *s, const char *words)
 {
 	return strstr(s->p->problem, words) != NULL;
 }
 
+/* Whether libyaml's context has these words. */
 static bool is_about(const struct scene *s, const char *words)
 {
 	return s->p->context != NULL && strstr(s->p->context, words) != NULL;
 }
 
+/* The mark of a byte in a line. */
 static struct mark place(const struct scene *s, uint32_t line, size_t byte)
 {
 	return (struct mark){ s->p->at.file, line, column_of(line_of(s, line), byte) };
 }
 
-/* The byte where libyaml stopped, or NUL at a line's end. */
+/* The byte at which libyaml stopped, or NUL at the end of the line. */
 static char here(const struct scene *s)
 {
 	return s->at < s->line.n ? s->line.p[s->at] : '\0';
 }
 
-/* The first and the last line that the problem is about: at most some lines. */
+/* The first line that the problem is about; the last one is problem.at.line. At most 101 lines. */
 static uint32_t first_line(const struct scene *s)
 {
 	uint32_t last = s->p->at.line;
 	uint32_t first = s->p->context != NULL && s->p->from.line < last ? s->p->from.line : last;
 
+	LB_ASSERT(first <= last);
 	return last - first > 100 ? last - 100 : first;
 }
 
-/* ---- judges: each returns whether it has reported ---- */
+/* ---- judges: true when the mistake was reported ---- */
 
-/* A tab, or a no-break space that came along with a copied text, where a line is indented. */
+/* A tab that indents a line, or a no-break space, which a copied text may have. */
 static bool judge_indent(const struct scene *s)
 {
 	uint32_t first = first_line(s), before = line_before(s, first);
 
-	if (says(s, "expected ',' or")) /* between brackets tabs are spaces */
+	if (says(s, "expected ',' or")) /* between brackets a tab is allowed */
 		return false;
 	for (uint32_t n = before != 0 ? before : first; n <= s->p->at.line; n++) {
 		struct slice line = line_of(s, n);
@@ -224,7 +248,7 @@ static bool judge_indent(const struct scene *s)
 	return true;
 }
 
-/* `[::1]:80` without quotes is the beginning of a list. */
+/* `[::1]:80` without quotes, which YAML reads as a list. */
 static bool judge_ipv6(const struct scene *s)
 {
 	struct slice line = s->line;
@@ -248,7 +272,7 @@ static bool judge_ipv6(const struct scene *s)
 	return false;
 }
 
-/* `${PORT}` inside a flow map, `{{ port }}`. */
+/* `${PORT}` between brackets, and `{{ port }}`, which other programs replace. */
 static bool judge_variable(const struct scene *s)
 {
 	const char *p = slice_find(s->line, "${");
@@ -262,7 +286,10 @@ static bool judge_variable(const struct scene *s)
 	return true;
 }
 
-/* `name:public`, or `-name`: the line before is part of this one to libyaml. */
+/*
+ * `name:public` or `-name` in line `n`. libyaml reads such a line as a text that goes on in the
+ * next line, and stops there.
+ */
 static bool judge_missing_space(const struct scene *s, uint32_t n)
 {
 	struct slice line = line_of(s, n);
@@ -284,7 +311,7 @@ static bool judge_missing_space(const struct scene *s, uint32_t n)
 	return true;
 }
 
-/* A ": " where no key can be. */
+/* A ": " in a place where no key can be. */
 static bool judge_second_colon(const struct scene *s)
 {
 	uint32_t before = line_before(s, s->p->at.line);
@@ -329,6 +356,7 @@ static bool judge_no_colon(const struct scene *s)
 	return true;
 }
 
+/* `key: - item`. */
 static bool judge_list_in_line(const struct scene *s)
 {
 	if (!says(s, "block sequence entries are not allowed"))
@@ -349,7 +377,7 @@ static uint32_t item_before(const struct scene *s, uint32_t n)
 	return 0;
 }
 
-/* An item whose "-" is not below the others. */
+/* Reports an item whose "-" is not in the column of the other items. */
 static void report_dash(const struct scene *s)
 {
 	uint32_t above = item_before(s, s->p->at.line);
@@ -366,7 +394,7 @@ static void report_dash(const struct scene *s)
 			     s->p->at.col, above, column_of(line, indent_of(line)));
 }
 
-/* The byte before the place, without spaces between. */
+/* The last byte before the place that is not a space, or NUL. */
 static char byte_before(const struct scene *s)
 {
 	size_t i = s->at;
@@ -376,6 +404,7 @@ static char byte_before(const struct scene *s)
 	return i == 0 ? '\0' : s->line.p[i - 1];
 }
 
+/* A text or a wrong indent where libyaml wants a key. */
 static bool judge_key(const struct scene *s)
 {
 	char before = byte_before(s);
@@ -415,7 +444,7 @@ static bool judge_item(const struct scene *s)
 	return true;
 }
 
-/* A comment of JSON's relatives between brackets: the number of its line, or 0. */
+/* The number of the line with a comment that begins with "//", as in JavaScript; or 0. */
 static uint32_t slashes_line(const struct scene *s)
 {
 	for (uint32_t n = first_line(s); n <= s->p->at.line; n++) {
@@ -427,7 +456,7 @@ static uint32_t slashes_line(const struct scene *s)
 	return 0;
 }
 
-/* Between brackets: not closed, or no comma. */
+/* Brackets that are not closed, or that lack a comma. */
 static bool judge_brackets(const struct scene *s)
 {
 	bool is_map = says(s, "expected ',' or '}'");
@@ -452,6 +481,7 @@ static bool judge_brackets(const struct scene *s)
 	return true;
 }
 
+/* Quotes that are not closed, or a bad escape in them. */
 static bool judge_quotes(const struct scene *s)
 {
 	if (!is_about(s, "quoted scalar"))
@@ -465,7 +495,7 @@ static bool judge_quotes(const struct scene *s)
 	return true;
 }
 
-/* A text that begins with a sign of YAML's. */
+/* A text that begins with a character that means something in YAML. */
 static bool judge_first_char(const struct scene *s)
 {
 	const struct yaml_problem *p = s->p;
@@ -486,6 +516,7 @@ static bool judge_first_char(const struct scene *s)
 	return true;
 }
 
+/* An alias or an anchor that could not be repaired (yaml.c). */
 static bool judge_alias(const struct scene *s)
 {
 	if (!is_about(s, "an alias") && !is_about(s, "an anchor"))
@@ -495,7 +526,7 @@ static bool judge_alias(const struct scene *s)
 	return true;
 }
 
-/* Something behind the end: a file of TOML, or text behind a `}`. */
+/* Text after the end of the document: a file in TOML, or text after a `}`. */
 static bool judge_end(const struct scene *s)
 {
 	if (!says(s, "did not find expected <document start>"))
@@ -519,6 +550,7 @@ int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_probl
 	find_lines(&s, text);
 	s.line = line_of(&s, p->at.line);
 	s.at = byte_of(s.line, p->at.col);
+	LB_ASSERT(s.at <= s.line.n);
 	for (size_t i = 0; i < ARRAY_SIZE(judges); i++) {
 		if (judges[i](&s))
 			return -EINVAL;

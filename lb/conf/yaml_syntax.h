@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * Syntax: where a text is no YAML, and what its writer may have meant.
+ * YAML syntax: messages about texts that are no YAML.
  *
- * libyaml tells where it could not go on, in words about its own grammar. Often that is a line
- * behind the mistake. The source tells more.
+ * libyaml says at which place it could not go on, in terms of its grammar. That place is often a
+ * line after the mistake. These functions look at the text around the place, and report the mistake
+ * that its writer probably made.
  *
  * Thread: main. Layer: conf.
  */
@@ -15,15 +16,15 @@
 #include "util/err.h"
 #include "util/slice.h"
 
-/* What libyaml says. Lines and columns are 1-based; 0 is none. */
+/* What libyaml says about a syntax error. Lines and columns are 1-based; 0 is none. */
 struct yaml_problem {
-	const char *problem; /* its words; never NULL */
-	const char *context; /* what it was at, or NULL */
-	struct mark at;      /* where it stopped */
-	struct mark from;    /* where what it was at begins; without a context of no use */
+	const char *problem; /* what libyaml expected or found; never NULL */
+	const char *context; /* what libyaml was parsing ("while scanning ..."), or NULL */
+	struct mark at;      /* where libyaml stopped */
+	struct mark from;    /* where the context begins; not used without a context */
 };
 
-/* Adds one error about the text at the place of the mistake, and returns -EINVAL. */
+/* Adds one error at the place of the probable mistake, and returns -EINVAL. */
 int yaml_syntax_report(struct err *e, struct slice text, const struct yaml_problem *p);
 
 /*
