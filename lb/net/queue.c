@@ -27,8 +27,10 @@
 #include <string.h>
 
 /*
- * A piece of at least this many bytes keeps its own buffer unless the queue holds many: copying it
- * would cost more than the buffer. A guess, never tuned.
+ * A piece of more bytes than COPY_MAX keeps its own buffer unless the queue holds many buffers:
+ * copying the piece would cost more than the buffer. When the queue holds MANY_BUFS buffers, a
+ * piece in a small buffer is copied behind the tail as far as it fits there; when the queue holds
+ * QUEUE_MAX_LOOSE buffers, every piece is. Guesses, never tuned.
  */
 #define COPY_MAX 1024u
 #define MANY_BUFS 8u
@@ -71,11 +73,12 @@ static void push_front(struct queue *q, struct buf *b)
 
 void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b)
 {
+	uint32_t most = b->cap == BUF_SMALL_BYTES ? MANY_BUFS : QUEUE_MAX_LOOSE;
+
 	buf_assert_sane(b);
 	LB_ASSERT(b->len <= UINT32_MAX - q->bytes);
 	/* Nothing is written to a buffer with other references: their holders may use its end. */
-	if (q->tail != NULL && q->tail->refs == 1 &&
-	    (b->len <= COPY_MAX || (q->n_bufs >= MANY_BUFS && b->cap == BUF_SMALL_BYTES)))
+	if (q->tail != NULL && q->tail->refs == 1 && (b->len <= COPY_MAX || q->n_bufs >= most))
 		fill_tail(q, b);
 	if (b->len == 0) {
 		buf_put(pool, b);

@@ -21,6 +21,11 @@
 
 #include "ev/loop.h"
 
+/* At most so many buffers of a queue have room behind their bytes, so that a queue's memory is that
+ * of its bytes and of so many buffers, whatever the sizes of the pieces that come. Buffers that
+ * queue_push_front() puts in, and those with other owners, come on top. */
+#define QUEUE_MAX_LOOSE 16u
+
 /* A ring, so that a queue, of which each idle connection has two, needs one pointer. */
 struct queue {
 	struct buf *tail; /* owns a reference of each; tail->next is the head; NULL: empty */

@@ -9,10 +9,11 @@
  * What an end or an error of one flow means for both is decided in relay.c.
  *
  * The limit is the number of bytes that a flow may hold: the pool's buffer size, or 512 KiB for a
- * flow in bulk, in at most 16 buffers. The room is what is left of the limit. A receive is armed
- * with the room (flow_receive()). While more than half of the limit is held, no receive is armed,
- * and the source is polled for errors (flow_watch_errors()). A worker is "tight" when its lent
- * buffers have reached their ceiling: each of its flows holds one small buffer at most then.
+ * flow in bulk; net/queue.h bounds the number of buffers that are not full. The room is what is
+ * left of the limit. A receive is armed with the room (flow_receive()). While more than half of the
+ * limit, or 16 buffers, are held, no receive is armed, and the source is polled for errors
+ * (flow_watch_errors()). A worker is "tight" when its lent buffers have reached their ceiling: each
+ * of its flows holds one small buffer at most then.
  *
  * A flow is in bulk after eight full buffers in a row, and out of it after as many small pieces.
  *

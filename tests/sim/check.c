@@ -14,32 +14,37 @@
 #include "scenario.h"
 #include "util/slab.h"
 
-#define MAX_BUFS 16 /* of a queue: design, section 4, rule 2 */
-#define BULK_BYTES (256u << 10)
+#define BULK_BYTES (512u << 10)   /* what a flow in bulk may hold */
+#define BUFFER_BYTES (256u << 10) /* the largest relay.buffer of the configurations here */
 #define HEAD_BYTES 20000u /* a head of lb's making, or one that is passed on, comes on top */
+#define HEAD_BUFS 2u      /* ... in buffers of its own */
 
 /* ---- between turns --------------------------------------------------------------------------- */
 
 static size_t queue_caps(const struct queue *q)
 {
-	size_t bytes = 0, caps = 0, n = 0;
+	size_t bytes = 0, caps = 0, n = 0, n_loose = 0;
 
 	for (const struct buf *b = queue_head(q); b != NULL; b = queue_next(q, b)) {
 		bytes += b->len;
 		caps += b->cap;
+		n_loose += b->off + b->len < b->cap;
 		n++;
 	}
 	SIM_CHECK(bytes == q->bytes && n == q->n_bufs, "a queue's figures are wrong");
+	SIM_CHECK(n_loose <= QUEUE_MAX_LOOSE + HEAD_BUFS,
+		  "a queue of %zu bytes has %zu buffers that are not full", bytes, n_loose);
 	return caps;
 }
 
 static void check_flow(const struct session *s, const struct flow *f)
 {
-	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
+	bool has_large = false; /* received while the flow was in bulk, which it may have left */
+	for (const struct buf *b = queue_head(&f->queue); b != NULL; b = queue_next(&f->queue, b))
+		has_large = has_large || b->cap == BUF_LARGE_BYTES;
+	/* While bytes are queued a reload may lower the pool's limit. */
+	uint32_t limit = f->is_bulk || has_large ? BULK_BYTES : BUFFER_BYTES;
 
-	/* A reload may have lowered it while bytes were queued. */
-	if (limit < BULK_BYTES)
-		limit = BULK_BYTES;
 	SIM_CHECK(f->queue.bytes + flow_bytes_in_pipe(f) <= limit + HEAD_BYTES,
 		  "session %llu: %u bytes are queued and %u in its pipe", (unsigned long long)s->id,
 		  f->queue.bytes, flow_bytes_in_pipe(f));

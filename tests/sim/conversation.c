@@ -9,11 +9,12 @@
 #include "proto/accept_key.h"
 #include "scenario.h"
 
+/* The largest ones fill what a flow in bulk may hold, and more. */
 static uint64_t size_of_stream(struct sim *w)
 {
 	switch (sim_rand(w, 10)) {
 	case 0: return 0;
-	case 1: return sim_rand(w, 300000);
+	case 1: return sim_rand(w, sim_chance(w, 8) ? 2000000 : 300000);
 	case 2:
 	case 3: return sim_rand(w, 60000);
 	default: return sim_rand(w, 3000);

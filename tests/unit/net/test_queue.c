@@ -100,6 +100,47 @@ START_TEST(many_small_pieces_need_few_buffers)
 }
 END_TEST
 
+static const struct {
+	const char *name;
+	enum buf_class size_class;
+	uint32_t piece; /* bytes that come at a time */
+	uint32_t limit; /* as many as the queue may hold */
+	uint32_t most;  /* buffers */
+} floods[] = {
+	/* buffers that are not full, and those that are */
+	{ "pieces just not copied, in small buffers", BUF_SMALL, 1025, 65536, 16 + 16 },
+	{ "pieces just not copied, in large buffers", BUF_LARGE, 1025, 512 << 10, 16 + 4 },
+	{ "small buffers' worth, in large buffers", BUF_LARGE, 4096, 512 << 10, 16 + 4 },
+	{ "halves of large buffers", BUF_LARGE, 65536, 512 << 10, 8 },
+	{ "more than halves of large buffers", BUF_LARGE, 66000, 2 << 20, 16 + 16 },
+};
+
+/* Whoever chooses the sizes of the pieces that wait does not choose how much memory they take. */
+START_TEST(waiting_pieces_take_a_bounded_number_of_buffers)
+{
+	struct queue q = { 0 };
+	uint32_t in = 0, out = 0, n_loose = 0;
+
+	pool = buf_pool_free(pool);
+	pool = buf_pool_new(32u << 20);
+	ck_assert_int_eq(buf_reserve(pool, floods[_i].size_class, 33), 0);
+	while (q.bytes + floods[_i].piece <= floods[_i].limit) {
+		struct buf *b = buf_get(pool, floods[_i].size_class);
+		ck_assert_ptr_nonnull(b);
+		for (; b->len < floods[_i].piece; b->len++, in++)
+			b->data[b->len] = (uint8_t)(in * 31 >> 3);
+		queue_push(&q, pool, b);
+	}
+	for (const struct buf *b = queue_head(&q); b != NULL; b = queue_next(&q, b))
+		n_loose += b->off + b->len < b->cap;
+	ck_assert_msg(n_loose <= QUEUE_MAX_LOOSE && q.n_bufs <= floods[_i].most,
+		      "%s: %u buffers, %u of them not full", floods[_i].name, q.n_bufs, n_loose);
+	while (q.bytes > 0)
+		take(&q, &out, q.bytes < 5000 ? q.bytes : 5000);
+	ck_assert_uint_eq(out, in);
+}
+END_TEST
+
 /* What a send in flight names stays where it is and as it is while more is pushed. */
 START_TEST(a_send_in_flight_is_not_moved)
 {
@@ -185,6 +226,8 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, bytes_come_out_as_they_went_in, 0,
 			    sizeof(pushes) / sizeof(pushes[0]));
 	tcase_add_test(t, many_small_pieces_need_few_buffers);
+	tcase_add_loop_test(t, waiting_pieces_take_a_bounded_number_of_buffers, 0,
+			    sizeof(floods) / sizeof(floods[0]));
 	tcase_add_test(t, a_send_in_flight_is_not_moved);
 	tcase_add_test(t, shared_buffers_are_left_alone);
 	tcase_add_test(t, front_comes_first);
