@@ -1,17 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Accepting: a worker's listening sockets, from the hand-over by main to the close.
+ * Accepting: a worker's listening sockets (struct listen_socket), from the moment at which main has
+ * passed one to the worker until it is closed.
  *
- * A worker's listening socket moves PARKED -> OPEN -> LEAVING -> CLOSING -> CLOSED, or from PARKED
- * or LEAVING to the end at once. "Armed" is a socket with an accept, or a poll for connections, in
- * flight.
+ *   PARKED -----> OPEN -----> LEAVING -----> CLOSING -----> CLOSED
+ *      |                                        ^
+ *      +----------------------------------------+   a reload is given up
  *
- * Far from its limits a worker accepts with one multishot operation. Near them it polls until there
- * are connections and takes each when it has a slot for it. "Paused" is a worker with a listening
- * socket that wants to accept and may not: its retry timer arms the sockets again.
+ * A PARKED socket is bound, and accepts nothing. An OPEN one accepts. A reload or a stop makes it
+ * LEAVING: the kernel drops new connection attempts (sock_drop_new()), and the worker still accepts
+ * connections whose handshake with the kernel had begun, for proxy->leaving_ms. A CLOSING socket
+ * waits for the last completion of its accept; then what has queued in the kernel is accepted, and
+ * the descriptor is closed. A CLOSED one is the record alone, which is freed when its last session
+ * ends (listener.c).
  *
- * A full worker hands connections off to another one (handoff.c); accept_handed_off() receives them
- * there.
+ * A socket is "armed" while an accept, or a poll for connections, is in flight on it. Which of the
+ * two it is depends on the worker's free slots (capacity.c):
+ *
+ *   many free    one multishot accept; a slot is reserved when a connection comes. So many slots
+ *                are free that all connections of a turn find one.
+ *   few free     a poll; when it tells of connections, take_one() reserves a slot first and accepts
+ *                then, so that no connection is accepted without a slot.
+ *   none free    the connection is handed off to a worker that has a free slot (handoff.c), whose
+ *                accept_handed_off() receives it. Where no worker has one, this worker is "paused":
+ *                its sockets rest unarmed until worker->retry fires. The end of a session starts
+ *                that timer at once (capacity_release()).
+ *
+ * accept_pause() is also called when the kernel has no descriptor or no memory for an accept.
+ *
+ * When the worker quits (QUIT has come), no connection becomes a session any more: sockets close at
+ * once, and a connection that was being accepted, or handed off, is closed.
  *
  * Thread: owner worker.
  */
@@ -34,15 +52,15 @@
  * CPU time. */
 #define TURN_ACCEPTS 64
 
-/* Those that come in within this time may share their keepalive times. */
+/* Connections that are accepted within this time may share their keepalive times. */
 #define SPREAD_MS 100
 
 /*
- * While it does not accept, a worker looks this often whether another worker's session has left a
- * slot, or the kernel has descriptors again; its own sessions' ends wake it at once.
+ * A paused worker tries again this often, because the end of another worker's session, or a
+ * descriptor that the kernel has again, does not wake it. The end of its own sessions does.
  */
 #define PAUSE_MS 50
-#define PAUSE_LOG_MS 60000 /* a full lb says so once a minute, not at every attempt */
+#define PAUSE_LOG_MS 60000 /* a full lb logs that once a minute, not at every attempt */
 
 static void on_left(struct timer *t, void *arg);
 
@@ -112,7 +130,7 @@ void accept_on_retry(struct timer *t, void *arg)
 
 /* ---- taking connections in ------------------------------------------------------------------- */
 
-/* The next ones get other keepalive times than those so far. */
+/* Gives the connections that are accepted next other keepalive times than the ones before. */
 static void spread(struct listen_socket *ls)
 {
 	uint64_t now_ms = loop_now_ms(ls->worker->loop);
@@ -123,7 +141,7 @@ static void spread(struct listen_socket *ls)
 	sock_spread_keepalive(ls->worker->loop, ls->fd);
 }
 
-/* The slot goes with the session. */
+/* The reserved slot becomes the session's, or is given back here. */
 void listen_socket_take_in(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
@@ -132,7 +150,7 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 	spread(ls);
 	if (ls->state != LISTEN_OPEN)
 		sock_serve_old(w->loop, fd);
-	/* Counted before the session runs: it may end at once. */
+	/* The session is counted before it is made, because it may end in dispatch_new(). */
 	ls->n_sessions++;
 	counter_add(&listen_socket_tally(ls)->accepted, 1);
 	counter_add(&listen_socket_tally(ls)->active, 1);
@@ -145,13 +163,15 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 }
 
 /*
- * Takes one connection out of the kernel's queue, if there is a slot: here, or else elsewhere
- * while the listener is open everywhere. Returns 0, or why not.
+ * Accepts one connection of the kernel's queue: for this worker, or when this worker is full and
+ * its memory is not short, for another one. A socket that is being closed accepts for this worker
+ * only. Returns 0, -EUSERS when there is no slot, or another errno of handoff_send().
  */
 static int take_one(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 
+	LB_ASSERT(ls->fd >= 0 && !ls->is_armed);
 	if (!capacity_reserve(w))
 		return ls->state == LISTEN_OPEN && !w->is_short ? handoff_send(ls) : -EUSERS;
 	int fd = loop_accept_now(w->loop, ls->fd);
@@ -167,6 +187,7 @@ static int take_one(struct listen_socket *ls)
 
 static void close_now(struct listen_socket *ls)
 {
+	LB_ASSERT(ls->state == LISTEN_CLOSING && !ls->is_armed);
 	loop_close(ls->worker->loop, ls->fd);
 	capacity_count_listening(ls->worker, -1);
 	ls->fd = -1;
@@ -177,14 +198,16 @@ static void close_now(struct listen_socket *ls)
 }
 
 /*
- * No accept is in flight any more: what has queued up is served, then the socket closes. At a limit
- * the rest waits until a session ends, or the worker quits.
+ * Accepts what has queued in the kernel, then closes the socket, on which nothing is in flight. At
+ * a limit the rest of the queue waits until a session ends. A PARKED socket (no snapshot) has no
+ * queue, and a worker that quits serves none. May free `ls`.
  */
 static void close_when_empty(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
 	int r = 0;
 
+	LB_ASSERT(ls->state == LISTEN_CLOSING && !ls->is_armed);
 	while (ls->snapshot != NULL && !worker_is_quitting(w) && r == 0)
 		r = take_one(ls);
 	if (r == -EUSERS)
@@ -200,7 +223,7 @@ void listen_socket_arm(struct listen_socket *ls)
 	struct worker *w = ls->worker;
 
 	if (ls->state == LISTEN_CLOSING && !ls->is_armed) {
-		close_when_empty(ls); /* and frees it, perhaps */
+		close_when_empty(ls); /* which may free it */
 		return;
 	}
 	if ((ls->state != LISTEN_OPEN && ls->state != LISTEN_LEAVING) || ls->is_armed)
@@ -217,6 +240,7 @@ void listen_socket_arm(struct listen_socket *ls)
 void listen_socket_open(struct listen_socket *ls, struct snapshot *snapshot,
 			const struct snapshot_listener *pl)
 {
+	worker_assert_owner(ls->worker);
 	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_OPEN);
 	struct snapshot *old = ls->snapshot;
 	ls->snapshot = snapshot_ref(snapshot);
@@ -228,9 +252,10 @@ void listen_socket_open(struct listen_socket *ls, struct snapshot *snapshot,
 	listen_socket_arm(ls);
 }
 
-/* Accepts no more. */
+/* Stops to accept: ends the accept that is in flight, or else closes at once. May free `ls`. */
 static void leave(struct listen_socket *ls)
 {
+	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_LEAVING);
 	loop_timer_stop(ls->worker->loop, &ls->timer);
 	ls->state = LISTEN_CLOSING;
 	if (!ls->is_armed) {
@@ -275,13 +300,14 @@ void listen_socket_close(struct listen_socket *ls)
 	}
 }
 
-/* Whether the kernel, not a peer, is the reason that an accept failed. */
+/* Whether an accept failed because the kernel has no descriptor or memory, not because of a peer.
+ */
 static bool is_exhausted(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
 }
 
-/* Connections are there; each is taken when there is a slot for it. */
+/* The poll has found connections in the kernel's queue: accepts as many as have a slot. */
 static void on_readable(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
@@ -347,8 +373,8 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 
 /* ---- connections that a full worker has handed off ------------------------------------------- */
 
-/* The worker's own socket on the listener of this number, if the socket has a snapshot to serve by.
- */
+/* The worker's own socket on the listener of this number; NULL where there is none that has a
+ * snapshot to route by. */
 static struct listen_socket *find(const struct worker *w, uint64_t number)
 {
 	list_for_each(it, &w->listen)
@@ -360,6 +386,7 @@ static struct listen_socket *find(const struct worker *w, uint64_t number)
 	return NULL;
 }
 
+/* Receives one socket, whose slot the sender has reserved here. */
 static void receive_one(struct worker *w)
 {
 	uint64_t number;
@@ -383,8 +410,8 @@ void accept_handed_off(struct mail *m, void *arg)
 {
 	struct worker *w = arg;
 	struct capacity *c = container_of(m, struct capacity, wakeup);
-	/* Acquire: as many sockets are in the hand-off socket. Release: the wake-up may be posted
-	 * again. */
+	/* Acquire: `n` sockets are in the hand-off socket. Release: from here on another worker may
+	 * post the wake-up again. */
 	uint32_t n = atomic_exchange_explicit(&c->n_pending, 0, memory_order_acq_rel);
 
 	worker_assert_owner(w);

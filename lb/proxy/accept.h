@@ -16,51 +16,58 @@ struct snapshot;
 struct snapshot_listener;
 struct worker;
 
-/* Takes over `fd`. Returns a parked socket, or NULL when memory is short (`fd` is closed then). */
+/* Makes a PARKED socket of `fd`, which it takes over. NULL when memory is short: `fd` is closed
+ * then. */
 struct listen_socket *listen_socket_new(struct worker *w, struct listener *l, int fd);
 
-/* Begins to accept, or goes on after a pause or a change of limits. */
+/* Lets a PARKED or OPEN socket accept, and its new connections follow `snapshot` (counted), whose
+ * listener is `pl`. */
 void listen_socket_open(struct listen_socket *ls, struct snapshot *snapshot,
 			const struct snapshot_listener *pl);
 
-/* Arms an accept if none is in flight and there is a slot; else counts a pause. */
+/* Starts an accept, or a poll for connections, if the socket is to accept and none is in flight. Of
+ * a CLOSING socket on which nothing is in flight it serves the queue and closes it (and may free
+ * it). */
 void listen_socket_arm(struct listen_socket *ls);
 
 /*
- * listen_socket_close() - lose nobody, and close
+ * listen_socket_close() - close without losing a connection
  *
- * New connections are dropped by the kernel from here on. Those whose handshake with the kernel is
- * under way are accepted for a while longer, then what has queued up is taken in, and the socket is
- * closed; it is freed with its last session. Where the worker quits it is closed at once.
+ * From here on the kernel drops new connection attempts. Connections whose handshake with the
+ * kernel is under way are accepted for proxy->leaving_ms, then what has queued in the kernel is
+ * accepted, and the descriptor is closed; the record is freed with its last session. When the
+ * worker quits the descriptor is closed at once. May be called again in any state.
  */
 void listen_socket_close(struct listen_socket *ls);
 
-/* Makes a session of `fd`, which it takes over, as if it had come in here. A slot is reserved for
- * it. */
+/* Makes a session of `fd`, which it takes over, as if the socket had accepted it. The caller has
+ * reserved a slot for it, and the worker does not quit. */
 void listen_socket_take_in(struct listen_socket *ls, int fd);
 
 /* Completions of class CLASS_LISTEN. `arg` is the worker. */
 void listen_socket_on_completion(void *arg, const struct completion *c);
 
-/* While a worker waits for what another one is about to do it tries again after this time, by when
- * the other one should be done; a guess, never tuned. */
+/* How long a worker waits that needs something which another worker is about to do. A guess, never
+ * tuned. */
 #define ACCEPT_MOMENT_MS 1
 
-/* There is no slot: listening sockets rest until there is one. `why` goes to the log. */
+/* Lets the listening sockets rest until a slot may be free again. `why` goes to the log, once a
+ * minute at most. */
 void accept_pause(struct worker *w, const char *why);
 
-/* There is, but not at this moment: listening sockets try again in the next. */
+/* Lets the listening sockets rest for ACCEPT_MOMENT_MS, after which a slot will be free. */
 void accept_pause_briefly(struct worker *w);
 
-/* A slot came free or a limit was raised: paused listeners try again. */
+/* Ends a pause: all listening sockets try again, because a slot is free or a limit was raised. */
 void accept_resume(struct worker *w);
 
-/* Of worker->retry. `arg` is the worker. */
+/* The function of worker->retry; `arg` is the worker. */
 void accept_on_retry(struct timer *t, void *arg);
 
 /*
- * Receives what was handed off to this worker (the mail_fn of capacity.wakeup; `arg` is the
- * worker). Where the listener has been closed meanwhile, or the worker is quitting, the connection
- * is closed as if it had come a moment later.
+ * accept_handed_off() - receive the connections that were handed off to this worker
+ *
+ * The mail_fn of capacity.wakeup; `arg` is the worker. When the listener has been closed meanwhile,
+ * or the worker quits, the connection is closed as if it had come a moment later.
  */
 void accept_handed_off(struct mail *m, void *arg);

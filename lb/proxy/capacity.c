@@ -2,10 +2,11 @@
 /*
  * Capacity: a connection has a slot before lb accepts it.
  *
- * A worker has half as many slots as it has descriptors for sessions, and all workers together
- * have as many as limits.connections allows. Both numbers are atomics, because a full worker
- * reserves slots of other workers (proxy/handoff.h). capacity_reserve() also refuses while
- * memory is short: the slabs and the buffers of one more session must be there beforehand.
+ * A worker has half as many slots as it has descriptors for sessions, and all workers together have
+ * as many as limits.connections allows. So a slot is reserved twice, in capacity.n_used of the
+ * worker and in proxy.n_conns. Both numbers are atomics, because a full worker reserves slots of
+ * other workers (proxy/handoff.h). capacity_reserve() also refuses while memory is short: the slabs
+ * and the buffers of one more session must be there beforehand.
  *
  * Thread: the worker; slot_reserve() and slot_release() any.
  */
@@ -18,11 +19,12 @@
 
 #define FDS_PER_SESSION 2 /* the client's and the backend's */
 
-/* Small buffers that must be free before a worker whose memory was short takes in another; a guess.
- */
+/* When a worker's memory was short, so many small buffers must be free before it accepts another
+ * connection; a guess, never tuned. */
 #define SHORT_BUFS 64
 
-/* Compare-and-swap, so that a limit is not exceeded for a moment; relaxed: only a number. */
+/* Reserves one of `max`. A compare-and-swap, so that the limit is never exceeded, not even for a
+ * moment. Relaxed, because no other memory depends on the number. */
 static bool use_slot(_Atomic uint64_t *n_used, uint64_t max)
 {
 	uint64_t n = atomic_load_explicit(n_used, memory_order_relaxed);
@@ -60,17 +62,19 @@ void slot_release(struct proxy *p, struct capacity *c)
 
 void capacity_count_listening(struct worker *w, int diff)
 {
+	worker_assert_owner(w);
+	LB_ASSERT((diff == 1 || diff == -1) && (diff > 0 || w->n_listening > 0));
 	w->n_listening += (uint32_t)diff;
 	if (w->max_fds == 0)
 		return;
 	uint64_t left = w->max_fds > w->n_listening ? w->max_fds - w->n_listening : 0;
-	/* Relaxed: only a number. */
+	/* Relaxed: no other memory depends on the number. */
 	atomic_store_explicit(&w->capacity->n_slots, left / FDS_PER_SESSION, memory_order_relaxed);
 	if (diff < 0 && w->is_paused)
 		loop_timer_start(w->loop, &w->retry, 0);
 }
 
-/* Looks again, where memory was short, whether there is some for one more session. */
+/* When memory was short, looks whether there is enough for one more session now. */
 static bool find_memory(struct worker *w)
 {
 	if (w->is_short)
@@ -100,7 +104,7 @@ bool capacity_is_roomy(const struct worker *w)
 	uint64_t here = atomic_load_explicit(&w->capacity->n_used, memory_order_relaxed);
 	uint64_t all = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
 	uint64_t max = atomic_load_explicit(&p->max_conns, memory_order_relaxed);
-	/* What one turn of a multishot accept can bring: a full queue of the kernel, and some. */
+	/* More than a multishot accept brings in one turn, which is the kernel's full queue. */
 	uint64_t burst = 2 * SOCK_BACKLOG;
 
 	uint64_t slots = atomic_load_explicit(&w->capacity->n_slots, memory_order_relaxed);

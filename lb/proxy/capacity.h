@@ -18,23 +18,25 @@ struct worker;
 /*
  * capacity_reserve() - reserve a slot for one more connection
  *
- * Within the worker's own descriptors and the limit over all workers; given back by
- * capacity_release(). False when there is none.
+ * The slot is within the worker's own descriptors and the limit of all workers together;
+ * capacity_release() gives it back. False when there is none, or memory is short.
  */
 bool capacity_reserve(struct worker *w) LB_MUST_CHECK;
 void capacity_release(struct worker *w);
 
-/* The same by a full worker, in the capacity of another one that has not ended. Thread: any. */
+/* The same in the capacity of any worker, which a full worker does for another one. False also when
+ * that worker has ended (CAPACITY_CLOSED). Thread: any. */
 bool slot_reserve(struct proxy *p, struct capacity *c) LB_MUST_CHECK;
 void slot_release(struct proxy *p, struct capacity *c);
 
 /*
- * capacity_count_listening() - a listening socket was opened (`diff` 1) or closed (-1)
+ * capacity_count_listening() - count a listening socket that was opened (`diff` 1) or closed (-1)
  *
- * A session cannot have the socket's descriptor: the worker has fewer slots or more. Sessions keep
- * their slots.
+ * A listening socket takes a descriptor from the sessions, so that the worker has fewer slots;
+ * sessions that there are keep theirs.
  */
 void capacity_count_listening(struct worker *w, int diff);
 
-/* Whether so many slots are free that accepts need not be counted one by one. */
+/* Whether so many slots are free that a multishot accept cannot bring more connections than there
+ * are slots, before it is cancelled. */
 bool capacity_is_roomy(const struct worker *w);

@@ -13,12 +13,13 @@
  *
  * The hand-off socket is one Unix socket pair for all workers, and both of its ends are in every
  * descriptor table. A number that comes with a socket names the listener. A worker receives as many
- * as were announced to it, whichever they are. A slot is reserved before the connection is
- * accepted, so that a connection is never refused for want of one; a worker that ends waits until
- * the slots that were reserved in it are given back. While a socket is on its way no descriptor
- * table has it: the kernel holds it, and closes it where the process ends.
+ * sockets as were announced to it, whichever they are. A slot is reserved before the connection is
+ * accepted, so that a connection is never refused for want of a slot; a worker that ends waits
+ * until the slots that other workers have reserved in it are given back. While a socket is on its
+ * way it is in no descriptor table: the kernel holds the socket, and closes it when the process
+ * ends.
  *
- * Workers that are not full hand nothing off, and main has no part in it.
+ * Only full workers hand connections off, and main has no part in it.
  *
  * Thread: the worker. Layer: proxy.
  */
@@ -48,5 +49,5 @@ struct proxy;
  */
 int handoff_send(struct listen_socket *ls) LB_MUST_CHECK;
 
-/* A socket has left the hand-off socket, or could not be put in. Thread: any worker. */
+/* Counts one socket less on its way: it was received, or could not be sent. Thread: any worker. */
 void handoff_end(struct proxy *p);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The listener that all workers share, and what a session needs of the socket that it came in by.
+ * The listener that all workers share, and those functions of a worker's listening socket that a
+ * session needs. The functions that accept are in accept.c.
  *
- * Thread: struct listener main, a worker's struct listen_socket its owner.
+ * Thread: main for struct listener, the owner worker for struct listen_socket.
  */
 #include "proxy/listener.h"
 
@@ -18,6 +19,7 @@ struct listener *listener_new(uint64_t number, const struct addr *addr, const ch
 			      uint32_t n_workers)
 {
 	char text[ADDR_TEXT_MAX];
+	LB_ASSERT(n_workers > 0 && name != NULL);
 	struct listener *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
@@ -70,7 +72,8 @@ void listen_socket_free_if_unused(struct listen_socket *ls)
 {
 	if (ls->state != LISTEN_CLOSED || ls->n_sessions > 0)
 		return;
-	LB_ASSERT(ls->fd < 0 && ls->snapshot == NULL && !ls->is_armed);
+	worker_assert_owner(ls->worker);
+	LB_ASSERT(ls->fd < 0 && ls->snapshot == NULL && ls->pl == NULL && !ls->is_armed);
 	list_del(&ls->link);
 	listener_unref(ls->listener);
 	slab_put(ls->worker->sockets, ls);

@@ -2,18 +2,12 @@
 #pragma once
 
 /*
- * Listeners: the bound address (shared, counted, outlives configurations) and each worker's own
- * listening socket on it. How a worker accepts is in proxy/accept.h.
+ * Listeners: a listener is a bound address, which all workers share and which outlives
+ * configurations; each worker has its own listening socket on it.
  *
- * Main makes a struct listener and binds one SO_REUSEPORT socket per worker; each worker takes its
- * socket over SCM_RIGHTS (proxy/message_conf.h, ADOPT), accepts from it, and at the end cancels its
- * accept, takes what the kernel has queued, serves it and closes.
- *
- * Far from its limits a worker accepts with one multishot operation. Near them it waits until there
- * are connections and takes each when it has a slot for it, so that limits are exact, a full table
- * never spins, and no worker holds a slot that another one needs. A full worker takes connections
- * for another one that has a free slot (proxy/handoff.h); with no slot left anywhere it does not
- * accept at all until a session ends.
+ * Main makes a struct listener and binds one SO_REUSEPORT socket per worker; each worker receives
+ * its socket by SCM_RIGHTS (proxy/message_conf.h, ADOPT) and makes a struct listen_socket of it.
+ * How a worker accepts, and how the socket is closed, is in proxy/accept.c.
  *
  * Layer: proxy.
  */
@@ -33,39 +27,40 @@ struct snapshot_listener;
 struct worker;
 
 /*
- * How long a socket that leaves still accepts. A client whose SYN came just before needs a round
- * trip (and on this machine, while its CPUs are busy, some milliseconds) until it is in the queue;
- * if the socket is closed by then it is reset. A guess, never tuned.
+ * How long a LEAVING socket still accepts, in ms. A client whose SYN came just before needs a round
+ * trip (and while this machine's CPUs are busy, some milliseconds) until its connection is in the
+ * queue; when the socket is closed before that, the kernel resets the connection. A guess, never
+ * tuned.
  */
 #define LISTEN_LEAVING_MS 100
 
 /* thread: the worker of its index writes, any reads */
 struct listener_tally {
 	struct counter accepted;
-	struct counter rejected; /* answered or closed by lb itself, before a backend was reached */
+	struct counter rejected; /* lb answered or closed it before a backend was reached */
 	struct counter active;   /* a gauge */
 } LB_CACHE_ALIGNED;
 
 #define LISTENER_REMOVED UINT32_MAX
 
-/* thread: any; but for the counters, written by main only before workers know of it */
+/* thread: any; main alone writes, before workers know of it, but for the counters and atomics */
 struct listener {
 	struct ref refs;
-	uint64_t number;            /* unique in this process; names it in transfers */
-	struct addr addr;           /* its identity; the real port */
-	bool is_any_port;           /* the file says port 0 */
-	char *text;                 /* owns: "0.0.0.0:8080" as in the file, with the real port */
-	_Atomic(const char *) name; /* the registry counts it (names.h); a reload may rename it */
+	uint64_t number;  /* unique in this process; goes with each socket that is passed */
+	struct addr addr; /* its identity; the real port */
+	bool is_any_port; /* the file says port 0 */
+	char *text;       /* owns: "0.0.0.0:8080" as in the file, with the real port */
+	_Atomic(const char *) name; /* counted by the registry (names.h); a reload may change it */
 	uint32_t n_workers;
-	/* Its place in the newest snapshot, or LISTENER_REMOVED. Written by main before it posts an
-	 * APPLY, read by workers while they carry it out. */
+	/* Its index in the newest snapshot, or LISTENER_REMOVED. Main writes it before it posts an
+	 * APPLY; a worker reads it during the APPLY. */
 	uint32_t snapshot_index;
-	uint32_t *inodes;        /* owns: by which the kernel lists its sockets; one per worker */
+	uint32_t *inodes;        /* owns: one per worker, by which the kernel lists the socket */
 	_Atomic uint32_t n_open; /* workers whose socket is LISTEN_OPEN */
 	struct listener_tally *tally; /* owns: one per worker */
 };
 
-/* Returns one with one reference, or NULL when memory is short. Thread: main. */
+/* A listener with one reference, or NULL when memory is short; `name` is borrowed. Thread: main. */
 struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
 			      uint32_t n_workers);
 struct listener *listener_ref(struct listener *l);
@@ -75,35 +70,36 @@ struct listener *listener_unref(struct listener *l);
 bool listener_is_unused(const struct listener *l);
 
 enum listen_state {
-	LISTEN_PARKED,  /* taken, not accepting: a reload is being prepared */
+	LISTEN_PARKED,  /* received from main, not accepting: a reload is being prepared */
 	LISTEN_OPEN,    /* accepting, or paused at a limit */
-	LISTEN_LEAVING, /* the same, but drops whoever begins to connect */
-	LISTEN_CLOSING, /* waits for its accept's last completion, or a slot for what has queued */
-	LISTEN_CLOSED,  /* kept for the sessions that came in by it */
+	LISTEN_LEAVING, /* the same, but the kernel drops new connection attempts */
+	LISTEN_CLOSING, /* waits for its accept's last completion, or for slots for what has queued
+			 */
+	LISTEN_CLOSED,  /* without a descriptor: kept for the sessions that it has accepted */
 };
 
 /* A worker's socket on a listener. thread: owner worker */
 struct listen_socket {
-	struct list link;                   /* worker->sockets */
+	struct list link;                   /* worker->listen */
 	struct worker *worker;              /* borrows */
 	struct listener *listener;          /* counted */
-	struct snapshot *snapshot;          /* counted, while it is open or closing */
+	struct snapshot *snapshot;          /* counted; NULL while it is PARKED, and once CLOSED */
 	const struct snapshot_listener *pl; /* borrows from `snapshot` */
 	int fd;                             /* -1 once closed */
 	enum listen_state state;
-	bool is_armed;       /* an accept is in flight */
-	bool is_cancelled;   /* ... that was asked to end */
-	bool is_polling;     /* ... it is a poll, not an accept */
-	uint32_t n_sessions; /* living sessions that came in by it */
+	bool is_armed;       /* an accept, or a poll for connections, is in flight */
+	bool is_cancelled;   /* what is in flight was asked to end */
+	bool is_polling;     /* what is in flight is a poll */
+	uint32_t n_sessions; /* sessions that it has accepted and that are not freed yet */
 	uint64_t spread_ms;  /* when sock_spread_keepalive() was last called */
-	struct timer timer;  /* LISTEN_LEAVING: when to stop accepting */
+	struct timer timer;  /* LISTEN_LEAVING: fires when the socket is to stop accepting */
 };
 
-/* What the socket's worker counts of the listener. */
+/* The socket's worker's counters of the listener. */
 struct listener_tally *listen_socket_tally(const struct listen_socket *ls);
 
-/* A session that came in by it has ended. */
+/* Counts the end of a session that the socket has accepted. May free `ls`. */
 void listen_socket_session_ended(struct listen_socket *ls);
 
-/* Frees a socket that is closed and that no session came in by any more. */
+/* Frees a socket that is CLOSED and whose last session has ended; else does nothing. */
 void listen_socket_free_if_unused(struct listen_socket *ls);

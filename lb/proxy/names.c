@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names: one counted copy of each distinct text.
+ *
+ * A name is handed out as its text, so that a reader needs nothing else; the count stands before
+ * the text (struct name). A tree of tsearch(3) finds a text, a list has all names. `struct names`
+ * holds one reference of each name, and gives it back in names_sweep() or names_free(): so no other
+ * thread ever frees a name.
+ *
+ * Thread: main, but for names_ref() and names_unref().
+ */
 #include "proxy/names.h"
 
 #include <search.h>
@@ -10,8 +20,8 @@
 #include "util/ref.h"
 
 struct name {
-	struct name *next; /* of all */
-	struct ref refs;   /* `names` itself holds one */
+	struct name *next; /* in the list of all names */
+	struct ref refs;   /* `struct names` itself holds one */
 	char text[];
 };
 
@@ -28,10 +38,11 @@ static int compare(const void *a, const void *b)
 
 static struct name *name_of(const char *kept)
 {
-	/* The text is const for its readers; its count is not. */
+	/* Readers must not change the text; the count before it changes. */
 	return container_of((void *)(uintptr_t)kept, struct name, text);
 }
 
+/* For tdestroy(3): the list owns the names, the tree does not. */
 static void leave_alone(void *text)
 {
 	(void)text;
@@ -104,6 +115,7 @@ void names_sweep(struct names *n)
 			continue;
 		}
 		(void)tdelete(name->text, &n->root, compare);
+		LB_ASSERT(n->n > 0);
 		*at = name->next;
 		n->n--;
 		free(name);

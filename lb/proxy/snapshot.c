@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a snapshot: each listener's and pool's name in the configuration becomes a pointer, its
+ * routes a table, and its routes' names counted ones. A snapshot that is half made when memory runs
+ * out is freed by the same function as a whole one.
+ *
+ * Thread: main, but for snapshot_ref() and snapshot_unref().
+ */
 #include "proxy/snapshot.h"
 
 #include <stdlib.h>
@@ -7,6 +14,7 @@
 
 static void snapshot_free(struct snapshot *p)
 {
+	LB_ASSERT(p->n_listeners <= p->conf->n_listeners && p->n_pools <= p->conf->n_pools);
 	for (size_t i = 0; i < p->n_listeners; i++) {
 		struct snapshot_listener *pl = &p->listeners[i];
 		route_table_free(pl->routes);
@@ -29,6 +37,7 @@ static bool resolve_listener(struct snapshot *p, size_t i, struct names *names)
 	struct snapshot_listener *pl = &p->listeners[i];
 	const struct conf_listener *c = &p->conf->listeners[i];
 
+	LB_ASSERT(i < p->n_listeners && (c->pool == CONF_NO_POOL || c->pool < p->n_pools));
 	pl->conf = c;
 	pl->pool = c->pool == CONF_NO_POOL ? NULL : &p->pools[c->pool];
 	if (c->mode == CONF_MODE_TCP)

@@ -4,10 +4,10 @@
 /*
  * The snapshot: a frozen configuration with its names resolved to run-time objects.
  *
- * Each successful load makes one. Workers hold the newest; sessions that still shake hands hold the
- * one they came in under. Main holds each until all of them have let go of it, so that an old
- * snapshot is always freed on main. Backends are not in it: a pool's members reach the workers
- * apart, by mail (struct members).
+ * Each successful load makes a snapshot. A worker holds the newest one; a session that does not
+ * relay yet holds the one that it was accepted under. Main holds each snapshot until no worker and
+ * no session holds it, so that a snapshot is always freed on main. Backends are not in it: the
+ * members of a pool reach the workers by themselves (struct members, proxy/message_conf.h).
  *
  * Thread: made and freed on main, read on any. Layer: proxy.
  */
@@ -27,8 +27,8 @@ struct names;
 struct snapshot_listener {
 	const struct conf_listener *conf; /* borrows from the snapshot's configuration */
 	struct route_table *routes;       /* owns; NULL in mode tcp */
-	struct snapshot_pool *pool;       /* borrows: where no route matches; NULL: 404 */
-	const char **route_name;          /* owns the array, counts each (proxy/names.h) */
+	struct snapshot_pool *pool; /* borrows: for requests that no route matches; NULL: 404 */
+	const char **route_name;    /* owns the array, counts each (proxy/names.h) */
 };
 
 struct snapshot_pool {
@@ -40,7 +40,7 @@ struct snapshot {
 	/* private to snapshot.c */
 	struct ref refs;
 
-	struct snapshot *next; /* main's: in its list of snapshots that were replaced */
+	struct snapshot *next; /* of main's list of snapshots that were replaced; NULL: in none */
 
 	struct conf *conf; /* counted */
 	size_t n_listeners;
@@ -61,5 +61,5 @@ struct snapshot *snapshot_ref(struct snapshot *p);
 /* NULL is fine. Returns NULL. Thread: any, but the last reference is main's. */
 struct snapshot *snapshot_unref(struct snapshot *p);
 
-/* Whether the caller's reference is the only one. Thread: main. */
+/* Whether the caller holds the only reference. Thread: main. */
 bool snapshot_is_unused(const struct snapshot *p);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker's record, and what its sessions take from it: exchanges, members of pools, ids. Its
- * slots are in capacity.c, its turns in worker_turn.c.
+ * What sessions ask their worker for: exchanges, the members of a pool, ids. A worker's slots are
+ * in capacity.c; its turns, its making and its end are in worker_turn.c.
  *
- * Thread: its own; proxy_init() and proxy_deinit() main.
+ * Thread: the worker; proxy_init() and proxy_deinit() main.
  */
 #include "proxy/worker.h"
 
@@ -17,13 +17,15 @@
 #include "proxy/snapshot.h"
 #include "util/slab.h"
 
-/* Ids are taken from the shared counter by this many, so that it is seldom touched. */
+/* A worker takes so many ids at a time from the counter that all workers share, so that the counter
+ * is seldom touched. */
 #define ID_BATCH 1024
 
 int proxy_init(struct proxy *p, uint32_t n_workers)
 {
 	size_t size = n_workers * sizeof(struct capacity);
 
+	LB_ASSERT(n_workers > 0);
 	*p = (struct proxy){
 		.n_workers = n_workers,
 		.leaving_ms = LISTEN_LEAVING_MS,
@@ -38,6 +40,7 @@ int proxy_init(struct proxy *p, uint32_t n_workers)
 
 void proxy_deinit(struct proxy *p)
 {
+	LB_ASSERT(atomic_load_explicit(&p->n_handoffs, memory_order_relaxed) == 0);
 	free(p->capacity);
 	p->capacity = NULL;
 }
@@ -65,7 +68,7 @@ const struct members *worker_members(const struct worker *w, const struct pool *
 {
 	const struct members *m = pool->slot < w->n_members ? w->members[pool->slot] : NULL;
 
-	/* Of a pool that has left the file the slot is empty, out of range, or another pool's. */
+	/* The slot of a pool that has left the file is empty, out of range, or another pool's. */
 	return m != NULL && m->pool == pool ? m : pool_kept_members(pool);
 }
 

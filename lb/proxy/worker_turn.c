@@ -1,12 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker's turns: its loop's hooks, and what is done at the end of each turn, in this order:
+ * A worker's turns: what its loop calls, and in which order. The worker is made and freed here,
+ * too, because it names all that its loop calls.
  *
- *   1. sessions that had bytes queued in this turn send them (dispatch_flush())
- *   2. dead sessions are freed (dispatch_free())
- *   3. a worker that quits and has neither sessions nor listening sockets left ends
+ * A turn of the loop (ev/loop.h) calls, in this order:
  *
- * The worker is made and freed here, too, because it names what its loop calls.
+ *   completions   of sessions' sockets (dispatch_on_completion()) and of listening sockets
+ *                 (listen_socket_on_completion()); of the mailbox, whose messages run their own
+ *                 functions (message.h, capacity.wakeup)
+ *   timers        a session's time-out (dispatch.c), the retry of paused listening sockets
+ *                 (accept_on_retry()), sessions that wait for a place at a backend
+ *                 (dispatch_on_wait_timer()), the slices of walks (walk_on_timer())
+ *   on_turn_end() in this file
+ *
+ * on_turn_end() does what must wait until all functions of the turn have returned:
+ *
+ *   1. Sessions that had bytes queued in this turn send them (dispatch_flush()), so that the bytes
+ *      of many completions go by one send. This step may end sessions.
+ *   2. Dead sessions on which nothing is in flight are freed (dispatch_free()). No function of the
+ *      turn can hold a pointer to them any more.
+ *   3. When QUIT has come and neither sessions nor listening sockets are left, the worker ends
+ *      (end()). Until then every turn tries again.
+ *
+ * The end of a worker closes its capacity first, so that no other worker reserves a slot here. That
+ * fails while a slot is reserved, for a connection that is being handed off or for an accept of
+ * another worker that found nothing; the worker goes on turning until the slot is given back. Then
+ * the walks end, an APPLY that is under way is replied to, and the reply to QUIT is the last one.
+ *
+ * Upkeep is what the loop calls while it has little to do: memory of a peak goes back to the
+ * system.
  *
  * Thread: the worker.
  */
@@ -19,6 +41,7 @@
 #include "proxy/accept.h"
 #include "proxy/dispatch.h"
 #include "proxy/exchange.h"
+#include "proxy/handoff.h"
 #include "proxy/listener.h"
 #include "proxy/message_conf.h"
 #include "proxy/message_stop.h"
@@ -27,7 +50,7 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-#define MAX_SOCKETS (1u << 16) /* that listen */
+#define MAX_SOCKETS (1u << 16) /* listening sockets of one worker */
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
@@ -65,15 +88,12 @@ static const struct loop_upkeep upkeep = {
 
 /* ---- the end of a turn ----------------------------------------------------------------------- */
 
-/*
- * Every session is freed. The last step is to close the capacity, so that nothing is handed
- * off to this worker any more. It waits for a socket on its way, or a slot that is being given
- * back.
- */
+/* Ends a worker whose sessions are all freed, or starts a timer when a slot is still reserved. */
 static void end(struct worker *w)
 {
 	uint64_t none = 0;
 
+	LB_ASSERT(w->n_sessions == 0 && w->n_listening == 0 && w->n_waiting == 0);
 	if (!atomic_compare_exchange_strong_explicit(&w->capacity->n_used, &none, CAPACITY_CLOSED,
 						     memory_order_relaxed, memory_order_relaxed)) {
 		loop_timer_start(w->loop, &w->retry, ACCEPT_MOMENT_MS);
@@ -90,6 +110,7 @@ static void on_turn_end(void *arg)
 	struct worker *w = arg;
 
 	worker_assert_owner(w);
+	LB_ASSERT(w->walk_visiting == NULL && w->n_handed_off <= HANDOFFS_PER_TURN);
 	w->n_handed_off = 0;
 	while (w->dirty != NULL) {
 		struct session *s = w->dirty;
@@ -136,7 +157,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->walk_turn = WALK_TURN;
 	w->loop->timers.arg = w;
 
-	/* A session has a slot first, and no more exchanges than sessions are lent. */
+	/* A session has a slot first, and each session has one exchange at most. */
 	w->sessions = slab_new("session", sizeof(struct session), o->max_sessions);
 	int r = conns_init(&w->conns, w->loop, CLASS_CONN, N_SIDES * o->max_sessions);
 	w->exchanges = slab_new("exchange", sizeof(struct exchange), o->max_sessions);
@@ -150,7 +171,7 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	}
 	memset(w->stats, 0, sizeof(*w->stats));
 
-	/* Whatever may be in flight has its room now: later there may be no memory. */
+	/* Room for all operations that can be in flight at a time: later there may be no memory. */
 	if (loop_reserve(w->loop, (size_t)CONN_N_OPS * N_SIDES * o->max_sessions + MAX_SOCKETS) <
 	    0) {
 		worker_free(w);
@@ -170,6 +191,7 @@ struct worker *worker_free(struct worker *w)
 	if (w == NULL)
 		return NULL;
 	uint64_t n_used = atomic_load_explicit(&w->capacity->n_used, memory_order_relaxed);
+	worker_assert_owner(w);
 	LB_ASSERT(w->n_sessions == 0 && (n_used == 0 || n_used == CAPACITY_CLOSED));
 	LB_ASSERT(list_is_empty(&w->walks) && w->applying == NULL);
 	LB_ASSERT(w->dirty == NULL && list_is_empty(&w->dead) && w->n_waiting == 0);
