@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all messages have in common.
+ * What all messages have in common: a message has one mail, whose function changes on the way. Main
+ * posts the mail with the message's function; message_reply() posts it back with run_done().
  *
  * Thread: main, but for message_reply().
  */
@@ -39,11 +40,12 @@ struct message *message_free(struct message *m)
 	return NULL;
 }
 
-/* The function of a message that comes back. */
+/* The function of a message that comes back to main. */
 static void run_done(struct mail *mail, void *main_arg)
 {
 	struct message *m = container_of(mail, struct message, mail);
 
+	LB_ASSERT(m->done != NULL);
 	m->done(m, main_arg);
 }
 

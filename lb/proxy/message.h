@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Messages: what main asks of a worker. Each message comes back to main as its own reply.
+ * Messages: main asks something of a worker by a message, which comes back to main as its own
+ * reply.
  *
  *     main                                          worker
  *       message_..._new()
@@ -10,7 +11,8 @@
  *       done(m) <---------------- main's mailbox ---- message_reply(m)
  *       message_free()
  *
- * There is a struct for each kind of message, which begins with a struct message:
+ * Each kind of message has a function, and where it carries anything a struct, which begins with a
+ * struct message:
  *
  *     ADOPT, APPLY, ABORT, MEMBERS   a new configuration       proxy/message_conf.h
  *     CONNS                          a list of connections     proxy/message_conns.h
@@ -18,8 +20,8 @@
  *
  * Main owns a message before it is posted and from `done` on; in between the worker owns it. A
  * message that is in a mailbox when the mailbox is closed is freed, and `done` is not called. Main
- * allocates all that a message needs beforehand, so that no worker refuses one for want of memory
- * where that matters.
+ * allocates beforehand all that an APPLY, MEMBERS, ABORT, STOP or QUIT needs, so that no worker can
+ * refuse one of these for want of memory.
  *
  * Layer: proxy.
  */
@@ -36,29 +38,31 @@ struct worker;
 /* Called on main, which owns the message again; `main_arg` is that of main's mailbox. */
 typedef void (*message_fn)(struct message *m, void *main_arg);
 
-/* What all messages have: their first member. */
+/* The first member of every message. */
 struct message {
-	struct mail mail; /* first: travels both ways */
-	uint32_t worker;  /* the index of the worker that it is for; constant */
+	struct mail mail; /* first member: is posted to the worker's mailbox, then to main's */
+	uint32_t worker;  /* the index of the worker that the message is for; constant */
 	int result;       /* in the reply: 0 or a negative errno */
 	message_fn done;  /* set by main before it posts the message */
-	void *arg;        /* of `done`, main's business: borrows */
+	void *arg;        /* for `done`, set by main; borrows */
 
-	/* Gives back what the members behind this one hold; NULL: they hold nothing. Constant. */
+	/* Gives back what the other members of the message's struct hold; NULL: they hold nothing.
+	 * Constant. */
 	void (*deinit)(struct message *m);
 };
 
-/* Frees a message with all that it holds. NULL is fine. Returns NULL. Thread: main. */
+/* Frees a message that main owns, with all that it holds. NULL is fine. Returns NULL. Thread: main.
+ */
 struct message *message_free(struct message *m);
 
 /*
- * For the files of the messages, beside message_free():
+ * message_new() - make a zeroed message of `size` bytes for a worker, whose function is `run`
  *
- * message_new() makes a zeroed message of `size` bytes, whose function is `run` (`arg` is the
- * worker there). NULL when memory is short. Thread: main.
+ * For the files of the messages. `run` is called on the worker's thread; its `arg` is the worker.
+ * NULL when memory is short. Thread: main.
  */
 struct message *message_new(size_t size, uint32_t worker, mail_fn run,
 			    void (*deinit)(struct message *m));
 
-/* Sends a message back to main, whose own it is from then on. Thread: the worker. */
+/* Sends a message back to main, which owns it from then on. Thread: the worker. */
 void message_reply(struct worker *w, struct message *m);

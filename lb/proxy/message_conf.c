@@ -1,14 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A new configuration on the worker: ADOPT, ABORT and MEMBERS are done when their function returns;
- * an APPLY has steps, each in a turn of its own where it has much to do:
+ * A new configuration on the worker. The functions of ADOPT, ABORT and MEMBERS do all their work
+ * and reply before they return. An APPLY takes several turns, so that a configuration with very
+ * many listeners, or a worker with very many sessions, keeps no bytes waiting:
  *
- *     swap     the worker has the new snapshot and members; at once
- *     sockets  each listening socket follows the new snapshot, or begins to leave; 64 per turn
- *     timers   where time-outs have changed, open sessions start their timers again; a walk
- *     closing  until the addresses that were given up are free for the next configuration
+ *   step       what is done                                           when it is over
+ *   swap       the worker gets the new snapshot and members           at once
+ *   sockets    listening sockets follow the new snapshot, or close    64 sockets per turn
+ *   timers     open sessions start their timers again                 at the end of a walk
+ *   closing    the worker waits until given-up addresses are free     see removal_of()
+ *   reply
  *
- * A worker has one APPLY at a time: main sends the next one when all workers have replied.
+ * "timers" is left out when no time-out has changed. One timer, message_apply.timer, starts the
+ * steps "sockets" and "closing"; its function says which step it is. The walk has a timer of its
+ * own (walk.c) and starts "closing" when it is done.
+ *
+ * Sockets: main has written the index of each listener in the new snapshot, or LISTENER_REMOVED,
+ * into the listener before it posted the APPLY. A socket is "behind" when it is PARKED, or OPEN
+ * under another snapshot than the worker's. Each turn looks for sockets that are behind, so that a
+ * STOP or QUIT between two turns, which closes sockets, needs no care here.
+ *
+ * Closing: the address of a removed listener must be free when the reply comes, because the next
+ * configuration may bind it again. The socket is LEAVING for a while, then CLOSING until its
+ * accept has ended; its descriptor is closed by the loop one turn later. When lb is so full that
+ * the queue of a CLOSING socket cannot be served, the APPLY does not wait: that may last for hours.
+ *
+ * Old objects go back in the reply: the snapshot and the array of members that were replaced.
+ *
+ * A worker has one APPLY at a time (worker->applying), because main sends the next one when all
+ * workers have replied. When the worker ends first, message_apply_end() replies.
  *
  * Thread: owner worker, but for the functions that make messages.
  */
@@ -28,12 +48,13 @@
 /* Listening sockets that are opened, moved to another snapshot or closed per turn. */
 #define SOCKET_SLICE 64
 
-/* How often an APPLY looks whether removed listening sockets still accept. */
+/* How often an APPLY looks whether removed listening sockets are still LEAVING. */
 #define LEAVING_LOOK_MS 1
 
 /* ---- ADOPT ----------------------------------------------------------------------------------- */
 
-/* The sockets were put into the channel before the message was posted. */
+/* Receives the sockets, which main has put into the channel before it posted the message. Goes on
+ * after an error, so that no socket is left in the channel. Returns 0 or a negative errno. */
 static int adopt_sockets(struct worker *w, const struct message_adopt *m)
 {
 	int result = 0;
@@ -42,7 +63,7 @@ static int adopt_sockets(struct worker *w, const struct message_adopt *m)
 		uint64_t number;
 		int fd = loop_take_fd(w->loop, w->channel, &number);
 
-		if (fd == -EMFILE) { /* the kernel dropped it: the table is full */
+		if (fd == -EMFILE) { /* the table is full: the kernel has dropped the socket */
 			result = fd;
 			continue;
 		}
@@ -126,7 +147,7 @@ static void run_members(struct mail *mail, void *worker)
 	uint32_t slot = m->members->pool->slot;
 
 	worker_assert_owner(w);
-	/* Main has named the pool in an APPLY before, and in none since that left it out. */
+	/* The newest APPLY has had the pool. */
 	LB_ASSERT(slot < w->n_members && w->members[slot]->pool == m->members->pool);
 	struct members *old = w->members[slot];
 
@@ -152,7 +173,7 @@ struct message_members *message_members_new(uint32_t worker, struct members *mem
 	return m;
 }
 
-/* ---- APPLY: what the worker swaps ------------------------------------------------------------ */
+/* ---- APPLY: the swap ------------------------------------------------------------------------- */
 
 static void swap_members(struct worker *w, struct message_apply *m)
 {
@@ -175,17 +196,19 @@ static void swap_snapshot(struct worker *w, struct message_apply *m)
 
 /* ---- APPLY: listening sockets ---------------------------------------------------------------- */
 
-/* Makes one listening socket follow the newest snapshot. */
+/* Lets one listening socket follow the newest snapshot, or closes it. May free `ls`. */
 static void apply_socket(struct worker *w, struct listen_socket *ls)
 {
 	uint32_t i = ls->listener->snapshot_index;
 
+	LB_ASSERT(i == LISTENER_REMOVED || i < w->snapshot->n_listeners);
 	if (i == LISTENER_REMOVED)
 		listen_socket_close(ls);
 	else
 		listen_socket_open(ls, w->snapshot, &w->snapshot->listeners[i]);
 }
 
+/* Whether the newest snapshot asks for another state of the socket. */
 static bool is_behind(const struct worker *w, const struct listen_socket *ls)
 {
 	if (ls->state == LISTEN_OPEN)
@@ -195,9 +218,9 @@ static bool is_behind(const struct worker *w, const struct listen_socket *ls)
 }
 
 /*
- * Makes the next sockets follow the newest snapshot, as many as one turn has time for. The others
- * go on under the snapshot that they have. What a STOP has closed meanwhile is left alone. Returns
- * whether no socket is behind any more.
+ * Lets the next SOCKET_SLICE sockets follow the newest snapshot; the others go on under the
+ * snapshot that they have. A socket that a STOP has closed meanwhile is not behind. Returns whether
+ * no socket is behind any more.
  */
 static bool apply_sockets(struct worker *w)
 {
@@ -218,11 +241,11 @@ static bool apply_sockets(struct worker *w)
 
 /* ---- APPLY: the end -------------------------------------------------------------------------- */
 
-/* How the listening sockets stand whose addresses the new configuration gave up. */
+/* The state of the listening sockets whose addresses the new configuration has given up. */
 enum removal {
-	REMOVAL_LEAVING, /* one still accepts connections whose handshake had begun */
-	REMOVAL_CLOSING, /* one waits for its accept's last completion, which is a turn away */
-	REMOVAL_DONE,    /* all are closed, or wait for a slot in a full lb */
+	REMOVAL_LEAVING, /* one is LEAVING: it still accepts */
+	REMOVAL_CLOSING, /* none is; one waits for its accept's last completion, a turn away */
+	REMOVAL_DONE,    /* all are closed, or wait in a full lb for slots for what has queued */
 };
 
 static enum removal removal_of(const struct worker *w)
@@ -244,7 +267,7 @@ static void reply_apply(struct worker *w)
 {
 	struct message_apply *m = take_ptr(w->applying);
 
-	LB_ASSERT(!list_is_linked(&m->walk.link));
+	LB_ASSERT(m != NULL && !walk_is_under_way(&m->walk));
 	loop_timer_stop(w->loop, &m->timer);
 	message_reply(w, &m->base);
 }
@@ -256,7 +279,8 @@ void message_apply_end(struct worker *w)
 		reply_apply(w);
 }
 
-/* A descriptor is gone a turn after it was closed. */
+/* Replies one turn after all sockets were closed, because the loop closes a descriptor when the
+ * next turn begins to wait. */
 static void on_closing_timer(struct timer *t, void *arg)
 {
 	struct worker *w = arg;
@@ -276,13 +300,14 @@ static void begin_closing(struct worker *w)
 {
 	struct message_apply *m = w->applying;
 
+	LB_ASSERT(m != NULL && !m->is_closed && !timer_is_running(&m->timer));
 	m->timer.fn = on_closing_timer;
 	loop_timer_start(w->loop, &m->timer, 0);
 }
 
 /* ---- APPLY: the steps ------------------------------------------------------------------------ */
 
-/* The time-outs of the session's pool may have changed. */
+/* Starts the session's timer again, because the time-outs of its pool may have changed. */
 static void visit_for_timers(struct walk *k, struct session *s)
 {
 	(void)k;
@@ -333,7 +358,7 @@ static void deinit_apply(struct message *base)
 {
 	struct message_apply *m = container_of(base, struct message_apply, base);
 
-	LB_ASSERT(!list_is_linked(&m->walk.link) && !timer_is_running(&m->timer));
+	LB_ASSERT(!walk_is_under_way(&m->walk) && !timer_is_running(&m->timer));
 	for (uint32_t i = 0; m->slots != NULL && i < m->n_slots; i++)
 		members_unref(m->slots[i]);
 	free(m->slots);

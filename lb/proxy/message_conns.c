@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CONNS on the worker: a walk over all sessions, each of which is added to the list if the filter
- * wants it.
+ * CONNS on the worker: a walk visits all sessions, and each session that the filter wants is added
+ * to the message's list. When memory is short, the list lacks sessions and the reply's result says
+ * so.
  *
  * Thread: owner worker, but for message_conns_new().
  */
@@ -44,7 +45,7 @@ static void deinit(struct message *base)
 {
 	struct message_conns *m = container_of(base, struct message_conns, base);
 
-	LB_ASSERT(!list_is_linked(&m->walk.link));
+	LB_ASSERT(!walk_is_under_way(&m->walk));
 	conn_list_deinit(&m->list);
 }
 
