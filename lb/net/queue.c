@@ -8,9 +8,10 @@
  *
  *   tail --> [ last chunk ] --next--> [ first chunk ] --next--> ... --next--> [ last chunk ]
  *
- * queue_push() takes a buffer with received bytes. Where the bytes fit behind the bytes of the
- * tail, and are few, they are copied there (fill_tail()), so that many small pieces do not hold a
- * buffer each; otherwise the buffer itself becomes the tail. A send gets the first chunks from
+ * queue_push() takes a buffer with received bytes. When the bytes are few, or the queue holds many
+ * buffers, they are copied behind the bytes of the tail as far as they fit there (fill_tail()), so
+ * that pieces of any size need a bounded number of buffers. What is left of them stays in its
+ * buffer, which becomes the tail. A send gets the first chunks from
  * queue_iov(). When the send has completed, queue_consume() drops the bytes that the kernel has
  * taken, and puts each buffer whose last byte was sent.
  *

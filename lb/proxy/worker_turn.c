@@ -9,7 +9,7 @@
  *                 (listen_socket_on_completion()); of the mailbox, whose messages run their own
  *                 functions (message.h, capacity.wakeup)
  *   timers        a session's time-out (dispatch.c), the retry of paused listening sockets
- *                 (accept_on_retry()), sessions that wait for a place at a backend
+ *                 (accept_on_retry()), requests that wait for a slot at a backend
  *                 (dispatch_on_wait_timer()), the slices of walks (walk_on_timer())
  *   on_turn_end() in this file
  *
