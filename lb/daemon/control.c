@@ -1,13 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration in force, and the phases.
+ * The configuration in force, and the phases of lb's life.
  *
- * A reload reports here when every worker runs by a new configuration; control makes it the current
- * one, and the limit of connections and the health checks follow. A stop goes through the phases of
- * enum phase: DELAYING (the workers still accept, /healthz is 503), DRAINING (the workers have
- * closed their listening sockets; connections may end by themselves until the deadline), QUITTING
- * (the workers end what is left). One timer drives it all: in PHASE_RUNNING it tidies the registry
- * once a second, in a stop it looks whether the connections have ended.
+ * Terms. The configuration in force is the newest one that every worker runs by; `generation`
+ * counts these. A phase is one of enum phase (daemon/phase.h); set_phase() allows the moves of
+ * `next_phases` and no others. STOP tells a worker to close its listening sockets; QUIT tells a
+ * worker to end the connections that are left, and then itself.
+ *
+ *   control_init()   control_set_threads()   called by server_open(); no worker runs yet
+ *   control_start()  gives the first delta to reload.c; on_started() gets the result
+ *   on_commit()      called by reload.c when every worker runs by a new configuration, which is the
+ *                    one in force from then on; the limit of connections and the checks follow
+ *   control_stop()   the first call begins a stop, the second ends everything at once
+ *   on_quit()        a worker has ended; with the last one ops->ended() is called
+ *   control_close()  control_deinit()        called by server_close(); no worker runs any more
+ *
+ * The phases of a stop:
+ *
+ *   DELAYING   the workers still accept, /healthz is 503, so that no new clients are sent here
+ *   DRAINING   the workers have got STOP; connections may end by themselves until the deadline
+ *   QUITTING   the workers have got QUIT; their counters must not be read any more
+ *
+ * The messages of STOP and QUIT are made at the start, so that a stop needs no memory. A stop that
+ * is asked for in PHASE_STARTING is counted and carried out after the start.
+ *
+ * One timer, `tick`, serves all phases: in PHASE_RUNNING it tidies the registry once a second, in
+ * PHASE_DELAYING it ends the delay, and in PHASE_DRAINING it checks whether the connections have
+ * ended.
+ *
+ * Relies on: reload.c, membership.c, registry.c, health.c, broadcast.c. Whatever touches files,
+ * signals or the process is the server's (server.c), which control calls by `ops` only.
  *
  * Thread: main.
  */
@@ -23,11 +45,11 @@
 #include "proxy/message_stop.h"
 #include "proxy/snapshot.h"
 
-/* How often a stop looks whether the connections have ended. */
+/* The interval in which a stop checks whether the connections have ended. */
 #define TICK_MS 20
 #define SECOND_MS 1000
 
-/* What a stop takes beyond its time-outs: workers end, logs are written. A guess. */
+/* What a stop takes beyond its time-outs, to end the workers and to write the logs. A guess. */
 #define STOP_MARGIN_MS 10000
 
 static void on_tick(struct timer *t, void *arg);
@@ -53,15 +75,16 @@ static void set_phase(struct control *c, enum phase to)
 
 static void set_limit(struct control *c)
 {
+	LB_ASSERT(c->threads != NULL && control_has_workers(c));
 	uint64_t most = c->ops->capacity(c->arg), asked = c->conf->max_conns;
 
 	atomic_store(&c->threads->proxy.max_conns, asked != 0 && asked < most ? asked : most);
 }
 
 /*
- * Names the keys of the new file that a restart would change, in the log and for the callers that
- * wait. The new file is compared with the one that lb was started with, which is what runs: the
- * previous file may have changed these keys, too.
+ * Names the keys whose new values take effect at a restart only, in the log and to the callers of
+ * the reload. The new file is compared with the file that lb was started with, because lb runs by
+ * the values of that one; the file before the new one may have changed these keys, too.
  */
 static void warn_of_restart(struct control *c, struct err *warnings)
 {
@@ -92,7 +115,10 @@ static void on_commit(void *arg, struct conf *conf, struct err *warnings)
 {
 	struct control *c = arg;
 
+	loop_assert_owner(c->loop);
 	LB_ASSERT(c->registry.snapshot->conf == conf);
+	/* The first configuration comes with the start, all others come after the start. */
+	LB_ASSERT((c->generation == 0) == (c->phase == PHASE_STARTING));
 	conf_unref(c->conf);
 	c->conf = conf_ref(conf);
 	c->generation++;
@@ -155,6 +181,8 @@ int control_init(struct control *c, const struct control_opts *o)
 		.stop = BROADCAST_INIT,
 		.quit = BROADCAST_INIT,
 	};
+	loop_assert_owner(c->loop);
+	LB_ASSERT(c->n_workers > 0);
 	c->loop->timers.arg = c;
 	timer_init(&c->tick, on_tick);
 	int r = registry_init(&c->registry, c->loop, c->n_workers);
@@ -194,6 +222,8 @@ bool control_close(struct control *c)
 
 void control_deinit(struct control *c)
 {
+	loop_assert_owner(c->loop);
+	LB_ASSERT(c->health.probes == NULL); /* control_close() has returned false */
 	loop_timer_stop(c->loop, &c->tick);
 	reload_deinit(&c->reload);
 	registry_deinit(&c->registry);
@@ -223,7 +253,8 @@ static void on_started(void *ctx, int result, const struct err *why)
 
 int control_start(struct control *c, struct delta *first)
 {
-	LB_ASSERT(c->phase == PHASE_STARTING && c->threads != NULL);
+	loop_assert_owner(c->loop);
+	LB_ASSERT(c->phase == PHASE_STARTING && c->threads != NULL && c->generation == 0);
 	set_limit(c); /* before any worker accepts */
 	return reload_start(&c->reload, first, on_started, c);
 }
@@ -235,6 +266,8 @@ static void on_quit(struct message *m, void *arg)
 	(void)arg;
 	announce_count(&c->stop_count, container_of(m, struct message_quit, base));
 	message_free(m);
+	/* PHASE_STARTING: of a start that failed. */
+	LB_ASSERT(c->phase == PHASE_QUITTING || c->phase == PHASE_STARTING);
 	LB_ASSERT(c->n_quit < c->n_workers);
 	if (++c->n_quit == c->n_workers)
 		c->ops->ended(c->arg);
@@ -244,6 +277,7 @@ void control_end_workers(struct control *c)
 {
 	uint32_t n = 0;
 
+	LB_ASSERT(c->phase == PHASE_QUITTING || c->phase == PHASE_STARTING);
 	for (uint32_t i = 0; c->threads != NULL && i < c->n_workers; i++) {
 		const struct thread *t = &c->threads->thread[i];
 		if (!t->is_started || t->result < 0)
@@ -265,6 +299,7 @@ static void on_stopped(struct message *m, void *arg)
 
 static void quit_now(struct control *c)
 {
+	LB_ASSERT(c->n_quit == 0);
 	set_phase(c, PHASE_QUITTING);
 	broadcast_post(&c->quit, c->threads, on_quit, c);
 }
@@ -297,6 +332,7 @@ static void begin_stop(struct control *c)
 
 void control_stop(struct control *c)
 {
+	loop_assert_owner(c->loop);
 	switch (c->phase) {
 	case PHASE_STARTING: c->n_early_stops++; break;
 	case PHASE_RUNNING: begin_stop(c); break;
@@ -314,6 +350,7 @@ static void tick_of_drain(struct control *c)
 {
 	uint64_t now_ms = loop_now_ms(c->loop);
 
+	LB_ASSERT(c->deadline_ms > 0); /* begin_drain() has run */
 	if (now_ms >= c->second_ms) {
 		c->second_ms = now_ms + SECOND_MS;
 		c->ops->second(c->arg);

@@ -34,7 +34,7 @@ struct control;
 struct delta;
 struct threads;
 
-/* What control asks of the process around it, and what it tells it. `arg` is control_opts.arg. */
+/* The functions that control calls in the process around control. `arg` is control_opts.arg. */
 struct control_ops {
 	/* Whether this process can run by `conf`; see reload_ops.check. */
 	int (*check)(void *arg, const struct conf *conf, struct err *e);
@@ -42,8 +42,8 @@ struct control_ops {
 	/* How many connections the workers have room for, all together. */
 	uint64_t (*capacity)(void *arg);
 
-	/* A configuration has become current; control's own parts follow it already. The log is to
-	 * follow always, what reads the workers' figures only before PHASE_QUITTING. */
+	/* A configuration has become current on every worker. Called in every phase; what reads the
+	 * workers' figures may follow the configuration before PHASE_QUITTING only. */
 	void (*conf_changed)(void *arg, const struct conf *conf);
 
 	void (*reload_begins)(void *arg);
@@ -93,7 +93,7 @@ struct control {
 	struct timer tick;
 	uint64_t second_ms;          /* PHASE_DRAINING: when ops->second() is due */
 	uint64_t deadline_ms;        /* PHASE_DRAINING: when to give up waiting */
-	uint32_t n_early_stops;      /* stops asked for in PHASE_STARTING, obeyed behind it */
+	uint32_t n_early_stops;      /* stops asked for in PHASE_STARTING, carried out after it */
 	uint32_t n_quit;             /* workers that have ended */
 	struct broadcast stop, quit; /* made at the start, so that a stop needs no memory */
 	struct stop_count stop_count;

@@ -1,4 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What changes in the registry: prepared, then committed or freed.
+ *
+ * Terms. An entry is a record of the registry: registry_listener, registry_pool, registry_backend.
+ * Of a pool or a backend in the delta, `old` is the entry that the registry has, or `fresh` is a
+ * new entry, which the preparation allocates and the commit moves into the registry: exactly one
+ * of the two is set before the commit. A listener always gets a fresh entry. The members of a pool
+ * are its backends with their weights, frozen, as workers pick from them.
+ *
+ *   delta_prepare()       of a configuration: prepare_pools(), then delta_binds_prepare()
+ *   delta_of_pool()       of a list of backends for one pool; delta_freeze() is due next
+ *   fill_backend()        one backend: the entry of its name and address, or a new one
+ *   delta_freeze()        the members of a pool
+ *   delta_members_with()  the members that the pool would have with one other weight
+ *   delta_commit()        commit_listeners(), commit_pool(), remove_pool(), commit_snapshot()
+ *   delta_free()          also after the commit: frees what is left in the delta
+ *
+ * What the commit does to the list of pools, and to each pool's list of backends: the list is
+ * first emptied into a list `removed`; what the delta names is put back in the order of the delta,
+ * new entries included; what is left in `removed` is marked as removed and put behind. So a list
+ * is in the order of the configuration, with what is removed at its end, and registry_tidy() drops
+ * the removed entries once nothing uses them. Listeners that are removed go to a list of their
+ * own, `leaving`.
+ *
+ * The commit allocates nothing: every entry, the members and the snapshot exist before. All
+ * changes are on main; the workers follow by the messages of membership.c, which exist before the
+ * commit, too.
+ *
+ * Relies on: name_index.c (finding by name among thousands), registry.c (entries, slots),
+ * sources.c.
+ *
+ * Thread: main.
+ */
 #include "daemon/delta.h"
 
 #include <errno.h>
@@ -27,6 +60,8 @@ static uint32_t weight_of(const struct registry_backend *old, const struct conf_
 struct members *delta_members_with(const struct delta_pool *dp, const struct delta_backend *changed,
 				   uint32_t weight)
 {
+	LB_ASSERT(changed == NULL ||
+		  (changed >= dp->backends && (size_t)(changed - dp->backends) < dp->n_backends));
 	struct members_entry *entries = calloc(dp->n_backends + 1, sizeof(*entries));
 
 	if (entries == NULL)
@@ -46,7 +81,7 @@ struct members *delta_members_with(const struct delta_pool *dp, const struct del
 
 int delta_freeze(struct delta_pool *dp)
 {
-	LB_ASSERT(dp->members == NULL);
+	LB_ASSERT(dp->members == NULL && dp->pool != NULL);
 	dp->members = delta_members_with(dp, NULL, 0);
 	return dp->members == NULL ? -ENOMEM : 0;
 }
@@ -83,6 +118,7 @@ static int fill_backends(struct registry *reg, struct delta_pool *dp,
 	for (size_t i = 0; i < n; i++)
 		if (fill_backend(reg, dp, name_index_find(&by_name, &list[i]), &list[i]) < 0)
 			return -ENOMEM;
+	LB_ASSERT(dp->n_backends == n);
 	return 0;
 }
 
@@ -118,6 +154,7 @@ static int prepare_pools(struct registry *reg, const struct directory *all, stru
 		pools[i] = d->pools[i].pool;
 	}
 	if (r == 0) {
+		LB_ASSERT(d->n_pools == conf->n_pools);
 		d->snapshot = snapshot_new(d->conf, pools, reg->names);
 		if (d->snapshot == NULL)
 			r = -ENOMEM;
@@ -130,6 +167,7 @@ static int prepare_pools(struct registry *reg, const struct directory *all, stru
 
 int delta_prepare(struct registry *reg, struct conf *conf, struct err *e, struct delta **ret)
 {
+	loop_assert_owner(reg->loop);
 	struct delta *d = calloc(1, sizeof(*d));
 
 	if (d == NULL)
@@ -159,6 +197,7 @@ int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct co
 {
 	struct delta *d = calloc(1, sizeof(*d));
 
+	loop_assert_owner(reg->loop);
 	LB_ASSERT(!p->is_removed && p->members != NULL);
 	if (d == NULL)
 		return -ENOMEM;
@@ -184,7 +223,9 @@ int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct co
 
 static void pool_deinit(struct registry *reg, struct delta_pool *dp, bool is_committed)
 {
+	LB_ASSERT(!is_committed || dp->fresh == NULL);
 	for (size_t b = 0; b < dp->n_backends; b++) {
+		LB_ASSERT(!is_committed || dp->backends[b].fresh == NULL);
 		registry_backend_free(dp->backends[b].fresh);
 		backend_unref(dp->backends[b].backend);
 	}
@@ -214,6 +255,7 @@ struct delta *delta_free(struct registry *reg, struct delta *d)
 
 bool delta_has_new_timeouts(const struct delta *d)
 {
+	LB_ASSERT(!d->is_committed); /* the commit gives the pools the new time-outs */
 	for (size_t i = 0; i < d->n_pools; i++) {
 		const struct pool *p = d->pools[i].pool;
 		const struct conf_pool *c = d->pools[i].conf;
@@ -246,6 +288,7 @@ static void commit_listeners(struct registry *reg, struct delta *d)
 		struct registry_listener *rl = take_ptr(dl->fresh);
 
 		LB_ASSERT(rl != NULL && dl->name != NULL);
+		LB_ASSERT(dl->listener->snapshot_index == dl->snapshot_index);
 		rl->listener = listener_ref(dl->listener);
 		rl->name = take_ptr(dl->name);
 		/* Release: a worker that reads the pointer sees the string. */
@@ -258,6 +301,8 @@ static void commit_backend(struct registry_pool *p, struct delta_backend *db)
 {
 	struct registry_backend *rb = db->old;
 
+	LB_ASSERT((db->old == NULL) == (db->fresh != NULL) && db->backend != NULL);
+	LB_ASSERT(rb == NULL || rb->backend == db->backend);
 	if (rb == NULL) {
 		rb = take_ptr(db->fresh);
 		LB_ASSERT(rb != NULL && rb->backend == NULL);
@@ -284,12 +329,13 @@ static void remove_backends(const struct list *backends)
 	}
 }
 
-/* No new snapshot names the pool, but a session that was routed to it has no other place to go to.
- */
+/* No new snapshot names the pool. A session that was routed to the pool before picks among the
+ * members that the pool keeps. */
 static void remove_pool(struct registry_pool *p)
 {
 	if (p->is_removed)
 		return;
+	LB_ASSERT(p->members != NULL);
 	p->is_removed = true;
 	pool_keep_members(p->pool, p->members);
 	remove_backends(&p->backends);
@@ -311,6 +357,7 @@ static struct registry_pool *begin_pool(struct delta_pool *dp)
 static void configure_pool(struct registry *reg, const struct delta *d, struct delta_pool *dp,
 			   struct registry_pool *p)
 {
+	LB_ASSERT(dp->conf == &d->conf->pools[dp - d->pools]);
 	pool_configure(p->pool, dp->conf);
 	p->check = dp->conf->health.type;
 	p->conf_index = (size_t)(dp - d->pools);
@@ -343,11 +390,13 @@ static void commit_pool(struct registry *reg, const struct delta *d, struct delt
 	struct list removed = LIST_INIT(removed);
 
 	LB_ASSERT(dp->members != NULL && dp->members->n == dp->n_backends);
+	LB_ASSERT(dp->old == NULL || dp->old->pool == dp->pool);
 	p->balance = dp->balance;
 	members_unref(p->members);
 	p->members = members_ref(dp->members);
 
-	/* The delta's backends are taken out and appended again; what stays in front is removed. */
+	/* A backend of the delta goes back to the pool's list; what is left in `removed` is
+	 * removed. */
 	list_splice_tail(&removed, &p->backends);
 	for (size_t b = 0; b < dp->n_backends; b++)
 		commit_backend(p, &dp->backends[b]);
@@ -373,6 +422,7 @@ void delta_commit(struct registry *reg, struct delta *d)
 {
 	struct list removed = LIST_INIT(removed);
 
+	loop_assert_owner(reg->loop);
 	LB_ASSERT(d->n_pools > 0 || d->conf != NULL);
 	LB_ASSERT(!d->is_committed && (d->conf == NULL) == (d->snapshot == NULL));
 	d->is_committed = true;

@@ -38,7 +38,7 @@ struct delta_listener {
 	const char *name;                /* counted until the commit: its name from then on */
 	size_t snapshot_index;
 	bool is_new;
-	int *fd; /* owns: one for each worker, -1 once passed on; NULL where the listener is kept */
+	int *fd; /* owns: one for each worker, -1 before it is bound; NULL: the listener is kept */
 };
 
 struct delta_backend {
@@ -96,7 +96,7 @@ int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct co
 /* Makes the pool's members from its backends and their weights. Returns 0 or -ENOMEM. */
 int delta_freeze(struct delta_pool *dp) LB_MUST_CHECK;
 
-/* Whether the delta changes by what open tunnels are timed. Call before delta_commit(). */
+/* Whether the delta changes a time-out of open tunnels. Call before delta_commit(). */
 bool delta_has_new_timeouts(const struct delta *d);
 
 /*

@@ -1,4 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The listeners of a delta: which address keeps its sockets, and which is bound anew.
+ *
+ * Terms. The registry's `listeners` are in use; its `leaving` are removed, and at least one worker
+ * has not closed its socket yet. An address is free when no other program's socket would take its
+ * connections.
+ *
+ *   delta_binds_prepare()  for each address of the file (prepare_bind()):
+ *     find_for_bind()      the listener that the registry has at this address is kept
+ *     probe_free()         else the kernel is asked whether the address is free
+ *     bind_all()           and one socket for each worker is bound; none listens yet
+ *   delta_binds_give()     at a start: the new sockets are given to `user`
+ *   delta_binds_listen()   the last step that can fail: all new sockets listen
+ *   delta_binds_free()     main's descriptors are closed; the workers have their own by then
+ *
+ * Why the kernel is asked first: all sockets of one address have SO_REUSEPORT, so that each worker
+ * has one, and binding to an address that another lb of the same user has would succeed and take a
+ * part of its connections. probe_free() listens with a socket without SO_REUSEPORT, and closes the
+ * socket at once.
+ *
+ * Such a bind also fails when lb's own socket overlaps the address (127.0.0.1 becomes 0.0.0.0).
+ * Then occupied.c lists the sockets that are in the way, and is_own() says which of them are lb's,
+ * by their inodes.
+ *
+ * After a failure the other addresses are still tried, so that `e` names every address that cannot
+ * be bound. The words of each error are refusal.c's.
+ *
+ * Thread: main.
+ */
 #include "daemon/delta_binds.h"
 
 #include <errno.h>
@@ -38,8 +67,7 @@ static struct listener *find_for_bind(struct registry *reg, const struct directo
 	return NULL;
 }
 
-/* ---- a new address that overlaps one of lb's own ----------------------------------------------
- */
+/* ---- an address that overlaps one of lb's own ------------------------------------------------ */
 
 static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t inode)
 {
@@ -57,8 +85,9 @@ struct own {
 
 /*
  * Whether the socket of this inode is lb's and may share the new address. A socket that is leaving
- * may not where its address is the very same: it drops new connections, and the kernel would give
- * it a part of them. (It still listens only while lb is at a limit and cannot serve its queue.)
+ * may not when its address is the very same, because the socket drops new connections and the
+ * kernel would give the socket a part of them. (A leaving socket still listens only while lb is at
+ * a limit and cannot accept what is queued.)
  */
 static bool is_own(void *arg, uint32_t inode)
 {
@@ -99,9 +128,10 @@ static int probe_free(struct registry *reg, struct addr *a, bool *ret_is_untold)
 	*ret_is_untold = false;
 	int r = sock_probe_free(reg->loop, a, &a->port);
 
+	LB_ASSERT(r < 0 || a->port != 0);
 	if (r != -EADDRINUSE || !is_port_own(reg, a->port))
 		return r;
-	/* Where the kernel does not list the sockets of the port, the address counts as in use. */
+	/* When the kernel does not list the sockets of the port, the address counts as in use. */
 	struct own own = { .reg = reg, .a = a };
 	int others = occupied_by_others(a, is_own, &own);
 	*ret_is_untold = others < 0 && others != -EADDRINUSE;
@@ -120,7 +150,7 @@ static bool is_leaving(const struct registry *reg, const struct addr *a)
 	return false;
 }
 
-/* Says who has the address: lb itself, where that is known, else whoever `ss` shows. */
+/* Names what has the address: lb itself, where that is known, else the program that `ss` shows. */
 static int refuse_bind(const struct registry *reg, const struct conf_bind *b, int r, bool is_untold,
 		       struct err *e)
 {
@@ -203,6 +233,8 @@ int delta_binds_prepare(struct registry *reg, const struct directory *all, struc
 	size_t n = 0;
 	int result = 0;
 
+	loop_assert_owner(reg->loop);
+	LB_ASSERT(d->listeners == NULL && d->n_listeners == 0 && d->conf != NULL);
 	for (size_t i = 0; i < d->conf->n_listeners; i++)
 		n += d->conf->listeners[i].n_binds;
 	d->listeners = calloc(n, sizeof(*d->listeners));
@@ -212,11 +244,10 @@ int delta_binds_prepare(struct registry *reg, const struct directory *all, struc
 		const struct conf_listener *c = &d->conf->listeners[i];
 		for (size_t b = 0; b < c->n_binds; b++) {
 			int r = prepare_bind(reg, all, d, i, &c->binds[b], e);
-			if (r < 0)
-				result =
-					r; /* the others are tried, so that all are named at once */
+			result = r < 0 ? r : result;
 		}
 	}
+	LB_ASSERT(d->n_listeners == n);
 	return result;
 }
 
@@ -233,7 +264,9 @@ int delta_binds_listen(struct registry *reg, struct delta *d, struct err *e)
 {
 	for (size_t i = 0; i < d->n_listeners; i++) {
 		struct delta_listener *dl = &d->listeners[i];
+		LB_ASSERT(dl->is_new == (dl->fd != NULL));
 		for (uint32_t w = 0; dl->is_new && w < reg->n_workers; w++) {
+			LB_ASSERT(dl->fd[w] >= 0);
 			int r = loop_listen(reg->loop, dl->fd[w], SOCK_BACKLOG);
 			if (r < 0)
 				return err_add(e, r, "cannot listen on %s: %s", dl->listener->text,
@@ -247,6 +280,8 @@ void delta_binds_free(struct registry *reg, struct delta *d)
 {
 	for (size_t i = 0; i < d->n_listeners; i++) {
 		struct delta_listener *dl = &d->listeners[i];
+		LB_ASSERT(dl->fd == NULL || dl->is_new);
+		LB_ASSERT(!d->is_committed || (dl->fresh == NULL && dl->name == NULL));
 		for (uint32_t w = 0; dl->fd != NULL && w < reg->n_workers; w++)
 			if (dl->fd[w] >= 0)
 				loop_close(reg->loop, dl->fd[w]);

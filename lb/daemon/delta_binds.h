@@ -29,8 +29,9 @@ int delta_binds_prepare(struct registry *reg, const struct directory *all, struc
 /*
  * delta_binds_give() - give the new sockets to the user that lb is about to become
  *
- * The kernel lets two sockets share a port only where both are one user's. Without this no later
- * reload could go from one address to another that includes it. Returns 0 or a negative errno.
+ * The kernel lets two sockets share a port only where both are one user's. Without this call no
+ * later reload could go from one address to another that includes it. Returns 0 or a negative
+ * errno.
  */
 int delta_binds_give(const struct registry *reg, const struct delta *d, uid_t uid,
 		     gid_t gid) LB_MUST_CHECK;
