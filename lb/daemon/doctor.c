@@ -1,7 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each limit has one function that fills a row: what the limit is now, and what the user can type
- * to raise it. The table and the JSON are made from the same rows.
+ * `lb doctor`: a table with one row per limit, or the same rows as JSON.
+ *
+ * Terms. A limit, what it allows, and which limit binds are conn_capacity.c's (its overview has
+ * the terms). A row says of one limit what it is now (`now`) and what the user can type to raise
+ * it (`raise`).
+ *
+ *   doctor_report()   reads the machine (host_limits.c), shares out the descriptors (fd_share.c),
+ *                     computes the capacity (conn_capacity.c), and prints
+ *   describe[]        for each limit the function that fills its row, describe_...()
+ *   print_text()      the table, then notes, then the result as a sentence
+ *   print_json()      the same rows for programs, with the names of the limits in `stats`
+ *
+ * A figure that the machine does not tell is HOST_LIMITS_NONE. Its row says so (is_missing()),
+ * shows "-" for what it allows, and gives no advice. Most advice doubles the present limit, because
+ * the user's aim is not known. Advice is an exact command for this machine: the command for a
+ * cgroup's memory limit differs from the one for a machine that is short of memory.
+ *
+ * The limits of descriptors and memory are those of the process that runs `lb doctor`. A service
+ * may have other limits, which one of the notes says.
+ *
+ * The only thing that this file changes is the descriptor table of its own process, to see whether
+ * the system allows a thread one of its own (fd_table_unshare()).
  *
  * Thread: main.
  */
@@ -48,7 +68,7 @@ static uint32_t more_workers(const struct doctor *d)
 	return d->need.n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->need.n_workers;
 }
 
-/* Where the machine does not tell the figure, writes `what` into the row and returns true. */
+/* When the machine does not tell the figure, writes `what` into the row and returns true. */
 static bool is_missing(uint64_t figure, const char *what, struct row *r)
 {
 	if (figure == HOST_LIMITS_NONE)
@@ -58,7 +78,7 @@ static bool is_missing(uint64_t figure, const char *what, struct row *r)
 
 /* ---- one function per limit ------------------------------------------------------------------ */
 
-/* One table for all threads: more workers would not help, so another way out is named. */
+/* With one table for all threads more workers would not help, so the row names another way out. */
 static void describe_one_table(const struct doctor *d, struct row *r)
 {
 	uint64_t most = d->machine.nr_open;
@@ -130,6 +150,7 @@ static void describe_ports(const struct doctor *d, struct row *r)
 
 	if (is_missing(m->n_ports, "the port range cannot be read", r))
 		return;
+	LB_ASSERT(f->tightest != NULL); /* a configuration has a pool */
 	NOW(r,
 	    "%" PRIu64 " of ports %" PRIu64 " to %" PRIu64
 	    " for each source and backend; fewest in pool %s: %" PRIu64,
@@ -246,6 +267,7 @@ static void add_row(const struct doctor *d, enum conn_capacity_limit l, struct t
 	const struct conn_capacity *f = &d->forecast;
 	struct row r = { 0 };
 
+	LB_ASSERT(describe[l] != NULL);
 	describe[l](d, &r);
 	table_cell(t, "%s", l == f->binding ? "*" : "");
 	table_cell(t, "%s", conn_capacity_limit_name(l));
@@ -309,6 +331,7 @@ static void add_limit(const struct doctor *d, enum conn_capacity_limit l, struct
 	const struct conn_capacity *f = &d->forecast;
 	struct row r = { 0 };
 
+	LB_ASSERT(describe[l] != NULL);
 	describe[l](d, &r);
 	json_object_begin(j);
 	json_kv_string(j, "name", conn_capacity_limit_name(l));
@@ -378,7 +401,7 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 		.max_fds = max_fds_of(&d.machine),
 		.is_shared = fd_table_unshare() < 0,
 	};
-	(void)fd_share_out(&d.need, &d.share); /* too few: 0 connections */
+	(void)fd_share_out(&d.need, &d.share); /* when they are too few, 0 connections fit */
 	struct conn_capacity_in in = {
 		.machine = &d.machine,
 		.conf = conf,

@@ -105,7 +105,7 @@ static void share_out_tables(const struct fd_need *need, struct fd_share *ret)
 		.n_main = saturated(main + admin_fds(max)),
 		.max_pipes = pipes,
 	};
-	/* The other half is left for the sockets that a reload binds. */
+	/* Half of what main has left; the other half is for the sockets that a reload binds. */
 	ret->max_checks = max > ret->n_main ? (max - ret->n_main) / 2 : 0;
 	share_out_worker(need, max, fixed, ret);
 }
@@ -137,11 +137,17 @@ static void share_out_one_table(const struct fd_need *need, struct fd_share *ret
 
 bool fd_share_out(const struct fd_need *need, struct fd_share *ret)
 {
+	LB_ASSERT(need->n_workers > 0);
 	if (need->is_shared)
 		share_out_one_table(need, ret);
 	else
 		share_out_tables(need, ret);
+	uint64_t worker = ret->n_own + (uint64_t)ret->max_sessions * FDS_PER_SESSION;
 	LB_ASSERT(ret->worker_fds >= ret->max_sessions * FDS_PER_SESSION);
+	LB_ASSERT(ret->max_sessions == 0 || worker <= need->max_fds);
+	/* In one table the shares of main and of all workers fit together. */
+	LB_ASSERT(!need->is_shared || ret->max_sessions == 0 ||
+		  ret->n_main + worker * need->n_workers <= need->max_fds);
 	if (ret->max_sessions == 0 || need->max_fds < ret->n_needed) {
 		ret->worker_fds = ret->max_sessions = ret->max_pipes = 0;
 		return false;

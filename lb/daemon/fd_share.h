@@ -24,17 +24,17 @@ struct fd_need {
 
 /* How the open files are shared out. */
 struct fd_share {
-	uint32_t n_needed;     /* open files that the limit must allow at the least */
-	uint32_t n_own;        /* a worker's descriptors that are not a session's */
-	uint32_t n_main;       /* the main thread's, and what all have where they share a table */
-	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
+	uint32_t n_needed;   /* open files that the limit must allow at the least */
+	uint32_t n_own;      /* a worker's descriptors that are not a session's */
+	uint32_t n_main;     /* descriptors of main; in one table also those that all threads use */
+	uint32_t worker_fds; /* a worker's descriptors for its sessions and listening sockets */
 	uint32_t max_sessions; /* of a worker beside its listening sockets */
 	uint32_t max_pipes;    /* of a worker */
 	uint32_t max_checks;   /* health checks that main may have under way */
 };
 
-/* Shares out `max_fds` open files. False: they are fewer than ret->n_needed. */
+/* Shares out `max_fds` open files. False: `max_fds` is less than ret->n_needed. */
 bool fd_share_out(const struct fd_need *need, struct fd_share *ret);
 
-/* As fd_share_out(), but returns 0, or -EMFILE with the reason in `e` where they are fewer. */
+/* As fd_share_out(), but returns 0, or -EMFILE with the reason in `e` instead of false. */
 int fd_share_fit(const struct fd_need *need, struct fd_share *ret, struct err *e);

@@ -26,6 +26,7 @@ void fd_table_close_all_but(int *keep, size_t n)
 	int from = 0;
 
 	qsort(keep, n, sizeof(*keep), by_number);
+	LB_ASSERT(n == 0 || keep[0] >= 0);
 	for (size_t i = 0; i < n; i++) {
 		if (keep[i] > from)
 			(void)close_range((unsigned)from, (unsigned)keep[i] - 1, 0);

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The health checks of the registry's backends: which are checked is read from the registry and
+ * the configuration (health_apply(), health_apply_state()); results come back by the three
+ * functions of `ops`, and are written into the backend, where workers (the state) and stats.c (the
+ * texts) read them. When and how a target is checked is health/'s business (health/probes.h); a
+ * target's `arg` is its backend.
+ *
+ * Thread: main.
+ */
 #include "daemon/health.h"
 
 #include <errno.h>
@@ -11,7 +20,7 @@
 #include "daemon/threads.h"
 #include "health/probes.h"
 
-/* A shortage stops many checks at once: the log gets at most one line a minute about it. */
+/* A shortage stops many checks at once, so the log gets at most one such line in this time. */
 #define NO_CHECK_LOG_MS 60000
 
 static void on_result(void *arg, void *target, bool is_ok, const char *text)
@@ -64,7 +73,7 @@ int health_open(struct health *h, struct loop *l, const struct log *log, struct 
 	return h->probes == NULL ? -ENOMEM : 0;
 }
 
-/* Adds a pool's backends to the targets. Without a check a backend is up by definition. */
+/* Adds a pool's backends to the targets. A backend without a check is up by definition. */
 static size_t add_pool(struct health *h, struct registry_pool *p, struct probe_target *targets)
 {
 	const struct conf_pool *pool = registry_pool_conf(h->registry, p);
@@ -99,6 +108,7 @@ void health_apply(struct health *h)
 {
 	size_t n = 0, most = 0;
 
+	loop_assert_owner(h->loop);
 	LB_ASSERT(h->probes != NULL && h->threads != NULL);
 	list_for_each(it, &h->registry->pools)
 	{
@@ -121,6 +131,7 @@ void health_apply(struct health *h)
 
 void health_apply_state(struct health *h, const struct backend *b)
 {
+	loop_assert_owner(h->loop);
 	LB_ASSERT(h->probes != NULL);
 	probes_pause(h->probes, b, backend_admin(b) == BACKEND_MAINT);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Health: the probes' verdicts become the backends' states.
+ * Health: the verdicts of the probes (health/probes.h) become the states of the backends.
  *
  * Thread: main. Layer: daemon.
  */
@@ -30,8 +30,8 @@ struct health {
 				      */
 };
 
-/* `tag_class` is that of the checks' operations in `l`; h->threads is set by the caller before
- * health_apply(). Returns 0 or -ENOMEM. */
+/* `tag_class` is the class of the tags of the checks' operations in `l`. The caller sets h->threads
+ * before health_apply(). Returns 0 or -ENOMEM. */
 int health_open(struct health *h, struct loop *l, const struct log *log, struct registry *reg,
 		unsigned tag_class) LB_MUST_CHECK;
 
@@ -42,5 +42,6 @@ void health_apply(struct health *h);
  * backend's checks only. */
 void health_apply_state(struct health *h, const struct backend *b);
 
-/* Stops. Returns whether a check is still in flight (call again after a turn); frees when not. */
+/* Ends all checks. Returns whether one is still in flight (call again after a turn of the loop);
+ * frees the probes when none is. */
 bool health_close(struct health *h);

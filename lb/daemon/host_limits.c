@@ -1,10 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each figure that is a number in a file has a row in a table. Two kinds of figures need more: the
- * reserved ports (a list of ranges), and the cgroups (a walk from this process's own cgroup to the
- * root, because the limits of all cgroups on the way apply).
+ * What the machine allows, read from /proc and /sys.
  *
- * Thread: main.
+ * Terms. A figure is one number of struct host_limits. A source says where a figure stands: a
+ * file, the key that its line begins with, and which word of the line it is. A hierarchy is a tree
+ * of control groups (cgroups): version 2 has one for all controllers, version 1 has one per
+ * controller or per pair of them.
+ *
+ * host_limits_read() fills the figures in three ways:
+ *
+ *   read_figure()    a figure that is a number in a file has a row in `sources`
+ *   count_ports()    local ports: the range, less the reserved ports, a list of ranges
+ *   walk_cgroups()   memory and CPU time: for each hierarchy from this process's own cgroup up to
+ *                    the root, because the limits of all of them apply; the tightest is kept
+ *
+ * All paths are below `root`, so that a test can give the files of any machine. A file that is
+ * missing or has no number where one is expected is no error: the figure is `missing` of its
+ * source, which is "no limit is known" for a limit and 0 for a count of what is used.
+ *
+ * Memory of a cgroup is counted less its inactive file cache, because the kernel gives that up
+ * before the limit is hit.
+ *
+ * Thread: main. The files are small, and are read anew each time.
  */
 #include "daemon/host_limits.h"
 
@@ -18,7 +35,7 @@
 #include "util/parse.h"
 #include "util/text.h"
 
-/* Longer paths are not read; a cgroup's own may be long. */
+/* A file with a longer path is not read. The path of a cgroup may be long. */
 #define PATH_LEN 1024
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -117,6 +134,7 @@ static void read_figure(const char *root, const struct source *s, struct text *t
 		v = s->missing;
 	else
 		v *= s->unit;
+	LB_ASSERT(s->unit > 0 && s->offset + sizeof(v) <= sizeof(*ret));
 	memcpy((char *)ret + s->offset, &v, sizeof(v));
 }
 
@@ -191,7 +209,7 @@ static const struct hierarchy hierarchies[] = {
 /* Version 1 writes "no limit" as the largest multiple of a page. */
 #define CGROUP_UNLIMITED (1ull << 60)
 
-/* More than any machine has; a quota beyond is none. */
+/* More CPU time than any machine has. A larger quota counts as no quota. */
 #define MAX_CPU_US (UINT64_MAX / 1000)
 
 /* Whether `word` is one of the words between commas. */

@@ -27,7 +27,7 @@ struct host_limits {
 	/* thousandths of a CPU: what the tightest cgroup above this process grants */
 	uint64_t cgroup_cpu_milli;
 
-	/* pages of page_bytes that all TCP sockets may queue, and do */
+	/* pages of page_bytes: what all TCP sockets together may queue, and what they queue now */
 	uint64_t tcp_mem_low, tcp_mem_pressure, tcp_mem_max, tcp_mem_used;
 	uint64_t page_bytes;
 
@@ -38,7 +38,8 @@ struct host_limits {
 	/* queues of a listening socket */
 	uint64_t somaxconn, syn_backlog, syncookies;
 
-	uint64_t conntrack_max, conntrack_used; /* HOST_LIMITS_NONE where it is not loaded */
+	/* HOST_LIMITS_NONE and 0 when the module nf_conntrack is not loaded */
+	uint64_t conntrack_max, conntrack_used;
 };
 
 /* Reads everything below the directory `root`, which is "" for the machine itself. */

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A log line is split into its text and its pairs. A pair is a key of lower-case letters, digits
+ * and underscores, `=`, and a value, which ends at the next pair or, in quotes, at a quote that
+ * the next pair or the end of the line follows. So spaces and quotes in a value, which may come
+ * from a peer, neither end the value nor begin a pair, unless they look exactly like one.
+ *
+ * Thread: any.
+ */
 #include "daemon/log_fields.h"
 
 #include <inttypes.h>
@@ -49,7 +57,7 @@ static const char *next_pair(const char *p)
 
 /*
  * The end of a quoted value whose text begins at `p`: the quote behind which the line ends or a
- * pair begins. A text that has quotes of its own is not cut at them. NULL: there is none.
+ * pair begins. A text that has quotes of its own is not cut at them. NULL: there is no such quote.
  */
 static const char *closing_quote(const char *p)
 {
@@ -86,7 +94,9 @@ void log_fields_add(struct json *j, const char *line)
 		n_text--; /* the space */
 	json_kv_slice(j, "msg", (struct slice){ .p = line, .n = n_text });
 	while (*p != '\0') {
-		const char *value = p + key_at(p, key) + 1;
+		size_t n_key = key_at(p, key);
+		LB_ASSERT(n_key > 0); /* `p` is where a pair begins */
+		const char *value = p + n_key + 1;
 		const char *end = *value == '"' ? closing_quote(value + 1) : NULL;
 
 		if (end != NULL) {

@@ -1,4 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One destination of log lines: opened, written, opened again, given away, and tried.
+ *
+ * Terms. A destination is what the file names: a path, `stderr` or `stdout`. The batch is the text
+ * that the next log_file_flush() writes. A log file is torn when the last byte that was written
+ * did not end a line; the next flush writes a newline first, so that what was lost never joins two
+ * lines.
+ *
+ *   log_file_init()     a log file that is off
+ *   log_file_open()     at the start, on main: an error is told with its place in the file
+ *   log_file_flush()    writes the batch; what cannot be written is counted in n_lost
+ *   log_file_reopen()   opens the path again, for log rotation; the old file stays after a failure
+ *   log_file_move()     the same with another path, after a reload
+ *   log_file_chown()    gives the file to `user`, before lb becomes that user
+ *   log_file_close()    descriptors 0 to 2 stay open
+ *   log_file_check()    for a reload: whether log_file_open() would succeed; may make the file
+ *   log_file_try()      for `lb check`: the same, and nothing is made that stays
+ *
+ * Opening and writing never block main, because main opens with O_NONBLOCK and writes nothing. The
+ * log thread may wait in wait_writable(): for as long as the reader of a pipe, a terminal or a
+ * socket needs while lb runs, and for WAIT_MS once `should_stop` is set. A regular file is written
+ * without waiting.
+ *
+ * Relies on: refusal.c for the words of an error.
+ *
+ * Thread: as the header says.
+ */
 #include "daemon/log_file.h"
 
 #include <errno.h>
@@ -21,8 +48,9 @@
 /*
  * A descriptor for `to`, as in struct conf_log, or a negative errno
  *
- * Never waits: a FIFO without a reader is opened while lb itself reads it for a moment. Bytes that
- * are written before another reader comes are lost.
+ * Never waits. A FIFO without a reader cannot be opened for writing without waiting (ENXIO), so lb
+ * itself opens the FIFO for reading for a moment. Bytes that are written before another reader
+ * comes are lost.
  */
 static int open_destination(const char *to)
 {
@@ -47,6 +75,7 @@ static void set_destination(struct log_file *f, int fd)
 {
 	struct stat st;
 
+	LB_ASSERT(fd >= 0 && f->fd < 0); /* the descriptor before was closed */
 	f->fd = fd;
 	f->is_torn = false;
 	f->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
@@ -63,7 +92,7 @@ static void close_destination(struct log_file *f)
 
 /*
  * Waits until a pipe, a terminal or a socket takes bytes: without a limit while lb runs, for at
- * most WAIT_MS once the process ends. False: given up.
+ * most WAIT_MS once `should_stop` is set. False: not within that time.
  */
 static bool wait_writable(const struct log_file *f)
 {
@@ -148,6 +177,7 @@ int log_file_reopen(struct log_file *f)
 	if (f->to == NULL)
 		return 0;
 	log_file_flush(f);
+	LB_ASSERT(f->batch.n == 0); /* no line goes to another file than it was meant for */
 	int fd = open_destination(f->to);
 	if (fd < 0)
 		return fd;
@@ -190,6 +220,7 @@ void log_file_chown(const struct log_file *f, uid_t uid, gid_t gid)
 {
 	struct stat named, open;
 
+	LB_ASSERT(f->fd < 0 || f->to != NULL);
 	if (f->fd <= STDERR_FILENO || lstat(f->to, &named) < 0 || fstat(f->fd, &open) < 0)
 		return;
 	if (S_ISREG(named.st_mode) && named.st_nlink == 1 && named.st_ino == open.st_ino &&
@@ -199,7 +230,8 @@ void log_file_chown(const struct log_file *f, uid_t uid, gid_t gid)
 
 /* ---- whether it could be opened -------------------------------------------------------------- */
 
-/* A FIFO is not opened, because its reader would see an end when it is closed again. */
+/* A FIFO is not opened, because closing the FIFO again would be the end of the file for its reader.
+ */
 int log_file_check(const struct conf_log *c, struct err *e)
 {
 	struct stat st;
@@ -218,9 +250,11 @@ int log_file_check(const struct conf_log *c, struct err *e)
 }
 
 /*
- * Whether a file could be made in the folder: 0 or a negative errno. A file without a name is made,
- * where the file system has such, which is gone when it is closed. Elsewhere the rights decide, but
- * for those of the kernel's file systems, which promise root to write where nothing can be made.
+ * Whether a file could be made in the folder: 0 or a negative errno. Where the file system supports
+ * O_TMPFILE, a file without a name is made, which is gone when the file is closed. Elsewhere the
+ * access rights decide. In the file systems of the kernel (/proc, /sys) these rights allow root to
+ * write in folders in which no file can be made, so folders there are refused by the type of the
+ * file system.
  */
 static int try_folder(const char *folder)
 {

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A record of the log, or of an ended connection, as one line of text or one JSON object in a
+ * batch. In JSON a line of the log is split into fields (log_fields.c). A batch that is out of
+ * memory loses the line.
+ *
+ * Thread: any.
+ */
 #include "daemon/log_format.h"
 
 #include <stdio.h>
@@ -34,10 +41,11 @@ void log_format_line(struct text *batch, enum conf_log_format format, enum log_l
 	char time[32];
 	size_t start = batch->n;
 
+	LB_ASSERT(format == CONF_LOG_TEXT || format == CONF_LOG_JSON);
 	format_time(ns, time);
 	if (format == CONF_LOG_TEXT) {
 		text_addf(batch, "%s %s %s", time, log_level_name(level), line);
-		/* One event, one line, whatever words of others it quotes. */
+		/* One event is one line, whatever text of a peer the line quotes. */
 		for (size_t i = start; i < batch->n; i++)
 			if ((unsigned char)batch->p[i] < ' ')
 				batch->p[i] = ' ';
@@ -53,7 +61,7 @@ void log_format_line(struct text *batch, enum conf_log_format format, enum log_l
 	add_json(batch, &j);
 }
 
-/* `msg`: that of a log line; NULL: it is a line of the access log. */
+/* `msg`: the text, for a line of the log; NULL, for a line of the access log. */
 static void format_access_json(struct text *batch, const struct log_access *a, const char *time,
 			       const char *client, const char *msg)
 {
@@ -83,7 +91,7 @@ static void format_access_json(struct text *batch, const struct log_access *a, c
 	add_json(batch, &j);
 }
 
-/* "-" stands for what there is none of, so that columns stay columns. */
+/* "-" stands for an empty value, so that every line has the same columns. */
 static const char *or_dash(const char *text)
 {
 	return text[0] != '\0' ? text : "-";

@@ -74,7 +74,7 @@ void log_output_access(struct log_output *o, const struct log_access *a, bool is
 
 /* ---- what is told of the files --------------------------------------------------------------- */
 
-/* Tells of a log that cannot be written, on stderr, if that takes it at once. */
+/* Writes the line to stderr, unless the log is stderr itself or stderr is full. */
 static void tell_stderr(const struct log_output *o, const char *line)
 {
 	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
@@ -85,8 +85,8 @@ static void tell_stderr(const struct log_output *o, const char *line)
 }
 
 /*
- * Tells once that writing fails: on stderr, since the log may be on the same disk, and of the
- * access log in the log, too. How much was lost is told when it can be written again.
+ * Tells once that a file cannot be written: on stderr, because the log may be on the same disk, and
+ * in the log, too, when the file is the access log. say_lost() tells how much was lost.
  */
 static void say_unwritten(struct log_output *o, struct log_file *f)
 {
@@ -104,10 +104,12 @@ static void say_unwritten(struct log_output *o, struct log_file *f)
 		log_output_line(o, LOG_LEVEL_ERR, log_output_wall_ns(), line);
 }
 
+/* When the file can be written again, tells how many bytes were lost meanwhile. */
 static void say_lost(struct log_output *o, struct log_file *f)
 {
 	char line[LOG_LINE_MAX];
 
+	LB_ASSERT(f->n_lost_said <= f->n_lost);
 	if (f->to == NULL || !f->is_well || f->n_lost == f->n_lost_said)
 		return;
 	(void)snprintf(line, sizeof(line), "log bytes lost path=%.200s n=%llu", f->to,
