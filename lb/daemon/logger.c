@@ -1,15 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *   main, workers --ring each--> log thread --write(2)--> log, access log (log_file.c)
+ * The log thread, and how lines reach it.
  *
- * A producer (main, or a worker) writes records into its own ring, and never waits: a record that
- * finds the ring full is dropped and counted. A record is a line of text or a flat access record
- * (log_format.h); its first member tells which. The log thread is woken by an eventfd when the
- * first record comes after it was idle. It formats the records of all rings into one batch for each
- * file, then writes the batches.
+ *   main, workers --ring each--> log thread --write(2)--> log, access log
  *
- * Thread: as the header says. Main hands new settings to the log thread under `lock`, which no
- * other thread takes.
+ * Terms. A producer is main (number 0) or a worker. Each producer has a ring of its own
+ * (util/ring.h), with one writer and one reader. A record is what a ring holds: a line of text
+ * (struct line_record) or an ended connection (struct log_access); its first member tells which. A
+ * batch is what is written next to one file (log_output.c).
+ *
+ * A producer writes records into its own ring and never waits: a record that finds the ring full
+ * is dropped and counted (sink_line(), take_access()). When the log thread is idle, the producer's
+ * first record wakes it through an eventfd (wake()); while `is_woken` is set no other record does.
+ *
+ * run() is the log thread. When woken it clears `is_woken`, takes new settings from main
+ * (take_settings()), formats the records of all rings into the batches and writes them (drain()).
+ * Equal lines of one producer that come within REPEAT_NS are counted and not written;
+ * say_repeated() writes the count. say_dropped() writes how many records found their ring full.
+ *
+ * On main, in this order: logger_open() opens the files, logger_chown() gives them to `user`,
+ * logger_start() starts the thread, logger_reconfigure() (a reload) and logger_reopen() (USR1)
+ * hand over what the thread is to do next, and logger_stop() lets the thread write what is left
+ * and joins it. Before the thread runs, lines go to stderr (direct()).
+ *
+ * The lock guards what main hands over. The log thread holds it only to copy, so main never waits
+ * for a file.
+ *
+ * Relies on: log_output.c (the two files), log_format.c (a record as text or JSON).
+ *
+ * Thread: producers, the log thread and main, by section.
  */
 #include "daemon/logger.h"
 
@@ -95,6 +114,7 @@ static void sink_line(void *arg, enum log_level level, const char *line, size_t 
 		direct(level, line, n);
 		return;
 	}
+	LB_ASSERT(n <= LOG_LINE_MAX);
 	struct line_record r = { .kind = RECORD_LINE,
 				 .level = level,
 				 .wall_ns = log_output_wall_ns() };
@@ -211,6 +231,7 @@ static void say_dropped(struct logger *l, struct producer *p)
 	uint64_t n = ring_n_dropped(p->ring);
 	char line[64];
 
+	LB_ASSERT(n >= p->n_dropped_said);
 	if (n == p->n_dropped_said)
 		return;
 	(void)snprintf(line, sizeof(line), "log lines dropped n=%llu",
@@ -247,6 +268,7 @@ static void drain(struct logger *l)
 	for (uint32_t i = 0; i < l->n_producers; i++) {
 		struct producer *p = &l->producer[i];
 		while ((n = ring_read(p->ring, &r, sizeof(r))) > 0) {
+			LB_ASSERT(r.kind == RECORD_LINE || n == sizeof(r.access));
 			if (r.kind == RECORD_LINE)
 				take_line(l, p, &r.line, n);
 			else
@@ -304,6 +326,7 @@ static void *run(void *arg)
 int logger_open(const struct conf_log *log, const struct conf_log *access, uint32_t n_producers,
 		struct err *e, struct logger **ret)
 {
+	LB_ASSERT(n_producers > 0);
 	struct logger *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
@@ -338,6 +361,7 @@ int logger_start(struct logger *l)
 {
 	sigset_t all, old;
 
+	LB_ASSERT(!atomic_load(&l->is_running) && !atomic_load(&l->should_stop));
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	int r = -pthread_create(&l->thread, NULL, run, l);
@@ -395,6 +419,7 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log, const stru
 
 void logger_chown(struct logger *l, uid_t uid, gid_t gid)
 {
+	LB_ASSERT(!atomic_load(&l->is_running)); /* the files are main's until then */
 	log_output_chown(&l->output, uid, gid);
 }
 

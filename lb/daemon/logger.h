@@ -32,18 +32,18 @@ int logger_open(const struct conf_log *log, const struct conf_log *access, uint3
 int logger_start(struct logger *l) LB_MUST_CHECK;
 
 /*
- * Writes out what the rings hold, ends the thread, frees; the handles end with it, so the workers
- * must have ended before. NULL is fine. Returns NULL. Thread: main.
+ * Writes out what the rings hold, ends the thread, and frees. The handles are invalid afterwards,
+ * so the workers must have ended before. NULL is fine. Returns NULL. Thread: main.
  */
 struct logger *logger_stop(struct logger *l);
 
-/* What producers write to; a worker keeps it in its table. */
+/* The eventfd that producers write to; a worker keeps it in its descriptor table. */
 int logger_wake_fd(const struct logger *l);
 
 /* The handle of a producer, to be used by its thread only. */
 struct log logger_handle(struct logger *l, uint32_t producer);
 
-/* What a worker calls for each ended connection, and with what. */
+/* The function that a worker calls for each ended connection, and its `arg`. */
 access_fn logger_access_fn(struct logger *l);
 void *logger_access_arg(struct logger *l, uint32_t producer);
 
@@ -61,7 +61,7 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log,
  */
 int logger_check(const struct conf_log *log, const struct conf_log *access, struct err *e);
 
-/* Gives the log files to a user, as far as they are files of no other name. Thread: main. */
+/* Gives the log files to a user (log_file_chown()). Thread: main, before logger_start(). */
 void logger_chown(struct logger *l, uid_t uid, gid_t gid);
 
 /* Lines and records that found their ring full. Thread: any. */

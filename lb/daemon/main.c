@@ -26,7 +26,7 @@ static void print_errors(const struct err *e)
 	}
 }
 
-/* Writes what a command has made, or says that memory was short. */
+/* Prints `out` when `r` is 0, or that memory was short. Returns the exit status. */
 static int print_out(int r, struct text *out)
 {
 	if (r == 0)
@@ -46,7 +46,8 @@ static int schema(void)
 	return print_out(r, &out);
 }
 
-/* Prints a file without a mistake, also where this machine could not start lb by it. */
+/* Prints the configuration with all defaults. The file has no mistake, but this machine may be
+ * unable to start lb by the file. */
 static int print_conf(const struct conf *conf)
 {
 	struct text out = TEXT_INIT;

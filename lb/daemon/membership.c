@@ -1,4 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only publisher of a pool's members to the workers.
+ *
+ * A reload calls membership_begin() with its delta, then membership_make_apply(), and
+ * membership_commit() or membership_abandon(). An operator's command calls membership_set_weight()
+ * or membership_set_admin(), which may come between a reload's begin and commit: find_pending()
+ * then finds the backend of the same names in the delta that will be committed, and the command
+ * changes both.
+ *
+ * A weight is a delta of its own (prepare_weight()): the pool's present backends as a list, with
+ * one other weight. Its messages (MEMBERS) are made before it is committed. A state is an atomic
+ * of the backend that workers read, so it needs neither a delta nor a message.
+ *
+ * Thread: main.
+ */
 #include "daemon/membership.h"
 
 #include <errno.h>
@@ -14,12 +29,14 @@
 
 void membership_begin(struct membership *m, struct delta *d)
 {
-	LB_ASSERT(m->pending == NULL && !d->is_committed);
+	loop_assert_owner(m->registry->loop);
+	LB_ASSERT(m->pending == NULL && !d->is_committed && d->conf != NULL);
 	m->pending = d;
 }
 
 void membership_abandon(struct membership *m)
 {
+	LB_ASSERT(m->pending == NULL || !m->pending->is_committed);
 	m->pending = NULL;
 }
 
@@ -64,6 +81,7 @@ void membership_commit(struct membership *m)
 static void on_published(struct message *m, void *arg)
 {
 	(void)arg;
+	LB_ASSERT(m->result == 0); /* a worker cannot refuse new members */
 	message_free(m);
 }
 
@@ -80,6 +98,7 @@ static struct conf_backend *list_current(const struct registry_pool *p, size_t *
 {
 	size_t n = 0;
 
+	LB_ASSERT(!p->is_removed);
 	list_for_each(it, &p->backends) n++;
 	struct conf_backend *list = calloc(n + 1, sizeof(*list));
 	if (list == NULL)
@@ -96,6 +115,7 @@ static struct conf_backend *list_current(const struct registry_pool *p, size_t *
 				.max_conns = backend_max_conns(rb->backend),
 			};
 	}
+	LB_ASSERT(n == p->members->n);
 	*ret_n = n;
 	return list;
 }
@@ -112,13 +132,16 @@ static int prepare_weight(struct membership *m, struct registry_pool *p,
 	free(list);
 	if (r < 0)
 		return r;
+	size_t n_changed = 0;
 	for (size_t i = 0; i < d->pools[0].n_backends; i++) {
 		struct delta_backend *db = &d->pools[0].backends[i];
 		if (db->old != rb)
 			continue;
 		db->weight = weight;
 		db->is_weight_set = true;
+		n_changed++;
 	}
+	LB_ASSERT(n_changed == 1);
 	r = delta_freeze(&d->pools[0]);
 	if (r < 0) {
 		delta_free(m->registry, d);
@@ -141,7 +164,8 @@ static struct delta_backend *find_pending(const struct membership *m, const stru
 int membership_set_weight(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, uint32_t weight)
 {
-	LB_ASSERT(!rb->is_removed);
+	loop_assert_owner(m->registry->loop);
+	LB_ASSERT(!p->is_removed && !rb->is_removed);
 	struct broadcast b = BROADCAST_INIT;
 	struct delta_pool *dp = NULL;
 	struct delta_backend *db = find_pending(m, p, rb, &dp);
@@ -171,6 +195,8 @@ int membership_set_weight(struct membership *m, struct registry_pool *p,
 void membership_set_admin(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, enum backend_admin a)
 {
+	loop_assert_owner(m->registry->loop);
+	LB_ASSERT(!p->is_removed && !rb->is_removed);
 	struct delta_pool *dp;
 	struct delta_backend *db = find_pending(m, p, rb, &dp);
 

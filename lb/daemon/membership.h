@@ -36,7 +36,7 @@ struct membership {
 /* A reload is under way: it will commit `d` or abandon it. */
 void membership_begin(struct membership *m, struct delta *d);
 
-/* The reload has ended without a commit. Fine where none is under way. */
+/* The reload has ended without a commit. Does nothing when no delta is pending. */
 void membership_abandon(struct membership *m);
 
 /* Makes the messages that make the pending delta current on every worker. Returns 0 or -ENOMEM. */

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sorted arrays of what the registry has, and binary search in them. A name_index holds the
+ * backends of one pool, of which several may have one name; search() finds the first of these, and
+ * the callers go on from there. A directory holds all pools by name and all listeners in use by
+ * address, of which no two are equal.
+ *
+ * Thread: main.
+ */
 #include "daemon/name_index.h"
 
 #include <errno.h>
@@ -47,7 +55,7 @@ void name_index_deinit(struct name_index *index)
 	free(index->entry);
 }
 
-/* The first of this name, or NULL. */
+/* The first entry of this name, or NULL. */
 static struct registry_backend **search(const struct name_index *index, const char *name)
 {
 	struct registry_backend **at = index->n == 0
@@ -76,13 +84,17 @@ struct registry_backend *name_index_find(const struct name_index *index,
 struct registry_backend *name_index_find_used(const struct name_index *index, const char *name)
 {
 	struct registry_backend **at = search(index, name);
+	struct registry_backend *found = NULL;
 
 	for (;
 	     at != NULL && at < index->entry + index->n && strcmp((*at)->backend->name, name) == 0;
-	     at++)
-		if (!(*at)->is_removed)
-			return *at;
-	return NULL;
+	     at++) {
+		if ((*at)->is_removed)
+			continue;
+		LB_ASSERT(found == NULL); /* at most one backend of a name is in use */
+		found = *at;
+	}
+	return found;
 }
 
 /* ---- the directory --------------------------------------------------------------------------- */
@@ -141,6 +153,10 @@ int directory_init(struct directory *d, const struct registry *reg)
 	LB_ASSERT(d->n_pools == n_pools && d->n_listeners == n_listeners);
 	qsort(d->pool, d->n_pools, sizeof(struct registry_pool *), by_pool_name);
 	qsort(d->listener, d->n_listeners, sizeof(struct listener *), by_addr);
+	for (size_t i = 1; i < d->n_pools; i++)
+		LB_ASSERT(by_pool_name(&d->pool[i - 1], &d->pool[i]) < 0);
+	for (size_t i = 1; i < d->n_listeners; i++)
+		LB_ASSERT(by_addr(&d->listener[i - 1], &d->listener[i]) < 0);
 	return 0;
 }
 

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages to the service manager: one datagram each, to the Unix socket that $NOTIFY_SOCKET
+ * names. The format is that of sd_notify(3). A message is lost without a word when there is no
+ * such socket, or when the socket is full.
+ *
+ * Thread: main.
+ */
 #include "daemon/notify.h"
 
 #include <stdarg.h>

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's list of listening sockets, by sock_diag(7) over a netlink socket.
+ *
+ * occupied_by_others() asks for the list of one family at a time (search_family(): ask(),
+ * read_all()). For each socket of the list read_one() decides whether the socket would take a
+ * connection that is meant for the new address (conflicts()) and, if so, whether the socket is
+ * lb's (the caller's is_own()). A socket of IPv6 at [::] takes connections of IPv4, too, unless it
+ * is IPV6_V6ONLY; hence a new address of IPv4 is compared with the list of IPv6 as well.
+ *
+ * Thread: main.
+ */
 #include "daemon/occupied.h"
 
 #include <errno.h>
@@ -165,6 +176,7 @@ static int search_family(struct search *s, uint8_t family)
 
 int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t inode), void *arg)
 {
+	LB_ASSERT(a->port != 0 && is_own != NULL);
 	struct search s = { .addr = a, .is_own = is_own, .arg = arg };
 	int r = search_family(&s, AF_INET6);
 

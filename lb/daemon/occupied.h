@@ -23,10 +23,11 @@
 uint32_t occupied_inode(int fd);
 
 /*
- * occupied_by_others() - whether a socket that is not lb's own listens where `a` would
+ * occupied_by_others() - whether a socket that is not lb's own is in the way of the address `a`
  *
- * Returns 0 where all that conflict are lb's own (is_own() says so of an inode), -EADDRINUSE where
- * one is not, or another negative errno where the kernel does not tell.
+ * `a` has a port. Returns 0 when every socket in the way is lb's own (is_own() decides by the
+ * inode), -EADDRINUSE when one is not, or another negative errno when the kernel does not list the
+ * sockets.
  */
 int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t inode),
 		       void *arg) LB_MUST_CHECK;

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The records of backends that are gone. Each record is in two lists: past->records, which has the
+ * records of all pools with the oldest first, and the records of its pool. past_add() and
+ * past_keep() append a record; past_expire() takes records from the front, as long as they are too
+ * old or too many, and gives their sums to the heir or to the pool. Nothing here allocates after
+ * past_record_new(), so a backend can always go.
+ *
+ * Thread: main.
+ */
 #include "daemon/past.h"
 
 #include <stdlib.h>
@@ -79,10 +88,11 @@ void past_keep(struct past *past, struct past_pool *p, struct past_record *r,
 
 void past_expire(struct past *past, uint64_t now_ns, past_heir_fn *heir, void *arg)
 {
+	LB_ASSERT(list_is_empty(&past->records) == (past->n == 0));
 	list_for_each(it, &past->records)
 	{
 		struct past_record *r = list_entry(it, struct past_record, link);
-		LB_ASSERT(r->since_ns <= now_ns);
+		LB_ASSERT(r->since_ns <= now_ns && r->pool != NULL && list_is_linked(&r->in_pool));
 		if (past->n <= PAST_MAX && now_ns - r->since_ns < PAST_KEEP_NS)
 			return;
 

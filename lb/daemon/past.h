@@ -5,9 +5,9 @@
  * Past: the sums of backends that have left the configuration and have no connection any more.
  *
  * A metric of a backend is a series known by (pool, name). A collector takes a counter that falls
- * for a restart of lb, so no series falls while its name is in the file, and one that has left the
- * file keeps its last figures for PAST_KEEP_NS. When it has been gone for so long, or when more
- * than PAST_MAX are gone and it is the oldest, its sums go to the backend of that name, where the
+ * for a restart of lb, so no series falls while its name is in the file, and a series whose name
+ * has left the file keeps its last figures for PAST_KEEP_NS. A record that is older, or the oldest
+ * of more than PAST_MAX records, is dropped: its sums go to the backend of that name, where the
  * file has one again under another address, else to the pool.
  *
  * Time is an argument. Thread: main. Layer: daemon.
@@ -40,7 +40,7 @@ struct past_record {
 
 struct past {
 	struct list records; /* borrows: of all pools, the oldest first */
-	size_t n;
+	size_t n;            /* in `records` */
 };
 
 void past_init(struct past *past);

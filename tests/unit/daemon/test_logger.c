@@ -61,7 +61,8 @@ static struct conf_log to(char *path, enum conf_log_format format, enum log_leve
 }
 
 /* `access` NULL: none. */
-static void open_logger(struct conf_log log, const struct conf_log *access, uint32_t n)
+/* Opens the files; no thread runs yet. */
+static void open_files(struct conf_log log, const struct conf_log *access, uint32_t n)
 {
 	static const struct conf_log none;
 	struct err e = ERR_INIT;
@@ -69,6 +70,11 @@ static void open_logger(struct conf_log log, const struct conf_log *access, uint
 	ck_assert_int_eq(logger_open(&log, access != NULL ? access : &none, n, &e, &logger), 0);
 	ck_assert_uint_eq(err_n_lines(&e), 0);
 	err_deinit(&e);
+}
+
+static void open_logger(struct conf_log log, const struct conf_log *access, uint32_t n)
+{
+	open_files(log, access, n);
 	ck_assert_int_eq(logger_start(logger), 0);
 }
 
@@ -493,7 +499,7 @@ START_TEST(files_are_given_to_a_user)
 	struct stat st;
 
 	ck_assert_ptr_nonnull(pw);
-	open_logger(to(log_path, CONF_LOG_TEXT, LOG_LEVEL_NOTICE), &access, 1);
+	open_files(to(log_path, CONF_LOG_TEXT, LOG_LEVEL_NOTICE), &access, 1);
 	logger_chown(logger, pw->pw_uid, pw->pw_gid);
 	ck_assert_int_eq(stat(log_path, &st), 0);
 	ck_assert(st.st_uid == pw->pw_uid && st.st_gid == pw->pw_gid);
