@@ -1,8 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One function for each step of a start (daemon/server.c), in the same order. Each step is undone
- * at once. The steps that lb takes after it has become `user` are tried by a child process that
- * becomes that user.
+ * `lb check`: a start that is tried and undone, step by step.
+ *
+ * Terms. A finding is an error that a start by this file would fail with on this machine. The
+ * running lb is the program that answers on the file's admin socket, when that program is an lb
+ * (running_lb.c).
+ *
+ * preflight() calls one function for each step of a start (server.c, server_start.c), in the same
+ * order, and each step is undone at once:
+ *
+ *   try_process()    SHA-1 for handshakes, io_uring, and the limit of open files
+ *   try_logs()       whether each log can be opened or made
+ *   find_running()   the admin socket, and the lb that answers on it
+ *   try_addresses()  each address is bound, and each source address
+ *   try_as_user()    what lb does after it has become `user`, in a child process that becomes
+ *                    this user (be_user()) and writes its findings to a pipe
+ *
+ * What the running lb has is no finding, because it has ended when another lb starts by the file:
+ * an address that is in use counts only when the running lb has no socket there. What only a
+ * reload would refuse is a warning (warn_of_http()).
+ *
+ * A log that a start would give to `user` is not opened by the child, because the file belongs to
+ * another user at that time; then the child needs only to reach its folder (try_way()).
+ *
+ * Relies on: admin_socket.c, log_file.c, sources.c, fd_share.c, privs.c, which a start uses, too;
+ * refusal.c words the findings as the start does. preflight_user() and preflight_crypto() are
+ * steps of the start itself, and preflight_reload() tells a start what a later reload will lack.
+ *
+ * Thread: main, the only thread of the process, because a child is forked.
  */
 #include "daemon/preflight.h"
 
@@ -36,9 +61,9 @@ struct flight {
 	struct loop *loop;       /* owns: makes sockets */
 	struct err *e;
 	struct running_lb running;
-	/* A start would give this log to `user`, or it cannot be opened at all: [0] is the log, [1]
-	 * the access log. */
-	bool is_given[2], is_bad[2];
+	/* Of the log [0] and the access log [1]. */
+	bool is_given[2]; /* a start would give this log to `user` */
+	bool is_bad[2];   /* this log cannot be opened, which is a finding already */
 };
 
 int preflight_user(const struct conf *conf, struct err *e)
@@ -108,7 +133,7 @@ static void try_logs(struct flight *f)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-/* Finds the lb that answers on the admin socket. Where there is one, the socket is no finding. */
+/* Finds the lb that answers on the admin socket. When there is one, the socket is no finding. */
 static void find_running(struct flight *f)
 {
 	const struct conf *conf = f->conf;
@@ -120,8 +145,8 @@ static void find_running(struct flight *f)
 		(void)refusal_socket(f->e, conf, -EADDRINUSE);
 }
 
-/* Binds as the start does, but does not listen: the socket takes no client, and no other program is
- * kept from listening. */
+/* Binds as the start does, but does not listen, so the socket takes no client, and another program
+ * can still listen. */
 static int try_bind(struct flight *f, const struct addr *a)
 {
 	int fd = sock_bind_alone(f->loop, a);
@@ -189,7 +214,7 @@ void preflight_reload(const struct conf *conf, struct err *e)
 	(void)logger_check(&conf->log, &conf->access_log, e);
 }
 
-/* A start gives this log to `user`, so that user needs only to reach its folder. */
+/* A start gives this log to `user`, so `user` needs only the right to reach the log's folder. */
 static void try_way(const struct conf_log *c, struct err *e)
 {
 	char folder[PATH_MAX];
@@ -211,7 +236,7 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 	} else {
 		try_file(conf, &e);
 		for (int i = 0; i < 2; i++) {
-			if (f->is_bad[i]) /* the parent has told it */
+			if (f->is_bad[i]) /* the parent has added the finding */
 				continue;
 			if (f->is_given[i])
 				try_way(log_of(conf, i), &e);
@@ -225,9 +250,11 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 	err_deinit(&e);
 }
 
-/* The child's findings: few, and each is written at once (PIPE_BUF is 4096). */
+/* Reads the child's findings, each of which comes as a whole, because a write of up to PIPE_BUF
+ * bytes is not divided. */
 static void take_findings(struct flight *f, int from)
 {
+	_Static_assert(sizeof(struct err_item) <= PIPE_BUF, "a finding is written at once");
 	struct err_item it;
 
 	while (read(from, &it, sizeof(it)) == (ssize_t)sizeof(it))

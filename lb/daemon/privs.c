@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Users, capabilities, and the limit of open files.
+ *
  * glibc's set*id() act on every thread of the process. capset(2) acts on the calling thread only,
- * and a new thread inherits its capabilities: so main drops first, and each worker's thread drops
- * the rest when it starts.
+ * and a new thread inherits the capabilities of its maker: so main drops first (privs_drop()),
+ * keeping what it needs to bind low ports at a reload, and each other thread drops the rest when
+ * it starts (privs_drop_thread_caps()).
+ *
+ * Thread: as the header says.
  */
 #include "daemon/privs.h"
 
@@ -66,6 +71,7 @@ int privs_drop(const char *name, uid_t uid, gid_t gid, enum privs_kept kept, str
 		r = -errno;
 	if (r == 0)
 		r = set_caps(kept == PRIVS_KEEP_BIND ? 1u << CAP_NET_BIND_SERVICE : 0);
+	LB_ASSERT(r < 0 || (getuid() == uid && geteuid() == uid && getegid() == gid));
 	if (r < 0)
 		return err_add(e, r, "becoming user \"%s\": %s%s", name, strerror(-r),
 			       r == -EPERM ? "; start lb as root, or leave \"user\" out" : "");

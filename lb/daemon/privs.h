@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Privileges and limits of the process. Thread: main, but for the last. Layer: daemon.
+ * Privileges and limits of the process. Thread: main, but for privs_drop_thread_caps(). Layer:
+ * daemon.
  */
 
 #include <stdbool.h>
@@ -12,7 +13,7 @@
 #include "util/assert.h"
 #include "util/err.h"
 
-/* Raises the soft limit of open files to the hard one; returns what holds then. */
+/* Raises the soft limit of open files to the hard limit. Returns the limit that holds then. */
 uint32_t privs_raise_nofile(void);
 
 /* Looks a user up. Returns 0, or -ENOENT with the reason in `e`. */

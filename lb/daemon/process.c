@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel counts of this process, from /proc/self and getrusage(2). Descriptors are
+ * counted per table: the table of main and the log thread, and the table of each worker that has
+ * one of its own. A file that cannot be read leaves its figures 0.
+ *
+ * Thread: main.
+ */
 #include "daemon/process.h"
 
 #include <dirent.h>
@@ -39,7 +46,8 @@ static uint64_t boot_time_s(void)
 	return s;
 }
 
-/* proc(5): the fields of /proc/PID/stat behind the command's name, which may have anything. */
+/* The fields of /proc/PID/stat that follow the name of the command, which may contain any character
+ * (proc(5)). */
 static void read_stat(struct status_process *ret)
 {
 	enum { THREADS_AT = 20, START_AT = 22, FIRST = 3 };
@@ -78,8 +86,9 @@ static double seconds(struct timeval t)
 }
 
 /*
- * Since Linux 6.2 the folder's size is the number; before, its entries are counted. `is_own`: of
- * main's table, which has the folder itself among them then.
+ * Since Linux 6.2 the size of the folder is the number of descriptors; on an older kernel the
+ * entries are counted. `is_own`: the folder is of main's table, in which opening the folder takes a
+ * descriptor that is not counted.
  */
 static uint64_t count_fds(const char *path, bool is_own)
 {

@@ -1,4 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The words of an error that this machine causes.
+ *
+ * Terms. The way out is the end of an error's text: what the user can do about the error. An errno
+ * of which nothing is known that would help has none.
+ *
+ * There is one function for each thing that lb may be refused: refusal_bind(), refusal_own() and
+ * refusal_http() for an address to listen at, refusal_source() for an address to connect from,
+ * refusal_log() for a log, refusal_socket() for the admin socket, refusal_file() for the
+ * configuration file. `r` is the negative errno, and decides the way out. A start, a reload and
+ * `lb check` call these functions, so that one error has the same words everywhere; tests quote
+ * them.
+ *
+ * A text begins with the key, the path or the address, then comes the errno as strerror(3) has it,
+ * then the way out. A way out names a command with its arguments, a key of the file, or a user. It
+ * assumes nothing that this process cannot know: which program has a port, for example, is left to
+ * `ss`, which root may run.
+ *
+ * err_at() cuts a text that is longer than ERR_TEXT_MAX.
+ *
+ * Thread: main.
+ */
 #include "daemon/refusal.h"
 
 #include <errno.h>

@@ -1,4 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The entries that outlive a configuration, and how they are dropped.
+ *
+ * Terms. In use means named by the newest configuration; removed means not in use any more, and
+ * kept because something still uses the object or its counters. A slot is a small number that a
+ * pool has for its life: an index into the workers' arrays of members. The past of a pool is the
+ * sums of its backends that are gone (daemon/past.h).
+ *
+ * Entries come by delta_commit() (delta.c), which appends them to the lists, and go by
+ * registry_tidy(), which main calls once a second and after each commit:
+ *
+ *   tidy_listeners()   a removed listener of which no worker has a socket any more
+ *   tidy_snapshots()   a replaced snapshot that no session uses
+ *   names_sweep()      names of listeners and routes that no snapshot uses
+ *   retire()           a removed backend without a connection: its sums become a record
+ *   tidy_past()        records that are too old; their sums go to the backend in use of that name
+ *                      (find_heir()), or to the pool
+ *   pool_entry_free()  a removed pool without a backend, a record, or a snapshot that names it
+ *
+ * A removed pool keeps its members (pool_keep_members()) while a snapshot names it, because a
+ * session that was routed to the pool under that snapshot may still pick among them.
+ *
+ * Slots are given back when the pool's entry is freed; free_slots has room for every slot that was
+ * ever given out, so that giving back cannot fail.
+ *
+ * registry_deinit() frees everything once the workers have ended, and asserts that nothing is left
+ * in use.
+ *
+ * Thread: main.
+ */
 #include "daemon/registry.h"
 
 #include <errno.h>
@@ -14,6 +44,8 @@
 
 int registry_init(struct registry *reg, struct loop *loop, uint32_t n_workers)
 {
+	loop_assert_owner(loop);
+	LB_ASSERT(n_workers > 0 && reg->names == NULL);
 	reg->loop = loop;
 	reg->n_workers = n_workers;
 	reg->http = (struct addr){ 0 };
@@ -54,10 +86,11 @@ struct registry_backend *registry_backend_new(const char *name)
 
 /* ---- slots of pools ------------------------------------------------------------------------- */
 
-/* Returns 0, or -ENOMEM. Makes the room for the slot in free_slots, so that giving it back is sure.
- */
+/* Returns 0, or -ENOMEM. Makes room for the slot in free_slots, so that registry_give_slot() cannot
+ * fail. */
 static int take_slot(struct registry *reg, uint32_t *ret)
 {
+	LB_ASSERT(reg->n_free <= reg->next_slot && reg->next_slot <= reg->slots_cap);
 	if (reg->n_free > 0) {
 		*ret = reg->free_slots[--reg->n_free];
 		return 0;
@@ -74,7 +107,8 @@ static int take_slot(struct registry *reg, uint32_t *ret)
 	return 0;
 }
 
-/* A worker that looks for the former pool's members in this slot compares the pool, too. */
+/* A worker may still have the members of this pool in the slot when another pool gets the slot. The
+ * worker does not take them for the other pool's, because it compares the pool, too. */
 void registry_give_slot(struct registry *reg, const struct pool *p)
 {
 	LB_ASSERT(reg->n_free < reg->next_slot && p->slot < reg->next_slot);
@@ -100,6 +134,7 @@ static void pool_entry_free(struct registry *reg, struct registry_pool *p)
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed was unlinked before */
 	list_for_each(it, &p->backends)
 		registry_backend_free(list_entry(it, struct registry_backend, link));
+	LB_ASSERT(p->members == NULL || p->members->pool == p->pool);
 	list_del(&p->link);
 	past_pool_deinit(&reg->past, &p->past);
 	registry_give_slot(reg, p->pool);
@@ -157,7 +192,10 @@ static struct registry_pool *find_any_pool(struct registry *reg, const char *nam
 const struct conf_pool *registry_pool_conf(const struct registry *reg,
 					   const struct registry_pool *p)
 {
-	return p->is_removed ? NULL : &reg->snapshot->conf->pools[p->conf_index];
+	if (p->is_removed)
+		return NULL;
+	LB_ASSERT(p->conf_index < reg->snapshot->conf->n_pools);
+	return &reg->snapshot->conf->pools[p->conf_index];
 }
 
 struct registry_pool *registry_find_pool(struct registry *reg, const char *name)
@@ -204,7 +242,7 @@ static void retire(struct registry *reg, struct registry_pool *p, struct registr
 	bool is_last = p->backends.next == &rb->link && p->backends.prev == &rb->link;
 	struct past_record *record = take_ptr(rb->record);
 
-	LB_ASSERT(rb->is_removed && record != NULL);
+	LB_ASSERT(rb->is_removed && record != NULL && backend_active(rb->backend) == 0);
 	backend_sums_add(&sums, &rb->past);
 	if (p->is_removed && is_last && has_counted(p->pool))
 		past_keep(&reg->past, &p->past, record, &sums, loop_now_ns(reg->loop));
@@ -247,6 +285,7 @@ static void tidy_snapshots(struct registry *reg)
 
 	while (*at != NULL) {
 		struct snapshot *p = *at;
+		LB_ASSERT(p != reg->snapshot);
 		if (snapshot_is_unused(p)) {
 			*at = p->next;
 			snapshot_unref(p);
@@ -261,6 +300,7 @@ static void tidy_listeners(struct registry *reg)
 	list_for_each(it, &reg->leaving)
 	{
 		struct registry_listener *rl = list_entry(it, struct registry_listener, link);
+		LB_ASSERT(rl->listener->snapshot_index == LISTENER_REMOVED);
 		if (listener_is_unused(rl->listener))
 			registry_listener_free(rl);
 	}
@@ -268,6 +308,7 @@ static void tidy_listeners(struct registry *reg)
 
 void registry_tidy(struct registry *reg)
 {
+	loop_assert_owner(reg->loop);
 	tidy_listeners(reg);
 	tidy_snapshots(reg);
 	if (reg->has_old_names)
@@ -276,6 +317,7 @@ void registry_tidy(struct registry *reg)
 	list_for_each(it, &reg->pools)
 	{
 		struct registry_pool *p = list_entry(it, struct registry_pool, link);
+		LB_ASSERT(p->is_removed || p->members != NULL);
 		if (!p->is_removed)
 			pool_keep_members(p->pool, NULL); /* newer members are in use */
 		else if (pool_has_snapshot(p->pool))

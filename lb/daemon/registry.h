@@ -40,7 +40,7 @@ struct registry_backend {
 	bool is_removed;
 	struct past_record *record; /* owns: to hold the sums once the backend is gone */
 	struct backend_sums past;   /* of earlier backends of this name whose records are gone */
-	bool is_ports_high;         /* the log has warned of the local ports towards it */
+	bool is_ports_high;         /* the log has warned of the local ports towards the backend */
 };
 
 struct registry_pool {
@@ -81,7 +81,7 @@ struct registry {
 
 /* Returns 0 or -ENOMEM. */
 int registry_init(struct registry *reg, struct loop *loop, uint32_t n_workers) LB_MUST_CHECK;
-/* The workers have ended. */
+/* Frees everything; the workers have ended. Does nothing after a failed registry_init(). */
 void registry_deinit(struct registry *reg);
 
 /*

@@ -1,17 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A reload goes from one worker's reply to the next:
+ * From a file to workers that run by it, one worker's reply after another.
  *
- *   reload_request()  read and check the file, prepare the delta             (nothing has changed)
- *   hand_over()       make the messages of ABORT, which undo what follows
- *   adopt_next()      pass a batch of sockets, post ADOPT  <----+
- *   on_adopted()      every worker has replied: the next batch -+  or an error: ABORT
- *   apply()           make the messages of APPLY, listen           or an error: ABORT
- *                     commit on main, post APPLY             (from here on nothing can fail)
+ * Terms. The delta is what the file changes (daemon/delta.h). A batch is up to ADOPT_BATCH new
+ * listeners, whose sockets are passed to the workers together. A waiter is a caller that wants to
+ * know how the reload ends.
+ *
+ *   reload_request()  reads and checks the file, prepares the delta         (nothing has changed)
+ *   hand_over()       makes the messages of ABORT, which undo what follows
+ *   adopt_next()      passes a batch of sockets, posts ADOPT  <--+
+ *   on_adopted()      every worker has replied: the next batch --+  or an error: ABORT
+ *   apply()           makes the messages of APPLY, listens          or an error: ABORT
+ *                     commits on main, posts APPLY            (from here on nothing can fail)
  *   on_applied()      every worker has replied: ops->commit(), finish()
  *   on_aborted()      every worker has replied: finish()
+ *   finish()          frees the delta, calls the waiters, begins the next reload if there is one
  *
- * The start of lb is the same from hand_over() on.
+ * The start of lb is the same from hand_over() on (reload_start()).
+ *
+ * At most one reload is under way. What is asked for meanwhile is one more reload for all who ask
+ * (`is_again`), and their waiters are kept in `next`.
+ *
+ * The messages are made before the step that they belong to, so that the step is done on all
+ * workers or on none: ABORT before the first ADOPT, APPLY before the new sockets listen. Listening
+ * is the last step that can fail, because from then on a client may connect.
+ *
+ * When a stop begins, the workers get STOP and close all listening sockets, those that they have
+ * adopted, too. A reload that has not got as far as APPLY ends then as refused, without ABORT
+ * (is_stopping()).
+ *
+ * Relies on: delta.c and delta_binds.c (what changes), membership.c (the messages of APPLY, the
+ * commit on main), broadcast.c. What depends on the process (users, logs, descriptors) is checked
+ * by ops->check().
+ *
+ * Thread: main.
  */
 #include "daemon/reload.h"
 
@@ -56,6 +78,7 @@ static void finish(struct reload *r)
 	const struct reload_env *env = &r->env;
 
 	LB_ASSERT(r->n_waiting == 0);
+	LB_ASSERT(r->delta == NULL || r->delta->is_committed == (r->result == 0));
 	membership_abandon(env->membership); /* where it was committed, nothing is pending */
 	r->delta = delta_free(env->registry, r->delta);
 	broadcast_drop(&r->abort);
@@ -80,7 +103,7 @@ static void finish(struct reload *r)
 
 /* ---- messages to the workers ----------------------------------------------------------------- */
 
-/* Every worker replies once; `done` hears of each reply. */
+/* Every worker replies once; `done` is called with each reply. */
 static void post(struct reload *r, struct broadcast *b, message_fn done)
 {
 	LB_ASSERT(r->n_waiting == 0);
@@ -96,7 +119,8 @@ static bool is_last_reply(struct reload *r, struct message *m)
 	return --r->n_waiting == 0;
 }
 
-/* Whether the workers were told to stop: nothing may begin to accept any more. */
+/* Whether STOP or QUIT was posted to the workers, so that none of them may begin to accept any
+ * more. */
 static bool is_stopping(const struct reload *r)
 {
 	return *r->env.phase == PHASE_DRAINING || *r->env.phase == PHASE_QUITTING;
@@ -116,10 +140,11 @@ static void on_aborted(struct message *m, void *arg)
 		finish(r);
 }
 
-/* Undoes what the workers have adopted so far. A worker that was told to stop has done so already.
- */
+/* Undoes what the workers have adopted so far. After STOP a worker has closed its listening sockets
+ * already. */
 static void abort_reload(struct reload *r, int result)
 {
+	LB_ASSERT(result < 0 && !r->delta->is_committed);
 	r->result = result;
 	if (is_stopping(r))
 		finish(r);
@@ -134,6 +159,7 @@ static void on_applied(struct message *m, void *arg)
 	(void)arg;
 	if (!is_last_reply(r, m))
 		return;
+	LB_ASSERT(r->result == 0 && r->delta->is_committed);
 	r->env.ops->commit(r->env.arg, r->delta->conf, &r->err);
 	finish(r);
 }
@@ -144,8 +170,9 @@ static void apply(struct reload *r)
 	struct broadcast b = BROADCAST_INIT;
 	int result = 0;
 
-	/* Listening is the last step that can fail: a client that connects from then on is served.
-	 */
+	LB_ASSERT(r->batch_to == r->delta->n_listeners); /* every new socket was handed over */
+	/* Listening is the last step that can fail, because a client that connects from then on is
+	 * served. */
 	if (membership_make_apply(env->membership, &b) < 0)
 		result = err_add(&r->err, -ENOMEM, "out of memory");
 	else
@@ -202,6 +229,7 @@ static int pass_sockets(struct reload *r)
 	for (size_t i = r->batch_from; i < r->batch_to; i++) {
 		struct delta_listener *dl = &r->delta->listeners[i];
 		for (uint32_t w = 0; dl->is_new && w < t->n; w++) {
+			LB_ASSERT(dl->fd[w] >= 0);
 			int result = loop_pass_fd(r->env.loop, t->thread[w].channel[0], dl->fd[w],
 						  dl->listener->number);
 			if (result < 0)
@@ -232,6 +260,7 @@ static void adopt_next(struct reload *r)
 {
 	struct broadcast b = BROADCAST_INIT;
 
+	LB_ASSERT(r->n_waiting == 0);
 	if (is_stopping(r)) {
 		abort_reload(r, refuse_to_stop(r));
 		return;
@@ -284,6 +313,7 @@ static int add_waiter(struct reload_waiter **list, size_t *n, reload_fn fn, void
 
 int reload_start(struct reload *r, struct delta *d, reload_fn fn, void *ctx)
 {
+	loop_assert_owner(r->env.loop);
 	LB_ASSERT(r->delta == NULL && *r->env.phase == PHASE_STARTING);
 	if (add_waiter(&r->now, &r->n_now, fn, ctx) < 0)
 		return -ENOMEM;
@@ -301,7 +331,7 @@ bool reload_is_under_way(const struct reload *r)
 }
 
 /* Reads, checks and prepares. After a failed check of the process the addresses are still tried, so
- * that one run names every reason; but without descriptors no bind would succeed. */
+ * that one run names every reason, unless there are too few descriptors to bind them. */
 static int load(struct reload *r)
 {
 	const struct reload_env *env = &r->env;
@@ -320,12 +350,14 @@ static int load(struct reload *r)
 
 void reload_request(struct reload *r, reload_fn fn, void *ctx)
 {
+	loop_assert_owner(r->env.loop);
 	if (reload_is_under_way(r)) {
 		(void)add_waiter(&r->next, &r->n_next, fn, ctx);
 		r->is_again = true;
 		return;
 	}
-	(void)add_waiter(&r->now, &r->n_now, fn, ctx); /* without memory: the log says it */
+	(void)add_waiter(&r->now, &r->n_now, fn,
+			 ctx); /* when memory is short, only the log tells the result */
 	if (*r->env.phase != PHASE_RUNNING) {
 		r->result = refuse_to_stop(r);
 		finish(r);

@@ -9,7 +9,7 @@
  *
  * The first start goes the same way, from a delta that is prepared already. Where reloads are asked
  * for while one is under way, one more follows for all of them. Once the workers are told to stop,
- * a reload that has not got as far as APPLY is refused: it would open listeners behind the stop.
+ * a reload that has not got as far as APPLY is refused, because the reload would open listeners after the stop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -30,7 +30,7 @@ struct membership;
 struct registry;
 struct threads;
 
-/* What a reload asks of the process, and what it tells it. All are called with reload_env.arg. */
+/* The functions that a reload calls in the process around it, each with reload_env.arg. */
 struct reload_ops {
 	/* Whether this process can run by `conf` (user, logs, descriptors): 0, or a negative errno
 	 * with every reason in `e`. Addresses and sources are checked by the reload itself. */
@@ -42,7 +42,7 @@ struct reload_ops {
 	/* Every worker runs by `conf`. May add warnings. */
 	void (*commit)(void *arg, struct conf *conf, struct err *warnings);
 
-	/* What begin() told of is over, in force or refused. */
+	/* The reload that begin() announced is over: its file is in force, or refused. */
 	void (*end)(void *arg);
 };
 
@@ -92,10 +92,12 @@ void reload_deinit(struct reload *r);
 void reload_request(struct reload *r, reload_fn fn, void *ctx);
 
 /*
- * The first one, with a delta that is prepared already and owned from here on. Returns 0, or
- * -ENOMEM with nothing begun: then `fn` is never called, and the delta stays the caller's.
+ * reload_start() - the first reload, with a delta that is prepared already and owned from here on
+ *
+ * Returns 0, or -ENOMEM with nothing begun; then `fn` is never called, and the delta stays the
+ * caller's.
  */
 int reload_start(struct reload *r, struct delta *d, reload_fn fn, void *ctx) LB_MUST_CHECK;
 
-/* Whether one has begun and is not over. */
+/* Whether a reload has begun and is not over. */
 bool reload_is_under_way(const struct reload *r);

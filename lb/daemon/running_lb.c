@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The question "stats json" to the lb that answers on an admin socket, and what is read from the
+ * answer: the process, and the addresses that it listens on.
+ *
+ * running_lb_ask() connects, sends the question, reads the whole answer within ANSWER_S
+ * (receive_all()), and gives it to running_lb_read(). The answer is not parsed as JSON: behind()
+ * looks for keys in the text, which works because within a JSON string the quotes of a key would
+ * be escaped.
+ *
+ * Thread: any one.
+ */
 #include "daemon/running_lb.h"
 
 #include <errno.h>
@@ -12,7 +23,7 @@
 
 #include "util/text.h"
 
-#define WAIT_S 2                      /* for a step: a program on this machine answers at once */
+#define WAIT_S 2                      /* for a step, because a program on this machine is quick */
 #define ANSWER_S 10                   /* for all of the answer */
 #define ANSWER_MAX ((size_t)64 << 20) /* some hundred thousand backends */
 
@@ -55,6 +66,7 @@ static int add_listener(struct running_lb *r, const struct addr *a)
 
 static int read_text(const char *text, struct running_lb *ret)
 {
+	LB_ASSERT(ret->listeners == NULL && ret->n == 0); /* RUNNING_LB_INIT */
 	static const char first[] = "{\"version\":\"";
 	const char *pid = behind(text, "\"pid\":");
 	struct addr a;

@@ -27,18 +27,19 @@ struct running_lb {
 /*
  * running_lb_ask() - ask the program that answers on the Unix socket at `path`
  *
- * Waits a few seconds at most. Returns 0 and fills *ret, -EPROTO where it does not answer as lb
- * does, or why it cannot be asked (-EACCES, -EAGAIN after the time, ...).
+ * Waits some seconds at most. Returns 0 and fills *ret, which was RUNNING_LB_INIT; -EPROTO when the
+ * program does not answer as lb does; or another negative errno when the program cannot be asked
+ * (-EACCES, or -EAGAIN when it does not answer in time).
  */
 int running_lb_ask(const char *path, struct running_lb *ret) LB_MUST_CHECK;
 
 /* Reads the answer to "stats json". Returns 0, -EPROTO or -ENOMEM. */
 int running_lb_read(struct slice answer, struct running_lb *ret) LB_MUST_CHECK;
 
-/* Whether one of its listeners has just this address. */
+/* Whether one of the running lb's listeners has exactly this address. */
 bool running_lb_has(const struct running_lb *r, const struct addr *a);
 
-/* An address of it, be it admin.http's, that is in the way of a socket at `a`; NULL: none. */
+/* An address of the running lb, of a listener or of admin.http, that overlaps `a`; NULL: none. */
 const struct addr *running_lb_in_way(const struct running_lb *r, const struct addr *a);
 
 void running_lb_deinit(struct running_lb *r);

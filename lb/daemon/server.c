@@ -61,6 +61,7 @@ static uint64_t on_capacity(void *arg)
 {
 	const struct server *s = arg;
 
+	LB_ASSERT(s->threads->share.max_sessions > 0); /* threads_new() has checked the limit */
 	return (uint64_t)s->threads->share.max_sessions * s->threads->n;
 }
 
@@ -81,7 +82,7 @@ static void on_reload_begins(void *arg)
 	notify_reloading();
 }
 
-/* READY=1 replies to RELOADING=1; the start and a stop have messages of their own. */
+/* READY=1 ends what RELOADING=1 began; the start and a stop have messages of their own. */
 static void on_reload_ended(void *arg)
 {
 	const struct server *s = arg;
@@ -124,6 +125,7 @@ static void on_started(void *arg, int result, const struct err *why)
 		err_log_errors(log, "cannot start", why);
 		return;
 	}
+	LB_ASSERT(!s->is_started && s->admin != NULL);
 	s->is_started = true;
 	if (s->admin_fd >= 0)
 		admin_serve_socket(s->admin, s->admin_fd);
@@ -329,6 +331,7 @@ static void on_signal(void *arg, int signo)
 
 int server_run(struct server *s)
 {
+	LB_ASSERT(s->is_started);
 	/* Two stops that came in the last turn of the start may have ended the workers already. */
 	int r = s->control.n_quit == s->threads->n ? 0 : loop_run(s->loop);
 
@@ -361,7 +364,7 @@ static void close_services(struct server *s)
 
 void server_close(struct server *s)
 {
-	/* First: a worker whose reply to QUIT is here may still be in the call that wakes main. */
+	/* Done first, because a worker whose reply to QUIT has come may still be waking main. */
 	if (s->threads != NULL)
 		threads_join(s->threads);
 	if (s->loop != NULL) {

@@ -44,6 +44,7 @@ static int bind_http(struct server *s)
 	struct sockaddr_storage sa;
 	struct addr got;
 
+	LB_ASSERT(s->http_fd < 0);
 	s->http_fd = sock_bind_alone(s->loop, &s->control.conf->admin.http);
 	int r = s->http_fd < 0 ? s->http_fd : loop_listen(s->loop, s->http_fd, SOCK_BACKLOG);
 	if (r == 0)
@@ -73,7 +74,7 @@ static int bind_admin(struct server *s, struct err *e)
 	return e->n > 0 ? EXIT_BIND : 0;
 }
 
-/* A reload opens files as `user`: warns of those that this user may not open. */
+/* Warns of files that `user` may not open, because a reload opens files as `user`. */
 static void warn_of_reload(struct server *s)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
@@ -210,6 +211,7 @@ static int start_services(struct server *s, struct err *e)
 /* Turns main's loop until every worker accepts by the first configuration, or one cannot. */
 static int start_workers(struct server *s, struct delta *first, struct err *e)
 {
+	LB_ASSERT(first != NULL && s->admin != NULL); /* on_started() serves by it */
 	if (control_start(&s->control, first) < 0) {
 		delta_free(&s->control.registry, first);
 		(void)err_add(e, -ENOMEM, "out of memory");
@@ -225,6 +227,7 @@ static int start_workers(struct server *s, struct delta *first, struct err *e)
 
 int server_start(struct server *s, struct err *e)
 {
+	LB_ASSERT(s->threads != NULL && s->control.phase == PHASE_STARTING);
 	int r = bind_admin(s, e);
 	struct delta *first = NULL;
 

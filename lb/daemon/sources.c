@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A source address that this machine lacks would fail every connection of its pool, so each one is
+ * bound once to see whether the machine has it.
+ *
+ * Thread: main.
+ */
 #include "daemon/sources.h"
 
 #include "conf/conf.h"
 #include "daemon/refusal.h"
+#include "ev/loop.h"
 #include "net/sock.h"
 
-/* A source address that this machine lacks would fail every connection of its pool. */
 static int try_pool(struct loop *l, const struct conf_pool *c, struct err *e)
 {
 	int result = 0;
@@ -22,6 +28,7 @@ int sources_try(struct loop *l, const struct conf *conf, struct err *e)
 {
 	int result = 0;
 
+	loop_assert_owner(l);
 	/* After a failure the other pools are still tried, so that `e` names every such address. */
 	for (size_t i = 0; i < conf->n_pools; i++) {
 		int r = try_pool(l, &conf->pools[i], e);

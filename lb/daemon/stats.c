@@ -1,4 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The snapshot that `stats`, `backends` and /metrics are made from.
+ *
+ * Terms. A tally or a worker's counters have one writer, a worker, and are read here while it
+ * writes: each figure is right, but figures that change together may differ by a few. A past row
+ * is the sums of a backend that is gone, or of earlier backends of a name.
+ *
+ * stats_read() fills the parts of struct status one after another:
+ *
+ *   add_workers()    each worker, and the sums over workers: connections, histograms, responses
+ *   add_listeners()  each listener in use: the tallies of its workers
+ *   add_pools()      each pool (add_pool()); those that are removed and have no backend come last
+ *     add_backends()   each backend, in use or removed (describe_backend(), describe_ports())
+ *     add_past()       the past rows, and the sums over all that the pool has and had
+ *   add_ends()       each reason for which connections end, over all workers
+ *   add_counters()   what has no place of its own: the table `counters`
+ *
+ * A row of the table `counters` gives a counter its name, so that a new counter of the workers is
+ * shown by one row. Names and texts are borrowed from the registry, so the snapshot has to be
+ * freed before main's loop turns.
+ *
+ * When memory is short, what was filled is freed by status_deinit(), and the caller answers with
+ * the error.
+ *
+ * Relies on: registry.c, worker_sums.c (until the workers are told to end), process.c,
+ * watermarks.c (the capacity, the local ports).
+ *
+ * Thread: main.
+ */
 #include "daemon/stats.h"
 
 #include <errno.h>
@@ -60,6 +89,7 @@ static int add_listeners(struct server *s, struct status *st)
 
 		sl->name = atomic_load(&l->name);
 		sl->bind = l->text;
+		LB_ASSERT(l->n_workers == s->threads->n);
 		for (uint32_t w = 0; w < l->n_workers; w++) {
 			sl->active += counter_read(&l->tally[w].active);
 			sl->accepted += counter_read(&l->tally[w].accepted);
@@ -111,7 +141,8 @@ static int add_sources(const struct conf_pool *conf, struct status_pool *sp)
 	return 0;
 }
 
-/* From which of the pool's sources lb connects to a backend, and how many ports are in use there.
+/* The sources of the pool from which lb connects to the backend, and how many ports are in use at
+ * each.
  */
 static void describe_ports(const struct server *s, const struct conf_pool *conf,
 			   const struct status_pool *sp, const struct backend *b,
@@ -185,6 +216,7 @@ static int add_past(const struct registry_pool *p, struct status_pool *sp)
 		add_past_row(sp, rb->backend->name, &rb->past);
 		backend_sums_add(&sp->sums, &now);
 	}
+	LB_ASSERT(sp->n_past <= n);
 	return 0;
 }
 
@@ -230,6 +262,7 @@ static int add_pools(struct server *s, struct status *st)
 		if (is_past_pool(p) && r == 0)
 			r = add_pool(s, p, &st->pools[st->n_pools + st->n_past_pools++]);
 	}
+	LB_ASSERT(r < 0 || st->n_pools + st->n_past_pools == n); /* each pool is in one part */
 	return r;
 }
 
@@ -310,12 +343,15 @@ static int add_counters(struct server *s, struct status *st)
 		.help = "Log lines that found their ring full",
 		.n = logger_n_dropped(s->logger),
 	};
+	LB_ASSERT(st->n_counters == ARRAY_SIZE(counters) + 1);
 	return 0;
 }
 
 int stats_read(struct server *s, struct status *ret)
 {
 	/* A worker frees its counters at its end; the loop goes on until the last one has ended. */
+	loop_assert_owner(s->loop);
+	LB_ASSERT(ret->workers == NULL && ret->pools == NULL); /* it is zeroed */
 	if (!control_has_workers(&s->control))
 		return -ESHUTDOWN;
 	ret->version = LB_VERSION;

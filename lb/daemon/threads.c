@@ -62,6 +62,7 @@ static int take_own_table(struct thread *t)
 	keep[n++] = all->proxy.handoff_fd[1];
 	for (uint32_t i = 0; i < all->n; i++)
 		keep[n++] = all->thread[i].mail.wake_fd;
+	LB_ASSERT(n == all->n + 8); /* as many as were allocated */
 	fd_table_close_all_but(keep, n);
 	free(keep);
 	return 0;
@@ -70,6 +71,8 @@ static int take_own_table(struct thread *t)
 static int make_worker(struct thread *t, struct loop **ret_loop)
 {
 	struct threads *all = t->all;
+
+	LB_ASSERT(t->worker == NULL);
 	int r = take_own_table(t);
 
 	if (r < 0)
@@ -145,6 +148,7 @@ int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e)
 void threads_set_binds(struct threads *t, size_t n_binds)
 {
 	t->need = with_binds(t, n_binds);
+	LB_ASSERT(t->need.n_workers == t->n);
 	bool is_enough = fd_share_out(&t->need, &t->share);
 	LB_ASSERT(is_enough); /* threads_check_binds() was called */
 }
@@ -196,6 +200,7 @@ int threads_new(const struct threads_opts *o, struct err *e, struct threads **re
 	struct threads *t = calloc(1, sizeof(*t));
 	uint32_t n = o->need.n_workers;
 
+	LB_ASSERT(n > 0 && o->main != NULL && o->logger != NULL);
 	if (t == NULL)
 		return err_add(e, -ENOMEM, "out of memory");
 	t->n = n;
@@ -241,6 +246,7 @@ int threads_start(struct threads *t, struct err *e)
 		/* One after the other: a table is copied while no other thread opens anything. */
 		while (sem_wait(&t->ready) < 0)
 			LB_ASSERT(errno == EINTR);
+		LB_ASSERT(t->thread[i].result < 0 || t->thread[i].worker != NULL);
 	}
 	for (uint32_t i = 0; i < t->n; i++) {
 		const struct thread *th = &t->thread[i];
@@ -257,6 +263,7 @@ void threads_join(struct threads *t)
 		if (t->thread[i].is_started)
 			(void)pthread_join(t->thread[i].handle, NULL);
 		t->thread[i].is_started = false;
+		LB_ASSERT(t->thread[i].worker == NULL); /* run() has freed it */
 	}
 }
 

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How full lb is. watermarks_apply() computes the capacity when a configuration becomes current,
+ * and logs it as the forecast when it differs enough from the one before. watermarks_tick()
+ * compares, once a second, the connections with the capacity, each worker's with its descriptors,
+ * and each backend's with the local ports. has_risen() keeps for each of them whether it is above:
+ * it warns at HIGH_PERCENT, and again only after it was below LOW_PERCENT.
+ *
+ * Thread: main.
+ */
 #include "daemon/watermarks.h"
 
 #include <errno.h>
@@ -75,7 +84,7 @@ void watermarks_apply(struct watermarks *w, const struct conf *conf)
 
 /* ---- the warnings ---------------------------------------------------------------------------- */
 
-/* Whether `used` has risen above 80 % of the limit; true again only after it was below 70 %. */
+/* Whether `used` has risen to 80 % of the limit; true again only after `used` was below 70 %. */
 static bool has_risen(bool *is_high, uint64_t used, uint64_t limit)
 {
 	bool was_high = *is_high;
@@ -103,6 +112,7 @@ static void check_workers(struct watermarks *w)
 {
 	uint32_t limit = w->threads->share.max_sessions;
 
+	LB_ASSERT(limit > 0 && w->is_worker_high != NULL);
 	for (uint32_t i = 0; i < w->threads->n; i++) {
 		uint64_t n = counter_read(&worker_sums_of(w->threads, i)->active);
 		if (has_risen(&w->is_worker_high[i], n, limit))

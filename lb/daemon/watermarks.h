@@ -4,8 +4,8 @@
 /*
  * Watermarks: how many connections fit, told in the log, and a warning before a limit is reached.
  *
- * Connections, each worker's descriptors, and the local ports towards each backend warn once when
- * they cross 80 %, and again only after they have been below 70 %.
+ * The log warns once when the connections, a worker's descriptors or the local ports towards a
+ * backend reach 80 %, and again only after they have been below 70 %.
  *
  * Thread: main. Layer: daemon.
  */
@@ -37,10 +37,11 @@ struct watermarks {
 int watermarks_open(struct watermarks *w, const struct log *log, struct registry *reg,
 		    const struct threads *t) LB_MUST_CHECK;
 
-/* A configuration has become current: computes the capacity, and logs it where it is news. */
+/* A configuration has become current: computes the capacity, and logs a capacity that has changed.
+ */
 void watermarks_apply(struct watermarks *w, const struct conf *conf);
 
-/* Warns of each figure that has crossed 80 % since the last call. */
+/* Warns of each figure that has reached 80 % since the last call. */
 void watermarks_tick(struct watermarks *w);
 
 void watermarks_close(struct watermarks *w);

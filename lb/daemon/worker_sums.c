@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The workers' counters, read by main while the workers write them.
+ *
+ * Thread: main.
+ */
 #include "daemon/worker_sums.h"
 
 #include "daemon/threads.h"
