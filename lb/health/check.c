@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a check:
+ * The life of a check, one connection:
  *
  *   connect -> (tcp) result, reset
  *           -> send request -> receive head -> result by its status (http) ------------> linger
  *                                           -> 101 with the right key (websocket)
  *                                              -> result, send a Close frame -----------> linger
  *
- * To linger is to read and drop until the backend closes. So the backend sees neither a reset nor a
- * connection that ends before its own last byte, and the backend's side of the connection waits in
- * TIME_WAIT. (lb's side in TIME_WAIT would use up the local ports where checks are very frequent.)
- * A tcp check has sent nothing, so it is reset for the same reason. A backend that does not close
- * is reset when the time of the check is over; one that sends without end is reset after
- * LINGER_BYTES.
+ * Terms. The owner of a check is the probe that the check belongs to. A check reports when it
+ * calls the owner's on_result() or on_none(), once. To linger is to read and drop until the
+ * backend closes.
+ *
+ *   check_new()    check_start()       start_connect(): from the next local address
+ *   on_connected()                     a tcp check has its result; another one asks (ask())
+ *   on_received()  take_answer()       gives what came to question.c, which judges it
+ *   report()       fail()  give_up()   a result; a bad result that ends the check; no result
+ *   linger()       drop()              after the result
+ *   check_end()                        by the owner, by on_timeout(), or after the last byte
+ *   settle()                           frees the check; every entry from the loop ends with it
+ *
+ * Because lb lingers, the backend sees neither a reset nor a connection that ends before its own
+ * last byte, and the backend's side of the connection waits in TIME_WAIT. (lb's side in TIME_WAIT
+ * would use up the local ports where checks are very frequent.) A tcp check has sent nothing, so
+ * it is reset for the same reason. A backend that does not close is reset when the time of the
+ * check is over; a backend that sends without end is reset after LINGER_BYTES.
  *
  * One timer covers a check from its connect to its end. The descriptor is closed when each
- * operation's last completion was seen, in settle(), which every entry from the loop ends with.
+ * operation's last completion was seen.
  *
  * Thread: main.
  */
@@ -78,6 +89,7 @@ void check_end(struct check *c, enum check_close how)
 {
 	struct loop *l = c->all->loop;
 
+	loop_assert_owner(l);
 	if (c->phase == CHECK_ENDING)
 		return;
 	loop_timer_stop(l, &c->timeout);
@@ -96,7 +108,7 @@ static double elapsed_ms(const struct check *c)
 	return (double)(loop_now_ns(c->all->loop) - c->start_ns) / 1e6;
 }
 
-/* The owner may end the check in on_result: it is in CHECK_ENDING then. */
+/* The owner may end the check in on_result(). The check is in CHECK_ENDING afterwards. */
 static void report(struct check *c, bool is_ok, const char *text)
 {
 	LB_ASSERT(!c->has_reported);
@@ -119,7 +131,7 @@ static void fail(struct check *c, const char *what, const char *why)
 	report_bad(c, what, why);
 }
 
-/* No result: the check says nothing of the backend. */
+/* Ends the check without a result, because its failure is not the backend's. */
 static void give_up(struct check *c, const char *why)
 {
 	char text[TEXT_MAX];
@@ -167,7 +179,7 @@ static void send_close_frame(struct check *c)
 
 /* ---- lingering ------------------------------------------------------------------------------- */
 
-/* `n` more bytes came that nothing reads. */
+/* Drops `n` more bytes that have come. */
 static void drop(struct check *c, size_t n)
 {
 	c->n_dropped += n;
@@ -186,11 +198,11 @@ static void drop_question(struct check *c)
 	c->question = NULL;
 }
 
-/* The check has reported, and the backend is to close. `n` bytes came behind the head. */
+/* The check has reported; waits for the backend to close. `n` bytes came behind the head. */
 static void linger(struct check *c, size_t n)
 {
 	LB_ASSERT(c->has_reported);
-	if (c->phase == CHECK_ENDING) /* the owner ended it when it heard the result */
+	if (c->phase == CHECK_ENDING) /* the owner has ended the check in on_result() */
 		return;
 	c->phase = CHECK_LINGERING;
 	if (c->owes_close_frame && !is_in_flight(c, OP_SEND))
@@ -278,7 +290,7 @@ static bool is_own_shortage(int error)
 
 static void connect_failed(struct check *c, int error)
 {
-	/* Another local address may have ports where this one has none. */
+	/* Another local address may have free ports when this one has none. */
 	while (error == -EADDRNOTAVAIL && c->n_connects < c->spec->n_sources) {
 		if (c->fd >= 0)
 			loop_close(c->all->loop, c->fd);
@@ -329,6 +341,7 @@ struct check *check_new(struct checks *all, struct check_spec *spec, void *owner
 
 void check_start(struct check *c)
 {
+	loop_assert_owner(c->all->loop);
 	LB_ASSERT(c->phase == CHECK_CONNECTING && c->n_connects == 0);
 	loop_timer_start(c->all->loop, &c->timeout, c->spec->conf.timeout_ms);
 	int r = start_connect(c);

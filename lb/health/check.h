@@ -4,9 +4,9 @@
 /*
  * A check: one connection to a target, its result, and its end.
  *
- * The owner of a check makes it, links it into a list, and starts it. The check reports its result
- * once, or that there is none, and later that it is over. It knows nothing of intervals, of other
- * checks, or of verdicts.
+ * The owner of a check makes the check, links it into a list, and starts it. The check reports its
+ * result once, or that there is none, and later that the check is over. Intervals, other checks and
+ * verdicts are the owner's business.
  *
  * Thread: main. Layer: health.
  */
@@ -28,7 +28,7 @@ struct slab;
 enum check_phase {
 	CHECK_CONNECTING,
 	CHECK_ASKING,    /* the request is being sent, the answer received */
-	CHECK_LINGERING, /* it has reported; the backend is to close */
+	CHECK_LINGERING, /* the check has reported, and waits for the backend to close */
 	CHECK_ENDING,    /* closed as soon as nothing is in flight */
 };
 
@@ -36,8 +36,8 @@ enum check_phase {
 enum check_close { CHECK_BY_FIN, CHECK_BY_RESET };
 
 /*
- * What the owner hears. `owner` is what check_new() was given. When on_result or on_none is called
- * the owner may end this check and all others; no check is freed before on_end.
+ * The owner's functions, which a check calls; `owner` is that of check_new(). In on_result and
+ * on_none the owner may end this check and all others; no check is freed before on_end.
  */
 struct check_ops {
 	/* The result, in words: "101 in 1.2ms", "connect: Connection refused". */
@@ -72,7 +72,7 @@ struct check {
 	int fd;                  /* -1: none */
 	uint8_t in_flight;       /* 1u << operation */
 	bool has_reported;
-	bool owes_close_frame; /* a Close frame is still to be sent */
+	bool owes_close_frame; /* a Close frame has still to be sent */
 	uint32_t n_connects;
 	uint64_t start_ns;
 	struct timer timeout;

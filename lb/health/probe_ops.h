@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * What the owner of the probes hears of their checks. `target` is the `arg` of the probe's
- * struct probe_target. Each of these functions may call probes_set(), even to remove the target.
+ * The functions that the probes call with what their checks find. `target` is the `arg` of the
+ * probe's struct probe_target. Each of these functions may call probes_set(), even to remove the
+ * target.
  *
  * Thread: main. Layer: health.
  */

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The set of targets: probes are found by their target in a hash table, so that probes_set(), which
- * a reload calls with all targets, takes linear time, and probes_pause() constant time.
+ * The set of targets. A probe is a target with its checks (health/schedule.h). Probes are found by
+ * their target in a hash table, so that probes_set(), which a reload calls with all targets, takes
+ * linear time, and probes_pause() constant time.
+ *
+ * probes_set() marks all probes as not wanted, updates or adds the probe of each target that it is
+ * given, and removes the probes that are still not wanted. A removed probe stays in the table
+ * until its last check is over, so a target may have a removed probe beside its new one.
  *
  * Thread: main.
  */
@@ -39,7 +44,7 @@ static struct list *bucket_of(const struct probes *all, const void *target)
 	return &all->bucket[hash_mix((uintptr_t)target, 0) & (all->n_buckets - 1)];
 }
 
-/* Where memory is short the table keeps its size, and finding takes longer. */
+/* When memory is short the table keeps its size, and finding takes longer. */
 static void grow_buckets(struct probes *all)
 {
 	struct list *old = all->bucket, *more;
@@ -60,7 +65,7 @@ static void grow_buckets(struct probes *all)
 	free(old);
 }
 
-/* A removed probe whose checks are not over may be there beside the new one of its target. */
+/* A removed probe whose checks are not over may be there beside the new probe of its target. */
 static struct probe *find(const struct probes *all, const void *target)
 {
 	list_for_each(it, bucket_of(all, target))
@@ -108,10 +113,12 @@ static bool update(struct probe *p, const struct probe_target *t, uint64_t delay
 int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 {
 	struct schedule *s = &all->schedule;
-	/* Those that are removed end their last checks beside the new ones. */
+	/* The last checks of removed probes end while the checks of new ones begin. */
 	size_t n_checks = PROBE_MAX_CHECKS * (n + schedule_n_probes(s));
 	int result = loop_reserve(s->checks.loop, LOOP_OPS_MIN + CHECK_N_OPS * n_checks);
 	bool has_room = result == 0;
+
+	loop_assert_owner(s->checks.loop);
 
 	list_for_each(it, &s->all) list_entry(it, struct probe, link)->is_wanted = false;
 	for (size_t i = 0; i < n; i++) {
@@ -146,6 +153,7 @@ void probes_pause(struct probes *all, const void *target, bool is_paused)
 {
 	struct probe *p = find(all, target);
 
+	loop_assert_owner(all->schedule.checks.loop);
 	if (p == NULL)
 		return;
 	p->is_paused = is_paused;
@@ -188,6 +196,8 @@ struct probes *probes_free(struct probes *p)
 	if (p == NULL)
 		return NULL;
 	schedule_deinit(&p->schedule);
+	for (size_t i = 0; p->bucket != NULL && i < p->n_buckets; i++)
+		LB_ASSERT(list_is_empty(&p->bucket[i]));
 	free(p->bucket);
 	free(p);
 	return NULL;

@@ -45,7 +45,7 @@ struct probes *probes_new(struct loop *loop, unsigned class_id, const struct pro
 			  void *ops_arg);
 
 /*
- * probes_limit() - at most `max_checks` checks at a time, of all targets together; at least one
+ * probes_limit() - run at most `max_checks` checks at a time, of all targets together; at least one
  *
  * A check has one descriptor. A check that is due while there are so many waits until another one
  * is over, in the order in which they became due. Without a call there is no limit.
@@ -58,8 +58,8 @@ void probes_limit(struct probes *p, uint32_t max_checks);
  * A target that was there before keeps its verdict and its schedule. When its settings have changed
  * or it is paused now, a check under way is ended without a result. New targets, and those with
  * changed settings, are first checked within their interval, spread out. Takes time in proportion
- * to the targets, before and after (tests/bench/bench_probes.c). Returns 0, or -ENOMEM: then those
- * targets are checked that memory was left for.
+ * to the targets, before and after (tests/bench/bench_probes.c). Returns 0, or -ENOMEM, and then
+ * the targets are checked for which there was memory.
  */
 int probes_set(struct probes *p, const struct probe_target *targets, size_t n) LB_MUST_CHECK;
 

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The request of a check, and the verdict on the response. question_init() writes the request; the
+ * check's connection sends it and gives what comes back to question_feed(), which parses the head
+ * (proto/http1.h) and judges it: the status against the range of the settings, or the handshake
+ * against the key (proto/upgrade.h). question_close_frame() writes the end of a tunnel.
+ *
+ * Thread: main.
+ */
 #include "health/question.h"
 
 #include <errno.h>

@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each probe has a timer that fires once per interval, from start to start. When the timer fires, a
- * check starts, whether or not the check before it still lingers. PROBE_MAX_CHECKS bounds how many
- * checks one probe has: where there are as many, the oldest one is reset.
+ * When each probe is checked, and how many checks run at a time.
  *
- * schedule_limit() bounds how many checks all probes have together, because each check has a
- * descriptor. A probe whose check is due while there are so many waits in the list `due`; each
- * check that is over lets the first probe of the list start its check.
+ * Terms. A probe is a target with its settings, its checks and their verdict. The current check of
+ * a probe is the one that has no result yet. A check lingers after its result until the backend
+ * closes (check.c). A probe is due when its timer has fired and its check has not started.
+ *
+ *   schedule_add()      a probe without a check; schedule_start() sets its timer
+ *   on_next()           the timer fires once per interval, from start to start: starts a check, or
+ *                       puts the probe into the list `due`
+ *   start_check()       makes a check and starts it; it is the current one
+ *   on_result()         the result goes to ops->on_result() and to the verdict; a new verdict goes
+ *                       to ops->on_verdict()
+ *   on_none()           the check could not be made: no result
+ *   on_end()            the check is over; start_due() starts the checks that have waited longest
+ *   schedule_remove()   ends the probe's checks; the probe is freed with the last of them
+ *
+ * Two numbers are bounded. PROBE_MAX_CHECKS bounds how many checks one probe has: a check starts
+ * even if the one before it still lingers, but when there are as many, the oldest one is reset
+ * first (end_oldest()). schedule_limit() bounds how many checks all probes have together, because
+ * each check has a descriptor: a probe that is due while there are so many waits in `due`, in the
+ * order of time.
  *
  * Thread: main.
  */
@@ -51,7 +65,7 @@ static void start_check(struct probe *p)
 /* Starts the checks that have waited longest, while there are free slots. */
 static void start_due(struct schedule *s)
 {
-	if (s->is_starting) /* a check that this function started is over already */
+	if (s->is_starting) /* a check that this function starts is over already: see on_end() */
 		return;
 	s->is_starting = true;
 	while (!list_is_empty(&s->due) && has_free_slot(s)) {
@@ -86,17 +100,17 @@ static void on_next(struct timer *t, void *arg)
 
 	(void)arg;
 	LB_ASSERT(!p->is_removed);
-	/* Where the last check still has no result, its timeout is longer than the interval: this
-	 * turn is left out. */
+	/* When the current check still has no result, its timeout is longer than the interval, and
+	 * this check is left out. */
 	if (may_start(p) && p->n_checks >= PROBE_MAX_CHECKS) {
 		end_oldest(p);
-		loop_timer_start(s->checks.loop, &p->next, 1); /* it is over in a turn or two */
+		loop_timer_start(s->checks.loop, &p->next, 1); /* the reset takes a turn or two */
 		return;
 	}
 	loop_timer_start(s->checks.loop, &p->next, p->spec.conf.interval_ms);
 	if (!may_start(p))
 		return;
-	/* A free slot is given to the list first: see start_due(). */
+	/* start_due() gives a free slot to the list first. */
 	LB_DASSERT(!has_free_slot(s) || list_is_empty(&s->due));
 	if (has_free_slot(s))
 		start_check(p);
@@ -181,7 +195,7 @@ struct probe *schedule_add(struct schedule *s, void *target, const struct addr *
 	p->schedule = s;
 	p->target = target;
 	p->spec.addr = *addr;
-	/* Probes that come together do not all begin at the same local address. */
+	/* Probes that are added together begin at different local addresses. */
 	p->spec.next_source = slab_n_used(s->slab);
 	list_init(&p->same);
 	list_init(&p->checks);

@@ -25,11 +25,11 @@ struct loop;
 struct probe_ops;
 struct slab;
 
-/* Checks of one probe: one that has no result yet, and those that linger or end. */
+/* The most checks of one probe: one that has no result yet, and those that linger or end. */
 #define PROBE_MAX_CHECKS 4u
 
 struct probe {
-	void *target; /* borrows: what the owner calls it */
+	void *target; /* borrows: by which the owner knows the probe */
 	struct check_spec spec;
 	bool is_paused; /* no check is started */
 
@@ -62,7 +62,8 @@ struct schedule {
 	bool is_starting;    /* start_due() runs */
 };
 
-/* For `class_id` and `ops` see probes_new(). Returns 0 or -ENOMEM: deinit it all the same. */
+/* For `class_id` and `ops` see probes_new(). Returns 0 or -ENOMEM; schedule_deinit() is due in both
+ * cases. */
 int schedule_init(struct schedule *s, struct loop *loop, unsigned class_id,
 		  const struct probe_ops *ops, void *ops_arg) LB_MUST_CHECK;
 
@@ -72,7 +73,7 @@ void schedule_deinit(struct schedule *s);
 /* See probes_limit(). */
 void schedule_limit(struct schedule *s, uint32_t max_checks);
 
-/* Probes that there are, those included that are removed and have checks that are not over. */
+/* The number of probes, with those that are removed and have checks that are not over. */
 uint32_t schedule_n_probes(const struct schedule *s);
 
 /*

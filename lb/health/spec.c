@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a probe's checks are to do, as copies that the probe owns. The configuration that the
+ * settings came from may be freed while a check runs.
+ *
+ * Thread: main.
+ */
 #include "health/spec.h"
 
 #include <stdlib.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Up or down, from results. The streak counts the results in a row that contradict the verdict;
+ * any other result sets the streak to 0, and a streak of `rise` or `fall` turns the verdict.
+ *
+ * Thread: the owner's.
+ */
 #include "health/verdict.h"
 
 void verdict_init(struct verdict *v, uint32_t rise, uint32_t fall)
@@ -29,6 +35,7 @@ bool verdict_add(struct verdict *v, bool is_ok)
 	}
 	if (++v->streak < (is_ok ? v->rise : v->fall))
 		return false;
+	LB_ASSERT(v->is_up != is_ok); /* only a result against the verdict turns it */
 	v->is_up = is_ok;
 	v->streak = 0;
 	return true;
