@@ -17,9 +17,9 @@
 /*
  * admin_socket_open() - the listening socket of `conf`, which has one
  *
- * Makes the folder of the default path (CONF_ADMIN_SOCKET) where it is missing and that is allowed,
- * for `user` where there is one; no other folder. Returns the descriptor, or -EINVAL with the
- * reason in `e`.
+ * When the folder of the default path (CONF_ADMIN_SOCKET) is missing, makes the folder if that is
+ * allowed, and gives it to `user` where the file has one; makes no other folder. Returns the
+ * descriptor, or -EINVAL with the reason in `e`.
  */
 int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
@@ -31,7 +31,8 @@ int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e) LB
  */
 int admin_socket_check(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
-/* The file of an admin socket that was bound: which one it is, whatever its path names later. */
+/* The file of an admin socket that was bound. The device and the inode tell the file from another
+ * file that gets the path later. */
 struct admin_socket_file {
 	char *path; /* owns; NULL: no file is remembered */
 	dev_t dev;

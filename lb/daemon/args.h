@@ -10,7 +10,7 @@ enum args_command {
 	ARGS_CHECK,
 	ARGS_DOCTOR,
 	ARGS_SCHEMA,
-	ARGS_DONE, /* --help or --version: it was printed */
+	ARGS_DONE, /* --help or --version: the text was printed */
 };
 
 struct args {

@@ -39,7 +39,7 @@
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-/* One `conns` command: every worker lists its own connections, and the last reply completes it. */
+/* One `conns` command. Every worker lists its own connections; the last reply completes the job. */
 struct conns_job {
 	admin_conns_fn done;
 	void *ctx;

@@ -99,7 +99,7 @@ size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family)
 	return n > 0 ? n : 1;
 }
 
-/* A backend's address in one pool; the same address in another pool may share its ports. */
+/* A backend's address in one pool. Another pool with the same address may share the ports. */
 struct target {
 	const struct addr *addr;
 	const struct conf_pool *pool;

@@ -24,8 +24,8 @@
  * Measured on Linux 6.18 as the growth of the active objects in /proc/slabinfo, with 8,000 idle
  * connections through lb less the same 8,000 without it (`scripts/bench --only idle` has this row):
  * 8,900 B with io_uring, 7,400 B with epoll. Clients and backends on the same machine would take as
- * much again. An idle socket holds no page of tcp_mem (32,000 of them: mem 0 in
- * /proc/net/sockstat).
+ * much again. An idle socket holds no page of tcp_mem (with 32,000 idle sockets
+ * mem is 0 in /proc/net/sockstat).
  */
 #define CONN_CAPACITY_USER_BYTES 400u
 #define CONN_CAPACITY_KERNEL_BYTES 9000u
@@ -36,7 +36,7 @@
 /*
  * Every limit: its name (log, JSON), whether it bounds how many connections are held or only how
  * many may come or move at once, and whether other programs have a share in it, so that its room
- * changes by itself. The first of equal ones binds.
+ * changes by itself. Of equal limits the first one binds.
  */
 /* clang-format off */
 #define CONN_CAPACITY_LIMITS(X) \

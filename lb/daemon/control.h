@@ -89,7 +89,7 @@ struct control {
 	struct health health;
 
 	/* private to control.c */
-	struct conf *started; /* counted: the one lb was started with; NULL before */
+	struct conf *started; /* counted: the configuration that lb was started with; NULL before */
 	struct timer tick;
 	uint64_t second_ms;          /* PHASE_DRAINING: when ops->second() is due */
 	uint64_t deadline_ms;        /* PHASE_DRAINING: when to give up waiting */

@@ -353,7 +353,9 @@ static struct registry_pool *begin_pool(struct delta_pool *dp)
 	return p;
 }
 
-/* Makes the pool's settings current; it moves to its place in the order of the configuration. */
+/* Makes the pool's settings current, and moves the pool to its place in the order of the
+ * configuration.
+ */
 static void configure_pool(struct registry *reg, const struct delta *d, struct delta_pool *dp,
 			   struct registry_pool *p)
 {

@@ -43,18 +43,18 @@ struct delta_listener {
 
 struct delta_backend {
 	struct backend *backend;        /* counted */
-	struct registry_backend *old;   /* borrows: its entry; NULL where it is new */
-	struct registry_backend *fresh; /* owns until the commit: the entry of a new one */
-	uint32_t weight;                /* to be used: the list's, or the one set at run time */
-	uint32_t file_weight;           /* the list's */
+	struct registry_backend *old;   /* borrows: its entry; NULL: the backend is new */
+	struct registry_backend *fresh; /* owns until the commit: the entry of a new backend */
+	uint32_t weight;      /* the weight to use: the list's, or the one set at run time */
+	uint32_t file_weight; /* the list's */
 	uint32_t max_conns;
 	bool is_weight_set; /* an operator has set `weight` for this delta */
 };
 
 struct delta_pool {
 	struct pool *pool;            /* counted */
-	struct registry_pool *old;    /* borrows: its entry; NULL where it is new */
-	struct registry_pool *fresh;  /* owns until the commit: the entry of a new one */
+	struct registry_pool *old;    /* borrows: its entry; NULL: the pool is new */
+	struct registry_pool *fresh;  /* owns until the commit: the entry of a new pool */
 	struct members *members;      /* counted: made by delta_freeze() */
 	const struct conf_pool *conf; /* borrows from the delta's; NULL: the settings stay */
 	enum conf_balance balance;
@@ -87,8 +87,8 @@ int delta_prepare(struct registry *reg, struct conf *conf, struct err *e,
  * delta_of_pool() - give the pool `p` the backends of a list, in its order
  *
  * The pool's settings stay. A backend whose name and address the pool has is kept, with the weight
- * that an operator has set, if any; one that the list lacks is removed, as by a reload. The caller
- * may change weights before delta_freeze(). Returns 0 and sets *ret, or -ENOMEM.
+ * that an operator has set, if any; a backend that the list lacks is removed, as by a reload. The
+ * caller may change weights before delta_freeze(). Returns 0 and sets *ret, or -ENOMEM.
  */
 int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct conf_backend *list,
 		  size_t n, struct delta **ret) LB_MUST_CHECK;
@@ -102,14 +102,15 @@ bool delta_has_new_timeouts(const struct delta *d);
 /*
  * delta_commit() - make the delta current: settings, weights, removed backends
  *
- * The messages that tell the workers of it exist already. Allocates nothing and cannot fail.
+ * The messages that tell the workers of the commit exist already. Allocates nothing and cannot
+ * fail.
  */
 void delta_commit(struct registry *reg, struct delta *d);
 
 /* Closes main's descriptors of new sockets; frees. NULL is fine. Returns NULL. */
 struct delta *delta_free(struct registry *reg, struct delta *d);
 
-/* The backend that a delta has under these names, and its pool in *ret; NULL where it has none. */
+/* The backend of these names in the delta, and its pool in *ret; NULL: the delta has none. */
 struct delta_backend *delta_find_backend(struct delta *d, const char *pool, const char *backend,
 					 struct delta_pool **ret);
 

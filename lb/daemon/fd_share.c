@@ -93,7 +93,7 @@ static void share_out_tables(const struct fd_need *need, struct fd_share *ret)
 {
 	uint32_t n = need->n_workers, max = need->max_fds, pipes = pipes_of(max);
 	uint64_t main = least_of_main(need);
-	/* Descriptors made before the thread began; of its channel the worker keeps its own end. */
+	/* Descriptors made before the thread began. Of its channel a worker keeps one end. */
 	uint64_t inherited = STDIO_FDS + EVENT_FDS((uint64_t)n) + 1 + HANDOFF_FDS;
 	uint64_t fixed = inherited + least_of_worker(pipes);
 	uint64_t worker_needs = fixed + need->n_binds + MIN_SESSIONS * FDS_PER_SESSION;

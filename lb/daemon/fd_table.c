@@ -38,10 +38,11 @@ void fd_table_close_all_but(int *keep, size_t n)
 
 /*
  * Gives the calling thread a descriptor table of its own. Without close_range(2) such a table would
- * be of no use, because the thread could not close what it inherited: the first call tells whether
- * the kernel has it, and closes nothing, because no descriptor has a number that high. Seccomp
- * profiles of containers refuse unshare(2) and allow the last call. The last call is not the first
- * way, because valgrind skips a range without a descriptor, and the flag with it, and returns 0.
+ * be of no use, because the thread could not close what it inherited. So the first call tells
+ * whether the kernel has close_range(2); it closes nothing, because no descriptor has a number that
+ * high. Seccomp profiles of containers refuse unshare(2) and allow the last call. The last call is
+ * not the first way, because valgrind skips a range without a descriptor, and the flag with it, and
+ * returns 0.
  */
 int fd_table_unshare(void)
 {

@@ -15,8 +15,8 @@
  * fd_table_unshare() - a descriptor table of its own for the calling thread
  *
  * The descriptors that the thread has stay open in the new table. Where the thread is the only one
- * of its process, nothing changes, so that main can try it before it starts a thread. Returns 0 or
- * a negative errno: -EPERM or -ENOSYS where seccomp or an old kernel refuses both ways to do it
+ * of its process, nothing changes, so main can try the call before it starts a thread. Returns 0 or
+ * a negative errno: -EPERM or -ENOSYS where seccomp or an old kernel refuses both system calls
  * (Linux 5.9 has what lb needs).
  */
 int fd_table_unshare(void) LB_MUST_CHECK;

@@ -57,7 +57,7 @@ static const char *read_file(const char *root, const char *path, struct text *t)
 	return t->failed || t->p == NULL ? "" : t->p;
 }
 
-/* The text behind `key` at the beginning of a line, or NULL; without a key it is the whole text. */
+/* The text behind `key` at the beginning of a line, or NULL. Without a key: the whole text. */
 static const char *behind(const char *text, const char *key)
 {
 	size_t n = key != NULL ? strlen(key) : 0;

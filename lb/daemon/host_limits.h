@@ -5,7 +5,7 @@
  * Limits: what the machine allows, read from /proc and /sys as plain numbers.
  *
  * A file that is not there or cannot be read is no error: its figure is HOST_LIMITS_NONE, "no limit
- * is known", or 0 where it counts what is used.
+ * is known", or 0 for a figure that counts what is used.
  *
  * Thread: main. Layer: daemon.
  */

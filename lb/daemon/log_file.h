@@ -23,7 +23,7 @@
 struct log_file {
 	const atomic_bool *should_stop; /* borrows: lb ends; a slow reader gets no more time */
 	char *to;                       /* owns: as in struct conf_log; NULL: this log is off */
-	int fd;                         /* -1: none, or it could not be opened */
+	int fd;                         /* -1: none is open */
 	bool is_file;                   /* a regular file: writing waits for no reader */
 	bool is_torn;                   /* the last byte written was not the end of a line */
 	bool is_well;                   /* the last batch was written */

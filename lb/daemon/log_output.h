@@ -4,8 +4,9 @@
 /*
  * Log output: the log and the access log, as one thread writes them.
  *
- * Lines gather in a batch for each of the two. What becomes of a log (it cannot be written or
- * opened, bytes were lost) is told in the log itself, and on stderr where the log cannot tell it.
+ * Lines gather in a batch for each of the two. When a log cannot be written or opened, or bytes
+ * were lost, a line of the log says so, and a line on stderr where the log itself cannot be
+ * written.
  *
  * Thread: main until the log thread runs, then the log thread. Layer: daemon.
  */
@@ -46,7 +47,8 @@ void log_output_access(struct log_output *o, const struct log_access *a, bool is
 /* Writes both batches when they are large. May wait for a reader. */
 void log_output_flush_large(struct log_output *o);
 
-/* Writes both batches, then tells what became of them, and writes that. May wait for a reader. */
+/* Writes both batches, then the lines about logs that could not be written. May wait for a reader.
+ */
 void log_output_flush(struct log_output *o);
 
 /*

@@ -64,7 +64,7 @@ struct line_record {
 struct producer {
 	struct logger *logger; /* borrows */
 	struct ring *ring;     /* owns */
-	/* the log thread's: the producer's last line, to merge equal ones */
+	/* the log thread's: the producer's last line, by which equal lines are found */
 	char last[LOG_LINE_MAX];
 	enum log_level last_level;
 	uint64_t last_ns, n_repeated, n_dropped_said;
@@ -158,7 +158,8 @@ int logger_wake_fd(const struct logger *l)
 struct log logger_handle(struct logger *l, uint32_t producer)
 {
 	LB_ASSERT(producer < l->n_producers);
-	/* sink_line() compares the level, so that a reload can change it. */
+	/* The handle lets every level pass. sink_line() compares the level, which a reload changes.
+	 */
 	return (struct log){
 		.max = LOG_LEVEL_DEBUG,
 		.sink = sink_line,

@@ -6,9 +6,9 @@
  *
  * Every producer (0 is main, then the workers) has a ring, into which it writes lines and access
  * records; where the ring is full, a record is dropped and counted. The log thread formats and
- * writes in batches. Before it is started, lines of main go to stderr. Where a log cannot be
- * written, its bytes are lost, whole lines or from the middle of a line on; lost bytes are counted,
- * and reported in the log when it can be written again.
+ * writes in batches. Before the log thread is started, lines of main go to stderr. Where a log
+ * cannot be written, its bytes are lost, whole lines or from the middle of a line on; lost bytes
+ * are counted, and reported in the log when it can be written again.
  *
  * Layer: daemon.
  */

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Membership: which backends a pool has, with which weights; the only publisher of it.
+ * Membership: which backends a pool has, with which weights; the only publisher of a pool's
+ * members.
  *
  * A change is prepared as a delta, the messages that tell the workers are allocated, and only then
  * is anything changed or posted: a change happens on main and on every worker, or nowhere. Changes
@@ -33,7 +34,7 @@ struct membership {
 	struct delta *pending; /* borrows from the reload that is under way; NULL: none */
 };
 
-/* A reload is under way: it will commit `d` or abandon it. */
+/* A reload is under way, and will commit or abandon `d`. */
 void membership_begin(struct membership *m, struct delta *d);
 
 /* The reload has ended without a commit. Does nothing when no delta is pending. */

@@ -5,8 +5,8 @@
  * Name index: what the registry holds, sorted, so that a configuration with ten thousand names is
  * compared with it in n log n steps.
  *
- * An index is a snapshot: it is made for one comparison, and the registry may not change while it
- * is used. All pointers to entries are borrowed from the registry.
+ * An index is made for one comparison, and the registry may not change while the index is used. All
+ * pointers to entries are borrowed from the registry.
  *
  * Thread: main. Layer: daemon.
  */

@@ -6,9 +6,9 @@
  * they are lb's own.
  *
  * A failing bind(2) tells that an address is in use, but not which process uses it. lb's own
- * sockets are no obstacle: they have SO_REUSEPORT, and a reload may go from 127.0.0.1 to 0.0.0.0
- * and back while the old address still listens. The kernel lists all listening sockets of a port
- * with their inodes (sock_diag(7)), and lb knows the inodes of its own sockets.
+ * sockets are no obstacle, because they have SO_REUSEPORT, and a reload may go from 127.0.0.1 to
+ * 0.0.0.0 and back while the old address still listens. The kernel lists all listening sockets of a
+ * port with their inodes (sock_diag(7)), and lb knows the inodes of its own sockets.
  *
  * Thread: main. Layer: daemon.
  */

@@ -4,9 +4,9 @@
 /*
  * Preflight: why this machine would not let lb start by a file, although the file has no mistake.
  *
- * preflight() is `lb check`. It changes nothing: it binds without listening, makes no file and no
- * folder, and asks the lb that runs already which addresses it has. Its findings are worded by the
- * same functions as the errors of a start (daemon/refusal.h).
+ * preflight() is `lb check`, and changes nothing: addresses are bound without listening, no file
+ * and no folder is made, and the lb that runs already is asked for its addresses. The findings are
+ * worded by the same functions as the errors of a start (daemon/refusal.h).
  *
  * Thread: main. Layer: daemon.
  */

@@ -130,7 +130,7 @@ int refusal_log(struct err *e, struct mark at, const char *to, int r)
 	(void)refusal_folder(to, folder, sizeof(folder));
 	switch (-r) {
 	case ENOENT:
-		if (access(folder, F_OK) == 0) /* /proc, /sys: their files are the kernel's */
+		if (access(folder, F_OK) == 0) /* in /proc and /sys only the kernel makes files */
 			return err_at(e, at,
 				      "cannot open log %s: no file can be made in %s; name a file "
 				      "in another folder, or stderr",

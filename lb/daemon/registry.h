@@ -73,7 +73,7 @@ struct registry {
 	struct snapshot *snapshot; /* counted: the current one; NULL before the first commit */
 	struct snapshot *old; /* counted, as a list: replaced ones that a session may still use */
 	uint64_t next_number; /* of listeners */
-	uint32_t next_slot;   /* of pools: all below it were given out */
+	uint32_t next_slot;   /* of pools: all smaller numbers were given out */
 	uint32_t *free_slots; /* owns: has room for next_slot; those that were given back */
 	uint32_t n_free, slots_cap;
 	bool has_old_names; /* a commit has replaced names: names_sweep() may free some */
@@ -89,8 +89,8 @@ void registry_deinit(struct registry *reg);
  *
  * That is: removed listeners that no worker has a socket of, snapshots that no session uses, and
  * removed backends and pools whose last connection has ended; their sums go to the past. A pool
- * stays while a snapshot names it. Do not call between delta_commit() and health_apply(): until
- * then the health checks still name what was removed.
+ * stays while a snapshot names it. Do not call between delta_commit() and health_apply(), because
+ * until then the health checks still name what was removed.
  */
 void registry_tidy(struct registry *reg);
 

@@ -3,8 +3,8 @@
  * From a file to workers that run by it, one worker's reply after another.
  *
  * Terms. The delta is what the file changes (daemon/delta.h). A batch is up to ADOPT_BATCH new
- * listeners, whose sockets are passed to the workers together. A waiter is a caller that wants to
- * know how the reload ends.
+ * listeners, whose sockets are passed to the workers together. A waiter is a callback
+ * that is called when the reload has ended.
  *
  *   reload_request()  reads and checks the file, prepares the delta         (nothing has changed)
  *   hand_over()       makes the messages of ABORT, which undo what follows
@@ -18,8 +18,8 @@
  *
  * The start of lb is the same from hand_over() on (reload_start()).
  *
- * At most one reload is under way. What is asked for meanwhile is one more reload for all who ask
- * (`is_again`), and their waiters are kept in `next`.
+ * At most one reload is under way. When reloads are asked for meanwhile, one more reload follows
+ * for all of them (`is_again`), and their waiters are kept in `next`.
  *
  * The messages are made before the step that they belong to, so that the step is done on all
  * workers or on none: ABORT before the first ADOPT, APPLY before the new sockets listen. Listening
@@ -52,7 +52,7 @@
 #include "proxy/listener.h"
 #include "proxy/message_conf.h"
 
-/* Sockets passed to a worker before it adopts them: its channel holds some hundreds. */
+/* How many sockets are passed to a worker before it adopts them. A channel holds some hundreds. */
 #define ADOPT_BATCH 64
 
 void reload_init(struct reload *r, const struct reload_env *env)
@@ -183,7 +183,8 @@ static void apply(struct reload *r)
 		return;
 	}
 	announce_listeners(env->log, env->registry, r->delta);
-	/* Before the messages: a worker that reads one finds the pools' new settings in place. */
+	/* Done before APPLY is posted, so that a worker that reads APPLY finds the pools' new
+	 * settings. */
 	membership_commit(env->membership);
 	post(r, &b, on_applied);
 }

@@ -9,7 +9,8 @@
  *
  * The first start goes the same way, from a delta that is prepared already. Where reloads are asked
  * for while one is under way, one more follows for all of them. Once the workers are told to stop,
- * a reload that has not got as far as APPLY is refused, because the reload would open listeners after the stop.
+ * a reload that has not got as far as APPLY is refused, because the reload would open listeners
+ * after the stop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -73,14 +74,14 @@ struct reload {
 	struct delta *delta; /* owns: under way; NULL: none */
 	struct err err;
 	int result;
-	uint32_t n_waiting;               /* workers that have not replied */
-	struct broadcast abort;           /* made before ADOPT, so that it can always be undone */
-	size_t batch_from, batch_to;      /* of the delta's listeners: those being handed over */
-	bool has_begun;                   /* ops->begin() was called, and ops->end() is due */
-	bool is_again;                    /* asked for once more meanwhile */
-	size_t n_now, n_next;             /* callers that wait for this one, and for the next one */
+	uint32_t n_waiting;          /* workers that have not replied */
+	struct broadcast abort;      /* made before ADOPT, so that ADOPT can always be undone */
+	size_t batch_from, batch_to; /* of the delta's listeners: those being handed over */
+	bool has_begun;              /* ops->begin() was called, and ops->end() is due */
+	bool is_again;               /* asked for once more meanwhile */
+	size_t n_now, n_next;        /* callers that wait for this reload, and for the next one */
 	struct reload_waiter *now, *next; /* own */
-	/* read by stats.c: how the last one ended (or the start), and when, since 1970 */
+	/* read by stats.c: how the last reload (or the start) ended, and when, since 1970 */
 	bool was_refused;
 	uint64_t ended_ns;
 };

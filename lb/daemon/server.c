@@ -177,7 +177,7 @@ static enum loop_engine engine_of(enum conf_engine e)
 	return LOOP_AUTO;
 }
 
-/* Decides the engine once, for all threads, and says why where it is not the preferred one. */
+/* Chooses the engine for all threads, and logs the reason when it is not the preferred engine. */
 static int choose_engine(enum conf_engine asked, const struct log *log, enum loop_engine *ret,
 			 struct err *e)
 {

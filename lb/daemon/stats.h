@@ -16,7 +16,8 @@ struct status;
 /*
  * stats_read() - fill a zeroed snapshot, to be freed by status_deinit() in any case
  *
- * Its texts are borrowed from the registry, so that it must be freed before main's loop turns.
- * Returns 0, -ENOMEM, or -ESHUTDOWN once the workers were told to end: they free their counters.
+ * Its texts are borrowed from the registry, so the snapshot must be freed before main's loop turns.
+ * Returns 0, -ENOMEM, or -ESHUTDOWN once the workers were told to end, because a worker that ends
+ * frees its counters.
  */
 int stats_read(struct server *s, struct status *ret) LB_MUST_CHECK;

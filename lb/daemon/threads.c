@@ -170,13 +170,13 @@ uint32_t threads_count(uint32_t asked, const struct host_limits *machine)
 
 	if (asked != 0)
 		return asked;
-	/* The kernel takes no quota of 0; should a file say so all the same, it means 1 CPU. */
+	/* The kernel accepts no quota of 0. A file with a quota of 0 counts as 1 CPU. */
 	if (milli <= (uint64_t)(n - 1) * 1000)
 		n = milli == 0 ? 1 : (uint32_t)((milli + 999) / 1000);
 	return n;
 }
 
-/* SEQPACKET, so that each descriptor stays with the number that is sent with it; never blocks. */
+/* SEQPACKET keeps each descriptor together with the number that is sent with it. Never blocks. */
 static int open_pair(int ends[2])
 {
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0

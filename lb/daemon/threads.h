@@ -7,8 +7,8 @@
  *
  * Descriptors that several threads use are made here before the first thread starts, so that they
  * have the same number in every table: each worker's mailbox, for each worker a socketpair on which
- * main passes it its listening sockets, and for all workers one socketpair on which a full worker
- * passes connections to another.
+ * main passes the worker its listening sockets, and for all workers one socketpair on which a full
+ * worker passes connections to another.
  *
  * Thread: main. Layer: daemon.
  */
@@ -34,12 +34,11 @@ struct thread {
 	uint32_t id;
 	pthread_t handle;
 	bool is_started;
-	_Atomic int tid; /* the kernel's number of it, once it runs */
+	_Atomic int tid; /* the kernel's number of the thread, once the thread runs */
 	struct mailbox mail;
-	int channel[2]; /* [0] main's end, [1] the worker's */
-	struct worker
-		*worker; /* made and freed on the thread; main reads its stats while it runs */
-	int result;      /* of its start: 0, or a negative errno with the reason in `why` */
+	int channel[2];        /* [0] main's end, [1] the worker's */
+	struct worker *worker; /* made and freed on the thread; main reads its stats meanwhile */
+	int result;            /* of its start: 0, or a negative errno with the reason in `why` */
 	struct err why;
 };
 
@@ -51,7 +50,7 @@ struct threads {
 	struct mailbox *main;  /* borrows */
 	struct logger *logger; /* borrows */
 	struct fd_need need;   /* as things are now */
-	struct fd_share share; /* by it */
+	struct fd_share share; /* what results from `need` */
 	sem_t ready;           /* posted by each thread once its worker is made, or could not be */
 };
 
@@ -89,11 +88,11 @@ struct threads_opts {
  */
 int threads_new(const struct threads_opts *o, struct err *e, struct threads **ret) LB_MUST_CHECK;
 
-/* Starts all and waits until each has its loop. On failure the reason is in `e`; then
- * threads_free(). */
+/* Starts all threads, and waits until each has made its worker. On failure the reason is in `e`,
+ * and threads_free() is due once those that run have ended. */
 int threads_start(struct threads *t, struct err *e) LB_MUST_CHECK;
 
-/* Waits for all to end (each has been told to quit). */
+/* Waits until every thread has ended. QUIT was posted to each worker. */
 void threads_join(struct threads *t);
 
 /* NULL is fine. Returns NULL. No thread may run. */

@@ -26,7 +26,7 @@ struct watermarks {
 	const struct log *log;         /* borrows */
 	struct registry *registry;     /* borrows */
 	const struct threads *threads; /* borrows */
-	struct conn_capacity capacity; /* of the current configuration, since it became current */
+	struct conn_capacity capacity; /* computed when the current configuration became current */
 	uint64_t n_ports; /* for each pair of source and backend; HOST_LIMITS_NONE: unknown */
 	bool is_known;    /* the capacity was computed once */
 	bool is_conns_high;

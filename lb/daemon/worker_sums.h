@@ -13,7 +13,7 @@
 struct threads;
 struct worker_stats;
 
-/* A worker's counters; it runs. */
+/* The counters of a worker that runs. */
 const struct worker_stats *worker_sums_of(const struct threads *t, uint32_t worker);
 
 /* Open connections. */

@@ -62,7 +62,7 @@ struct checks {
 };
 
 struct check {
-	struct list link; /* the owner's; check.c takes it out of its list before on_end */
+	struct list link; /* of the owner's list; check.c takes the check out of it before on_end */
 	enum check_phase phase;
 
 	/* private to check.c */
