@@ -51,7 +51,9 @@ static void fake_conns(void *arg, const struct admin_conn_query *q, admin_conns_
 		  .listener = "public",
 		  .pool = "chat",
 		  .backend = "b \"\\ 1",
-		  .state = "relay" },
+		  .state = "relay",
+		  .conn_state = "tunnel",
+		  .request_state = "" },
 	};
 
 	(void)arg;
