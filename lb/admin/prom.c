@@ -390,7 +390,7 @@ static void print_backends(const struct status *s, struct text *out)
 		free(l[i].s);
 	free(l);
 	type(out, "lb_backend_ports_used", "gauge",
-	     "Local ports of a source address that a backend's connections take, about.");
+	     "Local ports of a source address that a backend's connections use, an estimate.");
 	print_ports(s, "lb_backend_ports_used", offsetof(struct status_backend, ports_used), out);
 	type(out, "lb_backend_ports_limit", "gauge",
 	     "Local ports that a source address has for connections to a backend.");
@@ -464,7 +464,7 @@ static void print_process(const struct status_process *p, struct text *out)
 	       "Open descriptors, in the tables of main and of all workers.", p->open_fds);
 	single(out, "process_max_fds", "gauge", "Descriptors that all these tables allow.",
 	       p->max_fds);
-	real(out, "process_start_time_seconds", "gauge", "When lb started, since 1970.",
+	real(out, "process_start_time_seconds", "gauge", "Seconds from 1970 to the start of lb.",
 	     p->start_time_s);
 	single(out, "process_threads", "gauge", "Threads.", p->n_threads);
 }
@@ -476,10 +476,11 @@ static void print_lb(const struct status *s, struct text *out)
 	single(out, "lb_uptime_seconds", "gauge", "Seconds since the start.", s->uptime_s);
 	single(out, "lb_generation", "gauge", "Configurations loaded so far.", s->generation);
 	single(out, "lb_config_last_reload_successful", "gauge",
-	       "1 where the last reload, or the start, was applied, 0 where it was refused.",
+	       "1 when the last reload, or the start, was applied, 0 when the reload was refused.",
 	       s->reload.is_ok);
 	real(out, "lb_config_last_reload_timestamp_seconds", "gauge",
-	     "When the last reload ended, refused or not, since 1970.", s->reload.at_s);
+	     "Seconds from 1970 to the end of the last reload, applied or refused.",
+	     s->reload.at_s);
 }
 
 static void print_responses_of(const char *pool, const uint64_t *n, struct text *out)
@@ -494,8 +495,9 @@ static void print_responses_of(const char *pool, const uint64_t *n, struct text 
 static void print_responses(const struct status *s, struct text *out)
 {
 	type(out, "lb_responses_total", "counter",
-	     "Responses that clients got, by the class of their status; without a pool those of lb "
-	     "itself before there was one.");
+	     "Responses that clients got, by the class of their status; with an empty pool, those "
+	     "of "
+	     "lb itself before the pool was known.");
 	print_responses_of("", s->responses, out);
 	for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++)
 		print_responses_of(s->pools[i].name, s->pools[i].responses, out);
@@ -504,7 +506,7 @@ static void print_responses(const struct status *s, struct text *out)
 static void print_connections(const struct status *s, struct text *out)
 {
 	single(out, "lb_connections_active", "gauge",
-	       "Open connections, those that shake hands included.", s->connections.active);
+	       "Open connections, including those in the handshake.", s->connections.active);
 	single(out, "lb_connections_handshaking", "gauge", "Connections without a tunnel yet.",
 	       s->connections.handshaking);
 	single(out, "lb_connections_total", "counter", "Connections accepted.",
@@ -530,8 +532,8 @@ static void print_ends(const struct status *s, struct text *out)
 {
 	LB_ASSERT(s->n_ends <= POOL_MAX_ENDS); /* status_pool.ends has a count for each reason */
 	type(out, "lb_ends_total", "counter",
-	     "Connections that ended, by pool and reason; without a pool those that ended before "
-	     "there was one.");
+	     "Connections that ended, by pool and reason; with an empty pool, those that ended "
+	     "before the pool was known.");
 	for (size_t e = 0; e < s->n_ends; e++)
 		print_end("", s->ends[e].word, s->ends[e].n_before_pool, out);
 	for (size_t i = 0; i < s->n_pools + s->n_past_pools; i++)

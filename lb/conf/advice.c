@@ -197,8 +197,7 @@ static const char *advice_with_unit(const struct opt *o, const char *where, cons
 	}
 	(void)snprintf(value, sizeof(value), "%" PRIu64 "%s", v, unit);
 	if (*write_it(o, value, out) == '\0' && s.n == 0 && strcmp(unit, "s") == 0) {
-		/* In HAProxy, a number without a unit is milliseconds. It was too large as seconds.
-		 */
+		/* The number is too large as seconds. In HAProxy a bare number is milliseconds. */
 		(void)snprintf(value, sizeof(value), "%" PRIu64 "ms", v);
 		(void)write_it(o, value, out);
 	}

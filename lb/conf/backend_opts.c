@@ -83,6 +83,7 @@ void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct ya
 	struct conf_pool *p = pool;
 	size_t n = opt_list(ctx, o, node);
 
+	LB_ASSERT(p->backends == NULL && p->n_backends == 0); /* a key is read once */
 	p->backends = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(p->backends[0]));
 	if (p->backends == NULL)
 		return;

@@ -11,7 +11,7 @@
  *
  * The structs of the configuration have few marks, so that a check walks an array of the
  * configuration and the YAML list side by side: the array has one element for each item of the
- * list, in its order (tables.h). The asserts `node != NULL` in these loops state that.
+ * list, in its order (tables.h). The asserts on `node` in and after these loops state that.
  *
  * "Idle" settings have no effect because of another setting. They are mistakes when their value is
  * not the default (report_idle()); where a default is harmless, warn.c warns.
@@ -105,6 +105,7 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 			first = i;
 			continue;
 		}
+		LB_ASSERT(e[first].at.line <= e[i].at.line); /* by the order of compare_entry() */
 		if (has_same_addr(&e[first], &e[i]))
 			continue; /* names that are equal because the addresses are: reported before
 				   */
@@ -377,6 +378,7 @@ static void check_hash_header(struct opt_ctx *ctx, size_t pool, struct mark at)
 
 	if (pool == CONF_NO_POOL)
 		return;
+	LB_ASSERT(pool < c->n_pools);
 	const struct conf_hash *h = &c->pools[pool].hash;
 	if (h->key == CONF_HASH_HEADER && h->name != NULL && strchr(h->name, '_') != NULL)
 		(void)err_at(
@@ -458,7 +460,7 @@ static void check_header_names(struct opt_ctx *ctx, const struct conf_listener *
 
 /* ---- the process ---- */
 
-/* admin.mode is the mode of the admin socket, so that without the socket it has no effect. */
+/* admin.mode is the mode of the admin socket. Without the socket, the key has no effect. */
 static void check_admin_mode(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;
@@ -481,6 +483,7 @@ static void check_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 		check_header_map(ctx, node);
 		check_header_names(ctx, l, &l->routes[i], node);
 	}
+	LB_ASSERT(node == NULL);
 }
 
 void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
@@ -502,6 +505,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		check_hash_headers(ctx, &c->listeners[i], node);
 		check_routes(ctx, &c->listeners[i], node);
 	}
+	LB_ASSERT(node == NULL);
 	node = lb_yaml_items(root, SLICE("pools"));
 	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
@@ -510,4 +514,5 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		check_health(ctx, &c->pools[i], node);
 		check_hash(ctx, &c->pools[i], node);
 	}
+	LB_ASSERT(node == NULL);
 }

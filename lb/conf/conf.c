@@ -119,6 +119,7 @@ static int set_dir(struct conf *c)
 		return -ENOMEM;
 	c->dir = realpath(given, NULL);
 	int r = c->dir == NULL ? -errno : 0;
+	LB_ASSERT(r < 0 || c->dir[0] == '/');
 	free(given);
 	return r;
 }

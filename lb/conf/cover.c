@@ -169,6 +169,7 @@ static void look_at(struct search *s, const struct place *p)
 		const struct entry *e = &c->entry[at];
 		if (place_compare(&e->place, p) != 0 || e->index >= s->index)
 			return;
+		LB_ASSERT(e->index < c->n);
 		const struct conf_route *by = &c->listener->routes[e->index];
 		if (!has_headers(s->route, by))
 			continue;

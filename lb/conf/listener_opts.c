@@ -14,6 +14,10 @@
  *
  * Binds are kept if they could be read: an item of `bind` that is wrong has no element, so that a
  * bind has a mark of its own and is not compared with the YAML list.
+ *
+ * Relies on main_opts for the order in which keys are read: pools first. What a listener needs
+ * beside its own keys (a pool or routes, an address that no other listener has) is judged by
+ * check.c.
  */
 #include "conf/conf.h"
 #include "conf/print.h"
@@ -76,6 +80,7 @@ static void bind_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 
 	if (n == 0)
 		return;
+	LB_ASSERT(l->binds == NULL && l->n_binds == 0); /* a key is read once */
 	l->binds = opt_alloc(ctx, n, sizeof(l->binds[0]));
 	if (l->binds == NULL)
 		return;
@@ -239,6 +244,7 @@ void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 	struct conf *c = conf;
 	size_t n = opt_list(ctx, o, node);
 
+	LB_ASSERT(c->listeners == NULL && c->n_listeners == 0); /* a key is read once */
 	c->listeners = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(c->listeners[0]));
 	if (c->listeners == NULL)
 		return;

@@ -12,6 +12,11 @@
  * their names are reserved, and a file that has one is told that it is not supported yet.
  *
  * Rows without OPT_RELOAD take effect at restart; conf_restart_keys() finds the ones that differ.
+ *
+ * A new key needs a row here or in another table, a member in conf.h, a paragraph in lb.yaml(5),
+ * which a test looks for, and, when its type is OPT_CALL, functions that read and write it. The
+ * hints at unknown keys, `lb check --print`, the schema for editors and the reload follow from the
+ * row.
  */
 #include "conf/conf.h"
 #include "conf/tables.h"

@@ -110,8 +110,8 @@ static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct 
 
 	while (t->name != NULL && t->opts != table)
 		t++;
-	if (t->name != NULL)
-		text_add(ret, slice_of(t->name));
+	LB_ASSERT(t->name != NULL); /* ctx->tables has all tables */
+	text_add(ret, slice_of(t->name));
 	if (prefix.n == 0)
 		return;
 	if (ret->n != 0)
@@ -157,6 +157,7 @@ static void tell_meant(const struct opt_ctx *ctx, const struct opt *table, struc
 	char synonym[SYNONYM_TEXT_MAX], hint[NEAREST_TEXT_MAX];
 	struct nearest near;
 
+	LB_ASSERT(ret->n == 0);
 	place_of(ctx, table, prefix, &place);
 	(void)synonym_hint(SYNONYM_KEY, place.n != 0 ? place.p : "", word, synonym);
 	if (*synonym != '\0') {
@@ -356,6 +357,7 @@ static bool has_map(const struct opt *table, struct slice prefix)
 static void judge_keys(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		       const struct yaml_node *map)
 {
+	LB_ASSERT(map->kind == YAML_MAP);
 	for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
 		_cleanup_(text_deinit) struct text key = TEXT_INIT;
 

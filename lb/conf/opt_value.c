@@ -275,6 +275,7 @@ static void file_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 		ctx->no_memory = true;
 		return;
 	}
+	LB_ASSERT(path.p[0] == '/' || is_stream);
 	if (o->max != NULL) {
 		int r = parse_uint(slice_of(o->max), &max);
 		LB_ASSERT(r == 0);

@@ -216,6 +216,7 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 
 	if (n == 0)
 		return;
+	LB_ASSERT(p->sources == NULL && p->n_sources == 0); /* a key is read once */
 	p->sources = opt_alloc(ctx, n, sizeof(p->sources[0]));
 	p->sources_at = opt_alloc(ctx, n, sizeof(p->sources_at[0]));
 	if (p->sources == NULL || p->sources_at == NULL)
@@ -589,6 +590,7 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 	struct conf *c = conf;
 	size_t n = opt_list(ctx, o, node);
 
+	LB_ASSERT(c->pools == NULL && c->n_pools == 0); /* a key is read once */
 	c->pools = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(c->pools[0]));
 	if (c->pools == NULL)
 		return;

@@ -236,6 +236,7 @@ void print_item(struct printer *p, const struct opt *table, const void *object)
 {
 	struct printer inner = *p;
 
+	LB_ASSERT(!p->is_item); /* print_list() has written the key of the list */
 	inner.indent += 4;
 	inner.is_item = true;
 	inner.group = SLICE("");

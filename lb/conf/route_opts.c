@@ -11,6 +11,12 @@
  * kept and host_is_suffix is set; of a path with a star at its end, the part before the star is
  * kept and path_is_prefix is set; a host is in lower case. A NULL host or path is no condition. The
  * write functions put the star back.
+ *
+ * A route without a name gets its number as the name, for logs and warnings. Its pool is an index
+ * of conf.pools (pool_ref.c), and CONF_NO_POOL only in a configuration with mistakes.
+ *
+ * Whether a route can match any request at all is judged later: check.c looks at its own
+ * conditions, warn.c at the routes before it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -242,6 +248,7 @@ void route_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 	size_t n = opt_list(ctx, o, node);
 	char number[24];
 
+	LB_ASSERT(l->routes == NULL && l->n_routes == 0); /* a key is read once */
 	l->routes = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(l->routes[0]));
 	if (l->routes == NULL)
 		return;

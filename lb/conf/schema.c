@@ -146,7 +146,7 @@ static void put_pattern(struct json *j, const char *pattern)
 	json_kv_string(j, "pattern", pattern);
 }
 
-/* A text of an OPT_CALL row. Without a pattern it may be any text, also one like a number. */
+/* A text of an OPT_CALL row. Without a pattern, any text is one, also "1" or "true". */
 static void put_text(struct json *j, const struct opt *o)
 {
 	if (o->pattern != NULL)

@@ -12,6 +12,10 @@
  * In the table words are in lower case and have "_" for "-"; plain() does the same to a letter of
  * the word that is looked up. A test compares `where` and `ours` with the tables of options, so
  * that no row can name a key or a value that does not exist.
+ *
+ * A key of another place, as "pools.health" for a key "check" of a backend, is given with its whole
+ * place; a key of the same map by its name alone (name_below()). When lb has no such key or value,
+ * `ours` is NULL and the advice says what to do instead.
  */
 #include "conf/synonym.h"
 

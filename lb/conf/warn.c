@@ -14,6 +14,9 @@
  * address is compared with those of listeners only when some listener has its port (struct ports).
  *
  * When memory runs short, ctx->no_memory is set and the rule is skipped.
+ *
+ * Warnings are told at `lb check`, at the start and at each reload, and change nothing: lb starts
+ * with the file as it is. What must not be started with is a mistake, and belongs to check.c.
  */
 #include "conf/warn.h"
 
@@ -231,6 +234,7 @@ static void warn_of_pool(struct opt_ctx *ctx, const struct ports *ports, const s
 		warn_of_no_server(ctx, &p->backends[i], at);
 		warn_of_loop(ctx, ports, &p->backends[i], at);
 	}
+	LB_ASSERT(item == NULL);
 	warn_of_zero_weights(ctx, p, node);
 	warn_of_slow_checks(ctx, p, node);
 	warn_of_idle_hash(ctx, p, node);
@@ -280,11 +284,13 @@ void warn_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		LB_ASSERT(node != NULL);
 		warn_of_unreached_routes(ctx, &c->listeners[i], node);
 	}
+	LB_ASSERT(node == NULL);
 	ports_of(c, &ports);
 	node = lb_yaml_items(root, SLICE("pools"));
 	for (size_t i = 0; i < c->n_pools; i++, node = node->next) {
 		LB_ASSERT(node != NULL);
 		warn_of_pool(ctx, &ports, &c->pools[i], node);
 	}
+	LB_ASSERT(node == NULL);
 	warn_of_unused_pools(ctx, root);
 }

@@ -68,10 +68,12 @@ struct yaml_node *lb_yaml_free(struct yaml_node *n)
 {
 	if (n == NULL)
 		return NULL;
-	for (struct yaml_node *c = n->first, *next; c != NULL; c = next) {
+	size_t n_children = 0;
+	for (struct yaml_node *c = n->first, *next; c != NULL; c = next, n_children++) {
 		next = c->next;
 		lb_yaml_free(c); /* calls itself YAML_DEPTH_MAX times at most */
 	}
+	LB_ASSERT(n_children == n->n);
 	free(n->text);
 	free(n->key);
 	free(n);
@@ -83,6 +85,7 @@ const struct yaml_node *lb_yaml_find(const struct yaml_node *n, struct slice key
 	if (n == NULL || n->kind != YAML_MAP)
 		return NULL;
 	for (const struct yaml_node *c = n->first; c != NULL; c = c->next) {
+		LB_ASSERT(c->key != NULL); /* attach() gives each child of a map its key */
 		if (slice_eq(slice_of(c->key), key))
 			return c;
 	}
@@ -228,6 +231,7 @@ static void attach(struct build *b, struct yaml_node *n)
 	}
 
 	struct yaml_node *parent = b->open[b->depth - 1];
+	LB_ASSERT(parent->kind == YAML_MAP || (parent->kind == YAML_LIST && !b->has_key));
 	if (parent->kind == YAML_MAP) {
 		LB_ASSERT(b->has_key);
 		n->key = take_ptr(b->key);
