@@ -13,14 +13,14 @@
 #define N_BACKENDS 10000u
 #define N_PICKS 200u
 
-struct fleet {
+struct held {
 	const struct members *m;
-	struct backend **open; /* owns references and places: a ring of the open connections */
+	struct backend **open; /* owns references and slots: a ring of the open connections */
 	unsigned n_open, at;
 	uint64_t random;
 };
 
-static struct backend *pick(struct fleet *f)
+static struct backend *pick(struct held *f)
 {
 	struct pick k; /* only what the pick reads is set, as proxy/ does */
 
@@ -40,7 +40,7 @@ static void give_back(struct backend *b)
 
 static void picks(void *arg, unsigned n)
 {
-	struct fleet *f = arg;
+	struct held *f = arg;
 
 	for (unsigned i = 0; i < n; i++) {
 		give_back(f->open[f->at]);
@@ -78,7 +78,7 @@ static void run(const struct row *row, struct pool *pool, const struct members_e
 		unsigned n, int argc, char **argv)
 {
 	struct members *m = members_new(pool, row->balance, row->load_percent, entries, n);
-	struct fleet f = { .m = m, .n_open = 2 * n, .random = 1 };
+	struct held f = { .m = m, .n_open = 2 * n, .random = 1 };
 	char name[64];
 
 	f.open = calloc(f.n_open, sizeof(struct backend *));

@@ -123,7 +123,7 @@ def test_first_fills_one_after_another(lb, echo, port):
 
 
 def test_max_connections_is_never_exceeded(lb, echo, port):
-    """80 at once for 30 places, from 4 workers: 30 get in, the others are told so."""
+    """80 at once for 30 slots, from 4 workers: 30 get in, the others are told so."""
     conf = http_conf(
         port, rows(echo(3), **{f"e{i}": {"max_connections": 10} for i in (1, 2, 3)}), balance="random"
     )

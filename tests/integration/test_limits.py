@@ -49,7 +49,7 @@ def test_the_limit_is_exact_and_recovers(lb, echo, port, n_workers):
         assert stats["connections"]["limit"] == limit
         done = [t for t in tasks if t.done()]
         assert len(done) == limit
-        # Those who wait are let in as places fall free.
+        # Those who wait are let in as slots fall free.
         waiting = [t for t in tasks if not t.done()]
         while waiting:
             await ws_close_all([t.result() for t in done])

@@ -110,7 +110,7 @@ def limit_of(proxy):
 
 
 @pytest.mark.parametrize("n_workers", [2, 4])
-def test_every_place_of_every_worker_is_used(lb, echo, port, n_workers):
+def test_every_slot_of_every_worker_is_used(lb, echo, port, n_workers):
     """As many are served as all workers hold together, though the first was full long before; one
     more waits until somebody leaves."""
     conf = http_conf(port, echo(2))
@@ -132,7 +132,7 @@ def test_every_place_of_every_worker_is_used(lb, echo, port, n_workers):
 
         late = asyncio.create_task(ws_open(port, open_timeout=30 * SLOW))
         done, _ = await asyncio.wait([late], timeout=0.5)
-        assert not done, "more than there are places"
+        assert not done, "more than there are slots"
         await conns.pop().close()
         conns.append(await late)
         assert await ws_ask(conns[-1], "late") == "late"
@@ -151,7 +151,7 @@ async def come_and_go(port, n):
 
 
 def test_full_workers_lose_nobody(lb, echo, port):
-    """More clients than places come and go, while reloads rename the listener, and add and remove
+    """More clients than slots come and go, while reloads rename the listener, and add and remove
     another one: everybody is served."""
     conf = http_conf(port, echo(2))
     conf["workers"] = 4

@@ -139,7 +139,7 @@ struct scenario {
 	struct sim *w;
 	bool is_faulty; /* memory and buffers run out */
 	bool is_small;  /* a few conversations, one of each kind */
-	bool is_tight;  /* workers have a few places each, not the same number */
+	bool is_tight;  /* workers have a few slots each, not the same number */
 	uint32_t n_workers;
 	struct control control;   /* main, without the process around it */
 	struct mailbox main_mail; /* where the workers' replies arrive */

@@ -14,9 +14,9 @@ import socket
 import threading
 import time
 
+from fixture import ECHOES, access_lines
 from judge import Event
 from lbtest import HOST, wait_for
-from town import ECHOES, access_lines
 
 STEP_S = 10.0  # before each thing
 DRAINED_S = 5.0  # for which a drained backend's connections are counted
@@ -24,15 +24,15 @@ NOTICED_S = 20.0  # until a check has noticed, on a busy machine
 
 
 class Operator:
-    def __init__(self, town, seed):
-        self.town = town
-        self.conf = town.first_conf()
+    def __init__(self, fixture, seed):
+        self.fixture = fixture
+        self.conf = fixture.first_conf()
         self.random = random.Random(seed)
         self.is_over = threading.Event()
         self.thread = None
         self.events = []
         self.faults = []
-        self.away = None  # the event of the guest listener's absence
+        self.away = None  # the event of the temporary listener's absence
         self.n_access_lines = 0
         self.squatter = socket.socket()
         self.squatter.bind((HOST, 0))
@@ -56,19 +56,19 @@ class Operator:
 
     def reload(self):
         event = self.begin("reload")
-        was = self.town.lb.stats()["generation"]
+        was = self.fixture.lb.stats()["generation"]
         if self.random.random() < 0.5:
-            answer = self.town.lb.reload(self.conf)
+            answer = self.fixture.lb.reload(self.conf)
             self.check(not answer.startswith("error: "), f"a good file was refused: {answer}")
         else:
-            self.town.lb.rewrite(self.conf)
-            self.town.lb.signal(signal.SIGHUP)
+            self.fixture.lb.rewrite(self.conf)
+            self.fixture.lb.signal(signal.SIGHUP)
             wait_for(
                 "a reload by HUP",
-                lambda: self.town.lb.stats()["generation"] > was,
+                lambda: self.fixture.lb.stats()["generation"] > was,
                 timeout=NOTICED_S,
             )
-        is_next = self.town.lb.stats()["generation"] == was + 1
+        is_next = self.fixture.lb.stats()["generation"] == was + 1
         self.check(is_next, "a reload did not raise the generation by one")
         event.over()
 
@@ -87,13 +87,13 @@ class Operator:
         }
         self.reload()
 
-    def guest_goes_or_comes(self):
+    def listener_goes_or_comes(self):
         if self.away is None:
-            self.away = self.begin("away", listener="guest")
-            self.conf["listeners"] = [x for x in self.conf["listeners"] if x["name"] != "guest"]
+            self.away = self.begin("away", listener="temporary")
+            self.conf["listeners"] = [x for x in self.conf["listeners"] if x["name"] != "temporary"]
             self.reload()
         else:
-            self.conf["listeners"].append(self.town.listener("guest", "http", "chat"))
+            self.conf["listeners"].append(self.fixture.listener("temporary", "http", "chat"))
             self.reload()
             self.away.over()
             self.away = None
@@ -105,7 +105,7 @@ class Operator:
             rows.pop(self.random.randrange(len(rows)))
         else:
             there = {row["name"] for row in rows}
-            rows.extend(self.town.row(n) for n in ECHOES if n not in there)
+            rows.extend(self.fixture.row(n) for n in ECHOES if n not in there)
         self.reload()
 
     # -- files that must be refused
@@ -127,23 +127,23 @@ class Operator:
         broken = copy.deepcopy(self.conf)
         broken["pools"][0]["backends"] = broken["pools"][0]["backends"][:1]
         next(self.breakages)(broken)
-        was = self.town.lb.stats()["generation"]
-        answer = self.town.lb.reload(broken)
+        was = self.fixture.lb.stats()["generation"]
+        answer = self.fixture.lb.reload(broken)
         self.check(answer.startswith("error: "), "a broken file was taken")
-        is_same = self.town.lb.stats()["generation"] == was
+        is_same = self.fixture.lb.stats()["generation"] == was
         self.check(is_same, "a broken file raised the generation")
-        self.town.lb.rewrite(self.conf)
+        self.fixture.lb.rewrite(self.conf)
         event.over()
 
     # -- backends
 
     def row_of(self, pool, name):
-        return self.town.lb.backends(pool)[name]
+        return self.fixture.lb.backends(pool)[name]
 
     def drain(self):
         name = self.random.choice([row["name"] for row in self.pool("chat")["backends"]])
         event = self.begin("drain", "chat", name)
-        p = self.town.lb.ctl("drain", f"chat/{name}")
+        p = self.fixture.lb.ctl("drain", f"chat/{name}")
         self.check(p.returncode == 0, f"lbctl drain: {p.stderr}")
         before = self.row_of("chat", name)
         self.is_over.wait(DRAINED_S)
@@ -151,7 +151,7 @@ class Operator:
         self.check(after["state"] == "draining", f"{name} is {after['state']} while drained")
         n_new = after["total"] - before["total"]
         self.check(n_new == 0, f"{name} was given {n_new} connections while drained")
-        p = self.town.lb.ctl("ready", f"chat/{name}")
+        p = self.fixture.lb.ctl("ready", f"chat/{name}")
         self.check(p.returncode == 0, f"lbctl ready: {p.stderr}")
         event.over()
 
@@ -159,17 +159,17 @@ class Operator:
         """By KILL or by TERM; back once lb has noticed."""
         name = next(self.victims)
         pools = ("chat",) if name in ECHOES else ("web", "raw")
-        if name in ECHOES and name not in self.town.lb.backends("chat"):
+        if name in ECHOES and name not in self.fixture.lb.backends("chat"):
             return  # it is not in the file, and nobody is on it any more
         watched = [p for p in pools if not self.row_of(p, name).get("removed")]
         events = [self.begin("kill", p, name) for p in pools]
-        backend = self.town.backends[name]
+        backend = self.fixture.backends[name]
         backend.signal(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
         backend.wait()
         for e in events:
             e.over()
         self.wait_states(name, watched, "down")
-        self.town.start_backend(name)
+        self.fixture.start_backend(name)
         self.wait_states(name, watched, "up")
 
     def wait_states(self, name, pools, state):
@@ -184,10 +184,10 @@ class Operator:
 
     def rotate(self):
         """As logrotate does: rename, USR1; the old file is whole once the new one is there."""
-        path = self.town.lb.dir / "access.log"
-        old = self.town.lb.dir / "access.log.1"
+        path = self.fixture.lb.dir / "access.log"
+        old = self.fixture.lb.dir / "access.log.1"
         os.rename(path, old)
-        self.town.lb.signal(signal.SIGUSR1)
+        self.fixture.lb.signal(signal.SIGUSR1)
         wait_for("a new access log", path.exists, timeout=NOTICED_S)
         time.sleep(1)  # lines that were on their way
         self.n_access_lines += access_lines(old)
@@ -199,7 +199,7 @@ class Operator:
         return (
             self.change_settings,
             self.kill,
-            self.guest_goes_or_comes,
+            self.listener_goes_or_comes,
             self.drain,
             self.break_file,
             self.backend_leaves_or_returns,
@@ -230,7 +230,7 @@ class Operator:
 
     def settle(self):
         """The first file again, so that what lb holds can be compared with the beginning."""
-        self.conf = self.town.first_conf()
+        self.conf = self.fixture.first_conf()
         self.reload()
         if self.away is not None:
             self.away.over()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """python3 client.py JSON: one process of the soak's clients; soak.py starts several.
 
-The JSON is a dict: ports (public, tcp, guest), conns (WebSockets that stay open), rate (new
+The JSON is a dict: ports (public, tcp, temporary), conns (WebSockets that stay open), rate (new
 connections a second besides), seed. It writes a line of JSON for each trouble at once and its
 figures every second; a line on its stdin, or its end, lets it finish: every connection is brought
 to its planned end, and the last line is {"what": "bye"}.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
-from talk import BINARY, PING, PONG, Peer, Trouble  # noqa: E402 (the path comes first)
+from websocket_peer import BINARY, PING, PONG, Peer, Trouble  # noqa: E402 (the path comes first)
 
 LIFE_S = 180.0  # of a connection that stays, in the mean
 PAUSE_S = 5.0  # between its messages, in the mean
@@ -36,7 +36,7 @@ SHORT = {
     "chat": 10,
     "plain": 6,
     "tcp": 4,
-    "guest": 3,
+    "temporary": 3,
     "half_close": 2,
     "reset": 2,
     "slow": 1,
@@ -154,9 +154,9 @@ class Clients:
                 await self.message(p)
             await p.close_gently()
 
-    async def guest(self):
+    async def temporary(self):
         """Through the listener that comes and goes, and for longer than that may be there."""
-        async with self.peer("guest", "guest", "chat") as p:
+        async with self.peer("temporary", "temporary", "chat") as p:
             await self.upgrade(p)
             for _ in range(3):
                 await self.message(p, high=4096)

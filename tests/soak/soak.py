@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 import judge  # noqa: E402 (the path comes first)
 from changes import Operator  # noqa: E402
 from drawing import MARK_COLOURS, draw  # noqa: E402
+from fixture import Fixture, access_lines, fds_by_thread, memory_kib  # noqa: E402
 from lbtest import BUILD, fd_leaks, fds_by_task, wait_for  # noqa: E402
-from town import Town, access_lines, fds_by_thread, memory_kib  # noqa: E402
 
 WARM_UP_S = 60.0
 SETTLE_S = 5.0  # after the last connection, for what is freed at leisure
@@ -58,10 +58,10 @@ def percentile(values, share):
 
 
 class Soak:
-    def __init__(self, o, town):
+    def __init__(self, o, fixture):
         self.o = o
-        self.town = town
-        self.operator = Operator(town, o.seed)
+        self.fixture = fixture
+        self.operator = Operator(fixture, o.seed)
         self.faults = []
         self.rows = []
         self.latencies_us = []
@@ -76,7 +76,7 @@ class Soak:
         """Takes what has been told since."""
         while True:
             try:
-                m = self.town.told.get_nowait()
+                m = self.fixture.told.get_nowait()
             except queue.Empty:
                 return
             if m["what"] == "figures":
@@ -104,8 +104,8 @@ class Soak:
     def sample(self, begin, last):
         """A row of figures; `last` is the one before, for what is counted by the second; None for
         the first of a phase."""
-        stats = self.town.lb.stats()
-        pss, rss = memory_kib(self.town.lb.pid)
+        stats = self.fixture.lb.stats()
+        pss, rss = memory_kib(self.fixture.lb.pid)
         t = time.monotonic() - begin
         row = {
             "t_s": round(t, 1),
@@ -122,7 +122,7 @@ class Soak:
         for name in ("accepted", "messages"):
             n, seconds = (row[name] - last[name], t - last["t_s"]) if last else (0, 1)
             row[f"{name}_per_s"] = round(n / seconds, 1)
-        row |= {f"fds_{name}": n for name, n in fds_by_thread(self.town.lb.pid).items()}
+        row |= {f"fds_{name}": n for name, n in fds_by_thread(self.fixture.lb.pid).items()}
         row |= {f"end_{reason}": n for reason, n in stats["ends"].items()}
         self.latencies_us = []
         return row
@@ -134,9 +134,9 @@ class Soak:
         while time.monotonic() - begin < seconds:
             time.sleep(0.2)
             self.hear()
-            dead = [f for f in (c.fault() for c in self.town.clients) if f]
-            if dead or not self.town.lb.is_running():
-                self.faults += dead or [f"lb has ended: {self.town.lb.stderr()[-3000:]}"]
+            dead = [f for f in (c.fault() for c in self.fixture.clients) if f]
+            if dead or not self.fixture.lb.is_running():
+                self.faults += dead or [f"lb has ended: {self.fixture.lb.stderr()[-3000:]}"]
                 return
             if time.monotonic() >= next_row:
                 next_row += self.o.every
@@ -156,7 +156,7 @@ class Soak:
     def go(self, steps, seconds, seed, write):
         """Clients and operator for so long."""
         o = self.o
-        self.town.start_clients(o.processes, o.conns, o.rate, seed)
+        self.fixture.start_clients(o.processes, o.conns, o.rate, seed)
         self.operator.start(steps)
         self.watch(seconds, write)
         self.operator.stop()
@@ -164,9 +164,9 @@ class Soak:
     def rest(self):
         """Brings all clients to their ends. What lb holds then: (Pss, descriptors of each table);
         of these the fewest in some seconds, as health checks come and go."""
-        self.faults += [f for f in self.town.stop_clients() if f]
+        self.faults += [f for f in self.fixture.stop_clients() if f]
         self.hear()
-        lb = self.town.lb
+        lb = self.fixture.lb
         wait_for(
             "the last connection to end",
             lambda: lb.stats()["connections"]["active"] == 0,
@@ -219,7 +219,7 @@ class Soak:
     # -- the verdict
 
     def judge(self, before, after):
-        self.stats = stats = self.town.lb.stats()
+        self.stats = stats = self.fixture.lb.stats()
         operator = self.operator
         self.faults += operator.faults
         n_kills = sum(e.what == "kill" for e in operator.events)
@@ -229,7 +229,7 @@ class Soak:
         leaks = fd_leaks(before[1], after[1])
         if leaks:
             self.faults.append(f"descriptors left (thread: before, now): {leaks}")
-        n_lines = operator.n_access_lines + access_lines(self.town.lb.dir / "access.log")
+        n_lines = operator.n_access_lines + access_lines(self.fixture.lb.dir / "access.log")
         n_ended = sum(stats["ends"].values())
         if n_lines != n_ended:
             self.faults.append(f"{n_ended} connections ended, {n_lines} are in the access log")
@@ -293,14 +293,14 @@ def main():
     o = options()
     for signo in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signo, stop_by_signal)
-    town = Town(o.engine)
-    soak = Soak(o, town)
+    fixture = Fixture(o.engine)
+    soak = Soak(o, fixture)
     try:
-        town.start()
+        fixture.start()
         kib = soak.run()
         if soak.rows:
             soak.write_results(*kib)
-        town.stop()
+        fixture.stop()
     except KeyboardInterrupt:
         soak.faults.append("interrupted")
     except (AssertionError, OSError, subprocess.SubprocessError) as e:
@@ -308,11 +308,11 @@ def main():
     finally:
         for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signo, signal.SIG_IGN)
-        if soak.faults and town.lb is not None:
-            print(f"lb's last words:\n{town.lb.stderr()[-3000:]}")
-        town.kill_lb()  # so that the operator waits for nothing any more
+        if soak.faults and fixture.lb is not None:
+            print(f"lb's last words:\n{fixture.lb.stderr()[-3000:]}")
+        fixture.kill_lb()  # so that the operator waits for nothing any more
         soak.operator.stop()
-        town.destroy()
+        fixture.destroy()
     for fault in dict.fromkeys(soak.faults):
         print(f"soak: fault: {fault}")
     print(f"soak: {'FAILED' if soak.faults else 'nothing was lost, nothing has grown'}")

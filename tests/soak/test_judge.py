@@ -19,7 +19,7 @@ from judge import (
 EVENTS = [
     Event("kill", "chat", "e1", begin=100.0, end=101.0),
     Event("drain", "chat", "e2", begin=100.0, end=110.0),
-    Event("away", listener="guest", begin=200.0, end=210.0),
+    Event("away", listener="temporary", begin=200.0, end=210.0),
 ]
 
 LOST = {
@@ -32,7 +32,7 @@ LOST = {
     "until": 101.0,
 }
 STATUS = LOST | {"kind": "status", "backend": None, "text": "HTTP/1.1 502 Bad Gateway"}
-REFUSED = LOST | {"kind": "refused", "port": "guest", "since": 205.0, "until": 205.0}
+REFUSED = LOST | {"kind": "refused", "port": "temporary", "since": 205.0, "until": 205.0}
 
 TROUBLES = [
     ("its backend died", LOST, True),

@@ -347,7 +347,7 @@ START_TEST(who_does_not_read_may_leave)
 }
 END_TEST
 
-/* Half a minute, in which an answer waits to be taken: then its place is others'. */
+/* Half a minute, in which an answer waits to be taken: then its slot is others'. */
 static void take_nothing(void)
 {
 	fake.answers_late = true;
@@ -628,7 +628,7 @@ START_TEST(a_request_may_be_cut_short)
 }
 END_TEST
 
-/* A head that does not come gives its place back; a client of the socket may be silent for ever. */
+/* A head that does not come gives its slot back; a client of the socket may be silent for ever. */
 START_TEST(silence_ends_with_http_only)
 {
 	_cleanup_(text_deinit) struct text t = TEXT_INIT;
@@ -672,7 +672,7 @@ END_TEST
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
-/* Clients that await an answer keep their places, and the next ones wait in the kernel's queue. */
+/* Clients that await an answer keep their slots, and the next ones wait in the kernel's queue. */
 START_TEST(clients_have_a_limit)
 {
 	enum { N = 66 };
@@ -693,7 +693,7 @@ START_TEST(clients_have_a_limit)
 	idle();
 	ck_assert_int_eq(fake.n_conns, 64);
 
-	int http = dial(http_port); /* has places of its own */
+	int http = dial(http_port); /* has slots of its own */
 	say(http, "GET /healthz" HOST);
 	listen_to_end(http, &t);
 	close(http);
@@ -719,7 +719,7 @@ static void dial_many(uint16_t port, const char *line, int *fds, int n)
 	}
 }
 
-/* When all places are taken, the client that has been idle longest is closed at once. */
+/* When all slots are taken, the client that has been idle longest is closed at once. */
 START_TEST(the_idle_make_room)
 {
 	enum { N = 64 };
@@ -731,7 +731,7 @@ START_TEST(the_idle_make_room)
 	dial_many(is_http ? http_port : socket_port, is_http ? "GET " : "reload\n", fds, N - 1);
 	UNTIL(n_fds() == n_before + 2 * (N - 1));
 	idle();
-	ck_assert(listen_to(fds[0], &first)); /* one place is left */
+	ck_assert(listen_to(fds[0], &first)); /* one slot is left */
 
 	dial_many(is_http ? http_port : socket_port, is_http ? "GET " : "reload\n", &fds[N - 1], 1);
 	listen_to_end(fds[0], &first);
@@ -740,7 +740,7 @@ START_TEST(the_idle_make_room)
 	UNTIL((listen_to(fd, &t), t.n > 0));
 	idle();
 	bool is_open = listen_to(fds[1], &second);
-	ck_assert(!is_open || is_http); /* the HTTP client has left its place with its answer */
+	ck_assert(!is_open || is_http); /* the HTTP client has left its slot with its answer */
 	ck_assert(listen_to(fds[2], &second));
 	ck_assert(listen_to(fds[N - 1], &second));
 	close(fd);

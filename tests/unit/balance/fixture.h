@@ -74,7 +74,7 @@ static inline struct fixture fixture_new(size_t n, const uint32_t *weights, size
 	return f;
 }
 
-/* Gives all places back and frees. */
+/* Gives all slots back and frees. */
 static inline void fixture_free(struct fixture *f)
 {
 	members_unref(f->m);
@@ -96,7 +96,7 @@ static inline size_t fixture_index(const struct fixture *f, const struct backend
 	return i;
 }
 
-/* One pick; returns the backend's index, its place kept; SIZE_MAX: none. */
+/* One pick; returns the backend's index, its slot kept; SIZE_MAX: none. */
 static inline size_t fixture_pick(const struct fixture *f, const struct members *m, uint64_t key,
 				  uint64_t random)
 {

@@ -196,7 +196,7 @@ START_TEST(the_last_one_is_found)
 }
 END_TEST
 
-START_TEST(every_place_is_found)
+START_TEST(every_slot_is_found)
 {
 	struct fixture f = many(300);
 
@@ -349,7 +349,7 @@ static void *churn(void *arg)
 	return NULL;
 }
 
-/* Workers share the words: none finds nobody, none takes a place too many, and loads stay even. */
+/* Workers share the words: none finds nobody, none takes a slot too many, and loads stay even. */
 START_TEST(workers_share_it)
 {
 	static struct churner c[N_THREADS];
@@ -382,7 +382,7 @@ static void add_tests(TCase *t)
 	tcase_add_loop_test(t, a_change_is_noticed_in_a_round, 0, N_CHANGES);
 	tcase_add_loop_test(t, a_loss_is_noticed_at_once, 0, N_CHANGES);
 	tcase_add_test(t, the_last_one_is_found);
-	tcase_add_test(t, every_place_is_found);
+	tcase_add_test(t, every_slot_is_found);
 	tcase_add_test(t, retries_spread_over_all);
 	tcase_add_test(t, no_retry_takes_one_twice);
 	tcase_add_test(t, ties_are_taken_in_turn);

@@ -15,7 +15,7 @@ static uint64_t key_of(uint32_t i)
 	return pool_key_of_bytes((struct slice){ .p = text, .n = (size_t)n });
 }
 
-/* Who gets the key; its place is given back. */
+/* Who gets the key; its slot is given back. */
 static size_t owner(const struct fixture *f, const struct members *m, uint32_t i)
 {
 	size_t at = fixture_pick(f, m, key_of(i), 0);

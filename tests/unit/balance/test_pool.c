@@ -72,7 +72,7 @@ START_TEST(references_keep_what_they_name)
 }
 END_TEST
 
-/* Only for a place that may come free it is worth waiting. */
+/* Only for a slot that may come free it is worth waiting. */
 START_TEST(a_full_pool_is_told_from_a_dead_one)
 {
 	struct fixture f = fixture_new(2, equal, 1, CONF_BALANCE_FIRST, 0);

@@ -178,7 +178,7 @@ START_TEST(a_share_is_known_before)
 }
 END_TEST
 
-/* Two listening sockets take the place of a session; a reload adds and removes some. */
+/* Two listening sockets take the slot of a session; a reload adds and removes some. */
 START_TEST(a_share_follows_the_listeners)
 {
 	struct err e = ERR_INIT;
@@ -382,7 +382,7 @@ START_TEST(sockets_are_passed_to_one_table)
 	mailbox_post(&t->thread[1].mail, &m->base.mail);
 	STEP_UNTIL(n_replies > 0, ck_assert_int_eq(loop_turn(loop, 5), 0));
 	ck_assert_int_eq(n_replies, 1);
-	/* It takes a session's place there. */
+	/* It takes a session's slot there. */
 	ck_assert_uint_eq(t->thread[1].worker->capacity->n_slots, (t->share.worker_fds - 1) / 2);
 	ck_assert_uint_eq(t->thread[0].worker->capacity->n_slots, t->share.worker_fds / 2);
 	int more = 0;

@@ -66,15 +66,15 @@ static const struct {
 	const char *name;
 	uint64_t max_full, max_roomy;
 } shares[] = {
-	{ "no place", 0, 40 },
-	{ "few places", 2, 38 },
+	{ "no slot", 0, 40 },
+	{ "few slots", 2, 38 },
 	{ "the same", 20, 20 },
 	{ "one elsewhere", 39, 1 },
 };
 
-/* However the kernel spreads them: as many are served as there are places, and then the next waits
+/* However the kernel spreads them: as many are served as there are slots, and then the next waits
  * until somebody leaves. */
-START_TEST(every_place_is_used)
+START_TEST(every_slot_is_used)
 {
 	const char *name = shares[_i / n_engines].name;
 	uint64_t max_full = shares[_i / n_engines].max_full;
@@ -224,7 +224,7 @@ START_TEST(one_for_a_removed_listener_is_closed)
 }
 END_TEST
 
-/* Nobody gets lost by a worker that ends: it waits for who has a place there. */
+/* Nobody gets lost by a worker that ends: it waits for who has a slot there. */
 START_TEST(a_worker_that_quits_waits_for_hand_offs)
 {
 	begin_handoffs(_i, 0, 1000);
@@ -293,7 +293,7 @@ END_TEST
 static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 60); /* two workers a test take seconds under ThreadSanitizer */
-	tcase_add_loop_test(t, every_place_is_used, 0, n_engines * (int)ARRAY_SIZE(shares));
+	tcase_add_loop_test(t, every_slot_is_used, 0, n_engines * (int)ARRAY_SIZE(shares));
 	tcase_add_loop_test(t, a_handed_off_one_is_like_any_other, 0, n_engines);
 	tcase_add_loop_test(t, nothing_is_handed_off_without_need, 0, n_engines);
 	tcase_add_loop_test(t, few_are_on_their_way, 0, n_engines);

@@ -227,7 +227,7 @@ START_TEST(a_pause_is_counted_and_told_once)
 }
 END_TEST
 
-/* By itself after a while, and at once when one of its own sessions has left its place. */
+/* By itself after a while, and at once when one of its own sessions has left its slot. */
 START_TEST(a_pause_ends)
 {
 	begin_two(_i);

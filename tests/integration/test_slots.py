@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""max_connections and who comes next: a place is free when its connection is over for the client,
-who may open the next one before lb has seen both ends of the last. Who finds no place is told so."""
+"""max_connections and who comes next: a slot is free when its connection is over for the client,
+who may open the next one before lb has seen both ends of the last. Who finds no slot is told so."""
 
 import contextlib
 import threading
@@ -116,7 +116,7 @@ def test_one_websocket_after_another(lb, fake, port, workers):
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_no_backend_has_one_too_many(lb, fake, port, workers):
-    """The one that waits gets the place when the backend's side has closed, not before."""
+    """The one that waits gets the slot when the backend's side has closed, not before."""
     counting = Counting(echoes)
     lb(conf_of(port, fake(counting), "tcp", workers, limit=3))
 
@@ -134,8 +134,8 @@ def test_no_backend_has_one_too_many(lb, fake, port, workers):
     assert counting.most == 3
 
 
-def test_who_finds_no_place_is_told_so(lb, fake, port):
-    """After a while, in which its request waits. The connection that has the place goes on."""
+def test_who_finds_no_slot_is_told_so(lb, fake, port):
+    """After a while, in which its request waits. The connection that has the slot goes on."""
 
     def serve(s):
         recv_head(s)
@@ -156,7 +156,7 @@ def test_who_finds_no_place_is_told_so(lb, fake, port):
     proxy.wait_end("no_backend")
 
 
-def test_who_finds_no_place_in_mode_tcp_is_reset(lb, fake, port):
+def test_who_finds_no_slot_in_mode_tcp_is_reset(lb, fake, port):
     proxy = lb(conf_of(port, fake(echoes), "tcp", 1))
     with connect(port) as first:
         first.sendall(b"ping")
@@ -167,7 +167,7 @@ def test_who_finds_no_place_in_mode_tcp_is_reset(lb, fake, port):
 
 
 def test_who_waits_may_leave(lb, fake, port):
-    """An upgrade that waits for a place and is given up takes none."""
+    """An upgrade that waits for a slot and is given up takes none."""
 
     def serve(s):
         recv_head(s)
@@ -187,7 +187,7 @@ def test_who_waits_may_leave(lb, fake, port):
 
 
 def ask_in_order(port):
-    """One holds the place while three others come; each gets it when the one before has left."""
+    """One holds the slot while three others come; each gets it when the one before has left."""
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(connect(port))
         first.sendall(b"0")
@@ -201,13 +201,13 @@ def ask_in_order(port):
             s.close()
 
 
-def test_places_are_given_in_order(lb, fake, port):
-    """Of those that wait on a worker the first gets the place that comes free."""
+def test_slots_are_given_in_order(lb, fake, port):
+    """Of those that wait on a worker the first gets the slot that comes free."""
     proxy = lb(conf_of(port, fake(echoes), "tcp", 1))
-    for _ in range(5):  # lb waits 250 ms for a place: less than a busy machine may take for all
+    for _ in range(5):  # lb waits 250 ms for a slot: less than a busy machine may take for all
         try:
             ask_in_order(port)
             return
         except (ConnectionResetError, BrokenPipeError):
             proxy.wait_active(0)
-    pytest.fail("no place came free in time")
+    pytest.fail("no slot came free in time")

@@ -79,10 +79,10 @@ class ClientProcess:
         self.popen.wait()
 
 
-class Town:
+class Fixture:
     def __init__(self, engine):
         self.tmp = Path(tempfile.mkdtemp(prefix="lb-soak-"))
-        self.ports = {name: free_port() for name in ("public", "tcp", "guest")}
+        self.ports = {name: free_port() for name in ("public", "tcp", "temporary")}
         self.addresses = {name: (free_port(),) for name in ECHOES}
         self.addresses |= {name: (free_port(), free_port()) for name in PLAIN}
         self.backends = {}
@@ -137,7 +137,7 @@ class Town:
                     routes=[{"name": "plain", "websocket": False, "pool": "web"}],
                 ),
                 self.listener("tcp", "tcp", "raw"),
-                self.listener("guest", "http", "chat"),
+                self.listener("temporary", "http", "chat"),
             ],
             "pools": [
                 {
