@@ -30,7 +30,7 @@ headers() {
 	git ls-files -co --exclude-standard -- 'lb/*.h' 'backends/*.h'
 }
 
-# setup DIR OPTION...: configures a build directory, anew where the options may have changed
+# setup DIR OPTION...: configures a build directory, again when the options may have changed
 setup() {
 	local dir=$1
 	shift
@@ -48,12 +48,12 @@ unit() {
 	meson test -C "$dir" --print-errorlogs --quiet "$@"
 }
 
-# simulation DIR COUNT: fewer seeds than scripts/test runs, where each takes longer
+# simulation DIR COUNT: for builds in which a seed takes longer, so fewer seeds than scripts/test runs
 simulation() {
 	ninja -C "$1" --quiet tests/sim/lb-sim && "$1/tests/sim/lb-sim" --count "$2"
 }
 
-# test_memory.py takes what memory TCP has: alone, as in scripts/test
+# all_integration DIR: test_memory.py runs alone, as in scripts/test, because it takes all memory of TCP
 all_integration() {
 	local alone=tests/integration/test_memory.py status=0
 	integration "$1" --ignore "$alone" tests/integration || status=1
@@ -61,7 +61,7 @@ all_integration() {
 	return $status
 }
 
-# integration DIR [PYTEST-ARGUMENT...]: a build that is slower has more time for a test
+# integration DIR [PYTEST-ARGUMENT...]: in a slower build (LB_SLOW) a test may take longer
 integration() {
 	local dir=$1
 	shift
@@ -101,7 +101,7 @@ check_rings() {
 	setup build && scripts/check-rings --self-test && scripts/check-rings build
 }
 
-# A planted bug whose place in the code has changed is not planted any more.
+# A patch that does not apply plants no bug: then the code that it changes has changed.
 check_mutants() {
 	local bug status=0
 	for bug in tests/sim/mutants/*.patch; do
@@ -139,11 +139,12 @@ with_asan() {
 }
 
 with_tsan() {
-	# Each worker has a descriptor table of its own, which TSan does not know of: equal numbers are
-	# not the same descriptor. io_sync=0 silences the most of that; the tests drop what is left, a
-	# close of an equal number, and judge all other reports (lbtest.py), so the status is left alone.
+	# Each worker has a descriptor table of its own, which TSan does not know: to TSan equal numbers
+	# are the same descriptor. io_sync=0 suppresses most of the false reports. The tests drop the
+	# others, closes of an equal number, and judge all other reports (lbtest.py); therefore TSan leaves
+	# the exit status as it is.
 	setup build-tsan -Db_sanitize=thread -Db_lundef=false || return 1
-	# Of daemon/ the unit tests start whole workers, too: the same there, but nobody judges them.
+	# The unit tests of daemon/ start whole workers, too, and no test drops their false reports.
 	local status=0
 	CK_TIMEOUT_MULTIPLIER=10 TSAN_OPTIONS=io_sync=0 unit build-tsan --no-suite sim \
 		--no-suite daemon --timeout-multiplier 10 || status=1
@@ -157,9 +158,9 @@ without_uring() {
 			tests/integration/test_websocket.py
 }
 
-# valgrind does not see the kernel fill a ring of buffers, holds a limit of descriptors of its own,
-# and runs threads in turns: so the pure layers, what is above the loop on the simulated engine, and
-# whole processes on epoll.
+# valgrind does not see that the kernel fills a ring of buffers, keeps some descriptors for itself, and
+# runs threads one at a time. So it runs the pure layers, the layers above the loop on the simulated
+# engine, and whole processes on epoll.
 with_valgrind() {
 	local valgrind='valgrind -q --vgdb=no --error-exitcode=99 --leak-check=full' suites=()
 	for suite in util proto conf balance ctl; do
@@ -177,8 +178,8 @@ with_valgrind() {
 	return $status
 }
 
-# What it checks, and what not, is in .clang-tidy. One process per file: clang 14 mixes up va_lists
-# after the first.
+# .clang-tidy lists the checks. There is one process for each file, because clang-tidy 14 reports false
+# errors about va_lists from the second file on.
 with_clang_tidy() {
 	CC=clang setup build-clang || return 1
 	sources | grep -v loop_uring_none | xargs -n 1 -P "$(nproc)" clang-tidy --quiet -p build-clang
@@ -189,8 +190,8 @@ with_cppcheck() {
 		--suppress=missingInclude --error-exitcode=1 -D_GNU_SOURCE -I. -Ilb
 }
 
-# gcc 12 takes whatever is linked into a list of ours for leaked; the sanitizers and valgrind find
-# the real leaks.
+# gcc 12 reports every object that is only in a list (util/list.h) as leaked, so that check is off; the
+# sanitizers and valgrind find leaks.
 with_analyzer() {
 	local c status=0
 	while read -r c; do
@@ -209,7 +210,7 @@ check_man() {
 	return $status
 }
 
-# Counts of threads are kept exactly: else some come out negative, which gcovr does not read.
+# Counts are updated atomically. Otherwise threads make some counts negative, which gcovr does not read.
 coverage() {
 	local status=0
 	setup build-cov -Db_coverage=true -Dc_args=-fprofile-update=atomic || return 1

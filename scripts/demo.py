@@ -29,7 +29,7 @@ N_AT_ONCE = 100
 
 
 class Trouble(Exception):
-    """Something to be told to the user in one line."""
+    """An error that the user is told in one line."""
 
 
 def say(text):
@@ -43,7 +43,8 @@ def check_ports():
             try:
                 s.bind((HOST, port))
             except OSError:
-                raise Trouble(f"port {port} of {HOST} is taken: stop what listens there") from None
+                text = f"port {port} of {HOST} is in use: stop the program that listens there"
+                raise Trouble(text) from None
 
 
 def configuration(folder, backends):
@@ -129,7 +130,7 @@ class Demo:
     # ---- connections ----
 
     async def live(self, ws):
-        """One client: says something now and then, checks the echo, and notes its end."""
+        """One client: sends a message each second, checks the echo, and counts its end."""
         try:
             for i in range(1 << 30):
                 await ws.send(f"message {i}")
@@ -186,7 +187,7 @@ class Demo:
         self.lbctl("backends")
         print(f"clients: {self.n_open()} open, none was disturbed")
 
-        say("backend b1 is killed: its clients are told, the others do not notice")
+        say("backend b1 is killed: its connections end, all others go on")
         before = self.n_open()
         self.children.pop("b1").kill()
         await asyncio.sleep(2)
@@ -197,7 +198,7 @@ class Demo:
             counts = {k: v for k, v in json.loads(ends.stdout)["ends"].items() if v}
             print(f"lb's reasons: {counts}")
 
-        say("b1's clients connect again: they are spread over the living")
+        say("b1's clients connect again: they are spread over the other backends")
         await self.connect(before - self.n_open())
         self.lbctl("backends")
 
@@ -213,7 +214,7 @@ class Demo:
 
     async def stay(self):
         socket_path = self.folder / "admin.sock"
-        say("it is yours until Ctrl-C")
+        say("everything runs until Ctrl-C, for you to try")
         print(f"connect:    ws://{HOST}:{PORT}/ (any WebSocket client), curl http://{HOST}:{PORT}/")
         print(f"look:       {self.build}/lb/ctl/lbctl -s {socket_path} backends")
         print(f"            {self.build}/lb/ctl/lbctl -s {socket_path} conns --limit 5")
@@ -240,7 +241,8 @@ async def run(demo, is_once):
         if not is_once:
             await demo.stay()
     finally:
-        demo.stop_all()  # first: the clients then see their end, and need not be waited for
+        # Now, because it ends the clients' connections, and then no client has to be waited for.
+        demo.stop_all()
 
 
 def main():
