@@ -102,7 +102,7 @@ void conn_start(struct server *s, int fd);
 /* The handler of ECHO_CLASS_CONN; `arg` is the server. */
 void dispatch_on_completion(void *arg, const struct completion *c);
 
-/* A send has completed: the queue forgets what was sent. */
+/* To be called when a send has completed: drops the bytes that were sent from the queue. */
 void conn_sent(struct conn *c, const struct completion *done);
 
 /* Starts the operations that the connection needs next. */

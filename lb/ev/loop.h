@@ -4,10 +4,10 @@
 /*
  * The loop: one per thread, written in completions.
  *
- * It owns every call that touches a descriptor, the clock or chance; the folders above compose
- * these and make no system call of their own, so that a simulated engine can stand in for the
- * kernel. Behind it is an engine, chosen at run time: io_uring (loop_uring.c), epoll
- * (loop_epoll.c), or the simulation of the tests.
+ * The loop makes every call that touches a descriptor, reads the clock or gets random bytes. The
+ * folders above use the loop's calls and make no system call of their own, so that a simulated
+ * engine can stand in for the kernel. Behind it is an engine, chosen at run time: io_uring
+ * (loop_uring.c), epoll (loop_epoll.c), or the simulation of the tests.
  *
  * An operation is started with a tag and answered by completions with that tag, always from within
  * loop_run(), never from within the call that started it. The last completion of an operation has
@@ -243,18 +243,19 @@ void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t l
  * loop_recv() - receive up to `cap` bytes in all, in as many completions as come
  *
  * res > 0: so many bytes in `buf`. res 0: end of the stream. Negative: an errno; -ENOBUFS says that
- * no buffer was free: start the receive again, it will wait for one in its turn. All but the first
- * kind are last completions. A receive whose cap is used up ends with its last bytes (more false).
- * The total never exceeds `cap`. `size_class` is that of the buffers that are lent.
+ * no buffer was free; a receive that is started again then waits for a buffer in its turn. A
+ * completion with res > 0 may be followed by another one; any other is the last. A receive whose
+ * cap is used up ends with its last bytes (more false). The total never exceeds `cap`. `size_class`
+ * is that of the buffers that are lent.
  */
 void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag);
 
 /*
  * loop_send() - send `n` pieces, at most LOOP_IOV_MAX
  *
- * `iov` is copied, the bytes it names must stay until the completion. res is the number of bytes
- * the kernel took (perhaps fewer than all) or a negative errno. Never raises SIGPIPE. One send in
- * flight on a descriptor at a time.
+ * `iov` is copied; the bytes that it names must stay as they are until the completion. res is the
+ * number of bytes the kernel took (perhaps fewer than all) or a negative errno. Never raises
+ * SIGPIPE. One send in flight on a descriptor at a time.
  *
  * -EAGAIN: the socket's send buffer has no room. An engine answers so only with SEND_TRY, or where
  * the peer has sent its FIN (io_uring's polls then fire at once and for ever: docs/decisions,
@@ -330,7 +331,7 @@ int loop_shutdown(struct loop *l, int fd, int how);
 /* Closes `fd`, at the latest when the next turn waits. No operation may be in flight on it. */
 void loop_close(struct loop *l, int fd);
 
-/* Makes a non-blocking pipe of `bytes`; fds[0] reads. Returns the size that it got, or -errno. */
+/* Makes a non-blocking pipe of `bytes`; fds[0] reads. Returns the pipe's size, or -errno. */
 int loop_pipe(struct loop *l, int fds[2], size_t bytes) LB_MUST_CHECK;
 
 /* splice(2), never waits: bytes moved, 0 at the end of the stream, or a negative errno (-EAGAIN).

@@ -12,8 +12,10 @@
  * for reading and writing. The registration reports a descriptor that is ready already.
  *
  * A receive or an accept. An edge sets is_ready_in and puts the descriptor on the run list.
- * run_queue() tries the call at the end of the wait, again and again until the kernel has nothing
- * more; then is_ready_in is cleared, and the next edge is waited for:
+ * run_queue() tries the call at the end of the wait (run_recv(), run_accept()), until the kernel
+ * has nothing more; then is_ready_in is cleared, and the next edge is waited for. A descriptor that
+ * has more than TURN_BUFS or TURN_ACCEPTS goes on in the next turn, so that others are served
+ * meanwhile:
  *
  *   edge -> is_ready_in -> run list -> recv(2) ... until short or EAGAIN -> not ready: next edge
  *

@@ -4,8 +4,8 @@
 /*
  * Timers: a hierarchical wheel of milliseconds; start, stop and expiry are O(1).
  *
- * A timer is embedded in what it is for. It fires once, not before its time and (while the loop
- * turns) within a millisecond of it. Thread: the loop's. Layer: ev.
+ * A timer is embedded in the object that it belongs to. It fires once, not before its time and
+ * (while the loop turns) within a millisecond of it. Thread: the loop's. Layer: ev.
  */
 
 #include <stdbool.h>

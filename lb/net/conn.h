@@ -119,14 +119,16 @@ void conns_deinit(struct conns *cs);
  */
 struct conn *conn_new(struct conns *cs, void *owner, uint8_t role);
 
-/* It is closed, and nothing of it is held or in flight. NULL is fine. Returns NULL. */
+/* The conn is closed, its queue is empty, and no operation is in flight. NULL is fine. Returns
+ * NULL. */
 struct conn *conn_free(struct conns *cs, struct conn *c);
 
 /* Takes over `fd`: a connected socket, or one that is about to connect. Both directions are open.
  */
 void conn_open(struct conn *c, int fd);
 
-/* Closes it, or closes it by a reset. Nothing may be in flight; rx and tx stay. Closed is fine. */
+/* Closes the conn's descriptor, or closes it by a reset. No operation may be in flight; rx and tx
+ * stay as they are. A closed conn is fine. */
 void conn_close(struct conns *cs, struct conn *c);
 void conn_reset(struct conns *cs, struct conn *c);
 
@@ -135,7 +137,7 @@ static inline bool conn_is_open(const struct conn *c)
 	return c->fd >= 0;
 }
 
-/* Gives it to another owner; operations in flight go on, and complete to the new owner. */
+/* Gives the conn to another owner; operations in flight go on, and complete to the new owner. */
 void conn_set_owner(struct conn *c, void *owner, uint8_t role);
 
 /*
@@ -164,8 +166,9 @@ static inline bool conn_is_in_flight(const struct conn *c, enum conn_op op)
  */
 struct conn *conn_find(const struct conns *cs, const struct completion *c);
 
-/* loop_recv(), loop_send(), loop_poll(), loop_poll_room() and loop_connect() on it; the operation
- * must not be in flight yet. conn_poll() is for CONN_ERR, CONN_READABLE and CONN_WRITABLE. */
+/* loop_recv(), loop_send(), loop_poll(), loop_poll_room() and loop_connect() on the conn's socket;
+ * the operation must not be in flight yet. conn_poll() is for CONN_ERR, CONN_READABLE and
+ * CONN_WRITABLE. */
 void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class size_class);
 void conn_send(struct conns *cs, struct conn *c, const struct iovec *iov, int n,
 	       enum send_mode mode);

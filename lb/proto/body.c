@@ -22,15 +22,15 @@
  *   TRAILER -> END_LF -> OVER
  *
  * step() judges one byte of framing. For each byte that goes on in its place step() calls emit(),
- * which adds it to the owed bytes. settle() then writes owed bytes into the piece: over bytes that
- * have been judged (`in` counts these), and behind the bytes that go on already (`out` counts
+ * which adds it to the owed bytes. write_owed() then writes owed bytes into the piece: over bytes
+ * that have been judged (`in` counts these), and behind the bytes that go on already (`out` counts
  * these). Framing never becomes longer, so `out` is at most `in`, and no byte is overwritten before
  * it is judged.
  *
  * Two things are held back until a later byte decides about them: the zeros of a size (the last
  * chunk's size, or zeros in front of another digit), and the name of a trailer (dropped or not). A
- * step adds at most one byte to what is held back and owed together, and settle() takes one away
- * when any is owed. So the owed bytes are never more than a name and its colon: BODY_OWED_MAX.
+ * step adds at most one byte to what is held back and owed together, and write_owed() takes one
+ * away when any is owed. So the owed bytes are never more than a name and its colon: BODY_OWED_MAX.
  *
  * Payload is not read. take_payload() skips it, and moves it only when framing in front of it has
  * become shorter in the same piece.
@@ -136,7 +136,7 @@ static void emit(struct body *b, uint8_t c)
 }
 
 /* Writes owed bytes into the piece, in front of what is not judged yet, as far as they fit. */
-static void settle(struct body *b, struct piece *f)
+static void write_owed(struct body *b, struct piece *f)
 {
 	LB_ASSERT(f->out <= f->in && b->n_owed <= BODY_OWED_MAX);
 	size_t n_free = f->in - f->out;
@@ -403,7 +403,7 @@ static enum body_verdict feed_chunked(struct body *b, uint8_t *p, size_t n, stru
 		b->state = (uint8_t)step(b, p[f.in]);
 		if (b->state != CHUNK_BROKEN) {
 			f.in++;
-			settle(b, &f);
+			write_owed(b, &f);
 		}
 	}
 	LB_ASSERT(f.out <= f.in && f.in <= n);

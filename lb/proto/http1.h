@@ -78,7 +78,8 @@ enum {
 enum http1_id { HTTP1_FIELD_OTHER, HTTP1_KNOWN_FIELDS(X) HTTP1_FIELD_N };
 #undef X
 
-/* Bytes of the buffer. `off` is 0 where there are none (nothing but a method begins there). */
+/* A range of bytes of the buffer. `off` is 0 where there is none, because only a method begins at
+ * 0. */
 struct http1_span {
 	uint16_t off, len;
 };

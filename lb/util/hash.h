@@ -30,5 +30,6 @@
 /* The hash of `n` bytes; `p` may be NULL when n is 0. Hot. */
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
 
-/* A hash of two values, their order counts. With either held, a bijection of the other. Hot. */
+/* A hash of two values, whose order counts. For a fixed `a` it is a bijection of `b`, and the other
+ * way round. Hot. */
 uint64_t hash_mix(uint64_t a, uint64_t b);

@@ -4,9 +4,9 @@
 /*
  * JSON: a writer (RFC 8259), on one line, into a buffer that grows.
  *
- * Commas come by themselves. Structure is the caller's code, so a wrong one (a value without its
- * key, an end that matches no begin) is asserted. Short memory is remembered: look at
- * json_is_ok() once, at the end. The text is in `out`.
+ * The writer puts the commas. The caller's code makes the structure, so a wrong one (a value
+ *without its key, an end that matches no begin) is a bug, and an assertion finds it. When memory
+ *was short, json_is_ok() says so at the end. The text is in `out`.
  *
  *	struct json j = JSON_INIT;
  *	json_object_begin(&j);
@@ -46,7 +46,8 @@ void json_array_end(struct json *j);
 /* The name of the next value; escaped like any string. In an object only. */
 void json_key(struct json *j, const char *key);
 
-/* Escapes what must be; each byte that is not part of valid UTF-8 becomes U+FFFD. */
+/* Escapes the characters that must be escaped; each byte that is not part of valid UTF-8 becomes
+ * U+FFFD. */
 void json_string(struct json *j, struct slice s);
 void json_uint(struct json *j, uint64_t v);
 void json_int(struct json *j, int64_t v);

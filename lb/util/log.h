@@ -28,7 +28,7 @@ typedef void (*log_sink_fn)(void *arg, enum log_level level, const char *line, s
 /* thread: the one that owns the handle */
 struct log {
 	enum log_level max; /* lines above are not formatted */
-	log_sink_fn sink;   /* NULL: lines vanish */
+	log_sink_fn sink;   /* NULL: lines are dropped */
 	void *arg;          /* borrowed by the sink */
 };
 

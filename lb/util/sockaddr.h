@@ -51,12 +51,13 @@ char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 bool addr_eq(const struct addr *a, const struct addr *b);
 
 /*
- * Whether two sockets cannot both have their address to themselves: the same family and port, and
- * the same address or one that stands for all (0.0.0.0, ::). Port 0 is any free one.
+ * Whether two sockets cannot be bound at a time, each to one of the addresses alone: these have the
+ * same family and port, and are equal, or one of them stands for all addresses (0.0.0.0, ::). Port
+ * 0, any free port, overlaps with none.
  */
 bool addr_overlaps(const struct addr *a, const struct addr *b);
 
-/* An order of addresses with their ports, as memcmp(3) tells it: equal ones are neighbours. */
+/* Compares addresses with their ports as memcmp(3) does, for sorting. */
 int addr_compare(const struct addr *a, const struct addr *b);
 
 /* From the kernel's form; any other family gives family 0. */
@@ -65,7 +66,7 @@ void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
 /* To the kernel's form; returns the length for bind(2) and connect(2). */
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
 
-/* Whether it is this machine's own, by which nothing leaves it: 127.0.0.0/8, ::1. */
+/* Whether packets to this address never leave the machine: 127.0.0.0/8, ::1. */
 bool addr_is_loopback(const struct addr *a);
 
 /* A network in CIDR notation; an address alone is a network of one. */

@@ -4,8 +4,8 @@
 /*
  * Text: a buffer that grows with what is added.
  *
- * Short memory is remembered in `failed` and asked once, at the end: after the first failure
- * nothing more is added. Not for the hot path.
+ * When memory is short, `failed` is set, and nothing more is added: so the caller may look at
+ * `failed` once, at the end. Not for the hot path.
  *
  * Thread: the owner's. Layer: util.
  */
