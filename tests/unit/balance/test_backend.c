@@ -37,7 +37,7 @@ END_TEST
 static const struct {
 	const char *name;
 	uint32_t max, bound;
-	uint32_t slots; /* how many can be had */
+	uint32_t slots; /* how many slots can be taken */
 } limits[] = {
 	{ "max_connections", 3, UINT32_MAX, 3 },
 	{ "a bound", 0, 2, 2 },
@@ -66,7 +66,10 @@ START_TEST(slots_are_limited)
 }
 END_TEST
 
-/* A reload may lower the limit below what is there: nothing ends, nothing new comes. */
+/*
+ * When a reload lowers the limit below the connections that are open, none of these ends, and no
+ * new one is let in.
+ */
 START_TEST(a_lower_limit_takes_nothing_away)
 {
 	struct backend *b = fixture_backend("b", 1, 0);
@@ -128,7 +131,7 @@ START_TEST(references_keep_it)
 }
 END_TEST
 
-/* What picks write must not share a line with what they only read. */
+/* The fields that picks write share no cache line with the fields that picks only read. */
 START_TEST(lines_are_apart)
 {
 	ck_assert_uint_ne(offsetof(struct backend, active) / 64,

@@ -64,7 +64,7 @@ START_TEST(picks_are_counted_at_once)
 }
 END_TEST
 
-/* Ends, checks, commands and full ones. */
+/* Loads change by ends, checks and commands, and by backends that become full. */
 START_TEST(all_else_is_counted_in_a_round)
 {
 	struct fixture f = many(1000, weighted, 3, 200);
@@ -117,14 +117,14 @@ static void *churn(void *arg)
 		struct pick k = { .key = hash_mix(i, c->seed) };
 		struct backend *b = pool_pick(c->m, &k);
 		c->n_missed += b == NULL;
-		if (b != NULL && i % 4 != 0) /* some are kept */
+		if (b != NULL && i % 4 != 0) /* some slots are kept */
 			backend_release(b);
 		backend_unref(b);
 	}
 	return NULL;
 }
 
-/* Whatever workers did at the same time, a round later the sums are right. */
+/* After one more round the sums are right, whatever the workers did at the same time. */
 START_TEST(workers_share_it)
 {
 	struct fixture f = many(400, weighted, 3, 125);

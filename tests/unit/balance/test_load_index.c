@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The index of loads, by what least_connections does with many members. */
+/* The load index, tested by what least_connections picks among many members. */
 #include <pthread.h>
 
 #include "../suite.h"
@@ -30,7 +30,7 @@ static void release(const struct fixture *f, size_t i, uint32_t n)
 		backend_release(f->b[i]);
 }
 
-/* Members anew: the index is exact when it is made. */
+/* Makes the members again: the index is exact when it is made. */
 static void reindex(struct fixture *f)
 {
 	members_unref(f->m);
@@ -75,15 +75,15 @@ START_TEST(filling_is_exact)
 END_TEST
 
 /*
- * 10,000 backends with 100 connections each, of which any may end: nobody is ever given a
- * connection that lifts it over 102; and at the end of each round nobody is below 98, though ends
- * come by chance and are seen with a delay.
+ * 10,000 backends have 100 connections each, and random ones end. No backend is ever given a
+ * connection that lifts it over 102. At the end of each round no backend is below 98, although the
+ * index sees ends with a delay.
  */
 START_TEST(churn_stays_within_2_percent)
 {
 	struct fixture f = many(10000);
 	const uint32_t n_rounds = 40, n_steps = 2500;
-	size_t *open = calloc(1000000, sizeof(*open)); /* whose each connection is */
+	size_t *open = calloc(1000000, sizeof(*open)); /* the backend of each connection */
 
 	for (size_t i = 0; i < 1000000; i++) {
 		open[i] = i % f.n;
@@ -134,7 +134,10 @@ static void show(const struct fixture *f, size_t i, enum change how)
 	}
 }
 
-/* One that has fewer than all others is taken once its block's turn has come, and not before. */
+/*
+ * A backend with fewer connections than all others is picked when its block's turn has come, and
+ * not before.
+ */
 START_TEST(a_change_is_noticed_in_a_round)
 {
 	struct fixture f = many(1000);
@@ -156,7 +159,9 @@ START_TEST(a_change_is_noticed_in_a_round)
 }
 END_TEST
 
-/* Whoever becomes unusable is never taken again, whatever the words say; nor does it cost balance.
+/*
+ * A backend that becomes unusable is not picked again, whatever the words of the index say, and the
+ * others stay balanced.
  */
 START_TEST(a_loss_is_noticed_at_once)
 {
@@ -185,7 +190,8 @@ START_TEST(the_last_one_is_found)
 
 	for (size_t i = 0; i < f.n; i++)
 		backend_set_health(f.b[i], BACKEND_DOWN, 1);
-	for (size_t last = 0; last < f.n; last += 37) { /* the index knows of each too late */
+	for (size_t last = 0; last < f.n;
+	     last += 37) { /* the index learns of each change too late */
 		ck_assert_uint_eq(fixture_pick(&f, f.m, 0, hash_mix(last, 1)), SIZE_MAX);
 		backend_set_health(f.b[last], BACKEND_UP, 2);
 		for (uint64_t k = 0; k < 5; k++)
@@ -214,7 +220,10 @@ END_TEST
 /* ---- retries ----------------------------------------------------------------------------------
  */
 
-/* One that takes no connection is always the least loaded; what it refuses goes evenly to all. */
+/*
+ * A backend that takes no connection is always the least loaded; the connections that it refuses go
+ * evenly to all others.
+ */
 START_TEST(retries_spread_over_all)
 {
 	struct fixture f = many(1000);
@@ -257,7 +266,7 @@ END_TEST
 /* ---- fairness and threads ---------------------------------------------------------------------
  */
 
-/* Idle ones are taken in turn, in a block whose others are down too. */
+/* Idle backends are picked in turn, also in a block whose other backends are down. */
 START_TEST(ties_are_taken_in_turn)
 {
 	struct fixture f = many(400);
@@ -279,7 +288,10 @@ START_TEST(ties_are_taken_in_turn)
 }
 END_TEST
 
-/* Idle ones of several weights: each is taken as often as its weight says, among many as well. */
+/*
+ * Of idle backends with different weights each is picked as often as its weight says, also among
+ * many.
+ */
 START_TEST(ties_are_shared_by_weight)
 {
 	static const uint32_t weights[] = { 1, 2, 5 };
@@ -301,7 +313,7 @@ START_TEST(ties_are_shared_by_weight)
 }
 END_TEST
 
-/* Which of those that were never picked comes first is random. */
+/* Among backends that were never picked, a random one is first. */
 START_TEST(the_first_pick_is_random)
 {
 	struct fixture f = many(300);
@@ -349,7 +361,10 @@ static void *churn(void *arg)
 	return NULL;
 }
 
-/* Workers share the words: none finds nobody, none takes a slot too many, and loads stay even. */
+/*
+ * Workers share the words: each pick finds a backend, none takes a slot too many, and loads stay
+ * even.
+ */
 START_TEST(workers_share_it)
 {
 	static struct churner c[N_THREADS];

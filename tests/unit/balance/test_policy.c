@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all policies promise, and what each promises of its own (but for hash: test_policy_hash.c).
- */
+/* What all policies promise, and what each of them promises (hash: test_policy_hash.c). */
 #include <pthread.h>
 
 #include "../suite.h"
@@ -117,7 +116,7 @@ static void *hammer(void *arg)
 		h->n_picked++;
 		if (backend_active(b) > MAX)
 			atomic_fetch_add(h->over, 1);
-		if (i % 3 != 0) /* some are kept, so that all fill up */
+		if (i % 3 != 0) /* some slots are kept, so that all backends fill up */
 			backend_release(b);
 		backend_unref(b);
 	}
@@ -178,7 +177,10 @@ static void *seek(void *arg)
 	return NULL;
 }
 
-/* With one of two down no pick may come away empty, whatever others draw meanwhile. */
+/*
+ * While one of two backends is down, every pick finds the other one, whatever other threads draw
+ * meanwhile.
+ */
 START_TEST(the_last_one_is_found_by_all)
 {
 	struct fixture f = fixture_new(2, equal, 1, policies[_i].balance, 105);
@@ -288,7 +290,9 @@ START_TEST(least_agrees_with_a_plain_model)
 }
 END_TEST
 
-/* The living count: 100 and 100 there, an empty third one gets the next 90. */
+/*
+ * Open connections count: beside two backends with 100 each, an empty third one gets the next 90.
+ */
 START_TEST(least_counts_the_living)
 {
 	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_LEAST, 0);
@@ -305,7 +309,7 @@ START_TEST(least_counts_the_living)
 }
 END_TEST
 
-/* Idle backends, some of them down or busy; whose turn it is. */
+/* Idle backends, some of them down or busy; which one has the next turn. */
 static const struct {
 	const char *name;
 	size_t n;
@@ -321,7 +325,7 @@ static const struct {
 	{ "of equal weights beside a heavy busy one", 3, { 3, 3, 256 }, { 0, 0, 1 }, { false }, 2 },
 };
 
-/* Requests one after another: of those that are least, each gets every n-th. */
+/* Requests one after another: of n backends with the least load, each gets every n-th request. */
 START_TEST(least_takes_ties_in_turn)
 {
 	struct fixture f =
@@ -396,7 +400,7 @@ START_TEST(least_shares_ties_by_weight)
 }
 END_TEST
 
-/* One that was down for long gets one turn at once, not all that it has missed. */
+/* A backend that was down for long gets one turn at once, and not all turns that it has missed. */
 START_TEST(least_makes_up_for_nothing)
 {
 	static const uint32_t weights[] = { 2, 1, 1 };
@@ -419,7 +423,7 @@ START_TEST(least_makes_up_for_nothing)
 }
 END_TEST
 
-/* What one backend refuses goes to the others in turn, too. */
+/* The connections that one backend refuses go to the others in turn, too. */
 START_TEST(least_takes_retries_in_turn)
 {
 	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
@@ -441,7 +445,7 @@ START_TEST(least_takes_retries_in_turn)
 }
 END_TEST
 
-/* One that joins, or comes up again, was picked longest ago: it is the next one, once. */
+/* A backend that joins, or comes up again, was picked longest ago: so it is picked next, once. */
 START_TEST(least_takes_a_new_one_once)
 {
 	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_LEAST, 0);
@@ -463,7 +467,7 @@ START_TEST(least_takes_a_new_one_once)
 }
 END_TEST
 
-/* Which of those that were never picked comes first is random, around one that is down as well. */
+/* Among backends that were never picked, a random one is first, also where one of them is down. */
 START_TEST(least_begins_anywhere)
 {
 	struct fixture f = fixture_new(4, equal, 1, CONF_BALANCE_LEAST, 0);
@@ -519,7 +523,7 @@ START_TEST(rr_is_exact_in_each_cycle)
 }
 END_TEST
 
-/* A heavy one is not taken over and over while others wait. */
+/* A heavy backend is not picked over and over while others wait. */
 START_TEST(rr_is_smooth)
 {
 	static const uint32_t weights[] = { 4, 1 };
@@ -535,7 +539,7 @@ START_TEST(rr_is_smooth)
 }
 END_TEST
 
-/* Many light ones are not all served between two turns of a heavy one. */
+/* Not all of many light backends have their turns between two turns of a heavy one. */
 START_TEST(rr_spreads_the_light_ones)
 {
 	static uint32_t weights[101] = { 100 };

@@ -15,7 +15,7 @@ static uint64_t key_of(uint32_t i)
 	return pool_key_of_bytes((struct slice){ .p = text, .n = (size_t)n });
 }
 
-/* Who gets the key; its slot is given back. */
+/* The backend that gets the key; its slot is given back. */
 static size_t owner(const struct fixture *f, const struct members *m, uint32_t i)
 {
 	size_t at = fixture_pick(f, m, key_of(i), 0);
@@ -29,7 +29,9 @@ static const struct {
 	uint32_t n_keys;
 } sizes[] = { { 3, N_KEYS }, { 50, N_KEYS }, { 1000, N_KEYS } };
 
-/* Removing one moves fewer than 1.3/n of the keys, and none that another one had. */
+/*
+ * When a backend is removed, fewer than 1.3/n of the keys move, and none that another backend had.
+ */
 START_TEST(removing_one_moves_only_its_keys)
 {
 	size_t n = sizes[_i].n, gone = n / 2, n_moved = 0;
@@ -99,7 +101,10 @@ START_TEST(shares_follow_the_weights)
 }
 END_TEST
 
-/* With all others down, however many, a key goes where it would if those were not there at all. */
+/*
+ * When other backends are down, however many, a key goes to the backend to which it would go if
+ * they did not exist.
+ */
 START_TEST(the_few_that_are_left_keep_their_order)
 {
 	static const uint32_t weights[] = { 1, 3, 2 };
@@ -123,7 +128,10 @@ END_TEST
 
 static const uint32_t factors[] = { 105, 125, 200, 1000 };
 
-/* With bounded loads nobody has more than the factor times the mean, for its weight, rounded up. */
+/*
+ * With bounded loads no backend has more than the factor times the mean, for its weight, rounded
+ * up.
+ */
 START_TEST(load_factor_bounds_every_backend)
 {
 	static const uint32_t weights[] = { 1, 2, 1 };
@@ -145,7 +153,10 @@ START_TEST(load_factor_bounds_every_backend)
 }
 END_TEST
 
-/* A full backend must not hold the mean down until all others refuse what they have room for. */
+/*
+ * A full backend must not hold the mean down so far that all others refuse connections although
+ * they have free slots.
+ */
 START_TEST(a_full_backend_bounds_nobody_else)
 {
 	struct fixture f = fixture_new(3, equal, 1, CONF_BALANCE_HASH, factors[_i]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool's live settings, and who keeps whom. The pick itself: test_policy.c. */
+/* The pool's live settings, and its references. The pick itself: test_policy.c. */
 #include "../suite.h"
 #include "fixture.h"
 
@@ -72,7 +72,7 @@ START_TEST(references_keep_what_they_name)
 }
 END_TEST
 
-/* Only for a slot that may come free it is worth waiting. */
+/* Waiting is worthwhile only while some candidate may get a free slot. */
 START_TEST(a_full_pool_is_told_from_a_dead_one)
 {
 	struct fixture f = fixture_new(2, equal, 1, CONF_BALANCE_FIRST, 0);
@@ -84,7 +84,7 @@ START_TEST(a_full_pool_is_told_from_a_dead_one)
 	ck_assert_ptr_eq(b, f.b[1]);
 	ck_assert_ptr_null(pool_pick(f.m, &k));
 	ck_assert(pool_has_candidate(f.m, &k));
-	ck_assert(!pool_has_candidate(f.m, &first)); /* it was there already */
+	ck_assert(!pool_has_candidate(f.m, &first)); /* the backend was in the pool already */
 	backend_set_admin(f.b[1], BACKEND_MAINT);
 	ck_assert(!pool_has_candidate(f.m, &k));
 	backend_release(b);

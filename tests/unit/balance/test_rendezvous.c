@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of a key: walks agree with a plain look at all; hashes are fair to the second place
- * too.
+/*
+ * The order of a key: walks agree with a plain look at all entries; hashes are fair to the second
+ * position, too.
  */
 #include "../suite.h"
 #include "balance/rendezvous.h"
@@ -9,7 +10,7 @@
 static const uint32_t equal[] = { 1 };
 static const uint32_t few_weights[] = { 2, 1, 0, 5 };
 
-/* Each weight there is, 0 too. */
+/* Each weight that is possible, 0 included. */
 static const uint32_t *all_weights(void)
 {
 	static uint32_t weights[257];
@@ -64,7 +65,9 @@ static bool is_not_seen(size_t index, void *arg)
 	return !seen[index];
 }
 
-/* Every entry with a weight comes once, in the same order on each CPU, and as a look at all says.
+/*
+ * Every entry with a weight comes once, in the same order on each CPU, and in the order that a look
+ * at all entries gives.
  */
 static void check_walk(const struct drawn *d, uint64_t key)
 {
@@ -149,7 +152,7 @@ static void find_twins(char twin[2][16])
 	free(all);
 }
 
-/* The order of the names' hashes decides, whatever their order in the file. */
+/* The order of the names' hashes decides, not their order in the file. */
 START_TEST(equal_hashes_are_told_apart)
 {
 	char name[2][16];
@@ -185,8 +188,9 @@ END_TEST
  */
 
 /*
- * The keys of one that is gone spread evenly over all others, and so do those of two: each first
- * three places come as often as others, within 5 standard deviations. Weak hashes show here.
+ * The keys of a backend that is gone spread evenly over all others, and so do those of two: each
+ * triple of backends is first in equally many orders, within 5 standard deviations. A weak hash
+ * fails here.
  */
 START_TEST(the_next_places_are_even)
 {

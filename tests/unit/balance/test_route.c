@@ -14,7 +14,7 @@ static char host[] = "chat.example.com", suffix[] = ".example.com", path[] = "/e
 	    prefix[] = "/ws/", header[] = "X-Canary", value[] = "1";
 static struct conf_header_cond cond = { .name = header, .value = value };
 
-/* Row by row what the requests below are to meet first. */
+/* For each row of the table, the route that the requests below meet first. */
 static struct conf_route rows[] = {
 	{ .host = host, .path = prefix, .path_is_prefix = true },
 	{ .host = suffix, .host_is_suffix = true, .websocket = CONF_YES },
@@ -77,7 +77,10 @@ END_TEST
 /* ---- paths as they were sent ------------------------------------------------------------------
  */
 
-/* A path may be written in more than one way: only the row that is written so is met. */
+/*
+ * A path may be written in more than one way; a request meets only the row that is written like its
+ * own.
+ */
 static const struct {
 	const char *name, *row;
 	bool is_prefix;
@@ -238,7 +241,10 @@ static void compare(const struct conf_listener *l, const struct route_table *t, 
 		ck_abort_msg("%s %s: row %d, not %d", q.host, q.path, got, want);
 }
 
-/* Tables by lot, of any size: each request meets the row that a look at one after another finds. */
+/*
+ * Random tables of any size: each request meets the row that a plain matcher finds, which looks at
+ * one row after the other.
+ */
 START_TEST(the_index_means_the_file)
 {
 	struct conf_route drawn[MAX_ROWS];
@@ -260,7 +266,7 @@ START_TEST(the_index_means_the_file)
 }
 END_TEST
 
-/* The generator is worth something only if requests meet rows of every kind, and miss some. */
+/* The generator is useful only when requests meet rows of every kind, and miss some. */
 START_TEST(generated_requests_meet_every_kind)
 {
 	size_t n_missed = 0, n_host = 0, n_suffix = 0, n_prefix = 0, n_late = 0;
@@ -294,7 +300,9 @@ START_TEST(generated_requests_meet_every_kind)
 }
 END_TEST
 
-/* A request's own length is no cost: what no row could have is not hashed, and nothing overflows.
+/*
+ * A long request costs no more: what is longer than in any row is not hashed, and nothing
+ * overflows.
  */
 START_TEST(long_requests_miss)
 {

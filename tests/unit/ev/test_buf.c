@@ -168,13 +168,13 @@ START_TEST(memory_comes_back_after_a_peak)
 		b[i]->data[BUF_SMALL_BYTES - 1] = 1;
 		buf_put(p, b[i]);
 	}
-	/* This period has needed half of it, then the last one did, then nobody. */
+	/* This period has needed half of it; later the last period did; then no period. */
 	for (int i = 0; i < 2; i++) {
 		periods(p, 1);
 		ck_assert_uint_ge(buf_bytes_held(p), N / 2 * (size_t)BUF_SMALL_BYTES);
 	}
 	periods(p, 1);
-	/* One chunk for the reserve, one spare at most beside it. */
+	/* One chunk is for the reserve, and beside it there is at most one spare chunk. */
 	ck_assert_uint_le(buf_bytes_held(p), 2 * before);
 	buf_pool_free(p);
 }
@@ -209,7 +209,7 @@ START_TEST(an_idle_loop_gives_memory_back)
 }
 END_TEST
 
-/* Pages of `n` bytes that the kernel has for us. */
+/* How many pages of `n` bytes are in memory. */
 static size_t n_resident(void *p, size_t n)
 {
 	unsigned char is_there[64];
@@ -222,7 +222,10 @@ static size_t n_resident(void *p, size_t n)
 	return sum;
 }
 
-/* The spare keeps its addresses, not its pages; nor does a lent buffer that nobody reads. */
+/*
+ * The spare chunk keeps its addresses and not its pages; a lent buffer that was cooled has no
+ * pages, either.
+ */
 START_TEST(what_is_spare_has_no_pages)
 {
 	struct buf_pool *p = buf_pool_new(1 << 20);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop where malloc or the kernel refuses: each call fails whole, with nothing left behind, and
- * works once there is memory again.
+ * The loop when malloc or the kernel refuses: each call fails completely, leaves nothing behind,
+ * and works when there is memory again.
  */
 #include "../fault_nth.h"
 #include "ev/loop_priv.h"
@@ -50,7 +50,7 @@ START_TEST(a_loop_is_born_whole_or_not_at_all)
 	struct loop_opts o = { .engine = engines[engine_of(_i)] };
 	unsigned n_not = 0;
 
-	/* A wait that is only interrupted, once, is no reason. */
+	/* A wait that is interrupted once is no reason to fail. */
 	fault.wait_error = manner_of(_i) == FAULT_ONE ? EINTR : ENOMEM;
 	FOR_EVERY_N(manner_of(_i))
 	{
@@ -72,7 +72,7 @@ START_TEST(a_loop_is_born_whole_or_not_at_all)
 }
 END_TEST
 
-/* What io_uring is refused, epoll may still be given. */
+/* When the kernel refuses something to io_uring, epoll may still work. */
 START_TEST(auto_takes_what_there_is)
 {
 	struct loop_opts o = { .engine = LOOP_AUTO };
@@ -110,7 +110,7 @@ END_TEST
 
 /* ---- growth ---------------------------------------------------------------------------------- */
 
-/* What is in flight is neither lost nor moved by a growth that fails. */
+/* When a growth fails, no operation in flight is lost or moved. */
 START_TEST(room_that_is_refused_leaves_the_old_one)
 {
 	FOR_EVERY_N(manner_of(_i))
@@ -137,7 +137,7 @@ END_TEST
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
-/* A loop made anew has seen no number yet: each call below has to make a place for its own. */
+/* A new loop has a record of no number yet, so each call below has to make one. */
 
 START_TEST(a_socket_is_made_whole_or_not_at_all)
 {
@@ -175,7 +175,7 @@ static void empty_table(void)
 		close(filled[--n_filled]);
 }
 
-/* Its ends stand on two pages of the loop's records, and either may be refused. */
+/* The pipe's two ends have their records on two pages, and either page may be refused. */
 START_TEST(a_pipe_is_made_whole_or_not_at_all)
 {
 	enum { BYTES = 4096 };
@@ -213,7 +213,8 @@ START_TEST(an_accepted_one_is_taken_whole_or_waits)
 		int peers[2] = { dial(port), dial(port) };
 		WITH_FAULT(fd = loop_accept_now(loop, l));
 		ck_assert_int_eq(fd<0, fault.n_refused> 0);
-		if (fd < 0) /* the first one may be lost with its number, the second one is there */
+		if (fd < 0) /* the first descriptor may be lost with its number, the second one has
+			       to come */
 			fd = loop_accept_now(loop, l);
 		ck_assert_int_ge(fd, 0);
 		loop_close(loop, fd);
@@ -226,7 +227,7 @@ START_TEST(an_accepted_one_is_taken_whole_or_waits)
 }
 END_TEST
 
-/* A connection that is gone before it is taken is none: the next one is looked for. */
+/* A connection that has ended before the accept is passed over, and the next one is accepted. */
 START_TEST(a_connection_that_is_gone_is_passed_over)
 {
 	static const int errors[] = { ECONNABORTED, EINTR };
@@ -245,7 +246,7 @@ START_TEST(a_connection_that_is_gone_is_passed_over)
 		loop_close(loop, fd);
 		close(peer);
 
-		/* The same of one that waits for them. */
+		/* The same for an accept that waits for connections. */
 		loop_set_handler(loop, CLASS_TEST, note, NULL);
 		int r = 0;
 		peer = dial(port);
@@ -331,7 +332,7 @@ static int descriptor_for(enum kind kind, int *ret_peer, uint16_t *ret_port)
 	return fds[0];
 }
 
-/* What the operation waits for comes. */
+/* Lets the event happen that the operation waits for. */
 static void let_go_on(enum kind kind, int *peer, uint16_t port)
 {
 	static uint8_t sink[65536];
@@ -345,7 +346,10 @@ static void let_go_on(enum kind kind, int *peer, uint16_t port)
 			;
 }
 
-/* epoll cannot watch one more descriptor: its operation ends so, and the next one may do better. */
+/*
+ * When epoll cannot watch one more descriptor, the operation ends with that error, and the next one
+ * may succeed.
+ */
 START_TEST(an_operation_that_is_refused_says_so)
 {
 	enum kind kind = (enum kind)(_i / FAULT_N_MANNERS);
@@ -357,7 +361,7 @@ START_TEST(an_operation_that_is_refused_says_so)
 
 		begin(0);
 		ck_assert_str_eq(loop_engine_name(loop), "epoll");
-		ck_assert_int_eq(loop_turn(loop, 0), 0); /* there are buffers */
+		ck_assert_int_eq(loop_turn(loop, 0), 0); /* so that there are buffers */
 		int fd = descriptor_for(kind, &peer, &port);
 		WITH_FAULT(start(kind, fd, port));
 		if (fault.n_refused > 0) {
@@ -402,7 +406,7 @@ static void on_turn(void *arg)
 		loop_stop(arg);
 }
 
-/* A loop that cannot wait any more ends, with the turn's own error. */
+/* When the engine's wait fails, loop_run() ends with the error of that turn. */
 START_TEST(running_ends_with_the_engine)
 {
 	int row = _i / n_engines, n_failed = 0;
@@ -418,7 +422,7 @@ START_TEST(running_ends_with_the_engine)
 		n_turns = n_polls = 0;
 		loop_set_handler(loop, CLASS_TEST, note, NULL);
 		ops[1].fn = poll_again;
-		poll_again(NULL); /* always something to hear of, so that no turn waits long */
+		poll_again(NULL); /* there is always a completion, so that no turn waits long */
 		loop_set_turn_end(loop, on_turn, loop);
 		WITH_FAULT(r = loop_run(loop));
 		ck_assert_msg(r == 0 ? n_turns == 3 : r == waits[row].want, "%s: %d",
@@ -442,7 +446,7 @@ static void on_letter(struct mail *m, void *arg)
 	++*(int *)arg;
 }
 
-/* Opened, it is heard: the loop has room for its wake-up, or says at once that it has not. */
+/* When a mailbox was opened and attached, its messages arrive; otherwise the call fails at once. */
 START_TEST(a_mailbox_is_opened_or_not)
 {
 	FOR_EVERY_N(manner_of(_i))
@@ -498,8 +502,11 @@ END_TEST
 
 /* ---- a kernel without memory for requests ---------------------------------------------------- */
 
-/* Entries that are started before the send: the send's linked two stand on either side of what the
- * submission queue (1,024) holds, and of what it holds the second and the fifth time. */
+/*
+ * Entries that are started before the send, so that the send's two linked entries lie on both sides
+ * of the end of the submission queue (1,024 entries): of the first queue, of the second, and of the
+ * fifth.
+ */
 static const int n_entries_before[] = { 10, 1022, 1023, 1024, 2046, 2047, 2048, 5000 };
 
 static void fill(int fd)
@@ -510,7 +517,7 @@ static void fill(int fd)
 		;
 }
 
-/* Whatever is started while the kernel takes nothing is done later, in its order. */
+/* Operations that are started while the kernel takes no entry are done later, in their order. */
 START_TEST(late_entries_are_submitted_in_order)
 {
 	char first[] = "a", second[] = "b", got[65536];
@@ -533,7 +540,7 @@ START_TEST(late_entries_are_submitted_in_order)
 	ck_assert_int_eq(ops[1].n, 0);
 	fault.no_submits = false;
 	ck_assert_int_eq(loop_turn(loop, 5), 0);
-	ck_assert_int_eq(ops[1].n, 0); /* it waits for room */
+	ck_assert_int_eq(ops[1].n, 0); /* the send waits for room */
 	while (recv(fds[1], got, sizeof(got), MSG_DONTWAIT) > 0 || ops[1].n == 0)
 		ck_assert_int_eq(loop_turn(loop, 1), 0);
 	ck_assert_int_eq(ops[1].n, 1);
@@ -579,7 +586,7 @@ START_TEST(a_turn_waits_while_entries_are_refused)
 	tcp_pair(fds);
 	n_turns = 0;
 	loop_set_turn_end(loop, count_turn, NULL);
-	ck_assert_int_eq(loop_turn(loop, 0), 0); /* there are buffers */
+	ck_assert_int_eq(loop_turn(loop, 0), 0); /* so that there are buffers */
 	fault.no_submits = true;
 	loop_recv(loop, fds[0], 10, BUF_SMALL, tag(1));
 	for (int i = 0; i < n_refused_more[_i]; i++)

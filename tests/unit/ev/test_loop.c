@@ -30,7 +30,7 @@ START_TEST(accepts_one)
 	ck_assert_int_ne(fcntl(ops[1].res, F_GETFL) & O_NONBLOCK, 0);
 	ck_assert_int_ne(fcntl(ops[1].res, F_GETFD) & FD_CLOEXEC, 0);
 
-	/* The second is still in the queue, the third does not exist. */
+	/* The second connection is still in the queue, and there is no third one. */
 	int second = loop_accept_now(loop, l);
 	ck_assert_int_ge(second, 0);
 	ck_assert_int_eq(loop_accept_now(loop, l), -EAGAIN);
@@ -51,7 +51,9 @@ static void keep_accepted(const struct completion *c)
 		accepted[n_accepted++] = c->res;
 }
 
-/* More than an engine takes in a turn; then a cancel, after which it accepts no more. */
+/*
+ * More connections than an engine accepts in a turn; then a cancel, after which it accepts no more.
+ */
 START_TEST(accepts_many_until_cancelled)
 {
 	enum { N = 150 };
@@ -88,7 +90,9 @@ START_TEST(accepts_many_until_cancelled)
 }
 END_TEST
 
-/* A full table is an error that ends the operation; what was queued is not lost. */
+/*
+ * A full descriptor table ends the operation with an error; connections in the queue are not lost.
+ */
 START_TEST(accept_tells_of_a_full_table)
 {
 	struct rlimit before, full;
@@ -164,7 +168,7 @@ START_TEST(connect_is_refused)
 }
 END_TEST
 
-/* A listener whose queue is full lets connects hang. */
+/* While a listener's queue is full, connects hang. */
 START_TEST(connect_is_cancelled)
 {
 	enum { N = 4 };
@@ -216,7 +220,10 @@ START_TEST(poll_for_errors_sees_a_reset_only)
 }
 END_TEST
 
-/* As poll(2): what is there when it is asked counts, and counts again when asked again. */
+/*
+ * As with poll(2), an event that is there when the poll starts counts, and counts again for the
+ * next poll.
+ */
 START_TEST(poll_is_level_triggered)
 {
 	int fds[2];
@@ -242,7 +249,7 @@ START_TEST(poll_is_level_triggered)
 }
 END_TEST
 
-/* A side that is spliced from and to has three; each is answered for itself. */
+/* A descriptor that is spliced from and to has three polls, and each has its own completion. */
 START_TEST(polls_stand_beside_each_other)
 {
 	int fds[2];
@@ -311,7 +318,7 @@ static void skip_all(int fd)
 		;
 }
 
-/* Neither its peer's FIN nor what has come from it is room. */
+/* Neither the peer's FIN nor bytes from the peer count as room. */
 START_TEST(room_is_waited_for_behind_a_fin)
 {
 	int fds[2], others[2];
@@ -328,7 +335,7 @@ START_TEST(room_is_waited_for_behind_a_fin)
 		loop_poll_room(loop, fds[0], tag(1));
 		loop_poll_room(loop, others[0], tag(2));
 		bool is_over = false;
-		STEP_UNTIL(is_over, is_over = is_idle()); /* nothing fires for ever */
+		STEP_UNTIL(is_over, is_over = is_idle()); /* nothing completes again and again */
 		ck_assert_int_eq(ops[1].n, n - 1);
 		while (ops[1].n < n) {
 			skip_all(fds[1]);
@@ -391,7 +398,7 @@ START_TEST(cancel_gives_one_last_completion)
 			ck_assert_int_eq(ops[op].res, -ECANCELED);
 		}
 	}
-	/* And none of them took anything. */
+	/* None of the cancelled operations has taken bytes or connections. */
 	feed(fds[1], 0, 10);
 	start(0, fds[0], 20);
 	UNTIL(ops[20].n > 0);
@@ -407,7 +414,7 @@ END_TEST
 
 static int victim, successor[2];
 
-/* Closes a descriptor that has news in this very turn; its number goes to a new one. */
+/* Closes a descriptor that has an event in the same turn; its number goes to a new descriptor. */
 static void replace_victim(const struct completion *c)
 {
 	ck_assert_int_gt(c->res, 0);
@@ -474,7 +481,7 @@ START_TEST(descriptors_are_passed)
 	UNTIL(ops[1].n_last > 0);
 	ck_assert_uint_eq(ops[1].pos, 10);
 
-	/* A full table loses it, and says so. */
+	/* When the table is full, the descriptor is lost, and the call says so. */
 	struct rlimit before, full;
 	getrlimit(RLIMIT_NOFILE, &before);
 	full = before;
@@ -494,7 +501,7 @@ START_TEST(descriptors_are_passed)
 }
 END_TEST
 
-/* A number that is cut short names nobody: the descriptor that came with it is not kept. */
+/* When the number is cut short, the descriptor that came with it is closed. */
 START_TEST(a_descriptor_without_its_number_is_closed)
 {
 	union {
@@ -588,7 +595,7 @@ START_TEST(calls_pass_errors_on)
 	loop_close(loop, fd);
 	ck_assert_int_eq(loop_socket(loop, 12345, SOCK_STREAM), -EAFNOSUPPORT);
 
-	/* All that is asked for is filled, and no bytes come twice. */
+	/* All bytes that are asked for are written, and none come twice. */
 	for (size_t n = 0; n < 256; n += 32)
 		loop_random(loop, a + n, 32);
 	loop_random(loop, b, 256);
@@ -653,7 +660,10 @@ START_TEST(timers_fire_in_their_time)
 }
 END_TEST
 
-/* What is set and not waited for holds for what is started behind it, and after the turn. */
+/*
+ * An option that is set without an answer holds for the operations that are started after it, and
+ * for calls after the turn.
+ */
 START_TEST(options_are_set_in_time)
 {
 	uint16_t port;
@@ -668,7 +678,10 @@ START_TEST(options_are_set_in_time)
 	idle_s = 48;                                                       /* it was copied */
 	loop_set_option(loop, fd, SOL_SOCKET, SO_LINGER, &on, sizeof(on)); /* too short: refused */
 	loop_set_option(loop, fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
-	/* More than are submitted at a time; of an option the last one counts. */
+	/*
+	 * More options than are submitted at a time; of several values of one option the last one
+	 * counts.
+	 */
 	for (int i = 1; i <= 5000; i++)
 		loop_set_option(loop, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &i, sizeof(i));
 	loop_connect(loop, fd, (struct sockaddr *)&to, sizeof(to), tag(1));
@@ -690,7 +703,7 @@ END_TEST
 
 static int n_settled, n_parts, n_trimmed, n_spare;
 
-/* Three parts, then there is no more for a second. */
+/* Three parts; then there is no more for a second. */
 static bool settle_one(void *arg)
 {
 	ck_assert_ptr_eq(arg, &n_settled);
@@ -712,7 +725,7 @@ static bool is_spare_left(void *arg)
 	return n_spare > 0;
 }
 
-/* Who has memory is asked for it part by part: once a second, and when nothing happens. */
+/* The owner is asked for its memory part by part: once a second, and when no completion comes. */
 START_TEST(upkeep_has_its_turns)
 {
 	static const struct loop_upkeep upkeep = {
@@ -730,7 +743,10 @@ START_TEST(upkeep_has_its_turns)
 	ck_assert_int_eq(n_settled, 3);
 	ck_assert_int_eq(n_trimmed, 0);
 
-	/* The wait is cut short for it: a loop that sleeps for ever would keep its memory. */
+	/*
+	 * The wait is shortened for the trim, because a loop that sleeps for ever would keep its
+	 * memory.
+	 */
 	n_spare = 2;
 	for (int i = 0; i < 20 && n_spare > 0; i++)
 		ck_assert_int_eq(loop_turn(loop, 5000), 0);

@@ -39,7 +39,7 @@ static struct {
 	enum buf_class size_class;
 } in;
 
-/* Goes on with what is left of the cap: a receive may end before. */
+/* Starts the receive again with what is left of the cap, because a receive may end before. */
 static void receive_on(const struct completion *c)
 {
 	ck_assert_int_gt(c->res, 0);
@@ -93,7 +93,7 @@ static void close_at_eof(const struct completion *c)
 		loop_close(loop, eof_fd);
 }
 
-/* Its handler may close the descriptor, as the operation has ended. */
+/* The handler of the last completion may close the descriptor. */
 START_TEST(end_of_stream)
 {
 	int fds[2];
@@ -110,7 +110,7 @@ START_TEST(end_of_stream)
 	UNTIL(ops[1].res == 0);
 	int n_last = ops[1].n_last;
 
-	/* It ends again for who asks again. */
+	/* A receive that is started after the end ends again. */
 	ops[1].fn = close_at_eof;
 	loop_recv(loop, fds[0], 1000, BUF_SMALL, tag(1));
 	UNTIL(ops[1].n_last == n_last + 1);
@@ -168,7 +168,7 @@ START_TEST(cancel_loses_no_byte)
 }
 END_TEST
 
-/* Of many descriptors with much to read each has its turn; all bytes arrive in order. */
+/* Each of many descriptors with much to read is served in turn; all bytes arrive in order. */
 START_TEST(bulk_leaves_others_their_turn)
 {
 	enum { N = 8, ROUNDS = 50 };
@@ -209,7 +209,9 @@ enum { N_BUSY = 200, BUSY_BYTES = 200000, PEERS_FROM = 1000 };
 
 static int busy[N_BUSY][2];
 
-/* A receive may end for want of a buffer, or of room to tell of more: it is started again. */
+/*
+ * A receive may end when there is no buffer, or no free completion entry; then it is started again.
+ */
 static void go_on(const struct completion *c)
 {
 	unsigned op = (unsigned)tag_handle(c->tag);
@@ -219,8 +221,8 @@ static void go_on(const struct completion *c)
 }
 
 /*
- * Many have more to read than a turn gives them: each is queued for the next one while this one's
- * are still being worked off, and every byte arrives.
+ * Many descriptors have more to read than a turn gives them. Each is queued for the next turn while
+ * the run list of this turn is still being worked off, and every byte arrives.
  */
 START_TEST(all_have_more_than_a_turn)
 {
@@ -230,7 +232,9 @@ START_TEST(all_have_more_than_a_turn)
 	begin(_i);
 	for (unsigned i = 0; i < N_BUSY; i++) {
 		tcp_pair(busy[i]);
-		/* Out of the way: the loop's descriptors are to be all that its table has room for.
+		/*
+		 * The numbers move out of the way, because the loop's descriptors are to be all
+		 * that its table holds.
 		 */
 		int peer = busy[i][1];
 		busy[i][1] = fcntl(peer, F_DUPFD_CLOEXEC, PEERS_FROM);
@@ -263,7 +267,7 @@ static int hungry[N_HUNGRY]; /* descriptors */
 static int refused[N_HUNGRY], n_refused;
 static int served[N_HUNGRY], n_served;
 
-/* Whoever finds no buffer asks again at once. */
+/* A receive that has found no buffer is started again at once. */
 static void serve_in_order(const struct completion *c)
 {
 	unsigned op = (unsigned)tag_handle(c->tag);
@@ -279,7 +283,10 @@ static void serve_in_order(const struct completion *c)
 	loop_recv(loop, hungry[op], 100, BUF_LARGE, tag(op));
 }
 
-/* Four large buffers, eight who want one. Who gets none is told, asks again, and waits in order. */
+/*
+ * There are four large buffers, and eight receives want one. A receive that gets none ends so, is
+ * started again, and waits in order.
+ */
 START_TEST(receives_wait_for_buffers_in_order)
 {
 	int fds[N_HUNGRY][2];
@@ -305,7 +312,7 @@ START_TEST(receives_wait_for_buffers_in_order)
 	for (int i = 0; i < n_refused; i++)
 		ck_assert_int_eq(ops[refused[i]].n, 1); /* they wait, they do not spin */
 
-	/* A cancelled one is passed over. */
+	/* A waiting receive that was cancelled is passed over. */
 	ops[refused[1]].fn = NULL;
 	loop_cancel(loop, hungry[refused[1]], tag((unsigned)refused[1]));
 	UNTIL(ops[refused[1]].res == -ECANCELED);
@@ -334,7 +341,7 @@ END_TEST
 
 static int starved[200]; /* descriptors by operation */
 
-/* Who is told that there is no buffer asks again, and waits. */
+/* A receive that has ended with -ENOBUFS is started again, and waits. */
 static void ask_again(const struct completion *c)
 {
 	unsigned op = (unsigned)tag_handle(c->tag);
@@ -344,8 +351,8 @@ static void ask_again(const struct completion *c)
 }
 
 /*
- * There is no more memory, and all buffers are held: receives wait, and those for large ones make
- * do with small ones; all go on once some have come back.
+ * There is no more memory, and all buffers are held: receives wait, and receives into large buffers
+ * take small ones; all go on when some buffers have come back.
  */
 START_TEST(receives_wait_for_memory)
 {
@@ -369,7 +376,7 @@ START_TEST(receives_wait_for_memory)
 		n++;
 	ck_assert_uint_lt(n, ARRAY_SIZE(taken));
 	ck_assert_int_eq(buf_reserve(loop->bufs, BUF_SMALL, 1), -ENOMEM);
-	ck_assert(buf_is_tight(loop->bufs)); /* whoever holds some takes no more */
+	ck_assert(buf_is_tight(loop->bufs)); /* a receive whose buffers are held takes no more */
 
 	for (unsigned i = 0; i < N; i++)
 		loop_recv(loop, fds[i][0], 100, i % 2 == 0 ? BUF_SMALL : BUF_LARGE, tag(i));
@@ -468,7 +475,10 @@ START_TEST(sends_to_a_slow_reader)
 	begin(ENGINE(_i));
 	tcp_pair(fds);
 	send_all(fds[0], total, sends[ROW(_i)].piece);
-	/* Nobody reads: it goes on while the kernel takes, then the last send waits. */
+	/*
+	 * The peer does not read: sends go on while the kernel takes bytes, and then the last one
+	 * waits.
+	 */
 	while (n != ops[1].n) {
 		n = ops[1].n;
 		idle();
@@ -491,7 +501,10 @@ START_TEST(sends_to_a_slow_reader)
 }
 END_TEST
 
-/* A send that waits is cancelled: what it took is known, and nothing more goes out. */
+/*
+ * When a waiting send is cancelled, its completion says how much was sent, and nothing more goes
+ * out.
+ */
 START_TEST(waiting_send_is_cancelled)
 {
 	int fds[2], n = -1;
@@ -543,7 +556,7 @@ START_TEST(send_to_who_is_gone_is_an_error)
 }
 END_TEST
 
-/* A send that waits hears of the reset. */
+/* A waiting send ends when the peer resets the connection. */
 START_TEST(waiting_send_hears_of_a_reset)
 {
 	int fds[2], n = -1;
@@ -558,7 +571,7 @@ START_TEST(waiting_send_hears_of_a_reset)
 	ops[1].fn = NULL;
 	close_peer(fds[1], true);
 	UNTIL(ops[1].n > n);
-	/* Where some of it had been taken, that comes first. */
+	/* When some bytes had been taken, the completion says so first. */
 	if (ops[1].res > 0) {
 		send_on();
 		UNTIL(ops[1].n > n + 1);
@@ -617,7 +630,7 @@ static void on_echo_recv(const struct completion *c)
 		loop_recv(loop, echo_fd, 65536, BUF_SMALL, tag(1));
 }
 
-/* A buffer goes out as it came in, while the receive goes on. */
+/* A received buffer is sent back as it is, while the receive goes on. */
 START_TEST(echoes_message_by_message)
 {
 	int fds[2];
@@ -644,8 +657,8 @@ START_TEST(echoes_message_by_message)
 END_TEST
 
 /*
- * More is started in one turn than a submission queue holds: it is handed over in between, and the
- * pieces of two sends are not taken for each other's wherever that falls.
+ * More is started in one turn than a submission queue holds, so the queue is submitted in between;
+ * wherever that falls, the pieces of two sends are not confused.
  */
 START_TEST(sends_are_not_mixed_when_the_queue_is_full)
 {

@@ -15,7 +15,7 @@ struct letter {
 	int producer, number;
 };
 
-/* What a consumer has seen. */
+/* The messages that a consumer has got. */
 struct reader {
 	struct mailbox box;
 	struct loop *loop;
@@ -31,7 +31,7 @@ static void on_letter(struct mail *m, void *arg)
 	struct letter *l = (struct letter *)m;
 	struct reader *r = arg;
 
-	/* Those of one producer come in order, none is lost, none comes twice. */
+	/* The messages of one producer come in order; none is lost, and none comes twice. */
 	ck_assert_int_eq(l->number, r->next[l->producer]);
 	r->next[l->producer]++;
 	r->n_read++;
@@ -112,7 +112,10 @@ static void drop_letter(struct mail *m)
 	free(l);
 }
 
-/* What was not delivered does not run, since its reader may be gone; what has no drop() stays. */
+/*
+ * A message that was not delivered does not run, because its reader may be gone; a message without
+ * drop() stays.
+ */
 START_TEST(close_drops_what_is_left)
 {
 	struct letter part = { .mail = { .run = on_letter } };
@@ -135,10 +138,10 @@ static void post_another(struct mail *m, void *arg)
 	struct reader *r = arg;
 
 	if (++r->n_read < 3)
-		mailbox_post(&r->box, m); /* its own letter again: it owns it */
+		mailbox_post(&r->box, m); /* posts its own message again, which it owns */
 }
 
-/* A letter may post: it is run by a later drain, and wakes for it. */
+/* A message that runs may post another one, which a later drain runs, and which wakes the loop. */
 START_TEST(letters_may_post)
 {
 	struct mail m = { .run = post_another };

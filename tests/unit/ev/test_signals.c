@@ -13,7 +13,7 @@ static void on_signal(void *arg, int signo)
 	n_all++;
 }
 
-/* Signals that would kill come as events instead; each kind is heard again and again. */
+/* Signals that would end the process come as events; each kind comes again and again. */
 START_TEST(signals_are_events)
 {
 	static const int wanted[] = { SIGHUP, SIGTERM, SIGUSR1 };
@@ -36,7 +36,9 @@ START_TEST(signals_are_events)
 	ck_assert_ptr_null(signals_close(s));
 	ck_assert_ptr_null(signals_close(NULL));
 
-	/* Closed, they stay blocked: nobody hears, nobody dies. */
+	/*
+	 * After the close the signals stay blocked: no event comes, and the process does not end.
+	 */
 	kill(getpid(), SIGTERM);
 	idle();
 	ck_assert_int_eq(n_all, 9);

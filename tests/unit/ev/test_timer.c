@@ -7,7 +7,7 @@
 #include "ev/timer.h"
 #include "util/assert.h"
 
-/* A timer that notes when it fired, and does something to another one then. */
+/* A timer that notes when it has fired, and then starts or stops another one. */
 struct probe {
 	struct timer timer; /* first */
 	unsigned n_fired;
@@ -70,7 +70,7 @@ static const struct {
 };
 /* clang-format on */
 
-/* Goes from wake-up to wake-up, as the loop does: few of them, none too late. */
+/* Goes from wake-up to wake-up, as the loop does: there are few wake-ups, and none is too late. */
 START_TEST(fires_at_its_time)
 {
 	struct probe p;
@@ -141,7 +141,7 @@ START_TEST(stopped_does_not_fire)
 	ck_assert_uint_eq(p[1].n_fired, 0);
 	ck_assert_uint_eq(p[2].n_fired, 1);
 
-	/* The wheel forgets the wake-up of what is stopped. */
+	/* A stopped timer causes no wake-up. */
 	timer_start(&wheel, &p[1].timer, 100);
 	timer_stop(&wheel, &p[1].timer);
 	ck_assert_uint_eq(timer_wheel_wait_ms(&wheel), UINT64_MAX);
@@ -164,7 +164,7 @@ START_TEST(restarted_fires_at_its_new_time)
 }
 END_TEST
 
-/* Of two that are due together each stops the other: exactly one fires. */
+/* Two timers that are due together stop each other: exactly one fires. */
 START_TEST(may_stop_what_is_due_too)
 {
 	struct probe a, b;
@@ -201,7 +201,10 @@ START_TEST(may_restart_what_is_due_too)
 }
 END_TEST
 
-/* Started by one that fires late, a timer counts from now: never before its time. */
+/*
+ * A timer that is started by a timer_fn that runs late counts from now, and does not fire before
+ * its time.
+ */
 START_TEST(late_ones_are_not_made_up_for)
 {
 	struct probe p;
@@ -291,7 +294,10 @@ START_TEST(agrees_with_a_plain_table)
 		for (int k = 0; k < N; k++) {
 			bool is_due = at_ms[k] <= now_ms;
 			bool is_running = !is_due && at_ms[k] != UINT64_MAX;
-			/* Not an assertion each: these are millions, and check notes every one. */
+			/*
+			 * One assertion for all, because libcheck notes every assertion, and these
+			 * would be millions.
+			 */
 			if (p[k].n_fired != is_due || timer_is_running(&p[k].timer) != is_running)
 				ck_abort_msg("step %d, timer %d", step, k);
 			if (p[k].n_fired > 0)

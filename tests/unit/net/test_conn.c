@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A connection's end: the moves of its two directions, its operations and whom they are for.
- */
+/* A connection's end: the moves of its two directions, its operations, and its owner. */
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -11,7 +9,7 @@
 
 #define CLASS_CONN 3u
 
-/* An owner of conns: what came to it. */
+/* An owner of conns, with the completions that it has got. */
 struct owner {
 	int n_done;
 	unsigned op;

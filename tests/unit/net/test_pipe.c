@@ -7,7 +7,7 @@
 
 #define MAX_IDLE 8 /* as in pipe.c */
 
-/* Descriptors more than before the test; closed ones are gone after a turn. */
+/* How many descriptors more than before the test are open; closed ones are gone after a turn. */
 static int n_fds_more(int than)
 {
 	ck_assert_int_eq(loop_turn(loop, 0), 0);
@@ -115,7 +115,7 @@ START_TEST(few_are_kept_idle)
 }
 END_TEST
 
-/* Then bytes go through buffers; and a later one is lent again. */
+/* When no pipe can be made, bytes go through buffers; a later pipe is lent again. */
 START_TEST(a_full_table_gives_none)
 {
 	struct rlimit all, few;
@@ -139,7 +139,7 @@ END_TEST
 
 #define NOBODY_ELSE 61184 /* a user whom no system has: the kernel counts pipes by user */
 
-/* For a root who wants to be root again. */
+/* So that the process can become root again. */
 static void become_a_user(void)
 {
 	struct rlimit all;
@@ -151,7 +151,7 @@ static void become_a_user(void)
 		ck_assert_int_eq(setresuid(NOBODY_ELSE, NOBODY_ELSE, 0), 0);
 }
 
-/* Pages of pipes that a user may have before there are only small ones. */
+/* Pages of pipes that a user may have; beyond them the kernel makes small pipes only. */
 static long soft_pages(void)
 {
 	long n = 0;
@@ -163,7 +163,7 @@ static long soft_pages(void)
 	return n;
 }
 
-/* What fits in one goes through it, in order, as often as asked. */
+/* Bytes that fit into a pipe go through it in order, again and again. */
 static void carry(const struct pipe *p)
 {
 	uint8_t in[1024], out[1024];
@@ -177,7 +177,7 @@ static void carry(const struct pipe *p)
 	}
 }
 
-/* Beyond what one user may have the kernel refuses the size, not the pipe. */
+/* Beyond a user's limit the kernel refuses the size and not the pipe. */
 START_TEST(a_smaller_pipe_does_too)
 {
 	enum { MOST = 600 };
@@ -187,7 +187,7 @@ START_TEST(a_smaller_pipe_does_too)
 	const bool is_root = geteuid() == 0;
 	int n = 0, size = PIPE_BYTES;
 
-	/* As many as fit are fewer than are asked for. */
+	/* Fewer pipes can be made than are asked for. */
 	ck_assert_int_gt(soft, 0);
 	ck_assert_int_lt(soft * page / PIPE_BYTES, MOST - 1);
 	begin(_i);

@@ -141,7 +141,7 @@ START_TEST(waiting_pieces_take_a_bounded_number_of_buffers)
 }
 END_TEST
 
-/* What a send in flight names stays where it is and as it is while more is pushed. */
+/* The bytes that a send in flight names stay where they are, unchanged, while more is pushed. */
 START_TEST(a_send_in_flight_is_not_moved)
 {
 	struct queue q = { 0 };
@@ -160,7 +160,7 @@ START_TEST(a_send_in_flight_is_not_moved)
 }
 END_TEST
 
-/* A buffer that somebody else holds too is not written to. */
+/* A buffer with another reference is not written to. */
 START_TEST(shared_buffers_are_left_alone)
 {
 	struct queue q = { 0 };

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Sockets on loopback: what they are set to, and what they refuse.
- */
+/* Sockets on loopback: their options, and what they refuse. */
 #include <linux/filter.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -101,7 +99,7 @@ static const char *congestion_of(int fd)
 	return name;
 }
 
-/* What a socket has of which nobody asks another. */
+/* The options of a socket that no test sets. */
 static const char *system_congestion(void)
 {
 	static char name[16];
@@ -146,7 +144,7 @@ START_TEST(accepted_sockets_inherit_their_options)
 }
 END_TEST
 
-/* Who is on this machine cannot vanish without a word. */
+/* A peer on this machine cannot vanish unnoticed, so there is no keepalive. */
 START_TEST(a_loopback_needs_no_keepalive)
 {
 	struct addr to = local(1);
@@ -161,7 +159,7 @@ START_TEST(a_loopback_needs_no_keepalive)
 }
 END_TEST
 
-/* There is no line to be shared with others: the system's choice is for those that are. */
+/* A loopback connection needs no pacing; other connections have the system's congestion control. */
 START_TEST(a_loopback_is_not_paced)
 {
 	struct addr near = local(1), far = { .family = AF_INET, .port = 1, .v4 = { 192, 0, 2, 1 } };
@@ -179,7 +177,10 @@ START_TEST(a_loopback_is_not_paced)
 }
 END_TEST
 
-/* Who is accepted after a call begins at another time than who was before. */
+/*
+ * A connection that is accepted after the call begins keepalive at another time than one accepted
+ * before.
+ */
 START_TEST(keepalive_times_are_spread)
 {
 	struct addr any = { .family = AF_INET };
@@ -192,7 +193,7 @@ START_TEST(keepalive_times_are_spread)
 		check_options(listener, 120000);
 		n_idle += idle_s[int_option(listener, IPPROTO_TCP, TCP_KEEPIDLE)]++ == 0;
 	}
-	/* Of 21; that fewer come by chance is as good as impossible. */
+	/* Of 21 possible times; fewer than that by chance are as good as impossible. */
 	ck_assert_int_ge(n_idle, 15);
 	loop_close(loop, listener);
 	end();
@@ -208,7 +209,9 @@ static const struct {
 	{ "none", 0 },
 };
 
-/* From the next turn on: nobody waits for them. (RFC 5737: nobody is there, and nothing is sent.)
+/*
+ * The options hold from the next turn on. (An address of RFC 5737 is used, so nothing answers, and
+ * nothing is sent.)
  */
 START_TEST(connecting_sockets_have_their_options)
 {
@@ -239,7 +242,7 @@ START_TEST(a_free_address_gets_a_port)
 	begin(_i);
 	ck_assert_int_eq(sock_probe_free(loop, &a, &port), 0);
 	ck_assert_uint_ne(port, 0);
-	/* It was only asked for: a whole group can be bound there at once. */
+	/* The address was only probed, so a whole group can be bound there at once. */
 	int one = listen_shared(port), two = listen_shared(port);
 	ck_assert_uint_eq(addr_of(one).port, port);
 	ck_assert_uint_eq(addr_of(two).port, port);
@@ -249,7 +252,10 @@ START_TEST(a_free_address_gets_a_port)
 }
 END_TEST
 
-/* Another program's group would let one in without a word: that must be found out. */
+/*
+ * The SO_REUSEPORT group of another program would accept one more socket without an error; the
+ * probe finds it.
+ */
 START_TEST(a_taken_address_is_refused)
 {
 	uint16_t port = 7;
@@ -306,8 +312,8 @@ START_TEST(a_full_table_is_told)
 END_TEST
 
 /*
- * An IPv6 socket takes no IPv4: each family is a listener of its own. The port that the kernel
- * chose for the one may be somebody's for the other, but not time after time.
+ * An IPv6 socket takes no IPv4: each family needs a listener of its own. The port that the kernel
+ * has chosen for one family may be in use for the other, but not time after time.
  */
 START_TEST(families_do_not_mix)
 {
@@ -358,7 +364,7 @@ START_TEST(a_source_address_is_bound_without_a_port)
 }
 END_TEST
 
-/* Who is queued is served; who comes now meets silence, not a reset. */
+/* A connection in the queue is served; a new one gets no answer, and no reset. */
 START_TEST(new_connections_are_ignored)
 {
 	begin(_i % n_engines);
@@ -366,7 +372,7 @@ START_TEST(new_connections_are_ignored)
 	struct addr to = addr_of(listener);
 	struct sockaddr_in sin = loopback(to.port);
 	int early = dial(to.port);
-	if (_i >= n_engines) /* to attach a filter is refused */
+	if (_i >= n_engines) /* as if the kernel refused to attach a filter */
 		ck_assert_int_eq(
 			setsockopt(listener, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)), 0);
 	sock_drop_new(loop, listener);

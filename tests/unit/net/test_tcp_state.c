@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What TCP tells of a peer, on loopback. A peer that vanishes is one whose socket has a filter that
- * drops all it gets.
+ * What TCP tells of a peer, on loopback. A peer vanishes by a filter on its socket, which drops
+ * every packet.
  */
 #include <linux/filter.h>
 
@@ -66,7 +66,7 @@ START_TEST(what_is_taken_can_be_followed)
 		ck_assert(tcp_state_taken(loop, fds[0], &now));
 	} while (now.bytes != was.bytes);
 	ck_assert_uint_ge(now.quiet_ms, 90); /* the kernel counts in ticks */
-	/* Another look where this one came late. */
+	/* Looks again when this look came late. */
 	for (int i = 0; i < 20000 && (now.bytes == was.bytes || now.quiet_ms >= 90); i++) {
 		if (recv(fds[1], skipped, sizeof(skipped), MSG_DONTWAIT) < 0)
 			(void)usleep(100);
@@ -131,7 +131,7 @@ START_TEST(a_stalled_peer_is_told_from_a_vanished_one)
 }
 END_TEST
 
-/* What cannot be asked is neither alive nor waited for. */
+/* A descriptor that gives no TCP_INFO counts as not alive, and is not waited for. */
 START_TEST(what_is_no_tcp_socket_knows_nothing)
 {
 	int fds[2];

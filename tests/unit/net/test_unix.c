@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A listening Unix socket: its file, and what may stand in the file's place.
- */
+/* A listening Unix socket: its file, and other files at the same path. */
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -96,7 +94,7 @@ START_TEST(a_file_in_the_way_is_kept)
 }
 END_TEST
 
-/* What stands in the way is told without touching it. */
+/* unix_judge() says what is at the path, and changes nothing. */
 START_TEST(a_unix_sockets_place_is_judged)
 {
 	begin_unix(_i);

@@ -60,7 +60,7 @@ static const struct {
 	{ "both in a 101", "HTTP/1.1 101 x\r\n" BOTH, HTTP1_GET, true },
 };
 
-/* Whole bodies, and what goes on of them; three bytes that belong to none are put behind each. */
+/* Whole bodies, and the bytes that go on; three bytes behind each belong to no body. */
 static const struct {
 	const char *name, *text;
 	size_t n;
@@ -167,7 +167,7 @@ static struct body chunked(void)
 	return chunked_of(false);
 }
 
-/* Bytes that were fed, and what went on of them. */
+/* The bytes that were fed, and those that went on. */
 struct passed {
 	uint8_t bytes[2048];
 	size_t n, used;
@@ -256,7 +256,7 @@ START_TEST(chunks_end_where_they_should)
 }
 END_TEST
 
-/* In pieces of each size the same goes on. */
+/* The same bytes go on, whatever the size of the pieces. */
 START_TEST(chunks_may_come_in_pieces)
 {
 	for (size_t size = 1; size < good[_i].n; size++) {
@@ -356,7 +356,9 @@ START_TEST(payload_alone_can_go_on)
 }
 END_TEST
 
-/* A body that is left in the middle has gone on whole, with what it owes. */
+/*
+ * When a body is left in the middle, all its bytes have gone on, together with those that it owes.
+ */
 START_TEST(what_is_owed_can_be_taken)
 {
 	struct body b = chunked();

@@ -193,7 +193,7 @@ static void assert_text(const char *name, const uint8_t *got, int n, const char 
 		      "%s:\n%.*s\ninstead of\n%s", name, n, (const char *)got, want);
 }
 
-/* Writes a row's request into a place of `cap` bytes. */
+/* Writes a row's request into `cap` bytes. */
 static int request(const char *text, uint8_t *out, size_t cap)
 {
 	const uint8_t *buf = (const uint8_t *)text;
@@ -247,7 +247,7 @@ START_TEST(response_to_1_0_is_rewritten)
 }
 END_TEST
 
-/* Exactly enough is enough, and one byte less is not; nothing is written behind the end. */
+/* Exactly enough bytes suffice, and one byte less does not; nothing is written behind the end. */
 START_TEST(room_is_respected)
 {
 	size_t n = strlen(requests[_i].out);

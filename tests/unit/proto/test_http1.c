@@ -273,7 +273,9 @@ static void init(struct http1_head *h, bool is_response)
 		http1_init_request(h);
 }
 
-/* Parses the first `n` bytes, in a place of just that size, so that a sanitizer sees an overrun. */
+/*
+ * Parses the first `n` bytes, in memory of exactly that size, so that a sanitizer sees an overrun.
+ */
 static enum http1_verdict parse(struct http1_head *h, const char *text, size_t n)
 {
 	uint8_t *buf = malloc(n == 0 ? 1 : n);
@@ -291,7 +293,7 @@ static void assert_slice(const char *name, struct slice got, const char *want)
 		      SLICE_ARG(got), want);
 }
 
-/* Bytes of a head with glued ones behind it. */
+/* The bytes of a head, with bytes of a body directly behind it. */
 static size_t head_bytes(const char *text)
 {
 	const char *end = strstr(text + 2, "\r\n\r\n");
@@ -342,7 +344,10 @@ START_TEST(response_is_understood)
 }
 END_TEST
 
-/* A byte at a time must find the same, and nothing before the last byte of the head. */
+/*
+ * When the head comes a byte at a time, the result is the same, and the verdict comes with the last
+ * byte.
+ */
 static void assert_same_in_pieces(const char *name, const char *text, bool is_response)
 {
 	size_t n = strlen(text);
@@ -566,7 +571,7 @@ END_TEST
 
 #define LOOKED_BACK 8u
 
-/* A bar behind the byte that ends a word; it is no byte of the head. */
+/* A bar marks the position behind the byte that ends a word; it is no byte of the head. */
 static const char *const worded[] = {
 	"\r|\n|GET |/|first-segment/|second-segment/|third?|a-query/with=all;sorts&of%20bytes |"
 	"HTTP/1.1\r|\n|Host:| host.example:8080 \r|\n|Content-Length:|\t 1234567890123 \r|\n|"
@@ -591,7 +596,10 @@ static uint8_t *page_behind_a_wall(void)
 	return p + size;
 }
 
-/* Parses `n` bytes of which the first `n_unread` are behind the wall: a look at them is a crash. */
+/*
+ * Parses `n` bytes, of which the first `n_unread` are in the page that cannot be read: reading one
+ * of them is a crash.
+ */
 static enum http1_verdict parse_unread(struct http1_head *h, uint8_t *page, const char *text,
 				       size_t n, size_t n_unread)
 {

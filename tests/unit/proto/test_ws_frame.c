@@ -85,7 +85,10 @@ START_TEST(head_is_built_as_it_was)
 }
 END_TEST
 
-/* Against the RFC's own words (5.3), for every phase and around the word's size. */
+/*
+ * Compared with the definition of RFC 6455, 5.3, for every phase, and for lengths around the size
+ * of a word.
+ */
 START_TEST(mask_is_the_definition)
 {
 	const uint8_t key[4] = { 0x12, 0xa4, 0x00, 0xff };
@@ -202,7 +205,10 @@ START_TEST(stream_is_followed)
 }
 END_TEST
 
-/* Cut in three at every two places: from whole to a byte at a time, the same comes out. */
+/*
+ * The stream is cut in three at every two positions; the result is the same as for the whole
+ * stream.
+ */
 START_TEST(stream_may_come_in_pieces)
 {
 	const uint8_t *p = streams[_i].in;

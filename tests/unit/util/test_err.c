@@ -67,7 +67,7 @@ START_TEST(too_many_are_counted)
 }
 END_TEST
 
-/* A warning is a line of its own, is no error, and says where its text begins. */
+/* A warning is a line of its own, does not count as an error, and has the length of its place. */
 START_TEST(warnings_are_counted_apart)
 {
 	_cleanup_(err_deinit) struct err e = ERR_INIT;

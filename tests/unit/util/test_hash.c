@@ -66,7 +66,7 @@ START_TEST(one_bit_changes_half)
 	for (unsigned k = 0; k < KEYS; k++) {
 		uint8_t key[8] = { (uint8_t)k, (uint8_t)(k >> 8), 'k' };
 		uint64_t h = hash_bytes(key, sizeof(key), 0), m = hash_mix(k, k + 1);
-		key[7] ^= (uint8_t)(1u << (k % 8)); /* FNV's weak place: the last byte */
+		key[7] ^= (uint8_t)(1u << (k % 8)); /* the last byte, where FNV alone is weak */
 		uint64_t d = h ^ hash_bytes(key, sizeof(key), 0);
 		uint64_t e = m ^ hash_mix(k, (k + 1) ^ (UINT64_C(1) << (k % 64)));
 		for (unsigned b = 0; b < 64; b++) {
@@ -84,7 +84,7 @@ START_TEST(one_bit_changes_half)
 }
 END_TEST
 
-/* Keys that look alike spread evenly: chi-squared over the high and the low bits. */
+/* Similar keys spread evenly: chi-squared over the high and the low bits. */
 START_TEST(spread_is_even)
 {
 	enum { KEYS = 64000, SLOTS = 64 };

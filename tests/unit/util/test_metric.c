@@ -55,7 +55,7 @@ START_TEST(bound_is_as_printed)
 }
 END_TEST
 
-/* One histogram that several threads write loses nothing. */
+/* A histogram that several threads write loses no observation. */
 static void *observe_many(void *arg)
 {
 	for (int i = 0; i < 100000; i++)

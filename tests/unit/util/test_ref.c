@@ -66,7 +66,10 @@ static void *hold(void *arg)
 	return &object;
 }
 
-/* Exactly one holder is the last, and what all others wrote is there for it (ThreadSanitizer). */
+/*
+ * Exactly one holder is the last, and it sees what all others have written (checked by
+ * ThreadSanitizer).
+ */
 START_TEST(one_of_many_threads_is_the_last)
 {
 	pthread_t threads[N_THREADS];

@@ -27,7 +27,7 @@ START_TEST(first_in_first_out)
 }
 END_TEST
 
-/* Every length at every place: records and their lengths wrap around the end. */
+/* Records of every length at every position: records and their lengths wrap around the end. */
 START_TEST(records_wrap)
 {
 	struct ring *r = ring_new(64);

@@ -117,7 +117,7 @@ START_TEST(handles_go_stale)
 }
 END_TEST
 
-/* What a peer of the admin socket might make up. */
+/* Handles that a peer of the admin socket might invent. */
 START_TEST(made_up_handles_find_nothing)
 {
 	struct slab *s = slab_with(400, 1000, 500);
@@ -157,7 +157,7 @@ START_TEST(generations_go_round)
 }
 END_TEST
 
-/* All that is empty goes, part by part. */
+/* All empty chunks are given back, part by part. */
 static void trim_all(struct slab *s)
 {
 	while (slab_has_spare(s)) {
@@ -198,7 +198,10 @@ START_TEST(handles_stay_stale_when_memory_was_given_back)
 }
 END_TEST
 
-/* After a peak of which every 20th stays, new objects fill the low places and the rest empties. */
+/*
+ * After a peak of which every 20th object stays, new objects take the low indexes, and the high
+ * chunks become empty.
+ */
 START_TEST(peak_leaves_empty_chunks)
 {
 	enum { N = 4000, STAY = 200 };
@@ -211,7 +214,7 @@ START_TEST(peak_leaves_empty_chunks)
 	for (int i = 0; i < N; i++)
 		if (i % 20 != 0)
 			slab_put(s, o[i]);
-	/* each object is replaced by a new one: what connections do in time */
+	/* each object is replaced by a new one, as connections are in time */
 	for (int i = 0; i < N; i += 20) {
 		ck_assert_int_eq(slab_reserve(s, 1), 0);
 		void *fresh = slab_get(s);
@@ -245,7 +248,7 @@ START_TEST(promise_outlives_puts)
 }
 END_TEST
 
-/* The spare goes when it is asked for, what was promised does not. */
+/* slab_trim() gives the spare chunks back, and none that is promised. */
 START_TEST(trim_leaves_what_was_promised)
 {
 	enum { N = 1000, CHUNK = 65536 };
@@ -283,7 +286,10 @@ static bool has_chunks(void)
 	return is_large;
 }
 
-/* What a period has used stays through it and the next settling; then it goes, part by part. */
+/*
+ * Chunks that a period has used stay until the settling after the next one; then they go, part by
+ * part.
+ */
 START_TEST(settling_gives_back_what_a_period_did_not_need)
 {
 	enum { N = 4000 };
@@ -298,7 +304,7 @@ START_TEST(settling_gives_back_what_a_period_did_not_need)
 	size_t peak = slab_bytes(s);
 	for (int i = 1; i < N; i++)
 		slab_put(s, o[i]);
-	/* Whoever comes back within the period finds all of it still there. */
+	/* Objects that come back within the period find all chunks still there. */
 	for (int i = 1; i < N; i++)
 		ck_assert_ptr_nonnull(o[i] = slab_get(s));
 	for (int i = 1; i < N; i++)
@@ -315,7 +321,10 @@ START_TEST(settling_gives_back_what_a_period_did_not_need)
 }
 END_TEST
 
-/* Objects come and go while somebody walks: those that stay are seen once, the dead never. */
+/*
+ * Objects come and go during a walk: those that stay are seen once, those that were put are not
+ * seen.
+ */
 START_TEST(walk_survives_changes)
 {
 	enum { N = 1000 };

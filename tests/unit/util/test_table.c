@@ -76,7 +76,7 @@ START_TEST(empty_cells_leave_no_space_at_the_end)
 }
 END_TEST
 
-/* A name from elsewhere can neither break lines nor drive the terminal. */
+/* A name from a peer can neither break lines nor control the terminal. */
 START_TEST(control_characters_are_shown)
 {
 	_cleanup_(text_deinit) struct text out = TEXT_INIT;

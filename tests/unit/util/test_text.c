@@ -48,7 +48,7 @@ START_TEST(nul_is_a_byte)
 }
 END_TEST
 
-/* What cannot be allocated is remembered, and what is there stays. */
+/* When an allocation fails, the text remembers that, and its bytes stay. */
 START_TEST(failure_is_kept)
 {
 	_cleanup_(text_deinit) struct text t = TEXT_INIT;
