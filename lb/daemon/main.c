@@ -1,5 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lb: the command line, and the phases of a run. Everything else is in server.c and below. */
+/*
+ * lb: the command line, and what each command does.
+ *
+ * args_parse() decides the command. run() is lb itself: it loads the file, then calls
+ * server_open(), server_start(), server_run() and server_close() (server.h), and prints the errors
+ * of a start. check() is `lb check`, doctor() is `lb doctor`, schema() is `lb --schema`. Each
+ * returns the exit status; lb(8) lists them.
+ *
+ * The errors of the file and of a start are printed here, sorted by their places.
+ *
+ * Thread: main.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 

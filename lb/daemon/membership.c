@@ -2,15 +2,28 @@
 /*
  * The only publisher of a pool's members to the workers.
  *
- * A reload calls membership_begin() with its delta, then membership_make_apply(), and
- * membership_commit() or membership_abandon(). An operator's command calls membership_set_weight()
- * or membership_set_admin(), which may come between a reload's begin and commit: find_pending()
- * then finds the backend of the same names in the delta that will be committed, and the command
- * changes both.
+ * Terms. The members of a pool are its backends with their weights, frozen. The pending delta is
+ * the one that a reload under way will commit. MEMBERS is the message that gives a worker other
+ * members for one pool; APPLY is the message that gives it a whole configuration
+ * (proxy/message_conf.h).
  *
- * A weight is a delta of its own (prepare_weight()): the pool's present backends as a list, with
- * one other weight. Its messages (MEMBERS) are made before it is committed. A state is an atomic
- * of the backend that workers read, so it needs neither a delta nor a message.
+ *   membership_begin()       a reload has prepared its delta, which is pending from then on
+ *   membership_make_apply()  the messages of APPLY, one for each worker; nothing has changed yet
+ *   membership_commit()      the delta becomes main's own; the reload posts the messages next
+ *   membership_abandon()     the reload has ended without a commit
+ *   membership_set_weight()  a command: prepare_weight(), messages (MEMBERS), commit, post
+ *   membership_set_admin()   a command: ready, draining or maintenance
+ *
+ * A command may come between a reload's begin and its commit. find_pending() then finds the
+ * backend of the same names in the pending delta, and the command changes both: otherwise the
+ * commit would undo it.
+ *
+ * A weight is a delta of its own: the pool's present backends as a list (list_current()), with one
+ * other weight. A state is an atomic of the backend that workers read, so it needs neither a delta
+ * nor a message.
+ *
+ * Relies on: delta.c (what changes, the commit), broadcast.c (a message for each worker, or for
+ * none).
  *
  * Thread: main.
  */

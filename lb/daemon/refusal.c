@@ -94,6 +94,7 @@ int refusal_bind(struct err *e, struct mark at, const struct addr *a, const char
 {
 	char way[WAY_MAX];
 
+	LB_ASSERT(r < 0);
 	return err_at(e, at, "cannot bind %s: %s%s", text, strerror(-r), bind_way(a, r, way));
 }
 
@@ -106,6 +107,7 @@ int refusal_http(struct err *e, const struct conf *conf, int r)
 {
 	char way[WAY_MAX];
 
+	LB_ASSERT(r < 0);
 	return err_at(e, conf->admin.at, "admin.http %s: %s%s", conf->admin.http_text, strerror(-r),
 		      bind_way(&conf->admin.http, r, way));
 }
@@ -114,6 +116,7 @@ int refusal_source(struct err *e, struct mark at, const struct addr *a, int r)
 {
 	char text[ADDR_TEXT_MAX];
 
+	LB_ASSERT(r < 0);
 	return err_at(e, at, "source %s: %s%s", addr_format_host(a, text), strerror(-r),
 		      r == -EADDRNOTAVAIL
 			      ? "; \"ip addr\" shows the addresses of this machine: take one of "
@@ -127,6 +130,7 @@ int refusal_log(struct err *e, struct mark at, const char *to, int r)
 {
 	char folder[PATH_MAX], name[32];
 
+	LB_ASSERT(r < 0);
 	(void)refusal_folder(to, folder, sizeof(folder));
 	switch (-r) {
 	case ENOENT:
@@ -184,6 +188,7 @@ int refusal_socket(struct err *e, const struct conf *conf, int r)
 	char folder[PATH_MAX], name[32];
 	struct mark at = conf->admin.socket_at;
 
+	LB_ASSERT(r < 0 && path != NULL);
 	(void)refusal_folder(path, folder, sizeof(folder));
 	switch (-r) {
 	case EADDRINUSE:
@@ -226,6 +231,7 @@ int refusal_file(struct err *e, const struct conf *conf, int r)
 {
 	char name[32];
 
+	LB_ASSERT(r < 0);
 	return err_at(e, (struct mark){ .file = conf->file },
 		      "user \"%s\" cannot read this file, which a reload needs: %s; let it, with "
 		      "\"chgrp\" and \"chmod g+r\" (g+x for its folders)",

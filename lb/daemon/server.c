@@ -69,6 +69,7 @@ static void on_conf_changed(void *arg, const struct conf *conf)
 {
 	struct server *s = arg;
 
+	LB_ASSERT(conf == s->control.conf); /* the configuration in force */
 	logger_reconfigure(s->logger, &conf->log, &conf->access_log);
 	if (!control_has_workers(&s->control))
 		return;
@@ -110,6 +111,7 @@ static void on_second(void *arg)
 {
 	struct server *s = arg;
 
+	LB_ASSERT(s->control.phase == PHASE_RUNNING || s->control.phase == PHASE_DRAINING);
 	if (s->control.phase == PHASE_RUNNING)
 		watermarks_tick(&s->watermarks);
 	tell_status(s);
@@ -150,6 +152,7 @@ static void on_ended(void *arg)
 {
 	struct server *s = arg;
 
+	LB_ASSERT(s->control.n_quit == s->threads->n);
 	loop_stop(s->loop);
 }
 

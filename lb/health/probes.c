@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The set of targets. A probe is a target with its checks (health/schedule.h). Probes are found by
- * their target in a hash table, so that probes_set(), which a reload calls with all targets, takes
- * linear time, and probes_pause() constant time.
+ * The set of targets.
  *
- * probes_set() marks all probes as not wanted, updates or adds the probe of each target that it is
- * given, and removes the probes that are still not wanted. A removed probe stays in the table
- * until its last check is over, so a target may have a removed probe beside its new one.
+ * Terms. A probe is a target with its checks (health/schedule.h). A target is known by the `arg`
+ * of its struct probe_target. A removed probe is freed with its last check; until then it stays in
+ * the table, so that a target may have a removed probe beside its new one.
+ *
+ *   probes_new()    no target yet
+ *   probes_set()    marks all probes as not wanted; update()s or add()s the probe of each target
+ *                   that it is given; removes the probes that are still not wanted
+ *   probes_pause()  begins or ends the maintenance of one target
+ *   probes_limit()  bounds how many checks run at a time
+ *   probes_close()  removes all probes; call again until none is left, then probes_free()
+ *
+ * Probes are found by their target in a hash table (find()), so that probes_set(), which a reload
+ * calls with all targets, takes linear time, and probes_pause() constant time. The table has at
+ * least as many buckets as probes, unless memory was short when it had to grow.
+ *
+ * When a check runs and what its result means is schedule.c's business.
  *
  * Thread: main.
  */
