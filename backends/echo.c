@@ -5,6 +5,9 @@
  * Prints "listening on ADDR:PORT" for each listener when all of them accept (a port of 0 is chosen
  * by the kernel). TERM and INT end it with status 0.
  *
+ * Terms. A listener is an address with the socket that accepts there. An accept is an operation
+ * that goes on until it fails or is cancelled.
+ *
  * main() reads the arguments (parse_args()), raises the limit of descriptors (raise_nofile()), and
  * run() does the rest: start() makes the loop and the slab of connections, listeners_open() binds
  * the listeners and starts an accept on each (arm()), and loop_run() serves.

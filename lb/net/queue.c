@@ -11,9 +11,9 @@
  * queue_push() takes a buffer with received bytes. When the bytes are few, or the queue holds many
  * buffers, they are copied behind the bytes of the tail as far as they fit there (fill_tail()), so
  * that pieces of any size need a bounded number of buffers. What is left of them stays in its
- * buffer, which becomes the tail. A send gets the first chunks from
- * queue_iov(). When the send has completed, queue_consume() drops the bytes that the kernel has
- * taken, and puts each buffer whose last byte was sent.
+ * buffer, which becomes the tail. A send gets the first chunks from queue_iov(). When the send has
+ * completed, queue_consume() drops the bytes that the kernel has taken, and puts each buffer whose
+ * last byte was sent.
  *
  * A send that is in flight names bytes that are in the queue. No function moves or overwrites them:
  * fill_tail() writes behind the last byte, and only into a buffer that has no other reference.

@@ -5,8 +5,8 @@
  * JSON: a writer (RFC 8259), on one line, into a buffer that grows.
  *
  * The writer puts the commas. The caller's code makes the structure, so a wrong one (a value
- *without its key, an end that matches no begin) is a bug, and an assertion finds it. When memory
- *was short, json_is_ok() says so at the end. The text is in `out`.
+ * without its key, an end that matches no begin) is a bug, and an assertion finds it. When memory
+ * was short, json_is_ok() says so at the end. The text is in `out`.
  *
  *	struct json j = JSON_INIT;
  *	json_object_begin(&j);

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The known word that is nearest to a wrong one, for "did you mean".
+ *
+ * nearest_try() gets one known word after the other and keeps the one of the least distance
+ * (parse_distance()). nearest_word() gives that word only when it is near enough: a word that has
+ * little in common with the wrong one would be no hint.
+ *
+ * Thread: the owner's.
+ */
 #include "util/nearest.h"
 
 #include <stdint.h>
@@ -23,7 +32,7 @@ void nearest_try(struct nearest *n, struct slice word)
 
 struct slice nearest_word(const struct nearest *n)
 {
-	size_t limit = 1 + n->to.n / 4; /* a guess: one slip, and one more for every four letters */
+	size_t limit = 1 + n->to.n / 4; /* a guess: one, and one more for every four letters */
 	size_t longer = n->best.n > n->to.n ? n->best.n : n->to.n;
 
 	/* When the distance is less than the longer word, the two words share a letter. */

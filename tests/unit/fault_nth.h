@@ -16,9 +16,10 @@
  * takes memory, too.
  *
  * The linker puts the functions below in the place of those that they are named for
- * (tests/meson.build: --wrap), in the test and in lb/, not within shared libraries. Thread: only
- *the requests of the test's thread are refused; other threads may run beside it, and have ended
- *when a run ends.
+ * (tests/meson.build: --wrap), in the test and in lb/, not within shared libraries.
+ *
+ * Thread: only requests of the test's thread are refused. Other threads may run beside it, and have
+ * ended when a run ends.
  */
 
 #include <check.h>
