@@ -34,7 +34,7 @@ static inline bool slice_eq(struct slice a, struct slice b)
 /* Where `word` first stands in `s`, or NULL. */
 static inline const char *slice_find(struct slice s, const char *word)
 {
-	return s.n == 0 ? NULL : memmem(s.p, s.n, word, strlen(word));
+	return s.p == NULL ? NULL : memmem(s.p, s.n, word, strlen(word));
 }
 
 /* ASCII case is ignored (lb never calls setlocale()). */
