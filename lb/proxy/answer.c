@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lb's own answers. The outcome of the request (outcome.h) gives the status, the text, and the end
- * reason of the connection, because each connection carries one request.
+ * lb's own answers. The request's outcome gives the status and the text of an answer, and the end
+ * reason of the connection (the table in outcome.h). The connection ends with the request, because
+ * lb serves one request per connection.
  *
- * A 503 has a Retry-After of 1 to 5 seconds at random, so that clients that were refused together
- * do not come back together.
+ * A 503 has a Retry-After of 1 to 5 seconds at random, so that clients that were refused at the
+ * same moment do not all try again at the same moment.
  *
  * Thread: owner worker.
  */
@@ -20,7 +21,8 @@
 
 #define EXTRA_MAX 40
 
-/* The field lines that only this answer has, each with its CRLF. */
+/* Returns the field lines that only an answer of this status has, each with its CRLF: Retry-After
+ * when `status` is 503. */
 static const char *extra_lines(struct session *s, int status, char buf[static EXTRA_MAX])
 {
 	uint8_t r;
@@ -32,7 +34,8 @@ static const char *extra_lines(struct session *s, int status, char buf[static EX
 	return buf;
 }
 
-/* A buffer for an answer, or NULL where no answer is possible. */
+/* Returns a buffer for an answer, or NULL when no answer can be given: in mode tcp, or when memory
+ * is short. */
 static struct buf *get_buf(struct session *s)
 {
 	struct buf_pool *pool = s->worker->loop->bufs;

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CLOSING: what is done for a session whose relay is over, or was never reached.
+ * The state CLOSING: what is done for a session whose relay is over, or never began.
  *
  *   closing_send()    send lb's answer --> FIN --> read and drop --> close
  *   closing_linger()        (the response is out) FIN --> read and drop --> close
  *   closing_reset()   wait until the peer's kernel has acknowledged all --> RST to both ends
  *
- * Reading and dropping ends when the client closes, and otherwise after 2 s without a byte or after
- * 64 KiB, with two exceptions. A request's body that goes on coming is read for 30 s at most,
- * because many clients look for an answer only behind their body. And the connection is not closed
- * before the client's kernel has acknowledged all that was sent, for 30 s at most, because bytes
- * that are unread at a close make it a reset, which destroys what is still on its way.
+ * lb stops reading and dropping when the client closes, when more than 64 KiB were dropped, or 2 s
+ * after the FIN, with two exceptions. While the rest of a request's body is still coming, lb reads
+ * on for up to 30 s, because many clients look for an answer only after they have sent their body.
+ * And while the client's kernel has not acknowledged all that was sent, lb waits until nothing more
+ * was acknowledged for 30 s: a close with unread bytes is a reset, which destroys bytes that are
+ * still on their way.
  *
- * Before a reset there is the same wait, since a reset overtakes the bytes that were sent before
- * it: closing_on_timeout() asks the kernel, soon at first, then ever more seldom.
+ * Before a reset lb waits for the acknowledgement, too, because a reset overtakes the bytes that
+ * were sent before it. closing_on_timeout() asks the kernel, at first after 5 ms, then in growing
+ * intervals.
  *
- * begin() leaves the relay or the handshake behind: the backend's operations are cancelled, and
- * bytes for the backend are dropped. dispatch.c closes the backend's end as soon as nothing is in
- * flight on it, unless it is to be reset (closing_needs_backend()).
+ * begin() ends the relay or the handshake: it cancels the backend's operations and drops the bytes
+ * for the backend. dispatch.c closes the backend's end as soon as no operation is in flight on it,
+ * unless both ends are to be reset (closing_needs_backend()).
  *
  * Thread: owner worker.
  */
@@ -32,18 +34,20 @@
 #include "proxy/splice.h"
 #include "proxy/worker.h"
 
-/* RFC 9112, 9.6 asks for a while; these are the design's numbers (section 7). */
+/* RFC 9112, 9.6 asks a server to read on for a while after its FIN, and gives no numbers. lb reads
+ * on for so long, or until it has dropped so many bytes. */
 #define LINGER_MS 2000
 #define LINGER_BYTES (64u << 10)
 
 /*
- * A client that sends a large body may look for an answer only behind the body, or not before a
- * send fails. So the rest of the body is read for so long in all, while it does come. As nginx
- * does.
+ * A client that sends a large body may look for an answer only after the whole body, or only when a
+ * send fails. So lb reads the rest of a body for at most this long, while bytes of the body come at
+ * least every LINGER_MS. nginx does the same.
  */
 #define UPLOAD_MS 30000
 
-/* The first pause between two looks whether all is delivered, and how long lb looks in all. */
+/* lb asks the kernel whether all bytes are acknowledged: for the first time after DELIVERY_LOOK_MS,
+ * and for the last time when nothing was acknowledged for DELIVERY_WAIT_MS. */
 #define DELIVERY_LOOK_MS 5
 #define DELIVERY_WAIT_MS 30000
 
@@ -52,7 +56,8 @@ static uint64_t waited_ms(const struct session *s)
 	return loop_now_ms(s->worker->loop) - s->active_ms;
 }
 
-/* Starts the timer of the next look at the delivery: soon at first, then ever more seldom. */
+/* Starts the timer for the next question whether all bytes are acknowledged: DELIVERY_LOOK_MS from
+ * now in the first 100 ms of the wait, then a tenth of the time that lb has waited. */
 static void look_again(struct session *s)
 {
 	uint64_t waited = waited_ms(s);
@@ -63,8 +68,8 @@ static void look_again(struct session *s)
 }
 
 /*
- * Reads on, only to drop what comes: a peer that is stuck in writing would never read the last
- * bytes for it, and unread bytes make a close a reset.
+ * Arms a receive on `side`, whose bytes are dropped. A peer that is blocked in a write would never
+ * read the last bytes that lb has sent to it, and a close with unread bytes would be a reset.
  */
 static void drop_more(struct session *s, enum side side)
 {
@@ -74,7 +79,8 @@ static void drop_more(struct session *s, enum side side)
 		conn_recv(&s->worker->conns, c, LINGER_BYTES, BUF_SMALL);
 }
 
-/* Whether the rest of a request's body is still to come, and can be told from anything else. */
+/* Whether the rest of a request's body is still to come. False when the request is malformed or its
+ * head came too late, because lb then cannot tell where the body ends. */
 static bool is_uploading(const struct session *s)
 {
 	const struct exchange *x = s->x;
@@ -88,7 +94,8 @@ static bool is_uploading(const struct session *s)
 	return x->upgrade.kind == UPGRADE_NONE && (x->req.is_chunked || x->req.content_length > 0);
 }
 
-/* For how long lb still waits for the rest of a body; 0: not any more. */
+/* Returns for how many ms lb still waits for the rest of a request's body; 0: lb does not wait for
+ * it. */
 static uint64_t upload_left_ms(const struct session *s)
 {
 	uint64_t now_ms = loop_now_ms(s->worker->loop);
@@ -100,7 +107,7 @@ static uint64_t upload_left_ms(const struct session *s)
 	return end_ms > now_ms ? end_ms - now_ms : 0;
 }
 
-/* The answer and its FIN are out. Waits for the client's own close. */
+/* All bytes for the client and lb's FIN are sent: waits for the client's own close. */
 static void linger(struct session *s)
 {
 	LB_ASSERT(s->state == SESS_CLOSING && !s->must_reset);
@@ -113,7 +120,8 @@ static void linger(struct session *s)
 	drop_more(s, CLIENT);
 }
 
-/* Leaves the relay or the handshake behind: nothing more is wanted of the backend. */
+/* Moves the session to CLOSING and ends the relay or the handshake: lb wants nothing more from the
+ * backend. */
 static void begin(struct session *s, enum sess_end end)
 {
 	LB_ASSERT(!session_is_over(s));
@@ -171,12 +179,13 @@ void closing_reset(struct session *s, enum side side)
 
 bool closing_needs_backend(const struct session *s)
 {
-	return s->must_reset; /* the backend may be the side that is to be reset */
+	return s->must_reset; /* both ends are reset, so both must still be open */
 }
 
 /*
- * Whether the peers' kernels have acknowledged all bytes for them. From then on a reset, lb's own
- * or that of a close with unread bytes, destroys none of them.
+ * Whether the peers' kernels have acknowledged all bytes that lb has sent. From then on a reset
+ * destroys none of these bytes: neither lb's own reset, nor the reset that a close with unread
+ * bytes causes.
  */
 static bool are_last_bytes_out(const struct session *s)
 {
@@ -202,12 +211,14 @@ void closing_on_timeout(struct session *s)
 		session_timeout(s, upload_ms);
 	else if (are_last_bytes_out(s) ||
 		 quiet_judge(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
-		session_close_now(s, SESS_END_CLIENT_CLOSED); /* the end reason is known already */
+		/* This keeps the end reason that was noted before. */
+		session_close_now(s, SESS_END_CLIENT_CLOSED);
 	else
 		look_again(s);
 }
 
-/* Before a reset: drops what comes, until closing_on_timeout() finds that all is delivered. */
+/* Handles the completion of a receive while lb waits to send a reset. The bytes are dropped;
+ * closing_on_timeout() ends the wait when all bytes are acknowledged. */
 static void drop_before_reset(struct session *s, enum side side, const struct completion *c)
 {
 	if (c->res <= 0 && c->res != -ECANCELED && c->res != -ENOBUFS)
@@ -241,7 +252,7 @@ void closing_on_recv(struct session *s, enum side side, const struct completion 
 	if (side == BACKEND)
 		return;
 	if (c->res == -ECANCELED ||
-	    c->res == -ENOBUFS) { /* a receive of the relay's, or no buffer */
+	    c->res == -ENOBUFS) { /* the relay's receive was cancelled, or no buffer was free */
 		drop_more(s, side);
 		return;
 	}
@@ -263,7 +274,8 @@ void closing_on_send(struct session *s, enum dir d, const struct completion *c)
 {
 	struct flow *f = session_flow(s, d);
 
-	if (d == TO_BACKEND || s->must_reset) { /* nothing more is to be sent */
+	/* Neither the backend nor a client that is to be reset gets more bytes. */
+	if (d == TO_BACKEND || s->must_reset) {
 		queue_clear(&f->queue, s->worker->loop->bufs);
 		return;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists of connections. A sorted list with a limit of n rows keeps the first n by a heap: each
- * further connection is compared with the root, which has the smallest rank, and replaces it or is
- * left out. So a list costs no more memory than its limit, however many connections there are.
+ * Lists of connections. A sorted list of at most n rows keeps the n connections with the greatest
+ * ranks. Its rows are a heap, whose root has the smallest rank. When the list is full, each further
+ * connection is compared with the root, and replaces the root or is left out. So a list needs
+ * memory for its limit of rows, however many connections there are.
  */
 #include "proxy/conn_list.h"
 
@@ -16,7 +17,7 @@
 #include "proxy/listener.h"
 #include "proxy/session.h"
 
-/* Rows of the first array; each further one has twice as many. */
+/* The array has room for this many rows at first; when the array is full, it is doubled. */
 #define FIRST_ROWS 64
 
 static bool is_wanted(const struct conn_filter *f, const struct session *s, uint64_t age_ns)
@@ -52,7 +53,8 @@ static void swap_rows(struct conn_row *a, struct conn_row *b)
 	*b = t;
 }
 
-/* Moves the last row up until no row of the heap has a smaller rank than the one above it. */
+/* Restores the heap's order after a row was appended: moves the last row up until its parent's rank
+ * is not greater. */
 static void heap_up(struct conn_row *rows, size_t n)
 {
 	LB_ASSERT(n > 0);
@@ -60,7 +62,8 @@ static void heap_up(struct conn_row *rows, size_t n)
 		swap_rows(&rows[i], &rows[(i - 1) / 2]);
 }
 
-/* Moves the root, which was replaced, down until the heap is in order again. */
+/* Restores the heap's order after the root was replaced: moves the root down until no child has a
+ * smaller rank. */
 static void heap_down(struct conn_row *rows, size_t n)
 {
 	for (size_t i = 0, least; (least = 2 * i + 1) < n; i = least) {
@@ -74,7 +77,7 @@ static void heap_down(struct conn_row *rows, size_t n)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* Makes room for one row more. */
+/* Makes room in the array for one more row. Returns 0 or -ENOMEM. */
 static int grow(struct conn_list *l)
 {
 	if (l->n_rows < l->rows_cap)
@@ -121,7 +124,8 @@ int conn_list_add(struct conn_list *l, const struct session *s, uint64_t now_ns)
 	l->n_matching++;
 	LB_ASSERT(l->n_rows <= f->limit);
 	if (l->n_rows == f->limit) {
-		if (rank <= l->rows[0].rank) /* always so in an unsorted list */
+		/* Always true in an unsorted list, where all ranks are 0. */
+		if (rank <= l->rows[0].rank)
 			return 0;
 		backend_unref(l->rows[0].backend);
 		fill_row(&l->rows[0], s, age_ns, rank);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A new connection to a backend: the socket, the local address that it connects from, the time-out.
+ * A new connection to a backend: its socket, the local address that it connects from, and its
+ * time-out.
  *
  *   pick.c --connect_start()--> in flight --> pick_on_connect()
  *                                  | timeouts.connect: connect_on_timeout() cancels it
  *                                  +--> pick_on_connect() with -ECANCELED, x->is_connect_late set
  *
- * A pool may name source addresses (`sources`). connect_start() takes the one whose turn it is, of
- * the backend's family. Where that one has no port left (EADDRNOTAVAIL), the next one is tried by
- * connect_from_next_source(); that is not counted as a retry, because no backend has failed.
+ * A pool may name source addresses (`sources`). connect_start() takes them in turn, and only those
+ * of the backend's family. When no port is left at a source address (EADDRNOTAVAIL),
+ * connect_from_next_source() tries the next one. That is not counted as a retry, because no backend
+ * has failed.
  *
  * What a failure means for the session is decided in pick.c.
  *
@@ -25,7 +27,8 @@
 #include "proxy/exchange.h"
 #include "proxy/worker.h"
 
-/* The local address to connect from, or NULL where the pool names none of the backend's family. */
+/* Returns the local address to connect from. NULL when the pool names no source address of the
+ * backend's family; then the kernel chooses an address. */
 static const struct addr *next_source(struct session *s)
 {
 	struct exchange *x = s->x;

@@ -15,25 +15,29 @@
 /*
  * connect_start() - open the backend's conn and start to connect it
  *
- * The session is in CONNECT, and holds a slot at its backend. Returns 0: the completion goes to
- * pick_on_connect(), or the pool's timeouts.connect to connect_on_timeout(). Or a negative errno:
- * nothing is in flight.
+ * The session must be in CONNECT and hold a slot at its backend. Returns 0 when the connect is in
+ * flight: its completion goes to pick_on_connect(), and when the pool's timeouts.connect has passed
+ * before that, connect_on_timeout() is called. Returns a negative errno when no connect is in
+ * flight.
  */
 int connect_start(struct session *s) LB_MUST_CHECK;
 
 /*
  * connect_from_next_source() - try a connect that failed with `error` from another local address
  *
- * Where no port was left at one of the pool's source addresses, another one may have some. Returns
- * 0 when such a connect is in flight, else the errno of the last one.
+ * When `error` says that no port was left at a source address of the pool, another source address
+ * may have one. Returns 0 when a connect from another source address is in flight, else the errno
+ * of the last attempt.
  */
 int connect_from_next_source(struct session *s, int error) LB_MUST_CHECK;
 
-/* Whether no local port was left for the connection. */
+/* Whether `error` says that no local port was left for the connection. */
 bool connect_lacks_port(int error);
 
-/* Whether lb, or the machine that lb runs on, has run out of descriptors or memory. */
+/* Whether `error` says that lb, or the machine that lb runs on, has run out of descriptors or
+ * memory. */
 bool connect_lacks_resources(int error);
 
-/* Cancels the connect, whose last completion then says whether it came too late all the same. */
+/* Cancels a connect that has taken longer than timeouts.connect. The completion of the connect then
+ * says whether the connect has succeeded before it was cancelled. */
 void connect_on_timeout(struct session *s);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dispatch: the ceiling of a session's code. A completion, a timer or the end of a turn comes in
- * here and goes to the step of the session's state, and while the session is BUSY of its request's:
+ * here. It is passed to the step that belongs to the session's state, or, while the session is
+ * BUSY, to the request's state:
  *
  *   IDLE, BUSY in HEAD       request.c    the request's head is read and routed
  *   BUSY in WAIT to CONNECT  pick.c       a backend is chosen and connected to (connect.c)
@@ -9,19 +10,19 @@
  *   BUSY in BODY, TUNNEL     relay.c      bytes pass both ways
  *   CLOSING                  closing.c    the last bytes are delivered
  *
- * A step is a function of one of these files. It may change the states, start operations and end
- * the session, but it never calls anything in here: the state that it leaves is looked at when it
- * has returned (after_step()). So a session is never freed under a function that works on it.
+ * A step is a function of one of these files. A step may change the states, start operations and
+ * end the session, but it calls no function of this file. When the step has returned, after_step()
+ * looks at the session's state. So no session is freed while a function works on it.
  *
- * A session's life is the other half of this file. dispatch_new() makes a session of an accepted
- * descriptor. A session that ends goes to DEAD and has all its operations cancelled
- * (session_close_now()). When the last completion has come, session_reap() puts it on worker->dead,
- * and at the end of the turn dispatch_free() writes its line of the access log, closes its
- * descriptors and gives everything back.
+ * This file also makes and frees sessions. dispatch_new() makes a session of an accepted
+ * descriptor. When a session ends, session_close_now() moves it to DEAD and cancels its operations.
+ * When the last completion has come, session_reap() puts the session on worker->dead. At the end of
+ * the turn dispatch_free() writes the session's line of the access log, closes its descriptors and
+ * gives everything back.
  *
- * "Dirty" is a session with bytes that were queued in this turn: they are sent together at the
- * turn's end, by dispatch_flush(). A request in WAIT waits for a slot at a backend (wait.h);
- * dispatch_on_wait_timer() lets each of them try again.
+ * A session is "dirty" when bytes were queued for one of its ends in this turn; dispatch_flush()
+ * sends these bytes together at the turn's end. A request in WAIT waits for a slot at a backend
+ * (wait.h); dispatch_on_wait_timer() lets each of these requests try again.
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -49,10 +50,12 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-/* So many pools that are full are remembered in one pass; with more, some are asked again. */
+/* One pass over the waiting requests remembers this many full pools. When more pools are full, a
+ * pool that is not remembered is asked again for each of its requests. */
 #define MAX_FULL 16
 
-/* After a step: frees what a session that is DEAD or CLOSING does not need any more. */
+/* Called after each step. Puts a DEAD session on worker->dead, and closes the backend's end of a
+ * CLOSING session, as soon as no operation is in flight there. */
 static void after_step(struct session *s)
 {
 	if (s->state == SESS_DEAD)
@@ -64,7 +67,7 @@ static void after_step(struct session *s)
 
 /* ---- timers ---------------------------------------------------------------------------------- */
 
-/* The time-out of a session that is BUSY. */
+/* Passes the time-out of a BUSY session to the step of its request's state. */
 static void on_request_timeout(struct session *s)
 {
 	switch ((enum exchange_state)s->x->state) {
@@ -74,7 +77,7 @@ static void on_request_timeout(struct session *s)
 	case EXCHANGE_SEND:
 	case EXCHANGE_AWAIT: response_on_timeout(s); break;
 	case EXCHANGE_BODY: relay_on_timeout(s); break;
-	case EXCHANGE_PICK: /* is left in the step that enters it */
+	case EXCHANGE_PICK: /* the step that enters PICK also leaves it */
 	case EXCHANGE_DONE:
 	case EXCHANGE_N_STATES: LB_ASSERT(false);
 	}
@@ -97,7 +100,8 @@ static void on_timeout(struct timer *t, void *arg)
 	after_step(s);
 }
 
-/* Lets a request that waits for a slot try again. Returns false where it goes on waiting. */
+/* Lets a request that waits for a slot try again. Returns false when the request goes on waiting.
+ */
 static bool try_again(struct session *s)
 {
 	if (!pick_try_again(s))
@@ -106,8 +110,8 @@ static bool try_again(struct session *s)
 	return true;
 }
 
-/* Lets all requests in WAIT try again in their order. When one finds its pool full, the later ones
- * of the same pool do not try. */
+/* Lets all requests in WAIT try again, in the order of the queue. When a request finds its pool
+ * full, the later requests for the same pool do not try. */
 static void try_all_again(struct worker *w)
 {
 	const struct pool *full[MAX_FULL];
@@ -121,8 +125,9 @@ static void try_all_again(struct worker *w)
 			i++;
 		if (i < n_full || try_again(s))
 			continue;
-		/* A request that has tried backends before passes over them, and the next request
-		 * need not. */
+		/* A request passes over the backends that it has tried before. So such a request
+		 * may find no slot while the next one for the pool finds a slot: the pool does not
+		 * count as full. */
 		if (s->x->n_tries == 0 && n_full < MAX_FULL)
 			full[n_full++] = s->pool;
 	}
@@ -159,7 +164,7 @@ void dispatch_flush(struct session *s)
 
 /* ---- the end of a session -------------------------------------------------------------------- */
 
-/* The code of the Close frame that came first, from either side. */
+/* Returns the code of the first Close frame in either direction; 0: there was none. */
 static uint16_t close_code(const struct session *s)
 {
 	const struct flow *to_backend = session_flow(s, TO_BACKEND);
@@ -196,7 +201,7 @@ static void report(const struct session *s)
 	w->access(w->access_arg, &r);
 }
 
-/* Counts the end for the worker, and for the session's pool where one was known. */
+/* Counts the session's end for the worker, and for the session's pool if the pool was known. */
 static void count_end(struct session *s)
 {
 	_Static_assert((int)SESS_N_ENDS <= POOL_MAX_ENDS, "a pool has a counter for each reason");
@@ -243,7 +248,8 @@ void dispatch_free(struct session *s)
 
 /* ---- birth ----------------------------------------------------------------------------------- */
 
-/* A session and its two ends, zeroed but for their links; NULL when memory is short. */
+/* Returns a session with its two ends, all zeroed except for the pointers between them. NULL when
+ * memory is short. */
 static struct session *get_with_ends(struct worker *w)
 {
 	if (slab_reserve(w->sessions, 1) < 0 || slab_reserve(w->conns.slab, N_SIDES) < 0)
@@ -273,7 +279,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 		if (x != NULL)
 			worker_return_exchange(w, x);
 		loop_close(w->loop, fd);
-		w->is_short = true; /* capacity_reserve() finds out when there is some again */
+		w->is_short = true; /* capacity_reserve() looks whether there is memory again */
 		return NULL;
 	}
 
@@ -290,7 +296,7 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	bool is_there = loop_peername(w->loop, fd, &sa) == 0;
 	s->client = (struct addr){
 		.family = AF_INET
-	}; /* 0.0.0.0: the kernel does not know it any more */
+	}; /* 0.0.0.0 stands for the unknown address of a client that has reset */
 	if (is_there)
 		addr_from_sockaddr((struct sockaddr *)&sa, &s->client);
 	list_init(&s->link);
@@ -315,7 +321,8 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 
 /* ---- completions ----------------------------------------------------------------------------- */
 
-/* A receive's completion in BUSY. Before SEND there is none on the backend's end. */
+/* Handles the completion of a receive in BUSY. Before SEND no receive is armed on the backend's
+ * end. */
 static void on_request_recv(struct session *s, enum side side, const struct completion *c)
 {
 	switch ((enum exchange_state)s->x->state) {
@@ -336,7 +343,7 @@ static void on_request_recv(struct session *s, enum side side, const struct comp
 	}
 }
 
-/* A receive's completion on either side, in any state. */
+/* Handles the completion of a receive on either side, in any state. */
 static void on_recv(struct session *s, enum side side, const struct completion *c)
 {
 	switch ((enum sess_state)s->state) {
@@ -374,11 +381,11 @@ static void on_error_poll(struct session *s, enum side side, const struct comple
 		relay_on_error_poll(s, side, c);
 	else if (side == CLIENT && is_error)
 		session_close_now(s, SESS_END_CLIENT_RESET);
-	else if (side == CLIENT) /* its FIN */
+	else if (side == CLIENT) /* the client has sent its FIN */
 		quiet_client_fin(s);
 	else if (!is_error && s->conn[side]->rx == RX_OPEN)
 		conn_set_rx(s->conn[side], RX_ENDING);
-	/* A backend's error is found by the receive that is armed on its end. */
+	/* An error of the backend is left to the receive that is armed on its end. */
 }
 
 void dispatch_on_completion(void *arg, const struct completion *c)

@@ -4,8 +4,8 @@
 /*
  * Why a connection ended: one table, one row per reason. (How a request ended is proxy/outcome.h.)
  *
- * From it come the enum, the word in logs and statistics, the WebSocket close code that a gentle
- * end would carry, and the list in lb(8).
+ * The table gives the enum, the word in logs and statistics, the WebSocket close code that stands
+ * for the reason (lb sends no Close frame of its own so far), and the list in lb(8).
  *
  * Thread: any (constants). Layer: proxy.
  */
@@ -41,18 +41,18 @@
 /* clang-format on */
 
 enum sess_end {
-	SESS_END_NONE, /* not ended yet */
+	SESS_END_NONE, /* the connection has not ended */
 #define X(name, word, close, meaning) SESS_END_##name,
 	SESS_ENDS(X)
 #undef X
 		SESS_N_ENDS
 };
 
-/* "client_closed", …; "" for SESS_END_NONE. */
+/* The reason's word, such as "client_closed"; "" for SESS_END_NONE. */
 const char *sess_end_word(enum sess_end e);
 
-/* The close code of RFC 6455, 7.4.1 that tells the reason. */
+/* The WebSocket close code (RFC 6455, 7.4.1) that stands for the reason. */
 uint16_t sess_end_close_code(enum sess_end e);
 
-/* A sentence for lb(8). */
+/* What the reason means, as lb(8) says it. */
 const char *sess_end_meaning(enum sess_end e);

@@ -3,14 +3,14 @@
  * The states of a request.
  *
  * The files of the steps move an exchange from state to state: request.c reads the head (HEAD),
- * pick.c chooses a backend (WAIT, PICK), connect.c connects to it (CONNECT), response.c sends the
- * request and reads the head of the response (SEND, AWAIT), relay.c passes the response's body
- * (BODY). What keeps the records true when a state changes is done here, in one place: the gauge of
- * sessions that are in a handshake, the queue of those that wait for a slot, the session's timer.
+ * pick.c chooses a backend (WAIT, PICK), connect.c connects to the backend (CONNECT), response.c
+ * sends the request and reads the head of the response (SEND, AWAIT), relay.c passes the response's
+ * body (BODY). exchange_set_state() keeps in step with the state what depends on it: the gauge of
+ * sessions in a handshake, the queue of requests that wait for a slot, and the session's timer.
  *
- * A request ends with an outcome (outcome.h). The step that knows it notes it by
- * exchange_set_outcome(). Where the connection ends first, exchange_end() derives the outcome from
- * the connection's end reason.
+ * A request ends with an outcome (outcome.h). The step that ends the request notes the outcome by
+ * exchange_set_outcome(). When the connection ends before the request, exchange_end() derives the
+ * outcome from the connection's end reason.
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -36,13 +36,14 @@ const char *exchange_state_word(const struct exchange *x)
 	return state_words[x->state];
 }
 
-/* Whether a request in this state is in worker->waiting. */
+/* Whether an exchange in the state `st` is in worker->waiting. */
 static bool is_waiting(enum exchange_state st)
 {
 	return st == EXCHANGE_WAIT || st == EXCHANGE_PICK;
 }
 
-/* Whether the client still waits for its tunnel, or for a response to begin. */
+/* Whether the client of an exchange in the state `st` still waits for its tunnel, or for a response
+ * to begin. */
 static bool is_handshaking(enum exchange_state st)
 {
 	return st < EXCHANGE_BODY;
@@ -82,6 +83,7 @@ void exchange_end(struct exchange *x)
 
 	exchange_set_outcome(x, outcome_of_end(s->end));
 	exchange_set_state(x, EXCHANGE_DONE);
-	if (s->state == SESS_BUSY) /* else no byte of a request had come */
+	/* A session that never was BUSY has had no byte of a request, so no request is counted. */
+	if (s->state == SESS_BUSY)
 		counter_add(&s->worker->stats->requests[x->outcome], 1);
 }

@@ -6,21 +6,22 @@
  *
  * The flow TO_BACKEND is stored in the client's conn; its receive is on the client's conn, its send
  * on the backend's. A function of this file works on one flow and starts at most one operation.
- * What an end or an error of one flow means for both is decided in relay.c.
+ * When a flow ends or fails, relay.c decides what that means for the session's other flow.
  *
  * The limit is the number of bytes that a flow may hold: the pool's buffer size, or 512 KiB for a
  * flow in bulk; net/queue.h bounds the number of buffers that are not full. The room is what is
- * left of the limit. A receive is armed with the room (flow_receive()). While more than half of the
- * limit, or 16 buffers, are held, no receive is armed, and the source is polled for errors
- * (flow_watch_errors()). A worker is "tight" when its lent buffers have reached their ceiling: each
- * of its flows holds one small buffer at most then.
+ * left of the limit: a receive takes no more bytes than that (flow_receive()). While the flow holds
+ * more than half of the limit, or 16 buffers, no receive is armed, and the source is polled for
+ * errors (flow_watch_errors()). A worker is "tight" when the number of its lent buffers has reached
+ * its ceiling: then a flow receives only while it holds nothing, and at most one small buffer.
  *
- * A flow is in bulk after eight full buffers in a row, and out of it after as many small pieces.
+ * A flow is in bulk after eight full buffers in a row, and leaves bulk after eight pieces in a row
+ * that are smaller than a small buffer.
  *
- * One send per flow is in flight (flow_send()). Mostly a socket has room for it, so the send is
- * started without waiting for room. When the kernel refuses it (flow_send_refused()), the next send
- * waits. When the destination has sent its FIN, no send can wait any more, and a poll for room is
- * started instead (flow_wait_room()).
+ * At most one send per flow is in flight (flow_send()). A socket mostly has room in its send
+ * buffer, so a send is first tried without waiting. When the kernel refuses it
+ * (flow_send_refused()), the next send waits for room. When the destination has sent its FIN, no
+ * send can wait any more, and a poll for room is started instead (flow_wait_room()).
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -33,9 +34,10 @@
 #include "proxy/exchange.h"
 #include "proxy/worker.h"
 
-#define MAX_BUFS 16             /* design, section 4, rule 2 */
-#define BULK_BYTES (512u << 10) /* measured: 256 KiB cost a fifth more (docs/decisions, 0010) */
-#define BULK_FULL_BUFS 8        /* full buffers in a row that prove bulk; a guess, never tuned */
+#define MAX_BUFS 16 /* a flow that holds so many buffers does not receive */
+#define BULK_BYTES \
+	(512u << 10)     /* bytes; measured: 256 KiB cost a fifth more CPU (docs/decisions, 0010) */
+#define BULK_FULL_BUFS 8 /* full buffers in a row that begin bulk; a guess, never tuned */
 
 bool flow_ends_in_reset(const struct session *s, enum dir d)
 {
@@ -47,15 +49,17 @@ bool flow_ends_in_reset(const struct session *s, enum dir d)
 
 static uint32_t flow_limit(const struct session *s, const struct flow *f)
 {
-	/* While a request's head is read, the pool is not known; this is the default of its key. */
+	/* Until a request is routed its pool is not known; 64 KiB is the default of the pool's key.
+	 */
 	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
 
 	return f->is_bulk && limit < BULK_BYTES ? BULK_BYTES : limit;
 }
 
 /*
- * How many bytes may be received now. While more than half of the limit is queued, the answer is 0,
- * because a receive for every few bytes that a slow reader takes would cost more than it brings.
+ * Returns how many bytes may be received now. While more than half of the limit is queued, returns
+ * 0, because a receive for every few bytes that a slow reader takes would cost more CPU than fewer,
+ * larger receives.
  */
 static uint32_t flow_room(const struct session *s, const struct flow *f)
 {
@@ -76,11 +80,13 @@ void flow_watch_errors(struct session *s, enum side side)
 {
 	struct conn *c = s->conn[side];
 
-	/* When a backend's response is over, an error of the backend changes nothing. */
+	/* When a backend's response is over, an error of the backend changes nothing, so no poll is
+	 * needed. */
 	if (c->rx != RX_OPEN || conn_is_in_flight(c, CONN_ERR) ||
 	    (side == BACKEND && c->in.kind == FLOW_DONE))
 		return;
-	/* A tunnel's FIN is found by reading; behind a plain request the client is not read. */
+	/* In a tunnel a receive finds the client's FIN. After a plain request the client is not
+	 * read, so the poll has to report the FIN, too. */
 	uint32_t events = side == CLIENT && s->is_http && s->state != SESS_TUNNEL ? POLLRDHUP : 0;
 	LB_ASSERT(s->state != SESS_DEAD);
 	conn_poll(&s->worker->conns, c, CONN_ERR, events);
@@ -96,8 +102,9 @@ void flow_receive(struct session *s, enum dir d)
 		flow_watch_errors(s, dir_source(d));
 		return;
 	}
-	/* Behind a payload that went through a pipe, a frame's header comes, and then perhaps a
-	 * payload for the pipe again, which is not to be copied. */
+	/* After a payload that went through a pipe comes the header of a frame, and then perhaps
+	 * another payload for the pipe. The receive is small, so that little of that payload is
+	 * copied. */
 	if (f->is_piped && room > BUF_SMALL_BYTES)
 		room = BUF_SMALL_BYTES;
 	bool is_large = f->is_bulk && room > BUF_SMALL_BYTES;
@@ -134,8 +141,9 @@ void flow_send(struct session *s, enum dir d)
 	    conn_is_in_flight(to, CONN_ROOM))
 		return;
 	/*
-	 * Waiting for room costs io_uring a poll, so only a flow whose last send was refused waits.
-	 * After the destination's FIN a send cannot wait (flow_wait_room()).
+	 * When a send may wait for room, io_uring starts a poll for it. So only a flow whose last
+	 * send was refused waits. After the destination's FIN a send cannot wait
+	 * (flow_wait_room()).
 	 */
 	f->must_wait &= to->rx == RX_OPEN;
 	int n = queue_iov(&f->queue, iov);
@@ -161,7 +169,7 @@ void flow_wait_room(struct session *s, enum dir d)
 	struct conn *to = s->conn[dir_destination(d)];
 
 	LB_ASSERT(s->state != SESS_DEAD);
-	/* Where bytes were spliced before, a poll for room may be in flight already. */
+	/* When bytes were spliced before, a poll for room may be in flight already. */
 	if (!conn_is_in_flight(to, CONN_ROOM) && !conn_is_in_flight(to, CONN_WRITABLE))
 		conn_poll_room(&s->worker->conns, to);
 }

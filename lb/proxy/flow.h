@@ -9,7 +9,8 @@
 
 #include "proxy/session.h"
 
-/* Whether no more bytes come: the source has ended, or the message that may pass is over. */
+/* Whether no more bytes enter the flow: its source has ended, or the message that may pass is over
+ * (FLOW_DONE). */
 static inline bool flow_is_ended(const struct session *s, enum dir d)
 {
 	const struct conn *from = s->conn[dir_source(d)];
@@ -17,16 +18,18 @@ static inline bool flow_is_ended(const struct session *s, enum dir d)
 	return from->rx >= RX_EOF || from->in.kind == FLOW_DONE;
 }
 
-/* Whether the destination takes no more bytes, so that bytes that still come are dropped. */
+/* Whether the destination takes no more bytes, so that lb drops what still comes from the source.
+ */
 static inline bool flow_is_stopped(const struct session *s, enum dir d)
 {
 	return s->conn[dir_destination(d)]->tx == TX_CLOSED;
 }
 
-/* Whether the flow was cut short, so that its destination is to be reset behind the last byte. */
+/* Whether the flow was cut short, so that its destination is to be reset after the last byte. */
 bool flow_ends_in_reset(const struct session *s, enum dir d);
 
-/* Whether a send, or a receive, is in flight. */
+/* flow_is_sending(): whether a send of the flow is in flight. flow_is_receiving(): whether a
+ * receive is. */
 static inline bool flow_is_sending(const struct session *s, enum dir d)
 {
 	return conn_is_in_flight(s->conn[dir_destination(d)], CONN_SEND);
@@ -37,29 +40,33 @@ static inline bool flow_is_receiving(const struct session *s, enum dir d)
 	return conn_is_in_flight(s->conn[dir_source(d)], CONN_RECV);
 }
 
-/* Arms a receive through buffers if the flow has room, else a poll for errors. No receive may be in
- * flight. */
+/* When the flow has room, arms a receive into buffers, else a poll for errors. No receive may be in
+ * flight before the call. */
 void flow_receive(struct session *s, enum dir d);
 
-/* Polls `side`, from which nothing is received for now, for its end or its error. */
+/* Polls `side` for its end or an error, while no receive is armed on it. */
 void flow_watch_errors(struct session *s, enum side side);
 
-/* Judges by `b`, just received, whether the flow is in bulk: full buffers in a row begin it, as
- * many small ones end it. */
+/* Decides whether the flow is in bulk, by the size of `b`, which was just received: full buffers in
+ * a row begin bulk, as many small pieces in a row end it. */
 void flow_judge_bulk(struct flow *f, const struct buf *b);
 
 /* Starts a send of what is queued, if none is in flight. */
 void flow_send(struct session *s, enum dir d);
 
-/* A send found no room (-EAGAIN): starts one that waits for room, or polls for room. */
+/* Handles a send that was refused because the socket had no room (-EAGAIN): starts a send that
+ * waits for room, or a poll for room. */
 void flow_send_refused(struct session *s, enum dir d);
 
 /*
- * flow_wait_room() - poll for room at the destination; relay_on_room() goes on
+ * flow_wait_room() - poll for room at the destination
  *
- * For a destination that has sent its FIN, where no send can wait, and with io_uring no plain poll.
+ * relay_on_room() handles the completion. Needed for a destination that has sent its FIN: no send
+ * can wait for room there, and with io_uring a plain poll would complete at once
+ * (loop_poll_room()).
  */
 void flow_wait_room(struct session *s, enum dir d);
 
-/* Counts `n` bytes that the kernel took, for the session and for its backend. */
+/* Counts `n` bytes that the kernel has taken from the flow, and notes the time of it for the
+ * session's time-outs. */
 void flow_count_sent(struct session *s, enum dir d, uint32_t n);

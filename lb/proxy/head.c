@@ -6,13 +6,14 @@
 
 struct buf *head_new(struct buf_pool *pool, uint32_t n)
 {
-	enum buf_class size_class = n <= BUF_SMALL_BYTES ? BUF_SMALL
-				    : n <= BUF_HEAD_BYTES
-					    ? BUF_HEAD
-					    : BUF_LARGE; /* an authority that is sent twice more */
+	enum buf_class size_class =
+		n <= BUF_SMALL_BYTES ? BUF_SMALL
+		: n <= BUF_HEAD_BYTES
+			? BUF_HEAD
+			: BUF_LARGE; /* lb sends a long authority in two more fields */
 
 	LB_ASSERT(n <= BUF_LARGE_BYTES);
-	/* When the reservation fails, buf_get() may still find a free buffer. */
+	/* A failed reservation is no error: buf_get() may still find a free buffer. */
 	(void)buf_reserve(pool, size_class, 1);
 	return buf_get(pool, size_class);
 }

@@ -4,10 +4,10 @@
 /*
  * How a request ended: one table, one row per outcome. (Why a connection ended is proxy/end.h.)
  *
- * From it come the enum, the word, the HTTP status of lb's own answer (0: lb gives none), the end
- * reason of a connection that ends with the request (NONE: the connection has a reason of its own),
- * and the line of text in the answer's body. Clients read that line: it names no key of the
- * configuration and nothing of what is behind lb.
+ * The table gives the enum, the word, the HTTP status of lb's own answer (0: lb gives no answer),
+ * the end reason of a connection that ends with the request (NONE: the connection ends for another
+ * reason), and the line of text in the answer's body. Clients read that line, so it names no key of
+ * the configuration and nothing of what is behind lb.
  *
  * Thread: any (constants). Layer: proxy.
  */
@@ -39,9 +39,9 @@
 /* clang-format on */
 
 /*
- * COMPLETED: answered completely. TUNNEL: the connection carries a tunnel from here on (a 101, or
- * mode tcp). ABORTED: the client's connection ended before the request was answered, because of the
- * client, of an operator or of a stop.
+ * COMPLETED: the client got the whole response. TUNNEL: the connection carries a tunnel from here
+ * on (a 101, or mode tcp). ABORTED: the connection ended before the request was answered, because
+ * of the client, of an operator or of a stop.
  */
 enum outcome {
 	OUTCOME_NONE, /* the request is not over */
@@ -51,18 +51,18 @@ enum outcome {
 		N_OUTCOMES
 };
 
-/* "completed", …; "" for OUTCOME_NONE. */
+/* The outcome's word, such as "completed"; "" for OUTCOME_NONE. */
 const char *outcome_word(enum outcome o);
 
-/* The HTTP status of lb's own answer, or 0. */
+/* The HTTP status of lb's own answer; 0: lb gives no answer. */
 uint16_t outcome_status(enum outcome o);
 
-/* The end reason of a connection that ends with the request; SESS_END_NONE: it has one of its own.
- */
+/* The end reason of a connection that ends with the request; SESS_END_NONE: the connection ends for
+ * another reason. */
 enum sess_end outcome_end(enum outcome o);
 
-/* What the client is told in the body of lb's own answer; "" where there is none. */
+/* The line of text in the body of lb's own answer; "" when lb gives no answer. */
 const char *outcome_told(enum outcome o);
 
-/* The outcome of a request whose connection ends for the reason `e` before it is over. */
+/* The outcome of a request that is not over when its connection ends for the reason `e`. */
 enum outcome outcome_of_end(enum sess_end e);

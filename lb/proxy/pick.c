@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Choosing a backend, with retries; response.c goes on once it is connected.
+ * Choosing a backend, with retries. When the backend is connected, response.c goes on.
  *
  *   pick_start() --> WAIT --> PICK --> CONNECT --> pick_on_connect() --> response_start()
  *                     ^        |          |
  *                     +--------+----------+   every backend is full, or the connect has failed
  *
- * A slot at the backend is reserved by the pick, before the connect, so that two workers do not
- * both take the last one. The slot is given back when the connect fails or the session ends.
+ * A pick reserves a slot at the backend before the connect, so that two workers cannot both take
+ * the last slot. The slot is given back when the connect fails or the session ends.
  *
  * A request that finds every backend full goes back to WAIT, where it keeps its place in the queue
- * (wait.h). dispatch.c lets it try again (pick_try_again()) when a slot may have come free, and
+ * (wait.h). dispatch.c lets the request try again (pick_try_again()) when a slot may be free, and
  * ends the wait by pick_on_timeout().
  *
- * A connect that fails leads back to WAIT, at the end of the queue, as often as the pool's
- * `retries` allows. The backends that were tried are passed over (x->pick). When no backend is left
- * to try, the last failure is the request's outcome, and answer.c tells the client.
+ * When a connect fails, the request goes back to WAIT, at the end of the queue, as often as the
+ * pool's `retries` allows. The backends that were tried are passed over (x->pick). When no backend
+ * is left to try, the last failure is the request's outcome, and answer.c tells the client.
  *
  * Thread: owner worker.
  */
@@ -35,13 +35,15 @@
 #include "proxy/wait.h"
 #include "proxy/worker.h"
 
-/* No backend is left to try: the last try decides the outcome. */
+/* Answers a request that gets no backend. Its outcome is the failure of its last try, or NO_BACKEND
+ * without a try. */
 static void give_up(struct session *s)
 {
 	answer_error(s, s->x->failure != OUTCOME_NONE ? s->x->failure : OUTCOME_NO_BACKEND, NULL);
 }
 
-/* Picks a member and reserves a slot there. Returns false where none has one. */
+/* Picks a member and reserves a slot at its backend. Returns false when no member has a free slot,
+ * or no retry is left. */
 static bool pick_member(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -63,7 +65,8 @@ static bool pick_member(struct session *s)
 	return true;
 }
 
-/* Whether a backend might take the request, were it not full. */
+/* Whether it makes sense to wait: a retry is left, and some backend would take the request if a
+ * slot came free. */
 static bool may_find_slot(const struct session *s)
 {
 	const struct exchange *x = s->x;
@@ -72,7 +75,8 @@ static bool may_find_slot(const struct session *s)
 	return x->n_tries <= x->conf->retries && m != NULL && pool_has_candidate(m, &x->pick);
 }
 
-/* The client's early bytes, and its leaving, are noticed meanwhile. */
+/* Arms a receive on the client, so that lb gets its early bytes and notices its end while the
+ * request waits or connects. */
 static void read_client(struct session *s)
 {
 	if (!flow_is_receiving(s, TO_BACKEND))
@@ -81,7 +85,8 @@ static void read_client(struct session *s)
 
 static void run(struct session *s);
 
-/* The backend in hand has failed: back to WAIT. */
+/* Handles the failure of a connect to s->backend: notes `failure`, gives the slot back, and picks
+ * again from WAIT. */
 static void try_another(struct session *s, enum outcome failure)
 {
 	s->x->failure = failure;
@@ -92,14 +97,16 @@ static void try_another(struct session *s, enum outcome failure)
 	run(s);
 }
 
-/* A connect failed at once or later. Another source may have ports where this one has none. */
+/* Handles a connect that failed with `error`, at once or later: another source address is tried,
+ * then another backend. */
 static void connect_failed(struct session *s, int error)
 {
 	error = connect_from_next_source(s, error);
 	if (error == 0)
 		return;
 	if (connect_lacks_resources(error)) {
-		/* No other backend would fare better, and none has failed. */
+		/* A connect to another backend would fail, too, and this backend is not at fault.
+		 */
 		session_close_backend(s);
 		answer_error(s, OUTCOME_NO_BACKEND, "out of descriptors or memory");
 		return;
@@ -111,7 +118,8 @@ static void connect_failed(struct session *s, int error)
 			    connect_lacks_port(error) ? OUTCOME_NO_PORT : OUTCOME_CONNECT_FAILED);
 }
 
-/* Picks and connects. Returns false where every backend is full: the request is in WAIT then. */
+/* Picks a backend and connects to it. Returns false when every backend is full: the request is in
+ * WAIT then. */
 static bool pick(struct session *s)
 {
 	exchange_set_state(s->x, EXCHANGE_PICK);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long no byte has moved.
+ * Quiet: for how long no byte has moved.
  *
- * A time-out counts from the last byte that lb received or sent. A slow peer may take the bytes
- * that lb has sent for much longer than a time-out lasts. So when a time-out is due, quiet_judge()
- * asks the kernel (TCP_INFO) what the peer has acknowledged since, and starts the timer for the
- * rest. A peer is "shut out" when bytes for it wait because its receive window is closed.
+ * A time-out counts from the last byte that lb received or sent. But a slow peer may still be
+ * taking bytes that lb has sent before, for much longer than the time-out. So when a time-out is
+ * due, quiet_judge() asks the kernel (TCP_INFO) how much the peer has acknowledged. When the peer
+ * has acknowledged more than before, the time-out counts from then, and the timer is started for
+ * the rest. A peer is "shut out" when bytes for it wait because its receive window is closed.
  *
- * A client that has sent its FIN behind a plain request may have left, or may only have half-closed
- * its connection and wait for the response. No packet tells which (docs/decisions, 0021). The
- * second half of this file judges that by how long no byte has moved.
+ * A client that has sent its FIN after a plain request may have left, or may only have half-closed
+ * its connection and wait for the response. No packet tells the two cases apart (docs/decisions,
+ * 0021). The second half of this file decides by how long no byte has moved.
  *
  * Thread: owner worker.
  */
@@ -19,13 +20,15 @@
 #include "proxy/flow.h"
 #include "proxy/worker.h"
 
-/* Longer than most backends take to begin a response, and short for a backend that works on a
- * response that no client waits for. A guess. */
+/* When no byte has moved for this long after a client's FIN, the client is taken to have left. Most
+ * backends begin a response sooner; and a backend that works on a response that no client waits for
+ * is stopped soon. A guess. */
 #define LEFT_MS 500
 
 /*
- * Asks the kernel how many bytes the peers on `sides` have acknowledged, and notes the numbers.
- * Returns whether one of them has grown. ret->quiet_ms is that of the peer that acknowledged last.
+ * Asks the kernel how many bytes the peers on `sides` have acknowledged, and notes the numbers in
+ * the flows. Returns whether one of these numbers has grown. Sets ret->quiet_ms to the time since
+ * the last acknowledgement from any of these peers.
  */
 static bool ask(struct session *s, unsigned sides, struct tcp_taken *ret)
 {
@@ -93,7 +96,7 @@ void quiet_client_fin(struct session *s)
 {
 	if (s->conn[CLIENT]->rx == RX_OPEN)
 		conn_set_rx(s->conn[CLIENT], RX_ENDING);
-	/* Perhaps no byte has moved for LEFT_MS already: the time-out is judged at once. */
+	/* No byte may have moved for LEFT_MS already, so the time-out is judged at once. */
 	if ((session_awaits_response(s) || session_is_relaying(s)) && quiet_may_have_left(s))
 		session_timeout(s, 0);
 }

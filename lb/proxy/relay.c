@@ -9,17 +9,19 @@
  *
  * The rules:
  *
- * - When a flow holds its limit of bytes (flow.c), its source is not read. A receive is armed with
- *   the room that is left.
- * - One send is in flight per flow. Bytes that come meanwhile, or within one turn, go out together.
- * - A FIN is passed on when all bytes before it are out, a reset when they are acknowledged.
+ * - When a flow holds its limit of bytes (flow.c), its source is not read. A receive takes no more
+ *   bytes than the flow has room for.
+ * - Bytes that come while a send is in flight, or within one turn, go out by one send.
+ * - A FIN is passed on when all bytes before it are sent, a reset when all bytes before it are
+ *   acknowledged.
  * - A failed send ends only its own flow. The other flow is read to its end, because the peer may
  *   have sent bytes before it failed.
- * - A side that is not read is polled for errors, so that its reset is noticed.
+ * - A side that is not read is polled for errors, so that lb notices its reset.
  *
- * A flow is over when its end was passed on, or when its destination takes no more. A tunnel ends
- * when both flows are over, a plain request when its response is. How the two ends are closed then
- * (at once, after lingering, by a reset) is decided by finish() and done in closing.c.
+ * A flow is over when its source has ended and all its bytes are sent, or when its destination
+ * takes no more bytes. A tunnel ends when both flows are over, a plain request when its response is
+ * over. finish() decides how the two ends are then closed (at once, after lingering, by a reset);
+ * closing.c does it.
  *
  * The bytes of a plain request and its response go through take_body(), which lets exactly the body
  * pass. In bulk the bytes of a tunnel go through a pipe; relay_splice() drives splice.c.
@@ -44,7 +46,8 @@
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-/* When a spliced flow has moved so many bytes in one turn, it goes on in the next turn. */
+/* When a spliced flow has moved this many bytes in one turn, it goes on in the next turn, so that
+ * other sessions have their turn. */
 #define TURN_BYTES (256u << 10)
 
 /* ---- reasons --------------------------------------------------------------------------------- */
@@ -121,8 +124,8 @@ void relay_read(struct session *s, enum side from)
 		flow_receive(s, d);
 }
 
-/* A body is malformed: lb answers so, unless a response is on its way already, which can only be
- * cut short. */
+/* Handles a malformed body. When no byte of a response was sent, lb answers with an error;
+ * otherwise the response is cut short. */
 static void refuse_body(struct session *s, enum side from)
 {
 	struct flow *response = session_flow(s, TO_CLIENT);
@@ -148,9 +151,9 @@ static void refuse_body(struct session *s, enum side from)
 }
 
 /*
- * Puts the bytes that a body owes at its end (body_take_owed()) behind the last bytes, which are in
- * `b`. Where `b` is full, `b` is queued and the owed bytes go into another buffer. Returns the
- * buffer that is to be queued next.
+ * Appends the bytes that the body owes at its end (body_take_owed()) to `b`, which has the last
+ * bytes of the body. When `b` lacks space, `b` is queued and the owed bytes go into another buffer.
+ * Returns the buffer that is to be queued next.
  */
 static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 {
@@ -163,7 +166,8 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 		struct buf *more = buf_get(pool, BUF_SMALL);
 		if (more == NULL) {
 			session_close_now(s,
-					  SESS_END_NO_BACKEND); /* which cuts it short: a reset */
+					  /* A response that is cut short here ends in a reset. */
+					  SESS_END_NO_BACKEND);
 			return b;
 		}
 		queue_push(&s->conn[from]->in.queue, pool, b);
@@ -175,7 +179,8 @@ static struct buf *add_owed(struct session *s, enum side from, struct buf *b)
 	return b;
 }
 
-/* Keeps bytes of the tunnel, which follow the body of a request for an upgrade, until the 101. */
+/* Keeps `n` bytes that came after the body of a request for an upgrade. They belong to the tunnel,
+ * so they wait for the 101. */
 static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_class size_class)
 {
 	struct buf_pool *pool = s->worker->loop->bufs;
@@ -184,7 +189,8 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 	if (n == 0)
 		return;
 	(void)buf_reserve(pool, size_class, 1);
-	struct buf *rest = buf_get(pool, size_class); /* of the class that the bytes came in */
+	/* The bytes fit, because they came in a buffer of the same class. */
+	struct buf *rest = buf_get(pool, size_class);
 	if (rest == NULL) {
 		answer_out_of_memory(s);
 		return;
@@ -195,7 +201,8 @@ static void hold_rest(struct session *s, const uint8_t *p, size_t n, enum buf_cl
 	queue_push(&s->x->held, pool, rest);
 }
 
-/* Lets the bytes of the body pass that `from` sends, and nothing behind them. */
+/* Cuts `b` to the bytes that belong to the body that `from` sends. Returns the buffer that is to be
+ * queued. */
 static struct buf *take_body(struct session *s, enum side from, struct buf *b)
 {
 	struct conn *c = s->conn[from];
@@ -245,7 +252,8 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	if (b->len == 0 || session_is_over(s)) {
 		buf_put(pool, b);
 		if (session_is_relaying(s))
-			session_mark_dirty(s, d); /* for relay_check(): the body may be over */
+			/* The body may be over: dispatch_flush() calls relay_check(). */
+			session_mark_dirty(s, d);
 		return;
 	}
 	if (kind == FLOW_HOLD) {
@@ -256,8 +264,8 @@ void relay_take(struct session *s, enum side from, struct buf *b)
 	session_mark_dirty(s, d);
 }
 
-/* `side` takes no more bytes: what is queued for it is dropped, and the source is not read any
- * more. */
+/* Notes that `side` takes no more bytes: drops what is queued for `side`, and stops reading the
+ * flow's source. */
 static void stop_sending_to(struct session *s, enum side side)
 {
 	enum dir d = dir_to(side);
@@ -266,8 +274,8 @@ static void stop_sending_to(struct session *s, enum side side)
 	if (flow_is_stopped(s, d))
 		return;
 	conn_set_tx(s->conn[side], TX_CLOSED);
-	/* While a send is in flight, the kernel uses the buffers; relay_on_send() clears the queue.
-	 */
+	/* While a send is in flight, the kernel uses the buffers, so relay_on_send() clears the
+	 * queue later. */
 	if (!flow_is_sending(s, d))
 		queue_clear(&f->queue, s->worker->loop->bufs);
 	splice_drop(s, d);
@@ -276,7 +284,7 @@ static void stop_sending_to(struct session *s, enum side side)
 		return;
 	if (!flow_is_receiving(s, d))
 		flow_watch_errors(s, dir_source(d));
-	relay_watch_time(s); /* half closed from here on */
+	relay_watch_time(s); /* the session is half-closed now */
 }
 
 void relay_on_error_poll(struct session *s, enum side side, const struct completion *done)
@@ -287,15 +295,16 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 	if (done->res == -ECANCELED || c->rx >= RX_EOF || conn_is_in_flight(c, CONN_RECV))
 		return;
 	/*
-	 * The source is not read because the flow is full, so its end or its error waits in the
-	 * kernel behind bytes that are not read yet. When there is room, reading finds the bytes
-	 * and then the end. Until then another poll would tell the same again.
+	 * `side` is not read because its flow is full, so its end or its error waits in the kernel
+	 * behind bytes that are not read yet. When the flow has room again, a receive finds these
+	 * bytes and then the end. No poll is armed until then (RX_ENDING), because it would report
+	 * the same end again at once.
 	 */
 	if (c->rx == RX_OPEN)
 		conn_set_rx(c, RX_ENDING);
 	bool is_gone = done->res < 0 || done->res & POLLERR ||
 		       (done->res & POLLHUP &&
-			c->tx == TX_OPEN); /* else both directions have ended by FINs */
+			c->tx == TX_OPEN); /* else both sides have sent their FINs */
 	if (is_gone)
 		stop_sending_to(s, side);
 	relay_read(s, side);
@@ -304,7 +313,8 @@ void relay_on_error_poll(struct session *s, enum side side, const struct complet
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
-/* Whether the client gets the response's body without the framing that tells where it ends. */
+/* Whether lb removes the framing of the response's body, so that the client cannot see where the
+ * body ends. */
 static bool is_unframed(const struct session *s, enum side from)
 {
 	return from == BACKEND && s->conn[BACKEND]->in.kind == FLOW_BODY &&
@@ -317,7 +327,8 @@ static bool is_until_close(const struct session *s, enum side from)
 	       body_is_until_close(&s->x->body[BACKEND]);
 }
 
-/* The end of a side whose message was over before. A backend's end then changes nothing. */
+/* Handles the end of a side whose message is over already. The end of a backend then changes
+ * nothing. */
 static void idle_source_ended(struct session *s, enum side from, int error)
 {
 	if (from == BACKEND || s->conn[from]->rx >= RX_EOF)
@@ -329,7 +340,7 @@ static void idle_source_ended(struct session *s, enum side from, int error)
 		quiet_client_fin(s);
 }
 
-/* `from` has ended: by a FIN (error 0), or by a negative errno. */
+/* Handles the end of `from`: by a FIN (`error` is 0), or by an error (a negative errno). */
 static void source_ended(struct session *s, enum side from, int error)
 {
 	struct conn *c = s->conn[from];
@@ -340,7 +351,8 @@ static void source_ended(struct session *s, enum side from, int error)
 		return;
 	}
 	if (is_unframed(s, from))
-		s->x->is_cut_off = true; /* behind a FIN the part would look like a whole body */
+		/* Before a FIN, a part of the body would look like the whole body to the client. */
+		s->x->is_cut_off = true;
 	conn_ended(c, error);
 	s->active_ms = loop_now_ms(s->worker->loop);
 	if (c->rx == RX_RESET) {
@@ -357,7 +369,7 @@ static void source_ended(struct session *s, enum side from, int error)
 		relay_watch_time(s);
 }
 
-/* Whether nothing more is to be sent in the direction `d`. */
+/* Whether no more bytes are to be sent in the direction `d`. */
 static bool is_over(const struct session *s, enum dir d)
 {
 	const struct flow *f = session_flow(s, d);
@@ -368,7 +380,8 @@ static bool is_over(const struct session *s, enum dir d)
 	       !flow_is_sending(s, d);
 }
 
-/* Both flows are over. How the sides are closed depends on how they ended. */
+/* Ends a session whose relay is over. How the two ends are closed depends on how the flows have
+ * ended. */
 static void finish(struct session *s)
 {
 	bool is_tunnel = s->state == SESS_TUNNEL;
@@ -379,24 +392,26 @@ static void finish(struct session *s)
 	else if (flow_ends_in_reset(s, TO_CLIENT))
 		closing_reset(s, CLIENT);
 	else if (is_tunnel && !flow_is_ended(s, TO_CLIENT))
-		closing_reset(s, BACKEND); /* its bytes have no destination; without lb it would get
-					      a reset */
+		/* The client takes no more bytes of the backend's; without lb the backend would get
+		 * a reset. */
+		closing_reset(s, BACKEND);
 	else if (!is_tunnel || !flow_is_ended(s, TO_BACKEND))
-		closing_linger(s); /* unread bytes would turn our close into a reset */
+		/* Bytes of the client's may be unread, so a close at once would be a reset. */
+		closing_linger(s);
 	else
 		session_close_now(s, SESS_END_BACKEND_CLOSED);
 	LB_ASSERT(session_is_over(s));
 }
 
-/* A flow is over: passes its end on, if that is a FIN. */
+/* Passes on the end of a flow that is over, if its source has ended by a FIN. */
 static void pass_end(struct session *s, enum dir d)
 {
 	struct conn *to = s->conn[dir_destination(d)];
-	/* When a plain request is over, the backend gets no FIN: the client's conn is still open.
-	 */
+	/* When a plain request is over, the backend gets no FIN, because the client's connection is
+	 * still open. */
 	bool is_fin = !flow_ends_in_reset(s, d) && (s->state == SESS_TUNNEL || d == TO_CLIENT);
-	/* When a FIN went out in the other direction before, both ends are closed now, which sends
-	 * the FIN. */
+	/* When a FIN has gone out to the source before, lb closes both ends now, and the close
+	 * sends the FIN. */
 	bool is_last = s->conn[dir_source(d)]->tx == TX_SHUT;
 
 	if (to->tx == TX_OPEN && is_fin && !is_last)
@@ -415,7 +430,8 @@ void relay_check(struct session *s)
 	bool is_response_over = is_over(s, TO_CLIENT);
 	if (is_response_over)
 		pass_end(s, TO_CLIENT);
-	/* A plain request is over with its response, even if part of the request was not read. */
+	/* A plain request is over when its response is, even if part of the request was not read.
+	 */
 	if (!is_tunnel && is_response_over && !flow_is_stopped(s, TO_CLIENT))
 		session_set_end_reason(s, SESS_END_COMPLETED);
 	if (is_response_over && (is_request_over || !is_tunnel))
@@ -438,8 +454,8 @@ void relay_on_recv(struct session *s, enum side from, const struct completion *c
 		source_ended(s, from, c->res);
 		return;
 	}
-	/* When there is less room now than when the receive was armed, or when a payload that is
-	 * worth a pipe follows, the receive is cancelled and armed anew. */
+	/* When buffers have become short, or a payload that is worth a pipe follows, the receive is
+	 * cancelled, and relay_read() starts what fits better after its last completion. */
 	if (c->more && (buf_is_tight(s->worker->loop->bufs) || splice_most(s, d) > 0))
 		conn_cancel(&s->worker->conns, s->conn[from], CONN_RECV);
 	if (c->more || s->state == SESS_DEAD)
@@ -453,26 +469,28 @@ void relay_on_room(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_DEAD || c->res == -ECANCELED)
 		return;
-	if (c->res < 0) /* no memory for the poll */
+	if (c->res < 0) /* there was no memory for the poll */
 		session_close_now(s, relay_find_reason(s, dir_destination(d), c->res));
 	else
 		session_mark_dirty(s, d);
 }
 
-/* A send or a splice failed: the destination takes no more. */
+/* Handles a send or a splice that failed with `error`: the destination takes no more bytes. */
 static void sending_failed(struct session *s, enum dir d, int error)
 {
 	enum side to = dir_destination(d);
 	struct conn *c = s->conn[to];
 
-	/* A backend may answer a plain request and close before it has read the whole body. */
+	/* A backend may answer a plain request and close before it has read the whole body, so its
+	 * failure is no end reason yet. */
 	bool is_tunnel = s->state == SESS_TUNNEL;
 	bool may_be_answered = !is_tunnel && to == BACKEND && error != -ETIMEDOUT;
 
 	/*
-	 * The kernel reports a socket's error once. EPIPE means that the error was reported before,
-	 * so the receive of a tunnel has got it and notes the reason. After any other errno here,
-	 * the receive will end by 0, as if a FIN had come.
+	 * The kernel reports a socket's error once. EPIPE means that it was reported before: in a
+	 * tunnel the receive has got the error, and source_ended() notes the reason. After any
+	 * other errno here, the receive will end with 0, as if a FIN had come, so the reason is
+	 * noted now.
 	 */
 	bool is_told_elsewhere = error == -EPIPE && is_tunnel && c->rx < RX_EOF;
 	if (!may_be_answered && !is_told_elsewhere)
@@ -504,7 +522,7 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 		return;
 
 	flow_send(s, d);
-	/* While the response is awaited, the request's body goes on. */
+	/* While the response is awaited, lb goes on reading the request's body. */
 	bool may_read = session_is_relaying(s) || (session_awaits_response(s) && d == TO_BACKEND);
 	if (may_read && !flow_is_receiving(s, d))
 		relay_read(s, dir_source(d));
@@ -514,8 +532,8 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 
 /* ---- splicing -------------------------------------------------------------------------------- */
 
-/* Splices from the source to the pipe, and handles the source's end. Returns the number of bytes, 0
- * when there are no more for now. */
+/* Splices from the source to the pipe, and handles the source's end. Returns how many bytes were
+ * moved; 0 when the source has no more bytes for now, or has ended. */
 static int pull(struct session *s, enum dir d, uint64_t most)
 {
 	struct moved m = splice_in(s, d, most);
@@ -525,8 +543,8 @@ static int pull(struct session *s, enum dir d, uint64_t most)
 	return m.n;
 }
 
-/* Splices from the pipe to the destination, and handles a failure. Returns whether the pipe is
- * empty then. */
+/* Splices from the pipe to the destination, and handles a failure. Returns true when the pipe is
+ * empty. */
 static bool push(struct session *s, enum dir d)
 {
 	struct moved m = splice_out(s, d);
@@ -536,8 +554,8 @@ static bool push(struct session *s, enum dir d)
 	return m.error == 0;
 }
 
-/* Moves bytes into the pipe and out of it until one of the sockets would block, and waits for it.
- */
+/* Moves bytes into the pipe and out of it until one of the sockets would block, then polls that
+ * socket. */
 static void relay_splice(struct session *s, enum dir d)
 {
 	struct flow *f = session_flow(s, d);
@@ -600,12 +618,15 @@ void relay_on_splice_in(struct session *s, enum dir d, const struct completion *
 void relay_on_splice_out(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_CLOSING) {
-		session_mark_dirty(s, d); /* a send may wait for this poll */
+		/* Another poll for room could not start while this one was in flight
+		 * (flow_wait_room()). */
+		session_mark_dirty(s, d);
 		return;
 	}
 	if (s->state != SESS_TUNNEL || c->res == -ECANCELED)
 		return;
-	/* Only the destination's FIN is reported. The same poll would report it again at once. */
+	/* The poll has reported only the destination's FIN. The same poll would report the FIN
+	 * again at once. */
 	if (c->res > 0 && !(c->res & (POLLOUT | POLLERR | POLLHUP)))
 		flow_wait_room(s, d);
 	else

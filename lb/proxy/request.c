@@ -13,12 +13,12 @@
  *   pick_start()       the exchange goes to WAIT (pick.c)
  *
  * A head is received into a buffer of its own until it is whole, because parts of it (slices of
- * struct http1_head) are used until the response has come. Bytes behind the head belong to the body
- * of the request, or to the tunnel that the client expects; take_rest() cuts them off and gives
- * them to the flow TO_BACKEND.
+ * struct http1_head) are used until the response has come. The bytes after the head belong to the
+ * body of the request, or to the tunnel that the client expects; take_rest() cuts these bytes off
+ * and gives them to the flow TO_BACKEND.
  *
- * A request is routed by the newest configuration of its listener, not by the one under which the
- * connection was accepted, unless the newest one has no route for it (find_pool()).
+ * A request is routed by the newest configuration of its listener. When that has no route for the
+ * request, the configuration under which the connection was accepted is used (find_pool()).
  *
  * Thread: owner worker.
  */
@@ -77,7 +77,8 @@ struct header_query {
 	const uint8_t *bytes;
 };
 
-/* Whether any line of the header `name` has exactly this value. */
+/* Whether a field of this name in the head has exactly this value. `arg` is a struct header_query.
+ */
 static bool has_header(void *arg, struct slice name, struct slice value)
 {
 	const struct header_query *q = arg;
@@ -90,8 +91,8 @@ static bool has_header(void *arg, struct slice name, struct slice value)
 	return false;
 }
 
-/* The pool to which the routes of this listener of a snapshot send the request, or NULL. Notes the
- * route's name. */
+/* Returns the pool to which the routes of `pl`, a listener of `snapshot`, send the request, or
+ * NULL. Notes the route's name. */
 static const struct snapshot_pool *match_route(struct session *s, const struct snapshot *snapshot,
 					       const struct snapshot_listener *pl)
 {
@@ -115,9 +116,10 @@ static const struct snapshot_pool *match_route(struct session *s, const struct s
 }
 
 /*
- * The pool by the newest configuration of the connection's listener. When a reload has removed the
- * listener, or every route for the request, the configuration counts under which the connection was
- * accepted, because no reload may lead to the refusal of its request.
+ * Returns the pool for the request, by the newest configuration of the connection's listener. When
+ * a reload has removed the listener, or every route that matches the request, uses the
+ * configuration under which the connection was accepted: no reload may make lb refuse a request of
+ * an open connection.
  */
 static const struct snapshot_pool *find_pool(struct session *s)
 {
@@ -137,8 +139,8 @@ static const struct snapshot_pool *find_pool(struct session *s)
 	return match_route(s, x->snapshot, x->pl);
 }
 
-/* What the pool's policy hashes: the part of the request that `hash.key` names, or the client's
- * address where the request lacks that part. */
+/* Returns the key that the pool's policy hashes: the part of the request that `hash.key` names, or
+ * the client's address when the request lacks that part. */
 static uint64_t hash_key(const struct session *s)
 {
 	const struct exchange *x = s->x;
@@ -181,8 +183,8 @@ static enum body_underscores trailer_underscores(enum conf_underscores u)
 	return BODY_UNDERSCORES_PASS;
 }
 
-/* Gives the bytes behind the head to the flow TO_BACKEND: the begin of a body, or early bytes of a
- * tunnel. Returns false where the session has ended over it. */
+/* Gives the bytes after the head to the flow TO_BACKEND: they are the beginning of a body, or early
+ * bytes of a tunnel. Returns false when these bytes have ended the session. */
 static bool take_rest(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -206,7 +208,8 @@ static bool take_rest(struct session *s)
 	return s->state == SESS_BUSY;
 }
 
-/* Applies `http` of the listener to a head that is well-formed. Returns what is wrong, or NULL. */
+/* Applies the listener's `http` settings to a well-formed head. Returns what is wrong with the
+ * head, or NULL. */
 static const char *apply_rules(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -307,8 +310,8 @@ void request_on_recv(struct session *s, const struct completion *c)
 }
 
 /*
- * A client that has sent no byte of a request, such as a browser that connects ahead of need or a
- * scanner of ports, expects no answer. A browser would take one for the answer to its next request.
+ * A client that has sent no byte of a request gets no answer. Such a client may be a browser that
+ * connects ahead of need; it would take the answer for the response to its next request.
  */
 void request_on_timeout(struct session *s)
 {

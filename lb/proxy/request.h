@@ -9,9 +9,9 @@
 
 #include "proxy/session.h"
 
-/* The connection is IDLE: waits for a request, for timeouts.handshake. */
+/* Moves the session to IDLE, and waits for a request's head, for timeouts.handshake at most. */
 void request_start(struct session *s);
 
-/* In IDLE, and in BUSY while the exchange is in HEAD. */
+/* Handles bytes of the client's in IDLE, and in BUSY while the exchange is in HEAD. */
 void request_on_recv(struct session *s, const struct completion *c);
 void request_on_timeout(struct session *s);

@@ -2,11 +2,11 @@
 /*
  * From the connect to the relay: the request goes out, and the response's head comes back.
  *
- * In mode tcp there is neither, and response_start() begins the tunnel. In mode http the exchange
- * is in SEND until the last byte of the request has gone to the backend, then in AWAIT.
- * response_start() queues the request's head before the part of its body that has come already, and
- * response_on_sent() notices the last byte. The response's head may come at any time;
- * response_on_recv() gathers it, and judge_response() decides:
+ * In mode tcp there is no request and no response, so response_start() begins the tunnel. In mode
+ * http the exchange is in SEND until the last byte of the request is sent to the backend, then in
+ * AWAIT. response_start() queues the request's head before the part of its body that has come
+ * already, and response_on_sent() notices that the last byte is sent. The response's head may come
+ * at any time; response_on_recv() gathers it, and judge_response() decides:
  *
  *   101                    upgrade_judge_101()   the tunnel stands: DONE, and the session in TUNNEL
  *   100, 102, 103, ...     pass_interim()        passed on; the next head is awaited
@@ -15,11 +15,11 @@
  * Meanwhile response_on_client_recv() receives the client's bytes, no more than a flow may hold.
  * The body of a plain request follows its head. Early bytes of a tunnel are kept (x->held) until
  * the 101 has come, because a backend that refuses the upgrade would read them as its next request.
- * A request is "whole" when its body has come to its end, and "sending" until the backend's kernel
- * has taken its last byte.
+ * A request is "whole" when its body has come to its end, and "sending" until a send has handed its
+ * last byte to the kernel.
  *
- * A backend that closes, resets, or sends something that is no response has failed. The failure is
- * counted, and the client is answered with 502 or 504 (fail()).
+ * When a backend closes or resets the connection, or sends bytes that are no response, the backend
+ * has failed. fail() counts the failure and answers the client with 502 or 504.
  *
  * Thread: owner worker.
  */
@@ -42,12 +42,14 @@
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-/* When so many bytes of interim responses wait for the client, the next one is an error. */
+/* When more bytes of interim responses than this wait for the client, the next interim response is
+ * an error. */
 #define MAX_INTERIM_BYTES (64u << 10)
 
 /* ---- the tunnel stands ----------------------------------------------------------------------- */
 
-/* Queues the client's early bytes; frames of a WebSocket in them are counted now. */
+/* Moves the client's early bytes to the flow TO_BACKEND, and counts the frames of a WebSocket in
+ * them. */
 static void release_held(struct session *s)
 {
 	struct flow *f = session_flow(s, TO_BACKEND);
@@ -60,7 +62,8 @@ static void release_held(struct session *s)
 	}
 }
 
-/* Notes how long the handshake took; for a plain request, how long its response took to begin. */
+/* Notes the time from the accept until now: for a tunnel the time of its handshake, for a plain
+ * request the time until its response has begun. */
 static void note_handshake(struct session *s)
 {
 	struct worker_stats *stats = s->worker->stats;
@@ -83,13 +86,15 @@ static void begin_tunnel(struct session *s, enum flow_kind kind)
 			ws_track_init(&session_flow(s, d)->ws, d == TO_BACKEND);
 	}
 	release_held(s);
-	if (user_ms != SOCK_USER_MS) /* else inherited from the listening socket */
+	/* SOCK_USER_MS is inherited from the listening socket. */
+	if (user_ms != SOCK_USER_MS)
 		sock_set_user_timeout(s->worker->loop, s->conn[CLIENT]->fd,
 				      user_ms == CONF_OFF ? 0 : user_ms);
 	note_handshake(s);
 }
 
-/* Gives the exchange back, and with it the snapshot. The session keeps its backend and its pool. */
+/* Moves the session to TUNNEL and starts the relay. Gives the exchange back, and with it the
+ * snapshot; the session keeps its backend and its pool. */
 static void relay_tunnel(struct session *s)
 {
 	LB_ASSERT(queue_is_empty(&s->x->held) && s->has_slot);
@@ -102,8 +107,8 @@ static void relay_tunnel(struct session *s)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-/* Builds the head for the backend, and puts it before the part of the body that has come already.
- */
+/* Builds the request's head for the backend, and queues it before the part of the body that has
+ * come already. Returns false when memory is short. */
 static bool push_head(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -135,13 +140,14 @@ static void read_more(struct session *s)
 	conn_recv(&s->worker->conns, s->conn[BACKEND], HEAD_RECV_BYTES - have, BUF_SMALL);
 }
 
-/* Whether all of the request has come from the client, its body included. */
+/* Whether all bytes of the request have come from the client, those of its body included. */
 static bool is_request_whole(const struct session *s)
 {
 	return flow_is_ended(s, TO_BACKEND) || session_flow(s, TO_BACKEND)->kind == FLOW_HOLD;
 }
 
-/* Whether a request's body is still on its way, so that no response can be expected yet. */
+/* Whether bytes of a request are still to come or to be sent, so that no response can be expected
+ * yet. */
 static bool is_sending(const struct session *s)
 {
 	const struct exchange *x = s->x;
@@ -151,7 +157,8 @@ static bool is_sending(const struct session *s)
 	       !flow_is_stopped(s, TO_BACKEND);
 }
 
-/* The time-out without a byte: of the request while it is sent, then of the response's begin. */
+/* Returns for how many ms no byte may move: timeouts.body while the request is sent, then the limit
+ * for the response. */
 static uint32_t wait_limit_ms(const struct session *s)
 {
 	const struct conf_pool *c = s->x->conf;
@@ -161,7 +168,7 @@ static uint32_t wait_limit_ms(const struct session *s)
 	return s->x->upgrade.kind == UPGRADE_NONE ? c->response_ms : c->upgrade_ms;
 }
 
-/* All of the request is on its way to the backend: the wait for the response begins. */
+/* Moves a request that is sent to AWAIT, where the time-out for the response begins. */
 static void await_response(struct session *s)
 {
 	LB_ASSERT(!is_sending(s));
@@ -208,9 +215,9 @@ static void fail(struct session *s, enum outcome o, const char *why)
 }
 
 /*
- * Takes the whole head out of the bytes from the backend, and returns the head for the client.
- * *ret_rest is what came behind it, or NULL. When memory is short, the client is answered so, and
- * NULL is returned.
+ * Takes the whole head out of the bytes from the backend, and returns it rewritten for the client.
+ * Sets *ret_rest to the bytes after the head, or to NULL. When memory is short, answers the client
+ * and returns NULL.
  */
 static struct buf *take_head(struct session *s, struct buf **ret_rest)
 {
@@ -235,7 +242,7 @@ static struct buf *take_head(struct session *s, struct buf **ret_rest)
 }
 
 /* Passes on an interim response other than 101 (RFC 9110, 15.2), but not to a client of HTTP/1.0.
- * Returns whether the next head may be read. */
+ * Returns false when the request has failed, so that no further head is to be judged. */
 static bool pass_interim(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -284,8 +291,8 @@ static void accept_upgrade(struct session *s)
 }
 
 /*
- * The backend refuses the upgrade, so this is a plain request from here on, whose body may go on.
- * Bytes that the client sent for the tunnel are dropped.
+ * Turns the request into a plain one, because the backend has refused its upgrade. The request's
+ * body goes on; bytes that the client sent for the tunnel are dropped.
  */
 static void make_plain(struct session *s)
 {
@@ -299,7 +306,7 @@ static void make_plain(struct session *s)
 	}
 }
 
-/* A final response: its rewritten head, then exactly its body. */
+/* Passes on a final response: queues its rewritten head, then relays exactly its body. */
 static void accept_response(struct session *s)
 {
 	struct exchange *x = s->x;
@@ -319,8 +326,8 @@ static void accept_response(struct session *s)
 		body_unframe(&x->body[BACKEND]);
 	note_handshake(s);
 	if (x->upgrade.kind != UPGRADE_NONE) {
-		/* A refusal by a status of 500 or above is a failure of the backend, not of the
-		 * client. */
+		/* When the backend refuses an upgrade by a status of 500 or above, the backend has
+		 * failed, not the client. */
 		if (s->status >= 500)
 			backend_count_failure(s->backend, w->id);
 		make_plain(s);
@@ -366,9 +373,9 @@ static void judge_final(struct session *s)
 }
 
 /*
- * Whether a 101 has come before the request is whole. The 101 waits until it is: a client uses the
- * new protocol only behind its request (RFC 9110, 7.8), and in a tunnel the body's end would not be
- * found any more.
+ * Whether a 101 has come before the request is whole. Such a 101 is judged only when the request is
+ * whole, for two reasons: a client uses the new protocol only after its request (RFC 9110, 7.8),
+ * and in a tunnel lb could no longer find the end of the request's body.
  */
 static bool is_101_early(const struct session *s)
 {
@@ -447,13 +454,14 @@ void response_on_client_recv(struct session *s, const struct completion *c)
 			session_close_now(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
-		/* The client has left in the middle of its body. */
+		/* A FIN in the middle of its body says that the client has left. */
 		if (session_flow(s, TO_BACKEND)->kind == FLOW_BODY) {
 			session_close_now(s, SESS_END_CLIENT_CLOSED);
 			return;
 		}
 		conn_ended(s->conn[CLIENT], 0);
-		if (s->is_http) /* the FIN is behind a plain request that is whole */
+		/* The FIN has come after a whole plain request. */
+		if (s->is_http)
 			quiet_client_fin(s);
 		else
 			session_set_end_reason(s, SESS_END_CLIENT_CLOSED);
@@ -470,9 +478,9 @@ void response_on_client_recv(struct session *s, const struct completion *c)
 void response_on_timeout(struct session *s)
 {
 	/*
-	 * While the request is sent, each byte that moves delays the time-out. In AWAIT only bytes
-	 * of the request do that the backend's kernel acknowledges, and neither early bytes of the
-	 * client nor interim responses.
+	 * While the request is sent, each byte that moves in either direction delays the time-out.
+	 * In AWAIT only bytes of the request that the backend's kernel acknowledges delay it; early
+	 * bytes of the client and interim responses do not.
 	 */
 	bool is_asked = s->x->state == EXCHANGE_AWAIT;
 	uint32_t limit_ms = wait_limit_ms(s);
@@ -486,7 +494,8 @@ void response_on_timeout(struct session *s)
 		return;
 	}
 	if (is_sending(s) && queue_is_empty(&session_flow(s, TO_BACKEND)->queue))
-		/* The body is not whole, and no byte of it waits: the client has stopped. */
+		/* The body is not whole, and lb has no byte of it to send, so the client has
+		 * stopped sending. */
 		answer_error(s, OUTCOME_BODY_TIMEOUT, NULL);
 	else
 		fail(s, OUTCOME_RESPONSE_TIMEOUT, NULL);

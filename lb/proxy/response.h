@@ -10,17 +10,20 @@
 
 #include "proxy/session.h"
 
-/* The connect has succeeded, in CONNECT: SEND begins, or in mode tcp the tunnel. */
+/* Goes on after a connect has succeeded, in CONNECT: sends the request (SEND), or in mode tcp
+ * begins the tunnel. */
 void response_start(struct session *s);
 
-/* The client's bytes before the relay begins: early bytes of a tunnel, or a request's body. */
+/* Handles the client's bytes before the relay begins: early bytes of a tunnel, or a request's body.
+ */
 void response_on_client_recv(struct session *s, const struct completion *c);
 
-/* The backend's response head. */
+/* Handles the backend's bytes before the relay begins: the response's head. */
 void response_on_recv(struct session *s, const struct completion *c);
 
-/* Bytes of the request were sent. When they were the last ones, AWAIT begins. */
+/* Called when bytes of the request were sent. When they were the last bytes of the request, AWAIT
+ * begins. */
 void response_on_sent(struct session *s);
 
-/* In SEND and AWAIT. */
+/* Handles the session's time-out in SEND and AWAIT. */
 void response_on_timeout(struct session *s);

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session's states, its timer, and how it ends. The files of its steps call this one, and it
- * calls none of them (dispatch.c does).
+ * A session's states, its timer, and how it ends. The files of the steps call functions of this
+ * file; this file calls no step (dispatch.c does).
  *
  * session_set_state() is the only writer of the state; a table says which state may follow which.
- * The session's request has states of its own (exchange.c), and a session that leaves BUSY ends
- * it. session_phase_word() gives the one word for both that `conns` has always shown.
+ * The session's request has states of its own (exchange.c); when the session leaves BUSY, its
+ * request ends. session_phase_word() joins both states in one word, which `conns` shows as `state`.
  *
  * A session ends in one of two ways. closing.c moves it to CLOSING when the last bytes are still to
  * be delivered. session_close_now() moves it to DEAD: the reason is noted and all operations are
  * cancelled. When the last one of them has completed, session_reap() puts the session on
  * worker->dead, and dispatch.c frees it at the end of the turn.
  *
- * The first end reason counts (session_set_end_reason()), except that a cause that cuts a
- * half-closed tunnel short replaces the reason of the half-close. Whether an end is closed by a FIN
- * or by a reset is decided when the session ends, because a stream that stops in the middle must
- * not look whole to its receiver.
+ * The first end reason is kept (session_set_end_reason()), with one exception: when a tunnel is
+ * half-closed and a cause cuts its other direction short, that cause replaces the reason of the
+ * half-close. session_close_now() decides whether an end is closed by a FIN or by a reset, because
+ * a stream that stops in the middle must not look whole to its receiver.
  *
- * A session holds a slot at its backend from the pick until session_close_backend(), which lets
+ * A session holds a slot at its backend from the pick until session_close_backend(), which lets the
  * requests that wait for a slot try again (wait.h).
  *
  * Thread: owner worker. Hot: no allocation, no lock.
@@ -125,7 +125,8 @@ void session_mark_dirty(struct session *s, enum dir d)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Whether `why` cuts a tunnel short, of which one side may have ended properly before. */
+/* Whether `why` is a cause that cuts a tunnel short, perhaps after one of its directions has ended
+ * by a FIN. */
 static bool is_cutting(enum sess_end why)
 {
 	return why == SESS_END_STOP || why == SESS_END_ADMIN || why == SESS_END_HALF_CLOSED ||
@@ -144,9 +145,9 @@ void session_set_end_reason(struct session *s, enum sess_end why)
 }
 
 /*
- * Whether the stream towards `side` ends in the middle. Behind a FIN it would look whole, because
- * only a reset tells the receiver of a body that ends with the connection, or of a stream of mode
- * tcp, that bytes are missing.
+ * Whether the stream to `side` ends in the middle, so that `side` is to be reset. After a FIN the
+ * stream would look whole: only a reset tells the receiver of a stream of mode tcp, or of a body
+ * that ends with the connection, that bytes are missing.
  */
 static bool is_cut_short(const struct session *s, enum side side)
 {

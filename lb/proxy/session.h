@@ -21,11 +21,11 @@
  *   client --recv--> conn[CLIENT].in   --send--> backend      TO_BACKEND
  *   client <--send-- conn[BACKEND].in  <--recv-- backend      TO_CLIENT
  *
- * What a session needs only until its tunnel stands (heads, tries, the snapshot) is in an exchange,
- * lent by the worker and given back when the tunnel begins.
+ * What a session needs only until its tunnel stands (heads, tries, the snapshot) is in an exchange.
+ * The worker lends the exchange, and gets it back when the tunnel begins.
  *
- * The tags of operations name the conn, and the conn its session. A session is freed by its worker
- * when it is DEAD, nothing is in flight on its ends and the turn is over.
+ * The tag of an operation names the conn, and the conn its session. The worker frees a session when
+ * it is DEAD, no operation is in flight on its ends, and the turn is over.
  *
  * Thread: owner worker. Layer: proxy.
  */
@@ -53,7 +53,8 @@ static inline enum side side_other(enum side s)
 	return s == CLIENT ? BACKEND : CLIENT;
 }
 
-/* The directions of bytes. Each has the number of the side that the bytes come from. */
+/* The directions of bytes. The value of a direction is that of the side from which its bytes come.
+ */
 enum dir { TO_BACKEND = CLIENT, TO_CLIENT = BACKEND };
 
 static inline enum side dir_source(enum dir d)
@@ -77,13 +78,13 @@ static inline enum dir dir_to(enum side s)
 }
 
 /* clang-format off */
-#define SESS_STATES(X)        /* may be followed by */ \
-	X(PREAMBLE, "preamble", TO(IDLE) | TO(BUSY) | TO(CLOSING) | TO(DEAD)) /* accepted; nothing was read */ \
+#define SESS_STATES(X)        /* state, its word, the states that may follow */ \
+	X(PREAMBLE, "preamble", TO(IDLE) | TO(BUSY) | TO(CLOSING) | TO(DEAD)) /* the connection is accepted; nothing was read */ \
 	X(IDLE,     "idle",     TO(BUSY) | TO(CLOSING) | TO(DEAD))   /* no byte of a request has come */ \
 	X(BUSY,     "busy",     TO(TUNNEL) | TO(CLOSING) | TO(DEAD)) /* a request is under way */ \
-	X(TUNNEL,   "tunnel",   TO(CLOSING) | TO(DEAD))              /* bytes flow both ways, as they are */ \
-	X(CLOSING,  "closing",  TO(DEAD))   /* the last bytes are delivered before the close */ \
-	X(DEAD,     "dead",     0)          /* freed when nothing is in flight and the turn is over */
+	X(TUNNEL,   "tunnel",   TO(CLOSING) | TO(DEAD))              /* bytes pass in both directions, unchanged */ \
+	X(CLOSING,  "closing",  TO(DEAD))   /* lb delivers the last bytes, then closes */ \
+	X(DEAD,     "dead",     0)          /* the session is freed when no operation is in flight and the turn is over */
 /* clang-format on */
 
 #define X(name, word, next) SESS_##name,
@@ -92,15 +93,15 @@ enum sess_state { SESS_STATES(X) SESS_N_STATES };
 
 /* What may pass in a flow, and what is looked at in its bytes (flow.kind). */
 enum flow_kind {
-	FLOW_RAW,  /* all bytes pass, and none is looked at */
+	FLOW_RAW,  /* all bytes pass, and lb looks at none */
 	FLOW_WS,   /* all bytes pass; WebSocket frames are counted */
 	FLOW_BODY, /* exactly the body of a request or a response passes (exchange.body) */
-	FLOW_HOLD, /* bytes are received and kept until the handshake is over */
-	FLOW_DONE, /* the body has passed: nothing more does */
+	FLOW_HOLD, /* bytes are received, and kept until the handshake is over */
+	FLOW_DONE, /* the body has passed, and no further byte passes */
 };
 
 /*
- * An idle connection costs these 176 bytes and its two ends of 80 bytes each:
+ * An idle connection costs a struct session of 176 bytes and its two ends of 80 bytes each:
  *
  *      0           8         24                         64
  *      +-----------+---------+--------------------------+
@@ -115,14 +116,14 @@ enum flow_kind {
 struct session {
 	/* read at every completion */
 	uint8_t state;   /* enum sess_state; written by session_set_state() only */
-	uint8_t end;     /* enum sess_end: the first cause (session_set_end_reason()) */
-	uint16_t status; /* the HTTP status the client got; 0: none */
+	uint8_t end;     /* enum sess_end; written by session_set_end_reason() only */
+	uint16_t status; /* the HTTP status that the client got; 0: none */
 	bool is_http : 1;
-	bool is_dirty : 1;     /* in the worker's list */
+	bool is_dirty : 1;     /* is in the list worker->dirty */
 	bool must_reset : 1;   /* both ends are reset, not closed, when the session is freed */
-	uint8_t is_cut : 2;    /* 1u << side: a stream to that side is cut short, so it is reset */
-	bool has_slot : 1;     /* a slot of the backend's capacity is held, and to be given back */
-	uint32_t dropped : 17; /* bytes read and dropped in CLOSING, to LINGER_BYTES + 1 */
+	uint8_t is_cut : 2;    /* 1u << side: the stream to that side is cut short by a reset */
+	bool has_slot : 1;     /* the session holds a slot at its backend, to be given back */
+	uint32_t dropped : 17; /* bytes dropped in CLOSING; LINGER_BYTES + 1 stands for more */
 	struct conn *conn[N_SIDES]; /* owns */
 	struct worker *worker;      /* borrows */
 	struct session *next_dirty;
@@ -130,16 +131,16 @@ struct session {
 	struct pool *pool;       /* counted; read for the live settings */
 	struct exchange *x;      /* owns; NULL once the tunnel stands */
 
-	uint64_t active_ms; /* when a byte was last seen to move, by the loop's clock */
-	struct timer timer; /* the state's time-out */
-	struct list link;   /* worker->dead, when DEAD and nothing is in flight */
+	uint64_t active_ms; /* when lb last saw a byte move, by the loop's clock */
+	struct timer timer; /* fires at the time-out of the state */
+	struct list link;   /* in worker->dead while DEAD with no operation in flight */
 
 	/* cold: figures and names */
-	struct listen_socket *from; /* borrows: counts its sessions, outlives them */
-	const char *route;          /* counted (proxy/names.h); NULL: none */
-	uint64_t id;                /* unique across workers */
-	uint64_t start_ns;          /* by the loop's clock */
-	uint32_t handshake_ms;      /* until the tunnel stood or the response head had come */
+	struct listen_socket *from; /* borrows: a listening socket outlives its sessions */
+	const char *route;          /* counted (proxy/names.h); NULL: no route has matched */
+	uint64_t id;                /* unique among the sessions of all workers */
+	uint64_t start_ns;          /* when the connection was accepted, by the loop's clock */
+	uint32_t handshake_ms;      /* from the accept to the tunnel, or to the response's head */
 	struct addr client;
 };
 
@@ -153,65 +154,69 @@ static inline struct flow *session_flow(const struct session *s, enum dir d)
 	return &s->conn[dir_source(d)]->in;
 }
 
-/* Whether an operation is in flight on one of the ends. */
+/* Whether an operation is in flight on one of the session's ends. */
 static inline bool session_is_in_flight(const struct session *s)
 {
 	return (s->conn[CLIENT]->in_flight | s->conn[BACKEND]->in_flight) != 0;
 }
 
-/* The state's word ("busy"), as `conn_state` has it. Constant. */
+/* The word for the session's state ("busy"), which `conns` shows as `conn_state`. Constant. */
 const char *session_state_word(const struct session *s);
 
-/* The word of the session's and its request's state together ("upgrade"), as `state` has it. */
+/* One word for the states of the session and its request ("upgrade"), which `conns` shows as
+ * `state`. Constant. */
 const char *session_phase_word(const struct session *s);
 
 /*
  * session_set_state() - move to `to`
  *
- * The only writer of the state, after the birth. Asserts that the table allows it. Stops the old
- * state's timer, but for IDLE to BUSY, which share the time-out of a request's head. Ends the
- * request of a session that leaves BUSY, or that never came so far. Puts a session that is DEAD
- * and has nothing in flight on worker->dead (session_reap() does it for the others).
+ * The only writer of the state of a session that was made. Asserts that the table allows the
+ * change. Stops the timer of the old state, except from IDLE to BUSY, which share the time-out of a
+ * request's head. When the session leaves BUSY, or ends before it was BUSY, its request ends, too
+ * (exchange_end()). When the session becomes DEAD and no operation is in flight on its ends, it is
+ * put on worker->dead; otherwise session_reap() does that later.
  */
 void session_set_state(struct session *s, enum sess_state to);
 
-/* Puts a DEAD session on worker->dead, once nothing is in flight on its ends. */
+/* Puts a DEAD session on worker->dead, if no operation is in flight on its ends. */
 void session_reap(struct session *s);
 
-/* Whether bytes flow both ways: a tunnel, or a response's body. */
+/* Whether the session relays bytes: those of a tunnel, or of a response's body. */
 bool session_is_relaying(const struct session *s);
 
-/* Whether the request goes to the backend, or its response is awaited (SEND, AWAIT). */
+/* Whether the request is sent to the backend, or its response is awaited (SEND, AWAIT). */
 bool session_awaits_response(const struct session *s);
 
-/* Whether the session's end has begun: no step of a handshake or a relay is done any more. */
+/* Whether the session is CLOSING or DEAD: no step of a handshake or a relay is done any more. */
 static inline bool session_is_over(const struct session *s)
 {
 	return s->state >= SESS_CLOSING;
 }
 
 /*
- * session_set_end_reason() - note why the session ends, unless a reason is known
+ * session_set_end_reason() - note why the session ends, unless a reason is noted already
  *
- * When the reason so far is that one side of a tunnel has closed its direction, a cause that cuts
- * the other direction short replaces it.
+ * When the noted reason is that one side of a tunnel has closed its direction, a cause that cuts
+ * the other direction short replaces that reason.
  */
 void session_set_end_reason(struct session *s, enum sess_end why);
 
 /* Notes and counts the status of the response head that the client gets. */
 void session_set_status(struct session *s, unsigned status);
 
-/* DEAD: cancels all operations; both ends are closed when the last of them has completed. */
+/* Moves the session to DEAD for the reason `why`, and cancels all operations. Both ends are closed
+ * when the last operation has completed. */
 void session_close_now(struct session *s, enum sess_end why);
 
-/* Closes an end, on which nothing is in flight, by a FIN or a reset. */
+/* Closes the end on `side`, by a FIN or a reset. No operation may be in flight on the end. */
 void session_close(struct session *s, enum side side);
 
-/* Closes the backend's end, on which nothing is in flight, and gives the backend's slot back. */
+/* Closes the backend's end, and gives the slot at the backend back. No operation may be in flight
+ * on the end. */
 void session_close_backend(struct session *s);
 
-/* Starts the state's timer; UINT32_MAX (off) stops it. */
+/* Starts the session's timer, to fire in `in_ms` ms. UINT32_MAX (off) stops the timer. */
 void session_timeout(struct session *s, uint64_t in_ms);
 
-/* Has bytes of the direction `d` sent at the end of the turn (dispatch_flush()). */
+/* Lets dispatch_flush() send the bytes of the direction `d` at the end of the turn. */
 void session_mark_dirty(struct session *s, enum dir d);

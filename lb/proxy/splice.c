@@ -4,23 +4,24 @@
  *
  *   source --splice_in()--> pipe --splice_out()--> destination
  *
- * relay_splice() in relay.c drives a spliced flow round and round:
+ * relay_splice() in relay.c drives a spliced flow by these steps:
  *
  *   poll source -> splice_in() -> splice_out() -> poll source ...
  *                                      | would wait
  *                                      +-> poll destination -> ...
  *
- * A worker lends the flow a pipe when bytes are there (splice_get_pipe()), and gets it back when
- * the source has no more for now (splice_wait_in()). Bytes in a pipe count as queued. Bytes that
- * were queued in buffers are older than those in the pipe, and go out first. splice_in() and
- * splice_out() return how many bytes they have moved and how that ended; what it means for the
- * session is decided in relay.c.
+ * A worker lends the flow a pipe when there are bytes to splice (splice_get_pipe()), and gets the
+ * pipe back when the source has no more bytes for now (splice_wait_in()). Bytes in a pipe count as
+ * queued. Bytes that were queued in buffers are older than those in the pipe, and go out first.
+ * splice_in() and splice_out() return how many bytes they have moved and how that ended; relay.c
+ * decides what it means for the session.
  *
- * splice_most() says how much may be spliced: all of a raw stream that is in bulk, and of a
- * WebSocket the rest of a large payload, because the header of the frame behind it must be seen.
+ * splice_most() says how much may be spliced: of a raw stream in bulk all bytes, and of a WebSocket
+ * the rest of a large payload, but no further, because lb has to look at the header of the next
+ * frame.
  *
  * The system call splice(2) is used with both engines, because io_uring would run each splice on a
- * kernel thread of its own (design, 3).
+ * kernel thread of its own.
  *
  * Thread: owner worker. Hot: no allocation, no lock.
  */
@@ -35,17 +36,19 @@
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
-/* The least rest of a payload that is spliced: with `splice: always` (design, section 3), and with
- * `auto` (from there on a pipe is cheaper; measured: docs/decisions, 0012). */
+/* When less than this is left of a WebSocket's payload, no splice begins: MIN_PAYLOAD with `splice:
+ * always`, and MIN_PAYLOAD_AUTO with `auto`, where a pipe begins to be cheaper (measured:
+ * docs/decisions, 0012). */
 #define MIN_PAYLOAD (64u << 10)
 #define MIN_PAYLOAD_AUTO (128u << 10)
 
-/* When so many splices in a row bring less than QUIET_BYTES each, the stream is no longer in bulk
- * (measured: 8 KB at a time are cheaper through buffers, 16 KiB through a pipe). */
+/* When QUIET_TIMES splices in a row bring less than QUIET_BYTES each, the stream is no longer in
+ * bulk. Measured: pieces of 8 KiB are cheaper through buffers, pieces of 16 KiB through a pipe. */
 #define QUIET_BYTES 12288u
 #define QUIET_TIMES 8
 
-/* How many bytes may be spliced next: all, or the rest of a large payload; 0: none. */
+/* Returns how many bytes may be spliced next: UINT64_MAX for a raw stream, or the rest of a large
+ * payload; 0: none. */
 uint64_t splice_most(const struct session *s, enum dir d)
 {
 	const struct flow *f = session_flow(s, d);
@@ -80,7 +83,7 @@ void splice_drop(struct session *s, enum dir d)
 	f->pipe = NULL;
 }
 
-/* Polls until the source has more bytes. An empty pipe is given back meanwhile. */
+/* Polls the source for more bytes. An empty pipe is given back for the time of the wait. */
 void splice_wait_in(struct session *s, enum dir d)
 {
 	struct conn *from = s->conn[dir_source(d)];
@@ -105,7 +108,7 @@ static void wait_out(struct session *s, enum dir d)
 		conn_poll(&s->worker->conns, to, CONN_WRITABLE, POLLOUT);
 }
 
-/* Ends bulk for a raw stream that brings few bytes per splice. */
+/* Ends bulk for a raw stream whose splices bring few bytes each. */
 static void judge_quiet(struct flow *f, size_t n)
 {
 	if (f->kind != FLOW_RAW || n >= QUIET_BYTES) {

@@ -16,13 +16,14 @@
 struct worker;
 
 /*
- * Follows the frames in bytes that go `d` in a FLOW_WS, counts them, and notes which side
- * was the first to send a Close frame.
+ * Follows the WebSocket frames in `n` bytes that pass in the direction `d`, counts them, and notes
+ * which side was the first to send a Close frame. The flow's kind must be FLOW_WS.
  */
 void tunnel_track(struct session *s, enum dir d, const uint8_t *p, size_t n);
 
-/* Follows the frames in bytes that came from a side, and counts them. */
+/* Follows the frames in `n` bytes from the side `from`, and counts them for the worker. `t`
+ * follows the frames of that side. */
 void tunnel_count(struct worker *w, enum side from, struct ws_track *t, const uint8_t *p, size_t n);
 
-/* Counts frames that were followed otherwise. */
+/* Counts frames that the caller has followed by ws_track_skip(). */
 void tunnel_count_frames(struct worker *w, enum side from, struct ws_count n);

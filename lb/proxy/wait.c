@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queue is one list for each worker, worker->waiting, in the order of arrival; a request's pool
- * decides which others are before it. Each request passes through the queue, and leaves it in the
- * same step where a backend has a free slot.
+ * Each worker has one queue, the list worker->waiting, in the order of arrival. A request waits
+ * only for the requests before it in the queue that go to the same pool. Each request enters the
+ * queue, and when a backend has a free slot, leaves it in the same step.
  *
- * worker->wait_timer is the only thing that wakes the queue (dispatch_on_wait_timer()). It fires at
- * once when a slot was given back on this worker. Slots that come free on other workers, or because
- * a limit or a backend's state has changed, are found by looking every WAIT_LOOK_MS.
+ * Only worker->wait_timer lets the waiting requests try again (dispatch_on_wait_timer()). The timer
+ * fires at once when this worker has given back a slot. A slot may also come free on another
+ * worker, or because a limit or a backend's state has changed. lb finds such a slot because the
+ * timer fires every WAIT_LOOK_MS while a request waits.
  *
  * Thread: owner worker.
  */
@@ -17,10 +18,11 @@
 #include "proxy/session.h"
 #include "proxy/worker.h"
 
-/* So many wait on a worker at most, then the next ones are refused at once. A guess. */
+/* When this many requests wait on a worker, the next one is refused at once. A guess. */
 #define MAX_WAITING 1024
 
-/* How many wait for a pool of this slot, or for one that shares the counter with it. */
+/* Returns the counter of the requests that wait for the pool of `x`. Pools whose slots differ by a
+ * multiple of WAIT_SLOTS share a counter. */
 static uint32_t *count_of(const struct exchange *x)
 {
 	const struct session *s = x->session;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What sessions ask their worker for: exchanges, the members of a pool, ids. A worker's slots are
- * in capacity.c; its turns, its making and its end are in worker_turn.c.
+ * What sessions get from their worker: exchanges, the members of a pool, ids. A worker's slots are
+ * in capacity.c; worker_turn.c makes and ends a worker, and runs its turns.
  *
  * Thread: the worker; proxy_init() and proxy_deinit() main.
  */
@@ -17,8 +17,8 @@
 #include "proxy/snapshot.h"
 #include "util/slab.h"
 
-/* A worker takes so many ids at a time from the counter that all workers share, so that the counter
- * is seldom touched. */
+/* A worker takes this many session ids at a time from proxy->last_id, so that it seldom touches a
+ * counter that all workers share. */
 #define ID_BATCH 1024
 
 int proxy_init(struct proxy *p, uint32_t n_workers)
@@ -68,7 +68,8 @@ const struct members *worker_members(const struct worker *w, const struct pool *
 {
 	const struct members *m = pool->slot < w->n_members ? w->members[pool->slot] : NULL;
 
-	/* The slot of a pool that has left the file is empty, out of range, or another pool's. */
+	/* When the pool has left the configuration, its slot is empty, out of range, or has another
+	 * pool's members. */
 	return m != NULL && m->pool == pool ? m : pool_kept_members(pool);
 }
 

@@ -46,11 +46,11 @@ enum { CLASS_CONN = 2, CLASS_LISTEN = 3 };
 
 /* A worker's slots, one for each connection, which all workers see and may reserve. thread: any */
 struct capacity {
-	_Atomic uint64_t n_used;    /* reserved: by sessions, accepts and sockets handed off here */
-	_Atomic uint64_t n_slots;   /* one for two descriptors; the worker alone writes */
-	struct mailbox *mail;       /* borrows; constant */
-	_Atomic uint32_t n_pending; /* sockets handed off here and not received yet */
-	struct mail wakeup;         /* is in `mail` while n_pending > 0 */
+	_Atomic uint64_t n_used;    /* slots of sessions, accepts and sockets handed off here */
+	_Atomic uint64_t n_slots;   /* one slot for two descriptors; the worker alone writes */
+	struct mailbox *mail;       /* borrows: the worker's mailbox; constant */
+	_Atomic uint32_t n_pending; /* sockets handed off to this worker and not received yet */
+	struct mail wakeup;         /* posted to `mail` while n_pending > 0 */
 } LB_CACHE_ALIGNED;
 
 /* What all workers share. thread: any */
@@ -58,11 +58,15 @@ struct proxy {
 	uint32_t n_workers;
 	uint32_t leaving_ms;       /* how long a LEAVING listening socket still accepts; constant */
 	struct capacity *capacity; /* owns: one per worker */
-	int handoff_fd[2];         /* borrows: a socket pair in every table; from [0] to [1] */
-	_Atomic uint32_t n_handoffs; /* sockets in that pair */
-	_Atomic uint64_t n_conns;    /* slots that are reserved, of all workers together */
-	_Atomic uint64_t max_conns;  /* limits.connections, or what the descriptors allow */
-	_Atomic uint64_t last_id;    /* the last session id that a worker has taken */
+	/* Borrows: the hand-off socket, open in every descriptor table. Descriptors go from [0] to
+	 * [1]. */
+	int handoff_fd[2];
+	_Atomic uint32_t n_handoffs; /* sockets in the hand-off socket */
+	_Atomic uint64_t n_conns;    /* reserved slots of all workers together */
+	/* The most slots of all workers together: limits.connections, or what the descriptors
+	 * allow. */
+	_Atomic uint64_t max_conns;
+	_Atomic uint64_t last_id; /* the last session id of those that workers have taken */
 };
 
 /* thread: the worker writes, any reads */
@@ -71,21 +75,22 @@ struct worker_stats {
 	struct counter active;                    /* gauge: sessions */
 	struct counter handshaking;               /* gauge: sessions that do not relay yet */
 	struct counter frames_in, frames_out;     /* WebSocket frames from clients and to them */
-	struct counter messages_in, messages_out; /* data messages */
-	struct counter protocol_errors;           /* streams whose framing broke RFC 6455 */
-	struct counter pauses;       /* how often the worker stopped accepting at a limit */
-	struct counter handed_off;   /* connections that it has accepted for another worker */
-	struct counter handoff_lost; /* handed-off connections that it has closed */
+	struct counter messages_in, messages_out; /* WebSocket data messages, likewise */
+	struct counter protocol_errors; /* WebSocket streams whose framing broke RFC 6455 */
+	struct counter pauses;          /* how often the worker stopped accepting at a limit */
+	struct counter handed_off;      /* connections that it has accepted for another worker */
+	struct counter handoff_lost;    /* connections handed off to it that it closed unserved */
 	struct counter spliced_bytes;
-	struct counter ends[SESS_N_ENDS];             /* of all connections */
-	struct counter requests[N_OUTCOMES];          /* of all requests that are over */
-	struct counter ends_before_pool[SESS_N_ENDS]; /* of connections that had no pool yet */
-	struct counter responses[POOL_N_CLASSES];     /* lb's own, before a pool was known */
-	struct metric_hist handshake; /* accept to tunnel, or to the refusal of an upgrade */
-	struct metric_hist response;  /* accept to the response head of a plain request */
+	struct counter ends[SESS_N_ENDS];             /* all connections that have ended */
+	struct counter requests[N_OUTCOMES];          /* all requests that are over */
+	struct counter ends_before_pool[SESS_N_ENDS]; /* connections that ended without a pool */
+	struct counter responses[POOL_N_CLASSES];     /* lb's own answers before a pool was known */
+	struct metric_hist
+		handshake; /* time from accept to tunnel, or to the refusal of an upgrade */
+	struct metric_hist response; /* time from accept to the response's head, plain requests */
 } LB_CACHE_ALIGNED;
 
-/* How many connections have ended, for whatever reason. */
+/* How many connections have ended, for any reason. */
 static inline uint64_t worker_n_ended(const struct worker_stats *s)
 {
 	uint64_t n = 0;
@@ -95,9 +100,10 @@ static inline uint64_t worker_n_ended(const struct worker_stats *s)
 	return n;
 }
 
-/* What the access log gets of a session that has ended. Strings are borrowed for the call. */
+/* What the access log gets of a session that has ended. The strings are valid only during the call.
+ */
 struct access_record {
-	uint64_t wall_ns; /* when it ended */
+	uint64_t wall_ns; /* when the session ended, in ns since 1970 */
 	uint64_t id;
 	struct addr client;
 	const char *listener, *route, *pool, *backend; /* NULL: none */
@@ -106,35 +112,37 @@ struct access_record {
 	uint64_t duration_ns;
 	uint32_t handshake_ms;
 	enum sess_end end;
-	uint16_t ws_close; /* code of the first Close frame; 1005: without a code; 0: no Close frame
-			    */
-	const char *error; /* a constant: why lb refused or gave up; NULL: it did neither */
+	/* The code of the first Close frame; 1005: the frame had no code; 0: there was no Close
+	 * frame. */
+	uint16_t ws_close;
+	/* A constant: the text of lb's own answer; NULL: lb has given no answer. */
+	const char *error;
 };
 
-/* Copies the record, or drops it; must not block. Thread: the worker. */
+/* Logs the record: copies it or drops it, and must not block. Thread: the worker. */
 typedef void (*access_fn)(void *arg, const struct access_record *r);
 
 struct worker_opts {
 	uint32_t id;
 	struct proxy *proxy;   /* borrows */
 	struct loop *loop;     /* borrows */
-	struct mailbox *mail;  /* borrows: its own */
-	struct mailbox *main;  /* borrows: main's, which replies go to */
+	struct mailbox *mail;  /* borrows: the worker's own mailbox */
+	struct mailbox *main;  /* borrows: main's mailbox, for replies */
 	int channel;           /* Unix socket by which main passes descriptors */
-	uint32_t max_sessions; /* most sessions that its descriptors allow */
-	/* Descriptors for sessions (two each) and for listening sockets (one each); 0: listening
-	 * sockets are not counted. */
+	uint32_t max_sessions; /* most sessions that the worker's descriptors allow */
+	/* How many descriptors the worker has for sessions (two each) and for listening sockets
+	 * (one each); 0: listening sockets do not count. */
 	uint32_t max_fds;
 	uint32_t max_pipes;
 	struct log log;
-	access_fn access; /* NULL: none */
+	access_fn access; /* NULL: no access log */
 	void *access_arg;
 };
 
 /* thread: the worker's own, but for `stats` */
 struct worker {
 	uint32_t id;
-	pthread_t owner; /* the thread that it was made on, and runs on */
+	pthread_t owner; /* the thread that made the worker, and runs it */
 	struct proxy *proxy;
 	struct loop *loop;
 	struct mailbox *mail, *main;
@@ -143,14 +151,14 @@ struct worker {
 	access_fn access;
 	void *access_arg;
 
-	struct conns conns;      /* the ends of its sessions, two each */
+	struct conns conns;      /* the ends of all sessions, two for each session */
 	struct slab *sessions;   /* owns */
 	struct slab *exchanges;  /* owns */
 	struct slab *sockets;    /* owns: struct listen_socket */
 	struct pipe_pool *pipes; /* owns */
 
-	struct snapshot *snapshot; /* counted; NULL before the first */
-	struct members **members;  /* owns the array, counts each; by pool slot */
+	struct snapshot *snapshot; /* counted: the newest one; NULL before the first APPLY */
+	struct members **members;  /* owns the array, counts each element; by pool slot */
 	uint32_t n_members;
 	struct list listen;   /* of struct listen_socket */
 	uint32_t max_fds;     /* as in struct worker_opts */
@@ -162,34 +170,41 @@ struct worker {
 	uint32_t n_waiting, n_waiting_by[WAIT_SLOTS];
 	struct timer wait_timer;
 	uint32_t n_sessions;
-	struct capacity *capacity; /* borrows: its own of proxy->capacity */
+	struct capacity *capacity; /* borrows: the worker's element of proxy->capacity */
 	uint32_t n_handed_off;     /* connections handed off in this turn */
-	uint64_t next_id, last_id; /* session ids that it has taken and not given yet */
+	uint64_t next_id, last_id; /* the session ids of its batch that are not used yet */
 
-	struct message_apply *applying; /* owns: an APPLY that has not ended; NULL: none */
-	struct list walks;              /* of struct walk: those under way (proxy/walk.h) */
-	struct walk *walk_visiting;     /* borrows: whose slice runs now; NULL: of none */
-	struct timer walk_timer;        /* fires when the first of them is due */
-	uint32_t walk_turn; /* WALK_TURN; simulations set less, so that walks take turns */
-	bool is_short;      /* there was no memory for a session; capacity_reserve() looks again */
-	bool is_paused;     /* listening sockets rest, because there was no slot */
+	struct message_apply *applying; /* owns: the APPLY that is under way; NULL: none */
+	struct list walks; /* of struct walk: the walks that are under way (proxy/walk.h) */
+	struct walk *walk_visiting; /* borrows: the walk whose slice runs now; NULL: none */
+	struct timer walk_timer;    /* fires when the first walk is due */
+	/* Visits per turn: WALK_TURN; the simulation sets less, so that walks have to share turns.
+	 */
+	uint32_t walk_turn;
+	/* Memory was short for a session; capacity_reserve() looks whether it still is. */
+	bool is_short;
+	bool is_paused; /* no listening socket accepts, because no slot was free */
 	uint64_t pause_logged_ms;
-	bool is_stopping;          /* STOP or QUIT has come: listening sockets close */
-	struct message_quit *quit; /* owns: QUIT, whose reply goes when all sessions are freed */
-	struct timer retry;        /* accepts again after a pause */
+	bool is_stopping; /* STOP or QUIT has come: listening sockets close */
+	struct message_quit *
+		quit; /* owns: the QUIT that has come; its reply goes when all sessions are freed */
+	struct timer retry; /* fires when paused listening sockets accept again */
 
 	struct worker_stats *stats; /* owns */
 };
 
-/* Capacities for `n_workers`, no hand-off socket yet. Returns 0, or -ENOMEM. Thread: main. */
+/* Makes capacities for `n_workers` workers, without a hand-off socket. Returns 0 or -ENOMEM.
+ * Thread: main. */
 int proxy_init(struct proxy *p, uint32_t n_workers) LB_MUST_CHECK;
-/* No worker may be left, and no socket on its way. */
+/* Frees the capacities. No worker may be left, and no socket in the hand-off socket. */
 void proxy_deinit(struct proxy *p);
 
-/* Returns 0 and sets *ret, or a negative errno. Thread: the one that the worker will run on. */
+/* Makes a worker. Returns 0 and sets *ret, or a negative errno. Thread: the one that the worker
+ * will run on. */
 int worker_new(const struct worker_opts *o, struct worker **ret) LB_MUST_CHECK;
 
-/* The worker has replied to QUIT, or has never had a message. NULL is fine. Returns NULL. */
+/* Frees a worker that has replied to QUIT, or has never got a message. NULL is fine. Returns NULL.
+ */
 struct worker *worker_free(struct worker *w);
 
 /* Asserts that the caller runs on the worker's own thread. */
@@ -198,25 +213,25 @@ static inline void worker_assert_owner(const struct worker *w)
 	LB_ASSERT(pthread_equal(w->owner, pthread_self()));
 }
 
-/* Whether a QUIT has arrived: no connection becomes a session any more, and a walk ends the
- * sessions that there are. */
+/* Whether a QUIT has arrived. From then on no connection becomes a session, and a walk ends the
+ * existing sessions. */
 static inline bool worker_is_quitting(const struct worker *w)
 {
 	return w->quit != NULL;
 }
 
-/* An exchange, zeroed, or NULL when memory is short. */
+/* Returns a zeroed exchange, or NULL when memory is short. */
 struct exchange *worker_lend_exchange(struct worker *w);
 void worker_return_exchange(struct worker *w, struct exchange *x);
 
 /*
  * worker_members() - the members that a session of this worker may be sent to
  *
- * The newest ones of the pool; when the pool has left the file, its last ones, for the sessions
- * that were routed to it before. NULL when there are none. Borrowed until the worker's next
- * message.
+ * Returns the newest members of the pool. When the pool has left the configuration, returns its
+ * last members, for the sessions that were routed to it before. NULL when the pool has no members.
+ * The caller may use them until the worker handles its next message.
  */
 const struct members *worker_members(const struct worker *w, const struct pool *pool);
 
-/* A unique connection id. */
+/* Returns a session id that no other session of any worker has. */
 uint64_t worker_next_id(struct worker *w);
