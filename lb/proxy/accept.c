@@ -7,12 +7,12 @@
  *      |                                        ^
  *      +----------------------------------------+   a reload is given up
  *
- * A PARKED socket is bound, and accepts nothing. An OPEN one accepts. A reload or a stop makes it
- * LEAVING: the kernel drops new connection attempts (sock_drop_new()), and the worker still accepts
- * connections whose handshake with the kernel had begun, for proxy->leaving_ms. A CLOSING socket
- * waits for the last completion of its accept; then what has queued in the kernel is accepted, and
- * the descriptor is closed. A CLOSED one is the record alone, which is freed when its last session
- * ends (listener.c).
+ * A PARKED socket is bound, and accepts nothing. An OPEN socket accepts. A reload or a stop makes a
+ * socket LEAVING: the kernel drops new connection attempts (sock_drop_new()), and for
+ * proxy->leaving_ms the worker still accepts connections whose handshake with the kernel had begun.
+ * A CLOSING socket waits for the last completion of its accept; then the worker accepts the
+ * connections in the kernel's queue and closes the descriptor. A CLOSED socket is only a record,
+ * which is freed when its last session ends (listener.c).
  *
  * A socket is "armed" while an accept, or a poll for connections, is in flight on it. Which of the
  * two it is depends on the worker's free slots (capacity.c):
@@ -48,19 +48,20 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-/* When accepting one at a time, accept at most this many per turn, so that existing sessions get
- * CPU time. */
+/* When a worker accepts connections one by one, it accepts at most this many per turn, so that
+ * existing sessions get CPU time. */
 #define TURN_ACCEPTS 64
 
-/* Connections that are accepted within this time may share their keepalive times. */
+/* The keepalive times that accepted connections get are changed at most this often (spread()). */
 #define SPREAD_MS 100
 
 /*
- * A paused worker tries again this often, because the end of another worker's session, or a
- * descriptor that the kernel has again, does not wake it. The end of its own sessions does.
+ * A paused worker tries again this often. When one of its own sessions ends, it tries at once; but
+ * it does not learn of the end of another worker's session, or of a descriptor that the kernel has
+ * again.
  */
 #define PAUSE_MS 50
-#define PAUSE_LOG_MS 60000 /* a full lb logs that once a minute, not at every attempt */
+#define PAUSE_LOG_MS 60000 /* a paused worker logs that it is paused at most this often */
 
 static void on_left(struct timer *t, void *arg);
 
@@ -130,7 +131,8 @@ void accept_on_retry(struct timer *t, void *arg)
 
 /* ---- taking connections in ------------------------------------------------------------------- */
 
-/* Gives the connections that are accepted next other keepalive times than the ones before. */
+/* Changes the keepalive times that the next accepted connections get, so that not all connections
+ * send their probes at the same time. */
 static void spread(struct listen_socket *ls)
 {
 	uint64_t now_ms = loop_now_ms(ls->worker->loop);
@@ -141,7 +143,8 @@ static void spread(struct listen_socket *ls)
 	sock_spread_keepalive(ls->worker->loop, ls->fd);
 }
 
-/* The reserved slot becomes the session's, or is given back here. */
+/* The slot that is reserved for the connection becomes the session's. When no session can be made,
+ * the slot is given back. */
 void listen_socket_take_in(struct listen_socket *ls, int fd)
 {
 	struct worker *w = ls->worker;
@@ -150,7 +153,8 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 	spread(ls);
 	if (ls->state != LISTEN_OPEN)
 		sock_serve_old(w->loop, fd);
-	/* The session is counted before it is made, because it may end in dispatch_new(). */
+	/* The session is counted before dispatch_new() makes it, because the session may end in
+	 * there. */
 	ls->n_sessions++;
 	counter_add(&listen_socket_tally(ls)->accepted, 1);
 	counter_add(&listen_socket_tally(ls)->active, 1);
@@ -163,9 +167,10 @@ void listen_socket_take_in(struct listen_socket *ls, int fd)
 }
 
 /*
- * Accepts one connection of the kernel's queue: for this worker, or when this worker is full and
- * its memory is not short, for another one. A socket that is being closed accepts for this worker
- * only. Returns 0, -EUSERS when there is no slot, or another errno of handoff_send().
+ * Accepts one connection from the kernel's queue. When this worker has no free slot and its memory
+ * is not short, the connection is accepted for another worker (handoff_send()). A socket that is
+ * not OPEN accepts for this worker only. Returns 0, -EUSERS when no slot is free, or another errno
+ * of an accept or of handoff_send().
  */
 static int take_one(struct listen_socket *ls)
 {
@@ -198,9 +203,10 @@ static void close_now(struct listen_socket *ls)
 }
 
 /*
- * Accepts what has queued in the kernel, then closes the socket, on which nothing is in flight. At
- * a limit the rest of the queue waits until a session ends. A PARKED socket (no snapshot) has no
- * queue, and a worker that quits serves none. May free `ls`.
+ * Accepts the connections in the kernel's queue, then closes the socket. No accept and no poll may
+ * be in flight on the socket. When no slot is free, the socket stays open, and the rest of the
+ * queue waits until a session ends. When the worker quits, or the socket was PARKED and has no
+ * snapshot, nothing is accepted. May free `ls`.
  */
 static void close_when_empty(struct listen_socket *ls)
 {
@@ -223,7 +229,7 @@ void listen_socket_arm(struct listen_socket *ls)
 	struct worker *w = ls->worker;
 
 	if (ls->state == LISTEN_CLOSING && !ls->is_armed) {
-		close_when_empty(ls); /* which may free it */
+		close_when_empty(ls); /* may free `ls` */
 		return;
 	}
 	if ((ls->state != LISTEN_OPEN && ls->state != LISTEN_LEAVING) || ls->is_armed)
@@ -252,7 +258,8 @@ void listen_socket_open(struct listen_socket *ls, struct snapshot *snapshot,
 	listen_socket_arm(ls);
 }
 
-/* Stops to accept: ends the accept that is in flight, or else closes at once. May free `ls`. */
+/* Stops accepting. When an accept or a poll is in flight, cancels it; its last completion then
+ * closes the socket. Otherwise closes the socket at once. May free `ls`. */
 static void leave(struct listen_socket *ls)
 {
 	LB_ASSERT(ls->state == LISTEN_PARKED || ls->state == LISTEN_LEAVING);
@@ -300,14 +307,15 @@ void listen_socket_close(struct listen_socket *ls)
 	}
 }
 
-/* Whether an accept failed because the kernel has no descriptor or memory, not because of a peer.
- */
+/* Whether `error` says that an accept failed because the kernel has no descriptor or memory, not
+ * because of a peer. */
 static bool is_exhausted(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
 }
 
-/* The poll has found connections in the kernel's queue: accepts as many as have a slot. */
+/* Handles a poll that has found connections in the kernel's queue: accepts connections while slots
+ * are free. */
 static void on_readable(struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
@@ -326,9 +334,9 @@ static void on_readable(struct listen_socket *ls)
 }
 
 /*
- * A connection has come out of a multishot accept, which is armed only while there are slots for
- * all connections that it can bring. When the worker quits, the connection is closed as if it had
- * come a moment later: the walk that ends the sessions would not find its session.
+ * Handles a connection from a multishot accept, which is armed only while slots are free for all
+ * connections that it can bring. When the worker quits, the connection is closed, because the walk
+ * that ends all sessions might miss its session.
  */
 static void on_accepted(struct listen_socket *ls, int fd)
 {
@@ -373,8 +381,8 @@ void listen_socket_on_completion(void *arg, const struct completion *c)
 
 /* ---- connections that a full worker has handed off ------------------------------------------- */
 
-/* The worker's own socket on the listener of this number; NULL where there is none that has a
- * snapshot to route by. */
+/* Returns the worker's own socket on the listener with this number. NULL when the worker has none,
+ * or has one without a snapshot, by which no request can be routed. */
 static struct listen_socket *find(const struct worker *w, uint64_t number)
 {
 	list_for_each(it, &w->listen)
@@ -386,7 +394,8 @@ static struct listen_socket *find(const struct worker *w, uint64_t number)
 	return NULL;
 }
 
-/* Receives one socket, whose slot the sender has reserved here. */
+/* Receives one socket from the hand-off socket. The sender has reserved a slot for it at this
+ * worker. */
 static void receive_one(struct worker *w)
 {
 	uint64_t number;

@@ -2,11 +2,11 @@
 /*
  * Capacity: a connection has a slot before lb accepts it.
  *
- * A worker has half as many slots as it has descriptors for sessions, and all workers together have
- * as many as limits.connections allows. So a slot is reserved twice, in capacity.n_used of the
- * worker and in proxy.n_conns. Both numbers are atomics, because a full worker reserves slots of
- * other workers (proxy/handoff.h). capacity_reserve() also refuses while memory is short: the slabs
- * and the buffers of one more session must be there beforehand.
+ * A slot counts towards two limits. A worker has half as many slots as it has descriptors for
+ * sessions, and all workers together have as many slots as limits.connections allows. So
+ * slot_reserve() counts a slot twice, in capacity.n_used of the worker and in proxy.n_conns. Both
+ * numbers are atomic, because a full worker reserves slots of other workers (proxy/handoff.h). When
+ * memory was short, capacity_reserve() reserves no slot until there is memory for one more session.
  *
  * Thread: the worker; slot_reserve() and slot_release() any.
  */
@@ -17,14 +17,14 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-#define FDS_PER_SESSION 2 /* the client's and the backend's */
+#define FDS_PER_SESSION 2 /* the client's socket and the backend's */
 
-/* When a worker's memory was short, so many small buffers must be free before it accepts another
- * connection; a guess, never tuned. */
+/* When a worker's memory was short, this many small buffers must be free before the worker accepts
+ * another connection. A guess, never tuned. */
 #define SHORT_BUFS 64
 
-/* Reserves one of `max`. A compare-and-swap, so that the limit is never exceeded, not even for a
- * moment. Relaxed, because no other memory depends on the number. */
+/* Raises *n_used by 1, unless it is `max` already. By the compare-and-swap the limit is never
+ * exceeded, not even for a moment. Relaxed, because no other memory depends on the number. */
 static bool use_slot(_Atomic uint64_t *n_used, uint64_t max)
 {
 	uint64_t n = atomic_load_explicit(n_used, memory_order_relaxed);
@@ -68,13 +68,14 @@ void capacity_count_listening(struct worker *w, int diff)
 	if (w->max_fds == 0)
 		return;
 	uint64_t left = w->max_fds > w->n_listening ? w->max_fds - w->n_listening : 0;
-	/* Relaxed: no other memory depends on the number. */
+	/* Relaxed, because no other memory depends on the number. */
 	atomic_store_explicit(&w->capacity->n_slots, left / FDS_PER_SESSION, memory_order_relaxed);
 	if (diff < 0 && w->is_paused)
 		loop_timer_start(w->loop, &w->retry, 0);
 }
 
-/* When memory was short, looks whether there is enough for one more session now. */
+/* When memory was short, tries to reserve memory for one more session. Returns whether there is
+ * enough memory. */
 static bool find_memory(struct worker *w)
 {
 	if (w->is_short)
@@ -104,7 +105,8 @@ bool capacity_is_roomy(const struct worker *w)
 	uint64_t here = atomic_load_explicit(&w->capacity->n_used, memory_order_relaxed);
 	uint64_t all = atomic_load_explicit(&p->n_conns, memory_order_relaxed);
 	uint64_t max = atomic_load_explicit(&p->max_conns, memory_order_relaxed);
-	/* More than a multishot accept brings in one turn, which is the kernel's full queue. */
+	/* A multishot accept brings at most the kernel's full queue in one turn; `burst` is more
+	 * than that. */
 	uint64_t burst = 2 * SOCK_BACKLOG;
 
 	uint64_t slots = atomic_load_explicit(&w->capacity->n_slots, memory_order_relaxed);

@@ -211,7 +211,7 @@ void closing_on_timeout(struct session *s)
 		session_timeout(s, upload_ms);
 	else if (are_last_bytes_out(s) ||
 		 quiet_judge(s, sides, &s->active_ms, DELIVERY_WAIT_MS, DELIVERY_WAIT_MS))
-		/* This keeps the end reason that was noted before. */
+		/* session_close_now() keeps the end reason that was noted before. */
 		session_close_now(s, SESS_END_CLIENT_CLOSED);
 	else
 		look_again(s);

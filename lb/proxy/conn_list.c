@@ -124,7 +124,7 @@ int conn_list_add(struct conn_list *l, const struct session *s, uint64_t now_ns)
 	l->n_matching++;
 	LB_ASSERT(l->n_rows <= f->limit);
 	if (l->n_rows == f->limit) {
-		/* Always true in an unsorted list, where all ranks are 0. */
+		/* In an unsorted list all ranks are 0, so the condition is true. */
 		if (rank <= l->rows[0].rank)
 			return 0;
 		backend_unref(l->rows[0].backend);

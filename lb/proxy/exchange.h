@@ -52,8 +52,8 @@ struct exchange {
 
 	struct snapshot *snapshot;          /* counted */
 	const struct snapshot_listener *pl; /* borrows from the snapshot */
-	const struct conf_pool
-		*conf; /* borrows from the snapshot; NULL before the route is known */
+	/* Borrows from the snapshot; NULL before the route is known. */
+	const struct conf_pool *conf;
 	/* Counted, by the side that sends it: the bytes of the request's and of the response's head
 	 * that have come so far. */
 	struct buf *head[2];
@@ -72,11 +72,11 @@ struct exchange {
 	/* How the last try failed. It is the outcome when no backend is left to try. */
 	enum outcome failure;
 	/* Times of the loop's clock. */
-	uint64_t awaited_ms;    /* in AWAIT: when the backend last acknowledged a byte */
-	uint64_t closing_ms;    /* when CLOSING began (proxy/closing.c) */
-	uint64_t dropped_ms;    /* when bytes were last dropped in CLOSING */
-	bool is_connect_late;   /* the connect took too long and was cancelled */
-	size_t source;          /* counts up: modulo their number, the source address to try next */
+	uint64_t awaited_ms;  /* the begin of AWAIT, or the backend's last acknowledgement in it */
+	uint64_t closing_ms;  /* when CLOSING began (proxy/closing.c) */
+	uint64_t dropped_ms;  /* when bytes were last dropped in CLOSING */
+	bool is_connect_late; /* the connect took too long and was cancelled */
+	size_t source;        /* counts up: modulo their number, the source address to try next */
 	size_t n_sources_tried; /* source addresses that were tried at this backend */
 };
 

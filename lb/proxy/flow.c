@@ -34,10 +34,14 @@
 #include "proxy/exchange.h"
 #include "proxy/worker.h"
 
-#define MAX_BUFS 16 /* a flow that holds so many buffers does not receive */
-#define BULK_BYTES \
-	(512u << 10)     /* bytes; measured: 256 KiB cost a fifth more CPU (docs/decisions, 0010) */
-#define BULK_FULL_BUFS 8 /* full buffers in a row that begin bulk; a guess, never tuned */
+/* A flow that holds this many buffers does not receive. */
+#define MAX_BUFS 16
+
+/* The limit of a flow in bulk. Measured: 256 KiB cost a fifth more CPU (docs/decisions, 0010). */
+#define BULK_BYTES (512u << 10)
+
+/* This many full buffers in a row begin bulk. A guess, never tuned. */
+#define BULK_FULL_BUFS 8
 
 bool flow_ends_in_reset(const struct session *s, enum dir d)
 {
@@ -49,7 +53,7 @@ bool flow_ends_in_reset(const struct session *s, enum dir d)
 
 static uint32_t flow_limit(const struct session *s, const struct flow *f)
 {
-	/* Until a request is routed its pool is not known; 64 KiB is the default of the pool's key.
+	/* Until a request is routed, its pool is not known; 64 KiB is the default of relay.buffer.
 	 */
 	uint32_t limit = s->pool != NULL ? pool_buffer_bytes(s->pool) : 64u << 10;
 

@@ -4,7 +4,7 @@
  * accept_handed_off() in accept.c.
  *
  * A full worker calls handoff_send() for one connection that waits in the kernel's queue of one of
- * its listening sockets. The steps, each of which may say no:
+ * its listening sockets. Each of these steps may fail:
  *
  *   1. The listener must be OPEN on all workers. A reload opens and closes it on one worker after
  *      the other, and a worker that has no socket on it could not serve the connection.
@@ -16,16 +16,18 @@
  *
  * When step 3 or 4 fails, what the steps before have counted is given back.
  *
- * Three numbers are kept while a connection is on its way, each by the worker that changes it:
+ * Three numbers count connections that are on their way. The sender raises them (+), and the
+ * receiver lowers them (-):
  *
  *   capacity.n_used       + sender (reserved)   - receiver, when the session has ended
  *   proxy.n_handoffs      + sender              - receiver (handoff_end())
  *   capacity.n_pending    + sender (sent)       - receiver, all at once (accept_handed_off())
  *
- * capacity.wakeup is one mail for each worker. It is posted when n_pending leaves 0 and is in the
- * mailbox until the receiver sets n_pending to 0, so that it is never posted twice at a time.
- * Descriptors in the hand-off socket belong to no particular worker: a receiver takes as many as
- * were announced to it, and the number that comes with each names the listener.
+ * Each worker has one mail, capacity.wakeup. A sender posts it when it raises n_pending from 0. The
+ * mail stays in the mailbox until the receiver sets n_pending to 0, so it is never posted while it
+ * is in the mailbox. Descriptors in the hand-off socket belong to no particular worker: a receiver
+ * takes as many as n_pending said, and the number that comes with each descriptor names the
+ * listener.
  *
  * Thread: handoff_send() the full worker, handoff_end() any worker.
  */
@@ -38,7 +40,7 @@
 #include "proxy/listener.h"
 #include "proxy/worker.h"
 
-/* The capacity of the worker with most free slots; NULL: no worker has a free slot. */
+/* Returns the capacity of the worker with most free slots; NULL: no worker has a free slot. */
 static struct capacity *most_free(const struct proxy *p)
 {
 	struct capacity *found = NULL;
@@ -56,8 +58,9 @@ static struct capacity *most_free(const struct proxy *p)
 	return found;
 }
 
-/* Reserves a slot of the worker with most free slots; NULL: no worker has one. When another worker
- * reserves that slot first, the next one is looked for. */
+/* Reserves a slot of the worker with most free slots, and returns that worker's capacity; NULL: no
+ * worker has a free slot. When other workers take that worker's last slots first, tries the worker
+ * that then has most free slots. */
 static struct capacity *reserve_anywhere(struct proxy *p)
 {
 	for (uint32_t i = 0; i < p->n_workers; i++) {
@@ -68,8 +71,8 @@ static struct capacity *reserve_anywhere(struct proxy *p)
 	return NULL;
 }
 
-/* Passes the socket and closes `fd`; then wakes the other worker, unless its wake-up is posted
- * already. Returns 0 or a negative errno. */
+/* Puts the socket `fd` into the hand-off socket, and closes `fd`. Then posts the wake-up of `to`,
+ * unless it is posted already. Returns 0 or a negative errno. */
 static int send_to(struct worker *w, struct capacity *to, int fd, uint64_t number)
 {
 	LB_ASSERT(to != w->capacity);
@@ -85,7 +88,8 @@ static int send_to(struct worker *w, struct capacity *to, int fd, uint64_t numbe
 	return 0;
 }
 
-/* Counts one more socket on its way. False: HANDOFFS_UNDER_WAY are on their way already. */
+/* Counts one more socket on its way. Returns false when HANDOFFS_UNDER_WAY sockets are on their way
+ * already. */
 static bool begin_handoff(struct proxy *p)
 {
 	if (atomic_fetch_add_explicit(&p->n_handoffs, 1, memory_order_relaxed) < HANDOFFS_UNDER_WAY)
@@ -101,8 +105,8 @@ void handoff_end(struct proxy *p)
 	LB_ASSERT(n > 0);
 }
 
-/* Accepts a connection, for which a slot is reserved in `to`, and sends it. Returns 0, an errno of
- * accept, or -ENOBUFS. */
+/* Accepts a connection and sends it to the worker of `to`, where a slot is reserved for it. Returns
+ * 0, an errno of accept, or -ENOBUFS when the connection could not be sent and was closed. */
 static int accept_for(struct capacity *to, struct listen_socket *ls)
 {
 	struct worker *w = ls->worker;
@@ -126,7 +130,8 @@ int handoff_send(struct listen_socket *ls)
 
 	worker_assert_owner(ls->worker);
 	LB_ASSERT(ls->state == LISTEN_OPEN && ls->worker->n_handed_off <= HANDOFFS_PER_TURN);
-	/* A reload opens and closes the listener on one worker after the other. */
+	/* A reload opens and closes the listener on one worker after the other, so some workers may
+	 * have no socket on it. */
 	if (atomic_load_explicit(&l->n_open, memory_order_relaxed) < l->n_workers)
 		return -EUSERS;
 	if (ls->worker->n_handed_off == HANDOFFS_PER_TURN)

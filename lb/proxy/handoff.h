@@ -29,25 +29,27 @@
 struct listen_socket;
 struct proxy;
 
-/* A hand-off takes one descriptor of the full worker for a moment: the accepted socket is closed
- * when it has been sent, and its number is free a turn later. */
+/* A worker hands off at most this many connections per turn. A hand-off takes a descriptor of the
+ * full worker until the next turn: the accepted socket is closed when it has been sent, but the
+ * loop frees the descriptor a turn later. */
 #define HANDOFFS_PER_TURN 4
 
-/* Sockets in the hand-off socket at most. That is less than its buffer holds (some 200), and less
- * than the smallest descriptor table that lb starts with: the kernel lets a user have as many
- * sockets on their way as the user may have open. */
+/* At most this many sockets are in the hand-off socket. That is less than its buffer holds (some
+ * 200). It is also less than the smallest descriptor table that lb starts with, because the kernel
+ * lets a user have only as many sockets on their way as the user may have open. */
 #define HANDOFFS_UNDER_WAY 32
 
 /*
  * handoff_send() - take one connection out of the kernel's queue, for the worker with most free
  * slots
  *
- * Returns 0, or: -EUSERS: no worker has a free slot, or not all have the listener open; -EBUSY: too
- * many sockets are on their way, and a slot will be free in a moment; -EAGAIN: the queue is empty,
- * or HANDOFFS_PER_TURN is reached; another errno of accept, or -ENOBUFS: the socket could not be
- * sent and is closed. Thread: the full worker.
+ * Returns 0, or: -EUSERS: no worker has a free slot, or the listener is not open on all workers;
+ * -EBUSY: too many sockets are on their way, and a slot will be free in a moment; -EAGAIN: the
+ * queue is empty, or HANDOFFS_PER_TURN is reached; another errno of accept; -ENOBUFS: the socket
+ * could not be sent and is closed. Thread: the full worker.
  */
 int handoff_send(struct listen_socket *ls) LB_MUST_CHECK;
 
-/* Counts one socket less on its way: it was received, or could not be sent. Thread: any worker. */
+/* Counts one socket less on its way, because it was received or could not be sent. Thread: any
+ * worker. */
 void handoff_end(struct proxy *p);

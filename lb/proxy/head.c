@@ -7,10 +7,9 @@
 struct buf *head_new(struct buf_pool *pool, uint32_t n)
 {
 	enum buf_class size_class =
-		n <= BUF_SMALL_BYTES ? BUF_SMALL
-		: n <= BUF_HEAD_BYTES
-			? BUF_HEAD
-			: BUF_LARGE; /* lb sends a long authority in two more fields */
+		n <= BUF_SMALL_BYTES  ? BUF_SMALL
+		: n <= BUF_HEAD_BYTES ? BUF_HEAD
+				      : BUF_LARGE; /* lb sends the authority in two more fields */
 
 	LB_ASSERT(n <= BUF_LARGE_BYTES);
 	/* A failed reservation is no error: buf_get() may still find a free buffer. */

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Listeners: a listener is a bound address, which all workers share and which outlives
- * configurations; each worker has its own listening socket on it.
+ * A listener is a bound address, which all workers share and which outlives configurations. Each
+ * worker has its own listening socket on it.
  *
  * Main makes a struct listener and binds one SO_REUSEPORT socket per worker; each worker receives
  * its socket by SCM_RIGHTS (proxy/message_conf.h, ADOPT) and makes a struct listen_socket of it.
@@ -27,40 +27,42 @@ struct snapshot_listener;
 struct worker;
 
 /*
- * How long a LEAVING socket still accepts, in ms. A client whose SYN came just before needs a round
- * trip (and while this machine's CPUs are busy, some milliseconds) until its connection is in the
- * queue; when the socket is closed before that, the kernel resets the connection. A guess, never
- * tuned.
+ * How long a LEAVING socket still accepts, in ms. A client whose SYN came just before LEAVING needs
+ * a round trip until its connection is in the queue, and some ms more while this machine's CPUs are
+ * busy. If the socket were closed before that, the kernel would reset the connection. A guess,
+ * never tuned.
  */
 #define LISTEN_LEAVING_MS 100
 
 /* thread: the worker of its index writes, any reads */
 struct listener_tally {
 	struct counter accepted;
-	struct counter rejected; /* lb answered or closed it before a backend was reached */
-	struct counter active;   /* a gauge */
+	struct counter rejected; /* connections that ended before a backend was reached */
+	struct counter active;   /* gauge: sessions */
 } LB_CACHE_ALIGNED;
 
 #define LISTENER_REMOVED UINT32_MAX
 
-/* thread: any; main alone writes, before workers know of it, but for the counters and atomics */
+/* Main alone writes the members, before workers know the listener. After that only the atomics and
+ * the counters change, and snapshot_index. thread: any */
 struct listener {
 	struct ref refs;
-	uint64_t number;  /* unique in this process; goes with each socket that is passed */
-	struct addr addr; /* its identity; the real port */
-	bool is_any_port; /* the file says port 0 */
+	uint64_t number;  /* unique in this process; sent along with each socket that is passed */
+	struct addr addr; /* the listener's identity; with the real port */
+	bool is_any_port; /* the configuration says port 0: the kernel chose the port */
 	char *text;       /* owns: "0.0.0.0:8080" as in the file, with the real port */
 	_Atomic(const char *) name; /* counted by the registry (names.h); a reload may change it */
 	uint32_t n_workers;
-	/* Its index in the newest snapshot, or LISTENER_REMOVED. Main writes it before it posts an
-	 * APPLY; a worker reads it during the APPLY. */
+	/* The listener's index in the newest snapshot, or LISTENER_REMOVED. Main writes the index
+	 * before it posts an APPLY; a worker reads it during the APPLY. */
 	uint32_t snapshot_index;
-	uint32_t *inodes;        /* owns: one per worker, by which the kernel lists the socket */
-	_Atomic uint32_t n_open; /* workers whose socket is LISTEN_OPEN */
+	uint32_t *inodes; /* owns: one per worker: the inode by which the kernel lists its socket */
+	_Atomic uint32_t n_open;      /* workers whose socket is LISTEN_OPEN */
 	struct listener_tally *tally; /* owns: one per worker */
 };
 
-/* A listener with one reference, or NULL when memory is short; `name` is borrowed. Thread: main. */
+/* Returns a listener with one reference, or NULL when memory is short. `name` is borrowed. Thread:
+ * main. */
 struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
 			      uint32_t n_workers);
 struct listener *listener_ref(struct listener *l);
@@ -70,12 +72,14 @@ struct listener *listener_unref(struct listener *l);
 bool listener_is_unused(const struct listener *l);
 
 enum listen_state {
-	LISTEN_PARKED,  /* received from main, not accepting: a reload is being prepared */
+	/* Received from main, and not accepting yet, because a reload is being prepared. */
+	LISTEN_PARKED,
 	LISTEN_OPEN,    /* accepting, or paused at a limit */
-	LISTEN_LEAVING, /* the same, but the kernel drops new connection attempts */
-	LISTEN_CLOSING, /* waits for its accept's last completion, or for slots for what has queued
-			 */
-	LISTEN_CLOSED,  /* without a descriptor: kept for the sessions that it has accepted */
+	LISTEN_LEAVING, /* still accepting, but the kernel drops new connection attempts */
+	/* Not accepting: waits for its accept's last completion, or for slots for the connections
+	 * in the kernel's queue. */
+	LISTEN_CLOSING,
+	LISTEN_CLOSED, /* no descriptor: kept for the sessions that it has accepted */
 };
 
 /* A worker's socket on a listener. thread: owner worker */
@@ -83,23 +87,24 @@ struct listen_socket {
 	struct list link;                   /* worker->listen */
 	struct worker *worker;              /* borrows */
 	struct listener *listener;          /* counted */
-	struct snapshot *snapshot;          /* counted; NULL while it is PARKED, and once CLOSED */
+	struct snapshot *snapshot;          /* counted; NULL while PARKED, and when CLOSED */
 	const struct snapshot_listener *pl; /* borrows from `snapshot` */
-	int fd;                             /* -1 once closed */
+	int fd;                             /* -1: closed */
 	enum listen_state state;
 	bool is_armed;       /* an accept, or a poll for connections, is in flight */
-	bool is_cancelled;   /* what is in flight was asked to end */
-	bool is_polling;     /* what is in flight is a poll */
-	uint32_t n_sessions; /* sessions that it has accepted and that are not freed yet */
-	uint64_t spread_ms;  /* when sock_spread_keepalive() was last called */
-	struct timer timer;  /* LISTEN_LEAVING: fires when the socket is to stop accepting */
+	bool is_cancelled;   /* the accept or poll in flight was cancelled */
+	bool is_polling;     /* a poll is in flight, not an accept */
+	uint32_t n_sessions; /* sessions that the socket has accepted and that are not freed yet */
+	/* When sock_spread_keepalive() was last called, by the loop's clock. */
+	uint64_t spread_ms;
+	struct timer timer; /* in LISTEN_LEAVING: fires when the socket is to stop accepting */
 };
 
-/* The socket's worker's counters of the listener. */
+/* Returns the counters of the socket's listener that belong to the socket's worker. */
 struct listener_tally *listen_socket_tally(const struct listen_socket *ls);
 
 /* Counts the end of a session that the socket has accepted. May free `ls`. */
 void listen_socket_session_ended(struct listen_socket *ls);
 
-/* Frees a socket that is CLOSED and whose last session has ended; else does nothing. */
+/* Frees a socket that is CLOSED and whose last session has ended. Otherwise does nothing. */
 void listen_socket_free_if_unused(struct listen_socket *ls);

@@ -35,15 +35,16 @@
 struct message;
 struct worker;
 
-/* Called on main, which owns the message again; `main_arg` is that of main's mailbox. */
+/* Handles a reply, on main, which owns the message again. `main_arg` is the argument of main's
+ * mailbox. */
 typedef void (*message_fn)(struct message *m, void *main_arg);
 
 /* The first member of every message. */
 struct message {
-	struct mail mail; /* first member: is posted to the worker's mailbox, then to main's */
+	struct mail mail; /* must be first; posted to the worker's mailbox, then to main's */
 	uint32_t worker;  /* the index of the worker that the message is for; constant */
-	int result;       /* in the reply: 0 or a negative errno */
-	message_fn done;  /* set by main before it posts the message */
+	int result;       /* set for the reply: 0 or a negative errno */
+	message_fn done;  /* handles the reply; set by main before it posts the message */
 	void *arg;        /* for `done`, set by main; borrows */
 
 	/* Gives back what the other members of the message's struct hold; NULL: they hold nothing.
@@ -58,8 +59,8 @@ struct message *message_free(struct message *m);
 /*
  * message_new() - make a zeroed message of `size` bytes for a worker, whose function is `run`
  *
- * For the files of the messages. `run` is called on the worker's thread; its `arg` is the worker.
- * NULL when memory is short. Thread: main.
+ * Only the files of the messages call it. `run` is called on the worker's thread; its `arg` is the
+ * worker. Returns NULL when memory is short. Thread: main.
  */
 struct message *message_new(size_t size, uint32_t worker, mail_fn run,
 			    void (*deinit)(struct message *m));

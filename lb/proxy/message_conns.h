@@ -14,7 +14,7 @@
 #include "proxy/walk.h"
 
 struct message_conns {
-	struct message base;   /* result -ENOMEM: the list is not whole */
+	struct message base;   /* a result of -ENOMEM says that the list lacks connections */
 	struct conn_list list; /* owns its rows; main sets the filter, the worker adds rows */
 
 	/* private to message_conns.c, written by the worker */

@@ -48,7 +48,7 @@ static void visit_for_quit(struct walk *k, struct session *s)
 	session_close_now(s, SESS_END_STOP);
 }
 
-/* Nothing is to be done here: the reply waits until the sessions are freed. */
+/* Does nothing, because the reply waits until the sessions are freed. */
 static void on_all_visited(struct walk *k, struct worker *w)
 {
 	LB_ASSERT(w->quit != NULL && k == &w->quit->walk);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * STOP and QUIT: the end of a worker, in two steps. Main sends each once at most, STOP first where
- * it sends both.
+ * STOP and QUIT: the end of a worker, in two steps. Main sends a worker each of them at most once,
+ * and STOP before QUIT.
  *
  * Layer: proxy.
  */
@@ -22,9 +22,9 @@
 struct message *message_stop_new(uint32_t worker);
 
 /*
- * QUIT: ends every session, some hundred per turn, so that the worker's other sessions, messages
- * and walks go on meanwhile. From its arrival on no connection becomes a session. The reply comes
- * once, when all sessions are freed, and is the worker's last one.
+ * QUIT: ends every session of a worker, some hundred per turn, so that other sessions, messages and
+ * walks go on meanwhile. When a QUIT has arrived, no connection becomes a session any more. The
+ * worker replies to the QUIT when all sessions are freed; that is the worker's last reply.
  */
 struct message_quit {
 	struct message base;

@@ -20,13 +20,13 @@
 #include "util/ref.h"
 
 struct name {
-	struct name *next; /* in the list of all names */
-	struct ref refs;   /* `struct names` itself holds one */
+	struct name *next; /* the next name in the list of all names */
+	struct ref refs;   /* one reference is held by `struct names` */
 	char text[];
 };
 
 struct names {
-	void *root; /* tsearch(3) of the texts */
+	void *root; /* the tree of tsearch(3), whose keys are the texts */
 	struct name *first;
 	size_t n;
 };
@@ -38,11 +38,12 @@ static int compare(const void *a, const void *b)
 
 static struct name *name_of(const char *kept)
 {
-	/* Readers must not change the text; the count before it changes. */
+	/* `kept` is const because readers must not change the text; but the count before the text
+	 * changes. */
 	return container_of((void *)(uintptr_t)kept, struct name, text);
 }
 
-/* For tdestroy(3): the list owns the names, the tree does not. */
+/* For tdestroy(3): frees nothing, because the list owns the names and the tree does not. */
 static void leave_alone(void *text)
 {
 	(void)text;
@@ -101,7 +102,7 @@ void names_unref(const char *kept)
 	if (kept == NULL)
 		return;
 	bool was_last = ref_put(&name_of(kept)->refs);
-	LB_ASSERT(!was_last); /* names_sweep() and names_free() alone free a name */
+	LB_ASSERT(!was_last); /* only names_sweep() and names_free() free a name */
 }
 
 void names_sweep(struct names *n)

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Names that outlive their configuration: of routes and listeners.
+ * Names of routes and listeners. A name outlives the configuration that it comes from.
  *
- * A session may be logged days after the file that named its route was replaced; so such names are
- * counted, and each distinct one is kept once. A name without a count stays until names_sweep(),
- * because a worker may be reading a listener's name without counting it.
+ * A session may be logged days after the configuration that named its route was replaced. So names
+ * are counted, and each distinct name is kept once. A name that nothing counts stays until
+ * names_sweep(), because a worker may be reading a listener's name without counting it.
  *
  * Thread: main, but for names_ref() and names_unref(). Layer: proxy.
  */
@@ -18,24 +18,25 @@ struct names;
 /* NULL when memory is short. */
 struct names *names_new(void);
 
-/* Frees all, counted or not. NULL is fine. Returns NULL. */
+/* Frees all names, those that are still counted too. NULL is fine. Returns NULL. */
 struct names *names_free(struct names *n);
 
-/* The one copy of `name`, counted once more, or NULL when memory is short. */
+/* Returns the one copy of `name`, counted once more. NULL when memory is short. */
 const char *names_intern(struct names *n, const char *name);
 
-/* Counts a name of names_intern() once more and returns it. NULL is fine. Thread: any. */
+/* Counts a name that names_intern() has returned once more, and returns it. NULL is fine. Thread:
+ * any. */
 const char *names_ref(const char *kept);
-/* Counts it once less. NULL is fine. Thread: any. */
+/* Counts such a name once less. NULL is fine. Thread: any. */
 void names_unref(const char *kept);
 
 /*
  * names_sweep() - free the names that have no count
  *
- * To be called when no worker can still read a listener's former name: each worker has replied to a
- * message that main posted after the renaming.
+ * May be called only when no worker can still read a listener's former name, that is, when each
+ * worker has replied to a message that main posted after the renaming.
  */
 void names_sweep(struct names *n);
 
-/* How many names there are, those without a count too. */
+/* How many names there are, those that nothing counts too. */
 size_t names_count(const struct names *n);

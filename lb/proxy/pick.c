@@ -35,8 +35,8 @@
 #include "proxy/wait.h"
 #include "proxy/worker.h"
 
-/* Answers a request that gets no backend. Its outcome is the failure of its last try, or NO_BACKEND
- * without a try. */
+/* Answers a request that gets no backend. The outcome is that of its last try, or NO_BACKEND when
+ * no backend was tried. */
 static void give_up(struct session *s)
 {
 	answer_error(s, s->x->failure != OUTCOME_NONE ? s->x->failure : OUTCOME_NO_BACKEND, NULL);

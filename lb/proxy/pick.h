@@ -9,7 +9,7 @@
 
 #include "proxy/session.h"
 
-/* Starts to pick for a session of mode tcp, whose pool is known from the listener, without a head.
+/* Starts to pick for a session of mode tcp. No head is read, because the listener names the pool.
  */
 void pick_start_tcp(struct session *s);
 

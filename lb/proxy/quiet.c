@@ -20,9 +20,9 @@
 #include "proxy/flow.h"
 #include "proxy/worker.h"
 
-/* When no byte has moved for this long after a client's FIN, the client is taken to have left. Most
- * backends begin a response sooner; and a backend that works on a response that no client waits for
- * is stopped soon. A guess. */
+/* When no byte has moved for this long after a client's FIN, lb takes the client to have left. Most
+ * backends begin a response sooner; the time is short because some backend may be working for a
+ * client that has left. A guess. */
 #define LEFT_MS 500
 
 /*
@@ -96,7 +96,7 @@ void quiet_client_fin(struct session *s)
 {
 	if (s->conn[CLIENT]->rx == RX_OPEN)
 		conn_set_rx(s->conn[CLIENT], RX_ENDING);
-	/* No byte may have moved for LEFT_MS already, so the time-out is judged at once. */
+	/* Perhaps no byte has moved for LEFT_MS already, so the time-out is judged at once. */
 	if ((session_awaits_response(s) || session_is_relaying(s)) && quiet_may_have_left(s))
 		session_timeout(s, 0);
 }

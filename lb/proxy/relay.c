@@ -618,8 +618,8 @@ void relay_on_splice_in(struct session *s, enum dir d, const struct completion *
 void relay_on_splice_out(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_CLOSING) {
-		/* Another poll for room could not start while this one was in flight
-		 * (flow_wait_room()). */
+		/* A send may have waited for the end of this poll: flow_wait_room() starts no
+		 * second poll. */
 		session_mark_dirty(s, d);
 		return;
 	}

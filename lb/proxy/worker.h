@@ -75,19 +75,18 @@ struct worker_stats {
 	struct counter active;                    /* gauge: sessions */
 	struct counter handshaking;               /* gauge: sessions that do not relay yet */
 	struct counter frames_in, frames_out;     /* WebSocket frames from clients and to them */
-	struct counter messages_in, messages_out; /* WebSocket data messages, likewise */
+	struct counter messages_in, messages_out; /* data messages from clients and to them */
 	struct counter protocol_errors; /* WebSocket streams whose framing broke RFC 6455 */
 	struct counter pauses;          /* how often the worker stopped accepting at a limit */
 	struct counter handed_off;      /* connections that it has accepted for another worker */
-	struct counter handoff_lost;    /* connections handed off to it that it closed unserved */
+	struct counter handoff_lost;    /* handed-off connections that were closed on the way */
 	struct counter spliced_bytes;
 	struct counter ends[SESS_N_ENDS];             /* all connections that have ended */
 	struct counter requests[N_OUTCOMES];          /* all requests that are over */
-	struct counter ends_before_pool[SESS_N_ENDS]; /* connections that ended without a pool */
+	struct counter ends_before_pool[SESS_N_ENDS]; /* ends without a known pool */
 	struct counter responses[POOL_N_CLASSES];     /* lb's own answers before a pool was known */
-	struct metric_hist
-		handshake; /* time from accept to tunnel, or to the refusal of an upgrade */
-	struct metric_hist response; /* time from accept to the response's head, plain requests */
+	struct metric_hist handshake; /* time from accept to tunnel or refused upgrade */
+	struct metric_hist response;  /* time from accept to the head of a plain response */
 } LB_CACHE_ALIGNED;
 
 /* How many connections have ended, for any reason. */
@@ -124,11 +123,11 @@ typedef void (*access_fn)(void *arg, const struct access_record *r);
 
 struct worker_opts {
 	uint32_t id;
-	struct proxy *proxy;   /* borrows */
-	struct loop *loop;     /* borrows */
-	struct mailbox *mail;  /* borrows: the worker's own mailbox */
-	struct mailbox *main;  /* borrows: main's mailbox, for replies */
-	int channel;           /* Unix socket by which main passes descriptors */
+	struct proxy *proxy;  /* borrows */
+	struct loop *loop;    /* borrows */
+	struct mailbox *mail; /* borrows: the worker's own mailbox */
+	struct mailbox *main; /* borrows: main's mailbox, for replies */
+	int channel; /* the worker's end of the socket pair by which main passes descriptors */
 	uint32_t max_sessions; /* most sessions that the worker's descriptors allow */
 	/* How many descriptors the worker has for sessions (two each) and for listening sockets
 	 * (one each); 0: listening sockets do not count. */
@@ -185,10 +184,9 @@ struct worker {
 	bool is_short;
 	bool is_paused; /* no listening socket accepts, because no slot was free */
 	uint64_t pause_logged_ms;
-	bool is_stopping; /* STOP or QUIT has come: listening sockets close */
-	struct message_quit *
-		quit; /* owns: the QUIT that has come; its reply goes when all sessions are freed */
-	struct timer retry; /* fires when paused listening sockets accept again */
+	bool is_stopping;          /* STOP or QUIT has come: listening sockets close */
+	struct message_quit *quit; /* owns: the QUIT that has come; NULL: none */
+	struct timer retry;        /* fires when paused listening sockets accept again */
 
 	struct worker_stats *stats; /* owns */
 };

@@ -50,7 +50,7 @@
 #include "proxy/worker.h"
 #include "util/slab.h"
 
-#define MAX_SOCKETS (1u << 16) /* listening sockets of one worker */
+#define MAX_SOCKETS (1u << 16) /* most listening sockets of one worker */
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
@@ -88,7 +88,8 @@ static const struct loop_upkeep upkeep = {
 
 /* ---- the end of a turn ----------------------------------------------------------------------- */
 
-/* Ends a worker whose sessions are all freed, or starts a timer when a slot is still reserved. */
+/* Ends a worker whose sessions are all freed. When a slot is still reserved, starts a timer
+ * instead, so that a later turn tries again. */
 static void end(struct worker *w)
 {
 	uint64_t none = 0;
@@ -157,7 +158,8 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->walk_turn = WALK_TURN;
 	w->loop->timers.arg = w;
 
-	/* A session has a slot first, and each session has one exchange at most. */
+	/* No slab needs more objects than max_sessions allows: each session has a slot, two ends
+	 * and at most one exchange. */
 	w->sessions = slab_new("session", sizeof(struct session), o->max_sessions);
 	int r = conns_init(&w->conns, w->loop, CLASS_CONN, N_SIDES * o->max_sessions);
 	w->exchanges = slab_new("exchange", sizeof(struct exchange), o->max_sessions);
@@ -171,7 +173,8 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	}
 	memset(w->stats, 0, sizeof(*w->stats));
 
-	/* Room for all operations that can be in flight at a time: later there may be no memory. */
+	/* Reserves memory for all operations that can be in flight at a time, because later there
+	 * may be none. */
 	if (loop_reserve(w->loop, (size_t)CONN_N_OPS * N_SIDES * o->max_sessions + MAX_SOCKETS) <
 	    0) {
 		worker_free(w);
