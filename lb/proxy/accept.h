@@ -57,8 +57,8 @@ void listen_socket_on_completion(void *arg, const struct completion *c);
  * minute at most. */
 void accept_pause(struct worker *w, const char *why);
 
-/* Lets no listening socket accept for ACCEPT_MOMENT_MS, because another worker will have given a
- * slot back by then. */
+/* Lets no listening socket accept for ACCEPT_MOMENT_MS. By then other workers will have received
+ * sockets that are on their way. */
 void accept_pause_briefly(struct worker *w);
 
 /* Ends a pause: all listening sockets try again, because a slot is free or a limit was raised. */

@@ -44,7 +44,7 @@ struct proxy;
  * slots
  *
  * Returns 0, or: -EUSERS: no worker has a free slot, or the listener is not open on all workers;
- * -EBUSY: too many sockets are on their way, and a slot will be free in a moment; -EAGAIN: the
+ * -EBUSY: too many sockets are on their way, so the caller may try again in a moment; -EAGAIN: the
  * queue is empty, or HANDOFFS_PER_TURN is reached; another errno of accept; -ENOBUFS: the socket
  * could not be sent and is closed. Thread: the full worker.
  */

@@ -34,7 +34,7 @@ struct worker;
  */
 #define LISTEN_LEAVING_MS 100
 
-/* thread: the worker of its index writes, any reads */
+/* One worker's counters of a listener. thread: the worker writes, any reads */
 struct listener_tally {
 	struct counter accepted;
 	struct counter rejected; /* connections that ended before a backend was reached */
@@ -66,7 +66,8 @@ struct listener {
 struct listener *listener_new(uint64_t number, const struct addr *addr, const char *name,
 			      uint32_t n_workers);
 struct listener *listener_ref(struct listener *l);
-/* NULL is fine. Returns NULL. Thread: any. */
+/* Gives a reference back; the last one frees the listener. NULL is fine. Returns NULL. Thread: any.
+ */
 struct listener *listener_unref(struct listener *l);
 /* Whether the caller's reference is the only one: no worker has a socket of it. Thread: main. */
 bool listener_is_unused(const struct listener *l);
@@ -84,7 +85,7 @@ enum listen_state {
 
 /* A worker's socket on a listener. thread: owner worker */
 struct listen_socket {
-	struct list link;                   /* worker->listen */
+	struct list link;                   /* in worker->listen */
 	struct worker *worker;              /* borrows */
 	struct listener *listener;          /* counted */
 	struct snapshot *snapshot;          /* counted; NULL while PARKED, and when CLOSED */

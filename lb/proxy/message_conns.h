@@ -21,5 +21,6 @@ struct message_conns {
 	struct walk walk;
 };
 
-/* NULL when memory is short. Thread: main. */
+/* Makes a message that lists the connections which `filter` wants. NULL when memory is short.
+ * Thread: main. */
 struct message_conns *message_conns_new(uint32_t worker, const struct conn_filter *filter);

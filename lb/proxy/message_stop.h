@@ -36,7 +36,7 @@ struct message_quit {
 	struct walk walk; /* ends the sessions */
 };
 
-/* NULL when memory is short. Thread: main. */
+/* Makes a message by which a worker ends. NULL when memory is short. Thread: main. */
 struct message_quit *message_quit_new(uint32_t worker);
 
 /* Replies to the QUIT of a worker that has no session any more. Thread: the worker. */

@@ -15,7 +15,7 @@
 
 struct names;
 
-/* NULL when memory is short. */
+/* Makes an empty set of names. NULL when memory is short. */
 struct names *names_new(void);
 
 /* Frees all names, those that are still counted too. NULL is fine. Returns NULL. */
@@ -24,10 +24,10 @@ struct names *names_free(struct names *n);
 /* Returns the one copy of `name`, counted once more. NULL when memory is short. */
 const char *names_intern(struct names *n, const char *name);
 
-/* Counts a name that names_intern() has returned once more, and returns it. NULL is fine. Thread:
- * any. */
+/* Raises the count of a name that names_intern() has returned, and returns the name. NULL is fine.
+ * Thread: any. */
 const char *names_ref(const char *kept);
-/* Counts such a name once less. NULL is fine. Thread: any. */
+/* Lowers the count of a name that names_intern() has returned. NULL is fine. Thread: any. */
 void names_unref(const char *kept);
 
 /*

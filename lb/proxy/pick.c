@@ -65,8 +65,8 @@ static bool pick_member(struct session *s)
 	return true;
 }
 
-/* Whether it makes sense to wait: a retry is left, and some backend would take the request if a
- * slot came free. */
+/* Whether the request may wait for a slot: a retry is left, and some backend would take the request
+ * if a slot came free. */
 static bool may_find_slot(const struct session *s)
 {
 	const struct exchange *x = s->x;

@@ -22,13 +22,14 @@
  *   3. When QUIT has come and neither sessions nor listening sockets are left, the worker ends
  *      (end()). Until then every turn tries again.
  *
- * The end of a worker closes its capacity first, so that no other worker reserves a slot here. That
- * fails while a slot is reserved, for a connection that is being handed off or for an accept of
- * another worker that found nothing; the worker goes on turning until the slot is given back. Then
- * the walks end, an APPLY that is under way is replied to, and the reply to QUIT is the last one.
+ * The end of a worker closes its capacity first, so that no other worker reserves a slot here. The
+ * capacity cannot be closed while another worker has reserved a slot, be it for a connection that
+ * is on its way or for an accept that then finds no connection. So the worker goes on turning until
+ * the slot is given back. After that the walks end, the worker replies to an APPLY that is under
+ * way, and at last to QUIT.
  *
- * Upkeep is what the loop calls while it has little to do: memory of a peak goes back to the
- * system.
+ * The loop calls the functions of `upkeep` while it has little to do. They give memory that was
+ * needed at a peak back to the system.
  *
  * Thread: the worker.
  */
