@@ -31,7 +31,7 @@ struct conn_filter {
 	struct cidr client;
 	uint64_t min_age_ns;
 	enum conn_sort sort;
-	uint32_t limit; /* most rows; further connections are only counted */
+	uint32_t limit; /* at most this many rows; further connections are only counted */
 };
 
 /* One connection, as it was when it was added to the list. */

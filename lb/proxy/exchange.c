@@ -5,8 +5,8 @@
  * The files of the steps move an exchange from state to state: request.c reads the head (HEAD),
  * pick.c chooses a backend (WAIT, PICK), connect.c connects to the backend (CONNECT), response.c
  * sends the request and reads the head of the response (SEND, AWAIT), relay.c passes the response's
- * body (BODY). exchange_set_state() keeps in step with the state what depends on it: the gauge of
- * sessions in a handshake, the queue of requests that wait for a slot, and the session's timer.
+ * body (BODY). When the state changes, exchange_set_state() also updates the gauge of sessions in a
+ * handshake, the queue of requests that wait for a slot, and the session's timer.
  *
  * A request ends with an outcome (outcome.h). The step that ends the request notes the outcome by
  * exchange_set_outcome(). When the connection ends before the request, exchange_end() derives the

@@ -10,11 +10,11 @@
  *      the other, and a worker that has no socket on it could not serve the connection.
  *   2. reserve_anywhere() reserves a slot in the capacity of the worker with most free slots. From
  *      here on that worker cannot end before the slot is given back.
- *   3. begin_handoff() counts one more socket in the hand-off socket, so that the socket's buffer
- *      never overflows.
+ *   3. begin_handoff() counts the connection in proxy.n_handoffs. It fails at HANDOFFS_UNDER_WAY,
+ *      so that the buffer of the hand-off socket never overflows.
  *   4. accept_for() accepts, and send_to() passes the descriptor and closes this worker's copy.
  *
- * When step 3 or 4 fails, what the steps before have counted is given back.
+ * When step 3 or 4 fails, the slot of step 2 and the count of step 3 are given back.
  *
  * Three numbers count connections that are on their way. The sender raises them (+), and the
  * receiver lowers them (-):

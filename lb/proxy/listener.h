@@ -43,8 +43,8 @@ struct listener_tally {
 
 #define LISTENER_REMOVED UINT32_MAX
 
-/* Main alone writes the members, before workers know the listener. After that only the atomics and
- * the counters change, and snapshot_index. thread: any */
+/* Main alone writes the members, before workers know the listener. After that only the atomics, the
+ * counters and snapshot_index change. thread: any */
 struct listener {
 	struct ref refs;
 	uint64_t number;  /* unique in this process; sent along with each socket that is passed */

@@ -57,7 +57,7 @@ struct message {
 struct message *message_free(struct message *m);
 
 /*
- * message_new() - make a zeroed message of `size` bytes for a worker, whose function is `run`
+ * message_new() - make a zeroed message of `size` bytes for a worker, with the function `run`
  *
  * Only the files of the messages call it. `run` is called on the worker's thread; its `arg` is the
  * worker. Returns NULL when memory is short. Thread: main.

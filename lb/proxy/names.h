@@ -31,7 +31,7 @@ const char *names_ref(const char *kept);
 void names_unref(const char *kept);
 
 /*
- * names_sweep() - free the names that have no count
+ * names_sweep() - free the names that nothing counts
  *
  * May be called only when no worker can still read a listener's former name, that is, when each
  * worker has replied to a message that main posted after the renaming.

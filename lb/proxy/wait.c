@@ -2,7 +2,7 @@
 /*
  * Each worker has one queue, the list worker->waiting, in the order of arrival. A request waits
  * only for the requests before it in the queue that go to the same pool. Each request enters the
- * queue, and when a backend has a free slot, leaves it in the same step.
+ * queue; when a backend has a free slot, the request leaves the queue in the same step.
  *
  * Only worker->wait_timer lets the waiting requests try again (dispatch_on_wait_timer()). The timer
  * fires at once when this worker has given back a slot. A slot may also come free on another
