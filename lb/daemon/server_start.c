@@ -36,8 +36,7 @@
 #include "daemon/stats.h"
 #include "net/sock.h"
 
-/* ---- addresses and `user`
- * ------------------------------------------------------------------------------- */
+/* ---- addresses and `user` -------------------------------------------------------------------- */
 
 static int bind_http(struct server *s)
 {

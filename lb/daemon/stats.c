@@ -2,9 +2,10 @@
 /*
  * The snapshot that `stats`, `backends` and /metrics are made from.
  *
- * Terms. A tally or a worker's counters have one writer, a worker, and are read here while it
- * writes: each figure is right, but figures that change together may differ by a few. A past row
- * is the sums of a backend that is gone, or of earlier backends of a name.
+ * Terms. A tally is the counters of a listener, a backend or a pool. Tallies and the workers'
+ * counters are read while workers write them, so each figure is right, but figures that change
+ * together may differ by a few. A past row is the sums of a backend that is gone, or of earlier
+ * backends of a name.
  *
  * stats_read() fills the parts of struct status one after another:
  *
