@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The administrator, and of main what a process would add. Main's own part is the real one
- * (daemon/control.c and below): reloads, health checks, commands and the stop run on a simulated
- * loop. The actor writes configurations, good and broken ones, and gives the commands of lbctl: it
- * reloads, sets weights, drains backends, lists connections, and in the end stops lb as SIGTERM
- * would.
+ * The administrator, and those parts of main that belong to a process (daemon/server.c). All else
+ * of main is the real code (daemon/control.c and below): reloads, health checks, commands and the
+ * stop run on a simulated loop. The actor writes configurations, good and broken ones, and gives
+ * the commands of lbctl: it reloads, sets weights, drains backends, lists connections, and in the
+ * end stops lb as SIGTERM does.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -40,12 +40,12 @@ struct admin_actor {
 	uint64_t stop_ms; /* when to stop at the latest */
 	bool have_workers_ended;
 	bool is_reloading;
-	bool is_broken; /* the file on disk is */
+	bool is_broken; /* the configuration file has a mistake */
 	/* Why the reload under way may be refused, though its file is a good one. */
 	uint32_t n_fds_refused;  /* by main's table and the workers' channels, at its begin */
 	bool is_address_closing; /* an address that it needs is of a socket in LISTEN_CLOSING */
 	uint32_t n_listings;
-	/* what was set last while a reload was under way; pool NULL: nothing */
+	/* The backend that was set last while a reload was under way, and how; pool NULL: none. */
 	const char *set_pool, *set_backend;
 	uint32_t set_weight;
 	enum backend_admin set_admin;
@@ -54,7 +54,7 @@ struct admin_actor {
 
 /* ---- what a process adds to control ---------------------------------------------------------- */
 
-/* Whatever listens, a world's tables have room for it. */
+/* A world's tables have room for the listening sockets of every configuration. */
 static int on_check(void *arg, const struct conf *conf, struct err *e)
 {
 	(void)arg;
@@ -79,7 +79,7 @@ static void on_conf_changed(void *arg, const struct conf *conf)
 	(void)conf;
 }
 
-/* What main tells a service manager, and does once a second for the log. */
+/* Neither a service manager nor a log is here. */
 static void ignore(void *arg)
 {
 	(void)arg;
@@ -173,7 +173,7 @@ static void wake(void *due)
 	*(bool *)due = true;
 }
 
-/* Mailboxes have no descriptor here: whoever is woken drains in a turn of its own. */
+/* Mailboxes have no descriptor here: this actor drains those that are due, each after a while. */
 static enum sim_step mail_step(void *arg)
 {
 	struct scenario *t = arg;
@@ -226,7 +226,8 @@ static void put_timeouts(struct scenario *t)
 	    ONE_OF(t, "off", "30s", "120s"));
 }
 
-/* A pool over half of the hosts; sometimes one is left out, so that reloads come and go. */
+/* A pool over half of the hosts; sometimes without one of them, so that reloads remove and add it.
+ */
 static void put_pool(struct scenario *t, const char *name, int first)
 {
 	put(t, "  - name: %s\n    balance: %s\n", name,
@@ -268,12 +269,12 @@ static void write_conf(struct scenario *t, bool is_broken)
 	    "listeners:\n  - {name: web, bind: \"127.0.0.1:8080\", mode: http, pool: %s,"
 	    " timeouts: {handshake: %s}}\n",
 	    web, ONE_OF(t, "2s", "30s"));
-	/* One address may include the other, and take its place. */
+	/* 0.0.0.0 includes the other address, and a reload may replace one by the other. */
 	put(t, "  - {name: raw, bind: %s, mode: tcp, pool: %s}\n",
 	    ONE_OF(t, "\"127.0.0.1:8081\"", "\"127.0.0.1:8081\"", "\"0.0.0.0:8081\"",
 		   "[\"0.0.0.0:8081\", \"127.0.0.1:8081\"]"),
 	    raw);
-	if (sim_chance(t->w, 3)) /* one that comes and goes */
+	if (sim_chance(t->w, 3)) /* a listener that reloads add and remove */
 		put(t, "  - {name: more, bind: \"127.0.0.1:%d\", mode: tcp, pool: %s}\n",
 		    (int)(8090 + sim_rand(t->w, 2)), raw);
 	if (is_broken)
@@ -289,7 +290,8 @@ static void write_conf(struct scenario *t, bool is_broken)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-/* As daemon/threads shares a table out, or fewer, or more than there are. */
+/* How many sessions a worker may have: as daemon/threads would say, or fewer, or more than the
+ * table has descriptors for. */
 static uint32_t n_sessions_for(struct scenario *t, int max_fds)
 {
 	if (t->is_tight)
@@ -303,7 +305,7 @@ static void open_worker(struct scenario *t, uint32_t id)
 {
 	static const char *const names[] = { "worker0", "worker1", "worker2" };
 	struct thread *th = &t->thread[id];
-	int max_fds = sim_chance(t->w, 4) ? SMALL_FDS : MAX_FDS; /* it may run full */
+	int max_fds = sim_chance(t->w, 4) ? SMALL_FDS : MAX_FDS; /* a small table may run full */
 	struct loop_opts lo = { .buf_soft_bytes = t->is_faulty ? 300000 : 0 };
 
 	t->loop[id] = sim_loop_new(t->w, &lo, names[id], max_fds);
@@ -391,7 +393,7 @@ void admin_actor_open(struct scenario *t)
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
-/* What was answered "ok" while the reload was under way holds behind it. */
+/* Checks that what was set successfully while the reload was under way is still set behind it. */
 static void check_settings(struct scenario *t)
 {
 	struct admin_actor *op = t->admin;
@@ -547,7 +549,7 @@ static void on_listed(void *ctx, int result, const struct admin_conn_list *list)
 	for (size_t i = 0; i < list->n; i++) {
 		uint16_t port = list->rows[i].client.port;
 		SIM_CHECK(port == 0 || conversation_of_port(t, port) != NULL,
-			  "a listed connection that nobody has made");
+			  "a listed connection that no client has made");
 	}
 }
 
@@ -559,7 +561,7 @@ static void list_connections(struct scenario *t)
 	commands_conns(&t->control, &q, on_listed, t);
 }
 
-/* Memory and buffers fail, once each. */
+/* Makes a buffer, a session or an exchange fail, once. */
 static void sabotage(struct scenario *t)
 {
 	struct worker *w = t->thread[sim_rand(t->w, t->n_workers)].worker;
@@ -589,7 +591,7 @@ static void change(struct scenario *t)
 	}
 }
 
-/* Serving: a change now and then; a stop when all is said, or when it is time. */
+/* Makes a change now and then, and stops lb when all clients are over or stop_ms has come. */
 static enum sim_step serve_step(struct scenario *t)
 {
 	struct admin_actor *op = t->admin;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must hold: between any two turns, at rest, and of each conversation when it is over.
+ * The invariants: between any two turns, of workers without sessions, and of each conversation that
+ * is over.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static void check_flow(const struct session *s, const struct flow *f)
 		  f->queue.bytes, flow_bytes_in_pipe(f));
 }
 
-/* A tunnel one of whose directions is over; the pools here all have a half_closed time-out. */
+/* Whether a direction of a tunnel is over. All pools here have a half_closed time-out. */
 static bool is_half_closed(const struct session *s)
 {
 	bool is_over = false;
@@ -60,7 +61,7 @@ static bool is_half_closed(const struct session *s)
 	return s->state == SESS_TUNNEL && is_over;
 }
 
-/* The bytes of all buffers a session holds. */
+/* How many bytes the buffers that a session holds have. */
 static size_t held_by(const struct session *s)
 {
 	size_t caps = 0;
@@ -76,7 +77,7 @@ static size_t held_by(const struct session *s)
 	return caps;
 }
 
-/* Places at backends, as the living sessions hold them. */
+/* How many places at each backend the sessions hold. */
 struct places {
 	size_t n;
 	struct {
@@ -225,15 +226,15 @@ void check_idle(struct scenario *t)
 
 void check_record(struct scenario *t, const struct access_record *r)
 {
-	if (r->client.port == 0) { /* reset before lb has looked at it */
-		SIM_CHECK(r->end == SESS_END_CLIENT_RESET, "nobody's connection ends as %s",
-			  sess_end_word(r->end));
+	if (r->client.port == 0) { /* it was reset before lb had asked for its address */
+		SIM_CHECK(r->end == SESS_END_CLIENT_RESET,
+			  "a connection without an address ends as %s", sess_end_word(r->end));
 		t->n_records++;
 		return;
 	}
 	struct conversation *k = conversation_of_port(t, r->client.port);
 
-	SIM_CHECK(k != NULL, "the end of a connection that nobody has made");
+	SIM_CHECK(k != NULL, "the end of a connection that no client has made");
 	SIM_CHECK(k->n_ends++ == 0, "conversation %u ends twice", k->id);
 	SIM_CHECK(r->end != SESS_END_NONE, "conversation %u ends without a reason", k->id);
 	k->is_quit = admin_actor_is_quitting(t);
@@ -247,7 +248,7 @@ void check_record(struct scenario *t, const struct access_record *r)
 		(unsigned long long)r->bytes_out);
 }
 
-/* Ends that lb makes by itself: what is under way then may be cut. */
+/* Whether lb has ended the conversation by itself, so that bytes on their way may be lost. */
 static bool is_cut_by_lb(const struct conversation *k)
 {
 	static const enum sess_end ends[] = {
@@ -263,7 +264,7 @@ static bool is_cut_by_lb(const struct conversation *k)
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		if (k->end == ends[i])
 			return true;
-	return k->is_quit; /* it was over, and lb waited for its last words to arrive */
+	return k->is_quit; /* it was over, and lb was still delivering its last bytes */
 }
 
 /* Whether its kernel answers what comes now, or did, with a reset. */
@@ -311,7 +312,7 @@ static void check_tunnel(const struct conversation *k)
 	check_direction(k, &k->server, &k->client);
 }
 
-/* A plain response that is whole at the backend is whole at the client. */
+/* Checks that a plain response that the backend has sent whole is whole at the client. */
 static void check_plain(const struct conversation *k)
 {
 	const struct peer *c = &k->client, *b = &k->server;
@@ -324,14 +325,14 @@ static void check_plain(const struct conversation *k)
 			  (unsigned long long)b->n_sent, (unsigned long long)c->n_got);
 }
 
-/* Whether it may fall silent for longer than lb's shortest time-outs. */
+/* Whether a side may be silent for longer than lb's shortest time-outs. */
 static bool may_be_quiet(const struct peer *p)
 {
 	return p->pause_ms > 500 || p->was_cut || p->leaving != LEAVE_DONE ||
 	       p->reads_most != UINT64_MAX;
 }
 
-/* The reason fits what has happened. */
+/* Checks that the reason of the end fits what has happened. */
 static void check_reason(const struct conversation *k)
 {
 	const struct peer *c = &k->client, *b = &k->server;
@@ -371,7 +372,7 @@ static void check_reason(const struct conversation *k)
 	case SESS_N_ENDS: break;
 	}
 	SIM_CHECK(is_right, "conversation %u ends as %s, for no reason to be seen", k->id, word);
-	/* What lb has answered is what it has noted, and the other way round. */
+	/* The status that lb has answered is the status in its access log. */
 	bool is_fit = k->status == outcome_status(outcome_of_end(k->end)) ||
 		      k->end == SESS_END_BAD_REQUEST ||
 		      (k->end == SESS_END_IDLE && k->status == 408);
@@ -384,9 +385,9 @@ static void check_reason(const struct conversation *k)
 static void check_conversation(const struct conversation *k)
 {
 	if (k->n_ends == 0)
-		return; /* lb has not taken it in */
+		return; /* lb has not accepted it */
 	if (k->t->is_faulty)
-		return; /* without memory it may end anyhow */
+		return; /* without memory it may end in any way */
 	if (has_stood(k))
 		check_tunnel(k);
 	else if (k->kind == CONV_PLAIN)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client: waits for its time, connects, sends its head in pieces, reads the answer's head; then
- * the streams run (peer.c).
+ * A client: it waits until its conversation is to begin, connects, sends its head in pieces and
+ * reads the head of the answer; then the streams begin (peer.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "proto/accept_key.h"
 #include "scenario.h"
 
-#define HEAD_MS 60000 /* how long it waits for an answer */
+#define HEAD_MS 60000 /* how long a client waits for an answer */
 
 static const struct addr front_http = { .family = AF_INET, .port = 8080, .v4 = { 127, 0, 0, 1 } };
 static const struct addr front_tcp = { .family = AF_INET, .port = 8081, .v4 = { 127, 0, 0, 1 } };
@@ -47,7 +47,7 @@ static enum sim_step connect_to_lb(struct conversation *k)
 	return SIM_ACTED;
 }
 
-/* Returns whether it did anything. */
+/* Sends a piece of the head. Returns whether it did anything. */
 static bool send_head(struct conversation *k)
 {
 	struct sim *w = k->t->w;
@@ -81,14 +81,16 @@ static void check_101(const struct conversation *k, size_t head_len)
 	const char *at = strstr(k->head, "Sec-WebSocket-Key: ");
 	char accept[ACCEPT_KEY_TEXT];
 
-	SIM_CHECK(k->kind == CONV_WS && at != NULL, "conversation %u: a 101 that nobody asked for",
-		  k->id);
+	SIM_CHECK(k->kind == CONV_WS && at != NULL,
+		  "conversation %u: a 101 without a request for it", k->id);
 	LB_ASSERT(accept_key(at + strlen("Sec-WebSocket-Key: "), accept) == 0);
 	SIM_CHECK(has_line(k, head_len, "Sec-WebSocket-Accept", accept),
 		  "conversation %u: a 101 that does not fit", k->id);
 }
 
-/* A final head. What comes behind it belongs to the stream, if the backend made it. */
+/* A final head has come. The bytes behind it are the backend's stream, if the backend made the
+ * head.
+ */
 static void on_head(struct conversation *k, size_t head_len)
 {
 	struct peer *p = &k->client;
@@ -102,7 +104,7 @@ static void on_head(struct conversation *k, size_t head_len)
 	SIM_CHECK(k->kind != CONV_BAD || !k->is_known, "conversation %u: a bad request passed",
 		  k->id);
 	if (k->status == 403)
-		p->gets = (struct stream){ 0 }; /* its body is another (server.c) */
+		p->gets = (struct stream){ 0 }; /* the body is not the stream (server.c) */
 	else if (k->is_known && !k->is_eager)
 		peer_begin(p, &k->server);
 	p->deadline_ms = sim_now_ms(k->t->w) + PATIENCE_MS;
@@ -110,7 +112,8 @@ static void on_head(struct conversation *k, size_t head_len)
 		peer_take(p, (const uint8_t *)k->answer + head_len, k->n_answer - head_len);
 }
 
-/* Looks for the end of a head among what has come. Returns whether a final one is there. */
+/* Looks for the end of a head in the bytes that have come. Returns whether a final head is there.
+ */
 static bool find_head(struct conversation *k)
 {
 	for (;;) {
@@ -125,7 +128,7 @@ static bool find_head(struct conversation *k)
 			on_head(k, head_len);
 			return true;
 		}
-		k->n_answer -= head_len; /* interim */
+		k->n_answer -= head_len; /* an interim response */
 		memmove(k->answer, k->answer + head_len, k->n_answer);
 	}
 }
@@ -148,7 +151,7 @@ static bool read_head(struct conversation *k)
 	return true;
 }
 
-/* Before the answer: it may leave here already. */
+/* Waits for the answer; the client may leave meanwhile. */
 static enum sim_step wait_for_answer(struct conversation *k)
 {
 	struct peer *p = &k->client;
@@ -171,7 +174,7 @@ static enum sim_step wait_for_answer(struct conversation *k)
 	return has_acted ? SIM_ACTED : SIM_IDLE;
 }
 
-/* lb's own answer, or a refusal: read to its end. */
+/* Reads lb's own answer, or a backend's refusal, to its end. */
 static enum sim_step read_rest(struct conversation *k)
 {
 	char bytes[4096];

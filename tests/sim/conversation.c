@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Conversations as they are meant: kinds, sizes, habits, ends.
+ * Plans of conversations: of which kind they are, how much each side sends, and how each side ends.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static uint64_t size_of_stream(struct sim *w)
 	}
 }
 
-/* Most conversations end well; who does not, does so anywhere. */
+/* Most conversations end orderly; the others end in the middle, at any byte. */
 static enum leaving leaving_of(struct sim *w)
 {
 	switch (sim_rand(w, 12)) {
@@ -159,7 +159,7 @@ void conversation_plan(struct conversation *k, struct scenario *t, uint32_t id)
 		add_padding(k);
 		add_line(k, "\r\n");
 	}
-	/* A request's body does not wait for the answer. */
+	/* The body of a request, and a stream of mode tcp, do not wait for an answer. */
 	if (k->kind == CONV_PLAIN || k->kind == CONV_TCP)
 		k->is_eager = true;
 	if (k->kind == CONV_BAD)

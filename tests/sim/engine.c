@@ -2,10 +2,10 @@
 /*
  * The simulated engine: struct loop_ops over a world's sockets.
  *
- * Operations wait in a list. Each turn looks at them in a random order, leaves some alone though
- * they could complete, and completes the others, a receive in several pieces perhaps. A cancelled
- * operation ends with -ECANCELED, or with what came first. What the kernel engines may do and what
- * they may not is in ev/loop.h; where the two differ, a world's loops are of either kind.
+ * Operations wait in a list. Each turn looks at them from a random one on, leaves some alone though
+ * they could complete, and completes the others, a receive perhaps in several pieces. A cancelled
+ * operation ends with -ECANCELED, or with the result that came first. ev/loop.h says what an engine
+ * may do; where io_uring and epoll differ, each loop of a world behaves like one of the two.
  */
 #include <errno.h>
 #include <linux/tcp.h>
@@ -39,14 +39,14 @@ struct sim_engine {
 	struct loop loop; /* first */
 	struct sim *world;
 	const char *name;
-	bool is_ring;   /* polls tell of a FIN unasked, sends cannot wait after one: as io_uring */
-	bool has_acted; /* in the last turn */
+	bool is_ring;   /* as io_uring: polls report a FIN unasked, sends cannot wait after one */
+	bool has_acted; /* something has happened in the last turn */
 	struct sim_op op[MAX_OPS];
 	size_t n_ops;
 	int *table; /* owns: sockets by descriptor; -1: free */
 	int max_fds, n_fds;
 	uint32_t fail_fd_after, n_fds_refused;
-	int *closing; /* owns: descriptors that go before the next wait */
+	int *closing; /* owns: descriptors that are closed when the next turn waits */
 	size_t n_closing;
 };
 
@@ -72,7 +72,7 @@ uint32_t sim_n_fds_refused(const struct loop *l)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-/* The lowest free number, as the kernel gives. */
+/* Gives a socket the lowest free number, as the kernel does; -EMFILE when the table is full. */
 static int table_add(struct sim_engine *e, int sock)
 {
 	for (int fd = SIM_FIRST_FD; fd < e->max_fds; fd++) {
@@ -220,7 +220,7 @@ static bool is_refused(struct sim_engine *e, const struct sim_op *op)
 	return e->is_ring && (op->may_refuse || s->is_eof);
 }
 
-/* Tries one receive; fills *c. False: nothing to be had now. */
+/* Tries a receive and fills *c. False: there are no bytes and no end now. */
 static bool try_recv(struct sim_engine *e, struct sim_op *op, struct completion *c)
 {
 	struct sim *w = e->world;
@@ -242,7 +242,7 @@ static bool try_recv(struct sim_engine *e, struct sim_op *op, struct completion 
 	op->cap -= (uint32_t)n;
 	c->res = (int32_t)n;
 	c->buf = b;
-	/* A kernel may end a receive early: whoever wants more arms it again. */
+	/* A kernel may end a receive early. */
 	c->more = op->cap > 0 && !op->is_cancelled && !sim_chance(w, 8);
 	return true;
 }
@@ -257,7 +257,7 @@ static int try_poll(struct sim_engine *e, const struct sim_op *op)
 	return events != 0 ? (int)events : -EAGAIN;
 }
 
-/* Fills *c and returns true if the operation completes (or goes on with c->more). */
+/* Tries an operation. True: it has a completion, *c, and goes on when c->more. */
 static bool try_op(struct sim_engine *e, struct sim_op *op, struct completion *c)
 {
 	*c = (struct completion){ .tag = op->tag };
@@ -297,7 +297,7 @@ static void close_all(struct sim_engine *e)
 	e->has_acted = n > 0;
 }
 
-/* One look at an operation. */
+/* Looks at an operation, and dispatches the completion that it has. */
 static void look(struct sim_engine *e, size_t i)
 {
 	struct sim *w = e->world;
@@ -330,7 +330,8 @@ static int sim_wait(struct loop *l, uint64_t wait_ms)
 	loop_tick(l);
 	if (e->n_ops == 0)
 		return 0;
-	/* Once round from anywhere; operations that handlers start meanwhile may be looked at. */
+	/* Once through the list, beginning anywhere. Operations that handlers start meanwhile may
+	 * be among those. */
 	size_t first = sim_rand(w, e->n_ops);
 	for (size_t k = 0, n = e->n_ops; k < n && e->n_ops > 0; k++)
 		if (w->is_strict || !sim_chance(w, 3))
@@ -454,7 +455,7 @@ static int sim_call_shutdown(struct loop *l, int fd, int how)
 	return 0;
 }
 
-/* Gone when the next turn waits; until then the number is taken. */
+/* As io_uring: the number is free when the next turn waits; as epoll: at once. */
 static void sim_call_close(struct loop *l, int fd)
 {
 	struct sim_engine *e = engine_of(l);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs scenarios: lb-sim [--from N] [--count N] [--trace], or with --faults: small ones in which
- * the n-th buffer, session, exchange or descriptor cannot be had, for every n that such a scenario
+ * Runs seeds: lb-sim [--from N] [--count N] [--trace]. With --faults it runs small scenarios in
+ * which the n-th buffer, session, exchange or descriptor fails, for every n that such a scenario
  * reaches.
  *
- * Without --count it goes on for ever. Where a promise is broken it names the seed and fails.
+ * Without --count it goes on for ever. When a promise is broken it names the seed and fails.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -20,7 +20,7 @@ static volatile uint64_t seed_now;
 static volatile enum fault fault_now;
 static volatile uint32_t nth_now;
 
-/* What aborted the process has been said; this says how to see it again. */
+/* Says how to see the failure again; what has failed was said before. */
 static void on_abort(int signo)
 {
 	char text[100];

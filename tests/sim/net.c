@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sockets and the network between them, as TCP behaves: bytes wait in the sender's kernel until
- * they are delivered, a FIN comes behind them, a reset overtakes and drops them (what was delivered
- * can still be read), closing with unread bytes resets, and so does sending to what is closed.
+ * they are delivered, and a FIN arrives behind them. A reset overtakes and drops them; bytes that
+ * were delivered before can still be read. A socket that is closed with unread bytes sends a reset,
+ * and so does a closed socket that gets bytes.
  */
 #include <errno.h>
 #include <poll.h>
@@ -45,7 +46,7 @@ static const uint8_t *bytes_at(const struct sim_bytes *b)
 	return b->data + b->head;
 }
 
-/* All, or a part: the seed decides. */
+/* `n`, or a part of it: the seed decides. */
 static size_t part_of(struct sim *w, size_t n)
 {
 	return n > 1 && sim_chance(w, 4) ? 1 + sim_rand(w, n) : n;
@@ -105,7 +106,7 @@ static void part(struct sim *w, int sock)
 	s->peer = -1;
 }
 
-/* A reset arrives, or the kernel gives up: what was delivered stays, all else is gone. */
+/* A reset has arrived, or the kernel gives up: bytes that were delivered stay, others are gone. */
 static void break_off(struct sim *w, int sock, int error)
 {
 	struct sim_sock *s = sim_sock(w, sock);
@@ -117,12 +118,12 @@ static void break_off(struct sim *w, int sock, int error)
 		forget(w, sock);
 		return;
 	}
-	/* Linux: who has had a FIN already finds a broken pipe. */
+	/* As in Linux: a socket that has got a FIN before finds EPIPE. */
 	if (!s->is_broken)
 		s->error = error == -ECONNRESET && s->is_eof ? -EPIPE : error;
 }
 
-/* Sends a reset to the peer, if it is there and can be reached. */
+/* Sends a reset to the peer, if there is one and it can be reached. */
 static void reset_peer(struct sim *w, int sock)
 {
 	struct sim_sock *s = sim_sock(w, sock);
@@ -152,7 +153,7 @@ static void close_stream(struct sim *w, int sock)
 		forget(w, sock);
 }
 
-/* Who has queued is reset. */
+/* Resets the connections of the queue. */
 static void stop_listening(struct sim *w, int sock)
 {
 	struct sim_sock *s = sim_sock(w, sock);
@@ -257,7 +258,8 @@ bool sim_is_listening(const struct sim *w, const struct addr *a)
 	return false;
 }
 
-/* As in Linux: two may be bound with SO_REUSEADDR, but they listen together only as a group. */
+/* As in Linux: two sockets may be bound to one address with SO_REUSEADDR, but both can listen only
+ * if both have SO_REUSEPORT. */
 int sim_start_listening(struct sim *w, int sock)
 {
 	struct sim_sock *s = sim_sock(w, sock);
@@ -282,7 +284,7 @@ int sim_listen(struct sim *w, const struct addr *a)
 	return sock;
 }
 
-/* One of the group, by chance, as the kernel's hash would. */
+/* One of the sockets that listen on `a`, by chance, as the kernel's hash chooses. */
 static int find_in_group(struct sim *w, const struct addr *a)
 {
 	int found = -ECONNREFUSED;
@@ -298,7 +300,7 @@ static int find_in_group(struct sim *w, const struct addr *a)
 	return found;
 }
 
-/* Who listens on the address itself goes before who listens on all. */
+/* A socket that listens on the address itself goes before one that listens on 0.0.0.0. */
 static int find_listener(struct sim *w, const struct addr *a)
 {
 	struct addr any = any_of(a);
@@ -321,7 +323,7 @@ void sim_set_black_hole(struct sim *w, const struct addr *a, bool is_on)
 	}
 }
 
-/* What an accepted socket has from its listener. */
+/* Copies to an accepted socket the options that it has from its listener. */
 static void inherit(struct sim_sock *s, const struct sim_sock *listener)
 {
 	s->has_keepalive = listener->has_keepalive;
@@ -378,7 +380,7 @@ int sim_accept(struct sim *w, int sock)
 
 /* ---- sending and receiving ------------------------------------------------------------------- */
 
-/* The error that waits, once. */
+/* Takes the error that waits: a call finds it once. */
 static int take_error(struct sim_sock *s)
 {
 	int error = s->error;
@@ -516,7 +518,7 @@ ssize_t sim_splice(struct sim *w, int from, int to, size_t n)
 
 /* ---- the network ----------------------------------------------------------------------------- */
 
-/* The FIN arrives. A socket whose owner has closed it is forgotten with that. */
+/* Delivers the FIN. A socket whose owner has closed it is freed then. */
 static void deliver_fin(struct sim *w, int sock)
 {
 	struct sim_sock *s = sim_sock(w, sock);
@@ -532,7 +534,7 @@ static void deliver_fin(struct sim *w, int sock)
 	}
 }
 
-/* Lets one socket's bytes, or its end, go some way. Returns whether anything happened. */
+/* Delivers some of a socket's bytes, or its FIN. Returns whether anything happened. */
 static bool deliver(struct sim *w, int sock)
 {
 	struct sim_sock *s = sim_sock(w, sock);
@@ -540,9 +542,9 @@ static bool deliver(struct sim *w, int sock)
 
 	if (s->kind != SIM_STREAM || s->is_cut || (s->tx.n == 0 && !has_fin))
 		return false;
-	if (s->peer < 0) { /* nobody is there any more */
+	if (s->peer < 0) { /* the peer is gone */
 		if (s->tx.n > 0) {
-			sim_say(w, "net     #%d sent to nobody", sock);
+			sim_say(w, "net     #%d sent to a peer that is gone", sock);
 			break_off(w, sock, -ECONNRESET);
 			return true;
 		}
@@ -555,7 +557,7 @@ static bool deliver(struct sim *w, int sock)
 		deliver_fin(w, sock);
 		return true;
 	}
-	if (peer->is_closed) { /* its kernel answers with a reset, and drops what it had to send */
+	if (peer->is_closed) { /* its kernel answers with a reset, and drops the bytes of its tx */
 		int gone = s->peer;
 		sim_say(w, "net     #%d sent to the closed #%d", sock, gone);
 		break_off(w, sock, -ECONNRESET);

@@ -116,12 +116,12 @@ static void were_sent(struct outgoing *out, size_t n)
 }
 
 static void check_bytes(const struct line *line, struct stream *gets, uint64_t n_before,
-			const uint8_t *bytes, size_t n, const char *who)
+			const uint8_t *bytes, size_t n, const char *receiver)
 {
 	size_t right = stream_check(gets, bytes, n);
 
 	SIM_CHECK(right == n, "line %u: the %s got a wrong byte at %llu of its stream", line->id,
-		  who, (unsigned long long)(n_before + right));
+		  receiver, (unsigned long long)(n_before + right));
 }
 
 /* ---- the peer -------------------------------------------------------------------------------- */

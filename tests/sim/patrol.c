@@ -3,7 +3,8 @@
  * A patrol is a walk of the simulation's own over one worker's sessions. It is slow and pauses at
  * random, so that lists, reloads and other patrols run beside it while sessions end and are born.
  * At its end it checks what proxy/walk.h promises: each session that has lived all the time was
- * visited once, and none more often.
+ * visited once, and none more often. Some patrols are cancelled by their own visit; their `done`
+ * must not be called.
  */
 #include <stdlib.h>
 
@@ -19,6 +20,14 @@ struct patrol {
 	uint64_t *ids;    /* owns: of the sessions that it has visited */
 	size_t n, cap;
 };
+
+static void end_patrol(struct patrol *p)
+{
+	LB_ASSERT(p->t->n_patrols > 0);
+	p->t->n_patrols--;
+	free(p->ids);
+	free(p);
+}
 
 static bool has_visited(const struct patrol *p, uint64_t id)
 {
@@ -41,6 +50,12 @@ static void visit(struct walk *k, struct session *s)
 		LB_ASSERT(p->ids != NULL);
 	}
 	p->ids[p->n++] = s->id;
+	if (sim_chance(p->t->w,
+		       40)) { /* as when a plan is replaced: the walk is its owner's then */
+		walk_cancel(s->worker, k);
+		end_patrol(p);
+		return;
+	}
 	k->pause_ms = sim_chance(p->t->w, 3) ? (uint32_t)sim_rand(p->t->w, 500) : 0;
 }
 
@@ -53,10 +68,7 @@ static void on_done(struct walk *k, struct worker *w)
 	while ((s = slab_next(w->sessions, &cursor)) != NULL)
 		SIM_CHECK(s->state == SESS_DEAD || s->id > p->last_id || has_visited(p, s->id),
 			  "a walk has not visited session %llu", (unsigned long long)s->id);
-	LB_ASSERT(p->t->n_patrols > 0);
-	p->t->n_patrols--;
-	free(p->ids);
-	free(p);
+	end_patrol(p);
 }
 
 static const struct walk_ops patrol_ops = {
@@ -64,7 +76,7 @@ static const struct walk_ops patrol_ops = {
 	.done = on_done,
 };
 
-/* On the worker. */
+/* The mail's function, on the worker. */
 static void run_patrol(struct mail *mail, void *worker)
 {
 	struct worker *w = worker;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One side of a conversation whose streams have begun: it sends its own, holds what it gets against
- * the other's, and leaves as it was told to.
+ * One side of a conversation whose streams have begun: it sends its own stream, compares the bytes
+ * that it gets with the other side's stream, and leaves as its plan says.
  */
 #include <errno.h>
 #include <string.h>
@@ -65,7 +65,7 @@ bool peer_send(struct peer *p)
 		p->made_at += (size_t)r;
 		p->n_made -= (size_t)r;
 	} else if (r != -EAGAIN) {
-		p->error = (int)r; /* reads on: there may be last words */
+		p->error = (int)r; /* it reads on: bytes may have come before the reset */
 	}
 	return r != -EAGAIN;
 }
@@ -92,7 +92,7 @@ bool peer_receive(struct peer *p)
 	return true;
 }
 
-/* In the middle of it all. Returns whether it has left. */
+/* Leaves in the middle of the streams, if that is its plan. Returns whether it has left. */
 static bool leave_early(struct peer *p)
 {
 	if (p->n_sent + p->n_got < p->leaves_at)
@@ -104,14 +104,14 @@ static bool leave_early(struct peer *p)
 	} else if (p->leaving == LEAVE_CUT) {
 		sim_cut(p->t->w, p->sock);
 		p->was_cut = true;
-		peer_leave(p, false); /* which nobody hears */
+		peer_leave(p, false); /* lb does not learn of it */
 	} else {
 		return false;
 	}
 	return true;
 }
 
-/* In its own time. */
+/* Sends the FIN when all is sent, and leaves when the other side has ended, if that is its plan. */
 static void leave_late(struct peer *p)
 {
 	bool wants_fin = p->leaving == LEAVE_DONE || (p->has_eof && p->leaving != LEAVE_NEVER);

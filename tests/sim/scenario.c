@@ -6,7 +6,7 @@
 
 #include "util/slab.h"
 
-#define MAX_ROUNDS 200000 /* some ten times what any seed has taken */
+#define MAX_ROUNDS 200000 /* some ten times the rounds of the longest seed */
 
 static bool is_over(void *scenario)
 {

@@ -34,41 +34,41 @@ struct conversation;
 
 /* How a side leaves a conversation. */
 enum leaving {
-	LEAVE_DONE,  /* sends all, then its FIN; closes once the other side has ended */
-	LEAVE_LAST,  /* waits for the other side's end, then closes */
-	LEAVE_EARLY, /* closes in the middle */
-	LEAVE_RESET, /* resets in the middle */
-	LEAVE_CUT,   /* vanishes in the middle */
-	LEAVE_NEVER, /* goes on until somebody else ends it */
+	LEAVE_DONE,  /* it sends all, then its FIN; it closes when the other side has ended */
+	LEAVE_LAST,  /* it waits for the other side's end, then closes */
+	LEAVE_EARLY, /* it closes in the middle */
+	LEAVE_RESET, /* it sends a reset in the middle */
+	LEAVE_CUT,   /* its network is cut in the middle */
+	LEAVE_NEVER, /* it goes on until lb or the other side ends */
 };
 
-/* One side of a conversation: what it means to do, and what has become of it. */
+/* One side of a conversation: its plan, and what has happened to it. */
 struct peer {
 	struct scenario *t;
 	struct conversation *conversation;
 	const char *name;
-	int sock; /* -1: none (any more) */
+	int sock; /* -1: not connected yet, or closed */
 	bool is_client;
 
 	/* the plan */
 	enum stream_form form;
 	uint64_t key, total;
 	enum leaving leaving;
-	uint64_t leaves_at;  /* bytes sent and got; LEAVE_EARLY, _RESET, _CUT */
-	uint64_t reads_most; /* then it stops reading */
-	uint32_t pause_ms;   /* between some of its steps; 0: none */
+	uint64_t leaves_at;  /* of LEAVE_EARLY, _RESET and _CUT: after so many bytes sent and got */
+	uint64_t reads_most; /* after so many bytes it stops reading */
+	uint32_t pause_ms;   /* its longest pause between two steps; 0: none */
 	uint32_t max_read;
 
 	/* what happens */
 	struct stream sends, gets;
-	uint8_t made[2048]; /* of `sends`, not yet taken by the kernel */
+	uint8_t made[2048]; /* bytes of `sends` that the kernel has not taken yet */
 	size_t made_at, n_made;
 	uint64_t n_sent, n_got; /* of the streams */
 	size_t n_before;        /* bytes of a head, sent before its stream */
 	uint64_t deadline_ms;
 	bool has_sent_all, is_shut, has_eof, has_left, is_over, was_cut, is_deaf;
 	int error;
-	struct sim_fate fate; /* its bytes on their way to lb, heads included */
+	struct sim_fate fate; /* of its bytes on their way to lb, heads included */
 };
 
 enum conversation_kind { CONV_TCP, CONV_WS, CONV_PLAIN, CONV_BAD };
@@ -106,8 +106,8 @@ struct conversation {
 	size_t n_head, head_sent;
 	char answer[20000];
 	size_t n_answer;
-	bool is_eager;              /* does not wait for the answer */
-	bool is_answered, is_known; /* has a final head; of the backend's making */
+	bool is_eager;              /* the client's stream does not wait for the answer */
+	bool is_answered, is_known; /* a final head has come; the backend has made it */
 	int status;
 	uint16_t port; /* its own */
 
@@ -118,55 +118,55 @@ struct conversation {
 
 	/* lb's */
 	uint32_t n_ends;
-	bool is_quit; /* it ended when all were ended */
+	bool is_quit; /* it ended behind QUIT */
 	enum sess_end end;
 	uint16_t end_status;
 	uint64_t bytes_in, bytes_out;
 };
 
-/* A backend, and a connection to it whose conversation is not known yet. */
+/* A backend. */
 struct host {
 	struct scenario *t;
 	int number;
 	struct addr addr;
-	int sock;     /* listening; -1 while it is down */
-	bool is_sick; /* answers health checks with an error */
-	bool is_hole; /* does not answer connects */
+	int sock;     /* its listening socket; -1 while it is down */
+	bool is_sick; /* it answers health checks with an error */
+	bool is_hole; /* connects to it get no answer */
 	uint32_t n_visits;
 };
 
 struct scenario {
 	struct sim *w;
-	bool is_faulty; /* memory and buffers run out */
-	bool is_small;  /* a few conversations, one of each kind */
-	bool is_tight;  /* workers have a few slots each, not the same number */
+	bool is_faulty; /* sessions, exchanges and buffers fail now and then */
+	bool is_small;  /* it has a few conversations only, one of each kind */
+	bool is_tight;  /* its workers have a few slots each, not the same number */
 	uint32_t n_workers;
 	struct control control;   /* main, without the process around it */
-	struct mailbox main_mail; /* where the workers' replies arrive */
+	struct mailbox main_mail; /* main's, which the workers' replies go to */
 	struct threads threads;
 	struct thread thread[MAX_WORKERS];
 	struct loop *loop[MAX_WORKERS];
-	bool is_due[MAX_WORKERS + 1]; /* mailboxes; the last is main's */
+	bool is_due[MAX_WORKERS + 1]; /* whether a mailbox is to be drained; the last is main's */
 	struct host host[N_HOSTS];
 	size_t n_conversations;
 	struct conversation *conversation; /* owns */
 	uint32_t n_open_clients;           /* clients that are not over */
 	uint64_t n_records;
-	uint32_t n_patrols; /* that have not ended */
+	uint32_t n_patrols; /* patrols that have not ended */
 	char text[8192];    /* the configuration */
-	int file;           /* a memfd with it */
+	int file;           /* a memfd with the configuration */
 	char path[40];
 	struct admin_actor *admin;
 	uint64_t rejected_at_accept;
 };
 
-/* What of a worker's is made to fail, once: the n-th from the start on. */
+/* What is made to fail, once, on the first worker: the n-th of them from the start on. */
 enum fault { FAULT_NONE, FAULT_BUFFER, FAULT_SESSION, FAULT_EXCHANGE, FAULT_DESCRIPTOR, N_FAULTS };
 
 /* Runs one seed; ends the process where a promise is broken. Returns the completions it took. */
 uint64_t scenario_run(const struct sim_opts *o);
 
-/* The same with few conversations, one worker and one fault. */
+/* The same with six conversations, one worker and one fault. */
 uint64_t scenario_run_with_fault(const struct sim_opts *o, enum fault what, uint32_t nth);
 
 /* ---- conversation.c
@@ -177,24 +177,24 @@ struct conversation *conversation_of_port(struct scenario *t, uint16_t port);
 
 /* ---- peer.c ---------------------------------------------------------------------------------- */
 
-/* The streams of both sides are known: begins. */
+/* Begins the side's streams; `other` is the other side. */
 void peer_begin(struct peer *p, const struct peer *other);
-/* What was received: has to be the next bytes of the stream. */
+/* Checks that bytes that were received are the next ones of the stream. */
 void peer_take(struct peer *p, const uint8_t *bytes, size_t n);
 /* Sends a little. Returns whether it did anything. */
 bool peer_send(struct peer *p);
-/* Receives a little, the same. */
+/* Receives a little. Returns whether it did anything. */
 bool peer_receive(struct peer *p);
-/* One turn, until it is over. */
+/* The actor's function, until the side is over. */
 enum sim_step peer_step(struct peer *p);
-/* It closes, as it is. */
+/* Closes the side's socket, by a reset or not. */
 void peer_leave(struct peer *p, bool with_reset);
 bool peer_is_late(const struct peer *p);
 
 /* ---- client.c, server.c ---------------------------------------------------------------------- */
 
 enum sim_step client_step(void *conversation);
-/* A backend's listener: takes in who comes, dies and comes back. */
+/* A host's actor: accepts connections, stops and starts again. */
 enum sim_step host_step(void *host);
 void host_open(struct host *h);
 
@@ -209,15 +209,15 @@ bool admin_actor_has_stopped(const struct scenario *t);
 bool admin_actor_is_quitting(const struct scenario *t);
 void admin_actor_close(struct scenario *t);
 
-/* Begins a slow walk over the sessions of one worker, which must not have been told to quit. */
+/* Begins a slow walk over the sessions of a worker. */
 void patrol_begin(struct scenario *t);
 
 /* ---- check.c --------------------------------------------------------------------------------- */
 
-/* The invariants that hold between any two turns. */
+/* Checks the invariants that hold between any two turns. */
 void check_turn(void *scenario);
 void check_record(struct scenario *t, const struct access_record *r);
-/* Every conversation is over. */
+/* Checks each conversation and the workers' counters when all conversations are over. */
 void check_conversations(struct scenario *t);
-/* Nothing is left on a worker without sessions. */
+/* Checks that workers without sessions hold nothing. */
 void check_idle(struct scenario *t);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Backends. A host listens, dies and comes back; a visit is a connection to it: first it reads what
- * has come (a conversation, or one of lb's health checks), then it answers as the conversation's
- * behaviour says, then the streams run (peer.c).
+ * Backends. A host listens, stops and starts again. A visit is a connection to a host. The visit
+ * finds out by the first bytes which conversation it belongs to, or that it is one of lb's health
+ * checks; then it answers as the conversation's behaviour says; then the streams begin (peer.c).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #define TCP_GREETING 8 /* "TALK0001" */
 #define REFUSAL_BYTES 1000
 
-/* What comes next on a connection. */
+/* What a visit does next. */
 enum visit_state {
 	VISIT_READS,
 	VISIT_GATHERS,
@@ -30,13 +30,13 @@ struct visit {
 	struct host *host;
 	int sock;
 	enum visit_state state;
-	struct conversation *conversation; /* NULL: not known (yet), or a health check */
+	struct conversation *conversation; /* NULL: a health check, or not known yet */
 	char head[4096];
 	size_t n_head;
 	char answer[REFUSAL_BYTES + 600];
 	size_t n_answer, n_sent;
-	size_t head_len;   /* what came behind it belongs to the conversation */
-	bool is_last_word; /* closes after the answer */
+	size_t head_len;   /* the bytes behind it are the conversation's */
+	bool is_last_word; /* the host closes after the answer */
 	bool has_eof;
 	uint64_t deadline_ms;
 };
@@ -93,7 +93,7 @@ static void say_200(struct visit *v)
 	say(v, "\r\n");
 }
 
-/* The conversation's behaviour, put into bytes. */
+/* Writes the answer that the conversation's behaviour asks for. */
 static void prepare_answer(struct visit *v)
 {
 	struct conversation *k = v->conversation;
@@ -138,7 +138,7 @@ static void answer_check(struct visit *v)
 		say(v, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
-/* ---- who has come ---------------------------------------------------------------------------- */
+/* ---- which conversation it is ---------------------------------------------------------------- */
 
 static void meet(struct visit *v, unsigned long id)
 {
@@ -166,7 +166,7 @@ static void check_forwarded(const struct visit *v)
 		SIM_CHECK(strstr(v->head, wanted[i]) != NULL, "a head without %s", wanted[i] + 2);
 }
 
-/* What was glued to the head is the first of what the client sends. */
+/* The bytes behind the head are the first ones of the client's stream. */
 static void open_streams(struct visit *v)
 {
 	struct conversation *k = v->conversation;
@@ -177,7 +177,7 @@ static void open_streams(struct visit *v)
 		peer_take(&k->server, (uint8_t *)v->head + v->head_len, v->n_head - v->head_len);
 }
 
-/* Finds out from the first bytes. False: they are not enough. */
+/* Finds the visit's conversation by the first bytes. False: they are not enough. */
 static bool find_out(struct visit *v)
 {
 	v->head[v->n_head] = '\0';
@@ -188,7 +188,7 @@ static bool find_out(struct visit *v)
 		char id[5] = { v->head[4], v->head[5], v->head[6], v->head[7] };
 		meet(v, strtoul(id, NULL, 10));
 		v->conversation->has_accepted = true;
-		v->state = VISIT_ANSWERS; /* of no bytes */
+		v->state = VISIT_ANSWERS; /* by no bytes at all */
 		return true;
 	}
 	const char *end = memmem(v->head, v->n_head, "\r\n\r\n", 4);
@@ -226,7 +226,7 @@ static enum sim_step visit_read(struct visit *v)
 		return SIM_IDLE;
 	}
 	if (r <= 0)
-		return visit_over(v); /* a health check of tcp, or lb has lost its client */
+		return visit_over(v); /* a health check of type tcp, or the client has left lb */
 	v->n_head += (size_t)r;
 	(void)find_out(v);
 	return SIM_ACTED;
@@ -253,7 +253,7 @@ static enum sim_step visit_gather(struct visit *v)
 	return peer_receive(p) ? SIM_ACTED : SIM_IDLE;
 }
 
-/* The connection is the peer's from here on. */
+/* From here on the connection is the conversation's server side (peer.c). */
 static void begin_streams(struct visit *v)
 {
 	v->state = VISIT_STREAMS;
@@ -286,7 +286,7 @@ static enum sim_step visit_answer(struct visit *v)
 	return SIM_ACTED;
 }
 
-/* Its last word is said: it goes, or waits for lb to go. */
+/* The answer was the last bytes: closes, or waits until lb closes. */
 static enum sim_step visit_end(struct visit *v)
 {
 	struct sim *w = v->host->t->w;
@@ -322,7 +322,7 @@ static enum sim_step visit_streams(struct visit *v)
 	struct peer *p = &v->conversation->server;
 	enum sim_step step = peer_step(p);
 
-	/* Its host dies, and takes it along. */
+	/* The host has stopped, and its connections with it. */
 	if (step != SIM_DONE && v->host->sock < 0 && sim_chance(v->host->t->w, 4)) {
 		peer_leave(p, sim_chance(v->host->t->w, 2));
 		step = SIM_DONE;
@@ -367,7 +367,7 @@ static void welcome(struct host *h, int sock)
 	sim_add_actor(h->t->w, visit_step, v);
 }
 
-/* Now and then something happens to it. */
+/* Changes the host's state now and then. */
 static void have_luck(struct host *h)
 {
 	struct sim *w = h->t->w;

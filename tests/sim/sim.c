@@ -3,8 +3,9 @@
  * The world: chance, time, turns. Sockets are in net.c, the loops' operations in engine.c.
  *
  * A round gives a turn, in an order that the seed decides, to most loops and actors and to the
- * network. When a round brings nothing, everybody gets one in a strict round, in which nobody is
- * late; when that brings nothing either, time jumps to whatever is due next.
+ * network. When nothing happens in a round, a strict round follows, in which all of them have a
+ * turn. When nothing happens in that one either, time jumps to the moment at which something is due
+ * next.
  */
 #include "sim.h"
 
@@ -163,7 +164,7 @@ static bool run_loop(struct sim *w, struct loop *l)
 	return has_acted;
 }
 
-/* Actors that are over leave the list; the last one takes their place. */
+/* When the actor is over, the last actor of the list takes its place there. */
 static bool run_actor(struct sim *w, size_t i)
 {
 	if (w->actor[i].wake_ns > w->now_ns)
@@ -177,7 +178,8 @@ static bool run_actor(struct sim *w, size_t i)
 	return step != SIM_IDLE;
 }
 
-/* A turn for most, or for all in a strict round. Who begins is by chance. */
+/* Gives a turn to most, or in a strict round to all, beginning anywhere. Returns whether any of
+ * them has acted. */
 static bool run_round(struct sim *w)
 {
 	size_t n = w->n_loops + w->n_actors + 1;
@@ -198,7 +200,7 @@ static bool run_round(struct sim *w)
 	return has_acted;
 }
 
-/* Nobody can act: time jumps to what is due first. False: nothing ever is. */
+/* Lets time jump to the moment at which something is due first. False: nothing ever is. */
 static bool jump(struct sim *w)
 {
 	uint64_t due = sim_net_due_ns(w);

@@ -17,8 +17,8 @@ static uint64_t chance(struct stream *s, uint64_t n)
 }
 
 /*
- * Payload bytes depend on their place alone, and on where in the pattern the stream begins: cheap
- * to make, and a place is like no other within a million.
+ * A payload byte is the byte of a pattern that the stream's `salt` and the byte's position choose:
+ * that is cheap, and bytes around a position look like no others within a million.
  */
 #define PATTERN_BYTES (1u << 20)
 static uint8_t pattern[PATTERN_BYTES];
@@ -43,7 +43,7 @@ void stream_init(struct stream *s, enum stream_form form, uint64_t key, uint64_t
 		s->part = total;
 }
 
-/* Payload lengths of all three kinds, most of them small. */
+/* A frame's payload length, in one of the three forms of RFC 6455, 5.2; most are small. */
 static uint64_t frame_len(struct stream *s)
 {
 	switch (chance(s, 12)) {
@@ -119,7 +119,7 @@ static void begin_chunk(struct stream *s)
 	s->part = len;
 }
 
-/* False: the stream is over. */
+/* Begins the next frame or chunk. False: the stream is over. */
 static bool begin_part(struct stream *s)
 {
 	s->n_head = s->head_at = 0;
