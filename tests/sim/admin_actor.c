@@ -37,7 +37,7 @@ enum admin_actor_phase { ACTOR_BEGINS, ACTOR_SERVES, ACTOR_STOPS, ACTOR_ENDED };
 struct admin_actor {
 	enum admin_actor_phase phase;
 	uint32_t n_changes_left;
-	uint64_t stop_ms; /* when to stop at the latest */
+	uint64_t stop_ms; /* when the actor stops lb at the latest */
 	bool have_workers_ended;
 	bool is_reloading;
 	bool is_broken; /* the configuration file has a mistake */
@@ -155,7 +155,8 @@ static bool is_closing(const struct scenario *t, const struct addr *a)
 	return false;
 }
 
-/* All sockets are lb's own. It shares its addresses with itself, but for one that still closes. */
+/* All sockets here are lb's own, which shares its addresses with itself; but an address whose
+ * socket still closes is occupied. */
 int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t inode), void *arg)
 {
 	(void)is_own;
@@ -253,7 +254,7 @@ static void put_pool(struct scenario *t, const char *name, int first)
 	}
 }
 
-/* A reload may rename a pool, all else being the same: then it is another pool. */
+/* A reload may give a pool its other name: it is another pool then. */
 static const char *const pool_names[N_POOLS][2] = { { "web", "web2" }, { "raw", "raw2" } };
 
 static void write_conf(struct scenario *t, bool is_broken)
@@ -490,7 +491,7 @@ static struct registry_backend *any_backend(struct scenario *t, struct registry_
 	return found != NULL && !found->is_removed ? found : NULL;
 }
 
-/* A command of lbctl about a backend that is in use: it succeeds. */
+/* Gives a command of lbctl about a backend that is in use, which must succeed. */
 static void command(struct scenario *t, enum admin_backend_op op, const struct registry_backend *rb,
 		    uint32_t weight)
 {
@@ -600,7 +601,7 @@ static enum sim_step serve_step(struct scenario *t)
 	if (op->n_changes_left > 0 && sim_chance(t->w, 3)) {
 		op->n_changes_left--;
 		change(t);
-		/* Sometimes the next change comes while a reload is under way. */
+		/* Without a pause the next change may come while a reload is under way. */
 		if (!op->is_reloading || sim_chance(t->w, 2))
 			sim_sleep_ms(t->w, sim_rand(t->w, 6000));
 		return SIM_ACTED;

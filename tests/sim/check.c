@@ -17,8 +17,8 @@
 
 #define BULK_BYTES (512u << 10)   /* what a flow in bulk may hold */
 #define BUFFER_BYTES (256u << 10) /* the largest relay.buffer of the configurations here */
-#define HEAD_BYTES 20000u /* a head of lb's making, or one that is passed on, comes on top */
-#define HEAD_BUFS 2u      /* ... in buffers of its own */
+#define HEAD_BYTES 20000u         /* the heads that lb makes or passes on come on top */
+#define HEAD_BUFS 2u              /* ... and so do their buffers */
 
 /* ---- between turns --------------------------------------------------------------------------- */
 
@@ -267,7 +267,7 @@ static bool is_cut_by_lb(const struct conversation *k)
 	return k->is_quit; /* it was over, and lb was still delivering its last bytes */
 }
 
-/* Whether its kernel answers what comes now, or did, with a reset. */
+/* Whether the side's kernel has sent a reset, or would answer bytes that come now with one. */
 static bool may_reset(const struct peer *p)
 {
 	return p->fate.has_reset || p->has_left;
@@ -277,13 +277,14 @@ static bool may_reset(const struct peer *p)
 static void check_direction(const struct conversation *k, const struct peer *src,
 			    const struct peer *dst)
 {
-	uint64_t n_came = src->fate.n_delivered; /* into lb's kernel */
+	uint64_t n_came = src->fate.n_delivered; /* bytes that have reached lb's kernel */
 	uint64_t n_want = n_came > src->n_before ? n_came - src->n_before : 0;
 
 	if (!dst->has_eof || src->was_cut || dst->was_cut || is_cut_by_lb(k))
 		return;
 	if (dst->error == 0) {
-		/* Its end was a FIN: then so was the source's, and every byte before it is here. */
+		/* `dst` got a FIN: then the source has sent one, and every byte before it is here.
+		 */
 		SIM_CHECK(src->fate.is_fin_delivered,
 			  "conversation %u: the %s got an end that the %s did not send", k->id,
 			  dst->name, src->name);

@@ -36,7 +36,7 @@ struct sim_op {
 };
 
 struct sim_engine {
-	struct loop loop; /* first */
+	struct loop loop; /* first member */
 	struct sim *world;
 	const char *name;
 	bool is_ring;   /* as io_uring: polls report a FIN unasked, sends cannot wait after one */
@@ -324,7 +324,7 @@ static int sim_wait(struct loop *l, uint64_t wait_ms)
 	struct sim_engine *e = engine_of(l);
 	struct sim *w = e->world;
 
-	(void)wait_ms; /* the world decides about time */
+	(void)wait_ms; /* sim.c lets time move on */
 	close_all(e);
 	e->has_acted = e->has_acted || l->n_posted > 0;
 	loop_tick(l);

@@ -17,7 +17,7 @@ struct patrol {
 	struct walk walk;
 	struct scenario *t;
 	uint64_t last_id; /* of the worker's sessions when the patrol began */
-	uint64_t *ids;    /* owns: of the sessions that it has visited */
+	uint64_t *ids;    /* owns: the ids of the sessions that it has visited */
 	size_t n, cap;
 };
 
@@ -50,8 +50,8 @@ static void visit(struct walk *k, struct session *s)
 		LB_ASSERT(p->ids != NULL);
 	}
 	p->ids[p->n++] = s->id;
-	if (sim_chance(p->t->w,
-		       40)) { /* as when a plan is replaced: the walk is its owner's then */
+	/* As when a plan is replaced: the cancelled walk is its owner's, which may free it. */
+	if (sim_chance(p->t->w, 40)) {
 		walk_cancel(s->worker, k);
 		end_patrol(p);
 		return;

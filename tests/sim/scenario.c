@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One seed, from the first connection to the last descriptor. */
+/* Runs one scenario: starts it, lets it run until all is over, and checks what is left. */
 #include "scenario.h"
 
 #include <stdlib.h>

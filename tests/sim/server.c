@@ -297,7 +297,8 @@ static enum sim_step visit_end(struct visit *v)
 		v->sock = -1;
 		return visit_over(v);
 	}
-	ssize_t r = sim_recv(w, v->sock, bytes, sizeof(bytes)); /* unread bytes would reset */
+	ssize_t r = sim_recv(w, v->sock, bytes,
+			     sizeof(bytes)); /* closing with unread bytes would send a reset */
 	if (r > 0)
 		return SIM_ACTED;
 	return visit_over(v);
