@@ -20,6 +20,7 @@
 #include "daemon/delta.h"
 #include "daemon/occupied.h"
 #include "daemon/worker_sums.h"
+#include "net/sock.h"
 #include "proxy/listener.h"
 #include "scenario.h"
 #include "util/slab.h"
@@ -28,6 +29,7 @@
 #define SMALL_FDS 90
 #define MAX_PIPES 4
 #define SPARE_FDS 8
+#define ROOMY (3 * SOCK_BACKLOG) /* slots; capacity_is_roomy() asks for two backlogs */
 #define LISTEN_FDS 8
 #define N_POOLS 2
 #define CLASS_PROBE 3 /* of tags in main's loop */
@@ -297,6 +299,8 @@ static uint32_t n_sessions_for(struct scenario *t, int max_fds)
 {
 	if (t->is_tight)
 		return 1 + (uint32_t)sim_rand(t->w, 6);
+	if (t->is_roomy)
+		return ROOMY;
 	if (max_fds == SMALL_FDS && sim_chance(t->w, 2))
 		return MAX_FDS;
 	return (uint32_t)(max_fds - 3 - SPARE_FDS - LISTEN_FDS - 2 * MAX_PIPES) / 2;
@@ -612,6 +616,8 @@ static enum sim_step serve_step(struct scenario *t)
 		op->phase = ACTOR_STOPS;
 		sim_say(t->w, "main    stops");
 		control_stop(&t->control);
+		if (sim_chance(t->w, 2)) /* as by a second signal: ends everything at once */
+			control_stop(&t->control);
 		return SIM_ACTED;
 	}
 	sim_wake_at_ms(t->w, op->stop_ms > now_ms ? op->stop_ms : now_ms + 100);
@@ -633,6 +639,11 @@ enum sim_step admin_actor_step(void *scenario)
 	case ACTOR_ENDED: return SIM_DONE;
 	}
 	return SIM_DONE;
+}
+
+void admin_actor_stop_at(struct scenario *t, uint64_t at_ms)
+{
+	t->admin->stop_ms = at_ms;
 }
 
 bool admin_actor_is_over(const struct scenario *t)

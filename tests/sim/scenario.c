@@ -47,6 +47,10 @@ static void open_conversations(struct scenario *t)
 		sim_add_actor(t->w, client_step, &t->conversation[i]);
 	}
 	t->n_open_clients = (uint32_t)t->n_conversations;
+	if (!t->is_small &&
+	    sim_chance(t->w, 6)) /* a stop at the moment at which a client connects */
+		admin_actor_stop_at(t,
+				    t->conversation[sim_rand(t->w, t->n_conversations)].start_ms);
 }
 
 static void plant(struct scenario *t, enum fault what, uint32_t nth)
@@ -72,6 +76,7 @@ uint64_t scenario_run_with_fault(const struct sim_opts *o, enum fault what, uint
 	t->is_small = what != FAULT_NONE;
 	t->is_faulty = t->is_small || sim_chance(t->w, 4);
 	t->is_tight = !t->is_small && sim_chance(t->w, 4);
+	t->is_roomy = !t->is_tight && sim_chance(t->w, 3);
 	t->n_workers = t->is_small ? 1 : 1 + (uint32_t)sim_rand(t->w, MAX_WORKERS);
 	open_hosts(t);
 	admin_actor_open(t);

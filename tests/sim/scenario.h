@@ -140,6 +140,7 @@ struct scenario {
 	bool is_faulty; /* sessions, exchanges and buffers fail now and then */
 	bool is_small;  /* it has a few conversations only, one of each kind */
 	bool is_tight;  /* its workers have a few slots each, not the same number */
+	bool is_roomy;  /* its workers have so many slots that they accept without counting */
 	uint32_t n_workers;
 	struct control control;   /* main, without the process around it */
 	struct mailbox main_mail; /* main's, which the workers' replies go to */
@@ -203,6 +204,8 @@ void host_open(struct host *h);
 
 void admin_actor_open(struct scenario *t);
 enum sim_step admin_actor_step(void *scenario);
+/* Lets the actor stop lb at another time than it has planned. */
+void admin_actor_stop_at(struct scenario *t, uint64_t at_ms);
 bool admin_actor_is_over(const struct scenario *t);
 /* Whether the actor has ordered a stop, and whether what is left is being ended. */
 bool admin_actor_has_stopped(const struct scenario *t);
