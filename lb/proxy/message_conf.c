@@ -2,7 +2,7 @@
 /*
  * A new configuration on the worker. The functions of ADOPT, ABORT and MEMBERS do all their work
  * and reply before they return. An APPLY takes several turns, so that a configuration with very
- * many listeners, or a worker with very many sessions, keeps no bytes waiting:
+ * many listeners, or a worker with very many sessions, does not keep other sessions waiting:
  *
  *   step       what is done                                           when it is over
  *   swap       the worker gets the new snapshot and members           at once
@@ -12,8 +12,8 @@
  *   reply
  *
  * "timers" is left out when no time-out has changed. One timer, message_apply.timer, starts the
- * steps "sockets" and "closing"; its function says which step it is. The walk has a timer of its
- * own (walk.c) and starts "closing" when it is done.
+ * steps "sockets" and "closing"; its function says which step it is. The walk is run by the
+ * timer of all walks (walk.c) and starts "closing" when it is done.
  *
  * Sockets: main has written the index of each listener in the new snapshot, or LISTENER_REMOVED,
  * into the listener before it posted the APPLY. A socket is "behind" when it is PARKED, or OPEN
@@ -54,7 +54,8 @@
 /* ---- ADOPT ----------------------------------------------------------------------------------- */
 
 /* Receives the sockets, which main has put into the channel before it posted the message. Goes on
- * after an error, so that no socket is left in the channel. Returns 0 or a negative errno. */
+ * when the table or memory is full, so that no socket is left in the channel. Returns 0 or a
+ * negative errno. */
 static int adopt_sockets(struct worker *w, const struct message_adopt *m)
 {
 	int result = 0;

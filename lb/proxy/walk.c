@@ -18,8 +18,8 @@
  *
  * A walk's position among the sessions is walk->cursor, an index of the slab of sessions, and not a
  * pointer to a session: between two slices any session may end, and another one may be born with
- * the same index. A session that is born behind the cursor's position is visited, too; a session
- * that is born before it is not.
+ * the same index. A session that is born at an index from the cursor on is visited, too; a session
+ * that is born at a lower index is not.
  *
  * A visit may cancel the walk that makes the visit, and the walk's owner may free it then.
  * run_slice() learns that from worker->walk_visiting, the walk whose slice runs: walk_cancel() sets
