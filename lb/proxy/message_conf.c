@@ -21,9 +21,10 @@
  * STOP or QUIT between two turns, which closes sockets, needs no care here.
  *
  * Closing: the address of a removed listener must be free when the reply comes, because the next
- * configuration may bind it again. The socket is LEAVING for a while, then CLOSING until its
- * accept has ended; its descriptor is closed by the loop one turn later. When lb is so full that
- * the queue of a CLOSING socket cannot be served, the APPLY does not wait: that may last for hours.
+ * configuration may bind it again. The socket is LEAVING for a while, then CLOSING until its accept
+ * has ended; the loop closes its descriptor one turn later. When lb is so full that the connections
+ * in the queue of a CLOSING socket cannot be accepted, the APPLY replies all the same, because the
+ * socket may have to wait for hours.
  *
  * Old objects go back in the reply: the snapshot and the array of members that were replaced.
  *
@@ -45,17 +46,18 @@
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
-/* Listening sockets that are opened, moved to another snapshot or closed per turn. */
+/* An APPLY opens, closes or moves to another snapshot at most this many listening sockets per turn.
+ */
 #define SOCKET_SLICE 64
 
-/* How often an APPLY looks whether removed listening sockets are still LEAVING. */
+/* How often, in ms, an APPLY looks whether removed listening sockets are still LEAVING. */
 #define LEAVING_LOOK_MS 1
 
 /* ---- ADOPT ----------------------------------------------------------------------------------- */
 
-/* Receives the sockets, which main has put into the channel before it posted the message. Goes on
- * when the table or memory is full, so that no socket is left in the channel. Returns 0 or a
- * negative errno. */
+/* Receives the listening sockets, which main has put into the worker's socket pair before it posted
+ * the message. When the descriptor table is full or memory is short, goes on with the next socket,
+ * so that no socket is left in the socket pair. Returns 0 or a negative errno. */
 static int adopt_sockets(struct worker *w, const struct message_adopt *m)
 {
 	int result = 0;
@@ -64,7 +66,7 @@ static int adopt_sockets(struct worker *w, const struct message_adopt *m)
 		uint64_t number;
 		int fd = loop_take_fd(w->loop, w->channel, &number);
 
-		if (fd == -EMFILE) { /* the table is full: the kernel has dropped the socket */
+		if (fd == -EMFILE) { /* the table is full, so the kernel has dropped the socket */
 			result = fd;
 			continue;
 		}
@@ -148,7 +150,7 @@ static void run_members(struct mail *mail, void *worker)
 	uint32_t slot = m->members->pool->slot;
 
 	worker_assert_owner(w);
-	/* The newest APPLY has had the pool. */
+	/* The pool was in the newest APPLY, so its slot has members. */
 	LB_ASSERT(slot < w->n_members && w->members[slot]->pool == m->members->pool);
 	struct members *old = w->members[slot];
 
@@ -197,7 +199,8 @@ static void swap_snapshot(struct worker *w, struct message_apply *m)
 
 /* ---- APPLY: listening sockets ---------------------------------------------------------------- */
 
-/* Lets one listening socket follow the newest snapshot, or closes it. May free `ls`. */
+/* Lets one listening socket follow the newest snapshot, or closes the socket when its listener was
+ * removed. May free `ls`. */
 static void apply_socket(struct worker *w, struct listen_socket *ls)
 {
 	uint32_t i = ls->listener->snapshot_index;
@@ -209,7 +212,7 @@ static void apply_socket(struct worker *w, struct listen_socket *ls)
 		listen_socket_open(ls, w->snapshot, &w->snapshot->listeners[i]);
 }
 
-/* Whether the newest snapshot asks for another state of the socket. */
+/* Whether the socket does not follow the newest snapshot yet. */
 static bool is_behind(const struct worker *w, const struct listen_socket *ls)
 {
 	if (ls->state == LISTEN_OPEN)
@@ -219,7 +222,7 @@ static bool is_behind(const struct worker *w, const struct listen_socket *ls)
 }
 
 /*
- * Lets the next SOCKET_SLICE sockets follow the newest snapshot; the others go on under the
+ * Lets up to SOCKET_SLICE sockets that are behind follow the newest snapshot; the others keep the
  * snapshot that they have. A socket that a STOP has closed meanwhile is not behind. Returns whether
  * no socket is behind any more.
  */
@@ -244,9 +247,13 @@ static bool apply_sockets(struct worker *w)
 
 /* The state of the listening sockets whose addresses the new configuration has given up. */
 enum removal {
-	REMOVAL_LEAVING, /* one is LEAVING: it still accepts */
-	REMOVAL_CLOSING, /* none is; one waits for its accept's last completion, a turn away */
-	REMOVAL_DONE,    /* all are closed, or wait in a full lb for slots for what has queued */
+	REMOVAL_LEAVING, /* at least one socket is LEAVING, and still accepts */
+	/* None is LEAVING; at least one waits for its accept's last completion, which comes within
+	 * a turn. */
+	REMOVAL_CLOSING,
+	/* All are closed, or wait in a full lb for slots for the connections in the kernel's queue.
+	 */
+	REMOVAL_DONE,
 };
 
 static enum removal removal_of(const struct worker *w)
@@ -280,8 +287,8 @@ void message_apply_end(struct worker *w)
 		reply_apply(w);
 }
 
-/* Replies one turn after all sockets were closed, because the loop closes a descriptor when the
- * next turn begins to wait. */
+/* Replies to an APPLY one turn after all removed sockets were closed, because the loop closes a
+ * descriptor only when the next turn begins to wait. */
 static void on_closing_timer(struct timer *t, void *arg)
 {
 	struct worker *w = arg;

@@ -28,12 +28,14 @@ struct snapshot;
 
 struct message_adopt {
 	struct message base;
-	/* The listeners whose sockets are in the channel, in its order; counted. */
+	/* Counted: the listeners whose sockets are in the worker's socket pair, in the same order.
+	 */
 	size_t n_listeners, cap;
 	struct listener *listeners[];
 };
 
-/* A message without listeners, and room for `cap`. NULL when memory is short. Thread: main. */
+/* Makes a message without listeners, which has room for `cap` of them. NULL when memory is short.
+ * Thread: main. */
 struct message_adopt *message_adopt_new(uint32_t worker, size_t cap);
 
 /* Adds a listener, which the message counts. Thread: main. */
@@ -43,22 +45,22 @@ void message_adopt_add(struct message_adopt *m, struct listener *l);
 
 struct message_apply {
 	struct message base;
-	struct snapshot *snapshot; /* counted: the new one; in the reply the one that it replaced */
+	struct snapshot *snapshot; /* counted: the new snapshot; in the reply the replaced one */
 	bool has_new_timeouts;     /* open sessions must start their timers again; set by main */
 	/* The members of all pools by pool slot, NULL in an empty slot; in the reply the array that
-	 * this one has replaced. Owns the array, counts the members. A worker only swaps the two
-	 * arrays: so the worker can refuse nothing, its work does not grow with the number of
-	 * pools, and main frees what was replaced. */
+	 * this one has replaced. Owns the array, counts the members. The worker only swaps the two
+	 * arrays: a swap cannot fail, it takes the same time for any number of pools, and main
+	 * frees what was replaced. */
 	uint32_t n_slots;
 	struct members **slots;
 
 	/* private to message_conf.c, written by the worker */
 	struct timer timer; /* fires when the next step is due */
-	bool is_closed;     /* the sockets of removed listeners were closed in the turn before */
-	struct walk walk;   /* starts the timers again, when has_new_timeouts */
+	bool is_closed;   /* the sockets of all removed listeners were closed in the turn before */
+	struct walk walk; /* starts the timers again, when has_new_timeouts */
 };
 
-/* A message that counts `snapshot` and has `n_slots` empty slots. NULL when memory is short.
+/* Makes a message that counts `snapshot` and has `n_slots` empty slots. NULL when memory is short.
  * Thread: main. */
 struct message_apply *message_apply_new(uint32_t worker, struct snapshot *snapshot,
 					uint32_t n_slots);
@@ -76,14 +78,14 @@ void message_apply_end(struct worker *w);
 
 /* ---- ABORT: close the parked sockets --------------------------------------------------------- */
 
-/* NULL when memory is short. Thread: main. */
+/* Makes a message that closes the PARKED sockets. NULL when memory is short. Thread: main. */
 struct message *message_abort_new(uint32_t worker);
 
 /* ---- MEMBERS: new members of one pool -------------------------------------------------------- */
 
 struct message_members {
 	struct message base;
-	struct members *members; /* counted: the new ones; in the reply those that were replaced */
+	struct members *members; /* counted: the new members; in the reply the replaced ones */
 };
 
 /*

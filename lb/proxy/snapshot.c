@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making a snapshot: each listener's and pool's name in the configuration becomes a pointer, its
- * routes a table, and its routes' names counted ones. A snapshot that is half made when memory runs
- * out is freed by the same function as a whole one.
+ * Making a snapshot: the names of pools in the configuration become pointers, the routes of each
+ * listener become a table, and the names of the routes become counted ones (names.h). When memory
+ * runs out, the function that frees a whole snapshot also frees the one that is half made.
  *
  * Thread: main, but for snapshot_ref() and snapshot_unref().
  */

@@ -4,10 +4,11 @@
 /*
  * The snapshot: a frozen configuration with its names resolved to run-time objects.
  *
- * Each successful load makes a snapshot. A worker holds the newest one; a session that does not
- * relay yet holds the one that it was accepted under. Main holds each snapshot until no worker and
- * no session holds it, so that a snapshot is always freed on main. Backends are not in it: the
- * members of a pool reach the workers by themselves (struct members, proxy/message_conf.h).
+ * Each successful load of a configuration makes a snapshot. A worker holds the newest one. A
+ * session without a tunnel holds the one under which its connection was accepted, or its request
+ * was routed. Main holds each snapshot until no worker and no session holds it, so that a snapshot
+ * is always freed on main. Backends are not in a snapshot: the members of a pool reach the workers
+ * in messages of their own (struct members, proxy/message_conf.h).
  *
  * Thread: made and freed on main, read on any. Layer: proxy.
  */
@@ -28,7 +29,7 @@ struct snapshot_listener {
 	const struct conf_listener *conf; /* borrows from the snapshot's configuration */
 	struct route_table *routes;       /* owns; NULL in mode tcp */
 	struct snapshot_pool *pool; /* borrows: for requests that no route matches; NULL: 404 */
-	const char **route_name;    /* owns the array, counts each (proxy/names.h) */
+	const char **route_name;    /* owns the array, counts each name (proxy/names.h) */
 };
 
 struct snapshot_pool {
@@ -40,7 +41,9 @@ struct snapshot {
 	/* private to snapshot.c */
 	struct ref refs;
 
-	struct snapshot *next; /* of main's list of snapshots that were replaced; NULL: in none */
+	/* The next one in main's list of snapshots that were replaced; NULL: the last one, or in no
+	 * list. */
+	struct snapshot *next;
 
 	struct conf *conf; /* counted */
 	size_t n_listeners;
@@ -58,7 +61,8 @@ struct snapshot {
 struct snapshot *snapshot_new(struct conf *conf, struct pool *const *pools, struct names *names);
 
 struct snapshot *snapshot_ref(struct snapshot *p);
-/* NULL is fine. Returns NULL. Thread: any, but the last reference is main's. */
+/* Gives a reference back; the last one, which must be main's, frees the snapshot. NULL is fine.
+ * Returns NULL. Thread: any. */
 struct snapshot *snapshot_unref(struct snapshot *p);
 
 /* Whether the caller holds the only reference. Thread: main. */

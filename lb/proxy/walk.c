@@ -36,7 +36,8 @@
 #include "util/assert.h"
 #include "util/slab.h"
 
-/* Starts the timer for the walk that is due first; stops it where there is none. */
+/* Starts worker->walk_timer, to fire when the first walk is due. Stops it when no walk is under
+ * way. */
 static void arm(struct worker *w)
 {
 	uint64_t now_ms = loop_now_ms(w->loop), due_ms = UINT64_MAX;
@@ -98,7 +99,8 @@ void walk_end_all(struct worker *w)
 	arm(w);
 }
 
-/* Runs a slice of at most `n` visits. A visit may cancel the walk. */
+/* Runs one slice of the walk, of at most `n` visits. Returns at once when a visit has cancelled the
+ * walk. */
 static void run_slice(struct worker *w, struct walk *k, uint32_t n)
 {
 	LB_ASSERT(n > 0 && w->walk_visiting == NULL);
@@ -129,7 +131,8 @@ static uint32_t count_due(const struct worker *w, uint64_t now_ms)
 	return n;
 }
 
-/* The first due walk of the list, moved to the list's end; NULL: no walk is due. */
+/* Returns the first walk of the list that is due, and moves it to the list's end. NULL: no walk is
+ * due. */
 static struct walk *next_due(struct worker *w, uint64_t now_ms)
 {
 	list_for_each(it, &w->walks)
@@ -152,8 +155,8 @@ void walk_on_timer(struct timer *t, void *arg)
 
 	worker_assert_owner(w);
 	LB_ASSERT(t == &w->walk_timer && w->walk_turn > 0);
-	/* When more walks are due than the turn has visits, only some walks have a slice, of one
-	 * visit each. */
+	/* When more walks are due than a turn has visits, the first walks of the list make one
+	 * visit each, and the others make none in this turn. */
 	uint32_t n_run = n_due < w->walk_turn ? n_due : w->walk_turn;
 	for (uint32_t i = 0; i < n_run; i++) {
 		struct walk *k = next_due(w, now_ms);

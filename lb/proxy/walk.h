@@ -29,11 +29,12 @@ struct timer;
 struct walk;
 struct worker;
 
-/* The initial value of worker->walk_turn: visits per turn, of all walks of a worker together. So
- * many visits take some tens of microseconds. */
+/* The initial value of worker->walk_turn: how many visits all walks of a worker together make per
+ * turn. 512 visits take some tens of microseconds. */
 #define WALK_TURN 512
 
-/* The usual pause: with more workers than CPUs, other workers have their turns in it. */
+/* The usual pause between two slices, in ms. When there are more workers than CPUs, other workers
+ * run in the pause. */
 #define WALK_PAUSE_MS 1
 
 /* What a walk does. Both functions may begin walks and cancel any walk that is under way. */
@@ -47,23 +48,24 @@ struct walk_ops {
 	void (*done)(struct walk *k, struct worker *w);
 };
 
-/* A walk is embedded in what it is for. thread: owner worker */
+/* A walk is a member of the object that needs it, such as a message. thread: owner worker */
 struct walk {
 	const struct walk_ops *ops; /* borrows */
-	uint32_t slice;    /* visits per turn at most; 0: as many as a turn has; may be changed */
-	uint32_t pause_ms; /* from one slice to the next one; may be changed */
+	uint32_t slice;    /* most visits per turn; 0: as many as a turn has; may be changed */
+	uint32_t pause_ms; /* pause between two slices, in ms; may be changed */
 
 	/* private to walk.c */
-	struct list link; /* worker->walks: the first due walk of the list has the next slice */
-	uint64_t due_ms;  /* when the walk's next slice may run */
-	uint32_t cursor;  /* of slab_next() */
+	struct list link; /* in worker->walks, whose first due walk has the next slice */
+	uint64_t due_ms;  /* when the walk's next slice may run, by the loop's clock */
+	uint32_t cursor;  /* the walk's position among the sessions, for slab_next() */
 };
 
 /*
  * walk_begin() - let a walk visit all sessions of `w`
  *
  * The first slice runs in the worker's next turn. The caller owns `k`, which must stay where it is
- * until `done` is called. `slice` 0 is as much as a turn has.
+ * until `done` is called. When `slice` is 0, a slice has as many visits as a turn has. `pause_ms`
+ * is the pause between two slices.
  */
 void walk_begin(struct worker *w, struct walk *k, const struct walk_ops *ops, uint32_t slice,
 		uint32_t pause_ms);
@@ -71,14 +73,13 @@ void walk_begin(struct worker *w, struct walk *k, const struct walk_ops *ops, ui
 /*
  * walk_cancel() - end a walk before it has visited all sessions
  *
- * `k` must be under way on `w`. When the function returns, `k` is the caller's again, who may free
- * it or begin it anew; neither `visit` nor `done` of this walk is called any more. `done` is not
- * called, because it says that all sessions were visited: when a plan (of a paced drain, say) is
- * replaced by another plan, the message that replaces it cancels the old plan's walk and answers
- * for both.
+ * `k` must be under way on `w`. When the function returns, the caller may free `k` or begin it
+ * anew; neither `visit` nor `done` of this walk is called any more. `done` is not called, because
+ * not all sessions were visited. A message whose plan (of a paced drain, say) replaces another plan
+ * cancels the old plan's walk, and replies for both messages.
  *
- * May be called from everywhere on the worker's thread, from a visit or the `done` of any walk too,
- * and from the walk's own visit.
+ * May be called from everywhere on the worker's thread, also from a visit or the `done` of any
+ * walk, and from a visit of this walk.
  */
 void walk_cancel(struct worker *w, struct walk *k);
 
