@@ -5,8 +5,8 @@
  * it at the end (admin_socket_remove()). `lb check` asks with admin_socket_check() whether a start
  * could do all this.
  *
- * Only the folder of the default path is made, because no other program makes it. Socket and
- * address are net/unix.c's business; the words of an error are refusal.c's.
+ * Only the folder of the default path is made, because no other program makes it. net/unix.c makes
+ * and binds the socket; refusal.c has the words of an error.
  *
  * Thread: main.
  */

@@ -15,19 +15,20 @@
 #include "util/err.h"
 
 /*
- * admin_socket_open() - the listening socket of `conf`, which has one
+ * admin_socket_open() - make the admin socket, which listens from then on
  *
- * When the folder of the default path (CONF_ADMIN_SOCKET) is missing, makes the folder if that is
- * allowed, and gives it to `user` where the file has one; makes no other folder. Returns the
- * descriptor, or -EINVAL with the reason in `e`.
+ * `conf` names an admin socket. When the folder of the default path (CONF_ADMIN_SOCKET) is missing,
+ * makes the folder if that is allowed, and, when `conf` names a `user`, gives the folder to that
+ * user. Makes no other folder. Returns the descriptor, or -EINVAL with the reason in `e`.
  */
 int admin_socket_open(struct loop *l, const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
 /*
  * admin_socket_check() - whether admin_socket_open() would succeed
  *
- * Makes nothing. Returns 0, -EADDRINUSE where a program answers on the socket (nothing is added to
- * `e`, because the program may be the lb that this file is for), or -EINVAL with the reason in `e`.
+ * Makes nothing. Returns 0, -EADDRINUSE when a program answers on the socket (nothing is added to
+ * `e`, because the program may be an lb that runs by this configuration), or -EINVAL with the
+ * reason in `e`.
  */
 int admin_socket_check(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
@@ -46,14 +47,16 @@ struct admin_socket_file {
  */
 void admin_socket_remember(struct admin_socket_file *f, const char *path);
 
-/* Gives the file to a user. Returns 0 or a negative errno; 0 where none is remembered. */
+/* Gives the remembered file to a user; does nothing when no file is remembered. Returns 0 or a
+ * negative errno. */
 int admin_socket_give(const struct admin_socket_file *f, uid_t uid, gid_t gid) LB_MUST_CHECK;
 
 /*
- * admin_socket_remove() - remove the file, unless its path names another file meanwhile
+ * admin_socket_remove() - remove the remembered file
  *
- * Such a file is not lb's. Call while the socket is open: until then no other file can get the
- * number of its inode.
+ * When the path names another file by now, that file is not lb's and stays. Call while the socket
+ * is open: an open socket keeps its inode's number in use, so no other file can have that number
+ * and be taken for the remembered file.
  */
 void admin_socket_remove(const struct admin_socket_file *f);
 

@@ -5,8 +5,8 @@
  * A reload calls announce_listeners() between the last step that can fail and the commit: the
  * registry has the old listeners then, and the delta the new ones. A stop calls
  * announce_count_from_now() when it begins, announce_count() with each worker's reply to QUIT, and
- * announce_stopped() at the end. The figures are counted this way because a worker frees its
- * counters before it ends.
+ * announce_stopped() at the end. The figures come with the replies to QUIT, because a worker frees
+ * its counters before it ends.
  *
  * Thread: main.
  */
@@ -48,7 +48,7 @@ static bool is_kept(const struct delta *d, const struct listener *l)
 
 void announce_listeners(const struct log *log, const struct registry *reg, const struct delta *d)
 {
-	LB_ASSERT(d->conf != NULL && !d->is_committed); /* `reg` has the old listeners */
+	LB_ASSERT(d->conf != NULL && !d->is_committed); /* so `reg` still has the old listeners */
 	list_for_each(it, &reg->listeners)
 	{
 		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;

@@ -22,10 +22,12 @@ struct threads;
  */
 void announce_listeners(const struct log *log, const struct registry *reg, const struct delta *d);
 
-/* Connections that end during a stop; all zero at the beginning. */
+/* Counts the connections that end during a stop. All members are zero before the stop. */
 struct stop_count {
 	uint64_t n_ended_before; /* connections that had ended when the stop began */
-	uint64_t n_ended, n_cut; /* all that have ended, and those of them that lb ended by QUIT */
+	/* connections that have ended since lb started, summed over the replies to QUIT that have
+	 * come; n_cut: those of them that QUIT ended */
+	uint64_t n_ended, n_cut;
 };
 
 /* Call when a stop begins: connections that end from now on are counted. */

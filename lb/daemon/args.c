@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line of lb: getopt_long() finds the options, the first word that is left is the
- * command (`check`, `doctor`). What is wrong is told with the usage, and, where another program
- * has an option or a word for the same thing, with what lb has for it (`other_words`).
+ * command (`check`, `doctor`). A wrong option or word is reported with the usage. When the word is
+ * one that another program uses for something that lb can do, too, the report also names lb's own
+ * option or command for it (`other_words`).
  *
  * Thread: main.
  */
@@ -35,7 +36,8 @@ static const char *default_conf(void)
 	return access("lb.yaml", F_OK) == 0 ? "lb.yaml" : "/etc/lb/lb.yaml";
 }
 
-/* The words that other programs have for what lb does, each between spaces. */
+/* The words of other programs for something that lb can do, too, each with a space on either side;
+ * and lb's own way to do it. */
 static const struct {
 	const char *words, *ours;
 } other_words[] = {
@@ -52,8 +54,8 @@ static const struct {
 	{ " help -? ", "\"lb --help\" prints what there is" },
 };
 
-/* What lb has in place of a word of another program, or NULL. `--config=x` is found as `--config`.
- */
+/* lb's own way to do what another program calls `word`; NULL when `word` is not in `other_words`.
+ * What follows a `=` in `word` is ignored. */
 static const char *our_word(const char *word)
 {
 	char spaced[32];
@@ -75,8 +77,8 @@ static int wrong(const char *what, const char *word)
 	return USAGE_STATUS;
 }
 
-/* getopt_long() has refused an option. `last` is the last word that getopt_long() has read to its
- * end. */
+/* Reports an option that getopt_long() has refused. `last` is the last word that getopt_long() has
+ * read to its end. */
 static int wrong_option(const char *last)
 {
 	const char letter[] = { '-', (char)optopt, '\0' };
@@ -107,7 +109,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 	int opt;
 
 	*ret = (struct args){ .command = ARGS_RUN };
-	optind = 0; /* glibc: forget an earlier scan */
+	optind = 0; /* glibc: forget the position of an earlier call */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (opt) {

@@ -16,15 +16,15 @@ enum args_command {
 struct args {
 	enum args_command command;
 	const char *conf; /* borrows: the file to read */
-	bool is_json;     /* of ARGS_DOCTOR */
-	bool is_syntax;   /* of ARGS_CHECK: the file alone, not this machine */
-	bool is_printed;  /* of ARGS_CHECK: the configuration, with every default */
+	bool is_json;     /* ARGS_DOCTOR: print JSON */
+	bool is_syntax;   /* ARGS_CHECK: check the file only, not this machine */
+	bool is_printed;  /* ARGS_CHECK: print the configuration with every default */
 };
 
 /*
- * args_parse() - what was asked for
+ * args_parse() - read the command line
  *
- * Without -c the file is ./lb.yaml, or /etc/lb/lb.yaml where there is none. Returns 0 and fills
- * *ret, or 2 after saying on stderr what is wrong.
+ * Without -c the file is ./lb.yaml, or, when the current folder has no lb.yaml, /etc/lb/lb.yaml.
+ * Returns 0 and fills *ret, or 2 after saying on stderr what is wrong.
  */
 int args_parse(int argc, char **argv, struct args *ret);

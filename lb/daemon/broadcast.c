@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * broadcast_make() allocates a message for each worker, or none. broadcast_post() posts all of
- * them and gives up the array; broadcast_post_one() posts a single one, for workers of which some
- * have never begun. broadcast_drop() frees what was not posted.
+ * broadcast_make() allocates a message for each worker; when memory is short, it leaves no message.
+ * broadcast_post() posts all messages and frees the array. broadcast_post_one() posts the message
+ * of one worker; it is for a start that failed, when only some workers run. broadcast_drop() frees
+ * the messages that were not posted.
  *
  * Thread: main.
  */
@@ -15,7 +16,7 @@
 
 int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make, void *ctx)
 {
-	LB_ASSERT(n > 0 && b->message == NULL); /* nothing is overwritten */
+	LB_ASSERT(n > 0 && b->message == NULL); /* earlier messages would be lost */
 	*b = (struct broadcast){ .n = n, .message = calloc(n, sizeof(struct message *)) };
 	int r = b->message == NULL ? -ENOMEM : 0;
 

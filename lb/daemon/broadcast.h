@@ -4,9 +4,8 @@
 /*
  * Broadcast: one message for each worker.
  *
- * All messages are allocated before any of them is posted. When memory is short, no message is
- *posted at all, and posting itself cannot fail, so either every worker gets its message or none
- *does.
+ * All messages are allocated before the first one is posted. When memory is short, no message is
+ * posted. Posting cannot fail. So either every worker gets its message or no worker does.
  *
  *	broadcast_make(&b, n_workers, make, ctx)                0 or -ENOMEM
  *	broadcast_post(&b, threads, on_reply, arg)              each worker replies once
@@ -24,7 +23,7 @@ struct threads;
 
 struct broadcast {
 	uint32_t n;
-	struct message **message; /* owns, with one for each worker; NULL: nothing is made */
+	struct message **message; /* owns: a message for each worker; NULL: no messages */
 };
 
 #define BROADCAST_INIT ((struct broadcast){ .message = NULL })
@@ -35,7 +34,7 @@ typedef struct message *(*broadcast_make_fn)(uint32_t worker, void *ctx);
 /*
  * broadcast_make() - make a message for each of `n` workers
  *
- * *b is empty before. Returns 0, or -ENOMEM with nothing left in *b.
+ * *b has to be empty. Returns 0, or -ENOMEM with *b empty again.
  */
 int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make,
 		   void *ctx) LB_MUST_CHECK;
@@ -43,7 +42,8 @@ int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make,
 /*
  * broadcast_post() - post every message to its worker; *b is empty afterwards
  *
- * `done` is called on main with each worker's reply, whose `arg` is `arg`, and owns the reply.
+ * `done` is called on main once for each worker, with the worker's reply. The reply's member `arg`
+ * is the parameter `arg`. `done` owns the reply.
  */
 void broadcast_post(struct broadcast *b, struct threads *t, message_fn done, void *arg);
 

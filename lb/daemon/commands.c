@@ -12,9 +12,9 @@
  *                       weight through membership.c, which keeps the change over a reload that is
  *                       under way
  *
- * A list of connections is cut twice: each worker keeps no more rows than the limit asks for, the
- * greatest by rank, and conns_finish() keeps the greatest of these. When a worker could not list,
- * or memory is short, `done` gets the error and no row.
+ * A list of connections is cut twice: each worker keeps the rows with the greatest ranks, at most
+ * `limit` of them, and conns_finish() does the same with the rows of all workers. When a worker
+ * could not make its list, or memory is short, `done` gets the error and no row.
  *
  * A name that is not found is answered with the nearest name that is known. A pool or backend that
  * has left the file but still has connections is answered as removed.
@@ -43,14 +43,14 @@
 struct conns_job {
 	admin_conns_fn done;
 	void *ctx;
-	struct message_conns **replies; /* owns, with one for each worker */
+	struct message_conns **replies; /* owns: a reply of each worker */
 	uint32_t n_workers, n_waiting;
 	uint32_t limit;
 	bool is_sorted;
 	int result;
 };
 
-/* The greater rank first; among equals, the connection that came first. */
+/* Orders rows by rank, the greatest first; of two equal ranks the connection that came first. */
 static int by_rank(const void *pa, const void *pb)
 {
 	const struct conn_row *a = *(const struct conn_row *const *)pa;
@@ -61,7 +61,8 @@ static int by_rank(const void *pa, const void *pb)
 	return (a->id > b->id) - (a->id < b->id);
 }
 
-/* The rows of all workers, sorted and cut as asked for. NULL when memory is short. */
+/* The rows of all workers: sorted if the command asks for that, and at most j->limit of them. NULL
+ * when memory is short. */
 static const struct conn_row **gather_rows(const struct conns_job *j, size_t *ret_n)
 {
 	size_t n_rows = 0, n = 0;
@@ -168,7 +169,8 @@ static struct message *make_conns(uint32_t worker, void *ctx)
 	return m == NULL ? NULL : &m->base;
 }
 
-/* Returns 0, or a negative errno; then the caller has to call `done`. */
+/* Asks every worker for its connections. Returns 0, or a negative errno, on which the caller has to
+ * call `done`. */
 static int begin_conns(struct control *c, struct admin_conn_query q, admin_conns_fn done, void *ctx)
 {
 	struct broadcast b = BROADCAST_INIT;
@@ -223,7 +225,7 @@ static void on_reloaded(void *arg, int result, const struct err *why)
 	char scratch[64];
 
 	for (size_t i = 0; i < err_n_lines(why); i++) {
-		/* Where the file is refused, its warnings are left out. */
+		/* When the file is refused, its warnings are left out. */
 		if (result < 0 && i < why->n_kept && why->item[i].is_warning)
 			continue;
 		text_addf(&t, "%s%s", t.n > 0 ? "\n" : "",

@@ -13,17 +13,17 @@
  * max_connections, local ports), the machine (descriptors, files, memory, conntrack), and what
  * holds for the moment only (accept queue, SYN queue, TCP memory).
  *
- * Local ports are the hard part. A connection from lb to a backend needs a pair of a local address
- * and a local port that no other connection to the same backend has. So count_pairs() counts the
- * pairs of a local address and a backend's address, over all pools: pools that name the same
- * backend from the same source share the pair. Each pair gives as many connections as there are
- * local ports.
+ * Local ports need the most code. A connection from lb to a backend needs a local address and a
+ * local port that no other connection to the same backend has together. So count_pairs() counts
+ * the pairs of a local address and a backend's address over all pools. When several pools connect
+ * to the same backend from the same source, the pair is counted once. Each pair allows as many
+ * connections as there are local ports.
  *
  * Sums and products saturate at HOST_LIMITS_NONE ("no limit is known"), which is larger than any
  * other number, so an unknown limit never binds.
  *
- * Nothing here reads the machine: host_limits.c has read it, and fd_share.c has shared out the
- * descriptors. So a test gives any machine.
+ * Nothing here reads the machine: host_limits.c has read its limits, and fd_share.c has shared out
+ * the descriptors. So a test can give the figures of any machine.
  *
  * Thread: main.
  */
@@ -50,7 +50,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* How many connections fit: those that are open, and what is left of `limit` in parts of `each`. */
+/* How many connections fit when `used` of `limit` is in use: the `n_active` open connections, which
+ * are part of `used`, and as many more as fit into the rest, of which a connection takes `each`. */
 static uint64_t room(uint64_t limit, uint64_t used, uint64_t each, uint64_t n_active)
 {
 	LB_ASSERT(each > 0);
@@ -66,7 +67,8 @@ static uint64_t allow_conf(const struct conn_capacity_in *in)
 	return in->conf->max_conns != 0 ? in->conf->max_conns : HOST_LIMITS_NONE;
 }
 
-/* Backends of weight 0 get no new connections, so they do not count. */
+/* How many connections the pool's backends allow together. A backend of weight 0 gets no new
+ * connections, so its max_connections is not counted. */
 static uint64_t backends_of(const struct conf_pool *p)
 {
 	uint64_t n = 0;
@@ -99,7 +101,8 @@ size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family)
 	return n > 0 ? n : 1;
 }
 
-/* A backend's address in one pool. Another pool with the same address may share the ports. */
+/* A backend's address in one pool. Another pool with the same address uses the same local ports if
+ * the pools have a source in common. */
 struct target {
 	const struct addr *addr;
 	const struct conf_pool *pool;
@@ -112,9 +115,7 @@ static int by_addr(const void *pa, const void *pb)
 	return addr_compare(a->addr, b->addr);
 }
 
-/* Whether connections from `source` (NULL: an address that the kernel chooses) may go to the
- * target.
- */
+/* Whether lb may connect to the target from `source` (NULL: an address that the kernel chooses). */
 static bool is_source_of(const struct target *t, const struct addr *source)
 {
 	bool has_own = false;
@@ -130,8 +131,8 @@ static bool is_source_of(const struct target *t, const struct addr *source)
 	return source == NULL && !has_own;
 }
 
-/* How many sources t[0] has that none of the `n` targets before t[0] has. These targets have the
- * address of t[0]. */
+/* How many sources of the target t[0] are not a source of any of the `n` targets in front of t[0].
+ * All these targets have the same address as t[0]. */
 static uint64_t n_new_sources(const struct target *t, size_t n)
 {
 	uint64_t count = 0;
@@ -164,8 +165,8 @@ static size_t list_targets(const struct conf *conf, struct target *targets)
 	return n;
 }
 
-/* Counts the pairs of a local address and a backend's address. Each pair can use each local port
- * once. */
+/* Counts the pairs of a local address and a backend's address. Each pair can use every local port
+ * for one connection. */
 static int count_pairs(const struct conf *conf, uint64_t *ret)
 {
 	size_t n = list_targets(conf, NULL), n_same = 0;
@@ -237,8 +238,8 @@ static uint64_t allow_memory(const struct conn_capacity_in *in)
 		    in->n_active);
 }
 
-/* The conntrack module tracks no connection before a rule of this network namespace needs tracking.
- */
+/* The conntrack module tracks no connection before a firewall rule of this network namespace needs
+ * tracking. So as long as no connection is tracked, there is no limit. */
 static uint64_t allow_conntrack(const struct conn_capacity_in *in)
 {
 	if (in->machine->conntrack_used == 0)
@@ -265,8 +266,10 @@ static uint64_t allow_accept(const struct conn_capacity_in *in)
 }
 
 /*
- * Half-open connections are bounded by the same backlog. Without SYN cookies the last quarter of
- * tcp_max_syn_backlog is for peers that are known (inet(7), tcp_conn_request() of the kernel).
+ * A listening socket has room for as many half-open connections as its accept queue has for
+ * complete ones (queue_len()). Without SYN cookies the kernel keeps the last quarter of
+ * tcp_max_syn_backlog for peers that it knows (tcp_conn_request() in the kernel), so other peers
+ * have three quarters.
  */
 static uint64_t allow_syn(const struct conn_capacity_in *in)
 {
@@ -277,9 +280,8 @@ static uint64_t allow_syn(const struct conn_capacity_in *in)
 	return product(each, n_listening(in));
 }
 
-/* An idle socket holds no page of TCP memory; a socket that has something queued holds at least
- * one.
- */
+/* How many connections can have bytes queued on both sockets at once. An idle socket holds no page
+ * of TCP memory, and a socket with bytes queued holds at least one, so a connection counts two. */
 static uint64_t allow_tcp_mem(const struct conn_capacity_in *in)
 {
 	return room(in->machine->tcp_mem_max, in->machine->tcp_mem_used, 2, 0);

@@ -5,8 +5,9 @@
  * Capacity: how many connections a machine and a file can hold, and which limit binds first. The
  * log, `lb doctor` and `stats` call the figure a forecast.
  *
- * Computed from numbers alone: what the machine allows (daemon/host_limits.h), what a worker's
- * table has room for (daemon/fd_share.h) and the configuration.
+ * The capacity is computed from three inputs and nothing else: what the machine allows
+ * (daemon/host_limits.h), how many sessions a worker's descriptor table has room for
+ * (daemon/fd_share.h), and the configuration.
  *
  * Thread: main. Layer: daemon.
  */
@@ -22,21 +23,22 @@
  * What a proxied connection takes while it is idle: the user's memory (the session record and its
  * place in tables) and the kernel's (two sockets, two descriptors, what the engine keeps for each).
  * Measured on Linux 6.18 as the growth of the active objects in /proc/slabinfo, with 8,000 idle
- * connections through lb less the same 8,000 without it (`scripts/bench --only idle` has this row):
- * 8,900 B with io_uring, 7,400 B with epoll. Clients and backends on the same machine would take as
- * much again. An idle socket holds no page of tcp_mem (with 32,000 idle sockets
- * mem is 0 in /proc/net/sockstat).
+ * connections through lb less 8,000 idle connections without lb (`scripts/bench --only idle` prints
+ * this figure): 8,900 B with io_uring, 7,400 B with epoll. When clients and backends run on the
+ * same machine, their sockets take as much again. TCP memory (tcp_mem) is not counted, because an
+ * idle socket holds no page of it: with 32,000 idle sockets mem is 0 in /proc/net/sockstat.
  */
 #define CONN_CAPACITY_USER_BYTES 400u
 #define CONN_CAPACITY_KERNEL_BYTES 9000u
 
-#define CONN_CAPACITY_FDS_PER_CONN 2u       /* the client's and the backend's */
-#define CONN_CAPACITY_CONNTRACK_PER_CONN 2u /* the same two */
+#define CONN_CAPACITY_FDS_PER_CONN 2u       /* the client's socket and the backend's socket */
+#define CONN_CAPACITY_CONNTRACK_PER_CONN 2u /* the client's TCP connection and the backend's */
 
 /*
- * Every limit: its name (log, JSON), whether it bounds how many connections are held or only how
- * many may come or move at once, and whether other programs have a share in it, so that its room
- * changes by itself. Of equal limits the first one binds.
+ * Every limit, with three properties: its name in the log and in JSON; whether the limit bounds how
+ * many connections can be open (false: how many may come or move at once); and whether other
+ * programs use the limit up, too, so that what is left for lb changes without lb. Of equal limits
+ * the first one binds.
  */
 /* clang-format off */
 #define CONN_CAPACITY_LIMITS(X) \
@@ -60,14 +62,14 @@ struct conn_capacity_in {
 	const struct host_limits *machine; /* borrows */
 	const struct conf *conf;           /* borrows */
 	uint32_t n_workers;
-	uint64_t worker_conns; /* for which a worker's table has room; 0: lb cannot start */
-	uint64_t n_active;     /* connections that are open now; what they use counts as free */
+	uint64_t worker_conns; /* connections that fit into a worker's table; 0: lb cannot start */
+	uint64_t n_active; /* connections that are open now: part of the capacity, not beside it */
 };
 
 struct conn_capacity {
-	uint64_t allows[CONN_CAPACITY_N]; /* connections; HOST_LIMITS_NONE: no limit is known */
-	enum conn_capacity_limit binding; /* among those that bound what is held */
-	uint64_t n_conns;                 /* what the binding limit allows */
+	uint64_t allows[CONN_CAPACITY_N]; /* connections, by limit; HOST_LIMITS_NONE: no limit */
+	enum conn_capacity_limit binding; /* the smallest limit that bounds open connections */
+	uint64_t n_conns;                 /* connections that the binding limit allows */
 	const struct conf_pool *tightest; /* borrows from conf: the pool with the fewest ports */
 	uint64_t tightest_ports;
 };
@@ -76,10 +78,12 @@ struct conn_capacity {
 int conn_capacity_compute(const struct conn_capacity_in *in,
 			  struct conn_capacity *ret) LB_MUST_CHECK;
 
-/* How many source addresses of a pool serve backends of this family: 1 where the kernel chooses. */
+/* From how many source addresses the pool connects to backends of this family. When the pool has no
+ * `source` of the family, the kernel chooses one address, so the answer is 1. */
 size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family);
 
 const char *conn_capacity_limit_name(enum conn_capacity_limit l);
-/* False: the limit bounds how many connections may come or move at once. */
+/* Whether the limit bounds how many connections can be open. False: the limit bounds how many may
+ * come or move at once. */
 bool conn_capacity_limit_holds(enum conn_capacity_limit l);
 bool conn_capacity_limit_is_shared(enum conn_capacity_limit l);

@@ -9,15 +9,17 @@
  *
  *   control_init()   control_set_threads()   called by server_open(); no worker runs yet
  *   control_start()  gives the first delta to reload.c; on_started() gets the result
- *   on_commit()      called by reload.c when every worker runs by a new configuration, which is the
- *                    one in force from then on; the limit of connections and the checks follow
+ *   on_commit()      called by reload.c when every worker runs by a new configuration: puts this
+ *                    configuration in force, then adapts the limit of connections and the health
+ *                    checks to it
  *   control_stop()   the first call begins a stop, the second ends everything at once
- *   on_quit()        a worker has ended; with the last one ops->ended() is called
+ *   on_quit()        takes a worker's reply to QUIT; after the last reply ops->ended() is called
  *   control_close()  control_deinit()        called by server_close(); no worker runs any more
  *
  * The phases of a stop:
  *
- *   DELAYING   the workers still accept, /healthz is 503, so that no new clients are sent here
+ *   DELAYING   the workers still accept, but /healthz answers 503, so that a load balancer in front
+ *              of lb sends new clients elsewhere
  *   DRAINING   the workers have got STOP; connections may end by themselves until the deadline
  *   QUITTING   the workers have got QUIT; their counters must not be read any more
  *
@@ -49,12 +51,13 @@
 #define TICK_MS 20
 #define SECOND_MS 1000
 
-/* What a stop takes beyond its time-outs, to end the workers and to write the logs. A guess. */
+/* The time that a stop may take beyond stop_delay and stop_timeout, to end the workers and to write
+ * the logs. The figure is an estimate, not a measurement. */
 #define STOP_MARGIN_MS 10000
 
 static void on_tick(struct timer *t, void *arg);
 
-/* The phases that may follow each one. */
+/* For each phase, the phases that may follow it. */
 #define TO(phase) (1u << PHASE_##phase)
 static const unsigned next_phases[] = {
 	[PHASE_STARTING] = TO(RUNNING) | TO(QUITTING),
@@ -83,8 +86,8 @@ static void set_limit(struct control *c)
 
 /*
  * Names the keys whose new values take effect at a restart only, in the log and to the callers of
- * the reload. The new file is compared with the file that lb was started with, because lb runs by
- * the values of that one; the file before the new one may have changed these keys, too.
+ * the reload. The new file is compared with the file that lb was started with, not with the file of
+ * the last reload, because for these keys lb still runs by the values of the start.
  */
 static void warn_of_restart(struct control *c, struct err *warnings)
 {
@@ -117,7 +120,7 @@ static void on_commit(void *arg, struct conf *conf, struct err *warnings)
 
 	loop_assert_owner(c->loop);
 	LB_ASSERT(c->registry.snapshot->conf == conf);
-	/* The first configuration comes with the start, all others come after the start. */
+	/* The first configuration is committed in PHASE_STARTING, every other one later. */
 	LB_ASSERT((c->generation == 0) == (c->phase == PHASE_STARTING));
 	conf_unref(c->conf);
 	c->conf = conf_ref(conf);
@@ -223,7 +226,7 @@ bool control_close(struct control *c)
 void control_deinit(struct control *c)
 {
 	loop_assert_owner(c->loop);
-	LB_ASSERT(c->health.probes == NULL); /* control_close() has returned false */
+	LB_ASSERT(c->health.probes == NULL); /* so control_close() has returned false */
 	loop_timer_stop(c->loop, &c->tick);
 	reload_deinit(&c->reload);
 	registry_deinit(&c->registry);
@@ -266,7 +269,7 @@ static void on_quit(struct message *m, void *arg)
 	(void)arg;
 	announce_count(&c->stop_count, container_of(m, struct message_quit, base));
 	message_free(m);
-	/* PHASE_STARTING: of a start that failed. */
+	/* In PHASE_STARTING the reply is that of a worker whose start as a whole has failed. */
 	LB_ASSERT(c->phase == PHASE_QUITTING || c->phase == PHASE_STARTING);
 	LB_ASSERT(c->n_quit < c->n_workers);
 	if (++c->n_quit == c->n_workers)
@@ -350,7 +353,7 @@ static void tick_of_drain(struct control *c)
 {
 	uint64_t now_ms = loop_now_ms(c->loop);
 
-	LB_ASSERT(c->deadline_ms > 0); /* begin_drain() has run */
+	LB_ASSERT(c->deadline_ms > 0); /* begin_drain() has set the deadline */
 	if (now_ms >= c->second_ms) {
 		c->second_ms = now_ms + SECOND_MS;
 		c->ops->second(c->arg);

@@ -42,14 +42,15 @@ struct control_ops {
 	/* How many connections the workers have room for, all together. */
 	uint64_t (*capacity)(void *arg);
 
-	/* A configuration has become current on every worker. Called in every phase; what reads the
-	 * workers' figures may follow the configuration before PHASE_QUITTING only. */
+	/* A configuration has become current on every worker. Called in every phase, also in
+	 * PHASE_QUITTING, in which the workers' counters must not be read. */
 	void (*conf_changed)(void *arg, const struct conf *conf);
 
 	void (*reload_begins)(void *arg);
 	void (*reload_ended)(void *arg);
 
-	/* All workers accept, or `result` is negative and `why` has the reasons. */
+	/* The start is over: all workers accept, or `result` is negative and `why` has the reasons.
+	 */
 	void (*started)(void *arg, int result, const struct err *why);
 
 	/* A stop begins, which takes `within_ms` at most. */
@@ -63,18 +64,18 @@ struct control_ops {
 };
 
 struct control_opts {
-	const char *path;  /* borrows: of the configuration file */
-	struct conf *conf; /* counted: the first one */
+	const char *path;  /* borrows: path of the configuration file */
+	struct conf *conf; /* counted: the first configuration */
 	struct loop *loop; /* borrows; its timers' arg is set to the control */
 	struct log log;
-	unsigned probe_class; /* of the tags of health checks in `loop` */
+	unsigned probe_class; /* class of the tags of health checks in `loop` */
 	uint32_t n_workers;
 	const struct control_ops *ops; /* borrows */
 	void *arg;
 };
 
 struct control {
-	struct conf *conf; /* counted: the current one */
+	struct conf *conf; /* counted: the configuration in force */
 	struct loop *loop; /* borrows */
 	struct log log;
 	struct threads *threads; /* borrows; NULL before control_set_threads() */
@@ -82,7 +83,7 @@ struct control {
 	void *arg;
 	uint32_t n_workers;
 	enum phase phase;
-	uint64_t generation; /* configurations that have become current */
+	uint64_t generation; /* how many configurations have been in force */
 	struct registry registry;
 	struct membership membership;
 	struct reload reload;
@@ -91,10 +92,11 @@ struct control {
 	/* private to control.c */
 	struct conf *started; /* counted: the configuration that lb was started with; NULL before */
 	struct timer tick;
-	uint64_t second_ms;          /* PHASE_DRAINING: when ops->second() is due */
-	uint64_t deadline_ms;        /* PHASE_DRAINING: when to give up waiting */
-	uint32_t n_early_stops;      /* stops asked for in PHASE_STARTING, carried out after it */
-	uint32_t n_quit;             /* workers that have ended */
+	uint64_t second_ms;     /* PHASE_DRAINING: when ops->second() is due */
+	uint64_t deadline_ms;   /* PHASE_DRAINING: when to give up waiting */
+	uint32_t n_early_stops; /* calls of control_stop() in PHASE_STARTING; they take effect after
+				   it */
+	uint32_t n_quit;        /* workers that have ended */
 	struct broadcast stop, quit; /* made at the start, so that a stop needs no memory */
 	struct stop_count stop_count;
 };
@@ -102,31 +104,37 @@ struct control {
 /* Returns 0 or -ENOMEM; control_deinit() is due in both cases. */
 int control_init(struct control *c, const struct control_opts *o) LB_MUST_CHECK;
 
-/* The workers' threads, which are made after control: once, before control_start(). */
+/* Gives control the workers' threads, which are made after control. Call once, before
+ * control_start(). */
 void control_set_threads(struct control *c, struct threads *t);
 
 /*
  * control_deinit() - free all
  *
- * The workers have ended or were never started, and control_close() has returned false.
+ * Call after the workers have ended, or when they were never started, and after control_close() has
+ * returned false.
  */
 void control_deinit(struct control *c);
 
-/* Stops the health checks. Returns whether one is still in flight: call again after a turn. */
+/* Stops the health checks. Returns true while a check is still in flight; when it does, call again
+ * after a turn of the loop. */
 bool control_close(struct control *c);
 
 /*
  * control_start() - let the workers accept by the first configuration
  *
- * `first` is its delta, which control owns from here on; ops->started() is called later. Returns 0,
- * or -ENOMEM with nothing begun: then the delta stays the caller's.
+ * `first` is the delta of the first configuration. Returns 0 when the start has begun: control owns
+ * `first`, and ops->started() is called later. Returns -ENOMEM when nothing has begun: `first`
+ * stays the caller's.
  */
 int control_start(struct control *c, struct delta *first) LB_MUST_CHECK;
 
-/* After a start that failed: tells the workers whose threads run to end, and waits for them. */
+/* After a start that failed: posts QUIT to every worker whose thread runs, and waits until all
+ * these workers have replied. */
 void control_end_workers(struct control *c);
 
-/* Begins to stop as the current configuration says; the second call ends everything at once. */
+/* Begins a stop with the time-outs of the configuration in force. A second call ends all
+ * connections at once. */
 void control_stop(struct control *c);
 
 /* Whether lb accepts and was not asked to stop. */
@@ -135,7 +143,7 @@ static inline bool control_is_accepting(const struct control *c)
 	return c->phase == PHASE_RUNNING;
 }
 
-/* Whether the workers' figures can be read: from the start on until the workers are told to end. */
+/* Whether the workers' counters can be read: until the workers are told to end. */
 static inline bool control_has_workers(const struct control *c)
 {
 	return c->phase != PHASE_QUITTING;

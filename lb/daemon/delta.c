@@ -3,25 +3,25 @@
  * What changes in the registry: prepared, then committed or freed.
  *
  * Terms. An entry is a record of the registry: registry_listener, registry_pool, registry_backend.
- * Of a pool or a backend in the delta, `old` is the entry that the registry has, or `fresh` is a
- * new entry, which the preparation allocates and the commit moves into the registry: exactly one
- * of the two is set before the commit. A listener always gets a fresh entry. The members of a pool
- * are its backends with their weights, frozen, as workers pick from them.
+ * For a pool or a backend that the registry has, `old` is the registry's entry. For a new one,
+ * `fresh` is an entry that the preparation allocates and the commit moves into the registry.
+ * Exactly one of the two is set before the commit. A listener always gets a fresh entry. The
+ * members of a pool are its backends with their weights, frozen, as workers pick from them.
  *
  *   delta_prepare()       of a configuration: prepare_pools(), then delta_binds_prepare()
  *   delta_of_pool()       of a list of backends for one pool; delta_freeze() is due next
- *   fill_backend()        one backend: the entry of its name and address, or a new one
+ *   fill_backend()        one backend: the entry with its name and address, or a new entry
  *   delta_freeze()        the members of a pool
  *   delta_members_with()  the members that the pool would have with one other weight
  *   delta_commit()        commit_listeners(), commit_pool(), remove_pool(), commit_snapshot()
  *   delta_free()          also after the commit: frees what is left in the delta
  *
- * What the commit does to the list of pools, and to each pool's list of backends: the list is
- * first emptied into a list `removed`; what the delta names is put back in the order of the delta,
- * new entries included; what is left in `removed` is marked as removed and put behind. So a list
- * is in the order of the configuration, with what is removed at its end, and registry_tidy() drops
- * the removed entries once nothing uses them. Listeners that are removed go to a list of their
- * own, `leaving`.
+ * The commit treats the list of pools, and each pool's list of backends, in this way: all entries
+ * go to a list `removed`; the entries of the delta, old and new, are put back in the order of the
+ * delta; the entries that are left in `removed` are marked as removed and put at the end. So a list
+ * has the order of the configuration, with the removed entries at its end. registry_tidy() drops
+ * a removed entry once nothing uses it. Listeners that are removed go to the list
+ * registry.leaving.
  *
  * The commit allocates nothing: every entry, the members and the snapshot exist before. All
  * changes are on main; the workers follow by the messages of membership.c, which exist before the
@@ -49,7 +49,8 @@
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
-/* A weight that an operator has set holds until the list names another weight than before. */
+/* The weight that the backend gets. A weight that an operator has set stays until a list gives the
+ * backend another weight than the list before it. */
 static uint32_t weight_of(const struct registry_backend *old, const struct conf_backend *c)
 {
 	if (old != NULL && old->is_weight_set && old->file_weight == c->weight)
@@ -86,7 +87,8 @@ int delta_freeze(struct delta_pool *dp)
 	return dp->members == NULL ? -ENOMEM : 0;
 }
 
-/* What was made before a failure is freed by delta_free(). */
+/* Adds a backend of the list to the pool. Returns 0, or -ENOMEM; delta_free() frees what was made
+ * before the failure. */
 static int fill_backend(struct registry *reg, struct delta_pool *dp, struct registry_backend *old,
 			const struct conf_backend *c)
 {
@@ -255,7 +257,7 @@ struct delta *delta_free(struct registry *reg, struct delta *d)
 
 bool delta_has_new_timeouts(const struct delta *d)
 {
-	LB_ASSERT(!d->is_committed); /* the commit gives the pools the new time-outs */
+	LB_ASSERT(!d->is_committed); /* the commit overwrites the pools' old time-outs */
 	for (size_t i = 0; i < d->n_pools; i++) {
 		const struct pool *p = d->pools[i].pool;
 		const struct conf_pool *c = d->pools[i].conf;
@@ -266,7 +268,8 @@ bool delta_has_new_timeouts(const struct delta *d)
 	return false;
 }
 
-/* A listener that the delta names again gets a new entry; the others' entries go to `leaving`. */
+/* A listener that the delta keeps gets the delta's fresh entry, and its old entry is freed. The
+ * entries of all other listeners go to reg->leaving. */
 static void commit_listeners(struct registry *reg, struct delta *d)
 {
 	list_for_each(it, &reg->listeners) list_entry(it, struct registry_listener, link)
@@ -291,7 +294,8 @@ static void commit_listeners(struct registry *reg, struct delta *d)
 		LB_ASSERT(dl->listener->snapshot_index == dl->snapshot_index);
 		rl->listener = listener_ref(dl->listener);
 		rl->name = take_ptr(dl->name);
-		/* Release: a worker that reads the pointer sees the string. */
+		/* Release: a worker that reads this pointer also sees the text that it points to.
+		 */
 		atomic_store_explicit(&rl->listener->name, rl->name, memory_order_release);
 		list_add_tail(&reg->listeners, &rl->link);
 	}
@@ -329,8 +333,8 @@ static void remove_backends(const struct list *backends)
 	}
 }
 
-/* No new snapshot names the pool. A session that was routed to the pool before picks among the
- * members that the pool keeps. */
+/* No new snapshot names the pool. A session that an older snapshot has routed to the pool can still
+ * pick among the members that the pool keeps (pool_keep_members()). */
 static void remove_pool(struct registry_pool *p)
 {
 	if (p->is_removed)
@@ -397,8 +401,8 @@ static void commit_pool(struct registry *reg, const struct delta *d, struct delt
 	members_unref(p->members);
 	p->members = members_ref(dp->members);
 
-	/* A backend of the delta goes back to the pool's list; what is left in `removed` is
-	 * removed. */
+	/* All backends go to `removed`, and those of the delta back to the pool's list. The
+	 * backends that stay in `removed` are marked as removed. */
 	list_splice_tail(&removed, &p->backends);
 	for (size_t b = 0; b < dp->n_backends; b++)
 		commit_backend(p, &dp->backends[b]);
@@ -409,7 +413,8 @@ static void commit_pool(struct registry *reg, const struct delta *d, struct delt
 		configure_pool(reg, d, dp, p);
 }
 
-/* The replaced snapshot is kept for as long as a session may use it (registry_tidy()). */
+/* Makes the delta's snapshot the newest. The replaced snapshot is kept in reg->old until no session
+ * uses it; then registry_tidy() frees it. */
 static void commit_snapshot(struct registry *reg, const struct delta *d)
 {
 	if (reg->snapshot != NULL) {

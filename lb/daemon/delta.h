@@ -31,11 +31,12 @@ struct registry_backend;
 struct registry_listener;
 struct registry_pool;
 
-/* One listener: the snapshot's, and where it is new a bound socket for each worker. */
+/* A listener of the configuration. When the listener is new, it has a bound socket for each worker.
+ */
 struct delta_listener {
 	struct listener *listener;       /* counted */
-	struct registry_listener *fresh; /* owns until the commit: its entry */
-	const char *name;                /* counted until the commit: its name from then on */
+	struct registry_listener *fresh; /* owns until the commit: the listener's entry */
+	const char *name; /* counted until the commit: the name that the commit sets */
 	size_t snapshot_index;
 	bool is_new;
 	int *fd; /* owns: one for each worker, -1 before it is bound; NULL: the listener is kept */
@@ -43,20 +44,20 @@ struct delta_listener {
 
 struct delta_backend {
 	struct backend *backend;        /* counted */
-	struct registry_backend *old;   /* borrows: its entry; NULL: the backend is new */
+	struct registry_backend *old;   /* borrows: the backend's entry; NULL: the backend is new */
 	struct registry_backend *fresh; /* owns until the commit: the entry of a new backend */
-	uint32_t weight;      /* the weight to use: the list's, or the one set at run time */
-	uint32_t file_weight; /* the list's */
+	uint32_t weight;      /* from the commit on: file_weight, or what an operator has set */
+	uint32_t file_weight; /* the weight in the list of backends */
 	uint32_t max_conns;
-	bool is_weight_set; /* an operator has set `weight` for this delta */
+	bool is_weight_set; /* an operator has set `weight` since the delta was prepared */
 };
 
 struct delta_pool {
 	struct pool *pool;            /* counted */
-	struct registry_pool *old;    /* borrows: its entry; NULL: the pool is new */
+	struct registry_pool *old;    /* borrows: the pool's entry; NULL: the pool is new */
 	struct registry_pool *fresh;  /* owns until the commit: the entry of a new pool */
 	struct members *members;      /* counted: made by delta_freeze() */
-	const struct conf_pool *conf; /* borrows from the delta's; NULL: the settings stay */
+	const struct conf_pool *conf; /* borrows from delta.conf; NULL: the settings stay */
 	enum conf_balance balance;
 	uint32_t load_percent;
 	size_t n_backends;
@@ -64,21 +65,21 @@ struct delta_pool {
 };
 
 struct delta {
-	/* Both counted; NULL where the delta has other members for one pool and nothing else. */
+	/* Both counted. Both NULL when the delta only changes the members of one pool. */
 	struct conf *conf;
 	struct snapshot *snapshot;
 	size_t n_listeners;
 	struct delta_listener *listeners; /* owns */
 	size_t n_pools;
-	struct delta_pool *pools; /* owns; where there is a configuration, in its order */
+	struct delta_pool *pools; /* owns; when `conf` is set: in the order of its pools */
 	bool is_committed;
 };
 
 /*
  * delta_prepare() - what a configuration changes
  *
- * Binds all new addresses, and each source to see whether this machine has it. Returns 0 and sets
- * *ret, or a negative errno with every reason in `e`.
+ * Binds all new addresses. Tries to bind each source address, too, to see whether this machine has
+ * it. Returns 0 and sets *ret, or a negative errno with every reason in `e`.
  */
 int delta_prepare(struct registry *reg, struct conf *conf, struct err *e,
 		  struct delta **ret) LB_MUST_CHECK;
@@ -86,9 +87,10 @@ int delta_prepare(struct registry *reg, struct conf *conf, struct err *e,
 /*
  * delta_of_pool() - give the pool `p` the backends of a list, in its order
  *
- * The pool's settings stay. A backend whose name and address the pool has is kept, with the weight
- * that an operator has set, if any; a backend that the list lacks is removed, as by a reload. The
- * caller may change weights before delta_freeze(). Returns 0 and sets *ret, or -ENOMEM.
+ * The pool's settings stay. A backend of the list is kept when the pool has a backend of the same
+ * name and address; a weight that an operator has set for the backend stays, too. A backend of the
+ * pool that is not in the list is removed, as by a reload. The caller may change weights before
+ * delta_freeze(). Returns 0 and sets *ret, or -ENOMEM.
  */
 int delta_of_pool(struct registry *reg, struct registry_pool *p, const struct conf_backend *list,
 		  size_t n, struct delta **ret) LB_MUST_CHECK;
@@ -107,17 +109,18 @@ bool delta_has_new_timeouts(const struct delta *d);
  */
 void delta_commit(struct registry *reg, struct delta *d);
 
-/* Closes main's descriptors of new sockets; frees. NULL is fine. Returns NULL. */
+/* Closes main's descriptors of the new sockets, and frees the delta. NULL is fine. Returns NULL. */
 struct delta *delta_free(struct registry *reg, struct delta *d);
 
-/* The backend of these names in the delta, and its pool in *ret; NULL: the delta has none. */
+/* The backend named `backend` of the pool named `pool`, and the pool in *ret. NULL when the delta
+ * has no such backend. */
 struct delta_backend *delta_find_backend(struct delta *d, const char *pool, const char *backend,
 					 struct delta_pool **ret);
 
 /*
- * delta_members_with() - the pool's members if `db` had this weight
+ * delta_members_with() - the members that the pool would have if `db` had this weight
  *
- * Nothing changes yet. Returns members with one reference, or NULL when memory is short.
+ * Changes nothing. Returns members with one reference, or NULL when memory is short.
  */
 struct members *delta_members_with(const struct delta_pool *dp, const struct delta_backend *db,
 				   uint32_t weight);

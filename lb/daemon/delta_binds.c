@@ -7,21 +7,21 @@
  * connections.
  *
  *   delta_binds_prepare()  for each address of the file (prepare_bind()):
- *     find_for_bind()      the listener that the registry has at this address is kept
- *     probe_free()         else the kernel is asked whether the address is free
- *     bind_all()           and one socket for each worker is bound; none listens yet
+ *     find_for_bind()      when the registry has a listener at this address, keeps the listener
+ *     probe_free()         else asks the kernel whether the address is free
+ *     bind_all()           and binds one socket for each worker, which does not listen yet
  *   delta_binds_give()     at a start: the new sockets are given to `user`
  *   delta_binds_listen()   the last step that can fail: all new sockets listen
  *   delta_binds_free()     main's descriptors are closed; the workers have their own by then
  *
- * Why the kernel is asked first: all sockets of one address have SO_REUSEPORT, so that each worker
- * has one, and binding to an address that another lb of the same user has would succeed and take a
- * part of its connections. probe_free() listens with a socket without SO_REUSEPORT, and closes the
- * socket at once.
+ * Why the kernel is asked first: every worker has a socket of its own at one address, so all these
+ * sockets have SO_REUSEPORT. With SO_REUSEPORT, binding to an address of another lb of the same
+ * user would succeed, too, and lb would get a part of the other lb's connections. So probe_free()
+ * first listens with a socket that does not have SO_REUSEPORT, and closes that socket at once.
  *
- * Such a bind also fails when lb's own socket overlaps the address (127.0.0.1 becomes 0.0.0.0).
- * Then occupied.c lists the sockets that are in the way, and is_own() says which of them are lb's,
- * by their inodes.
+ * probe_free()'s socket is also refused when a socket of this lb overlaps the address, for example
+ * when a reload replaces 127.0.0.1 by 0.0.0.0. Then occupied.c lists the sockets that are in the
+ * way, and is_own() tells by their inodes which of them are lb's.
  *
  * After a failure the other addresses are still tried, so that `e` names every address that cannot
  * be bound. The words of each error are refusal.c's.
@@ -46,8 +46,9 @@
 #include "proxy/names.h"
 
 /*
- * The listener that `b` keeps; NULL where the address is new. An address with port 0 got a real
- * port when it was bound, so it is found by its listener's name instead of by its port.
+ * The registry's listener for the address `b`; NULL when the address is new. When `b` has port 0,
+ * the kernel chose a port when the listener was bound, so the listener is found by its name and its
+ * address without the port.
  */
 static struct listener *find_for_bind(struct registry *reg, const struct directory *all,
 				      const struct conf_bind *b, const char *name)
@@ -77,17 +78,17 @@ static bool has_inode(const struct listener *l, uint32_t n_workers, uint32_t ino
 	return false;
 }
 
-/* What is_own() decides by: the registry, and the new address. */
+/* The argument of is_own(): the registry, and the new address. */
 struct own {
 	const struct registry *reg;
 	const struct addr *a;
 };
 
 /*
- * Whether the socket of this inode is lb's and may share the new address. A socket that is leaving
- * may not when its address is the very same, because the socket drops new connections and the
- * kernel would give the socket a part of them. (A leaving socket still listens only while lb is at
- * a limit and cannot accept what is queued.)
+ * Whether the socket with this inode is lb's and is not in the way of the new address. A socket of
+ * a leaving listener is in the way when it has exactly the new address, because the kernel would
+ * give this socket a part of the new connections, and the socket drops them. (A leaving listener's
+ * socket still listens only while lb is at a limit and cannot accept the connections in its queue.)
  */
 static bool is_own(void *arg, uint32_t inode)
 {
@@ -120,8 +121,9 @@ static bool is_port_own(const struct registry *reg, uint16_t port)
 }
 
 /*
- * Whether `a` is free: 0, or a negative errno. Where its port is 0, sets the port. *ret_is_untold:
- * lb itself has the port, and the kernel does not tell whether another program has it, too.
+ * Returns 0 when the address `a` is free, or a negative errno. When a->port is 0, sets a->port to a
+ * free port. *ret_is_untold becomes true when lb itself has the port and the kernel does not tell
+ * whether another program has the port, too; the address then counts as in use.
  */
 static int probe_free(struct registry *reg, struct addr *a, bool *ret_is_untold)
 {
@@ -131,14 +133,13 @@ static int probe_free(struct registry *reg, struct addr *a, bool *ret_is_untold)
 	LB_ASSERT(r < 0 || a->port != 0);
 	if (r != -EADDRINUSE || !is_port_own(reg, a->port))
 		return r;
-	/* When the kernel does not list the sockets of the port, the address counts as in use. */
 	struct own own = { .reg = reg, .a = a };
 	int others = occupied_by_others(a, is_own, &own);
 	*ret_is_untold = others < 0 && others != -EADDRINUSE;
 	return others == 0 ? 0 : r;
 }
 
-/* Whether a removed listener's socket at this very address is not closed on all workers yet. */
+/* Whether a worker still has a socket of a removed listener at exactly this address. */
 static bool is_leaving(const struct registry *reg, const struct addr *a)
 {
 	list_for_each(it, &reg->leaving)
@@ -150,7 +151,8 @@ static bool is_leaving(const struct registry *reg, const struct addr *a)
 	return false;
 }
 
-/* Names what has the address: lb itself, where that is known, else the program that `ss` shows. */
+/* Writes the error of an address that cannot be bound. When lb itself has the address, the error
+ * says so; otherwise refusal_bind() writes it. */
 static int refuse_bind(const struct registry *reg, const struct conf_bind *b, int r, bool is_untold,
 		       struct err *e)
 {
@@ -174,7 +176,8 @@ static int refuse_bind(const struct registry *reg, const struct conf_bind *b, in
 	return refusal_bind(e, b->at, &b->addr, b->text, r);
 }
 
-/* One socket per worker. On failure those made so far stay in dl->fd, for delta_free(). */
+/* Binds one socket for each worker. After a failure the sockets that were bound stay in dl->fd, and
+ * delta_free() closes them. */
 static int bind_all(struct registry *reg, struct delta_listener *dl, const struct addr *a)
 {
 	LB_ASSERT(dl->is_new && dl->fd == NULL);

@@ -2,9 +2,9 @@
 /*
  * `lb doctor`: a table with one row per limit, or the same rows as JSON.
  *
- * Terms. A limit, what it allows, and which limit binds are conn_capacity.c's (its overview has
- * the terms). A row says of one limit what it is now (`now`) and what the user can type to raise
- * it (`raise`).
+ * Terms. The overview of conn_capacity.c says what a limit is, what a limit allows, and when it
+ * binds. A row is about one limit: its present value (`now`), and what the user can type to raise
+ * the limit (`raise`).
  *
  *   doctor_report()   reads the machine (host_limits.c), shares out the descriptors (fd_share.c),
  *                     computes the capacity (conn_capacity.c), and prints
@@ -12,16 +12,17 @@
  *   print_text()      the table, then notes, then the result as a sentence
  *   print_json()      the same rows for programs, with the names of the limits in `stats`
  *
- * A figure that the machine does not tell is HOST_LIMITS_NONE. Its row says so (is_missing()),
- * shows "-" for what it allows, and gives no advice. Most advice doubles the present limit, because
- * the user's aim is not known. Advice is an exact command for this machine: the command for a
- * cgroup's memory limit differs from the one for a machine that is short of memory.
+ * A figure that cannot be read from the machine is HOST_LIMITS_NONE. The figure's row says so
+ * (is_missing()), shows "-" in place of the connections that the limit allows, and gives no advice.
+ * Most advice doubles the present limit, because the user's aim is not known. Advice is an exact
+ * command for this machine: when a cgroup limits memory, for example, the command raises the
+ * cgroup's limit.
  *
- * The limits of descriptors and memory are those of the process that runs `lb doctor`. A service
- * may have other limits, which one of the notes says.
+ * The limits of descriptors and memory are those of the process that runs `lb doctor`. One of the
+ * notes says that lb as a service may have other limits.
  *
- * The only thing that this file changes is the descriptor table of its own process, to see whether
- * the system allows a thread one of its own (fd_table_unshare()).
+ * The functions here change nothing but the descriptor table of their own process: they try
+ * fd_table_unshare() to see whether the system allows a thread a descriptor table of its own.
  *
  * Thread: main.
  */
@@ -51,7 +52,7 @@ struct doctor {
 	struct host_limits machine;
 	struct fd_share share;
 	struct conn_capacity forecast;
-	struct fd_need need; /* its max_fds: once lb has raised its soft limit */
+	struct fd_need need; /* max_fds is the limit after lb has raised its soft limit */
 	uint32_t n_cpus;
 };
 
@@ -68,7 +69,8 @@ static uint32_t more_workers(const struct doctor *d)
 	return d->need.n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->need.n_workers;
 }
 
-/* When the machine does not tell the figure, writes `what` into the row and returns true. */
+/* When the figure could not be read from the machine, writes `what` into the row and returns true.
+ */
 static bool is_missing(uint64_t figure, const char *what, struct row *r)
 {
 	if (figure == HOST_LIMITS_NONE)
@@ -78,7 +80,8 @@ static bool is_missing(uint64_t figure, const char *what, struct row *r)
 
 /* ---- one function per limit ------------------------------------------------------------------ */
 
-/* With one table for all threads more workers would not help, so the row names another way out. */
+/* When all threads share one descriptor table, more workers do not allow more descriptors. So the
+ * row advises to raise the limit of open files. */
 static void describe_one_table(const struct doctor *d, struct row *r)
 {
 	uint64_t most = d->machine.nr_open;
@@ -381,7 +384,8 @@ static void print_json(const struct doctor *d, struct text *out)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* lb raises its soft limit to the hard limit, which the kernel keeps at most at fs.nr_open. */
+/* The limit of open files that lb will have: lb raises its soft limit to the hard limit, and the
+ * kernel allows no more than fs.nr_open. */
 static uint32_t max_fds_of(const struct host_limits *m)
 {
 	uint64_t n = m->nofile_hard < m->nr_open ? m->nofile_hard : m->nr_open;
@@ -401,7 +405,7 @@ int doctor_report(const struct conf *conf, const char *root, bool is_json, struc
 		.max_fds = max_fds_of(&d.machine),
 		.is_shared = fd_table_unshare() < 0,
 	};
-	(void)fd_share_out(&d.need, &d.share); /* when they are too few, 0 connections fit */
+	(void)fd_share_out(&d.need, &d.share); /* when the limit is too low, max_sessions is 0 */
 	struct conn_capacity_in in = {
 		.machine = &d.machine,
 		.conf = conf,

@@ -13,10 +13,10 @@
 #include "util/text.h"
 
 /*
- * doctor_report() - what holds how many connections, which limit binds first, what raises it
+ * doctor_report() - how many connections each limit allows, which limit binds, and how to raise it
  *
- * Reads the machine below the directory `root` ("": the machine itself) and adds a table with a
- * sentence at its end to `out`, or one line of JSON. Returns 0 or -ENOMEM.
+ * Reads /proc and /sys below the directory `root` ("" for the machine itself). Adds a table with a
+ * sentence at its end, or one line of JSON, to `out`. Returns 0 or -ENOMEM.
  */
 int doctor_report(const struct conf *conf, const char *root, bool is_json,
 		  struct text *out) LB_MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A struct err as lines of the log. An error's text is a line of its own; what was not kept is one
- * line more ("and N more").
+ * Writes a struct err as lines of the log: one line for each error that was kept, and one line
+ * ("and N more") for all errors that were not kept.
  *
  * Thread: main.
  */

@@ -4,7 +4,8 @@
 /*
  * Share: how the open files that lb may have are shared out among main, workers, pipes and checks.
  *
- * Pure arithmetic: no system call, no state. Thread: main. Layer: daemon.
+ * The functions only calculate: they make no system call and keep no state. Thread: main. Layer:
+ * daemon.
  */
 
 #include <stdbool.h>
@@ -17,23 +18,24 @@
 /* What decides how the open files that lb may have are shared out. */
 struct fd_need {
 	uint32_t n_workers;
-	uint32_t n_binds; /* addresses that listen: each worker has a socket for each */
+	uint32_t n_binds; /* addresses to listen on; each worker has a socket for each address */
 	uint32_t max_fds; /* the limit of open files, which holds for each table */
-	bool is_shared;   /* all threads share one table: the system allows no others */
+	bool is_shared; /* all threads share one table, because the system allows no more tables */
 };
 
 /* How the open files are shared out. */
 struct fd_share {
-	uint32_t n_needed;   /* open files that the limit must allow at the least */
-	uint32_t n_own;      /* a worker's descriptors that are not a session's */
-	uint32_t n_main;     /* descriptors of main; in one table also those that all threads use */
-	uint32_t worker_fds; /* a worker's descriptors for its sessions and listening sockets */
-	uint32_t max_sessions; /* of a worker beside its listening sockets */
-	uint32_t max_pipes;    /* of a worker */
-	uint32_t max_checks;   /* health checks that main may have under way */
+	uint32_t n_needed;     /* the least limit of open files with which lb can run */
+	uint32_t n_own;        /* a worker's descriptors that are not a session's */
+	uint32_t n_main;       /* descriptors of main and of the admin socket's clients */
+	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
+	uint32_t max_sessions; /* sessions of a worker; 0: the limit of open files is too low */
+	uint32_t max_pipes;    /* pipes of a worker */
+	uint32_t max_checks;   /* health checks that may be under way at once */
 };
 
-/* Shares out `max_fds` open files. False: `max_fds` is less than ret->n_needed. */
+/* Shares out need->max_fds open files. Returns false when the limit is too low; ret->n_needed says
+ * how high it must be. */
 bool fd_share_out(const struct fd_need *need, struct fd_share *ret);
 
 /* As fd_share_out(), but returns 0, or -EMFILE with the reason in `e` instead of false. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A descriptor table of a thread's own: two system calls, unshare(2) and close_range(2), and what
- * is known about kernels, seccomp profiles and valgrind that refuse one of them.
+ * Gives a thread a descriptor table of its own, with unshare(2) or close_range(2). There are two
+ * ways because some kernels, seccomp profiles and valgrind do not support one of them.
  *
  * Thread: the thread whose table it is.
  */
@@ -37,12 +37,12 @@ void fd_table_close_all_but(int *keep, size_t n)
 }
 
 /*
- * Gives the calling thread a descriptor table of its own. Without close_range(2) such a table would
- * be of no use, because the thread could not close what it inherited. So the first call tells
- * whether the kernel has close_range(2); it closes nothing, because no descriptor has a number that
- * high. Seccomp profiles of containers refuse unshare(2) and allow the last call. The last call is
- * not the first way, because valgrind skips a range without a descriptor, and the flag with it, and
- * returns 0.
+ * Gives the calling thread a descriptor table of its own. The first call of close_range(2) tests
+ * whether the kernel has close_range(2), because without it the thread could not close the
+ * descriptors that it inherited. The call closes nothing, because no descriptor has such a high
+ * number. The seccomp profiles of containers refuse unshare(2) but allow close_range(2) with
+ * CLOSE_RANGE_UNSHARE. unshare(2) is still tried first, because under valgrind close_range(2)
+ * ignores the flag when the range has no descriptor, and returns 0.
  */
 int fd_table_unshare(void)
 {

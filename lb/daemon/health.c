@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The health checks of the registry's backends: which are checked is read from the registry and
- * the configuration (health_apply(), health_apply_state()); results come back by the three
- * functions of `ops`, and are written into the backend, where workers (the state) and stats.c (the
- * texts) read them. When and how a target is checked is health/'s business (health/probes.h); a
- * target's `arg` is its backend.
+ * The health checks of the registry's backends. health_apply() and health_apply_state() read from
+ * the registry and the configuration which backends are checked. The three functions of `ops` get
+ * the results and write them into the backend: its state, which workers read, and a text, which
+ * stats.c reads. health/probes.h decides when and how a target is checked. A target's `arg` is its
+ * backend.
  *
  * Thread: main.
  */
@@ -20,7 +20,8 @@
 #include "daemon/threads.h"
 #include "health/probes.h"
 
-/* A shortage stops many checks at once, so the log gets at most one such line in this time. */
+/* When memory or descriptors are short, many checks fail to start at once. So at most one line in
+ * this time is logged about such checks. */
 #define NO_CHECK_LOG_MS 60000
 
 static void on_result(void *arg, void *target, bool is_ok, const char *text)
@@ -73,7 +74,8 @@ int health_open(struct health *h, struct loop *l, const struct log *log, struct 
 	return h->probes == NULL ? -ENOMEM : 0;
 }
 
-/* Adds a pool's backends to the targets. A backend without a check is up by definition. */
+/* Adds a pool's backends to the targets. When the pool has no check, its backends become up
+ * instead. Returns how many targets were added. */
 static size_t add_pool(struct health *h, struct registry_pool *p, struct probe_target *targets)
 {
 	const struct conf_pool *pool = registry_pool_conf(h->registry, p);

@@ -23,11 +23,11 @@ struct health {
 	struct loop *loop;             /* borrows */
 	const struct log *log;         /* borrows */
 	struct registry *registry;     /* borrows */
-	const struct threads *threads; /* borrows: its share bounds the checks under way */
+	const struct threads *threads; /* borrows; threads->share bounds the checks */
 	/* private to health.c */
-	struct probes *probes;       /* owns */
-	uint64_t no_check_logged_ms; /* when the log last named a check that could not be made, or 0
-				      */
+	struct probes *probes; /* owns */
+	/* when a check that could not be made was last logged; 0: never */
+	uint64_t no_check_logged_ms;
 };
 
 /* `tag_class` is the class of the tags of the checks' operations in `l`. The caller sets h->threads
@@ -35,13 +35,14 @@ struct health {
 int health_open(struct health *h, struct loop *l, const struct log *log, struct registry *reg,
 		unsigned tag_class) LB_MUST_CHECK;
 
-/* The registry has changed: checks the backends that are in use, as the configuration says. */
+/* Call when the registry has changed: from now on the backends in use are checked as the
+ * configuration says, and no others. */
 void health_apply(struct health *h);
 
-/* An operator has set the backend's state: in maintenance the backend is not checked. Touches this
- * backend's checks only. */
+/* Call when an operator has set the backend's state: while the backend is in maintenance, it is not
+ * checked. The checks of other backends are not affected. */
 void health_apply_state(struct health *h, const struct backend *b);
 
-/* Ends all checks. Returns whether one is still in flight (call again after a turn of the loop);
- * frees the probes when none is. */
+/* Ends all checks. Returns true while a check is still in flight; when it does, call again after a
+ * turn of the loop. Returns false when the probes are freed. */
 bool health_close(struct health *h);

@@ -2,24 +2,24 @@
 /*
  * What the machine allows, read from /proc and /sys.
  *
- * Terms. A figure is one number of struct host_limits. A source says where a figure stands: a
- * file, the key that its line begins with, and which word of the line it is. A hierarchy is a tree
- * of control groups (cgroups): version 2 has one for all controllers, version 1 has one per
- * controller or per pair of them.
+ * Terms. A figure is one number of struct host_limits. A source says where to find a figure: the
+ * file, the key at the beginning of the line, and the position of the word in the line. A hierarchy
+ * is a tree of control groups (cgroups). Version 2 has one hierarchy for all controllers; version 1
+ * has one hierarchy per controller or per pair of controllers.
  *
  * host_limits_read() fills the figures in three ways:
  *
  *   read_figure()    a figure that is a number in a file has a row in `sources`
- *   count_ports()    local ports: the range, less the reserved ports, a list of ranges
- *   walk_cgroups()   memory and CPU time: for each hierarchy from this process's own cgroup up to
- *                    the root, because the limits of all of them apply; the tightest is kept
+ *   count_ports()    the number of local ports: the local port range less the reserved ports
+ *   walk_cgroups()   memory and CPU time: reads every cgroup from this process's own up to the root
+ *                    of the hierarchy, because all their limits apply, and keeps the tightest
  *
- * All paths are below `root`, so that a test can give the files of any machine. A file that is
- * missing or has no number where one is expected is no error: the figure is `missing` of its
- * source, which is "no limit is known" for a limit and 0 for a count of what is used.
+ * All paths are below `root`, so that a test can give the files of any machine. It is no error when
+ * a file is missing or has no number at the expected place: the figure then becomes source.missing,
+ * which is HOST_LIMITS_NONE for a limit and 0 for a count of what is used.
  *
- * Memory of a cgroup is counted less its inactive file cache, because the kernel gives that up
- * before the limit is hit.
+ * The memory that a cgroup uses is counted without its inactive file cache, because the kernel
+ * frees that cache before the cgroup reaches its limit.
  *
  * Thread: main. The files are small, and are read anew each time.
  */
@@ -35,12 +35,12 @@
 #include "util/parse.h"
 #include "util/text.h"
 
-/* A file with a longer path is not read. The path of a cgroup may be long. */
+/* A file with a longer path is not read. The length is for paths of cgroups, which may be long. */
 #define PATH_LEN 1024
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* The whole file as text; "" where there is none. */
+/* The text of the whole file; "" when the file cannot be read. */
 static const char *read_file(const char *root, const char *path, struct text *t)
 {
 	char full[PATH_LEN], part[4096];
@@ -57,7 +57,8 @@ static const char *read_file(const char *root, const char *path, struct text *t)
 	return t->failed || t->p == NULL ? "" : t->p;
 }
 
-/* The text behind `key` at the beginning of a line, or NULL. Without a key: the whole text. */
+/* The text behind the first `key` at the beginning of a line; NULL when no line begins with `key`.
+ * When `key` is NULL or "", the whole text. */
 static const char *behind(const char *text, const char *key)
 {
 	size_t n = key != NULL ? strlen(key) : 0;
@@ -72,7 +73,8 @@ static const char *behind(const char *text, const char *key)
 	return NULL;
 }
 
-/* The i-th word of a line as a number; false where it is none ("max", "unlimited"). */
+/* Reads the i-th word of a line (from 0) as a number. Returns false when the line has no such word,
+ * or when the word is no number ("max", "unlimited"). */
 static bool word_at(const char *line, size_t i, uint64_t *ret)
 {
 	static const char blank[] = " \t";
@@ -92,11 +94,11 @@ static bool word_at(const char *line, size_t i, uint64_t *ret)
 
 struct source {
 	const char *path;
-	const char *key;  /* what the line begins with; NULL: the file is one line */
-	size_t word;      /* behind the key, from 0 */
-	uint64_t unit;    /* what the number is multiplied with */
-	uint64_t missing; /* the figure where there is no number */
-	size_t offset;    /* in struct host_limits */
+	const char *key;  /* beginning of the line; NULL: the first line of the file */
+	size_t word;      /* position of the number among the words behind the key, from 0 */
+	uint64_t unit;    /* factor by which the number is multiplied */
+	uint64_t missing; /* the figure when there is no number */
+	size_t offset;    /* of the figure in struct host_limits */
 };
 
 /* clang-format off */
@@ -140,7 +142,8 @@ static void read_figure(const char *root, const struct source *s, struct text *t
 
 /* ---- ports ----------------------------------------------------------------------------------- */
 
-/* "8080" or "9000-9100", up to `end`: how many of these are from `low` to `high`. */
+/* How many of the ports that the text from `p` to `end` names ("8080" or "9000-9100") are from
+ * `low` to `high`. */
 static uint64_t n_within(const char *p, const char *end, uint64_t low, uint64_t high)
 {
 	const char *dash = memchr(p, '-', (size_t)(end - p));
@@ -158,7 +161,8 @@ static uint64_t n_within(const char *p, const char *end, uint64_t low, uint64_t 
 	return a <= b ? b - a + 1 : 0;
 }
 
-/* The kernel lists reserved ports in order, no port twice. */
+/* Counts the local ports that are not reserved. The kernel lists each reserved port once, so the
+ * ranges of the list can be subtracted one by one. */
 static void count_ports(const char *root, struct text *t, struct host_limits *l)
 {
 	const char *p = read_file(root, "/proc/sys/net/ipv4/ip_local_reserved_ports", t);
@@ -177,23 +181,25 @@ static void count_ports(const char *root, struct text *t, struct host_limits *l)
 
 struct hierarchy;
 
-/* Reads the figures of one cgroup, `cgroup` being its path in the hierarchy; "" is the root's. */
+/* Reads the figures of one cgroup. `cgroup` is the cgroup's path in the hierarchy, "" for the
+ * root. */
 typedef void read_cgroup_fn(const char *root, const struct hierarchy *h, const char *cgroup,
 			    struct text *t, struct host_limits *l);
 
 static read_cgroup_fn read_memory, read_cpu;
 
 struct hierarchy {
-	const char *controller; /* in /proc/self/cgroup; "" is version 2 */
+	const char *controller; /* name in /proc/self/cgroup; "": version 2 */
 	const char *mount;
 	read_cgroup_fn *read;
 	const char *limit;
-	const char *used;   /* of memory */
-	const char *cache;  /* the key in memory.stat of what is given up when memory is short */
-	const char *period; /* of the CPU's time; NULL: the second word of `limit` */
+	const char *used;   /* the file with the memory in use; NULL: not a hierarchy of memory */
+	const char *cache;  /* the key in memory.stat of the inactive file cache */
+	const char *period; /* the file with the period of CPU time; NULL: second word of `limit` */
 };
 
-/* The controllers of CPU time are mounted together or each alone. */
+/* In version 1 the controllers cpu and cpuacct are mounted together or each alone, so there are two
+ * rows for cpu. */
 static const struct hierarchy hierarchies[] = {
 	{ "", "/sys/fs/cgroup", read_memory, "memory.max", "memory.current", "inactive_file ",
 	  NULL },
@@ -206,13 +212,15 @@ static const struct hierarchy hierarchies[] = {
 	  "cpu.cfs_period_us" },
 };
 
-/* Version 1 writes "no limit" as the largest multiple of a page. */
+/* Version 1 writes "no limit" as the largest multiple of a page that a signed 64-bit number can
+ * hold. So a limit above this many bytes counts as no limit. */
 #define CGROUP_UNLIMITED (1ull << 60)
 
-/* More CPU time than any machine has. A larger quota counts as no quota. */
+/* A quota above this many microseconds counts as no quota: it is more than any machine has, and it
+ * would overflow when multiplied by 1000. */
 #define MAX_CPU_US (UINT64_MAX / 1000)
 
-/* Whether `word` is one of the words between commas. */
+/* Whether `word` is in `list`, whose words are separated by commas. */
 static bool is_listed(struct slice list, struct slice word)
 {
 	for (;;) {
@@ -227,7 +235,9 @@ static bool is_listed(struct slice list, struct slice word)
 	}
 }
 
-/* This process's path in the hierarchy (a line is NUMBER:CONTROLLERS:PATH); false: in none. */
+/* Finds the path of this process's cgroup in the controller's hierarchy. `text` is
+ * /proc/self/cgroup, with lines NUMBER:CONTROLLERS:PATH. Returns false when no line has the
+ * controller. */
 static bool find_cgroup(const char *text, const char *controller, char path[PATH_LEN])
 {
 	for (const char *p = text; *p != '\0'; p += strcspn(p, "\n"), p += *p == '\n') {
@@ -247,7 +257,8 @@ static bool find_cgroup(const char *text, const char *controller, char path[PATH
 	return false;
 }
 
-/* The text of a cgroup's file behind `key`, or NULL; it is valid until the next one is read. */
+/* The text behind `key` in a file of the cgroup (see behind()), or NULL. The text is in `t`, so it
+ * is valid until another file is read. */
 static const char *cgroup_text(const char *root, const struct hierarchy *h, const char *cgroup,
 			       const char *file, const char *key, struct text *t)
 {
@@ -283,7 +294,8 @@ static void read_memory(const char *root, const struct hierarchy *h, const char 
 	l->cgroup_limit = limit;
 }
 
-/* A quota of microseconds of CPU time in each period; "max" or "-1": there is none. */
+/* Reads how many microseconds of CPU time the cgroup may use in each period. A quota of "max" or
+ * "-1" is no limit. */
 static void read_cpu(const char *root, const struct hierarchy *h, const char *cgroup,
 		     struct text *t, struct host_limits *l)
 {
@@ -310,7 +322,7 @@ static void walk_cgroups(const char *root, struct text *t, struct host_limits *l
 		const char *text = read_file(root, "/proc/self/cgroup", t);
 		if (!find_cgroup(text, hierarchies[i].controller, path))
 			continue;
-		/* "/a/b", "/a", "" */
+		/* `path` is "/a/b", then "/a", then "" */
 		for (char *cut = path; cut != NULL;) {
 			hierarchies[i].read(root, &hierarchies[i], path, t, l);
 			cut = strrchr(path, '/');

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A log line is split into its text and its pairs. A pair is a key of lower-case letters, digits
- * and underscores, `=`, and a value, which ends at the next pair or, in quotes, at a quote that
- * the next pair or the end of the line follows. So spaces and quotes in a value, which may come
- * from a peer, neither end the value nor begin a pair, unless they look exactly like one.
+ * Splits a log line into its text and its pairs. A pair is a key of lower-case letters, digits and
+ * underscores, `=`, and a value. A value without quotes ends where the next pair begins. A value in
+ * quotes ends at a quote behind which the next pair begins or the line ends. So a space or a quote
+ * in a value, which may come from a peer, does not end the value, unless text that looks like a
+ * pair follows.
  *
  * Thread: any.
  */
@@ -19,7 +20,8 @@
 
 #define KEY_MAX 32
 
-/* Keys whose values are names: always strings, because a name may be "7" or "true". */
+/* Keys whose values are names. Such a value is always a string, because a name may be "7" or
+ * "true". */
 static const char *const names[] = { "backend",  "bind", "client", "file",   "key",
 				     "listener", "pool", "route",  "socket", "user" };
 static const char *const reserved[] = { "time", "level", "msg" };
@@ -32,7 +34,8 @@ static bool is_one_of(const char *const *words, size_t n, const char *word)
 	return false;
 }
 
-/* Writes the key of the pair that begins at `p`. Returns its length, or 0 where no pair begins. */
+/* Copies the key of the pair that begins at `p`. Returns the key's length, or 0 when no pair begins
+ * at `p`. */
 static size_t key_at(const char *p, char key[KEY_MAX])
 {
 	size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
@@ -44,7 +47,8 @@ static size_t key_at(const char *p, char key[KEY_MAX])
 	return is_one_of(reserved, ARRAY_SIZE(reserved), key) ? 0 : n;
 }
 
-/* Where the next pair begins, from `p` on: behind a space; or the end of the line. */
+/* Where the first pair behind a space in `p` begins; the end of the line when there is no such
+ * pair. */
 static const char *next_pair(const char *p)
 {
 	char key[KEY_MAX];
@@ -56,8 +60,8 @@ static const char *next_pair(const char *p)
 }
 
 /*
- * The end of a quoted value whose text begins at `p`: the quote behind which the line ends or a
- * pair begins. A text that has quotes of its own is not cut at them. NULL: there is no such quote.
+ * The closing quote of a quoted value whose text begins at `p`: the first quote behind which the
+ * line ends or a pair begins. Other quotes belong to the text. NULL when there is no closing quote.
  */
 static const char *closing_quote(const char *p)
 {
@@ -91,7 +95,7 @@ void log_fields_add(struct json *j, const char *line)
 	size_t n_text = (size_t)(p - line);
 
 	if (n_text > 0 && *p != '\0')
-		n_text--; /* the space */
+		n_text--; /* the space in front of the first pair is not part of the text */
 	json_kv_slice(j, "msg", (struct slice){ .p = line, .n = n_text });
 	while (*p != '\0') {
 		size_t n_key = key_at(p, key);

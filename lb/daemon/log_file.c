@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One destination of log lines: opened, written, opened again, given away, and tried.
+ * One destination of log lines: opens it, writes to it, opens it again, gives its file to a user,
+ * and checks whether it could be opened.
  *
- * Terms. A destination is what the file names: a path, `stderr` or `stdout`. The batch is the text
- * that the next log_file_flush() writes. A log file is torn when the last byte that was written
- * did not end a line; the next flush writes a newline first, so that what was lost never joins two
- * lines.
+ * Terms. A destination is what the configuration names: a path, `stderr` or `stdout`. The batch is
+ * the text that the next log_file_flush() writes. A log file is torn when the last byte that was
+ * written did not end a line. The next flush then writes a newline first, so that the rest of a cut
+ * line and the next line do not become one line.
  *
- *   log_file_init()     a log file that is off
- *   log_file_open()     at the start, on main: an error is told with its place in the file
- *   log_file_flush()    writes the batch; what cannot be written is counted in n_lost
+ *   log_file_init()     makes a log file that is off
+ *   log_file_open()     for the start, on main: an error has the mark of the log's key
+ *   log_file_flush()    writes the batch; bytes that cannot be written are counted in n_lost
  *   log_file_reopen()   opens the path again, for log rotation; the old file stays after a failure
- *   log_file_move()     the same with another path, after a reload
+ *   log_file_move()     opens another path, after a reload
  *   log_file_chown()    gives the file to `user`, before lb becomes that user
- *   log_file_close()    descriptors 0 to 2 stay open
+ *   log_file_close()    closes the file, but not stdout or stderr
  *   log_file_check()    for a reload: whether log_file_open() would succeed; may make the file
- *   log_file_try()      for `lb check`: the same, and nothing is made that stays
+ *   log_file_try()      for `lb check`: whether log_file_open() would succeed; makes no file
  *
  * Opening and writing never block main, because main opens with O_NONBLOCK and writes nothing. The
- * log thread may wait in wait_writable(): for as long as the reader of a pipe, a terminal or a
- * socket needs while lb runs, and for WAIT_MS once `should_stop` is set. A regular file is written
- * without waiting.
+ * log thread may wait in wait_writable() for the reader of a pipe, a terminal or a socket: without
+ * a limit while lb runs, and at most about WAIT_MS once `should_stop` is set. A regular file is
+ * written without waiting.
  *
  * Relies on: refusal.c for the words of an error.
  *
@@ -41,16 +42,16 @@
 
 #include "daemon/refusal.h"
 
-#define WAIT_MS 1000 /* for a reader, before looking whether to stop */
+#define WAIT_MS 1000 /* interval in which a wait for a reader checks `should_stop` */
 
 /* ---- the descriptor -------------------------------------------------------------------------- */
 
 /*
- * A descriptor for `to`, as in struct conf_log, or a negative errno
+ * Opens the destination `to` (see conf_log.to). Returns a descriptor, or a negative errno.
  *
- * Never waits. A FIFO without a reader cannot be opened for writing without waiting (ENXIO), so lb
- * itself opens the FIFO for reading for a moment. Bytes that are written before another reader
- * comes are lost.
+ * Never waits. open(2) with O_NONBLOCK fails with ENXIO when a FIFO has no reader. So lb itself
+ * opens the FIFO for reading, then for writing, and closes the reading end again. Bytes that are
+ * written before another reader opens the FIFO are lost.
  */
 static int open_destination(const char *to)
 {
@@ -75,7 +76,7 @@ static void set_destination(struct log_file *f, int fd)
 {
 	struct stat st;
 
-	LB_ASSERT(fd >= 0 && f->fd < 0); /* the descriptor before was closed */
+	LB_ASSERT(fd >= 0 && f->fd < 0); /* the old descriptor was closed */
 	f->fd = fd;
 	f->is_torn = false;
 	f->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
@@ -91,8 +92,8 @@ static void close_destination(struct log_file *f)
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /*
- * Waits until a pipe, a terminal or a socket takes bytes: without a limit while lb runs, for at
- * most WAIT_MS once `should_stop` is set. False: not within that time.
+ * Waits until the pipe, the terminal or the socket can be written. Waits without a limit while lb
+ * runs. Returns false when it still cannot be written after WAIT_MS and `should_stop` is set.
  */
 static bool wait_writable(const struct log_file *f)
 {
@@ -104,7 +105,7 @@ static bool wait_writable(const struct log_file *f)
 	return true;
 }
 
-/* Writes as much as can be written; returns how much that was. */
+/* Writes up to `n` bytes, until writing fails. Returns how many bytes were written. */
 static size_t write_out(struct log_file *f, const char *p, size_t n)
 {
 	size_t done = 0;
@@ -115,7 +116,8 @@ static size_t write_out(struct log_file *f, const char *p, size_t n)
 
 		if (!f->is_file && !wait_writable(f))
 			break;
-		/* A pipe that poll(2) calls writable takes PIPE_BUF bytes without blocking. */
+		/* When poll(2) says that a pipe is writable, PIPE_BUF bytes can be written without
+		 * blocking, but more may block. */
 		if (!f->is_file && most > PIPE_BUF)
 			most = PIPE_BUF;
 		ssize_t r = write(f->fd, p + done, most);
@@ -177,7 +179,7 @@ int log_file_reopen(struct log_file *f)
 	if (f->to == NULL)
 		return 0;
 	log_file_flush(f);
-	LB_ASSERT(f->batch.n == 0); /* no line goes to another file than it was meant for */
+	LB_ASSERT(f->batch.n == 0); /* lines for the old file are not written to the new one */
 	int fd = open_destination(f->to);
 	if (fd < 0)
 		return fd;
@@ -213,8 +215,8 @@ void log_file_close(struct log_file *f)
 }
 
 /*
- * A symbolic link or a file with a second name is not given away: the owner of the folder could
- * have put it there to become the owner of the file that it leads to.
+ * A symbolic link, or a file that has another name, too, is not given to the user: the owner of the
+ * folder could have made this link or name in order to become the owner of another user's file.
  */
 void log_file_chown(const struct log_file *f, uid_t uid, gid_t gid)
 {
@@ -230,8 +232,7 @@ void log_file_chown(const struct log_file *f, uid_t uid, gid_t gid)
 
 /* ---- whether it could be opened -------------------------------------------------------------- */
 
-/* A FIFO is not opened, because closing the FIFO again would be the end of the file for its reader.
- */
+/* A FIFO is not opened, because when lb closes the FIFO again, its reader reads an end of file. */
 int log_file_check(const struct conf_log *c, struct err *e)
 {
 	struct stat st;
@@ -250,11 +251,10 @@ int log_file_check(const struct conf_log *c, struct err *e)
 }
 
 /*
- * Whether a file could be made in the folder: 0 or a negative errno. Where the file system supports
- * O_TMPFILE, a file without a name is made, which is gone when the file is closed. Elsewhere the
- * access rights decide. In the file systems of the kernel (/proc, /sys) these rights allow root to
- * write in folders in which no file can be made, so folders there are refused by the type of the
- * file system.
+ * Whether a file could be made in the folder: 0 or a negative errno. When the file system supports
+ * O_TMPFILE, makes a file without a name, which ceases to exist when it is closed. Otherwise the
+ * access rights of the folder decide. But in the kernel's file systems (/proc, /sys) no file can be
+ * made although the rights let root write, so a folder in such a file system is refused.
  */
 static int try_folder(const char *folder)
 {
@@ -272,7 +272,7 @@ static int try_folder(const char *folder)
 	if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
 	    fs.f_type == DEVPTS_SUPER_MAGIC || fs.f_type == CGROUP_SUPER_MAGIC ||
 	    fs.f_type == CGROUP2_SUPER_MAGIC || fs.f_type == DEBUGFS_MAGIC)
-		return -ENOENT; /* as open(2) says */
+		return -ENOENT; /* the errno of open(2) there */
 	return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 

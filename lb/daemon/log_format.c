@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A record of the log, or of an ended connection, as one line of text or one JSON object in a
- * batch. In JSON a line of the log is split into fields (log_fields.c). A batch that is out of
- * memory loses the line.
+ * Adds a line of the log, or the record of an ended connection, to a batch, as one line of text or
+ * one JSON object. In JSON a line of the log is split into fields (log_fields.c). When memory is
+ * short, the line is lost.
  *
  * Thread: any.
  */
@@ -45,7 +45,8 @@ void log_format_line(struct text *batch, enum conf_log_format format, enum log_l
 	format_time(ns, time);
 	if (format == CONF_LOG_TEXT) {
 		text_addf(batch, "%s %s %s", time, log_level_name(level), line);
-		/* One event is one line, whatever text of a peer the line quotes. */
+		/* Control characters become spaces, so that an event stays one line even when the
+		 * line quotes text of a peer. */
 		for (size_t i = start; i < batch->n; i++)
 			if ((unsigned char)batch->p[i] < ' ')
 				batch->p[i] = ' ';
@@ -61,7 +62,8 @@ void log_format_line(struct text *batch, enum conf_log_format format, enum log_l
 	add_json(batch, &j);
 }
 
-/* `msg`: the text, for a line of the log; NULL, for a line of the access log. */
+/* Adds the record as a JSON object. `msg` is the text of a line of the log; NULL: the object is for
+ * the access log. */
 static void format_access_json(struct text *batch, const struct log_access *a, const char *time,
 			       const char *client, const char *msg)
 {

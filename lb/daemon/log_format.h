@@ -16,10 +16,12 @@
 
 #define LOG_FIELD_MAX 64
 
-/* An access record without pointers to what its worker may free; its names are cut to fit. */
+/* A copy of an access record that does not point to memory which the worker may free. Its names are
+ * cut to LOG_FIELD_MAX - 1 bytes. */
 struct log_access {
-	uint32_t kind;          /* the logger's */
-	struct access_record r; /* of its strings only `error` is valid, a constant */
+	uint32_t kind; /* enum record_kind, for logger.c */
+	struct access_record
+		r; /* its string `error` is a constant; its other strings are invalid */
 	char listener[LOG_FIELD_MAX], route[LOG_FIELD_MAX];
 	char pool[LOG_FIELD_MAX], backend[LOG_FIELD_MAX];
 };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two files, and what is told of them. log_output_line() and log_output_access() add lines to the
- * batches; log_output_flush() writes the batches (log_file.c), and then adds to the log what the
- * writing has shown:
+ * The files of the log and the access log, and lines of the log about these files.
+ * log_output_line() and log_output_access() add lines to the batches. log_output_flush() writes the
+ * batches (log_file.c), and then logs its failures:
  *
- *   say_unwritten()   once when writing begins to fail, also on stderr, because the log itself may
- *                     be on the disk that is full
+ *   say_unwritten()   a file cannot be written: once, when writing begins to fail; also on stderr,
+ *                     because the log itself may be on the disk that is full
  *   say_lost()        how many bytes were lost, when the file can be written again
- *   say_unopened()    a new destination cannot be opened; the open file is kept
+ *   say_unopened()    a destination cannot be opened, so the open file is kept
  *
  * Thread: as the header says.
  */
@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FLUSH_BYTES (256u << 10) /* batches are written when they are this large together */
+#define FLUSH_BYTES (256u << 10) /* both batches are written when their sum is larger */
 
 uint64_t log_output_wall_ns(void)
 {
@@ -74,7 +74,7 @@ void log_output_access(struct log_output *o, const struct log_access *a, bool is
 
 /* ---- what is told of the files --------------------------------------------------------------- */
 
-/* Writes the line to stderr, unless the log is stderr itself or stderr is full. */
+/* Writes the line to stderr, unless stderr is the log itself or writing to stderr would block. */
 static void tell_stderr(const struct log_output *o, const char *line)
 {
 	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
@@ -85,8 +85,8 @@ static void tell_stderr(const struct log_output *o, const char *line)
 }
 
 /*
- * Tells once that a file cannot be written: on stderr, because the log may be on the same disk, and
- * in the log, too, when the file is the access log. say_lost() tells how much was lost.
+ * Reports once that a file cannot be written. The report goes to stderr, because the log may be on
+ * the same disk, and, when the file is the access log, also to the log.
  */
 static void say_unwritten(struct log_output *o, struct log_file *f)
 {
@@ -104,7 +104,7 @@ static void say_unwritten(struct log_output *o, struct log_file *f)
 		log_output_line(o, LOG_LEVEL_ERR, log_output_wall_ns(), line);
 }
 
-/* When the file can be written again, tells how many bytes were lost meanwhile. */
+/* When the file can be written again, logs how many bytes were lost meanwhile. */
 static void say_lost(struct log_output *o, struct log_file *f)
 {
 	char line[LOG_LINE_MAX];
@@ -118,7 +118,8 @@ static void say_lost(struct log_output *o, struct log_file *f)
 	log_output_line(o, LOG_LEVEL_WARN, log_output_wall_ns(), line);
 }
 
-/* Tells that a log could not be opened; `r` is what opening it returned. */
+/* When `r` is a negative errno, logs that the log's destination could not be opened because of `r`.
+ */
 static void say_unopened(struct log_output *o, const struct log_file *f, int r)
 {
 	char line[LOG_LINE_MAX];

@@ -5,13 +5,14 @@
  *   main, workers --ring each--> log thread --write(2)--> log, access log
  *
  * Terms. A producer is main (number 0) or a worker. Each producer has a ring of its own
- * (util/ring.h), with one writer and one reader. A record is what a ring holds: a line of text
+ * (util/ring.h), with one writer and one reader. A ring holds records. A record is a line of text
  * (struct line_record) or an ended connection (struct log_access); its first member tells which. A
- * batch is what is written next to one file (log_output.c).
+ * batch is the text that is written next to one file (log_output.c).
  *
  * A producer writes records into its own ring and never waits: a record that finds the ring full
  * is dropped and counted (sink_line(), take_access()). When the log thread is idle, the producer's
- * first record wakes it through an eventfd (wake()); while `is_woken` is set no other record does.
+ * first record wakes the log thread through an eventfd (wake()) and sets `is_woken`. While
+ * `is_woken` is set, further records do not write to the eventfd.
  *
  * run() is the log thread. When woken it clears `is_woken`, takes new settings from main
  * (take_settings()), formats the records of all rings into the batches and writes them (drain()).
@@ -23,8 +24,8 @@
  * hand over what the thread is to do next, and logger_stop() lets the thread write what is left
  * and joins it. Before the thread runs, lines go to stderr (direct()).
  *
- * The lock guards what main hands over. The log thread holds it only to copy, so main never waits
- * for a file.
+ * The lock guards the settings that main hands over. The log thread holds the lock only while it
+ * copies them, so main never waits for the log thread to write or open a file.
  *
  * Relies on: log_output.c (the two files), log_format.c (a record as text or JSON).
  *
@@ -64,7 +65,7 @@ struct line_record {
 struct producer {
 	struct logger *logger; /* borrows */
 	struct ring *ring;     /* owns */
-	/* the log thread's: the producer's last line, by which equal lines are found */
+	/* for the log thread only: the producer's last line, with which new lines are compared */
 	char last[LOG_LINE_MAX];
 	enum log_level last_level;
 	uint64_t last_ns, n_repeated, n_dropped_said;
@@ -75,15 +76,15 @@ struct logger {
 	uint32_t n_producers;
 	int wake_fd;
 	atomic_bool is_woken;
-	atomic_int level;       /* enum log_level: producers drop lines above it */
-	atomic_bool has_access; /* there is an access log */
+	atomic_int level;       /* enum log_level: producers drop lines above this level */
+	atomic_bool has_access; /* the access log is on */
 	pthread_t thread;
 	atomic_bool is_running, should_stop;
-	struct log_output output; /* the log thread's while it runs */
+	struct log_output output; /* while the log thread runs, only that thread uses it */
 
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_mutex_t lock; /* guards the members below */
 	bool should_reopen;
-	char *new_log, *new_access; /* own: new destinations */
+	char *new_log, *new_access; /* own: destinations from a reload; NULL: no new settings */
 	enum conf_log_format log_format, access_format;
 };
 
@@ -158,8 +159,8 @@ int logger_wake_fd(const struct logger *l)
 struct log logger_handle(struct logger *l, uint32_t producer)
 {
 	LB_ASSERT(producer < l->n_producers);
-	/* The handle lets every level pass. sink_line() compares the level, which a reload changes.
-	 */
+	/* The handle passes lines of every level. A reload may change the level, so sink_line()
+	 * compares it for each line. */
 	return (struct log){
 		.max = LOG_LEVEL_DEBUG,
 		.sink = sink_line,
@@ -283,7 +284,7 @@ static void drain(struct logger *l)
 	log_output_flush(&l->output);
 }
 
-/* Whether a line was repeated and its count is not logged yet. */
+/* Whether a producer has repeated its last line and the count is not logged yet. */
 static bool has_repeated(const struct logger *l)
 {
 	for (uint32_t i = 0; i < l->n_producers; i++)
@@ -305,9 +306,10 @@ static void *run(void *arg)
 		(void)poll(&pfd, 1, has_repeated(l) ? (int)(REPEAT_NS / 1000000) : -1);
 		(void)!read(l->wake_fd, &n, sizeof(n));
 		/*
-		 * is_woken is cleared before draining: a producer that writes from now on wakes
-		 * this thread again. The exchange acquires the records of the producers that found
-		 * is_woken set and did not wake it.
+		 * is_woken is cleared before the rings are read, so a producer that writes a record
+		 * from now on wakes this thread again. Some producers have found is_woken set and
+		 * did not write to the eventfd. The exchange acquires, so that drain() sees the
+		 * records of these producers.
 		 */
 		bool should_stop = atomic_load_explicit(&l->should_stop, memory_order_acquire);
 		(void)atomic_exchange_explicit(&l->is_woken, false, memory_order_acq_rel);
@@ -420,7 +422,7 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log, const stru
 
 void logger_chown(struct logger *l, uid_t uid, gid_t gid)
 {
-	LB_ASSERT(!atomic_load(&l->is_running)); /* the files are main's until then */
+	LB_ASSERT(!atomic_load(&l->is_running)); /* main alone uses the files before */
 	log_output_chown(&l->output, uid, gid);
 }
 

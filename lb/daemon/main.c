@@ -37,7 +37,8 @@ static void print_errors(const struct err *e)
 	}
 }
 
-/* Prints `out` when `r` is 0, or that memory was short. Returns the exit status. */
+/* Prints `out` when `r` is 0, and otherwise an error that memory was short. Returns the exit
+ * status. */
 static int print_out(int r, struct text *out)
 {
 	if (r == 0)
@@ -57,8 +58,8 @@ static int schema(void)
 	return print_out(r, &out);
 }
 
-/* Prints the configuration with all defaults. The file has no mistake, but this machine may be
- * unable to start lb by the file. */
+/* Prints the configuration with all defaults. Called when the file has no mistake, even when
+ * preflight() has found that lb could not start by it on this machine. */
 static int print_conf(const struct conf *conf)
 {
 	struct text out = TEXT_INIT;

@@ -3,24 +3,23 @@
  * The only publisher of a pool's members to the workers.
  *
  * Terms. The members of a pool are its backends with their weights, frozen. The pending delta is
- * the one that a reload under way will commit. MEMBERS is the message that gives a worker other
- * members for one pool; APPLY is the message that gives it a whole configuration
- * (proxy/message_conf.h).
+ * the delta that a reload under way will commit. The message MEMBERS gives a worker other members
+ * for one pool; the message APPLY gives a worker a whole configuration (proxy/message_conf.h).
  *
  *   membership_begin()       a reload has prepared its delta, which is pending from then on
- *   membership_make_apply()  the messages of APPLY, one for each worker; nothing has changed yet
- *   membership_commit()      the delta becomes main's own; the reload posts the messages next
+ *   membership_make_apply()  makes an APPLY for each worker; changes nothing yet
+ *   membership_commit()      commits the delta on main; the reload posts the messages next
  *   membership_abandon()     the reload has ended without a commit
  *   membership_set_weight()  a command: prepare_weight(), messages (MEMBERS), commit, post
  *   membership_set_admin()   a command: ready, draining or maintenance
  *
- * A command may come between a reload's begin and its commit. find_pending() then finds the
- * backend of the same names in the pending delta, and the command changes both: otherwise the
- * commit would undo it.
+ * A command may come between membership_begin() and membership_commit(). Then find_pending() finds
+ * the backend with the same name in the pending delta, and the command changes this backend, too.
+ * Otherwise the commit would undo the command.
  *
- * A weight is a delta of its own: the pool's present backends as a list (list_current()), with one
- * other weight. A state is an atomic of the backend that workers read, so it needs neither a delta
- * nor a message.
+ * A change of a weight is a delta of its own: the pool's present backends as a list
+ * (list_current()), with one weight changed. A backend's state is an atomic that workers read, so a
+ * change of a state needs neither a delta nor a message.
  *
  * Relies on: delta.c (what changes, the commit), broadcast.c (a message for each worker, or for
  * none).
@@ -133,7 +132,7 @@ static struct conf_backend *list_current(const struct registry_pool *p, size_t *
 	return list;
 }
 
-/* The pool as it is, with one backend's weight changed. Returns 0 or -ENOMEM. */
+/* Prepares a delta that changes one backend's weight and nothing else. Returns 0 or -ENOMEM. */
 static int prepare_weight(struct membership *m, struct registry_pool *p,
 			  const struct registry_backend *rb, uint32_t weight, struct delta **ret)
 {
@@ -164,7 +163,8 @@ static int prepare_weight(struct membership *m, struct registry_pool *p,
 	return 0;
 }
 
-/* The backend of these names in the pending delta; NULL where there is none. */
+/* The backend of this pool's and this backend's name in the pending delta; NULL when no delta is
+ * pending or it has no such backend. */
 static struct delta_backend *find_pending(const struct membership *m, const struct registry_pool *p,
 					  const struct registry_backend *rb,
 					  struct delta_pool **ret)

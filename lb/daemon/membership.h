@@ -5,12 +5,12 @@
  * Membership: which backends a pool has, with which weights; the only publisher of a pool's
  * members.
  *
- * A change is prepared as a delta, the messages that tell the workers are allocated, and only then
- * is anything changed or posted: a change happens on main and on every worker, or nowhere. Changes
- * come from a reload (all pools of a file) and from an operator (a weight, a state). While a reload
- * is under way, the delta that it will commit is `pending`: what an operator sets is then written
- * to the running backend and to the pending delta, where the backend of the same names may be
- * another one, because the file has changed its address.
+ * A change is prepared as a delta, and the messages to the workers are allocated, before anything
+ * is changed or posted. So a change happens on main and on every worker, or nowhere. Changes come
+ * from a reload (all pools of a file) and from an operator (a weight, a state). While a reload is
+ * under way, the delta that the reload will commit is `pending`. A weight or state that an operator
+ * sets then goes to the running backend, and to the backend of the same name in the pending delta.
+ * The two may be different backends, because the new file may give the name another address.
  *
  * Thread: main. Layer: daemon.
  */
@@ -31,7 +31,7 @@ struct membership {
 	struct registry *registry; /* borrows */
 	struct threads *threads;   /* borrows */
 	/* private to membership.c */
-	struct delta *pending; /* borrows from the reload that is under way; NULL: none */
+	struct delta *pending; /* borrows from the reload under way; NULL: no reload */
 };
 
 /* A reload is under way, and will commit or abandon `d`. */
@@ -40,10 +40,12 @@ void membership_begin(struct membership *m, struct delta *d);
 /* The reload has ended without a commit. Does nothing when no delta is pending. */
 void membership_abandon(struct membership *m);
 
-/* Makes the messages that make the pending delta current on every worker. Returns 0 or -ENOMEM. */
+/* Makes the messages (APPLY) that bring the pending delta into force on every worker. Returns 0 or
+ * -ENOMEM. */
 int membership_make_apply(struct membership *m, struct broadcast *ret) LB_MUST_CHECK;
 
-/* Makes the pending delta current on main; post the messages of membership_make_apply() next. */
+/* Commits the pending delta on main. The caller has to post the messages of membership_make_apply()
+ * next. */
 void membership_commit(struct membership *m);
 
 /*
@@ -54,6 +56,7 @@ void membership_commit(struct membership *m);
 int membership_set_weight(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, uint32_t weight) LB_MUST_CHECK;
 
-/* Sets a backend ready, draining or in maintenance. Call health_apply_state() next. */
+/* Sets a backend's state: ready, draining or maintenance. The caller has to call
+ * health_apply_state() next. */
 void membership_set_admin(struct membership *m, struct registry_pool *p,
 			  struct registry_backend *rb, enum backend_admin a);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sorted arrays of what the registry has, and binary search in them. A name_index holds the
- * backends of one pool, of which several may have one name; search() finds the first of these, and
- * the callers go on from there. A directory holds all pools by name and all listeners in use by
- * address, of which no two are equal.
+ * Sorted arrays of the registry's entries, and binary search in them. A name_index holds the
+ * backends of one pool. Several of them may have one name; search() finds the first of these, and
+ * its callers look at the following entries. A directory holds all pools by name and all listeners
+ * in use by address; no two pools have one name, and no two listeners have one address.
  *
  * Thread: main.
  */

@@ -22,8 +22,8 @@ struct registry;
 struct registry_backend;
 struct registry_pool;
 
-/* The backends of one pool by name. Several may have one name: one that is in use, and removed ones
- * with other addresses. */
+/* The backends of one pool by name. Several backends may have one name: at most one backend that is
+ * in use, and removed backends with other addresses. */
 struct name_index {
 	struct registry_backend **entry; /* owns the array */
 	size_t n;
@@ -31,18 +31,19 @@ struct name_index {
 
 #define NAME_INDEX_INIT ((struct name_index){ .entry = NULL })
 
-/* Where `p` is NULL, the index is empty. Returns 0 or -ENOMEM. */
+/* Makes the index of the pool's backends; an empty index when `p` is NULL. Returns 0 or -ENOMEM. */
 int name_index_init(struct name_index *index, const struct registry_pool *p) LB_MUST_CHECK;
 void name_index_deinit(struct name_index *index);
 
 /*
- * The backend with the name and the address of `c`, in use or removed; NULL where there is none. A
- * removed backend that a configuration names again continues with its counters.
+ * The backend with the name and the address of `c`, in use or removed; NULL when there is none.
+ * Removed backends are found, too, because a removed backend that a configuration names again keeps
+ * its counters.
  */
 struct registry_backend *name_index_find(const struct name_index *index,
 					 const struct conf_backend *c);
 
-/* The backend of this name that is in use; NULL where there is none. */
+/* The backend in use with this name; NULL when there is none. */
 struct registry_backend *name_index_find_used(const struct name_index *index, const char *name);
 
 /* All pools by name, and all listeners in use by address. */
@@ -59,8 +60,8 @@ struct directory {
 int directory_init(struct directory *d, const struct registry *reg) LB_MUST_CHECK;
 void directory_deinit(struct directory *d);
 
-/* The pool of this name, in use or removed (no two pools have one name); NULL: none. */
+/* The pool with this name, in use or removed; NULL when there is none. */
 struct registry_pool *directory_pool(const struct directory *d, const char *name);
 
-/* The listener in use that is bound to this address; NULL: none. */
+/* The listener in use that is bound to this address; NULL when there is none. */
 struct listener *directory_listener(const struct directory *d, const struct addr *a);

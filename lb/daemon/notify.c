@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages to the service manager: one datagram each, to the Unix socket that $NOTIFY_SOCKET
- * names. The format is that of sd_notify(3). A message is lost without a word when there is no
- * such socket, or when the socket is full.
+ * names. The format is that of sd_notify(3). When there is no such socket, or the socket is full,
+ * the message is dropped and no error is reported.
  *
  * Thread: main.
  */
@@ -27,7 +27,7 @@ static void notify(const char *text)
 	if (len == 0 || len >= sizeof(sun.sun_path))
 		return;
 	memcpy(sun.sun_path, path, len);
-	if (sun.sun_path[0] == '@') /* an abstract name */
+	if (sun.sun_path[0] == '@') /* the name of an abstract socket */
 		sun.sun_path[0] = '\0';
 
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

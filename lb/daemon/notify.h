@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Messages to the service manager, where $NOTIFY_SOCKET names its socket (sd_notify(3)). Failures
- * are ignored. Thread: main. Layer: daemon.
+ * Messages to the service manager, whose socket $NOTIFY_SOCKET names (sd_notify(3)). Failures are
+ * ignored. Thread: main. Layer: daemon.
  */
 
 #include <stdint.h>
@@ -16,10 +16,11 @@ struct notify_status {
 void notify_ready(void);
 void notify_reloading(void);
 
-/* lb stops, and may need that many milliseconds. The manager is asked not to kill lb earlier. */
+/* Tells the service manager that lb stops and may take `within_ms` ms; the service manager is asked
+ * not to kill lb earlier. */
 void notify_stopping(uint64_t within_ms);
 
-/* Sends the status line (a printf format), unless `told` has the same line. A longer line is cut.
- */
+/* Sends the status line (a printf format), unless the line is the same as in `told`. A line that is
+ * longer than `told` can hold is cut. */
 void notify_status(struct notify_status *told, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -2,11 +2,11 @@
 /*
  * The kernel's list of listening sockets, by sock_diag(7) over a netlink socket.
  *
- * occupied_by_others() asks for the list of one family at a time (search_family(): ask(),
+ * occupied_by_others() asks for the list of one address family at a time (search_family(): ask(),
  * read_all()). For each socket of the list read_one() decides whether the socket would take a
- * connection that is meant for the new address (conflicts()) and, if so, whether the socket is
- * lb's (the caller's is_own()). A socket of IPv6 at [::] takes connections of IPv4, too, unless it
- * is IPV6_V6ONLY; hence a new address of IPv4 is compared with the list of IPv6 as well.
+ * connection to the new address (conflicts()) and, if so, whether the socket is lb's (the caller's
+ * is_own()). An IPv6 socket at [::] without IPV6_V6ONLY takes IPv4 connections, too. So a new IPv4
+ * address is compared with both lists.
  *
  * Thread: main.
  */
@@ -22,17 +22,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* TCP_LISTEN of the kernel's enum. */
+/* The kernel's number of the state TCP_LISTEN. */
 #define STATE_LISTEN 10
 
-/* As many bytes as the kernel puts into one answer of a dump, at most. */
+/* The kernel puts at most this many bytes of the list into one answer. */
 #define ANSWER_BYTES 32768
 
 struct search {
 	const struct addr *addr;
 	bool (*is_own)(void *arg, uint32_t inode);
 	void *arg;
-	bool is_found; /* a socket that is not lb's own */
+	bool is_found; /* a socket that is in the way and not lb's was found */
 	bool is_over;  /* the list has been read to its end */
 	int error;
 };
@@ -41,7 +41,7 @@ uint32_t occupied_inode(int fd)
 {
 	struct stat st;
 
-	/* The kernel lists the lower 32 bits. */
+	/* The kernel's list has the lower 32 bits of the inode's number. */
 	return fstat(fd, &st) == 0 ? (uint32_t)st.st_ino : 0;
 }
 
@@ -59,13 +59,14 @@ static const uint8_t *bytes_of(const struct addr *a, size_t *n)
 	return a->family == AF_INET ? a->v4 : a->v6;
 }
 
-/* Whether two addresses of one family and one port are the same, or one of them stands for all. */
+/* Whether two addresses of one family are equal, or one of them is the wildcard address (0.0.0.0 or
+ * ::). */
 static bool overlap(const uint8_t *a, const uint8_t *b, size_t n)
 {
 	return is_zero(a, n) || is_zero(b, n) || memcmp(a, b, n) == 0;
 }
 
-/* Whether a listening socket of IPv6 takes no connections of IPv4. */
+/* Whether the listed IPv6 socket has IPV6_V6ONLY and so takes no IPv4 connections. */
 static bool is_v6_only(const struct inet_diag_msg *m, size_t len)
 {
 	const char *p = (const char *)(m + 1);
@@ -85,7 +86,7 @@ static bool is_v6_only(const struct inet_diag_msg *m, size_t len)
 	return false;
 }
 
-/* Whether the listed socket would take a connection that is meant for the new address. */
+/* Whether the listed socket would take a connection to the new address. */
 static bool conflicts(const struct addr *new, const struct inet_diag_msg *m, size_t len)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
@@ -97,14 +98,16 @@ static bool conflicts(const struct addr *new, const struct inet_diag_msg *m, siz
 	if (m->idiag_family == new->family)
 		return overlap(bytes, other, n);
 	if (new->family == AF_INET6)
-		return false; /* lb's sockets of IPv6 take no IPv4 */
+		return false; /* lb's IPv6 sockets have IPV6_V6ONLY, so no IPv4 socket is in the way
+			       */
 	if (is_zero(other, sizeof(other)))
 		return !is_v6_only(m, len);
 	return memcmp(other, mapped, sizeof(mapped)) == 0 &&
 	       overlap(bytes, other + sizeof(mapped), n);
 }
 
-/* `h` is only read; the macros of netlink.h drop a const. */
+/* Looks at one message of the kernel's answer. `h` is not const, because the macros of netlink.h
+ * would drop the const. */
 static void read_one(struct search *s, struct nlmsghdr *h)
 {
 	if (h->nlmsg_type == NLMSG_DONE) {
@@ -121,10 +124,11 @@ static void read_one(struct search *s, struct nlmsghdr *h)
 	}
 }
 
-/* Reads the kernel's list to its end. */
+/* Reads the kernel's list to its end. Returns 0 or a negative errno. */
 static int read_all(struct search *s, int fd)
 {
-	static _Alignas(struct nlmsghdr) char answer[ANSWER_BYTES]; /* used by main only */
+	static _Alignas(
+		struct nlmsghdr) char answer[ANSWER_BYTES]; /* static, because only main uses it */
 
 	while (!s->is_over) {
 		ssize_t n = recv(fd, answer, sizeof(answer), 0);
@@ -140,7 +144,7 @@ static int read_all(struct search *s, int fd)
 	return s->error;
 }
 
-/* Asks for all sockets of a family that listen on the port. */
+/* Asks the kernel for all sockets of a family that listen on the port. */
 static int ask(int fd, uint8_t family, uint16_t port)
 {
 	struct {
@@ -181,7 +185,7 @@ int occupied_by_others(const struct addr *a, bool (*is_own)(void *arg, uint32_t 
 	int r = search_family(&s, AF_INET6);
 
 	if (r == -ENOENT && a->family == AF_INET)
-		r = 0; /* a kernel without IPv6 has no such sockets */
+		r = 0; /* the kernel has no IPv6, so no IPv6 socket is in the way */
 	if (r == 0 && a->family == AF_INET)
 		r = search_family(&s, AF_INET);
 	return r == 0 && s.is_found ? -EADDRINUSE : r;

@@ -2,13 +2,12 @@
 #pragma once
 
 /*
- * Occupied: with which listening TCP sockets of this machine a new address conflicts, and whether
- * they are lb's own.
+ * Occupied: whether a new address conflicts with listening TCP sockets that are not lb's own.
  *
- * A failing bind(2) tells that an address is in use, but not which process uses it. lb's own
- * sockets are no obstacle, because they have SO_REUSEPORT, and a reload may go from 127.0.0.1 to
- * 0.0.0.0 and back while the old address still listens. The kernel lists all listening sockets of a
- * port with their inodes (sock_diag(7)), and lb knows the inodes of its own sockets.
+ * When bind(2) fails, its errno says that an address is in use, but not by which socket. lb's own
+ * sockets are not in the way, because they have SO_REUSEPORT: a reload may replace 127.0.0.1 by
+ * 0.0.0.0 while 127.0.0.1 still listens. The kernel lists all sockets that listen on a port with
+ * their inodes (sock_diag(7)), and lb knows the inodes of its own sockets.
  *
  * Thread: main. Layer: daemon.
  */
@@ -19,7 +18,8 @@
 #include "util/assert.h"
 #include "util/sockaddr.h"
 
-/* The number by which the kernel lists a socket of this process; 0 where it has none. */
+/* The number of the socket's inode as the kernel lists it (32 bits); 0 when the number cannot be
+ * read. */
 uint32_t occupied_inode(int fd);
 
 /*

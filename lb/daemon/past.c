@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The records of backends that are gone. Each record is in two lists: past->records, which has the
- * records of all pools with the oldest first, and the records of its pool. past_add() and
- * past_keep() append a record; past_expire() takes records from the front, as long as they are too
- * old or too many, and gives their sums to the heir or to the pool. Nothing here allocates after
- * past_record_new(), so a backend can always go.
+ * records of all pools, the oldest first, and past_pool->records. past_add() and past_keep() append
+ * a record. past_expire() removes records from the front while they are too old or too many, and
+ * adds each record's sums to a backend (see past_heir_fn) or to the pool. No function but
+ * past_record_new() allocates, so removing a backend never fails for lack of memory.
  *
  * Thread: main.
  */
@@ -75,7 +75,7 @@ void past_keep(struct past *past, struct past_pool *p, struct past_record *r,
 	       const struct backend_sums *sums, uint64_t now_ns)
 {
 	LB_ASSERT(!list_is_linked(&r->link) && !list_is_linked(&r->in_pool));
-	/* The records stand in the order of their times, as past_expire() expects. */
+	/* past_expire() relies on it that the records are in the order of their times. */
 	LB_ASSERT(list_is_empty(&past->records) ||
 		  list_entry(past->records.prev, struct past_record, link)->since_ns <= now_ns);
 	r->pool = p;

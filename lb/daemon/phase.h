@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The phases of lb's life, one after the other; DELAYING only where `stop_delay` is set.
+ * The phases of lb's life, one after the other. PHASE_DELAYING is left out when `stop_delay` is 0.
  *
  * Thread: main. Layer: daemon.
  */
