@@ -5,21 +5,22 @@
  * There is one function for each kind of value: advice_number(), advice_address() and
  * advice_file(). The caller has found that its row does not accept the text, and adds the advice to
  * the message. An advice begins with "; " and fits into ADVICE_TEXT_MAX bytes. When no advice fits
- * the text, `out` is the empty string; a function that gives its attempt up returns `out` as it is.
+ * the text, `out` is the empty string: advice_number() and advice_address() empty `out` first, and
+ * a function below them that finds no advice leaves `out` unchanged.
  *
  * Numbers. advice_number() first looks for mistakes that every type of number may have: a ";" at
  * the end, a leading 0, a word that stands for "no limit". Then the function for the row's type
  * reads the text by rules that are looser than the file's: spaces before the unit, units of other
- * programs (synonym.h), decimals, several numbers with units. The value that comes of it is written
- * in the file's form and given as advice by write_it(), which asks opt_number() whether the row
- * would accept it.
+ * programs (synonym.h), decimals, several numbers with units. write_it() gets the resulting value
+ * in the form of the file, and gives it as advice only when opt_number() says that the row accepts
+ * the value.
  *
  * Addresses. advice_address() tries the mistakes one by one, from those that are certain (a URL, a
  * path, a variable) to those that are guesses: a port alone, a missing or a bad port
  * (advice_port()), a host name or a bad host (advice_host()).
  *
- * Relies on util/sockaddr.h and util/parse.h to read what is right about the text. All texts are
- * slices of the caller's; take() cuts bytes off the front of one.
+ * Relies on util/sockaddr.h and util/parse.h to read the parts of the text that are right. All
+ * texts are slices of the caller's; take() cuts bytes off the front of one.
  */
 #include "conf/advice.h"
 
@@ -90,8 +91,8 @@ static const char *write_word(const char *word, char out[ADVICE_TEXT_MAX])
 }
 
 /*
- * Finds a unit of other programs. A synonym "1024 MiB" sets *factor to 1024 and *unit to "MiB", so
- * that the number has to be multiplied by the factor.
+ * Looks up a unit of another program in synonym.c. For "gb", whose row has "1024 MiB", sets *factor
+ * to 1024 and *unit to "MiB": N gb are N * 1024 MiB. False when the unit is unknown.
  */
 static bool unit_find(const char *where, struct slice word, uint64_t *factor, const char **unit)
 {
@@ -106,8 +107,9 @@ static bool unit_find(const char *where, struct slice word, uint64_t *factor, co
 }
 
 /*
- * Takes a point and up to three digits off *s: ".5" sets *ret to 500. Without a point *ret is 0.
- * False when the point has no digit, or too many digits, behind it.
+ * Takes a decimal point and one to three digits off *s, and sets *ret to the thousandths: 500 for
+ * ".5". When *s does not begin with a point, sets *ret to 0. False when no digit or more than three
+ * digits follow the point.
  */
 static bool take_thousandths(struct slice *s, uint64_t *ret)
 {
@@ -126,7 +128,10 @@ static bool take_thousandths(struct slice *s, uint64_t *ret)
 	return true;
 }
 
-/* The next smaller unit, of which *factor make one of `unit`; NULL when there is none. */
+/*
+ * Returns the next smaller unit than `unit`, and sets *factor to how many of the smaller unit make
+ * one `unit`. NULL when lb has no smaller unit.
+ */
 static const char *smaller(const char *unit, uint64_t *factor)
 {
 	static const struct {
@@ -146,7 +151,7 @@ static const char *smaller(const char *unit, uint64_t *factor)
 	return NULL;
 }
 
-/* "1m30s", "1h 30m": several numbers, each with its unit, become one number. */
+/* Advice about several numbers with units, as "1m30s" or "1h 30m": writes their sum. */
 static const char *advice_compound(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	uint64_t v, factor, one, total = 0;
@@ -172,7 +177,10 @@ static const char *advice_compound(const struct opt *o, struct slice s, char out
 	return write_it(o, value, out);
 }
 
-/* "10 sec", "1.5s", "1d", "64KB". A number without a unit, "30", has the unit `bare`. */
+/*
+ * Advice about one number with a unit, as "10 sec", "1.5s", "1d" or "64KB". When the number has no
+ * unit, as "30", its unit is `bare`.
+ */
 static const char *advice_with_unit(const struct opt *o, const char *where, const char *bare,
 				    struct slice s, char out[ADVICE_TEXT_MAX])
 {
@@ -197,7 +205,10 @@ static const char *advice_with_unit(const struct opt *o, const char *where, cons
 	}
 	(void)snprintf(value, sizeof(value), "%" PRIu64 "%s", v, unit);
 	if (*write_it(o, value, out) == '\0' && s.n == 0 && strcmp(unit, "s") == 0) {
-		/* The number is too large as seconds. In HAProxy a bare number is milliseconds. */
+		/*
+		 * The row does not accept the number as seconds. HAProxy takes a number without a
+		 * unit for milliseconds, so milliseconds are tried.
+		 */
 		(void)snprintf(value, sizeof(value), "%" PRIu64 "ms", v);
 		(void)write_it(o, value, out);
 	}
@@ -218,7 +229,10 @@ static bool is_endless(struct slice s)
 	return false;
 }
 
-/* "1.5", where a whole number is wanted, and "10k", which is written out. */
+/*
+ * Advice about a text where a whole number is wanted: "1.5" must have no decimals, and "10k" is
+ * written out as 10000.
+ */
 static const char *advice_whole(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	char value[48];
@@ -238,7 +252,7 @@ static const char *advice_whole(const struct opt *o, struct slice s, char out[AD
 	return write_it(o, value, out);
 }
 
-/* "125%". */
+/* Advice about a percentage: "1.25" for "125%". */
 static const char *advice_factor(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	uint64_t percent;
@@ -252,7 +266,7 @@ static const char *advice_factor(const struct opt *o, struct slice s, char out[A
 	return write_it(o, value, out);
 }
 
-/* "600" and "0o600". */
+/* Advice about an octal mode without a leading 0: "0600" for "600" or "0o600". */
 static const char *advice_mode(const struct opt *o, struct slice s, char out[ADVICE_TEXT_MAX])
 {
 	char value[16];
@@ -312,7 +326,7 @@ const char *advice_number(const struct opt *o, struct slice text, char out[ADVIC
 
 /* ---- addresses ---- */
 
-/* Gives `text` as the advice. */
+/* Writes `text` into `out` as the advice, and returns `out`. */
 static const char *say(char out[ADVICE_TEXT_MAX], const char *text)
 {
 	(void)snprintf(out, ADVICE_TEXT_MAX, "; %s", text);
@@ -324,7 +338,7 @@ static bool has(struct slice s, char c)
 	return s.n != 0 && memchr(s.p, c, s.n) != NULL;
 }
 
-/* Cuts a text at its last colon. False when there is none. */
+/* Cuts a text at its last colon into a host and a port. False when the text has no colon. */
 static bool cut_port(struct slice s, struct slice *host, struct slice *port)
 {
 	const char *colon = s.n == 0 ? NULL : memrchr(s.p, ':', s.n);
@@ -388,7 +402,10 @@ static bool is_mapped(struct slice host)
 	return addr_parse_host(s, &a) == 0;
 }
 
-/* When the host can be read: the port is missing, cannot be read, or is not wanted. */
+/*
+ * Advice about an address whose host can be read: its port is missing, cannot be read, or is not
+ * wanted.
+ */
 static const char *advice_port(struct slice s, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
 	bool has_port = want != ADVICE_HOST;
@@ -397,7 +414,10 @@ static const char *advice_port(struct slice s, enum advice_want want, char out[A
 
 	bool is_v6 = addr_parse_host(s, &a) == 0 && a.family == AF_INET6;
 	if (is_v6 && has_port) {
-		/* `::1:80` is read as one address, but was meant as an address and a port. */
+		/*
+		 * addr_parse_host() reads `::1:80` as one address. When the text in front of the
+		 * last colon is an address, too, and a port follows, both were probably meant.
+		 */
 		bool has_both = cut_port(s, &host, &port) && is_port(port) &&
 				addr_parse_host(host, &a) == 0;
 		(void)snprintf(out, ADVICE_TEXT_MAX,
@@ -431,7 +451,10 @@ static const char *advice_port(struct slice s, enum advice_want want, char out[A
 	return out;
 }
 
-/* Whether a host has digits and dots alone, so that an IPv4 address was meant. */
+/*
+ * Whether a host has only digits and dots, with at least one dot: an IPv4 address was probably
+ * meant.
+ */
 static bool is_like_v4(struct slice host)
 {
 	for (size_t i = 0; i < host.n; i++) {
@@ -441,7 +464,7 @@ static bool is_like_v4(struct slice host)
 	return has(host, '.');
 }
 
-/* When the host cannot be read as an address. */
+/* Advice about an address whose host cannot be read. */
 static const char *advice_host(struct slice s, enum advice_want want, char out[ADVICE_TEXT_MAX])
 {
 	bool has_port = want != ADVICE_HOST;
@@ -513,7 +536,7 @@ const char *advice_address(struct slice text, enum advice_want want, char out[AD
 
 /* ---- files ---- */
 
-/* Whether a text turns something on or off, as no path does. */
+/* Whether a text is a word for on or off, which is hardly meant as a path. */
 static bool is_switch(const char *text)
 {
 	static const char *const words[] = { "off", "on", "no", "yes", "false", "true", "none" };

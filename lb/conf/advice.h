@@ -4,8 +4,8 @@
 /*
  * Advice: the end of a message about a value that cannot be read. It says what was probably meant.
  *
- * A function that has `out` writes an advice, as `; write "10s"`, or the empty string when it has
- * none, and returns `out`.
+ * A function with a parameter `out` writes an advice, as `; write "10s"`, into `out`, or the empty
+ * string when no advice fits, and returns `out`.
  *
  * Thread: any. Layer: conf.
  */
@@ -16,7 +16,7 @@ struct opt;
 
 #define ADVICE_TEXT_MAX 224
 
-/* About a number that cannot be read by its row, as `10 sec`. */
+/* Advice about a number that the row `o` does not accept, as `10 sec`. */
 const char *advice_number(const struct opt *o, struct slice text, char out[ADVICE_TEXT_MAX]);
 
 /* What kind of address a key takes. */
@@ -26,7 +26,10 @@ enum advice_want {
 	ADVICE_BIND,    /* an address and a port to listen on: a port alone means all addresses */
 };
 
-/* About an address that cannot be read. */
+/*
+ * Advice about an address that a key does not accept. `want` is the kind of address that the key
+ * takes.
+ */
 const char *advice_address(struct slice text, enum advice_want want, char out[ADVICE_TEXT_MAX]);
 
 /*

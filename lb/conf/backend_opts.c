@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of a backend's keys. backend_opts_read() makes a pool's backends from the list
- * `backends`, whose items are maps or, in short, addresses; backend_opts_write() always writes
- * maps. A backend has a name in any case: without the key, its address.
+ * `backends`, whose items are maps, or addresses as a short form; backend_opts_write() always
+ * writes maps. Every backend has a name: when the file gives none, the name is the backend's
+ * address.
  */
 #include "conf/conf.h"
 #include "conf/print.h"
@@ -57,9 +58,10 @@ const struct opt backend_opts[] = {
 };
 
 /*
- * An item that is an address is a backend with defaults for all other keys. Without a name in the
- * file, the name is the address as addr_format() spells it. So the name is unique when the address
- * is, and every lb with this backend hashes the same name, however its file spells the address.
+ * Reads one item of `backends`. When the item is an address, all other keys have their defaults.
+ * When the file gives no name, the name is the address as addr_format() writes it. Such a name is
+ * unique when the address is unique, and each lb with this backend hashes the same name, however
+ * its file spells the address.
  */
 static void backend_read(struct opt_ctx *ctx, const struct yaml_node *node, struct conf_backend *b)
 {
@@ -83,7 +85,7 @@ void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct ya
 	struct conf_pool *p = pool;
 	size_t n = opt_list(ctx, o, node);
 
-	LB_ASSERT(p->backends == NULL && p->n_backends == 0); /* a key is read once */
+	LB_ASSERT(p->backends == NULL && p->n_backends == 0); /* opt_read() reads each key once */
 	p->backends = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(p->backends[0]));
 	if (p->backends == NULL)
 		return;

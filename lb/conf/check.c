@@ -6,19 +6,21 @@
  * checks are made whatever was found.
  *
  * The configuration may have values that were not understood. Such a value was reported when it was
- * read, and has its default or is zero. A check leaves it out, so that one mistake is not reported
- * twice: is_misread() tells for a word, and a NULL name or an address of family 0 is such a value.
+ * read, and has its default or is zero. A check leaves such a value out, so that one mistake is not
+ * reported twice. A name that was not understood is NULL, and an address has family 0; is_misread()
+ * recognises a word that was not understood.
  *
- * The structs of the configuration have few marks, so that a check walks an array of the
- * configuration and the YAML list side by side: the array has one element for each item of the
- * list, in its order (tables.h). The asserts on `node` in and after these loops state that.
+ * Most values of the configuration have no mark of their own. So a check walks an array of the
+ * configuration and the YAML list side by side, and takes the marks from the list. The array has
+ * one element for each item of the list, in the same order (tables.h). The asserts on `node` in and
+ * after these loops state that.
  *
  * "Idle" settings have no effect because of another setting. They are mistakes when their value is
  * not the default (report_idle()); where a default is harmless, warn.c warns.
  *
- * "Twins" are two values of one kind that must differ. A check collects the values as struct entry
- * and report_twins() sorts them, so that a file with 100,000 backends is checked fast. Each twin is
- * reported at the later place, with the line of the first one.
+ * "Twins" are two equal values of one kind that must differ. A check collects the values as struct
+ * entry and report_twins() sorts them, so that a file with 100,000 backends is checked fast. Each
+ * twin is reported at the later place, with the line of the first one.
  */
 #include "conf/check.h"
 
@@ -31,7 +33,10 @@
 #include "util/assert.h"
 #include "util/parse.h"
 
-/* Whether a word was not understood: `word`, the value's word, is another than the file's. */
+/*
+ * Whether the word that the file has at `key` was not understood. `word` is the word for the value
+ * in the configuration: when the file has another word, the value is still the default.
+ */
 static bool is_misread(const struct yaml_node *map, const char *key, const char *word)
 {
 	const struct yaml_node *n = opt_find(map, key);
@@ -39,7 +44,10 @@ static bool is_misread(const struct yaml_node *map, const char *key, const char 
 	return n != NULL && (n->kind != YAML_SCALAR || strcmp(n->text, word) != 0);
 }
 
-/* Reports a key that has no effect. `why` ends the sentence. The key is in the file. */
+/*
+ * Reports a key of the file that has no effect. `map` must have the key. `why` follows the words
+ * "has no effect" in the message.
+ */
 static void report_idle(struct opt_ctx *ctx, const struct yaml_node *map, const char *key,
 			const char *why)
 {
@@ -51,10 +59,10 @@ static void report_idle(struct opt_ctx *ctx, const struct yaml_node *map, const 
 
 /* ---- twins ---- */
 
-/* A value that must differ from others: a name, or an address when the name is NULL. */
+/* A value that must differ from others: `name`, or `addr` when `name` is NULL. */
 struct entry {
 	const char *name;        /* borrowed */
-	const struct addr *addr; /* borrowed; of a backend's name: its address; else may be NULL */
+	const struct addr *addr; /* borrowed; beside a backend's name: its address */
 	struct mark at;
 };
 
@@ -82,15 +90,15 @@ static bool has_same_addr(const struct entry *a, const struct entry *b)
 	return a->name != NULL && a->addr != NULL && addr_compare(a->addr, b->addr) == 0;
 }
 
-/* An address as the file has it: a source has no port. */
+/* Formats an address as the file has it: without the port when the port is 0, as in `source`. */
 static const char *addr_show(const struct addr *a, char text[ADDR_TEXT_MAX])
 {
 	return a->port == 0 ? addr_format_host(a, text) : addr_format(a, text);
 }
 
 /*
- * Sorts the entries and reports each one that equals an earlier one. All entries have names, or
- * none has. `what` is what a value is, for the message.
+ * Sorts the entries and reports each entry that equals an earlier one. Either all entries have
+ * names, or none has. `what` is the kind of value for the message, as "listener".
  */
 static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const char *what)
 {
@@ -105,7 +113,7 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 			first = i;
 			continue;
 		}
-		LB_ASSERT(e[first].at.line <= e[i].at.line); /* by the order of compare_entry() */
+		LB_ASSERT(e[first].at.line <= e[i].at.line); /* so sorted by compare_entry() */
 		if (has_same_addr(&e[first], &e[i]))
 			continue; /* names that are equal because the addresses are: reported before
 				   */
@@ -178,8 +186,8 @@ static void check_backends(struct opt_ctx *ctx, const struct conf_pool *p,
 }
 
 /*
- * Listeners and admin.http must differ in their addresses. At port 0 the kernel gives each socket a
- * port of its own, so that equal addresses with port 0 are no twins.
+ * Listeners and admin.http must differ in their addresses. Addresses with port 0 are left out,
+ * because the kernel gives each such socket a port of its own.
  */
 static void check_binds(struct opt_ctx *ctx)
 {
@@ -206,8 +214,10 @@ static void check_binds(struct opt_ctx *ctx)
 	free(e);
 }
 
-/* No listener may have an address that includes that of admin.http, as 0.0.0.0 does, or that is
- * included in it. */
+/*
+ * A listener's address must not include that of admin.http, as 0.0.0.0 includes every IPv4 address,
+ * and must not be included in it. Equal addresses are reported by check_binds().
+ */
 static void check_admin_http(struct opt_ctx *ctx, const struct conf_listener *l)
 {
 	const struct conf *c = ctx->conf;
@@ -234,7 +244,9 @@ static bool has_backend_of(const struct conf_pool *p, uint8_t family)
 	return false;
 }
 
-/* A source must be of the family of some backend of the pool, and sources must differ. */
+/*
+ * A source must have the address family of at least one backend of the pool. Sources must differ.
+ */
 static void check_sources(struct opt_ctx *ctx, const struct conf_pool *p,
 			  const struct yaml_node *pool)
 {
@@ -260,7 +272,10 @@ static void check_sources(struct opt_ctx *ctx, const struct conf_pool *p,
 	free(e);
 }
 
-/* Keys of `health` that are about a request need a type of check that makes one. */
+/*
+ * Reports keys of `health` that have no effect because of health.type. A check of type tcp sends no
+ * request and has no use for a path or a host. health.status has an effect only with type http.
+ */
 static void check_health(struct opt_ctx *ctx, const struct conf_pool *p,
 			 const struct yaml_node *pool)
 {
@@ -285,9 +300,9 @@ static void check_health(struct opt_ctx *ctx, const struct conf_pool *p,
 }
 
 /*
- * `hash` has no effect without `balance: hash`, and a user who writes `hash` alone expects an
- * effect. When another balance is written out, the defaults of `hash` may stand beside it: warn.c
- * warns of them.
+ * `hash` has no effect without `balance: hash`. When the file has no `balance`, any `hash` is a
+ * mistake, because the file would suggest an effect. When the file has another balance, `hash` is a
+ * mistake if its values are not the defaults; warn.c warns of a `hash` with the defaults.
  */
 static void check_hash(struct opt_ctx *ctx, const struct conf_pool *p, const struct yaml_node *pool)
 {
@@ -330,7 +345,10 @@ static void check_destination(struct opt_ctx *ctx, const struct conf_listener *l
 			     "say where its requests go");
 }
 
-/* In mode tcp lb reads no request, by which it could route or hash. */
+/*
+ * In mode tcp lb reads no request. So `routes`, and pools that hash a part of the request, are
+ * mistakes.
+ */
 static void check_tcp_destination(struct opt_ctx *ctx, const struct conf_listener *l,
 				  const struct yaml_node *node)
 {
@@ -371,7 +389,10 @@ static void check_tcp_settings(struct opt_ctx *ctx, const struct conf_listener *
 		report_idle(ctx, node, "http.targets", "in mode tcp");
 }
 
-/* A pool must not hash a field that the listener never lets through. */
+/*
+ * Reports a pool that hashes a field with an underscore in its name. The caller has found that the
+ * listener drops or refuses such fields. `at` is the mark of the key `pool` that names the pool.
+ */
 static void check_hash_header(struct opt_ctx *ctx, size_t pool, struct mark at)
 {
 	const struct conf *c = ctx->conf;
@@ -406,7 +427,7 @@ static void check_hash_headers(struct opt_ctx *ctx, const struct conf_listener *
 
 /*
  * A route's path must not have dot segments when the listener refuses requests with dot segments or
- * removes the segments, for both happens before routes are compared.
+ * removes the segments, because lb does both before it compares a request with the routes.
  */
 static void check_path(struct opt_ctx *ctx, const struct conf_listener *l,
 		       const struct conf_route *r, const struct yaml_node *node)
@@ -428,7 +449,7 @@ static void check_path(struct opt_ctx *ctx, const struct conf_listener *l,
 	}
 }
 
-/* An empty map `header` is no condition, which is hardly meant. */
+/* Reports an empty map `header`. It would be no condition at all, and is hardly meant as that. */
 static void check_header_map(struct opt_ctx *ctx, const struct yaml_node *node)
 {
 	const struct yaml_node *header = lb_yaml_find(node, SLICE("header"));
@@ -439,7 +460,9 @@ static void check_header_map(struct opt_ctx *ctx, const struct yaml_node *node)
 			     "VALUE}\", or leave it out");
 }
 
-/* A route must not ask for a field that the listener drops or refuses before routes are compared.
+/*
+ * A route must not have a condition on a field that the listener drops or refuses before routes are
+ * compared: a field with an underscore in its name.
  */
 static void check_header_names(struct opt_ctx *ctx, const struct conf_listener *l,
 			       const struct conf_route *r, const struct yaml_node *node)
@@ -491,7 +514,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
 
-	LB_ASSERT(!ctx->no_memory); /* else values are missing that the checks compare */
+	LB_ASSERT(!ctx->no_memory); /* else some values are missing */
 	check_admin_mode(ctx, root);
 	check_listener_names(ctx, root);
 	check_pool_names(ctx, root);

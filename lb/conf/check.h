@@ -14,7 +14,7 @@ struct yaml_node;
  * check_all() - judge ctx->conf, which was read from `root`
  *
  * Each mistake goes to ctx->err with the mark of the value at fault. Values that were found bad
- * when they were read are left out, so that one mistake is reported once. ctx->no_memory is false
- * before; it is set when memory runs short.
+ * when they were read are left out, so that one mistake is reported once. The caller makes sure
+ * that ctx->no_memory is false. When memory runs short, check_all() sets it.
  */
 void check_all(struct opt_ctx *ctx, const struct yaml_node *root);

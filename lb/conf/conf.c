@@ -8,20 +8,21 @@
  *   lb_yaml_read()       the file becomes a tree of nodes, each with its mark (yaml.c)
  *   opt_set_defaults(),
  *   opt_read()           the tree is read by the tables of options (opt.c, *_opts.c) into members
- *   set_derived()        members that follow from whether a key is there
+ *   set_derived()        members that have no row of their own
  *   check_all()          the rules about more than one value (check.c)
  *   warn_all()           when there is no mistake: what is allowed but hardly meant (warn.c)
  *   sort_pools()         the index for conf_find_pool()
  *
- * After that nothing changes the configuration. It is counted (conf_ref(), conf_unref()); the last
- * reference frees all of it, on whichever thread that is. Strings and arrays in it belong to it;
- * marks borrow conf.file.
+ * After that nothing changes the configuration. Its references are counted (conf_ref(),
+ * conf_unref()); the thread that drops the last reference frees it. The configuration owns its
+ * strings and arrays; its marks borrow conf.file.
  *
- * When memory runs short in the middle, opt_ctx.no_memory is set and reading goes on with members
- * missing; fill() then gives the configuration up. So conf_unref() has to take a half-made one.
+ * When memory runs short during reading, opt_ctx.no_memory is set, reading goes on with members
+ * missing, and fill() returns -ENOMEM at its end. So conf_unref() must accept a configuration with
+ * missing members.
  *
- * conf_print() is the way back: the tables write what they would read. conf_restart_keys() compares
- * two configurations for a reload.
+ * conf_print() writes a configuration as YAML by the tables that read it. conf_restart_keys()
+ * compares two configurations for a reload.
  *
  * Thread: main loads; any thread reads and drops its reference.
  */
@@ -108,7 +109,10 @@ struct conf *conf_unref(struct conf *c)
 
 /* ---- the beginning ---- */
 
-/* Keeps the file's folder as an absolute path, which does not depend on the working directory. */
+/*
+ * Sets c->dir to the file's folder as an absolute path, so that relative paths of the file do not
+ * depend on the working directory.
+ */
 static int set_dir(struct conf *c)
 {
 	const char *slash = strrchr(c->file, '/');
@@ -124,7 +128,7 @@ static int set_dir(struct conf *c)
 	return r;
 }
 
-/* The mark of a key's value, or of the file when the key is not given. */
+/* The mark of a key's value. When the file does not have the key, a mark of the file as a whole. */
 static struct mark mark_of(const struct conf *c, const struct yaml_node *root, const char *key)
 {
 	const struct yaml_node *n = opt_find(root, key);
@@ -132,7 +136,10 @@ static struct mark mark_of(const struct conf *c, const struct yaml_node *root, c
 	return n != NULL ? n->at : (struct mark){ .file = c->file };
 }
 
-/* Sets the members that follow from whether a key is there. */
+/*
+ * Sets the members that no row sets: marks, and whether `access_log` and `admin.http` are in the
+ * file.
+ */
 static void set_derived(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	struct conf *c = ctx->conf;
@@ -146,7 +153,7 @@ static void set_derived(struct opt_ctx *ctx, const struct yaml_node *root)
 	c->admin.socket_at = mark_of(c, root, "admin.socket");
 	c->access_log.is_on = lb_yaml_find(root, SLICE("access_log")) != NULL;
 	if (c->admin.http.family != 0) {
-		LB_ASSERT(http != NULL); /* the key has no default */
+		LB_ASSERT(http != NULL); /* admin.http has no default: the file has the key */
 		c->admin.has_http = true;
 		c->admin.at = http->at;
 		opt_set_string(ctx, &c->admin.http_text,
@@ -189,10 +196,13 @@ static int by_name(const void *pa, const void *pb)
 	return strcmp((*a)->name, (*b)->name);
 }
 
-/* Makes the index of conf_find_pool(), for main looks up perhaps thousands of pools each second. */
+/*
+ * Sorts the pools by name for conf_find_pool(), because main may look up thousands of pools each
+ * second.
+ */
 static int sort_pools(struct conf *c, struct err *e)
 {
-	LB_ASSERT(c->n_pools > 0); /* "pools" is required, and must have an item */
+	LB_ASSERT(c->n_pools > 0); /* the row "pools" is OPT_REQUIRED */
 	c->pools_by_name = calloc(c->n_pools, sizeof(const struct conf_pool *));
 	if (c->pools_by_name == NULL)
 		return err_add(e, -ENOMEM, "%s: %s", c->file, strerror(ENOMEM));
@@ -239,7 +249,10 @@ static size_t key_len(const char *key)
 /* The keys at the top of the file that a reload does not apply. */
 static const char *const restart_keys[] = { "workers", "engine", "user", "admin" };
 
-/* Whether a row of the key, or of the map at the key, has another value and needs a restart. */
+/*
+ * Whether the two configurations differ in a value that only a restart applies, and that is the
+ * value of `key` or is in the map at `key`.
+ */
 static bool has_changed(const struct conf *old, const struct conf *new, const char *key)
 {
 	for (const struct opt *o = main_opts; o->key != NULL; o++) {

@@ -4,9 +4,9 @@
 /*
  * Conf: the configuration, lb.yaml, read, checked and frozen.
  *
- * A struct conf is not changed after conf_load() has returned it. It is counted, shared by all
- * threads, and freed with its last reference. Run-time objects (backends, pools, listeners) copy
- * what they need, or hold a reference for as long as they point into the configuration.
+ * A struct conf is not changed after conf_load() has returned it. Its references are counted; all
+ * threads share it, and the last reference frees it. Run-time objects (backends, pools, listeners)
+ * copy what they need, or hold a reference for as long as they point into the configuration.
  *
  * Thread: load on main; read on any.
  *
@@ -56,7 +56,7 @@ enum conf_tristate { CONF_ANY, CONF_NO, CONF_YES };
 
 /* Where log lines go. */
 struct conf_log {
-	bool is_on; /* false: no access_log */
+	bool is_on; /* false: the file has no `access_log` */
 	int level;  /* enum log_level (util/log.h) */
 	enum conf_log_format format;
 	char *to; /* owns: "stderr", "stdout" or an absolute path */
@@ -64,8 +64,7 @@ struct conf_log {
 };
 
 struct conf_backend {
-	char *name; /* owns: unique in the pool; without a name in the file, addr_format() of `addr`
-		     */
+	char *name; /* owns: unique in the pool; when the file gives none: `addr` as text */
 	struct addr addr;
 	uint32_t weight;    /* 0 to 256 */
 	uint32_t max_conns; /* 0: no limit */
@@ -74,14 +73,14 @@ struct conf_backend {
 
 struct conf_hash {
 	enum conf_hash_key key;
-	char *name;            /* owns: of the header, cookie or query parameter, else NULL */
-	uint32_t load_percent; /* load_factor * 100, or 0 for off */
+	char *name;            /* owns: of the header, cookie or query parameter; else NULL */
+	uint32_t load_percent; /* hash.load_factor * 100; 0: off */
 };
 
 struct conf_health {
-	enum conf_check type;            /* CONF_CHECK_NONE: always up */
+	enum conf_check type;            /* CONF_CHECK_NONE: backends are always up */
 	char *path;                      /* owns: "/" by default */
-	char *host;                      /* owns: NULL is the backend's address */
+	char *host;                      /* owns: for the Host field; NULL: the backend's address */
 	uint16_t status_min, status_max; /* 200 to 399 by default; a single status is min == max */
 	uint32_t interval_ms, timeout_ms, rise, fall;
 };
@@ -93,16 +92,16 @@ struct conf_pool {
 	size_t n_backends;
 	struct conf_backend *backends; /* owns */
 	size_t n_sources;
-	struct addr *sources;    /* owns: port 0 */
-	struct mark *sources_at; /* owns: of each source */
+	struct addr *sources;    /* owns: addresses to connect from, with port 0 */
+	struct mark *sources_at; /* owns: the mark of each source */
 	struct conf_health health;
 	uint32_t retries;
 	uint32_t connect_ms, upgrade_ms, response_ms, body_ms;
-	uint32_t idle_ms; /* CONF_OFF by default */
+	uint32_t idle_ms; /* CONF_OFF (the default): never */
 	uint32_t half_closed_ms;
-	uint32_t user_ms; /* TCP_USER_TIMEOUT; CONF_OFF is none */
+	uint32_t user_ms; /* TCP_USER_TIMEOUT; CONF_OFF: not set */
 	enum conf_splice splice;
-	uint32_t buffer_bytes; /* per direction */
+	uint32_t buffer_bytes; /* of each direction of a session */
 	struct mark at;
 };
 
@@ -112,10 +111,10 @@ struct conf_header_cond {
 };
 
 struct conf_route {
-	char *name; /* owns: without a name in the file, the route's number, from 1 */
-	char *host; /* owns: lower case, NULL is any; of "*.x" only ".x" */
+	char *name; /* owns: when the file gives none: the route's number, from 1 */
+	char *host; /* owns: in lower case; NULL: any host; for "*.x" it is ".x" */
 	bool host_is_suffix;
-	char *path; /* owns: NULL is any; of a prefix, without its star */
+	char *path; /* owns: NULL: any path; a prefix is kept without its star */
 	bool path_is_prefix;
 	enum conf_tristate websocket;
 	size_t n_headers;
@@ -142,8 +141,8 @@ struct conf_listener {
 	struct conf_route *routes; /* owns */
 	uint32_t handshake_ms;
 	struct {
-		enum conf_underscores underscores; /* in the names of a request's fields */
-		enum conf_dots dots;               /* dot segments in paths; frozen: not AUTO */
+		enum conf_underscores underscores; /* for an underscore in a field's name */
+		enum conf_dots dots; /* for dot segments in paths; after conf_load() never AUTO */
 		enum conf_targets targets;
 	} http;
 	struct mark at;
@@ -153,11 +152,11 @@ struct conf {
 	/* private to conf.c */
 	struct ref refs;
 
-	char *file;       /* owns: as given; marks borrow it */
-	char *dir;        /* owns: relative paths start here */
+	char *file;       /* owns: the path that conf_load() got; marks borrow it */
+	char *dir;        /* owns: the file's folder, an absolute path; relative paths start here */
 	uint32_t workers; /* 0: auto */
 	enum conf_engine engine;
-	char *user; /* owns: NULL is none */
+	char *user; /* owns; NULL: the file has no `user` */
 	struct mark user_at;
 	uint32_t stop_timeout_ms, stop_delay_ms;
 	struct conf_log log;
@@ -165,18 +164,19 @@ struct conf {
 	struct {
 		char *socket; /* owns: an absolute path; NULL is none */
 		struct mark socket_at;
-		uint32_t mode; /* permission bits */
+		uint32_t mode; /* permission bits of the socket */
 		bool has_http;
 		struct addr http;
 		char *http_text; /* owns */
-		struct mark at;  /* of http */
+		struct mark at;  /* of `http` */
 	} admin;
 	uint64_t max_conns; /* limits.connections; 0: auto */
 	size_t n_listeners;
 	struct conf_listener *listeners; /* owns */
 	size_t n_pools;
-	struct conf_pool *pools;                /* owns */
-	const struct conf_pool **pools_by_name; /* owns the array: n_pools of them, sorted */
+	struct conf_pool *pools; /* owns */
+	/* owns the array: n_pools pointers, sorted by the pools' names */
+	const struct conf_pool **pools_by_name;
 };
 
 /*
@@ -196,27 +196,29 @@ struct conf *conf_ref(struct conf *c);
 struct conf *conf_unref(struct conf *c);
 
 /*
- * conf_restart_keys() - which keys differ that a reload does not apply
+ * conf_restart_keys() - the changed keys that a reload does not apply
  *
  * Sets ret[] to those of "workers", "engine", "user" and "admin" that differ between the two
- * configurations, and returns how many they are. The strings are constant.
+ * configurations, and returns the number of these keys. The strings are constant.
  */
 size_t conf_restart_keys(const struct conf *old, const struct conf *new, const char *ret[4]);
 
-/* The pool of this name, or NULL. Borrowed. */
+/* The pool of this name, which belongs to `c`, or NULL. */
 const struct conf_pool *conf_find_pool(const struct conf *c, const char *name);
 
 /* How many addresses all listeners bind together. */
 size_t conf_n_binds(const struct conf *c);
 
 /*
- * conf_print() - write a configuration as the YAML that says all of it
+ * conf_print() - write a configuration as YAML, with all of its values
  *
- * The text is read as the same configuration again. Adds to `out`. Returns 0 or -ENOMEM.
+ * Adds a text to `out` from which conf_load() reads the same configuration. Returns 0 or -ENOMEM.
  */
 int conf_print(const struct conf *c, struct text *out) LB_MUST_CHECK;
 
-/* The word of the file for an enum's value: "least_connections", "hash", "websocket", … */
+/*
+ * The word that stands for an enum's value in the file: "least_connections", "hash", "websocket", …
+ */
 const char *conf_balance_name(enum conf_balance b);
 const char *conf_check_name(enum conf_check c);
 const char *conf_mode_name(enum conf_mode m);

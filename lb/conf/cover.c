@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which rows of a listener's routes cover a later row: they match every request that the later row
- * matches, so that no request reaches it. "Row" is a route; `pool` of the listener counts as a last
- * row without conditions.
+ * matches, so that no request reaches the later row. "Row" is a route; `pool` of the listener
+ * counts as a last row without conditions.
  *
- * cover_new() makes a struct entry of each row and sorts the entries by their place: host, path and
- * index. cover_find() looks for the rows that cover one row. Such a row has the same host, any
- * host, or a suffix that the host ends with, and the same path, any path, or a prefix that the path
- * begins with. These are few places. look_at_hosts() goes over the hosts, look_at_paths() over the
- * paths, and look_at() finds the entries of one place by bisection (lower_bound()) and compares
- * their other conditions: the headers, and `websocket`.
+ * cover_new() makes a struct entry of each row and sorts the entries by their place (host and
+ * path), then by index. cover_find() looks for the rows that cover one row. Such a row has the same
+ * host, any host, or a suffix that the host ends with, and the same path, any path, or a prefix
+ * that the path begins with. These are few places. look_at_hosts() goes over the hosts,
+ * look_at_paths() over the paths, and look_at() finds the entries of one place by bisection
+ * (lower_bound()) and compares their other conditions: the headers, and `websocket`.
  *
- * `websocket` divides requests in two, upgrades to WebSocket and others. struct search keeps the
- * first row that covers the one half and the first row that covers the other. Both halves that the
- * row matches have to be covered: by one row, or by two.
+ * `websocket` divides the requests into two halves, upgrades to WebSocket and others. For each
+ * half, struct search keeps the first row that covers the half. Each half that the row matches has
+ * to be covered, both by one row or each by a row of its own.
  *
- * Only single rows are looked at: rows that cover a row together, but for the two halves, are not
- * found. LOOKS_MAX and PREFIXES_MAX bound the work; what lies beyond them is not found, either. So
- * a row that is said to be covered is covered, and some covered rows are missed.
+ * Apart from the two halves, cover_find() does not find rows that cover a row only together.
+ * LOOKS_MAX and PREFIXES_MAX bound the work, and rows beyond these bounds are not found, either. So
+ * cover_find() may miss that a row is covered, but when it says that a row is covered, that is
+ * true.
  */
 #include "conf/cover.h"
 
@@ -27,8 +28,8 @@
 #include "util/assert.h"
 #include "util/slice.h"
 
-#define LOOKS_MAX 256   /* rows of one host and path that are compared with a row; a guess */
-#define PREFIXES_MAX 64 /* of a path, from the left; a guess: more are hardly ever written */
+#define LOOKS_MAX 256   /* most rows of one place that are compared with a row; a guess */
+#define PREFIXES_MAX 64 /* most prefixes of a path, the shortest first; a guess */
 
 /* The conditions of a row by which entries are sorted. An empty text is any host, or any path. */
 struct place {
@@ -107,7 +108,9 @@ struct cover *cover_free(struct cover *c)
 	return NULL;
 }
 
-/* The index of the first entry that is not before the place; c->n when there is none. */
+/*
+ * The index of the first entry whose place is not before `p`; c->n when all entries are before `p`.
+ */
 static size_t lower_bound(const struct cover *c, const struct place *p)
 {
 	size_t from = 0, to = c->n;
@@ -134,7 +137,7 @@ static bool has_header(const struct conf_route *r, const struct conf_header_cond
 	return false;
 }
 
-/* Whether a request that has the headers of `r` has those of `by`. */
+/* Whether each request that has the headers of route `r` also has the headers of route `by`. */
 static bool has_headers(const struct conf_route *r, const struct conf_route *by)
 {
 	for (size_t i = 0; i < by->n_headers; i++) {
@@ -144,12 +147,15 @@ static bool has_headers(const struct conf_route *r, const struct conf_route *by)
 	return true;
 }
 
-/* The search for the rows that cover one row. */
+/* The search for the rows that cover one row, which is `route` with the index `index`. */
 struct search {
 	const struct cover *cover;
 	const struct conf_route *route;
 	size_t index;
-	/* The first row that covers upgrades, and that covers other requests; SIZE_MAX: none. */
+	/*
+	 * Indexes of the first row that covers the requests that are no upgrades, and of the first
+	 * row that covers the upgrades; SIZE_MAX: none.
+	 */
 	size_t other, upgrade;
 };
 
@@ -159,7 +165,7 @@ static void take_first(size_t *first, size_t index)
 		*first = index;
 }
 
-/* Looks at the rows of one place that come before the row that is searched for. */
+/* Compares s->route with the rows of one place that come before s->route. */
 static void look_at(struct search *s, const struct place *p)
 {
 	const struct cover *c = s->cover;

@@ -24,11 +24,11 @@ struct cover *cover_new(const struct conf_listener *l);
  * cover_find() - the rows before `index` that match every request that this row matches
  *
  * `index` may be n_routes, which stands for the listener's `pool`: a row without conditions. Sets
- * by[] to the indexes of the rows, in their order, and returns how many they are. 1: one row covers
- * all. 2: one row covers the upgrades to WebSocket, another one the other requests. 0: some request
- * is left, or no covering row was found within the bounds of the search (cover.c).
+ * by[] to the indexes of these rows, in the order of the rows, and returns their number: 1 when one
+ * row matches all these requests; 2 when one row matches the upgrades to WebSocket and another row
+ * the other requests; 0 when no such rows were found within the bounds of the search (cover.c).
  */
 size_t cover_find(const struct cover *c, size_t index, size_t by[2]);
 
-/* NULL is fine. Returns NULL. */
+/* Frees `c`, which may be NULL. Returns NULL. */
 struct cover *cover_free(struct cover *c);

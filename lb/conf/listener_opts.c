@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of a listener's keys, and the functions that read and write what needs more than a
- * type: `bind`, one address or a list (bind_read(), bind_write()), and the list `listeners` itself
- * (listener_opts_read(), listener_opts_write()).
+ * The table of a listener's keys, and the functions that read and write values of OPT_CALL rows: of
+ * `bind`, which is one address or a list (bind_read(), bind_write()), and of the list `listeners`
+ * itself (listener_opts_read(), listener_opts_write()).
  *
  * listener_opts_read() makes one struct conf_listener for each item of the list. It sets the
  * defaults, reads the item by the table, which reads the routes by route_opts.c, and last replaces
@@ -12,12 +12,12 @@
  * Keys that have an effect in mode http only have has_effect = reads_requests, and check.c reports
  * them in mode tcp.
  *
- * Binds are kept if they could be read: an item of `bind` that is wrong has no element, so that a
- * bind has a mark of its own and is not compared with the YAML list.
+ * conf_listener.binds has only the addresses that could be read. So this array may be shorter than
+ * the YAML list, and each element has a mark of its own.
  *
- * Relies on main_opts for the order in which keys are read: pools first. What a listener needs
- * beside its own keys (a pool or routes, an address that no other listener has) is judged by
- * check.c.
+ * Relies on main_opts, whose row `pools` comes before `listeners`, so that all pools are read
+ * first. The rules about more than one value (a listener needs a pool or routes, and an address
+ * that no other listener has) are in check.c.
  */
 #include "conf/conf.h"
 #include "conf/print.h"
@@ -80,7 +80,7 @@ static void bind_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 
 	if (n == 0)
 		return;
-	LB_ASSERT(l->binds == NULL && l->n_binds == 0); /* a key is read once */
+	LB_ASSERT(l->binds == NULL && l->n_binds == 0); /* opt_read() reads each key once */
 	l->binds = opt_alloc(ctx, n, sizeof(l->binds[0]));
 	if (l->binds == NULL)
 		return;
@@ -227,8 +227,9 @@ const struct opt listener_opts[] = {
 };
 
 /*
- * Dot segments are a risk only when a route compares paths: a backend that removes the segments
- * then serves another path than the route has matched.
+ * The default of http.dot_segments: refuse when a route compares paths, else pass. Without such a
+ * route, dot segments are no risk; with one, a backend that removes the segments could serve
+ * another path than the one that the route has matched.
  */
 static enum conf_dots default_dots(const struct conf_listener *l)
 {
@@ -244,7 +245,7 @@ void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 	struct conf *c = conf;
 	size_t n = opt_list(ctx, o, node);
 
-	LB_ASSERT(c->listeners == NULL && c->n_listeners == 0); /* a key is read once */
+	LB_ASSERT(c->listeners == NULL && c->n_listeners == 0); /* opt_read() reads each key once */
 	c->listeners = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(c->listeners[0]));
 	if (c->listeners == NULL)
 		return;

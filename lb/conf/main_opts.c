@@ -9,9 +9,11 @@
  *
  * Values are read by their type. The lists `pools` and `listeners` have tables of their own, in
  * pool_opts.c and listener_opts.c. Rows with OPT_LATER are keys that a later version will have:
- * their names are reserved, and a file that has one is told that it is not supported yet.
+ * their names are reserved, and for a file with such a key lb says that the key is not supported
+ * yet.
  *
- * Rows without OPT_RELOAD take effect at restart; conf_restart_keys() finds the ones that differ.
+ * The values of rows without OPT_RELOAD take effect at restart; conf_restart_keys() finds the
+ * values that differ.
  *
  * A new key needs a row here or in another table, a member in conf.h, a paragraph in lb.yaml(5),
  * which a test looks for, and, when its type is OPT_CALL, functions that read and write it. The
@@ -147,7 +149,7 @@ const struct opt main_opts[] = {
 		.type = OPT_FILE,
 		.offset = MAIN(admin.socket),
 		.def = CONF_ADMIN_SOCKET,
-		.max = "107", /* sun_path, without its NUL */
+		.max = "107", /* bytes of sun_path without the NUL */
 		.flags = OPT_OFF,
 		.help = "The path of the Unix socket for lbctl, or off for no such socket.",
 	},

@@ -8,11 +8,11 @@
  * reads its value. Rows of type OPT_CALL call back into the *_opts.c files, which call opt_read()
  * for the maps of a list.
  *
- * A table covers an item of a list, or the top of the file, and all maps in it, whose keys are
- * dotted in the table: "timeouts.connect". A "prefix" names such an inner map: it is the part of
- * the keys before the map's own, with the dot: "timeouts."; "" is the map that the table is about.
- * name_at() is the name that a row has in the map at a prefix. The "place" of a map is its path in
- * the file without the lists' indexes: "pools.timeouts" (place_of()).
+ * A table covers one map of the file (the top, or an item of a list) and the maps inside it, whose
+ * keys are dotted in the table: "timeouts.connect". A "prefix" names one of these maps: it is what
+ * all dotted keys of the map begin with, up to and with the dot, as "timeouts."; the prefix of the
+ * outer map is "". name_at() is the name that a row has in the map at a prefix. The "place" of a
+ * map is its path in the file without the lists' indexes: "pools.timeouts" (place_of()).
  *
  * Messages about an unknown key go from the certain to the vague: a missing space behind the colon
  * (glued_key()), a word of other load balancers (synonym.h), a misspelling (util/nearest.h), a key
@@ -20,8 +20,8 @@
  * tell_NAME() add to the text of a message; functions named report_NAME() add a mistake to
  * ctx->err.
  *
- * ctx->tables, all tables of the file, is used for such hints only. So this file calls none of the
- * tables' files, and they may call it.
+ * ctx->tables has all tables of the file, for such hints only. Because opt.c gets the tables by way
+ * of `ctx`, it calls none of the *_opts.c files, which call opt.c.
  */
 #include "conf/opt.h"
 
@@ -68,9 +68,10 @@ const struct opt *opt_row(const struct opt *table, const char *key)
 }
 
 /*
- * The name of a row's key in the map at `prefix`. All rows of an inner map, as "timeouts.connect"
- * and "timeouts.idle", have one name in the map around it: "timeouts". Empty when the row is not of
- * the map at `prefix`, nor of a map in it.
+ * The name of a row's key in the map at `prefix`: the last part of the key, or the name of the
+ * inner map that leads to the key. So "timeouts.connect" and "timeouts.idle" both have the name
+ * "timeouts" in the outer map. Empty when the key is neither in the map at `prefix` nor in a map
+ * inside it.
  */
 static struct slice name_at(const struct opt *o, struct slice prefix)
 {
@@ -96,13 +97,13 @@ static void list_keys(const struct opt *table, struct slice prefix, struct text 
 	}
 }
 
-/* Whether list_keys() has found one key alone. */
+/* Whether `keys`, which list_keys() has made, is one key. */
 static bool is_one_key(const struct text *keys)
 {
 	return keys->n != 0 && memchr(keys->p, ',', keys->n) == NULL;
 }
 
-/* Adds the place of a table's map at `prefix`: "pools.health". */
+/* Adds the place of a table's map at `prefix`, as "pools.health". */
 static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		     struct text *ret)
 {
@@ -119,7 +120,10 @@ static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct 
 	text_add(ret, (struct slice){ .p = prefix.p, .n = prefix.n - 1 });
 }
 
-/* The dotted key of a row whose last part is `word`, or `word` when it is the row's map. Or "". */
+/*
+ * The key of a row that has the part `word`: `word` itself when the key begins with it, the whole
+ * dotted key when the key ends with it. Empty when neither is the case.
+ */
 static struct slice named_by(const struct opt *o, struct slice word)
 {
 	const char *dot = strrchr(o->key, '.');
@@ -176,8 +180,8 @@ static void tell_meant(const struct opt_ctx *ctx, const struct opt *table, struc
 }
 
 /*
- * The key in `name:public`, a text in which a key of the map and its value have no space between
- * them. Empty when the text is not of that form.
+ * The key "name" in a text as `name:public`, which has a key of the map at `prefix`, a colon and a
+ * value without a space. Empty when the text is not of that form.
  */
 static struct slice glued_key(const struct opt *table, struct slice prefix, struct slice text)
 {
@@ -191,7 +195,10 @@ static struct slice glued_key(const struct opt *table, struct slice prefix, stru
 	return SLICE("");
 }
 
-/* `key` is what glued_key() found. In the text around it, a colon and the value follow. */
+/*
+ * Reports that a space is missing behind a colon. `key` is the result of glued_key(): in the text
+ * that `key` points into, the colon and the value follow. The message begins with `what`.
+ */
 static void report_glued(struct opt_ctx *ctx, struct mark at, const char *what, struct slice key)
 {
 	LB_ASSERT(key.n != 0 && key.p[key.n] == ':');
@@ -228,8 +235,8 @@ static void report_unknown(struct opt_ctx *ctx, const struct opt *table, struct 
 }
 
 /*
- * For `health: tcp`, where a map is wanted: the key of the map that "tcp" could be a value of.
- * Empty when no key, or more than one, could have the value.
+ * The one key of the map at `prefix` that could have the value `text`: "type" for `health: tcp`,
+ * where a map is wanted. Empty when no key, or more than one key, could have the value.
  */
 static struct slice meant_key(const struct opt *table, struct slice prefix, const char *text)
 {
@@ -247,8 +254,9 @@ static struct slice meant_key(const struct opt *table, struct slice prefix, cons
 }
 
 /*
- * For `health: ws`, where a map is wanted and "ws" is a word of other load balancers for a value of
- * one of its keys: adds `; write "health: {type: websocket}"`.
+ * Adds the advice for `health: ws`, where a map is wanted, and "ws" is another load balancer's word
+ * for a value in that map: `; write "health: {type: websocket}"`. Adds nothing when the text is no
+ * such word.
  */
 static void tell_word_of_others(const struct opt *table, struct slice prefix,
 				const struct yaml_node *node, struct text *ret)
@@ -273,7 +281,10 @@ static bool is_among(const char *word, const char *const *words)
 	return *words != NULL;
 }
 
-/* What `admin: off` and `health: true` were probably meant to be, or "". */
+/*
+ * The advice for a word that means on or off where a map is wanted, as `admin: off` or `health:
+ * true`; "" when there is none.
+ */
 static const char *switch_advice(const char *key, const struct yaml_node *node)
 {
 	static const char *const none[] = { "off", "false", "no", "none", NULL };
@@ -299,7 +310,7 @@ static const char *switch_advice(const char *key, const struct yaml_node *node)
 	return "";
 }
 
-/* `node` stands where the map at `prefix` is wanted, and is no map. */
+/* Reports `node`, which stands where the map at `prefix` is wanted, but is no map. */
 static void report_no_map(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 			  const struct yaml_node *node)
 {
@@ -353,7 +364,10 @@ static bool has_map(const struct opt *table, struct slice prefix)
 	return false;
 }
 
-/* Reports the keys without a row of the map at `prefix` and of the maps in it. */
+/*
+ * Reports the keys that have no row, in `map`, which is the map at `prefix`, and in the maps inside
+ * it.
+ */
 static void judge_keys(struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		       const struct yaml_node *map)
 {
@@ -381,7 +395,9 @@ static void judge_keys(struct opt_ctx *ctx, const struct opt *table, struct slic
 	}
 }
 
-/* The map that has, or should have, the row's key: `map` or one in it. NULL: there is no such map.
+/*
+ * The map that the row's key belongs to, `map` or one inside it. NULL when the file does not have
+ * that inner map.
  */
 static const struct yaml_node *holder(const struct opt *o, const struct yaml_node *map)
 {
@@ -392,7 +408,7 @@ static const struct yaml_node *holder(const struct opt *o, const struct yaml_nod
 	return map != NULL && map->kind == YAML_MAP ? map : NULL;
 }
 
-/* Whether the message about an unknown key of the map at `prefix` names the key `name`. */
+/* Whether the message about the key `unknown` of the map at `prefix` names the known key `name`. */
 static bool is_named(const struct opt_ctx *ctx, const struct opt *table, struct slice prefix,
 		     const char *unknown, struct slice name)
 {
@@ -424,7 +440,10 @@ bool opt_is_meant(const struct opt_ctx *ctx, const struct opt *table, const char
 	return false;
 }
 
-/* Reads the value of one row, if its key is in the map; else reports the key when it is missing. */
+/*
+ * Reads the value of one row when its key is in the map. When the key is not there but required,
+ * reports that.
+ */
 static void read_row(struct opt_ctx *ctx, const struct opt *table, const struct opt *o,
 		     const struct yaml_node *map, void *object)
 {
@@ -470,5 +489,5 @@ void opt_set_defaults(struct opt_ctx *ctx, const struct opt *table, void *object
 		opt_read_value(ctx, o, &node, object);
 		free(node.text);
 	}
-	LB_ASSERT(ctx->err->n == n_before); /* a default is a value that its row accepts */
+	LB_ASSERT(ctx->err->n == n_before); /* a row accepts its own default */
 }

@@ -2,10 +2,10 @@
 /*
  * Numbers of lb.yaml: one row's number, with or without a unit, to and from a uint64_t.
  *
- * parse() reads a text by the type of a row alone. opt_number() adds the row's limits, which rows
- * have as texts ("10ms"), and refuses a leading 0. opt_number_format() goes the other way, for
- * `lb check --print`: it writes the row's default as the row has it, and other values with the
- * largest unit that leaves no rest.
+ * parse() reads a text by the type of a row alone. opt_number() also checks the row's limits, which
+ * are texts ("10ms"), and refuses a leading 0. opt_number_format() goes the other way, for `lb
+ * check --print`: it writes the row's default as the row has it, and other values with the largest
+ * unit that leaves no remainder.
  *
  * Relies on util/parse.h for the forms of numbers.
  */
@@ -80,8 +80,8 @@ static bool is_in_range(const struct opt *o, uint64_t v)
 }
 
 /*
- * Whether a number has a leading 0, as `010`, which some readers of YAML take for 8. Types whose
- * numbers always have a unit or may have a point are not asked; a mode is meant to be octal.
+ * Whether a number has a leading 0, as `010`, which some readers of YAML take for 8. False for the
+ * types whose numbers have a unit or may have a decimal point, and for a mode, which is octal.
  */
 static bool is_octal_like(const struct opt *o, struct slice s)
 {
@@ -97,7 +97,10 @@ bool opt_number(const struct opt *o, struct slice s, uint64_t *ret)
 	return parse(o->type, s, ret) == 0 && is_in_range(o, *ret);
 }
 
-/* Adds the row's default when it is the value, else the value with the largest fitting unit. */
+/*
+ * Adds `v` with the largest unit that leaves no remainder. When `v` is the row's default, adds the
+ * default as the row has it.
+ */
 static void format_with_unit(const struct opt *o, uint64_t v, struct text *ret)
 {
 	static const struct {
@@ -146,7 +149,7 @@ bool opt_number_format(const struct opt *o, uint64_t v, struct text *ret)
 	else if ((o->flags & OPT_OFF) != 0 && v == off)
 		text_add(ret, SLICE("off"));
 	else if (o->def == NULL && !is_in_range(o, v))
-		return false; /* the member is 0, because the file does not have the key */
+		return false; /* the file does not have the key, and the member is 0 */
 	else if (o->type == OPT_FACTOR)
 		format_factor(v, ret);
 	else if (o->type == OPT_MODE)

@@ -21,5 +21,8 @@ bool opt_number(const struct opt *o, struct slice s, uint64_t *ret);
 /* What a number of the type looks like, for messages: "a whole number". */
 const char *opt_number_form(enum opt_type type);
 
-/* Adds a number as the file would have it. False when the row has no value: nothing is added. */
+/*
+ * Adds a number as the file would have it. When `v` stands for no value, which is 0 where the row
+ * has no default and does not accept 0, adds nothing and returns false.
+ */
 bool opt_number_format(const struct opt *o, uint64_t v, struct text *ret);

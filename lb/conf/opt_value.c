@@ -3,7 +3,7 @@
  * How the value of one row is read, written and compared. How a map is read by a table is in opt.c;
  * the numbers of rows are in opt_number.c.
  *
- * opt_read_value() goes by the row's type to number_read(), word_read(), name_read(), file_read(),
+ * By the row's type, opt_read_value() calls number_read(), word_read(), name_read(), file_read(),
  * opt_address() or the row's own read(). Each of them takes the text of the node (opt_text()),
  * judges it, and stores the value in the member of `object` that the row's offset leads to. A text
  * that is not accepted is reported by opt_bad() and leaves the member as it was: with its default,
@@ -19,8 +19,8 @@
  * opt_format() writes a value as the file would have it, and opt_is_same() compares a value of two
  * configurations; neither knows rows of type OPT_CALL, which have functions of their own.
  *
- * A row has only the offset of its member, so that values are copied by memcpy() and pointers are
- * cast. When memory runs short, ctx->no_memory is set.
+ * A row has the offset of its member, but no C type. So values are copied by memcpy(), and pointers
+ * to members are cast. When memory runs short, ctx->no_memory is set.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 	char shown[WORD_SHOWN_MAX], what[ERR_TEXT_MAX];
 	va_list ap;
 
-	LB_ASSERT(node->kind != YAML_BAD); /* reported before */
+	LB_ASSERT(node->kind != YAML_BAD); /* yaml.c has reported such a node */
 	va_start(ap, fmt);
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
@@ -184,7 +184,10 @@ const char *opt_word_of(const struct opt_word *words, int value)
 	return "";
 }
 
-/* Reports a word that the row does not have: which words it has, and which was meant. */
+/*
+ * Reports a word that the row does not have. The message says which words the row has, and which of
+ * them was probably meant.
+ */
 static void report_word(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node)
 {
 	char hint[NEAREST_TEXT_MAX], synonym[SYNONYM_TEXT_MAX];
@@ -422,7 +425,7 @@ bool opt_format(const struct opt *o, const void *object, struct text *ret)
 			return false;
 		text_add(ret, slice_of(addr_format(&addr, text)));
 		return true;
-	case OPT_CALL: break; /* has a write() */
+	case OPT_CALL: break; /* such a row has a write() */
 	}
 	LB_ASSERT(o->type != OPT_CALL);
 	return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of a pool's keys, and the functions that read and write what needs more than a type.
+ * The table of a pool's keys, and the functions that read and write values of OPT_CALL rows:
  *
  *   key            read                  written                 kept in
  *   hash.key       hash_key_read()       hash_key_write()        hash.key, hash.name
@@ -11,15 +11,15 @@
  *   backends       backend_opts_read()   backend_opts_write()    backends (backend_opts.c)
  *
  * pool_opts_read() makes one struct conf_pool for each item of the list `pools`: it sets the
- * defaults and reads the item by the table (pool_read()). `health` has defaults for all of its
- * keys, but without the key itself a pool has no checks.
+ * defaults and reads the item by the table (pool_read()). All keys of the map `health` have
+ * defaults, but when the pool does not have the key `health` itself, the pool has no checks.
  *
- * A read function takes the text of its node (opt_text()), reports a text that it does not accept
- * by opt_bad(), and leaves the member as it was then. A source that could not be read has an
- * element of family 0, so that the array has one element for each item (tables.h).
+ * A read function takes the text of its node (opt_text()). When it does not accept the text, it
+ * reports that by opt_bad() and leaves the member as it was. A source that could not be read
+ * becomes an element with family 0, so that the array has one element for each item (tables.h).
  *
- * Rows whose value has no effect together with other values have a has_effect function; print.c
- * does not write such a row, and check.c has the rules about them.
+ * When other values can leave a row without effect, the row has a has_effect function. print.c does
+ * not write a row without effect; check.c has the rules about such rows.
  */
 #include <stdio.h>
 #include <string.h>
@@ -74,7 +74,7 @@ const char *conf_check_name(enum conf_check c)
 struct hash_word {
 	const char *word;
 	enum conf_hash_key key;
-	bool (*is_name)(struct slice s); /* judges the name; NULL: the word has none */
+	bool (*is_name)(struct slice s); /* checks the name; NULL: no name allowed */
 };
 
 static const struct hash_word hash_words[] = {
@@ -86,7 +86,7 @@ static const struct hash_word hash_words[] = {
 	{ "host", CONF_HASH_HOST, NULL },
 };
 
-/* The row of a word. When there is none, NULL, and `near` has the nearest word. */
+/* The row of a word. When no row has the word, returns NULL, and `near` has the nearest word. */
 static const struct hash_word *hash_word_find(struct slice s, struct nearest *near)
 {
 	nearest_init(near, s);
@@ -150,7 +150,7 @@ static void health_path_read(struct opt_ctx *ctx, const struct opt *o, const str
 		opt_set_string(ctx, &p->health.path, slice_of(text));
 }
 
-/* A host, perhaps with a port. The text becomes the Host field of a check as it is. */
+/* Reads a host, or a host and a port. The text is kept unchanged, for the Host field of checks. */
 static void health_host_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			     void *object)
 {
@@ -172,7 +172,7 @@ static void health_host_read(struct opt_ctx *ctx, const struct opt *o, const str
 		opt_set_string(ctx, &p->health.host, slice_of(text));
 }
 
-/* A status of three digits. */
+/* Parses a status from 100 to 599. */
 static bool parse_status(struct slice s, uint16_t *ret)
 {
 	uint64_t v;
@@ -183,7 +183,7 @@ static bool parse_status(struct slice s, uint16_t *ret)
 	return true;
 }
 
-/* "200", or "200-399". */
+/* Reads one status, as "200", or a range, as "200-399". */
 static void status_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			void *object)
 {
@@ -216,7 +216,7 @@ static void sources_read(struct opt_ctx *ctx, const struct opt *o, const struct 
 
 	if (n == 0)
 		return;
-	LB_ASSERT(p->sources == NULL && p->n_sources == 0); /* a key is read once */
+	LB_ASSERT(p->sources == NULL && p->n_sources == 0); /* opt_read() reads each key once */
 	p->sources = opt_alloc(ctx, n, sizeof(p->sources[0]));
 	p->sources_at = opt_alloc(ctx, n, sizeof(p->sources_at[0]));
 	if (p->sources == NULL || p->sources_at == NULL)
@@ -590,7 +590,7 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 	struct conf *c = conf;
 	size_t n = opt_list(ctx, o, node);
 
-	LB_ASSERT(c->pools == NULL && c->n_pools == 0); /* a key is read once */
+	LB_ASSERT(c->pools == NULL && c->n_pools == 0); /* opt_read() reads each key once */
 	c->pools = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(c->pools[0]));
 	if (c->pools == NULL)
 		return;

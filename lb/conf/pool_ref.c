@@ -20,8 +20,8 @@ void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_n
 	const struct conf *c = ctx->conf;
 	struct nearest near;
 	/*
-	 * When there are no pools, or a pool's name could not be read, that was reported. The name
-	 * here may be the one that is missing, so that it is not reported as unknown.
+	 * Whether a pool, or the name of a pool, is missing here because of a mistake that was
+	 * reported. `text` may be the missing name, so that it is not reported as unknown.
 	 */
 	bool has_unnamed = c->n_pools == 0;
 

@@ -3,21 +3,23 @@
  * How the values of an object are written as YAML by a table of options.
  *
  * print_map() writes each row of a table (print_row()). A row without a value or without an effect
- * is left out; a row of OPT_CALL is written by its write(), any other one by opt_format(). Every
- * line of a scalar goes through print_yaml(), which opens the key's line (open_key()).
+ * is left out; a row of OPT_CALL is written by its write(), any other one by opt_format().
+ * print_yaml() writes every line that has a key and a value; open_key() begins the line.
  *
  * A "group" is the part of a dotted key up to its last dot: "timeouts." of "timeouts.connect". It
- * stands for a map within the object's map. print.group is the group that is open: the last line
- * was a key in it. open_group() writes a line for each map on the way to another group, and changes
- * the indent. Rows of one map stand together in a table, so that each map is opened once.
+ * stands for a map within the object's map. printer.group is the open group, which is the group of
+ * the last key that was written. When the next key is of another group, open_group() writes a line
+ * for each map that leads to that group and is not open yet, and changes the indent. Rows of one
+ * map stand together in a table, so that each map is opened once.
  *
- * Maps in lists: print_list() opens the key of the list, print_item() writes one item, with a
- * printer of its own that is indented by 4 and begins with "- ".
+ * For a list of maps, print_list() writes the line of the list's key, and print_item() writes one
+ * map. print_item() has a printer of its own, which indents the keys by 4 more spaces and begins
+ * the first line with "- ".
  *
- * print_scalar() quotes each text that YAML 1.1 or 1.2 could read as something else than this text:
- * rather one too many than one too few.
+ * print_scalar() quotes each text that YAML 1.1 or 1.2 could read as something else than this text.
+ * It also quotes some texts for which quotes are not necessary.
  *
- * Short memory is remembered in the text and reported by conf_print().
+ * When memory is short, text.failed is set, and conf_print() returns -ENOMEM at its end.
  */
 #include "conf/print.h"
 
@@ -41,7 +43,9 @@ static bool is_typed_word(struct slice s)
 	return false;
 }
 
-/* Whether YAML might take a text for a number. An IPv4 address has three dots and is none. */
+/*
+ * Whether YAML might take a text for a number. An IPv4 address has three dots and is not a number.
+ */
 static bool is_typed_number(struct slice s)
 {
 	size_t n_dots = 0;
@@ -120,7 +124,9 @@ void print_scalar(struct text *t, struct slice s)
 
 /* ---- keys ---- */
 
-/* Begins a line with its indent, and with "- " when it is the first one of a list's item. */
+/*
+ * Begins a line with its indent. When the line is the first one of an item of a list, "- " follows.
+ */
 static void open_line(struct printer *p)
 {
 	LB_ASSERT(!p->is_item || p->indent >= 2);
@@ -130,7 +136,7 @@ static void open_line(struct printer *p)
 	p->is_item = false;
 }
 
-/* The group of a row. */
+/* The group of a row's key, "" when the key has no dot. */
 static struct slice group_of(const struct opt *o)
 {
 	const char *dot = strrchr(o->key, '.');
@@ -138,7 +144,7 @@ static struct slice group_of(const struct opt *o)
 	return (struct slice){ .p = o->key, .n = dot == NULL ? 0 : (size_t)(dot - o->key) + 1 };
 }
 
-/* How many maps lie in each other in a group. */
+/* How many maps, each inside the one before, a group leads through: 2 for "a.b.". */
 static size_t n_parts(struct slice group)
 {
 	size_t n = 0;
@@ -210,7 +216,9 @@ static void print_row(struct printer *p, const struct opt *o, const void *object
 	}
 	if (!opt_format(o, object, &value))
 		return;
-	/* Numbers and words need no quotes, because their rows read YAML's types, too. A mode does.
+	/*
+	 * Numbers and words need no quotes, because lb accepts them as YAML's numbers and booleans,
+	 * too. A mode is quoted, because YAML 1.1 and 1.2 read its leading 0 differently.
 	 */
 	if (o->type == OPT_WORD || (opt_is_number(o) && o->type != OPT_MODE))
 		print_yaml(p, o, &value);

@@ -4,7 +4,7 @@
 /*
  * Print: writes the values of a configuration as YAML, by the tables of options.
  *
- * The YAML is read as the same values again. A row of OPT_CALL has a write(), which uses the
+ * conf_load() reads the same values from the YAML. A row of OPT_CALL has a write(), which uses the
  * functions below; any other row is written by its type.
  *
  * Thread: main. Layer: conf.
@@ -22,9 +22,9 @@ struct printer {
 	const struct conf *conf; /* borrowed */
 	/* private to print.c */
 	struct text *out;
-	unsigned indent;    /* spaces before the keys of the map that is being written */
-	bool is_item;       /* the next key is the first one of a list's item, and gets "- " */
-	struct slice group; /* borrowed: the map that is open, "timeouts." of a row's dotted key */
+	unsigned indent; /* spaces before the keys of the map that is being written */
+	bool is_item;    /* the next line is the first one of a list's item and begins with "- " */
+	struct slice group; /* borrowed: the open group (see print.c), as "timeouts." */
 };
 
 /* Writes all rows of a table, whose values are in `object`. */
@@ -38,7 +38,7 @@ void print_scalar(struct text *t, struct slice s);
 /* Writes the row's key and a text. */
 void print_text(struct printer *p, const struct opt *o, struct slice s);
 
-/* Writes the row's key and a value, which is YAML already. */
+/* Writes the row's key and `value`, a text that already is YAML. */
 void print_yaml(struct printer *p, const struct opt *o, const struct text *value);
 
 /* Writes the row's key, whose value is a list of maps. After it, print_item() writes each map. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of a route's keys, and the functions that read and write what needs more than a type:
- * the conditions `host` (host_read(), host_write()), `path` (path_read(), path_write()) and
- * `header` (headers_read(), headers_write()).
+ * The table of a route's keys, and the functions that read and write values of OPT_CALL rows: the
+ * conditions `host` (host_read(), host_write()), `path` (path_read(), path_write()) and `header`
+ * (headers_read(), headers_write()).
  *
  * route_opts_read() makes one struct conf_route for each item of a listener's list `routes`, in the
  * order of the list, which is the order in which requests are compared.
@@ -12,11 +12,11 @@
  * kept and path_is_prefix is set; a host is in lower case. A NULL host or path is no condition. The
  * write functions put the star back.
  *
- * A route without a name gets its number as the name, for logs and warnings. Its pool is an index
- * of conf.pools (pool_ref.c), and CONF_NO_POOL only in a configuration with mistakes.
+ * A route without a name gets its number as the name, for logs and warnings. A route's pool is an
+ * index of conf.pools (pool_ref.c); only in a configuration with mistakes it may be CONF_NO_POOL.
  *
- * Whether a route can match any request at all is judged later: check.c looks at its own
- * conditions, warn.c at the routes before it.
+ * check.c and warn.c find routes that can match no request: check.c because of the route's own
+ * conditions, warn.c because of the routes before it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,10 @@ static const struct opt_word kinds[] = {
 	{ .word = NULL },
 };
 
-/* Drops a dot at the end of the host, as it is dropped from the host of a request. */
+/*
+ * Reads the host of a route. A dot at the end of the host is dropped, because lb drops such a dot
+ * from the host of a request, too.
+ */
 static void host_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		      void *object)
 {
@@ -77,7 +80,7 @@ static void path_read(struct opt_ctx *ctx, const struct opt *o, const struct yam
 	struct slice s = slice_of(text);
 	bool is_prefix = s.n >= 2 && memcmp(s.p + s.n - 2, "/*", 2) == 0;
 	if (is_prefix)
-		s.n--; /* without the star */
+		s.n--; /* keep the path without the star */
 	if (!word_is_path(s)) {
 		opt_bad(ctx, o, node, "must begin with / and have no spaces, ? and #");
 		return;
@@ -108,7 +111,7 @@ static void header_add(struct opt_ctx *ctx, const struct opt *o, const struct ya
 		return;
 	}
 	struct conf_header_cond *h =
-		&r->headers[r->n_headers++]; /* of as many as the map has keys */
+		&r->headers[r->n_headers++]; /* r->headers has an element for each key of the map */
 	opt_set_string(ctx, &h->name, slice_of(node->key));
 	opt_set_string(ctx, &h->value, slice_of(value));
 }
@@ -248,7 +251,7 @@ void route_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml
 	size_t n = opt_list(ctx, o, node);
 	char number[24];
 
-	LB_ASSERT(l->routes == NULL && l->n_routes == 0); /* a key is read once */
+	LB_ASSERT(l->routes == NULL && l->n_routes == 0); /* opt_read() reads each key once */
 	l->routes = n == 0 ? NULL : opt_alloc(ctx, n, sizeof(l->routes[0]));
 	if (l->routes == NULL)
 		return;

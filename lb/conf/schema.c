@@ -2,16 +2,16 @@
 /*
  * A JSON Schema of lb.yaml, made from the tables of options: `lb --schema`.
  *
- * conf_schema() writes one object of JSON. put_table() writes what is said about a map: its keys,
- * and which of them are required. It goes over the rows of a table as opt.c does: a row whose key
- * has no further dot is a property (put_row()), and the first row of an inner map opens that map
+ * conf_schema() writes one object of JSON. put_table() writes the schema of a map: its keys, and
+ * which of them are required. It goes over the rows of a table as opt.c does: a row whose key has
+ * no further dot is a property (put_row()), and the first row of an inner map opens that map
  * (put_table() again, with a longer prefix).
  *
  * put_value() writes what a value may be, by the row's type. A number may be a number of YAML or a
- * text with a unit, so that a schema has a list of types and a pattern (put_number()). YAML 1.1
- * reads `off` as a boolean, which is therefore allowed where `off` is, but not `true` (put_off()).
- * A row of type OPT_CALL is a list of maps when there is a table for its place (put_maps()), else
- * what the row's shape and pattern say.
+ * text with a unit, so that its schema has a list of types and a pattern (put_number()). YAML 1.1
+ * reads `off` as the boolean false. So where `off` is allowed, the schema allows booleans, but not
+ * `true` (put_off()). When a table exists for the place of a row of type OPT_CALL, its value is a
+ * list of maps (put_maps()); else the row's shape and pattern say what the value is.
  *
  * The place of a map is its path in lb.yaml, as in conf_tables: "listeners.routes". The prefix of a
  * map within a table is the part of its keys before the map's own: "timeouts.".
@@ -38,7 +38,7 @@ static void put_table(struct json *j, const char *place, const struct opt *table
 
 /* ---- a scalar ---- */
 
-/* Up to three types; NULL: fewer. */
+/* Writes up to three allowed types; an argument that is NULL is left out. */
 static void put_types(struct json *j, const char *a, const char *b, const char *c)
 {
 	const char *const types[] = { a, b, c };
@@ -52,7 +52,10 @@ static void put_types(struct json *j, const char *a, const char *b, const char *
 	json_array_end(j);
 }
 
-/* A pattern: `digits`, which may have units, or one of the words that the row's flags allow. */
+/*
+ * Writes a pattern that matches `digits`, which is the pattern of a number with its unit, and the
+ * words `auto` and `off` when the row's flags allow them.
+ */
 static void put_number_pattern(struct json *j, const struct opt *o, const char *digits)
 {
 	char pattern[96];
@@ -77,7 +80,10 @@ static void put_limit(struct json *j, const struct opt *o, const char *key, cons
 		json_uint(j, v);
 }
 
-/* YAML 1.1 reads `off` as false. So a boolean is allowed, but true is not. */
+/*
+ * When the row allows `off`, excludes the boolean true. put_number() has allowed booleans, because
+ * YAML 1.1 reads `off` as false.
+ */
 static void put_off(struct json *j, const struct opt *o)
 {
 	if ((o->flags & OPT_OFF) == 0)
@@ -107,7 +113,7 @@ static void put_number(struct json *j, const struct opt *o)
 		put_number_pattern(j, o, "[0-9]+(\\.[0-9]{1,2})?");
 		put_off(j, o);
 		break;
-	case OPT_MODE: /* YAML 1.1 reads 0600 as an octal number, YAML 1.2 as a decimal one */
+	case OPT_MODE: /* no limits: YAML 1.1 reads 0600 as octal, YAML 1.2 as decimal */
 		put_types(j, "integer", "string", NULL);
 		put_number_pattern(j, o, "0[0-7]*");
 		return;
@@ -146,7 +152,10 @@ static void put_pattern(struct json *j, const char *pattern)
 	json_kv_string(j, "pattern", pattern);
 }
 
-/* A text of an OPT_CALL row. Without a pattern, any text is one, also "1" or "true". */
+/*
+ * Writes the schema of a text of an OPT_CALL row. When the row has no pattern, any scalar is
+ * allowed, also the number 1 and the boolean true.
+ */
 static void put_text(struct json *j, const struct opt *o)
 {
 	if (o->pattern != NULL)
@@ -174,7 +183,10 @@ static void put_map(struct json *j, const char *place, const struct opt *table)
 	json_object_end(j);
 }
 
-/* An item of a list of maps. A row with a pattern allows a text in place of the map. */
+/*
+ * Writes the schema of an item of a list of maps. When the row has a pattern, a text that matches
+ * the pattern is allowed in place of the map.
+ */
 static void put_item(struct json *j, const struct opt *o, const char *place,
 		     const struct opt *table)
 {
@@ -292,8 +304,8 @@ static void put_row(struct json *j, const char *place, const struct opt *o)
 }
 
 /*
- * The name that a row has in the map at `prefix`: its own key, or that of an inner map. Empty when
- * the row is of another map, or not supported yet.
+ * The name of a row's key in the map at `prefix`: the last part of the key, or the name of the
+ * inner map that leads to the key. Empty when the row is of another map, or not supported yet.
  */
 static struct slice name_in(const struct opt *o, struct slice prefix)
 {
@@ -323,7 +335,7 @@ static void put_required(struct json *j, const struct opt *table, struct slice p
 		json_array_end(j);
 }
 
-/* Adds to an open object what is said about a table's map at `prefix`. */
+/* Adds the schema of a table's map at `prefix` to the JSON object that is open. */
 static void put_table(struct json *j, const char *place, const struct opt *table,
 		      struct slice prefix)
 {

@@ -7,15 +7,17 @@
  * are those of HAProxy, nginx, Envoy, Traefik, Caddy and others.
  *
  * synonym_find() compares the words of all rows of the kind and place one by one. That is slow, but
- * is done only for a word that is a mistake. synonym_hint() makes the end of a message of the row.
+ * is done only for a word that is a mistake. synonym_hint() makes the end of a message from the
+ * row.
  *
  * In the table words are in lower case and have "_" for "-"; plain() does the same to a letter of
  * the word that is looked up. A test compares `where` and `ours` with the tables of options, so
  * that no row can name a key or a value that does not exist.
  *
- * A key of another place, as "pools.health" for a key "check" of a backend, is given with its whole
- * place; a key of the same map by its name alone (name_below()). When lb has no such key or value,
- * `ours` is NULL and the advice says what to do instead.
+ * When lb has the key at another place, the message gives the whole place, as "pools.health" for a
+ * key "check" of a backend. When lb has the key in the same map, the message gives its name alone
+ * (name_below()). When lb has no such key or value, `ours` is NULL, and the advice says what to do
+ * instead.
  */
 #include "conf/synonym.h"
 
@@ -222,7 +224,7 @@ const struct synonym synonyms[] = {
 
 const size_t n_synonyms = ARRAY_SIZE(synonyms);
 
-/* A letter in the form in which the table has it. */
+/* A character as the table writes it: a letter in lower case, and "_" for "-". */
 static char plain(char c)
 {
 	if (c == '-')
@@ -253,7 +255,7 @@ static bool is_among(struct slice word, const char *words)
 	return false;
 }
 
-/* Whether a row holds at a place. */
+/* Whether a row is for words at the place `where`. */
 static bool is_there(const struct synonym *s, const char *where)
 {
 	return s->where == NULL || strcmp(s->where, where) == 0;
@@ -281,7 +283,9 @@ const struct synonym *synonym_find(enum synonym_kind kind, const char *where, st
 	return NULL;
 }
 
-/* The place of a key, relative to `where` if it is below it. */
+/*
+ * `ours`, which is the place of a key. When the key is below `where`, the part below `where` alone.
+ */
 static const char *name_below(const char *where, const char *ours)
 {
 	size_t n = strlen(where);

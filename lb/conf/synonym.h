@@ -22,9 +22,9 @@ enum synonym_kind {
 
 struct synonym {
 	enum synonym_kind kind;
-	const char *where; /* NULL: anywhere */
-	const char *words; /* separated by spaces */
-	const char *ours;  /* NULL: lb has no such key or value */
+	const char *where; /* the place of the words; NULL: any place */
+	const char *words; /* words of other load balancers, separated by spaces */
+	const char *ours;  /* what lb has for them; NULL: nothing */
 	/* What to do, as the end of a sentence. NULL only when `ours` is enough. */
 	const char *advice;
 };

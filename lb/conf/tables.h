@@ -12,23 +12,26 @@
 
 #include "conf/opt.h"
 
-extern const struct opt main_opts[];     /* into struct conf */
+extern const struct opt main_opts[];     /* its values go into struct conf */
 extern const struct opt listener_opts[]; /* into struct conf_listener */
 extern const struct opt route_opts[];    /* into struct conf_route */
 extern const struct opt pool_opts[];     /* into struct conf_pool */
 extern const struct opt backend_opts[];  /* into struct conf_backend */
 
-/* Patterns of OPT_CALL rows that are in several tables. */
+/* Patterns that OPT_CALL rows of several tables have. */
 #define PATTERN_ADDRESS "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"
 #define PATTERN_NAME "^[^\\u0000-\\u0020/|\\u007f]{1,63}$"
 
-/* All tables with their places in the file, the top's first; ended by a NULL name. */
+/*
+ * All tables with their places in the file. The first is that of the file's top; a NULL name ends
+ * the list.
+ */
 extern const struct opt_table conf_tables[];
 
 /*
- * opt_read_fn of the lists. Each makes an array with one element for every item of the list, in the
- * order of the list. An item with mistakes has its element, too: a value that could not be read has
- * its default or is zero.
+ * The opt_read_fn of the lists of maps. Each function makes an array with one element for every
+ * item of the list, in the order of the list. An item with mistakes has its element, too: a value
+ * that could not be read has its default or is zero.
  */
 void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 			void *conf);
@@ -39,15 +42,18 @@ void pool_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_
 void backend_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		       void *pool);
 
-/* opt_write_fn of these lists. */
+/* The opt_write_fn of the lists of maps. */
 void listener_opts_write(struct printer *p, const struct opt *o, const void *conf);
 void route_opts_write(struct printer *p, const struct opt *o, const void *listener);
 void pool_opts_write(struct printer *p, const struct opt *o, const void *conf);
 void backend_opts_write(struct printer *p, const struct opt *o, const void *pool);
 
-/* Reads a pool's name into a size_t, the pool's index. All pools have been read before. */
+/*
+ * Reads a pool's name, and stores the pool's index in conf.pools as a size_t. All pools have to be
+ * read before.
+ */
 void pool_ref_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
 		   void *object);
 
-/* Writes the name of the pool, if the size_t is not CONF_NO_POOL. */
+/* Writes the name of the pool whose index the row's member has, unless that is CONF_NO_POOL. */
 void pool_ref_write(struct printer *p, const struct opt *o, const void *object);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Warnings: settings that are allowed and hardly ever meant.
+ * Warnings: settings that are allowed, but hardly ever meant.
  *
  * warn_all() calls one warn_of_NAME() for each rule: for each listener, for each pool and each of
  * its backends, and for all pools together. A rule that finds something adds a warning to ctx->err
  * at the mark of the setting, says what the effect is, and what to write instead.
  *
  * The configuration has no mistake (conf.c): every name is there, every address could be read, and
- * an array has one element for each item of its YAML list. So the array and the list are walked
- * side by side, because the structs have few marks. The asserts in the loops state that.
+ * an array has one element for each item of its YAML list. Because most values have no mark of
+ * their own, a rule walks the array and the list side by side and takes the marks from the list.
+ * The asserts in the loops state that both have the same length.
  *
  * Rules must be fast for large files: rows of routes are compared by cover.h, and a backend's
  * address is compared with those of listeners only when some listener has its port (struct ports).
@@ -16,7 +17,8 @@
  * When memory runs short, ctx->no_memory is set and the rule is skipped.
  *
  * Warnings are told at `lb check`, at the start and at each reload, and change nothing: lb starts
- * with the file as it is. What must not be started with is a mistake, and belongs to check.c.
+ * with the file as it is. A setting with which lb must not start is a mistake, and its rule belongs
+ * to check.c.
  */
 #include "conf/warn.h"
 
@@ -32,7 +34,10 @@
 
 /* ---- a listener ---- */
 
-/* `by` has the indexes of the `n` routes that leave no request for `what`. */
+/*
+ * Warns that no request reaches `what`, a route or `pool`. `by` has the indexes of the `n` routes
+ * that match all these requests.
+ */
 static void warn_of_cover(struct opt_ctx *ctx, struct mark at, const struct conf_listener *l,
 			  const char *what, size_t n, const size_t by[2])
 {
@@ -52,7 +57,9 @@ static void warn_of_cover(struct opt_ctx *ctx, struct mark at, const struct conf
 			    l->routes[by[1]].at.line);
 }
 
-/* Routes, and the listener's `pool`, that no request reaches because of earlier routes. */
+/*
+ * Warns of routes, and of the listener's `pool`, that no request reaches because of earlier routes.
+ */
 static void warn_of_unreached_routes(struct opt_ctx *ctx, const struct conf_listener *l,
 				     const struct yaml_node *node)
 {
@@ -83,7 +90,7 @@ static void warn_of_unreached_routes(struct opt_ctx *ctx, const struct conf_list
 
 /* ---- a pool ---- */
 
-/* 0.0.0.0 and [::], to which a connect reaches this machine. */
+/* Whether the address is 0.0.0.0 or [::]. A connect to one of these reaches this machine itself. */
 static bool is_unspecified(const struct addr *a)
 {
 	static const struct addr none;
@@ -99,7 +106,7 @@ static bool is_for_many(const struct addr *a)
 				    : a->v6[0] == 0xff;
 }
 
-/* A backend's address that is not the address of one other server. */
+/* Warns of a backend whose address is not the address of one server. */
 static void warn_of_no_server(struct opt_ctx *ctx, const struct conf_backend *b, struct mark at)
 {
 	char text[ADDR_TEXT_MAX];
@@ -128,7 +135,7 @@ static bool leads_to(const struct addr *to, const struct addr *bound)
 	       (is_unspecified(to) && addr_is_loopback(bound));
 }
 
-/* The listener that a connect to the address reaches, or NULL. */
+/* The listener of lb that a connect to the address reaches, or NULL. */
 static const struct conf_listener *listener_at(const struct conf *c, const struct addr *a)
 {
 	for (size_t i = 0; i < c->n_listeners; i++) {
@@ -146,7 +153,7 @@ struct ports {
 	uint8_t bit[(UINT16_MAX + 1) / 8];
 };
 
-/* The ports of all listeners. */
+/* Sets *ret to the ports of all listeners. */
 static void ports_of(const struct conf *c, struct ports *ret)
 {
 	*ret = (struct ports){ 0 };
@@ -158,7 +165,7 @@ static void ports_of(const struct conf *c, struct ports *ret)
 	}
 }
 
-/* A backend that is one of lb's own listeners. */
+/* Warns of a backend whose address leads to one of lb's own listeners. */
 static void warn_of_loop(struct opt_ctx *ctx, const struct ports *ports,
 			 const struct conf_backend *b, struct mark at)
 {
@@ -175,7 +182,7 @@ static void warn_of_loop(struct opt_ctx *ctx, const struct ports *ports,
 			    addr_format(&b->addr, text), l->name);
 }
 
-/* A pool whose backends all have weight 0. */
+/* Warns of a pool whose backends all have weight 0. */
 static void warn_of_zero_weights(struct opt_ctx *ctx, const struct conf_pool *p,
 				 const struct yaml_node *node)
 {
@@ -189,7 +196,9 @@ static void warn_of_zero_weights(struct opt_ctx *ctx, const struct conf_pool *p,
 		    p->name);
 }
 
-/* A check may take longer than the interval: the next check of a backend waits for the one before.
+/*
+ * Warns of a timeout that is longer than the interval. A check of a backend begins only when the
+ * one before has ended, so that the interval is not kept while checks time out.
  */
 static void warn_of_slow_checks(struct opt_ctx *ctx, const struct conf_pool *p,
 				const struct yaml_node *node)
@@ -201,15 +210,15 @@ static void warn_of_slow_checks(struct opt_ctx *ctx, const struct conf_pool *p,
 		return;
 	if (n == NULL)
 		n = opt_find(node, "health.interval");
-	LB_ASSERT(n != NULL); /* the default timeout is below the default interval */
+	LB_ASSERT(n != NULL); /* by default, timeout < interval */
 	err_warn_at(ctx->err, n->at,
 		    "\"health.timeout\" is longer than \"health.interval\": while a backend does "
 		    "not answer, it is checked every \"health.timeout\" only");
 }
 
 /*
- * `hash` beside another balance. check.c refuses `hash` when `balance` is not written, and values
- * of `hash` that are not the defaults.
+ * Warns of `hash` beside another balance. check.c has refused the cases that are mistakes: `hash`
+ * without a `balance`, and values of `hash` that are not the defaults.
  */
 static void warn_of_idle_hash(struct opt_ctx *ctx, const struct conf_pool *p,
 			      const struct yaml_node *node)
@@ -242,14 +251,14 @@ static void warn_of_pool(struct opt_ctx *ctx, const struct ports *ports, const s
 
 /* ---- the pools together ---- */
 
-/* `pool` may be CONF_NO_POOL. */
+/* Marks a pool as used. `pool` is its index, or CONF_NO_POOL. */
 static void mark_used(bool *is_used, size_t pool)
 {
 	if (pool != CONF_NO_POOL)
 		is_used[pool] = true;
 }
 
-/* Pools that no listener and no route names. */
+/* Warns of pools that no listener and no route names. */
 static void warn_of_unused_pools(struct opt_ctx *ctx, const struct yaml_node *root)
 {
 	const struct conf *c = ctx->conf;

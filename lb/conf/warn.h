@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Warn: settings of lb.yaml that are allowed and hardly ever meant.
+ * Warn: settings of lb.yaml that are allowed, but hardly ever meant.
  *
  * Thread: main. Layer: conf.
  */

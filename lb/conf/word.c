@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which forms texts may have, one function for each kind of text, and word_show(), which makes a
- * text fit for a message. Texts are bytes; bytes above 0x7f are accepted where ASCII is not asked
- * for, and only invisible_at() looks at UTF-8.
+ * text fit for a message. The functions look at bytes and accept bytes above 0x7f, unless word.h
+ * says that a text must be ASCII. Only invisible_at() decodes UTF-8.
  */
 #include "conf/word.h"
 
@@ -27,10 +27,10 @@ static bool is_one_of(char c, const char *set)
 }
 
 /*
- * The character at the beginning of `s` if it is an invisible one, else 0. Invisible are no-break
- * and zero-width spaces, soft hyphens, marks of direction, line separators and the byte order mark,
- * all of which have two or three bytes in UTF-8. The two joiners, which some scripts need, are not
- * among them.
+ * The code point of the character at the beginning of `s` when that is an invisible character, else
+ * 0. Invisible are no-break and zero-width spaces, soft hyphens, marks of direction, line
+ * separators and the byte order mark, all of which have two or three bytes in UTF-8. The two
+ * joiners, U+200C and U+200D, do not count as invisible, because some scripts need them.
  */
 static uint32_t invisible_at(struct slice s)
 {

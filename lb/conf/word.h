@@ -11,7 +11,7 @@
 
 #include "util/slice.h"
 
-#define WORD_NAME_MAX 63 /* bytes; names stand in tables, log lines and commands */
+#define WORD_NAME_MAX 63 /* bytes; a name has to fit into tables, log lines and commands */
 
 /* An ASCII letter or digit. */
 static inline bool word_is_alnum(char c)
@@ -28,7 +28,9 @@ bool word_is_name(struct slice s);
 /* A token (RFC 9110, 5.6.2), as the name of a field or a cookie is. */
 bool word_is_token(struct slice s);
 
-/* The name of a query parameter: visible ASCII without `&`, `=` and `#`, which end one. */
+/*
+ * The name of a query parameter: visible ASCII without `&`, `=` and `#`, which would end the name.
+ */
 bool word_is_parameter(struct slice s);
 
 /* The value of a field: no control characters but tabs. */
@@ -43,7 +45,7 @@ bool word_is_path(struct slice s);
 /* An absolute path, perhaps with a query: visible ASCII without `#`. */
 bool word_is_path_and_query(struct slice s);
 
-#define WORD_SHOWN_MAX 80 /* bytes of a text in a message, with its NUL */
+#define WORD_SHOWN_MAX 80 /* most bytes that word_show() writes, with the NUL */
 
 /*
  * Writes a text as messages show it: a control character is `?`, an invisible character is its code

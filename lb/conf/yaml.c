@@ -3,24 +3,25 @@
  * A tree from libyaml's events.
  *
  * lb_yaml_read() reads a file into memory, lb_yaml_parse() makes a tree of a text. A text is parsed
- * at least twice, because after a syntax error libyaml cannot go on, and all mistakes behind the
- * error would be hidden.
+ * at least twice: libyaml cannot go on after a syntax error, which would hide all mistakes behind
+ * it, so that easy ones are repaired first.
  *
  * The first passes (pass()) look for one syntax error that is easy to make: an unquoted
  * `*.example.com` or `&x`, which YAML reads as an alias or an anchor. repair() reports it,
- * overwrites the "*" or "&" in its copy of the text, keeps the mark, and another pass looks for the
- * next one. At most REPAIRS_MAX are repaired.
+ * overwrites the "*" or "&" in build.text, a copy of the text, and keeps the mark. Then another
+ * pass looks for the next error of this kind. At most REPAIRS_MAX errors are repaired.
  *
  * The last pass (build()) makes the tree. on_event() gets libyaml's events one by one: on_scalar(),
  * on_container() and on_alias() make a node and attach it to the innermost container that is open.
  * A scalar in a map is a key when no key waits for its value: keep_key() keeps it for the next
- * node. A scalar at a repaired place becomes YAML_BAD, because it was reported.
+ * node. A scalar at a repaired place becomes YAML_BAD, because repair() has reported it.
  *
  * Mistakes that leave the structure clear (a key given twice, a tag, an anchor) are reported, and
- * building goes on. What cannot be understood ends it: a syntax error, which yaml_syntax.h words, a
- * list as a key, too deep a nesting, a second document.
+ * building goes on. A mistake that leaves the structure unclear ends the building: a syntax error
+ * (yaml_syntax.h makes the message), a list as a key, maps and lists nested too deep, a second
+ * document.
  *
- * Depth is limited by YAML_DEPTH_MAX, so that lb_yaml_free() may call itself.
+ * The depth of a tree is at most YAML_DEPTH_MAX, so that lb_yaml_free() may call itself.
  *
  * Thread: main.
  */
@@ -37,7 +38,10 @@
 #include "conf/yaml_syntax.h"
 #include "util/text.h"
 
-/* Each repair costs a pass over the text. One more mistake of the kind is a syntax error. */
+/*
+ * Each repair costs a pass over the text. After this many repairs, the next error of this kind is
+ * reported as a syntax error.
+ */
 #define REPAIRS_MAX 32
 
 struct build {
@@ -51,7 +55,7 @@ struct build {
 
 	struct yaml_node *root;                 /* owns */
 	struct yaml_node *open[YAML_DEPTH_MAX]; /* borrows: the open containers, from the root on */
-	unsigned depth;                         /* of `open` */
+	unsigned depth;                         /* elements of `open` that are used */
 	unsigned n_documents;
 
 	bool has_key; /* `key` waits for its value */
@@ -71,7 +75,7 @@ struct yaml_node *lb_yaml_free(struct yaml_node *n)
 	size_t n_children = 0;
 	for (struct yaml_node *c = n->first, *next; c != NULL; c = next, n_children++) {
 		next = c->next;
-		lb_yaml_free(c); /* calls itself YAML_DEPTH_MAX times at most */
+		lb_yaml_free(c); /* the calls nest at most YAML_DEPTH_MAX deep */
 	}
 	LB_ASSERT(n_children == n->n);
 	free(n->text);
@@ -102,8 +106,8 @@ const struct yaml_node *lb_yaml_items(const struct yaml_node *n, struct slice ke
 /* ---- the first passes ---- */
 
 /*
- * The rest of the text from a mark on. Empty when the text has fewer lines: libyaml also ends lines
- * at characters other than \n.
+ * The rest of the text from a mark on. libyaml also ends lines at characters other than \n, so that
+ * the mark may be in a line that the text does not have; the rest is empty then.
  */
 static struct slice source_at(const struct build *b, yaml_mark_t m)
 {
@@ -115,10 +119,11 @@ static struct slice source_at(const struct build *b, yaml_mark_t m)
 			return SLICE("");
 		p++;
 	}
+	/* a column is a character, which may have more than one byte in UTF-8 */
 	for (size_t col = 0; col < m.column && p < end; col++) {
 		do
 			p++;
-		while (p < end && ((unsigned char)*p & 0xc0) == 0x80); /* UTF-8's other bytes */
+		while (p < end && ((unsigned char)*p & 0xc0) == 0x80);
 	}
 	return (struct slice){ .p = p, .n = (size_t)(end - p) };
 }
@@ -134,7 +139,8 @@ static struct slice word_of(struct slice s)
 }
 
 /*
- * When the parser has stopped at a bad alias or anchor, reports and repairs it and returns true.
+ * When the parser has stopped at a bad alias or anchor, reports the error, repairs it in b->text
+ * and returns true.
  */
 static bool repair(struct build *b)
 {
@@ -184,9 +190,9 @@ static int depth_step(yaml_event_type_t type)
 }
 
 /*
- * Parses up to the end, the first error, or the depth at which build() gives up: libyaml's time
- * grows with the square of the depth. True when something was repaired, so that another pass may
- * get further.
+ * Parses up to the end of the text, the first error, or the depth at which build() gives up. A
+ * greater depth is not parsed, because libyaml's time grows with the square of the depth. True when
+ * an error was repaired, so that another pass may get further.
  */
 static bool pass(struct build *b)
 {
@@ -194,7 +200,7 @@ static bool pass(struct build *b)
 	int depth = 0;
 
 	if (!parser_start(b))
-		return false; /* no memory, which build() reports */
+		return false; /* memory is short, and build() will report that */
 	while (!at_end) {
 		yaml_event_t ev;
 		if (yaml_parser_parse(&b->parser, &ev) == 0) {
@@ -220,12 +226,14 @@ static bool is_repaired_at(const struct build *b, struct mark at)
 	return false;
 }
 
-/* Adds a node to the innermost open container; in a map, with the key that waits. */
+/*
+ * Adds a node to the innermost open container. When that is a map, the node gets b->key as its key.
+ */
 static void attach(struct build *b, struct yaml_node *n)
 {
 	LB_ASSERT(n->key == NULL && n->next == NULL);
 	if (b->depth == 0) {
-		LB_ASSERT(b->root == NULL); /* a second document ends the reading */
+		LB_ASSERT(b->root == NULL); /* on_event() ends the reading at a second document */
 		b->root = n;
 		return;
 	}
@@ -361,7 +369,7 @@ static int on_scalar(struct build *b, const yaml_event_t *ev, struct mark at)
 
 static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
 {
-	/* `<<: *x` is reported as an unknown key. */
+	/* In `<<: *x`, only the key `<<` is reported, as unknown. */
 	bool is_merge = b->has_key && strcmp(b->key, "<<") == 0;
 	if (!is_merge)
 		(void)err_at(b->err, at,
@@ -377,7 +385,7 @@ static int on_alias(struct build *b, const yaml_event_t *ev, struct mark at)
 	return 0;
 }
 
-/* Reports an anchor or a tag of a container, which is then read as if it had none. */
+/* Reports an anchor or a tag of a container. The container is then read as if it had neither. */
 static void judge_container(struct build *b, const void *anchor, const void *tag, struct mark at)
 {
 	if (anchor != NULL)
@@ -470,7 +478,9 @@ int lb_yaml_parse(struct slice text, const char *file, struct err *e, struct yam
 		return err_at(e, (struct mark){ file, 1, 1 },
 			      "the file is a text in UTF-16; save it in UTF-8");
 	text_add(&b.text, text);
-	text_pad(&b.text, '\n', 1); /* never NULL, and a place behind the last byte */
+	/* The newline ends a last line without one, and makes b.text.p non-NULL for an empty text.
+	 */
+	text_pad(&b.text, '\n', 1);
 	if (!b.text.failed) {
 		while (pass(&b))
 			;

@@ -22,20 +22,20 @@
 
 #define YAML_FILE_MAX (16u << 20) /* bytes of a file; a guess: 200,000 backends fit */
 #define YAML_DEPTH_MAX 16         /* nested maps and lists; lb.yaml needs 6 */
-#define YAML_KEYS_MAX 1000        /* in one map: each key is compared with all others */
+#define YAML_KEYS_MAX 1000        /* keys of one map, which are all compared with each other */
 
 enum yaml_kind {
 	YAML_SCALAR,
 	YAML_LIST,
 	YAML_MAP,
-	YAML_BAD, /* a mistake that was reported: to be skipped without a report */
+	YAML_BAD, /* a value with a mistake that was reported; to be skipped */
 };
 
 struct yaml_node {
 	enum yaml_kind kind;
 	bool is_null;   /* an empty scalar without quotes, as the value of `backends:` alone */
 	struct mark at; /* of the value */
-	char *text;     /* owns: a scalar's, without NULs inside */
+	char *text;     /* owns: the text of a scalar, without NULs inside */
 
 	char *key; /* owns: the key, if the parent is a map; else NULL */
 	struct mark key_at;
@@ -55,10 +55,13 @@ struct yaml_node {
 int lb_yaml_parse(struct slice text, const char *file, struct err *e,
 		  struct yaml_node **ret) LB_MUST_CHECK;
 
-/* Does the same for the text of a file. When the file cannot be read, returns a negative errno. */
+/*
+ * Does what lb_yaml_parse() does, with the text of a file. When the file cannot be read, reports
+ * that and returns a negative errno.
+ */
 int lb_yaml_read(const char *file, struct err *e, struct yaml_node **ret) LB_MUST_CHECK;
 
-/* NULL is fine. Returns NULL. */
+/* Frees a node and all nodes below it. NULL is fine. Returns NULL. */
 struct yaml_node *lb_yaml_free(struct yaml_node *n);
 
 /* The value of `key`, or NULL when `n` is NULL, is no map, or does not have the key. */

@@ -10,12 +10,12 @@
  *
  * struct scene is what a judge sees: the problem as libyaml has it, the line at which libyaml
  * stopped and the byte in it, and the LINES_MAX lines before. Lines are numbered from 1 and end
- * where libyaml ends them (break_len()). A column counts characters, a byte counts bytes of the
- * line; byte_of() and column_of() convert them.
+ * where libyaml ends them (break_len()). A column counts characters from 1, the index of a byte
+ * counts bytes from 0; byte_of() and column_of() convert one into the other.
  *
  * Judges recognise libyaml's messages by parts of their text (says(), is_about()), as they are in
- * libyaml 0.2. With another text the judge is not asked or libyaml's words are reported, which is
- * worse to read and not wrong.
+ * libyaml 0.2. If another version words a message otherwise, no judge knows the mistake, and
+ * libyaml's own words are reported: they are harder to understand, but not wrong.
  *
  * The last functions report bytes that no text in UTF-8 has, and control characters.
  */
@@ -28,7 +28,7 @@
 #include "util/sockaddr.h"
 
 #define WORD_MAX 60   /* bytes of a word in a message */
-#define LINES_MAX 256 /* lines that are looked at, up to the problem's line; a guess */
+#define LINES_MAX 256 /* most lines that are looked at, the last is the problem's line; a guess */
 
 struct scene {
 	struct err *err;
@@ -41,7 +41,10 @@ struct scene {
 
 /* ---- the source ---- */
 
-/* How many bytes the line break at `i` has, or 0. libyaml knows CRLF, LF, CR, NEL, LS and PS. */
+/*
+ * The length in bytes of the line break at `i`, or 0 when no line break is there. libyaml takes
+ * CRLF, LF, CR, NEL, LS and PS for line breaks.
+ */
 static size_t break_len(struct slice s, size_t i)
 {
 	static const char *const breaks[] = { "\r\n",     "\n",           "\r",
@@ -91,7 +94,7 @@ static bool is_inner(char c)
 	return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* The byte of a column. Columns count characters, from 1. */
+/* The index of the byte at which column `col` begins, or line.n when the line is shorter. */
 static size_t byte_of(struct slice line, uint32_t col)
 {
 	size_t i = 0;
@@ -114,7 +117,7 @@ static uint32_t column_of(struct slice line, size_t byte)
 	return col;
 }
 
-/* The first byte from `i` on that is neither `a` nor `b`. */
+/* The index of the first byte from `i` on that is neither `a` nor `b`. */
 static size_t skip(struct slice s, size_t i, char a, char b)
 {
 	while (i < s.n && (s.p[i] == a || s.p[i] == b))
@@ -128,7 +131,7 @@ static size_t indent_of(struct slice line)
 	return skip(line, 0, ' ', ' ');
 }
 
-/* The byte at which the key begins, after the "- " of list items. */
+/* The index of the byte at which the line's key begins, behind the "- " of list items. */
 static size_t key_of(struct slice line)
 {
 	size_t i = indent_of(line);
@@ -162,7 +165,7 @@ static bool is_name_char(char c)
 	       c == '_' || c == '-';
 }
 
-/* The word of letters that begins at a byte, as the key of a line. */
+/* The letters, digits, "_" and "-" from the byte `i` on, which may be a key. */
 static struct slice name_at(struct slice line, size_t i)
 {
 	size_t from = i;
@@ -173,7 +176,7 @@ static struct slice name_at(struct slice line, size_t i)
 	return (struct slice){ .p = line.p + from, .n = i - from };
 }
 
-/* The text that begins at a byte, up to a space, a comma or a closing bracket. */
+/* The text from the byte `i` on, up to a space, a comma or a closing bracket. */
 static struct slice word_at(struct slice line, size_t i)
 {
 	size_t from = i;
@@ -208,7 +211,10 @@ static char here(const struct scene *s)
 	return s->at < s->line.n ? s->line.p[s->at] : '\0';
 }
 
-/* The first line that the problem is about; the last one is problem.at.line. At most 101 lines. */
+/*
+ * The first line that the problem is about; the last line is s->p->at.line. When these are more
+ * than 101 lines, the first of the last 101.
+ */
 static uint32_t first_line(const struct scene *s)
 {
 	uint32_t last = s->p->at.line;
@@ -225,7 +231,7 @@ static bool judge_indent(const struct scene *s)
 {
 	uint32_t first = first_line(s), before = line_before(s, first);
 
-	if (says(s, "expected ',' or")) /* between brackets a tab is allowed */
+	if (says(s, "expected ',' or")) /* tabs are allowed between brackets */
 		return false;
 	for (uint32_t n = before != 0 ? before : first; n <= s->p->at.line; n++) {
 		struct slice line = line_of(s, n);
@@ -311,7 +317,7 @@ static bool judge_missing_space(const struct scene *s, uint32_t n)
 	return true;
 }
 
-/* A ": " in a place where no key can be. */
+/* A ": " where no key can be. */
 static bool judge_second_colon(const struct scene *s)
 {
 	uint32_t before = line_before(s, s->p->at.line);

@@ -21,7 +21,7 @@ struct yaml_problem {
 	const char *problem; /* what libyaml expected or found; never NULL */
 	const char *context; /* what libyaml was parsing ("while scanning ..."), or NULL */
 	struct mark at;      /* where libyaml stopped */
-	struct mark from;    /* where the context begins; not used without a context */
+	struct mark from;    /* where the context begins; not used when `context` is NULL */
 };
 
 /* Adds one error at the place of the probable mistake, and returns -EINVAL. */
