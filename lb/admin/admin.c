@@ -11,22 +11,22 @@
  * that is in `out`, or receive more. The next line is looked at when `out` has been sent, so that
  * answers come in order and a client that does not read holds one answer and one buffer at most.
  *
- * Most commands are answered within command_run(). The answers to `conns` and `reload` come later:
- * struct pending connects the call of admin_ops with its client. run_line() makes it, on_conns() or
- * on_reload() frees it (end_wait()). A pending whose client was closed has no client, and its
- * answer is dropped.
+ * Most commands are answered within command_run(). The answers to `conns` and `reload` may come
+ * later: struct pending connects the call of admin_ops with its client. run_line() allocates the
+ * struct pending, and on_conns() or on_reload() frees it (end_wait()). When the client was closed
+ * before, pending.client is NULL, and the answer is dropped.
  *
  * A client is "idle" when no answer is awaited for it and nothing is to be sent to it. When a
  * client takes the last slot of its listener, the client of that listener that has been idle for
- * the longest time is closed at once (evict_if_full()), so that the next client finds a slot.
- * However many idle clients there are, each costs its accept and its close, and delays no other
- * client.
+ * the longest time is closed at once (evict_if_full()), so that the next client finds a slot. So
+ * idle clients, however many there are, delay no other client by more than the time to accept and
+ * close them.
  *
- * A client's life: on_accept(), add_client(), completions until a last answer is sent (linger())
- * or an error comes, then close_client(): is_closing, and every operation in flight is cancelled.
- * reap() frees a client that is closing as soon as nothing is in flight. So each entry from the
- * loop (a completion, a timer, an answer) ends with reap(), and what lies below only calls
- * close_client().
+ * A client's life begins with on_accept() and add_client(). When a last answer was sent (linger()),
+ * or after an error, close_client() sets is_closing and cancels every operation in flight. reap()
+ * frees a client that is closing as soon as no operation of the client is in flight. So each
+ * function that the loop calls for a client (for a completion, a timer, an answer) ends with
+ * reap(); the functions below them call close_client() only.
  *
  * Thread: main, which owns the loop.
  */
@@ -43,38 +43,41 @@
 #include "util/slab.h"
 #include "util/text.h"
 
-#define MAX_CLIENTS 64 /* of a listener; further ones wait in the kernel's queue */
+#define MAX_CLIENTS 64 /* of one listener; further clients wait in the kernel's queue */
 #define IN_MAX COMMAND_LINE_MAX
-#define OUT_KEEP (64u << 10) /* bytes: an idle client keeps no more memory for answers */
+#define OUT_KEEP (64u << 10) /* bytes that an idle client may keep for its next answer */
 
-/* Guesses, never tuned. */
-#define HEAD_MS 5000        /* within which a whole HTTP head has to come */
-#define TAKE_MS 30000       /* within which a client has to take a piece of its answer */
-#define LINGER_MS 2000      /* after a last answer, within which a client has to close */
-#define SEND_AGAIN_MS 5     /* after a send that was refused */
-#define ACCEPT_AGAIN_MS 100 /* after an accept that failed */
-#define EVICT_AGAIN_MS 100  /* between two looks for an idle client while all slots are taken */
+/* In milliseconds. All are guesses and were never measured. */
+#define HEAD_MS 5000        /* from the accept until a whole HTTP head must be there */
+#define TAKE_MS 30000       /* from one piece of an answer that a client takes to the next */
+#define LINGER_MS 2000      /* from a last answer until a client must close */
+#define SEND_AGAIN_MS 5     /* from a send that was refused until it is repeated */
+#define ACCEPT_AGAIN_MS 100 /* from an accept that failed until the next one */
+#define EVICT_AGAIN_MS 100  /* between two searches for an idle client while all slots are taken */
 
 /*
- * So many clients of a listener, the newest ones, are never evicted. A listener accepts one client
- * in a turn, and what the client has sent before is received in the next turn: the newest clients
- * are idle only because lb has not looked at their input.
+ * When a client is added, so many of the newest clients of its listener are not evicted. A listener
+ * accepts one client in a turn, and lb receives what a client has already sent in the turn after
+ * that. So the newest clients may count as idle only because lb has not received their input yet.
  */
 #define N_SPARED 2
 
 enum { OP_RECV, OP_SEND, OP_ACCEPT };
 enum { LISTENER_SOCKET, LISTENER_HTTP, N_LISTENERS };
 
-/* A listening socket. The handle in the tag of its accept is its index in admin.listeners. */
+/*
+ * A listening socket. In the tag of its accept, the handle is the listener's index in
+ * admin.listeners.
+ */
 struct listener {
-	int fd;             /* owns; -1: not served */
-	bool is_armed;      /* an accept is in flight */
-	bool has_failed;    /* the last accept failed, which is logged once until one succeeds */
-	uint32_t n_clients; /* in admin.clients */
+	int fd;          /* owns; -1: the admin does not serve this listener */
+	bool is_armed;   /* an accept is in flight */
+	bool has_failed; /* the last accept failed; only the first of several failures is logged */
+	uint32_t n_clients; /* clients of this listener in admin.clients */
 };
 
 struct client {
-	struct list link; /* admin->clients */
+	struct list link; /* in admin->clients */
 	struct admin *admin;
 	struct listener *listener;
 	int fd;
@@ -85,22 +88,22 @@ struct client {
 	bool is_closing;        /* freed when nothing is in flight */
 	size_t n_in;            /* bytes in `in` */
 	size_t n_sent;          /* bytes of `out` that were sent */
-	uint64_t idle_since_ms; /* accepted at, or last answer sent at */
+	uint64_t idle_since_ms; /* time of the last answer, at first of the accept */
 	struct text out;        /* owns: the answer that is being made or sent */
 	struct command_ctx command;
 	struct pending *pending; /* borrows: the answer that is awaited, or NULL */
 	struct http1_head head;
 	struct timer deadline;
-	struct timer send_again; /* runs only while no send is in flight and `out` has a rest */
+	struct timer send_again; /* runs only while `out` waits for a send */
 	char in[IN_MAX];
 };
 
 /*
- * An answer that comes later. Owned by the call of struct admin_ops that will make the answer,
- * until on_conns() or on_reload(): the client, and the whole admin, may be freed before.
+ * An answer that is awaited. The call of struct admin_ops that will give the answer owns the struct
+ * until it calls on_conns() or on_reload(), because the client may be freed before.
  */
 struct pending {
-	struct client *client; /* NULL: the client was closed */
+	struct client *client; /* borrows; NULL: the client was closed */
 	bool is_in_call;       /* command_run() has not returned yet */
 };
 
@@ -110,8 +113,8 @@ struct admin {
 	const struct admin_ops *ops;
 	void *arg;
 	unsigned class_id;
-	struct slab *slab;   /* owns: of struct client */
-	struct list clients; /* owns; in the order in which they were accepted */
+	struct slab *slab;   /* owns: the memory of all struct client */
+	struct list clients; /* owns: struct client, in the order of the accepts */
 	struct listener listeners[N_LISTENERS];
 	struct timer accept_again, evict_again;
 	bool is_closing;
@@ -147,7 +150,7 @@ static void arm(struct admin *a)
 	}
 }
 
-/* No answer is awaited for the client, and nothing is to be sent to it. */
+/* Whether no answer is awaited for the client, and nothing is to be sent to it. */
 static bool is_idle(const struct client *c)
 {
 	return !c->is_closing && c->pending == NULL && c->out.n == 0;
@@ -200,15 +203,15 @@ static void on_deadline(struct timer *t, void *arg)
 /* ---- eviction -------------------------------------------------------------------------------- */
 
 /*
- * Closes the client of `l` that has been idle for the longest time, but none of the `n_spared`
- * newest clients of `l`.
+ * Closes the client of `l` that has been idle for the longest time. Does not close any of the
+ * `n_spared` newest clients of `l`.
  */
 static void evict_idle(struct admin *a, const struct listener *l, uint32_t n_spared)
 {
 	struct client *longest = NULL;
 	uint32_t n = l->n_clients;
 
-	list_for_each(it, &a->clients) /* from the oldest one on */
+	list_for_each(it, &a->clients) /* from the oldest client on */
 	{
 		struct client *c = list_entry(it, struct client, link);
 		if (c->listener != l || n-- <= n_spared || !is_idle(c))
@@ -216,15 +219,17 @@ static void evict_idle(struct admin *a, const struct listener *l, uint32_t n_spa
 		if (longest == NULL || c->idle_since_ms < longest->idle_since_ms)
 			longest = c;
 	}
-	LB_ASSERT(n == 0); /* n_clients is the number of the listener's clients in the list */
+	LB_ASSERT(n == 0); /* the list has l->n_clients clients of `l` */
 	if (longest == NULL)
 		return;
 	close_client(longest);
 	reap(longest);
 }
 
-/* Evicts a client of each full listener. When a listener stays full, tries again after
- * EVICT_AGAIN_MS. */
+/*
+ * Evicts an idle client of each listener whose slots are all taken. When a listener has no idle
+ * client to evict, tries again after EVICT_AGAIN_MS.
+ */
 static void evict_if_full(struct admin *a, uint32_t n_spared)
 {
 	bool is_full = false;
@@ -262,7 +267,7 @@ static void send_rest(struct client *c)
 
 	LB_ASSERT(!c->is_closing && !c->is_shut);
 	LB_ASSERT(!(c->in_flight & 1u << OP_SEND) && c->n_sent < c->out.n);
-	/* This send is the one that the timer would make. */
+	/* The timer, if it runs, would only start this send again. */
 	loop_timer_stop(c->admin->loop, &c->send_again);
 	c->in_flight |= 1u << OP_SEND;
 	loop_send(c->admin->loop, c->fd, &iov, 1, SEND_WAIT, client_tag(c, OP_SEND));
@@ -272,13 +277,19 @@ static void send_more(struct client *c)
 {
 	if (c->in_flight & 1u << OP_SEND)
 		return;
-	/* A client that does not take its answer holds a slot that another client may need. */
+	/*
+	 * A client that takes nothing of its answer for TAKE_MS is closed, so that another client
+	 * gets its slot. For HTTP, the deadline of serve_http() holds for the whole answer.
+	 */
 	if (!is_http(c))
 		loop_timer_start(c->admin->loop, &c->deadline, TAKE_MS);
 	send_rest(c);
 }
 
-/* The deadline runs on, because the client has taken nothing since the refused send. */
+/*
+ * Repeats a send that was refused. The deadline is not started anew, because the client has taken
+ * nothing since the refused send.
+ */
 static void on_send_again(struct timer *t, void *arg)
 {
 	(void)arg;
@@ -288,8 +299,9 @@ static void on_send_again(struct timer *t, void *arg)
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 /*
- * The answer that `ctx`, a struct pending, stands for has come. Frees it, and returns the client
- * that awaits the answer, or NULL when the client was closed.
+ * Frees `ctx`, the struct pending of an answer that has come. Returns the client that awaits the
+ * answer, or NULL when that client was closed. Sets *ret_is_in_call to whether command_run() has
+ * not returned yet.
  */
 static struct client *end_wait(void *ctx, bool *ret_is_in_call)
 {
@@ -305,7 +317,10 @@ static struct client *end_wait(void *ctx, bool *ret_is_in_call)
 	return c;
 }
 
-/* When the answer came within command_run(), the caller of run_line() sends it. */
+/*
+ * Sends an answer that has come. When command_run() has not returned yet, does nothing, because the
+ * caller of run_line() will send the answer.
+ */
 static void send_answer(struct client *c, bool is_in_call)
 {
 	if (is_in_call)
@@ -350,7 +365,7 @@ static void run_line(struct client *c, struct slice line)
 	c->pending = p;
 	c->command.waiter = p;
 	if (command_run(&c->command, line) != COMMAND_WAITS) {
-		LB_ASSERT(c->pending == p); /* else end_wait() has freed it */
+		LB_ASSERT(c->pending == p); /* end_wait() was not called for `p` */
 		c->pending = NULL;
 		free(p);
 	} else if (c->pending != NULL) {
@@ -359,7 +374,7 @@ static void run_line(struct client *c, struct slice line)
 	}
 }
 
-/* Takes the first line out of the input and runs it. False: the input has no whole line. */
+/* Takes the first line out of the input and runs it. False when the input has no whole line. */
 static bool run_next_line(struct client *c)
 {
 	char line[IN_MAX];
@@ -395,7 +410,7 @@ static void serve_lines(struct client *c)
 static void serve_http(struct client *c)
 {
 	const uint8_t *in = (const uint8_t *)c->in;
-	LB_ASSERT(!c->is_last); /* an HTTP client gets one answer */
+	LB_ASSERT(!c->is_last); /* lb gives an HTTP client one answer only */
 	enum http1_verdict v = http1_parse(&c->head, in, c->n_in);
 
 	if (v == HTTP1_MORE && c->n_in < sizeof(c->in))
@@ -429,8 +444,9 @@ static void proceed(struct client *c)
 }
 
 /*
- * After the last answer: sends the FIN and drops input until the client closes. A close while there
- * is unread input would send a reset, which may destroy the answer before the client has read it.
+ * Called when the last answer was sent. Sends the FIN and drops input until the client closes. lb
+ * does not close at once, because a close with unread input would send a reset, which may destroy
+ * the answer before the client has read it.
  */
 static void linger(struct client *c)
 {
@@ -449,7 +465,7 @@ static void linger(struct client *c)
 static void on_sent(struct client *c, int res)
 {
 	LB_ASSERT(!timer_is_running(&c->send_again));
-	if (res == -EAGAIN) { /* a client that has half-closed and reads slowly, see loop_send() */
+	if (res == -EAGAIN) { /* the send buffer is full, see loop_send() */
 		loop_timer_start(c->admin->loop, &c->send_again, SEND_AGAIN_MS);
 		return;
 	}
@@ -503,7 +519,7 @@ static void add_client(struct admin *a, struct listener *l, int fd)
 {
 	struct client *c = slab_reserve(a->slab, 1) == 0 ? slab_get(a->slab) : NULL;
 
-	LB_ASSERT(l->n_clients < MAX_CLIENTS); /* else arm() has not started the accept */
+	LB_ASSERT(l->n_clients < MAX_CLIENTS); /* arm() starts no accept without a free slot */
 	if (c == NULL) {
 		loop_close(a->loop, fd);
 		return;
@@ -562,12 +578,15 @@ static void on_completion(void *arg, const struct completion *e)
 
 	loop_assert_owner(a->loop);
 	if (op == OP_ACCEPT) {
-		LB_ASSERT(tag_handle(e->tag) < N_LISTENERS && !e->more); /* see ACCEPT_ONE */
+		LB_ASSERT(tag_handle(e->tag) < N_LISTENERS && !e->more); /* ACCEPT_ONE */
 		on_accept(a, &a->listeners[tag_handle(e->tag)], e->res);
 		return;
 	}
 	struct client *c = slab_find(a->slab, tag_handle(e->tag));
-	/* reap() waits until nothing is in flight, so that a completion finds its client. */
+	/*
+	 * reap() frees no client with an operation in flight, so that a completion finds its
+	 * client.
+	 */
 	LB_ASSERT(c != NULL && (c->in_flight & 1u << op) != 0);
 	if (!e->more)
 		c->in_flight &= (uint8_t) ~(1u << op);
@@ -624,7 +643,10 @@ void admin_serve_http(struct admin *a, int fd)
 	serve(a, &a->listeners[LISTENER_HTTP], fd);
 }
 
-/* Returns whether an accept is still in flight. */
+/*
+ * Closes the listening socket, or cancels its accept first. Returns whether the accept is still in
+ * flight.
+ */
 static bool close_listener(struct admin *a, struct listener *l)
 {
 	if (l->is_armed) {

@@ -7,11 +7,12 @@
  * A client of the socket sends lines, one command each, which are answered in order. Every answer
  * ends with an empty line; an error is one line that begins with "error: ". When a client has
  * half-closed and its last answer has been sent, lb closes the connection. The HTTP port serves GET
- * (and HEAD) /healthz, /metrics and /stats. Each of the two serves a number of clients at a time;
- * when there are more, the client that has been idle for the longest time is closed.
+ * (and HEAD) /healthz, /metrics and /stats. The socket and the port each serve a limited number of
+ * clients at a time. When all slots of one are taken, lb closes its client that has been idle for
+ * the longest time.
  *
- * What the commands do is behind struct admin_ops, which daemon/ implements: this folder includes
- * nothing of workers and sessions.
+ * The commands act through struct admin_ops, which daemon/ implements, so that lb/admin includes no
+ * header of workers and sessions.
  *
  * Thread: main. Layer: admin.
  */
@@ -35,22 +36,22 @@ enum admin_conn_sort {
 	ADMIN_BY_BYTES, /* the most bytes, of both directions together, first */
 };
 
-/* Which connections `conns` lists. "" and 0 are no condition. */
+/* Which connections `conns` lists. A name that is "", and min_age_ms of 0, are no condition. */
 struct admin_conn_query {
 	char pool[ADMIN_NAME_MAX], backend[ADMIN_NAME_MAX];
 	bool has_client;
 	struct cidr client;
 	uint64_t min_age_ms;
 	enum admin_conn_sort sort;
-	uint32_t limit; /* default 1,000 */
+	uint32_t limit; /* most connections that are listed; 1,000 by default */
 };
 
 struct admin_conn {
 	uint64_t id;
 	struct addr client;
-	const char *listener, *pool, *backend; /* "" where there is none yet */
-	const char *state; /* of the connection and its request together, in one word */
-	const char *conn_state, *request_state; /* "" while no request is under way */
+	const char *listener, *pool, *backend; /* "" when it has not been chosen yet */
+	const char *state; /* one word for the states of connection and request */
+	const char *conn_state, *request_state; /* request_state is "" without a request */
 	uint64_t age_ms, bytes_in, bytes_out;
 };
 
@@ -59,40 +60,44 @@ enum admin_backend_op { ADMIN_DRAIN, ADMIN_READY, ADMIN_MAINT, ADMIN_WEIGHT };
 /* The answer of `conns`. */
 struct admin_conn_list {
 	const struct admin_conn *rows; /* borrows */
-	size_t n;                      /* rows: at most the query's limit */
+	size_t n;                      /* number of rows, at most the query's limit */
 	uint64_t total;                /* connections that meet the query's conditions */
 };
 
 /*
- * Gets the answer of admin_ops.conns(). `ctx` is what conns() was given. `list` is borrowed for the
- * call, and not read when `result` is negative.
+ * Gets the answer of admin_ops.conns(). `ctx` is the one that conns() got. `result` is 0 or a
+ * negative errno. `list` is borrowed for the call, and is not read when `result` is negative.
  */
 typedef void (*admin_conns_fn)(void *ctx, int result, const struct admin_conn_list *list);
 /*
- * Gets the answer of admin_ops.reload(). `ctx` is what reload() was given. `why` is lines separated
- * by '\n': the reasons when `result` is negative, else the warnings.
+ * Gets the answer of admin_ops.reload(). `ctx` is the one that reload() got. `result` is 0 or a
+ * negative errno. `why` has lines separated by '\n': the reasons when `result` is negative, else
+ * the warnings.
  */
 typedef void (*admin_reload_fn)(void *ctx, int result, const char *why);
 
 struct admin_ops {
 	/*
-	 * Fills a zeroed snapshot. Returns 0, -ENOMEM, or -ESHUTDOWN after the workers have begun
-	 * to end, for the workers free the counters that a snapshot is made of.
+	 * Fills a zeroed snapshot. Returns 0, -ENOMEM, or, after the workers have begun to end,
+	 * -ESHUTDOWN: the workers free the counters from which a snapshot is made.
 	 */
 	int (*status)(void *arg, struct status *ret);
 
-	/* Lists connections. Calls `done` once: within the call or later from the loop. */
+	/*
+	 * Lists connections. Calls `done` with `ctx` once, within the call or later from the loop.
+	 */
 	void (*conns)(void *arg, const struct admin_conn_query *q, admin_conns_fn done, void *ctx);
 
 	/*
-	 * Reloads. Calls `done` once: when every worker has the new configuration, or when the
-	 * reload was refused.
+	 * Reloads the configuration. Calls `done` with `ctx` once: when every worker has the new
+	 * configuration, or when the reload was refused.
 	 */
 	void (*reload)(void *arg, admin_reload_fn done, void *ctx);
 
 	/*
 	 * Carries out drain, ready, maint or weight. Returns 0, or a negative errno; with -ENOENT
-	 * (an unknown pool or backend) `why` says so and gives the nearest known name.
+	 * (an unknown pool or backend) `why` says which name is unknown and gives the nearest known
+	 * name.
 	 */
 	int (*backend)(void *arg, enum admin_backend_op op, const char *pool, const char *backend,
 		       uint32_t weight, char *why, size_t why_len);
@@ -105,7 +110,7 @@ struct admin_opts {
 	struct loop *loop;           /* borrows */
 	const struct log *log;       /* borrows */
 	const struct admin_ops *ops; /* borrows */
-	void *arg;                   /* of ops */
+	void *arg;                   /* argument of the functions of `ops` */
 	unsigned class_id;           /* class of the tags of the admin's operations in `loop` */
 };
 
@@ -113,8 +118,8 @@ struct admin_opts {
 struct admin *admin_new(const struct admin_opts *o);
 
 /*
- * Begin to serve a listening socket, a Unix one and a TCP one. Each is called at most once; the
- * admin owns `fd` from then on.
+ * Begin to serve the listening socket `fd`: a Unix socket, and a TCP socket for HTTP. Each function
+ * is called at most once; the admin owns `fd` from then on.
  */
 void admin_serve_socket(struct admin *a, int fd);
 void admin_serve_http(struct admin *a, int fd);
@@ -122,10 +127,13 @@ void admin_serve_http(struct admin *a, int fd);
 /*
  * admin_close() - stop serving; returns whether an operation is still in flight
  *
- * As long as admin_close() returns true, it has to be called again after a turn of the loop. Then
- * admin_free() may be called.
+ * As long as admin_close() returns true, the caller has to call it again after a turn of the loop.
+ * After it has returned false, admin_free() may be called.
  */
 bool admin_close(struct admin *a);
 
-/* NULL is fine. Returns NULL. */
+/*
+ * Frees an admin for which admin_close() has returned false, or that serves nothing. NULL is fine.
+ * Returns NULL.
+ */
 struct admin *admin_free(struct admin *a);

@@ -13,19 +13,20 @@
  *   run_weight                       change a backend (set_backend()), or tell of its drain
  *   run_help                         writes commands[] itself
  *
- * The answers to `conns` and `reload` are added by command_conns() and command_reload(), which the
- * owner of the command_ctx calls when the result is there; this may be within command_run().
+ * command_conns() and command_reload() add the answers to `conns` and `reload`. The owner of the
+ * command_ctx calls them when the result is there, which may be within command_run().
  *
  * A "condition" of `conns` is a word key=value that selects, sorts or limits connections; filters[]
  * has a row for each (add_filter()). A "target" is POOL/BACKEND: the pool's name ends at the first
  * '/', which no name contains (split_target()).
  *
  * Every answer ends with an empty line. An error is one line, "error: ...", and says what was
- * found, what is allowed and, where there is one, which known name is near (util/nearest.h).
- * Functions that return false or NULL "after an error" have added this answer already.
+ * found, what is allowed and, where there is one, which known name is near (util/nearest.h). A
+ * function that returns false or NULL "after an error" has already added such an answer.
  *
- * Words come from a client and go back into answers, so that a line with control characters is
- * refused (has_control()). Words point into command_run()'s copy of the line and are not kept.
+ * Answers repeat words of a client, so that a line with control characters is refused
+ * (has_control()). Words point into command_run()'s copy of the line, and no word is kept after
+ * command_run().
  *
  * Thread: main.
  */
@@ -45,7 +46,7 @@
 #define DEFAULT_LIMIT 1000
 #define WEIGHT_MAX 256
 
-/* The words of a line, from the command on. run_NAME() gets at least one. */
+/* The words of a line; the first word is the command. run_NAME() gets at least one word. */
 struct words {
 	size_t n;
 	char *word[MAX_WORDS]; /* borrowed from the copy of the line */
@@ -72,7 +73,7 @@ static enum command_result unknown_word(struct command_ctx *ctx, const char *wor
 
 /* ---- stats and backends ---------------------------------------------------------------------- */
 
-/* Adds the JSON as the answer, and frees it. */
+/* Adds the JSON as the whole answer, and frees the JSON. */
 static void put_json(struct command_ctx *ctx, struct json *j)
 {
 	LB_ASSERT(ctx->is_json && ctx->out->n == 0);
@@ -90,7 +91,7 @@ static size_t max_width(const struct command_ctx *ctx)
 	return ctx->is_wide ? FORMAT_WIDE : FORMAT_NARROW;
 }
 
-/* Takes a snapshot, which the caller frees. False after an error. */
+/* Takes a snapshot, which the caller gives to status_deinit(). False after an error. */
 static bool take_status(struct command_ctx *ctx, struct status *st)
 {
 	*st = (struct status){ 0 };
@@ -124,8 +125,9 @@ static enum command_result run_stats(struct command_ctx *ctx, const struct words
 }
 
 /*
- * Whether the snapshot has a pool of this name, or `pool` is "", which is any pool. A pool that has
- * left the file is in the snapshot as long as it has connections. False after an error.
+ * Whether the snapshot has a pool of this name. Always true when `pool` is "", which stands for any
+ * pool. A pool that has left the file is in the snapshot as long as it has connections. False after
+ * an error.
  */
 static bool check_pool(struct command_ctx *ctx, const struct status *st, const char *pool)
 {
@@ -144,7 +146,10 @@ static bool check_pool(struct command_ctx *ctx, const struct status *st, const c
 	return false;
 }
 
-/* Whether the pool, or any pool, has a backend of this name. "" is any. False after an error. */
+/*
+ * Whether the pool has a backend of this name. `pool` may be "", any pool, and `backend` may be "",
+ * any backend. False after an error.
+ */
 static bool check_backend(struct command_ctx *ctx, const struct status *st, const char *pool,
 			  const char *backend)
 {
@@ -168,7 +173,7 @@ static bool check_backend(struct command_ctx *ctx, const struct status *st, cons
 	return false;
 }
 
-/* The value of "key=value", or NULL. */
+/* The value in a word "KEY=VALUE" with this key, or NULL. */
 static const char *value_of(const char *word, const char *key)
 {
 	size_t n = strlen(key);
@@ -292,8 +297,8 @@ static bool add_filter(struct command_ctx *ctx, struct admin_conn_query *q, cons
 }
 
 /*
- * An empty list would be a misleading answer when a name of the query does not exist, so that the
- * names are looked up first. False after an error.
+ * Checks that the pool and the backend of the query exist, because an empty list would be a
+ * misleading answer for a name that does not exist. False after an error.
  */
 static bool check_names(struct command_ctx *ctx, const struct admin_conn_query *q)
 {
@@ -318,7 +323,7 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 			return COMMAND_DONE;
 	if (!check_names(ctx, &q))
 		return COMMAND_DONE;
-	LB_ASSERT(q.limit > 0 && ctx->out->n == 0); /* the answer is still to come */
+	LB_ASSERT(q.limit > 0 && ctx->out->n == 0); /* ops->conns() may answer at once */
 	ctx->ops->conns(ctx->arg, &q, ctx->on_conns, ctx->waiter);
 	return COMMAND_WAITS;
 }
@@ -350,7 +355,7 @@ static enum command_result run_reload(struct command_ctx *ctx, const struct word
 	return COMMAND_WAITS;
 }
 
-/* Adds one line, with "; " between the reasons. */
+/* Adds an error of one line from the lines of `why`, with "; " between them. */
 static void put_reasons(struct text *out, const char *why)
 {
 	text_addf(out, "error: ");
@@ -411,7 +416,7 @@ void command_reload(struct command_ctx *ctx, int result, const char *why)
 
 /* ---- backends' states ------------------------------------------------------------------------ */
 
-/* The '/' between POOL and BACKEND, of which names contain none. NULL after an error. */
+/* The '/' between POOL and BACKEND in `target`. Names contain no '/'. NULL after an error. */
 static char *split_target(struct command_ctx *ctx, char *target)
 {
 	char *slash = strchr(target, '/');
@@ -460,8 +465,9 @@ static enum command_result run_state(struct command_ctx *ctx, const struct words
 }
 
 /*
- * The backend of this name, or NULL. When there are two (the file gave the name another address,
- * and the removed backend still has connections), the one that is in the file.
+ * The backend of this name, or NULL. A name may have two backends in a snapshot: when the file has
+ * given the name another address, the removed backend stays until its connections end. Returns the
+ * backend that is in the file then.
  */
 static const struct status_backend *find_backend(const struct status *st, const char *pool,
 						 const char *backend)
@@ -489,7 +495,7 @@ static void put_left(struct command_ctx *ctx, const char *target, const struct s
 			  b->state, b->active, b->active == 1 ? "" : "s");
 }
 
-/* Answers how many connections of a target are left. */
+/* Adds the answer that says how many connections a target has left. */
 static void run_drain_status(struct command_ctx *ctx, char *target)
 {
 	struct status st;
@@ -501,7 +507,7 @@ static void run_drain_status(struct command_ctx *ctx, char *target)
 	const struct status_backend *b = find_backend(&st, target, slash + 1);
 	if (b == NULL && check_pool(ctx, &st, target)) {
 		bool is_known = check_backend(ctx, &st, target, slash + 1);
-		LB_ASSERT(!is_known); /* find_backend() has looked at the same backends */
+		LB_ASSERT(!is_known); /* as find_backend() said */
 	}
 	*slash = '/';
 	if (b != NULL)
@@ -611,7 +617,9 @@ static enum command_result run_help(struct command_ctx *ctx, const struct words 
 	return COMMAND_DONE;
 }
 
-/* Words of other programs, each between spaces, and the commands of lb that they stand for. */
+/*
+ * Words of other programs, each between spaces, and the command of lb that such a word stands for.
+ */
 static const struct {
 	const char *words, *ours;
 } other_words[] = {
@@ -670,7 +678,7 @@ static bool has_control(struct slice line)
 	return false;
 }
 
-/* Cuts `line` into words, in place. False: more than MAX_WORDS. */
+/* Cuts `line` into words, in place. False when the line has more than MAX_WORDS words. */
 static bool split(char *line, struct words *w)
 {
 	char *save = NULL;
@@ -684,7 +692,7 @@ static bool split(char *line, struct words *w)
 	return true;
 }
 
-/* When `word` says how the answer has to look, keeps that and returns true. */
+/* When `word` is "json" or "wide", sets ctx->is_json or ctx->is_wide and returns true. */
 static bool take_style(struct command_ctx *ctx, const char *word)
 {
 	bool is_json = strcmp(word, "json") == 0, is_wide = strcmp(word, "wide") == 0;
@@ -699,7 +707,7 @@ enum command_result command_run(struct command_ctx *ctx, struct slice line)
 	char copy[COMMAND_LINE_MAX];
 	struct words w = { 0 };
 
-	LB_ASSERT(ctx->out->n == 0); /* else the answer before has not been sent */
+	LB_ASSERT(ctx->out->n == 0); /* the answer before was sent */
 	ctx->is_json = ctx->is_wide = false;
 	if (line.n >= sizeof(copy) || has_control(line)) {
 		command_error(ctx->out, line.n >= sizeof(copy) ? "the line is too long"

@@ -18,15 +18,18 @@
 /* What a client's commands need; lives as long as the client. */
 struct command_ctx {
 	const struct admin_ops *ops; /* borrows */
-	void *arg;                   /* of ops */
+	void *arg;                   /* argument of the functions of `ops` */
 	struct text *out; /* borrows: gets the answer; empty when command_run() is called */
 
-	/* What ops->conns() and ops->reload() call with their answer, and the ctx of that call. */
+	/*
+	 * What ops->conns() and ops->reload() call with their answer, and the first argument of
+	 * that call.
+	 */
 	admin_conns_fn on_conns;
 	admin_reload_fn on_reload;
 	void *waiter;
 
-	/* private to command.c: the style that the last line asked for */
+	/* private to command.c: the form of answer that the last line asked for */
 	bool is_json, is_wide;
 };
 
@@ -36,10 +39,16 @@ enum command_result {
 	COMMAND_NONE,  /* the line was empty: there is no answer */
 };
 
-/* Carries out one line, which is given without its newline and copied. */
+/*
+ * Carries out one line, which has no newline and is copied. Adds the answer to ctx->out, except for
+ * COMMAND_WAITS.
+ */
 enum command_result command_run(struct command_ctx *ctx, struct slice line);
 
-/* Add the answer of `conns` and of `reload`. To be called by on_conns and on_reload. */
+/*
+ * Add the answer of `conns` or of `reload` to ctx->out. To be called by on_conns and on_reload,
+ * with their result.
+ */
 void command_conns(struct command_ctx *ctx, int result, const struct admin_conn_list *list);
 void command_reload(struct command_ctx *ctx, int result, const char *why);
 

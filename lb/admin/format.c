@@ -4,17 +4,18 @@
  * table, for people. format_NAME_json() and format_NAME_text() get the same figures: a snapshot
  * (struct status) or a list of connections.
  *
- * JSON is one object, whose keys are documented in lbctl(1) and stable. add_NAME() functions add
- * one part of it each, in the order of lbctl(1). Short memory is remembered in the struct json or
- * the struct text and reported by the caller.
+ * The JSON is one object, whose keys are documented in lbctl(1) and stable. Each function
+ * add_NAME() adds one part of the object, in the order of lbctl(1). When memory is short, the
+ * struct json or the struct text remembers that, and the caller reports it.
  *
  * A table is made by struct layout, which says how many columns there are, which of them are
- * aligned to the left, and which may be left out. "Optional" columns are left out one group after
- * the other, in the order of layout.optional, until the table is at most `max_width` characters
- * wide (fit()); a line below the table names them. new_table() makes a table, table_cell() fills
- * its cells row by row, finish() fits and prints it.
+ * aligned to the left, and which may be left out. fit() leaves "optional" columns out, one group
+ * after the other in the order of layout.optional, until the table is at most `max_width`
+ * characters wide. A line below the table names the columns that were left out. new_table() makes a
+ * table, table_cell() fills its cells row by row, finish() fits and prints it.
  *
- * Relies on util/table.h for the widths of the columns, and for cells without control characters.
+ * Relies on util/table.h to compute the widths of the columns and to keep control characters out of
+ * cells.
  *
  * Thread: main.
  */
@@ -61,7 +62,10 @@ static void add_listeners(const struct status *s, struct json *j)
 	json_array_end(j);
 }
 
-/* Every source has the same figures, which are estimated for the backend as a whole. */
+/*
+ * Adds the ports of each source. All sources of a backend have the same figures, because the use of
+ * ports is estimated for the backend as a whole.
+ */
 static void add_ports(const struct status_backend *b, struct json *j)
 {
 	json_key(j, "ports");
@@ -115,7 +119,7 @@ static void add_responses(const uint64_t *n, struct json *j)
 	json_object_end(j);
 }
 
-/* A histogram as its count, which is that of its last bucket, and its sum. */
+/* Adds a histogram as its sum in seconds and its count. The last bucket counts all observations. */
 static void add_seconds(const char *key, const struct metric_hist_total *h, struct json *j)
 {
 	json_key(j, key);
@@ -126,7 +130,10 @@ static void add_seconds(const char *key, const struct metric_hist_total *h, stru
 	json_object_end(j);
 }
 
-/* Whether a pool is listed when `pool` is asked for; "" is every pool. */
+/*
+ * Whether the pool `p` is to be listed: its name is `pool`, or `pool` is "", which stands for every
+ * pool.
+ */
 static bool is_wanted(const struct status_pool *p, const char *pool)
 {
 	return pool[0] == '\0' || strcmp(p->name, pool) == 0;
@@ -256,16 +263,19 @@ void format_conns_json(const struct admin_conn_list *list, struct json *j)
 
 /* The columns of a table. */
 struct layout {
-	size_t n_cols, n_left; /* columns from `n_left` on are aligned to the right */
+	size_t n_cols, n_left; /* columns; of these aligned to the left */
 	const char *const *header;
-	/* The groups of columns that may be left out, in this order; bit i is column i. */
+	/*
+	 * The groups of columns that may be left out, the first group first. Bit i of a group is
+	 * column i.
+	 */
 	const uint32_t *optional;
 	size_t n_optional;
 };
 
 static struct table *new_table(const struct layout *l)
 {
-	LB_ASSERT(l->n_left <= l->n_cols && l->n_cols <= 32); /* 32: bits of layout.optional */
+	LB_ASSERT(l->n_left <= l->n_cols && l->n_cols <= 32); /* bits of layout.optional */
 	struct table *t = table_new(l->n_cols, l->header);
 
 	for (size_t i = l->n_left; t != NULL && i < l->n_cols; i++)
@@ -273,7 +283,10 @@ static struct table *new_table(const struct layout *l)
 	return t;
 }
 
-/* Leaves groups of columns out until the table fits; adds their names to `left_out`. */
+/*
+ * Leaves groups of columns out until the table is at most `max_width` characters wide. Adds the
+ * names of these columns to `left_out`.
+ */
 static void fit(struct table *t, const struct layout *l, size_t max_width, struct text *left_out)
 {
 	for (size_t i = 0; i < l->n_optional && table_width(t) > max_width; i++) {
@@ -287,7 +300,7 @@ static void fit(struct table *t, const struct layout *l, size_t max_width, struc
 	}
 }
 
-/* Prints and frees a table. `t` may be NULL, when memory was short. */
+/* Prints and frees a table. `t` is NULL when memory was short. */
 static void finish(struct table *t, const struct layout *l, size_t max_width, struct text *out)
 {
 	_cleanup_(text_deinit) struct text left_out = TEXT_INIT;
@@ -304,10 +317,13 @@ static void finish(struct table *t, const struct layout *l, size_t max_width, st
 	table_free(t);
 }
 
-/* Adds "ends: WORD=N ..." in lines of at most FORMAT_NARROW characters, without reasons of 0. */
+/*
+ * Adds "ends: WORD=N ..." in lines of at most FORMAT_NARROW characters. An end reason that no
+ * connection had is left out.
+ */
 static void print_ends(const struct status *s, struct text *out)
 {
-	size_t line_from = out->n; /* where the line that is being written begins */
+	size_t line_from = out->n; /* where the current line begins */
 	bool has_any = false;
 
 	text_addf(out, "ends:");
@@ -416,7 +432,10 @@ void format_backends_text(const struct status *s, const char *pool, size_t max_w
 			has_own_names |= strcmp(b->name, b->address) != 0;
 		}
 	}
-	/* When every backend is named by its address, ADDRESS would repeat the column BACKEND. */
+	/*
+	 * When the name of each backend is its address, hides the column ADDRESS, which would
+	 * repeat BACKEND.
+	 */
 	if (t != NULL && !has_own_names && max_width != FORMAT_WIDE)
 		table_hide(t, COL_ADDRESS);
 	finish(t, &layout, max_width, out);

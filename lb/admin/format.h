@@ -15,9 +15,12 @@
 #include "util/json.h"
 #include "util/text.h"
 
-/* Each adds one line, without a newline. The keys are stable, see lbctl(1). */
+/*
+ * The next three functions add one JSON object without a newline. The keys are stable, see
+ * lbctl(1).
+ */
 void format_status_json(const struct status *s, struct json *j);
-/* {"pools":[...]}: of the pool of this name, or of all pools when `pool` is "". */
+/* {"pools":[...]}, with the pool of this name, or with all pools when `pool` is "". */
 void format_backends_json(const struct status *s, const char *pool, struct json *j);
 /* {"conns":[...],"total":N} */
 void format_conns_json(const struct admin_conn_list *list, struct json *j);
@@ -33,5 +36,8 @@ void format_conns_json(const struct admin_conn_list *list, struct json *j);
 void format_status_text(const struct status *s, size_t max_width, struct text *out);
 void format_backends_text(const struct status *s, const char *pool, size_t max_width,
 			  struct text *out);
-/* When `list` does not have all connections, a line below the table says how many there are. */
+/*
+ * When list->total is more than list->n, a line below the table says how many connections there
+ * are.
+ */
 void format_conns_text(const struct admin_conn_list *list, size_t max_width, struct text *out);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers of the HTTP admin port. http_answer() goes by the verdict on the request's head: a head
- * that is whole is looked up by its path (put_resource()), all other verdicts are errors. put()
- * writes an answer, head and body.
+ * Answers of the HTTP admin port. When the verdict on the request's head is that the head is whole,
+ * http_answer() looks up its path (put_resource()); all other verdicts get an error. put() writes
+ * an answer, with its head and its body.
  *
  * /healthz asks admin_ops.is_accepting(). /metrics and /stats take a snapshot (put_figures()),
- * which prom.c and format.c write. When there is no snapshot, or no memory for the body, the answer
+ * which prom.c or format.c writes. When there is no snapshot, or no memory for the body, the answer
  * is a 503.
  *
  * Relies on admin.c to send the answer and to close the connection after it.
@@ -17,17 +17,20 @@
 #include "admin/format.h"
 #include "admin/prom.h"
 
-/* Whether an answer has its body. The answer to a HEAD only has the length of the body. */
+/*
+ * Whether an answer has its body. The answer to a HEAD has no body, only the field with the body's
+ * length.
+ */
 enum body { BODY_SENT, BODY_OMITTED };
 
-/* What writes the figures of a snapshot into a body. False: memory is short. */
+/* A function that writes the figures of a snapshot into a body. False when memory is short. */
 typedef bool (*figures_fn)(const struct status *st, struct text *body);
 
 struct answer {
 	int status;
 	const char *phrase;
-	const char *type;  /* of the body; NULL: plain text */
-	const char *extra; /* one more field with its CRLF, or NULL */
+	const char *type;  /* media type of the body; NULL: plain text */
+	const char *extra; /* one more field line with its CRLF, or NULL */
 };
 
 /* Adds a whole answer. */

@@ -5,8 +5,8 @@
  * HTTP: what the admin port answers to a request. GET and HEAD of /healthz, /metrics and /stats are
  * served.
  *
- * http_answer() gets a request's head and writes the bytes of the answer; admin.c has the
- * connection, and closes it after the answer.
+ * http_answer() gets a request's head and writes the bytes of the answer. admin.c has the
+ * connection, sends the answer and then closes the connection.
  *
  * Thread: main. Layer: admin.
  */

@@ -11,16 +11,17 @@
  * struct figure, one row for each metric, whose offset leads to a uint64_t in the struct that the
  * samples are about (value_at()): a listener, a worker, a backend.
  *
- * Backends need one step more, because a pool may have had several backends of one name: those in
- * the file, removed ones that still have connections, and the sums of those that are gone (struct
- * status_past). make_series() makes one struct series for each, and merge() adds those of one name
- * together. A series without a state is past alone: it has counters, but no gauges.
+ * Backends need one step more, because a pool may have several backends of one name, which have to
+ * share their series: one in the file, removed backends that still have connections, and the sums
+ * of backends that are gone (struct status_past). make_series() makes one struct series for each of
+ * them, and merge() adds up the struct series of one name. A struct series without a state stands
+ * for backends that are gone: it has counters, but no gauges.
  *
- * A "past pool" has left the file; its counters are still printed, so that no counter goes back. In
- * status.pools past pools come after the pools of the file.
+ * A "past pool" has left the file. Its counters are still printed, so that no counter of the page
+ * ever goes down. In status.pools past pools come after the pools of the file.
  *
- * Relies on names without control characters; label() escapes what the format asks for. Short
- * memory is remembered in the struct text and reported by the caller.
+ * Relies on names without control characters; label() escapes the characters that the format asks
+ * for. When memory is short, the struct text remembers that, and the caller reports it.
  *
  * Thread: main.
  */
@@ -39,7 +40,7 @@ static void type(struct text *out, const char *name, const char *kind, const cha
 	text_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
-/* A label's value, escaped as the format asks. */
+/* Adds NAME="VALUE", with the value escaped as the format asks. */
 static void label(struct text *out, const char *name, const char *value)
 {
 	text_addf(out, "%s=\"", name);
@@ -63,10 +64,10 @@ static void single(struct text *out, const char *name, const char *kind, const c
 
 /* ---- listeners and workers ------------------------------------------------------------------- */
 
-/* A metric of which each object of one kind has a sample. */
+/* A metric that has one sample for each object of one kind. */
 struct figure {
 	const char *name, *kind, *help;
-	size_t offset; /* of the uint64_t in the object's struct */
+	size_t offset; /* offset of the uint64_t in the object's struct */
 };
 
 static uint64_t value_at(const void *object, size_t offset)
@@ -135,10 +136,10 @@ static void print_workers(const struct status *s, struct text *out)
 
 static const char *const states[] = { "up", "down", "draining", "maint", "checking" };
 
-/* What all backends of one name in one pool have and had, together. */
+/* The sums over all backends of one name in one pool: those of today and those that are gone. */
 struct series {
 	const char *name;
-	const char *state; /* NULL: no backend has the name any more, the sums are its past */
+	const char *state; /* NULL: all backends of this name are gone */
 	bool is_in_file;
 	uint64_t active, limit, is_up, weight;
 	struct backend_sums sums;
@@ -156,12 +157,12 @@ static const struct figure backend_gauges[] = {
 };
 #undef AT
 
-/* Counters of a backend, and of a pool as the sum over its backends. */
+/* Counters of a backend. A pool has the same counters, which are sums over its backends. */
 #define AT(member) offsetof(struct backend_sums, member)
 static const struct sum {
-	const char *name;      /* follows "lb_backend_" and "lb_pool_" */
-	const char *help;      /* before "a backend"; NULL: one more sample of the row before */
-	const char *direction; /* the value of a label of that name; NULL: no such label */
+	const char *name;      /* the end of the metrics' names, behind "lb_backend_" and "lb_pool_" */
+	const char *help;      /* the help text in front of "a backend"; NULL: the metric of the row before */
+	const char *direction; /* the value of a label "direction"; NULL: no such label */
 	size_t offset;
 } sums[] = {
 	{ "connections_total", "Connections given to", NULL, AT(total) },
@@ -174,7 +175,7 @@ static const struct sum {
 #undef AT
 /* clang-format on */
 
-/* The series of a pool. */
+/* The struct series of one pool, one for each name after merge(). */
 struct series_list {
 	struct series *s; /* owns */
 	size_t n;
@@ -190,7 +191,7 @@ static int by_name(const void *pa, const void *pb)
 static void add_series(struct series *to, const struct series *more)
 {
 	LB_ASSERT(!(to->is_in_file && more->is_in_file)); /* names in the file differ */
-	/* The state is that of the backend in the file, if there is one. */
+	/* When one of the backends is in the file, the state is the state of that backend. */
 	if (to->state == NULL || more->is_in_file)
 		to->state = more->state;
 	to->is_in_file |= more->is_in_file;
@@ -221,7 +222,7 @@ static struct series series_of(const struct status_backend *b)
 	};
 }
 
-/* Adds the series of one name together. Sorted by name, they stand beside each other. */
+/* Sorts the list by name, and adds up the elements that have one name. */
 static void merge(struct series_list *l)
 {
 	size_t n = 0;
@@ -237,7 +238,7 @@ static void merge(struct series_list *l)
 	l->n = n;
 }
 
-/* Makes the series of a pool. Returns 0 or -ENOMEM. The caller frees ret->s. */
+/* Makes the struct series of a pool. Returns 0 or -ENOMEM. The caller frees ret->s. */
 static int make_series(const struct status_pool *p, struct series_list *ret)
 {
 	bool may_have_doubles = p->n_past > 0;
@@ -260,7 +261,7 @@ static int make_series(const struct status_pool *p, struct series_list *ret)
 	return 0;
 }
 
-/* `extra` is one more label with its comma, or "". */
+/* Prints one sample of a backend. `extra` is one more label behind a comma, or "". */
 static void print_sample(const char *name, const struct status_pool *p, const struct series *s,
 			 const char *extra, uint64_t v, struct text *out)
 {
@@ -350,7 +351,7 @@ static void print_pools(const struct status *s, struct text *out)
 	}
 }
 
-/* One sample for each backend and each of its source addresses. */
+/* Prints one sample for each backend and each of its source addresses. */
 static void print_ports(const struct status *s, const char *name, size_t offset, struct text *out)
 {
 	for (size_t i = 0; i < s->n_pools; i++) {
@@ -399,7 +400,7 @@ static void print_backends(const struct status *s, struct text *out)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* `labels` is pool="...", already escaped. */
+/* Prints one histogram. `labels` is pool="...", already escaped. */
 static void print_hist(const char *name, const char *labels, const struct metric_hist_total *h,
 		       struct text *out)
 {
@@ -412,8 +413,9 @@ static void print_hist(const char *name, const char *labels, const struct metric
 }
 
 /*
- * Prints a histogram of each pool that has an observation, for with 10,000 pools 32 lines of zeros
- * for each would be most of the page. `offset` is that of the histogram in struct status_pool.
+ * Prints the histogram of each pool that has at least one observation. Other pools are left out,
+ * because with 10,000 pools their lines of zeros, 32 for each pool, would be most of the page.
+ * `offset` is the offset of the histogram in struct status_pool.
  */
 static void print_hists(const struct status *s, const char *name, const char *help, size_t offset,
 			struct text *out)
@@ -452,7 +454,7 @@ static void real(struct text *out, const char *name, const char *kind, const cha
 	text_addf(out, "%s %.3f\n", name, v);
 }
 
-/* The names that Prometheus' own client libraries use. */
+/* Prints the figures of the process under the names that Prometheus' own client libraries use. */
 static void print_process(const struct status_process *p, struct text *out)
 {
 	real(out, "process_cpu_seconds_total", "counter", "CPU time in user and kernel mode.",
@@ -525,8 +527,9 @@ static void print_end(const char *pool, const char *reason, uint64_t n, struct t
 }
 
 /*
- * The pool "" has a sample for each reason. A pool has samples for those reasons only for which a
- * connection of the pool has ended.
+ * Prints how many connections ended for each end reason. The pool "" stands for connections that
+ * ended before their pool was known, and has a sample for each reason. Another pool has samples
+ * only for reasons for which one of its connections has ended.
  */
 static void print_ends(const struct status *s, struct text *out)
 {

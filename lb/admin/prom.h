@@ -6,7 +6,8 @@
  *
  * Each metric has its type once, before its samples, and no two samples of a metric have the same
  * labels. When two backends of a pool have one name (the file gave the name another address, and
- * the backend with the old address still has connections), their figures are added.
+ * the backend with the old address still has connections), the samples have the sums of their
+ * figures.
  *
  * Thread: main. Layer: admin.
  */
@@ -14,5 +15,5 @@
 #include "admin/status.h"
 #include "util/text.h"
 
-/* Adds the whole page. Short memory is remembered in out->failed. */
+/* Adds the whole page to `out`. When memory is short, out->failed is set. */
 void prom_print(const struct status *s, struct text *out);

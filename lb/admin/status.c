@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of a snapshot. daemon/stats.c makes snapshots; format.c and prom.c write them. */
+/*
+ * How a snapshot is freed. daemon/stats.c fills snapshots; format.c and prom.c write them as text.
+ */
 #include "admin/status.h"
 
 #include <stdlib.h>

@@ -5,12 +5,12 @@
  *
  *   argv -> ctl_parse() -> ctl.line -> ctl_query() -> answer -> ctl_print()
  *
- * ctl_parse() reads the options (parse_options()) and joins the words that are left into
- * ctl.line. The options are of three kinds: -s, --help and --version say what lbctl itself does;
- * "style" options (--json, --wide) become a last word of the line; "filters" (--pool and the ones
- * after it in `options`) become a word of the form key=value. Which commands exist, and which
- * words and filters each of them takes, is known to lb alone (admin/command.c): the line is sent
- * as it is, and lb answers with an error where it does not understand a word. The one exception is
+ * ctl_parse() reads the options (parse_options()) and joins the words that are left into ctl.line.
+ * The options are of three kinds: -s, --help and --version say what lbctl itself does; "style"
+ * options (--json, --wide) become a last word of the line; "filters" (--pool and the ones after it
+ * in `options`) become a word of the form key=value. lbctl does not know which commands exist, and
+ * which words and filters a command takes. Only lb does (admin/command.c): lbctl sends the line as
+ * it is, and lb answers with an error when it does not understand a word. The one exception is
  * --wait, which lbctl carries out itself (wait.c).
  *
  * ctl_query() makes one connection for one line: open_socket() connects, send_all() sends the line
@@ -67,7 +67,7 @@ const char ctl_usage[] =
 /* ---- the command line ------------------------------------------------------------------------ */
 
 enum {
-	OPT_JSON = 256, /* above every character, so that no letter of a short option is equal */
+	OPT_JSON = 256, /* above every character: a short option's value is its letter */
 	OPT_WIDE,
 	OPT_WAIT,
 	OPT_VERSION,
@@ -117,7 +117,7 @@ static bool is_word(const char *s)
 	return s[0] != '\0' && strpbrk(s, " \t\r\n") == NULL;
 }
 
-/* `word` is "--NAME" or "--NAME=VALUE", and no option has that name. */
+/* Reports an unknown option. `word` is "--NAME" or "--NAME=VALUE", and no option has that name. */
 static int unknown_long_option(const char *word)
 {
 	_cleanup_(text_deinit) struct text what = TEXT_INIT;
@@ -140,14 +140,15 @@ static int unknown_long_option(const char *word)
 /*
  * Says why getopt_long() has refused an option.
  *
- * optopt is 0 for an unknown long option, the option's value for a known long option, and the
- * letter of a short one. `last` is the word that getopt_long() has read to its end: a long option
- * itself, but for the letter of a short option perhaps the word before.
+ * getopt_long() has set optopt: to 0 for an unknown long option, to the option's value for a known
+ * long option, and to the letter of a short option. `last` is the last word that getopt_long() has
+ * read to its end. A long option is this word. The letter of a short option may stand in the next
+ * word, because getopt_long() is at the end of a word only after its last letter.
  */
 static int refuse_option(const char *last, bool lacks_value)
 {
 	const char letter[] = { '-', (char)optopt, '\0' };
-	bool is_known_long = optopt >= OPT_JSON || optopt == 'h'; /* -h is never refused */
+	bool is_known_long = optopt >= OPT_JSON || optopt == 'h'; /* 'h': --help */
 
 	if (lacks_value)
 		return wrong("a value is missing behind ", is_known_long ? last : letter);
@@ -171,7 +172,7 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 {
 	int opt;
 
-	optind = 0; /* with 0, glibc's getopt_long() forgets the words of an earlier call */
+	optind = 0; /* 0 makes glibc's getopt_long() forget an earlier command line */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, ":s:h", options, NULL)) != -1) {
 		if (opt == 's')
@@ -197,7 +198,10 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 	return 0;
 }
 
-/* --wait goes with `drain POOL/BACKEND` alone. */
+/*
+ * Prepares CTL_WAIT. Reports --wait with any other command than `drain POOL/BACKEND`, or with
+ * --json.
+ */
 static int prepare_wait(int argc, char **argv, const struct style *style, struct ctl *ret)
 {
 	LB_ASSERT(ret->action == CTL_ASK && ret->poll.n == 0);
@@ -256,7 +260,7 @@ void ctl_deinit(struct ctl *c)
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
-/* After a failed connect: says where the path came from, and how to choose another path. */
+/* After a failed connect, says where the path came from, and how to choose another path. */
 static void print_socket_hint(const struct ctl *c)
 {
 	const char *env = getenv("LBCTL_SOCKET");
@@ -271,7 +275,7 @@ static void print_socket_hint(const struct ctl *c)
 		    stderr);
 }
 
-/* After an EACCES: says which user and which group may use the socket. */
+/* After an EACCES, says which user and which group may use the socket. */
 static void print_owner_hint(const char *path)
 {
 	struct stat st;
@@ -373,7 +377,7 @@ int ctl_query(const struct ctl *c, struct slice line, struct text *ret)
 	const char *path = c->path != NULL ? c->path : ctl_default_path();
 
 	LB_ASSERT(line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1);
-	LB_ASSERT(ret->n == 0); /* else ctl_print() would see two answers as one */
+	LB_ASSERT(ret->n == 0); /* ctl_print() takes one answer */
 	int fd = open_socket(c, path);
 	if (fd < 0)
 		return CTL_FAILED;

@@ -16,7 +16,7 @@
 #include "util/assert.h"
 #include "util/text.h"
 
-#define CTL_FAILED 1 /* exit status: no answer, or an error as the answer */
+#define CTL_FAILED 1 /* exit status: lb gave no answer, or answered with an error */
 #define CTL_USAGE 2  /* exit status: the command line is wrong */
 
 extern const char ctl_usage[];
@@ -25,10 +25,10 @@ enum ctl_action { CTL_ASK, CTL_WAIT, CTL_HELP, CTL_VERSION };
 
 struct ctl {
 	enum ctl_action action;
-	const char *path;   /* borrows from argv; NULL without -s: ctl_default_path() */
+	const char *path;   /* borrows from argv; NULL (no -s): ctl_default_path() is used */
 	struct text line;   /* owns: the command, with its newline */
-	struct text poll;   /* owns; CTL_WAIT: the command that is repeated, with its newline */
-	const char *target; /* borrows from argv; CTL_WAIT: POOL/BACKEND */
+	struct text poll;   /* owns; only for CTL_WAIT: the repeated command, with its newline */
+	const char *target; /* borrows from argv; only for CTL_WAIT: POOL/BACKEND */
 };
 
 #define CTL_INIT ((struct ctl){ 0 })

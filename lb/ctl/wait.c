@@ -2,11 +2,12 @@
 /*
  * wait_drained() sends `drain POOL/BACKEND` once (ctl_ask()), then `drain POOL/BACKEND status json`
  * once a second (query_left()), until no connection is left. Only the first command changes the
- * backend: when another command has ended the drain, wait_drained() notices and ends, too, instead
- * of draining again. An interrupt ends lbctl, not the drain.
+ * backend. So when a command of another client has ended the drain, wait_drained() does not drain
+ * again, but returns. An interrupt ends lbctl, but not the drain.
  *
- * print_progress() writes a line for a new count, by wait_describe(). The rate in that line comes
- * from struct wait_rate, a ring of the last WAIT_SAMPLES counts, one for each second.
+ * print_progress() writes the line that wait_describe() makes, when the count of connections has
+ * changed. The rate in that line comes from struct wait_rate, a ring of the last WAIT_SAMPLES
+ * counts, one for each second.
  *
  * Relies on the keys "active" and "state" of lb's JSON (lbctl(1)), which wait_parse() looks for.
  */
@@ -28,7 +29,7 @@ void wait_rate_add(struct wait_rate *r, uint64_t left)
 	r->left[r->next] = left;
 	r->next = (r->next + 1) % WAIT_SAMPLES;
 	r->n += r->n < WAIT_SAMPLES;
-	LB_ASSERT(r->n == WAIT_SAMPLES || r->next == r->n); /* until full, filled from index 0 on */
+	LB_ASSERT(r->n == WAIT_SAMPLES || r->next == r->n); /* filled from index 0 on */
 }
 
 static uint64_t newest(const struct wait_rate *r)
@@ -63,7 +64,7 @@ void wait_describe(const struct wait_rate *r, const char *target, struct text *o
 		  parse_format_duration((left * seconds + ended - 1) / ended * 1000, in));
 }
 
-/* What follows `key` in `answer`, or NULL when `answer` does not have the key. */
+/* The text that follows `key` in `answer`, or NULL when `answer` does not have `key`. */
 static const char *behind(struct slice answer, const char *key)
 {
 	const char *p = memmem(answer.p, answer.n, key, strlen(key));
@@ -102,11 +103,11 @@ static int query_left(const struct ctl *c, uint64_t *ret_left, bool *ret_is_drai
 		return r;
 	if (wait_parse(text_slice(&answer), ret_left, ret_is_draining) == 0)
 		return 0;
-	r = ctl_print(text_slice(&answer), stdout, stderr); /* most likely an error */
+	r = ctl_print(text_slice(&answer), stdout, stderr); /* probably an error */
 	return r != 0 ? r : CTL_FAILED;
 }
 
-/* On a terminal each line overwrites the one before; the last line, with 0 left, stays. */
+/* Prints how many connections are left. On a terminal, each line overwrites the line before. */
 static void print_progress(const struct wait_rate *rate, const char *target, bool is_terminal)
 {
 	_cleanup_(text_deinit) struct text line = TEXT_INIT;
@@ -125,7 +126,7 @@ int wait_drained(const struct ctl *c)
 	struct wait_rate rate = { 0 };
 	bool is_terminal = isatty(STDOUT_FILENO), is_draining = true;
 	uint64_t left = 0, printed = UINT64_MAX;
-	unsigned since_s = 0; /* since the last line that was printed */
+	unsigned since_s = 0; /* seconds since the last line was printed */
 
 	LB_ASSERT(c->action == CTL_WAIT && c->target != NULL && c->poll.n > 0);
 	int r = ctl_ask(c);
