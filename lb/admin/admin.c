@@ -48,17 +48,17 @@
 #define OUT_KEEP (64u << 10) /* bytes that an idle client may keep for its next answer */
 
 /* In milliseconds. All are guesses and were never measured. */
-#define HEAD_MS 5000        /* from the accept until a whole HTTP head must be there */
-#define TAKE_MS 30000       /* from one piece of an answer that a client takes to the next */
-#define LINGER_MS 2000      /* from a last answer until a client must close */
-#define SEND_AGAIN_MS 5     /* from a send that was refused until it is repeated */
-#define ACCEPT_AGAIN_MS 100 /* from an accept that failed until the next one */
-#define EVICT_AGAIN_MS 100  /* between two searches for an idle client while all slots are taken */
+#define HEAD_MS 5000        /* limit from the accept until a whole HTTP head has come */
+#define TAKE_MS 30000       /* limit until a client takes the next piece of its answer */
+#define LINGER_MS 2000      /* limit from the last answer until the client closes */
+#define SEND_AGAIN_MS 5     /* pause before a refused send is repeated */
+#define ACCEPT_AGAIN_MS 100 /* pause after a failed accept */
+#define EVICT_AGAIN_MS 100  /* pause between searches for an idle client while no slot is free */
 
 /*
  * When a client is added, so many of the newest clients of its listener are not evicted. A listener
- * accepts one client in a turn, and lb receives what a client has already sent in the turn after
- * that. So the newest clients may count as idle only because lb has not received their input yet.
+ * accepts one client in a turn, and lb receives the first bytes of that client in the next turn. So
+ * the newest clients may count as idle only because lb has not received their bytes yet.
  */
 #define N_SPARED 2
 
@@ -81,20 +81,20 @@ struct client {
 	struct admin *admin;
 	struct listener *listener;
 	int fd;
-	uint8_t in_flight;      /* 1u << OP_RECV, 1u << OP_SEND */
+	uint8_t in_flight;      /* the set of 1u << OP_RECV and 1u << OP_SEND */
 	bool is_eof;            /* the client has half-closed */
-	bool is_last;           /* the answer in `out`, or the one sent before, is the last one */
+	bool is_last;           /* no answer follows the current one, or the one sent last */
 	bool is_shut;           /* the last answer was sent; further input is dropped */
-	bool is_closing;        /* freed when nothing is in flight */
+	bool is_closing;        /* reap() frees the client when nothing is in flight */
 	size_t n_in;            /* bytes in `in` */
 	size_t n_sent;          /* bytes of `out` that were sent */
-	uint64_t idle_since_ms; /* time of the last answer, at first of the accept */
+	uint64_t idle_since_ms; /* when the last answer was sent; before that: the accept */
 	struct text out;        /* owns: the answer that is being made or sent */
 	struct command_ctx command;
 	struct pending *pending; /* borrows: the answer that is awaited, or NULL */
 	struct http1_head head;
 	struct timer deadline;
-	struct timer send_again; /* runs only while `out` waits for a send */
+	struct timer send_again; /* runs after a refused send, until it is repeated */
 	char in[IN_MAX];
 };
 
@@ -267,7 +267,7 @@ static void send_rest(struct client *c)
 
 	LB_ASSERT(!c->is_closing && !c->is_shut);
 	LB_ASSERT(!(c->in_flight & 1u << OP_SEND) && c->n_sent < c->out.n);
-	/* The timer, if it runs, would only start this send again. */
+	/* The timer, if it runs, is stopped, because it would only start this same send. */
 	loop_timer_stop(c->admin->loop, &c->send_again);
 	c->in_flight |= 1u << OP_SEND;
 	loop_send(c->admin->loop, c->fd, &iov, 1, SEND_WAIT, client_tag(c, OP_SEND));
@@ -465,7 +465,7 @@ static void linger(struct client *c)
 static void on_sent(struct client *c, int res)
 {
 	LB_ASSERT(!timer_is_running(&c->send_again));
-	if (res == -EAGAIN) { /* the send buffer is full, see loop_send() */
+	if (res == -EAGAIN) { /* no room, and the client has sent its FIN: see loop_send() */
 		loop_timer_start(c->admin->loop, &c->send_again, SEND_AGAIN_MS);
 		return;
 	}
@@ -578,7 +578,8 @@ static void on_completion(void *arg, const struct completion *e)
 
 	loop_assert_owner(a->loop);
 	if (op == OP_ACCEPT) {
-		LB_ASSERT(tag_handle(e->tag) < N_LISTENERS && !e->more); /* ACCEPT_ONE */
+		/* With ACCEPT_ONE, an accept has one completion. */
+		LB_ASSERT(tag_handle(e->tag) < N_LISTENERS && !e->more);
 		on_accept(a, &a->listeners[tag_handle(e->tag)], e->res);
 		return;
 	}

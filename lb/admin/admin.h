@@ -8,8 +8,8 @@
  * ends with an empty line; an error is one line that begins with "error: ". When a client has
  * half-closed and its last answer has been sent, lb closes the connection. The HTTP port serves GET
  * (and HEAD) /healthz, /metrics and /stats. The socket and the port each serve a limited number of
- * clients at a time. When all slots of one are taken, lb closes its client that has been idle for
- * the longest time.
+ * clients at a time. When the last slot of the socket, or of the port, is taken, lb closes the
+ * client that has been idle there for the longest time.
  *
  * The commands act through struct admin_ops, which daemon/ implements, so that lb/admin includes no
  * header of workers and sessions.
@@ -49,7 +49,7 @@ struct admin_conn_query {
 struct admin_conn {
 	uint64_t id;
 	struct addr client;
-	const char *listener, *pool, *backend; /* "" when it has not been chosen yet */
+	const char *listener, *pool, *backend; /* "" while none has been chosen */
 	const char *state; /* one word for the states of connection and request */
 	const char *conn_state, *request_state; /* request_state is "" without a request */
 	uint64_t age_ms, bytes_in, bytes_out;

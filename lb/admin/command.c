@@ -257,7 +257,8 @@ static bool parse_limit(const char *v, struct admin_conn_query *q)
 
 static const struct filter {
 	const char *key;
-	bool (*parse)(const char *value, struct admin_conn_query *q); /* false: not allowed */
+	/* Sets the member of `q`. False when the value is not allowed. */
+	bool (*parse)(const char *value, struct admin_conn_query *q);
 	const char *allowed; /* the end of the message "KEY is "VALUE": must be ..." */
 } filters[] = {
 	{ "pool", parse_pool, "a name of 1 to 63 bytes" },
@@ -323,7 +324,7 @@ static enum command_result run_conns(struct command_ctx *ctx, const struct words
 			return COMMAND_DONE;
 	if (!check_names(ctx, &q))
 		return COMMAND_DONE;
-	LB_ASSERT(q.limit > 0 && ctx->out->n == 0); /* ops->conns() may answer at once */
+	LB_ASSERT(q.limit > 0 && ctx->out->n == 0); /* ops->conns() may add its answer at once */
 	ctx->ops->conns(ctx->arg, &q, ctx->on_conns, ctx->waiter);
 	return COMMAND_WAITS;
 }
@@ -466,8 +467,8 @@ static enum command_result run_state(struct command_ctx *ctx, const struct words
 
 /*
  * The backend of this name, or NULL. A name may have two backends in a snapshot: when the file has
- * given the name another address, the removed backend stays until its connections end. Returns the
- * backend that is in the file then.
+ * given the name another address, the removed backend stays until its connections end. In this
+ * case, returns the backend that is in the file.
  */
 static const struct status_backend *find_backend(const struct status *st, const char *pool,
 						 const char *backend)
@@ -507,7 +508,7 @@ static void run_drain_status(struct command_ctx *ctx, char *target)
 	const struct status_backend *b = find_backend(&st, target, slash + 1);
 	if (b == NULL && check_pool(ctx, &st, target)) {
 		bool is_known = check_backend(ctx, &st, target, slash + 1);
-		LB_ASSERT(!is_known); /* as find_backend() said */
+		LB_ASSERT(!is_known); /* find_backend() found none */
 	}
 	*slash = '/';
 	if (b != NULL)

@@ -35,7 +35,7 @@ struct command_ctx {
 
 enum command_result {
 	COMMAND_DONE,  /* the answer is in ctx->out */
-	COMMAND_WAITS, /* on_conns or on_reload was called, or will be */
+	COMMAND_WAITS, /* the answer comes by on_conns or on_reload, or has come */
 	COMMAND_NONE,  /* the line was empty: there is no answer */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Formats of the answers to `stats`, `backends` and `conns`: each as JSON, for programs, and as a
- * table, for people. format_NAME_json() and format_NAME_text() get the same figures: a snapshot
- * (struct status) or a list of connections.
+ * table, for people. format_NAME_json() and format_NAME_text() get the same input, which is a
+ * snapshot (struct status) or a list of connections.
  *
  * The JSON is one object, whose keys are documented in lbctl(1) and stable. Each function
  * add_NAME() adds one part of the object, in the order of lbctl(1). When memory is short, the
@@ -261,9 +261,9 @@ void format_conns_json(const struct admin_conn_list *list, struct json *j)
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* The columns of a table. */
+/* Which columns a table has, how they are aligned, and which may be left out. */
 struct layout {
-	size_t n_cols, n_left; /* columns; of these aligned to the left */
+	size_t n_cols, n_left; /* number of columns; the first n_left are aligned to the left */
 	const char *const *header;
 	/*
 	 * The groups of columns that may be left out, the first group first. Bit i of a group is
@@ -275,7 +275,7 @@ struct layout {
 
 static struct table *new_table(const struct layout *l)
 {
-	LB_ASSERT(l->n_left <= l->n_cols && l->n_cols <= 32); /* bits of layout.optional */
+	LB_ASSERT(l->n_left <= l->n_cols && l->n_cols <= 32); /* optional[i] has 32 bits */
 	struct table *t = table_new(l->n_cols, l->header);
 
 	for (size_t i = l->n_left; t != NULL && i < l->n_cols; i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers of the HTTP admin port. When the verdict on the request's head is that the head is whole,
- * http_answer() looks up its path (put_resource()); all other verdicts get an error. put() writes
- * an answer, with its head and its body.
+ * Answers of the HTTP admin port. When the verdict says that the request's head is whole,
+ * http_answer() looks up the path of the request (put_resource()). Any other verdict gets an error
+ * as the answer. put() writes an answer, with its head and its body.
  *
  * /healthz asks admin_ops.is_accepting(). /metrics and /stats take a snapshot (put_figures()),
  * which prom.c or format.c writes. When there is no snapshot, or no memory for the body, the answer

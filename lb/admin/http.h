@@ -21,7 +21,7 @@
  * http_answer() - add the whole answer to `out`
  *
  * `v` is the verdict on `head`, whose bytes are in `buf`. HTTP1_MORE means that the head is longer
- * than the buffer. `out` is empty.
+ * than the buffer. The caller makes sure that `out` is empty.
  */
 void http_answer(const struct admin_ops *ops, void *arg, enum http1_verdict v,
 		 const struct http1_head *head, const uint8_t *buf, struct text *out);

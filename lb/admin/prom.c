@@ -136,7 +136,7 @@ static void print_workers(const struct status *s, struct text *out)
 
 static const char *const states[] = { "up", "down", "draining", "maint", "checking" };
 
-/* The sums over all backends of one name in one pool: those of today and those that are gone. */
+/* The sums over all backends of one name in one pool: those that exist and those that are gone. */
 struct series {
 	const char *name;
 	const char *state; /* NULL: all backends of this name are gone */

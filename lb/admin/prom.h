@@ -4,10 +4,10 @@
 /*
  * Prom: a snapshot in Prometheus' text format 0.0.4.
  *
- * Each metric has its type once, before its samples, and no two samples of a metric have the same
- * labels. When two backends of a pool have one name (the file gave the name another address, and
- * the backend with the old address still has connections), the samples have the sums of their
- * figures.
+ * Each metric has its # HELP and # TYPE lines once, before its samples, and no two samples of a
+ * metric have the same labels. When two backends of a pool have one name (the file gave the name
+ * another address, and the backend with the old address still has connections), the samples have
+ * the sums of their figures.
  *
  * Thread: main. Layer: admin.
  */

@@ -44,12 +44,12 @@ struct status_backend {
 	uint64_t max_conns; /* 0: no limit */
 	uint64_t active, total, failed, bytes_in, bytes_out;
 	uint64_t check_failures;
-	const char *check_type;              /* "tcp" "http" "websocket"; NULL: no checks */
-	const char *check_result;            /* "101 in 1.2ms"; "" before the first check */
-	uint64_t since_s;                    /* seconds since the health state changed */
-	size_t n_sources;                    /* 0: the use of ports is not known */
+	const char *check_type;   /* "tcp" "http" "websocket"; NULL: no checks */
+	const char *check_result; /* "101 in 1.2ms"; "" before the first check */
+	uint64_t since_s;         /* seconds since the health state changed */
+	size_t n_sources;         /* number of `sources`; 0: the use of ports is not known */
 	const struct status_source *sources; /* borrows from status_pool.sources */
-	/* Local ports of each source that are used (an estimate) and that there are. */
+	/* For each source: local ports that are used (an estimate), and that can be used. */
 	uint64_t ports_used, ports_limit;
 };
 
@@ -67,7 +67,7 @@ struct status_pool {
 	uint64_t ends[POOL_MAX_ENDS];       /* in the order of status.ends */
 	struct metric_hist_total handshake, response;
 	size_t n_past;
-	struct status_past *past; /* owns; an element or a backend may have the same name */
+	struct status_past *past; /* owns; names may occur twice, and may be a backend's name */
 	size_t n_backends;
 	struct status_backend *backends; /* owns */
 	struct status_source *sources;   /* owns; first IPv4, then IPv6, last "default" */
@@ -125,7 +125,7 @@ struct status {
 	struct status_outcome *outcomes; /* owns */
 	size_t n_counters;
 	struct status_counter *counters;    /* owns */
-	uint64_t responses[POOL_N_CLASSES]; /* lb's own, while no pool was known */
+	uint64_t responses[POOL_N_CLASSES]; /* lb's own responses before a pool was known */
 	struct metric_hist_total handshake; /* upgrades and mode tcp: until the tunnel stood */
 	struct metric_hist_total response;  /* plain requests: until the response head had come */
 	struct status_process process;

@@ -20,7 +20,7 @@
  * (advice_port()), a host name or a bad host (advice_host()).
  *
  * Relies on util/sockaddr.h and util/parse.h to read the parts of the text that are right. All
- * texts are slices of the caller's; take() cuts bytes off the front of one.
+ * slices point into the caller's text; take() cuts bytes off the front of a slice.
  */
 #include "conf/advice.h"
 

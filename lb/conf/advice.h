@@ -33,7 +33,7 @@ enum advice_want {
 const char *advice_address(struct slice text, enum advice_want want, char out[ADVICE_TEXT_MAX]);
 
 /*
- * A whole message about a text that is a path in form but was meant as something else, as `off` or
- * `syslog`; "" when the text is accepted as a path.
+ * Returns a whole message about a text that could be a path, but was meant as something else, as
+ * `off` or `syslog`. Returns "" when the text is accepted as a path.
  */
 const char *advice_file(const struct opt *o, const char *text);

@@ -113,10 +113,10 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 			first = i;
 			continue;
 		}
-		LB_ASSERT(e[first].at.line <= e[i].at.line); /* so sorted by compare_entry() */
+		LB_ASSERT(e[first].at.line <= e[i].at.line); /* compare_entry() sorts lines */
+		/* Backends with one name and one address were reported for the address. */
 		if (has_same_addr(&e[first], &e[i]))
-			continue; /* names that are equal because the addresses are: reported before
-				   */
+			continue;
 		(void)err_at(ctx->err, e[i].at, "%s \"%s\" is given twice (first in line %u)", what,
 			     e[i].name != NULL ? e[i].name : addr_show(e[i].addr, text),
 			     e[first].at.line);
@@ -301,8 +301,9 @@ static void check_health(struct opt_ctx *ctx, const struct conf_pool *p,
 
 /*
  * `hash` has no effect without `balance: hash`. When the file has no `balance`, any `hash` is a
- * mistake, because the file would suggest an effect. When the file has another balance, `hash` is a
- * mistake if its values are not the defaults; warn.c warns of a `hash` with the defaults.
+ * mistake, because the file looks as if `hash` had an effect. When the file has another balance,
+ * `hash` is a mistake if its values are not the defaults; warn.c warns of a `hash` with the
+ * defaults.
  */
 static void check_hash(struct opt_ctx *ctx, const struct conf_pool *p, const struct yaml_node *pool)
 {
@@ -514,7 +515,7 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 	const struct conf *c = ctx->conf;
 	const struct yaml_node *node = lb_yaml_items(root, SLICE("listeners"));
 
-	LB_ASSERT(!ctx->no_memory); /* else some values are missing */
+	LB_ASSERT(!ctx->no_memory); /* values that the checks compare would be missing */
 	check_admin_mode(ctx, root);
 	check_listener_names(ctx, root);
 	check_pool_names(ctx, root);

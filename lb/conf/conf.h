@@ -64,7 +64,7 @@ struct conf_log {
 };
 
 struct conf_backend {
-	char *name; /* owns: unique in the pool; when the file gives none: `addr` as text */
+	char *name; /* owns: unique in the pool; when the file gives no name: `addr` as text */
 	struct addr addr;
 	uint32_t weight;    /* 0 to 256 */
 	uint32_t max_conns; /* 0: no limit */
@@ -101,7 +101,7 @@ struct conf_pool {
 	uint32_t half_closed_ms;
 	uint32_t user_ms; /* TCP_USER_TIMEOUT; CONF_OFF: not set */
 	enum conf_splice splice;
-	uint32_t buffer_bytes; /* of each direction of a session */
+	uint32_t buffer_bytes; /* limit for each direction of a session */
 	struct mark at;
 };
 
@@ -111,7 +111,7 @@ struct conf_header_cond {
 };
 
 struct conf_route {
-	char *name; /* owns: when the file gives none: the route's number, from 1 */
+	char *name; /* owns: when the file gives no name: the route's number, from 1 */
 	char *host; /* owns: in lower case; NULL: any host; for "*.x" it is ".x" */
 	bool host_is_suffix;
 	char *path; /* owns: NULL: any path; a prefix is kept without its star */
@@ -141,7 +141,7 @@ struct conf_listener {
 	struct conf_route *routes; /* owns */
 	uint32_t handshake_ms;
 	struct {
-		enum conf_underscores underscores; /* for an underscore in a field's name */
+		enum conf_underscores underscores; /* for underscores in field names */
 		enum conf_dots dots; /* for dot segments in paths; after conf_load() never AUTO */
 		enum conf_targets targets;
 	} http;
@@ -168,7 +168,7 @@ struct conf {
 		bool has_http;
 		struct addr http;
 		char *http_text; /* owns */
-		struct mark at;  /* of `http` */
+		struct mark at;  /* where the file has `http` */
 	} admin;
 	uint64_t max_conns; /* limits.connections; 0: auto */
 	size_t n_listeners;

@@ -17,7 +17,10 @@
 
 struct cover;
 
-/* Borrows the listener, whose routes do not change. NULL when memory is short. */
+/*
+ * Makes the index that cover_find() searches. Borrows the listener, whose routes must not change.
+ * NULL when memory is short.
+ */
 struct cover *cover_new(const struct conf_listener *l);
 
 /*

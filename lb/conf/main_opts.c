@@ -2,10 +2,10 @@
 /*
  * The table of the keys at the top of lb.yaml, and conf_tables[], the list of all tables.
  *
- * A row says everything about its key: opt.h has the meaning of its members. The order of the rows
- * is that of lb.yaml(5), in which `lb check --print` writes them and opt_read() reads them. So
- * pools come before listeners, which name them. Keys of a map, as log.level, stand together,
- * because print.c opens a map once.
+ * A row says everything about its key: opt.h has the meaning of its members. The rows have the
+ * order of lb.yaml(5). opt_read() reads keys in this order, and `lb check --print` writes them in
+ * this order. So `pools` comes before `listeners`, whose items name pools. Keys of a map, as
+ * log.level, stand together, because print.c opens a map once.
  *
  * Values are read by their type. The lists `pools` and `listeners` have tables of their own, in
  * pool_opts.c and listener_opts.c. Rows with OPT_LATER are keys that a later version will have:

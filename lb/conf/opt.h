@@ -61,7 +61,7 @@ struct opt_word {
 struct opt_ctx {
 	struct err *err;   /* gets all mistakes */
 	struct conf *conf; /* what has been read so far; rows use its pools and its folder */
-	const struct opt_table *tables; /* borrowed: all tables, for hints; first the file's top */
+	const struct opt_table *tables; /* borrowed: all tables, for hints; main_opts first */
 	bool no_memory; /* memory was short: `conf` lacks members and must not be used */
 };
 
@@ -95,8 +95,7 @@ struct opt {
 	/* NULL: the row always has an effect; conf_print() leaves out a row without effect */
 	opt_has_effect_fn has_effect;
 	enum opt_shape shape; /* OPT_CALL only */
-	/* OPT_CALL only: a regular expression (ECMA 262) that the row's texts match, for the schema
-	 */
+	/* OPT_CALL only: what its texts match, a regular expression (ECMA 262) for the schema */
 	const char *pattern;
 	unsigned flags;
 	const char *help; /* what the key does, in one sentence */

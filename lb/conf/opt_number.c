@@ -149,7 +149,7 @@ bool opt_number_format(const struct opt *o, uint64_t v, struct text *ret)
 	else if ((o->flags & OPT_OFF) != 0 && v == off)
 		text_add(ret, SLICE("off"));
 	else if (o->def == NULL && !is_in_range(o, v))
-		return false; /* the file does not have the key, and the member is 0 */
+		return false; /* the file does not have the key, so that `v` is 0 */
 	else if (o->type == OPT_FACTOR)
 		format_factor(v, ret);
 	else if (o->type == OPT_MODE)

@@ -56,7 +56,9 @@ void opt_bad(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *n
 		(void)err_at(ctx->err, node->at, "\"%s\": %s", o->key, what);
 }
 
-/* Whether a text has `${PORT}` or is `$PORT`. Other programs replace such variables, lb does not.
+/*
+ * Whether a text has a variable as `${PORT}`, or is one as `$PORT`. Other programs replace
+ * variables; lb does not.
  */
 static bool is_variable(const char *text)
 {

@@ -283,9 +283,7 @@ const struct synonym *synonym_find(enum synonym_kind kind, const char *where, st
 	return NULL;
 }
 
-/*
- * `ours`, which is the place of a key. When the key is below `where`, the part below `where` alone.
- */
+/* Cuts `where` off the front of `ours`, the place of a key, when the key is below `where`. */
 static const char *name_below(const char *where, const char *ours)
 {
 	size_t n = strlen(where);

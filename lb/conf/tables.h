@@ -12,11 +12,11 @@
 
 #include "conf/opt.h"
 
-extern const struct opt main_opts[];     /* its values go into struct conf */
-extern const struct opt listener_opts[]; /* into struct conf_listener */
-extern const struct opt route_opts[];    /* into struct conf_route */
-extern const struct opt pool_opts[];     /* into struct conf_pool */
-extern const struct opt backend_opts[];  /* into struct conf_backend */
+extern const struct opt main_opts[];     /* keys of struct conf */
+extern const struct opt listener_opts[]; /* keys of struct conf_listener */
+extern const struct opt route_opts[];    /* keys of struct conf_route */
+extern const struct opt pool_opts[];     /* keys of struct conf_pool */
+extern const struct opt backend_opts[];  /* keys of struct conf_backend */
 
 /* Patterns that OPT_CALL rows of several tables have. */
 #define PATTERN_ADDRESS "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"

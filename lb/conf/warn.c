@@ -210,7 +210,8 @@ static void warn_of_slow_checks(struct opt_ctx *ctx, const struct conf_pool *p,
 		return;
 	if (n == NULL)
 		n = opt_find(node, "health.interval");
-	LB_ASSERT(n != NULL); /* by default, timeout < interval */
+	/* The default timeout is shorter than the default interval: the file has a key. */
+	LB_ASSERT(n != NULL);
 	err_warn_at(ctx->err, n->at,
 		    "\"health.timeout\" is longer than \"health.interval\": while a backend does "
 		    "not answer, it is checked every \"health.timeout\" only");

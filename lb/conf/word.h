@@ -13,36 +13,40 @@
 
 #define WORD_NAME_MAX 63 /* bytes; a name has to fit into tables, log lines and commands */
 
-/* An ASCII letter or digit. */
+/* Whether a character is an ASCII letter or digit. */
 static inline bool word_is_alnum(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 /*
- * The name of a listener, a route, a pool or a backend: 1 to 63 bytes without spaces, invisible and
- * control characters, and without `/` and `|`, which separate names in commands.
+ * Whether a text may be the name of a listener, a route, a pool or a backend: 1 to 63 bytes without
+ * spaces, invisible and control characters, and without `/` and `|`, which separate names in
+ * commands.
  */
 bool word_is_name(struct slice s);
 
-/* A token (RFC 9110, 5.6.2), as the name of a field or a cookie is. */
+/* Whether a text is a token (RFC 9110, 5.6.2), as the name of a field or a cookie is. */
 bool word_is_token(struct slice s);
 
 /*
- * The name of a query parameter: visible ASCII without `&`, `=` and `#`, which would end the name.
+ * Whether a text may be the name of a query parameter: visible ASCII without `&`, `=` and `#`,
+ * which would end the name.
  */
 bool word_is_parameter(struct slice s);
 
-/* The value of a field: no control characters but tabs. */
+/* Whether a text may be the value of a field: no control characters but tabs. */
 bool word_is_field_value(struct slice s);
 
-/* A host as a route compares it: a name, or an IPv6 address in brackets; no port. */
+/*
+ * Whether a text is a host without a port: a name, an IPv4 address, or an IPv6 address in brackets.
+ */
 bool word_is_host(struct slice s);
 
-/* An absolute path: visible ASCII without `#` and `?`. */
+/* Whether a text is an absolute path: visible ASCII without `#` and `?`. */
 bool word_is_path(struct slice s);
 
-/* An absolute path, perhaps with a query: visible ASCII without `#`. */
+/* Whether a text is an absolute path, perhaps with a query: visible ASCII without `#`. */
 bool word_is_path_and_query(struct slice s);
 
 #define WORD_SHOWN_MAX 80 /* most bytes that word_show() writes, with the NUL */

@@ -13,8 +13,9 @@
  *
  * The last pass (build()) makes the tree. on_event() gets libyaml's events one by one: on_scalar(),
  * on_container() and on_alias() make a node and attach it to the innermost container that is open.
- * A scalar in a map is a key when no key waits for its value: keep_key() keeps it for the next
- * node. A scalar at a repaired place becomes YAML_BAD, because repair() has reported it.
+ * A scalar in a map is a key when no key waits for its value: keep_key() keeps the scalar as the
+ * key of the next node. A scalar at a repaired place becomes YAML_BAD, because repair() has
+ * reported it.
  *
  * Mistakes that leave the structure clear (a key given twice, a tag, an anchor) are reported, and
  * building goes on. A mistake that leaves the structure unclear ends the building: a syntax error
@@ -478,8 +479,7 @@ int lb_yaml_parse(struct slice text, const char *file, struct err *e, struct yam
 		return err_at(e, (struct mark){ file, 1, 1 },
 			      "the file is a text in UTF-16; save it in UTF-8");
 	text_add(&b.text, text);
-	/* The newline ends a last line without one, and makes b.text.p non-NULL for an empty text.
-	 */
+	/* The newline ends the last line, and makes b.text.p non-NULL for an empty text. */
 	text_pad(&b.text, '\n', 1);
 	if (!b.text.failed) {
 		while (pass(&b))

@@ -34,14 +34,14 @@ enum yaml_kind {
 struct yaml_node {
 	enum yaml_kind kind;
 	bool is_null;   /* an empty scalar without quotes, as the value of `backends:` alone */
-	struct mark at; /* of the value */
+	struct mark at; /* where the value begins */
 	char *text;     /* owns: the text of a scalar, without NULs inside */
 
 	char *key; /* owns: the key, if the parent is a map; else NULL */
 	struct mark key_at;
 
-	size_t n;                       /* children of a list or a map, in the order of the file */
-	struct yaml_node *first, *last; /* owns */
+	size_t n;                       /* number of children of a list or a map */
+	struct yaml_node *first, *last; /* owns: the children, in the order of the file */
 	struct yaml_node *next;         /* the parent's next child */
 };
 

@@ -224,9 +224,9 @@ static uint32_t first_line(const struct scene *s)
 	return last - first > 100 ? last - 100 : first;
 }
 
-/* ---- judges: true when the mistake was reported ---- */
+/* ---- judges: each returns true when it has reported the mistake ---- */
 
-/* A tab that indents a line, or a no-break space, which a copied text may have. */
+/* Reports a tab that indents a line, or a no-break space, which a copied text may have. */
 static bool judge_indent(const struct scene *s)
 {
 	uint32_t first = first_line(s), before = line_before(s, first);
@@ -254,7 +254,7 @@ static bool judge_indent(const struct scene *s)
 	return true;
 }
 
-/* `[::1]:80` without quotes, which YAML reads as a list. */
+/* Reports an address like `[::1]:80` without quotes, which YAML reads as a list. */
 static bool judge_ipv6(const struct scene *s)
 {
 	struct slice line = s->line;
@@ -278,7 +278,7 @@ static bool judge_ipv6(const struct scene *s)
 	return false;
 }
 
-/* `${PORT}` between brackets, and `{{ port }}`, which other programs replace. */
+/* Reports `${PORT}` between brackets, and `{{ port }}`, which other programs replace. */
 static bool judge_variable(const struct scene *s)
 {
 	const char *p = slice_find(s->line, "${");
@@ -293,8 +293,8 @@ static bool judge_variable(const struct scene *s)
 }
 
 /*
- * `name:public` or `-name` in line `n`. libyaml reads such a line as a text that goes on in the
- * next line, and stops there.
+ * Reports `name:public` or `-name` in line `n`. libyaml reads such a line as a text that goes on in
+ * the next line, and stops in the next line.
  */
 static bool judge_missing_space(const struct scene *s, uint32_t n)
 {
@@ -317,7 +317,7 @@ static bool judge_missing_space(const struct scene *s, uint32_t n)
 	return true;
 }
 
-/* A ": " where no key can be. */
+/* Reports a ": " where no key can be. */
 static bool judge_second_colon(const struct scene *s)
 {
 	uint32_t before = line_before(s, s->p->at.line);
@@ -347,7 +347,7 @@ static bool judge_second_colon(const struct scene *s)
 	return true;
 }
 
-/* A line with a key alone. */
+/* Reports a line that has a key, but no colon. */
 static bool judge_no_colon(const struct scene *s)
 {
 	if (!says(s, "could not find expected ':'"))
@@ -362,7 +362,7 @@ static bool judge_no_colon(const struct scene *s)
 	return true;
 }
 
-/* `key: - item`. */
+/* Reports an item of a list in the line of the list's key, as in `key: - item`. */
 static bool judge_list_in_line(const struct scene *s)
 {
 	if (!says(s, "block sequence entries are not allowed"))
@@ -410,7 +410,7 @@ static char byte_before(const struct scene *s)
 	return i == 0 ? '\0' : s->line.p[i - 1];
 }
 
-/* A text or a wrong indent where libyaml wants a key. */
+/* Reports a text or a wrong indent where libyaml wants a key. */
 static bool judge_key(const struct scene *s)
 {
 	char before = byte_before(s);
@@ -435,7 +435,7 @@ static bool judge_key(const struct scene *s)
 	return true;
 }
 
-/* A key of an item that does not begin below the item's first key. */
+/* Reports a key of an item that does not begin below the item's first key. */
 static bool judge_item(const struct scene *s)
 {
 	uint32_t above = item_before(s, s->p->at.line);
@@ -462,7 +462,7 @@ static uint32_t slashes_line(const struct scene *s)
 	return 0;
 }
 
-/* Brackets that are not closed, or that lack a comma. */
+/* Reports brackets that are not closed, or that lack a comma. */
 static bool judge_brackets(const struct scene *s)
 {
 	bool is_map = says(s, "expected ',' or '}'");
@@ -487,7 +487,7 @@ static bool judge_brackets(const struct scene *s)
 	return true;
 }
 
-/* Quotes that are not closed, or a bad escape in them. */
+/* Reports quotes that are not closed, or a bad escape in them. */
 static bool judge_quotes(const struct scene *s)
 {
 	if (!is_about(s, "quoted scalar"))
@@ -501,7 +501,7 @@ static bool judge_quotes(const struct scene *s)
 	return true;
 }
 
-/* A text that begins with a character that means something in YAML. */
+/* Reports a text that begins with a character that means something in YAML. */
 static bool judge_first_char(const struct scene *s)
 {
 	const struct yaml_problem *p = s->p;
@@ -522,7 +522,7 @@ static bool judge_first_char(const struct scene *s)
 	return true;
 }
 
-/* An alias or an anchor that could not be repaired (yaml.c). */
+/* Reports an alias or an anchor that yaml.c could not repair. */
 static bool judge_alias(const struct scene *s)
 {
 	if (!is_about(s, "an alias") && !is_about(s, "an anchor"))
@@ -532,7 +532,7 @@ static bool judge_alias(const struct scene *s)
 	return true;
 }
 
-/* Text after the end of the document: a file in TOML, or text after a `}`. */
+/* Reports text after the end of the document: a file in TOML, or text after a `}`. */
 static bool judge_end(const struct scene *s)
 {
 	if (!says(s, "did not find expected <document start>"))

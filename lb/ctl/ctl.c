@@ -99,7 +99,7 @@ static const char *const filter_key[] = { "pool", "backend", "client", "min-age"
 
 static_assert(ARRAY_SIZE(filter_key) == OPT_LIMIT - OPT_POOL + 1, "each filter has a key");
 
-/* The options that are neither filters nor an action. */
+/* The style options, and whether --wait was given. */
 struct style {
 	bool is_json, is_wide, waits;
 };
@@ -148,7 +148,7 @@ static int unknown_long_option(const char *word)
 static int refuse_option(const char *last, bool lacks_value)
 {
 	const char letter[] = { '-', (char)optopt, '\0' };
-	bool is_known_long = optopt >= OPT_JSON || optopt == 'h'; /* 'h': --help */
+	bool is_known_long = optopt >= OPT_JSON || optopt == 'h'; /* 'h' is the value of --help */
 
 	if (lacks_value)
 		return wrong("a value is missing behind ", is_known_long ? last : letter);

@@ -5,8 +5,8 @@
  * ctl: lbctl's side of the admin socket. Sends one command and prints the answer, as tables or as
  * JSON.
  *
- * lbctl is a separate program. All calls block, and only the form of the socket's lines and answers
- * is shared with lb (lbctl(1), "THE SOCKET").
+ * lbctl is a separate program. All calls block. lbctl and lb share nothing but util/ and the form
+ * of the socket's lines and answers (lbctl(1), "THE SOCKET").
  *
  * Layer: ctl. Includes util/ only.
  */
@@ -36,8 +36,8 @@ struct ctl {
 /*
  * ctl_parse() - read the command line
  *
- * `ret` is CTL_INIT. Options may stand anywhere (getopt permutes `argv`). Returns 0, or an exit
- * status after a message on stderr that says what is wrong.
+ * The caller has set `ret` to CTL_INIT. Options may stand anywhere, because getopt_long() permutes
+ * `argv`. Returns 0, or an exit status after a message on stderr that says what is wrong.
  */
 int ctl_parse(int argc, char **argv, struct ctl *ret) LB_MUST_CHECK;
 

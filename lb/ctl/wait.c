@@ -5,9 +5,9 @@
  * backend. So when a command of another client has ended the drain, wait_drained() does not drain
  * again, but returns. An interrupt ends lbctl, but not the drain.
  *
- * print_progress() writes the line that wait_describe() makes, when the count of connections has
- * changed. The rate in that line comes from struct wait_rate, a ring of the last WAIT_SAMPLES
- * counts, one for each second.
+ * print_progress() prints the line that wait_describe() makes: on a terminal once a second, else
+ * when the count has changed or REPEAT_S seconds have passed. The rate in that line comes from
+ * struct wait_rate, a ring of the last WAIT_SAMPLES counts, one for each second.
  *
  * Relies on the keys "active" and "state" of lb's JSON (lbctl(1)), which wait_parse() looks for.
  */
@@ -21,7 +21,10 @@
 
 #include "util/parse.h"
 
-/* When stdout is no terminal and the count does not change, a line is written after this time. */
+/*
+ * When stdout is no terminal and the count does not change, a line is printed after this many
+ * seconds.
+ */
 #define REPEAT_S 10
 
 void wait_rate_add(struct wait_rate *r, uint64_t left)
