@@ -3,7 +3,7 @@
  * assert_failed(): the end of lb at a broken assertion, with one line on stderr that names the
  * place.
  *
- * It is a function of its own, so that a file with assertions needs no stdio.
+ * assert_failed() is in a file of its own, so that a file with assertions needs no stdio.
  */
 #include "util/assert.h"
 

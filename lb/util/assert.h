@@ -20,10 +20,11 @@
 
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
-/* Number of elements of a true array. */
+/* The number of elements of an array (not of a pointer). */
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Hands a pointer on and leaves NULL behind: `return take_ptr(p)` defuses a _cleanup_. */
+/* Gives the value of the pointer `p` and sets `p` to NULL. So after `return take_ptr(p)` the
+ * _cleanup_ of `p` frees nothing. */
 #define take_ptr(p) \
 	({ \
 		__typeof__(p) *taken_at_ = &(p); \

@@ -4,8 +4,8 @@
  *
  * err_at(), err_add() and err_warn_at() write a text into the next item (err_next()). At most
  * ERR_KEPT_MAX items are kept; the rest is only counted, and so is a text for which there is no
- * memory. err_sort() orders the items by place. err_line() gives the lines one by one, and behind
- * the last item "and N more", where some were not kept.
+ * memory. err_sort() orders the items by place. err_line() gives the lines one by one. When some
+ * items were not kept, the last line is "and N more".
  *
  * Thread: the owner's.
  */
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Returns one more item, zeroed; or NULL when ERR_KEPT_MAX are kept or memory is short. */
+/* Returns a new item, zeroed. Returns NULL when ERR_KEPT_MAX items are kept or memory is short. */
 static struct err_item *err_next(struct err *e)
 {
 	if (e->n_kept == ERR_KEPT_MAX)

@@ -12,10 +12,12 @@
 #define FNV_BASIS UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
-/* 2^64 divided by the golden ratio: hash_mix() adds it to `a`, because hash_finish(0) is 0. */
+/* hash_mix() adds this number to `a`, because hash_finish(0) is 0. The number is 2^64 divided by
+ * the golden ratio. */
 #define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 
-/* The finaliser of splitmix64: each bit of `x` changes half of the result's. */
+/* The finaliser of splitmix64. When one bit of `x` changes, about half of the bits of the result
+ * change. */
 static uint64_t hash_finish(uint64_t x)
 {
 	x ^= x >> 30;

@@ -4,9 +4,9 @@
 /*
  * Hash: a stable 64-bit hash of bytes, and a way to combine two hashes.
  *
- * It decides which backend a key goes to, so its values are part of lb's interface: the same on
- * every machine and in every version, with test vectors in docs/hash.md. It is no defence against
- * keys that are chosen to collide.
+ * The hash decides which backend a key goes to, so its values are part of lb's interface: the same
+ * on every machine and in every version, with test vectors in docs/hash.md. The hash is no defence
+ * against keys that are chosen to collide.
  *
  * The definition, in arithmetic modulo 2^64:
  *
@@ -18,8 +18,9 @@
  *          the result is F(h)
  *   hash_mix(a, b):  F(F(a + 0x9e3779b97f4a7c15) + b)
  *
- * That is FNV-1a, whose state a seed changes (F(0) is 0: seed 0 is FNV-1a as published), then the
- * finaliser of splitmix64, because FNV's own high bits are poor for short keys. F is a bijection.
+ * hash_bytes() is FNV-1a and then F, the finaliser of splitmix64, because the high bits of FNV-1a
+ * alone are poor for short keys. The seed changes the start value of FNV-1a; F(0) is 0, so seed 0
+ * keeps the published start value. F is a bijection.
  *
  * Thread: any (pure functions). Layer: util.
  */
@@ -30,6 +31,6 @@
 /* The hash of `n` bytes; `p` may be NULL when n is 0. Hot. */
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
 
-/* A hash of two values, whose order counts. For a fixed `a` it is a bijection of `b`, and the other
- * way round. Hot. */
+/* A hash of two values, whose order counts. For a fixed `a` the result is a bijection of `b`, and
+ * for a fixed `b` a bijection of `a`. Hot. */
 uint64_t hash_mix(uint64_t a, uint64_t b);

@@ -2,9 +2,9 @@
 /*
  * A writer of JSON, which puts the commas and the escapes.
  *
- * Terms. To nest is to open an object or an array, `depth` is how many are open, and a bit of
- * `is_array` says of each depth whether it is an array. A value stands behind a key, in an array,
- * or alone at the top.
+ * Terms. To nest is to open an object or an array, `depth` is the number of those that are open,
+ * and a bit of `is_array` says of each depth whether it is an array. A value stands behind a key,
+ * in an array, or alone at the top.
  *
  * json_object_begin() and json_array_begin() nest, json_..._end() unnests. json_key() writes a name
  * in an object. Each function that writes a value calls value_begin() first: it asserts that a
@@ -14,8 +14,8 @@
  * characters that are valid UTF-8 (utf8_len()), and writes U+FFFD for every other byte. So the
  * output is valid UTF-8 whatever the input is, which may come from a client.
  *
- * Short memory. The text remembers that an addition failed; the writer goes on, and json_is_ok()
- * tells at the end.
+ * Short memory. When an addition fails for want of memory, the text remembers that, and the writer
+ * goes on. json_is_ok() tells at the end.
  *
  * Relies on util/text.h for the buffer. Thread: the owner's.
  */
@@ -93,8 +93,9 @@ static bool is_continuation(const struct slice *s, size_t at)
 }
 
 /*
- * The length of the UTF-8 character at `at`, 0 if there is none (RFC 3629, section 4): continuation
- * bytes that are missing or stray, overlong forms, surrogates and what is above U+10FFFF.
+ * The length of the UTF-8 character at `at` (RFC 3629, section 4). Returns 0 when there is no valid
+ * one: a continuation byte is missing or stray, the form is overlong, or the character is a
+ * surrogate or above U+10FFFF.
  */
 static size_t utf8_len(const struct slice *s, size_t at)
 {
@@ -123,7 +124,7 @@ static bool is_plain(char c)
 	return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
 }
 
-/* The one ASCII character that must be escaped (RFC 8259, section 7). */
+/* Adds the escape of `c`, an ASCII character that must be escaped (RFC 8259, section 7). */
 static void escaped(struct text *out, char c)
 {
 	switch (c) {
@@ -155,7 +156,8 @@ static void quoted(struct text *out, struct slice s)
 			continue;
 		}
 		if ((unsigned char)s.p[i] >= 0x80)
-			text_add(out, SLICE("\xef\xbf\xbd")); /* U+FFFD */
+			/* U+FFFD stands for a byte that is not part of valid UTF-8. */
+			text_add(out, SLICE("\xef\xbf\xbd"));
 		else
 			escaped(out, s.p[i]);
 		i++;

@@ -5,7 +5,7 @@
  * A doubly linked list whose links are embedded in its elements. Not thread-safe.
  *
  * A link that is in no list points to itself (LIST_INIT or list_init()), so list_del() may be
- * called on it and list_is_linked() tells.
+ * called on such a link, and list_is_linked() can tell whether a link is in a list.
  *
  * Layer: util.
  */
@@ -77,7 +77,8 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 
-/* `it` is a struct list *; the current element may be deleted in the body. */
+/* Runs the statement behind it for each element of the list. `it` is a struct list * to the
+ * element, which the statement may delete. */
 #define list_for_each(it, head) \
 	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
 	     it = it##_next, it##_next = it->next)

@@ -3,8 +3,8 @@
  * Histograms of durations.
  *
  * A duration is counted in the first bucket whose upper bound it does not exceed (bucket_of()).
- * metric_hist_sum() adds the buckets up as Prometheus wants them: each with all that are below it.
- * Counters are inline, in util/metric.h.
+ * metric_hist_sum() adds to each bucket the buckets below it, because Prometheus wants for each
+ * bound the number of durations up to that bound. Counters are inline, in util/metric.h.
  *
  * Thread: one writer, or several that call the shared functions; any reader.
  */
@@ -12,8 +12,8 @@
 
 #include "util/assert.h"
 
-/* The upper bound of each bucket, which belongs to it: in nanoseconds and as Prometheus writes it.
- */
+/* The upper bound of each bucket, in nanoseconds and as Prometheus writes it. A duration that is
+ * equal to a bound belongs to the bound's bucket. */
 /* clang-format off */
 #define BOUNDS(X) \
 	X(   1000000, "0.001") \
@@ -44,7 +44,7 @@ static size_t bucket_of(uint64_t ns)
 {
 	size_t i = 0;
 
-	while (ns > bound_ns[i]) /* ends at the last bound, which nothing is above */
+	while (ns > bound_ns[i]) /* ends at the last bound, which is UINT64_MAX */
 		i++;
 	LB_ASSERT(i < METRIC_HIST_N);
 	return i;

@@ -32,10 +32,11 @@ void nearest_try(struct nearest *n, struct slice word)
 
 struct slice nearest_word(const struct nearest *n)
 {
-	size_t limit = 1 + n->to.n / 4; /* a guess: one, and one more for every four letters */
+	/* A guess: a word may differ by one change, and by one more for every four letters. */
+	size_t limit = 1 + n->to.n / 4;
 	size_t longer = n->best.n > n->to.n ? n->best.n : n->to.n;
 
-	/* When the distance is less than the longer word, the two words share a letter. */
+	/* When the distance is less than the longer word's length, the two words share a letter. */
 	return n->distance <= limit && n->distance < longer ? n->best : SLICE("");
 }
 

@@ -11,7 +11,7 @@
 
 #include "util/slice.h"
 
-#define NEAREST_TEXT_MAX 96 /* longest text of nearest_hint(), with its NUL */
+#define NEAREST_TEXT_MAX 96 /* bytes of the longest text of nearest_hint(), with its NUL */
 
 struct nearest {
 	/* private to nearest.c */
@@ -29,7 +29,7 @@ void nearest_init(struct nearest *n, struct slice to);
  */
 void nearest_try(struct nearest *n, struct slice word);
 
-/* The nearest word. Empty when no word is near enough to be meant. Borrowed. */
+/* The nearest word, borrowed. Empty when no word is near enough to be meant. */
 struct slice nearest_word(const struct nearest *n);
 
 /* Writes `, did you mean "word"?`, or "" when nearest_word() is empty; returns `out`. */

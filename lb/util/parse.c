@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers with units as a person writes them, and back; and a distance of words for "did you mean".
+ * Reads numbers with units as a person writes them, and writes numbers for a person. Also measures
+ * how different two words are, for "did you mean".
  *
  * Terms. A unit is a name and a factor; an empty name stands for a number without a unit. Malformed
  * text gives -EINVAL, a value that does not fit gives -ERANGE, and *ret is set only on success.
  *
- * parse_uint(), parse_duration_ms() and parse_size() are tables of units for with_unit(), which
+ * parse_uint(), parse_duration_ms() and parse_size() give a table of units to with_unit(), which
  * reads the digits (digits_take()) and looks the rest up in the table. digits_take() reads all
  * digits also when the value has become too large, so that malformed text is told from a value that
  * does not fit. parse_octal_mode() and parse_decimal_percent() use digits_take() themselves.
@@ -36,9 +37,9 @@ static bool is_digit(char c)
 }
 
 /*
- * Reads the digits at the start of *s and moves *s behind them. Reads all digits even when the
- * value has become too large, so that the caller can tell malformed text from a value that does not
- * fit.
+ * Reads the digits at the start of *s, sets *ret_n to their number, and moves *s behind them. Reads
+ * all digits even when the value has become too large, so that the caller can tell malformed text
+ * from a value that does not fit.
  */
 static int digits_take(struct slice *s, unsigned base, uint64_t *ret, size_t *ret_n)
 {
@@ -60,7 +61,8 @@ static int digits_take(struct slice *s, unsigned base, uint64_t *ret, size_t *re
 	return overflows ? -ERANGE : 0;
 }
 
-/* An integer and one of the units; an empty unit name allows a bare number. */
+/* Reads an integer and the name of one of the units. A unit with an empty name allows a number
+ * without a unit. */
 static int with_unit(struct slice s, const struct unit *unit, size_t n_units, uint64_t *ret)
 {
 	uint64_t v;
@@ -172,7 +174,8 @@ static size_t min3(size_t a, size_t b, size_t c)
 	return m < c ? m : c;
 }
 
-/* Levenshtein's, one row at a time: row[j] is the distance of a's first i bytes to b's first j. */
+/* The Levenshtein distance, one row at a time: after pass i, row[j] is the distance between the
+ * first i bytes of `a` and the first j bytes of `b`. */
 size_t parse_distance(struct slice a, struct slice b)
 {
 	size_t row[PARSE_DISTANCE_MAX + 1];
@@ -211,7 +214,7 @@ char *parse_format_duration(uint64_t ms, char out[PARSE_TEXT_MAX])
 		(void)snprintf(out, PARSE_TEXT_MAX, "0s");
 		return out;
 	}
-	while (ms < unit[i].factor) /* ends at 1 ms */
+	while (ms < unit[i].factor) /* ends at the last unit, 1 ms */
 		i++;
 
 	int n = snprintf(out, PARSE_TEXT_MAX, "%" PRIu64 "%s", ms / unit[i].factor, unit[i].name);
@@ -249,7 +252,8 @@ char *parse_format_bytes(uint64_t n, char out[PARSE_TEXT_MAX])
 		(void)snprintf(out, PARSE_TEXT_MAX, "%" PRIu64 " B", n);
 		return out;
 	}
-	/* The unit whose rounded number stays below 1024.0; 16 EiB is the most there can be. */
+	/* Finds the unit whose rounded number is below 1024.0. EiB is the largest one that is
+	 * needed: 2^64 bytes are 16 EiB. */
 	do {
 		i++;
 		uint64_t whole = n >> (10 * i), rest = n & ((UINT64_C(1) << (10 * i)) - 1);

@@ -11,15 +11,15 @@
  *	....[len|bytes][len|b].......     used = head - tail, free = size - used
  *
  * ring_write() copies a record in and then stores `head`. ring_read() copies a record out and then
- * stores `tail`. Both stores are releases, and each side loads the other's position with acquire:
- * the reader sees the bytes of every record before `head`, and the writer overwrites no byte before
- * the reader's copy of it is done.
+ * stores `tail`. Both stores are releases, and each side loads the other's position with acquire.
+ * Therefore the reader sees the bytes of every record before `head`, and the writer overwrites no
+ * byte before the reader's copy of it is done.
  *
  * When a record does not fit, ring_write() drops the record and counts it: the writer never waits.
  *
  * `head` and `tail` are in cache lines of their own, because different threads write them. Each
  * side keeps a copy of the other's position, seen_tail and seen_head, and loads the other's cache
- * line only when the ring is full, or empty, by that copy.
+ * line only when, by that copy, the ring is full (for the writer) or empty (for the reader).
  *
  * Thread: one writer, one reader; any for ring_n_dropped(). Hot.
  */
@@ -30,19 +30,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_BYTES_MIN 64u /* a guess: half of it and a length must fit */
+#define RING_BYTES_MIN 64u /* a guess; a record of half as many bytes must fit with its length */
 
 struct ring {
-	/* written by the writer */
+	/* the fields that the writer writes */
 	LB_CACHE_ALIGNED _Atomic uint64_t head;
 	uint64_t seen_tail;
 	_Atomic uint64_t n_dropped;
 
-	/* written by the reader */
+	/* the fields that the reader writes */
 	LB_CACHE_ALIGNED _Atomic uint64_t tail;
 	uint64_t seen_head;
 
-	/* written by ring_new() */
+	/* the field that only ring_new() writes */
 	LB_CACHE_ALIGNED size_t size; /* a power of two */
 	uint8_t data[];
 };
@@ -53,7 +53,7 @@ struct ring *ring_new(size_t bytes)
 	while (size < bytes && size <= SIZE_MAX / 4)
 		size *= 2;
 
-	/* aligned_alloc() wants a multiple of the alignment. */
+	/* aligned_alloc() wants a size that is a multiple of the alignment, 64. */
 	size_t n = (sizeof(struct ring) + size + 63) & ~(size_t)63;
 	struct ring *r = size < bytes ? NULL : aligned_alloc(_Alignof(struct ring), n);
 	if (r == NULL)
@@ -98,7 +98,7 @@ int ring_write(struct ring *r, const void *rec, size_t n)
 
 	LB_ASSERT(head - r->seen_tail <= r->size);
 	if (r->size - (head - r->seen_tail) < need) {
-		/* acquire: the reader has copied the bytes that will be overwritten */
+		/* acquire: the reader has finished copying the bytes that will be overwritten */
 		r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
 		LB_ASSERT(head - r->seen_tail <= r->size);
 		if (r->size - (head - r->seen_tail) < need) {

@@ -16,23 +16,26 @@
 
 struct ring;
 
-/* `bytes` is rounded up to a power of two. Returns NULL when memory is short. */
+/* Makes an empty ring of `bytes`, rounded up to a power of two. Returns NULL when memory is
+ * short. */
 struct ring *ring_new(size_t bytes);
 
-/* NULL is fine. Returns NULL. */
+/* Frees the ring; NULL is fine. Returns NULL. */
 struct ring *ring_free(struct ring *r);
 
 /*
- * ring_write() - copy one record of 1 byte to half the ring's bytes
+ * ring_write() - copy one record into the ring
  *
- * Returns 0, or -ENOSPC and counts a drop. Writer only. Hot.
+ * `n` is at least 1 and at most half of the ring's bytes. Returns 0. When the record does not fit,
+ * counts a drop and returns -ENOSPC. For the writer only. Hot.
  */
 int ring_write(struct ring *r, const void *rec, size_t n);
 
 /*
- * ring_read() - the oldest record, copied to `out`
+ * ring_read() - take the oldest record, and copy it to `out`
  *
- * Returns its length, or 0 when the ring is empty. A record longer than `max` is cut. Reader only.
+ * Returns the number of bytes copied, or 0 when the ring is empty. A record longer than `max` is
+ * cut. For the reader only.
  */
 size_t ring_read(struct ring *r, void *out, size_t max);
 

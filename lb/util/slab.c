@@ -2,10 +2,11 @@
 /*
  * Slabs: objects of one size, found by handles that go stale.
  *
- * Terms. A chunk is mapped memory for some objects. A place is what the slab knows of a chunk; it
- * stays when the chunk's memory is given back, and may get a chunk again. An object is used from
- * slab_get() to slab_put(), and free otherwise. A generation is a number of each object of a place
- * that every put raises. Promised are the gets that slab_reserve() has said will succeed.
+ * Terms. A chunk is mapped memory for some objects. A place is the slab's record of a chunk; when
+ * the chunk's memory is given back, the place stays, and may get a new chunk. An object is used
+ * from slab_get() to slab_put(), and free otherwise. Each object of a place has a generation, a
+ * number that every put raises. A promised get is one that slab_reserve() has prepared and that has
+ * not come yet.
  *
  * A chunk is aligned to its own size, so the address of an object with its low bits cleared is the
  * address of its chunk, whose head names the slab and the number of the place:
@@ -26,11 +27,12 @@
  * constant time.
  *
  * slab_reserve() adds chunks (chunk_add()), to the lowest places without one. slab_settle() and
- * slab_trim() give the highest empty chunks back (drop_empty()), but none that is promised.
+ * slab_trim() give the highest empty chunks back (drop_empty()), but keep enough for the promised
+ * gets.
  *
  * Memory is mapped and not allocated with malloc, because a mapping that is given back returns to
  * the kernel at once, untouched pages cost nothing, and an aligned allocation of 64 KiB costs
- * malloc twice as much. LeakSanitizer does not look into mappings; sanitizer builds use
+ * malloc twice as much. LeakSanitizer does not look into mappings, so sanitizer builds use
  * slab_malloc.c.
  *
  * Thread: the owner's. Hot.
@@ -44,49 +46,51 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* A guess: 16 pages; few chunks per peak, and little lost by a spare one. */
+/* A guess: 16 pages. A peak needs few chunks, and an empty chunk that is kept wastes little. */
 #define CHUNK_BYTES 65536u
 #define CHUNK_OBJECTS_MIN 8u
-#define CHUNK_OBJECTS_MAX 4096u /* two levels of 64 bits */
+#define CHUNK_OBJECTS_MAX 4096u /* as many bits as a tree of two levels has */
 #define OBJECT_ALIGN 16u
-#define PART 16u /* the most chunks given back in one call: each takes the kernel some 10 us */
+#define PART 16u /* chunks given back in one call, because each takes the kernel some 10 us */
 
 #define TREE_LEVELS 5u /* 64^5 is more than the number of places, which has 27 bits at most */
 
-/* A set of small numbers: bit w of a level is set when word w of the level below is not 0. */
+/* A set of numbers. Bit i of level 0 is set when i is in the set. Bit w of a higher level is set
+ * when word w of the level below is not 0. */
 struct tree {
-	uint64_t *level[TREE_LEVELS]; /* into one allocation, which level[0] owns */
+	uint64_t *level[TREE_LEVELS]; /* pointers into one allocation, which level[0] owns */
 	unsigned n_levels;
 };
 
-/* Stands at the start of a chunk; 64 bytes, so that objects of n * 64 bytes lie on cache lines. */
+/* Stands at the start of a chunk. Takes 64 bytes, so that objects whose size is a multiple of 64
+ * begin at a cache line. */
 struct chunk {
 	LB_CACHE_ALIGNED const struct slab *slab;
 	uint32_t number;
 };
 
 struct place {
-	struct chunk *chunk; /* owns; NULL: no memory at present */
-	uint16_t *gen;       /* owns; NULL until the first chunk here; never 0 */
-	struct tree is_free; /* owned, as long as `gen` is there */
+	struct chunk *chunk; /* owns; NULL: the place has no chunk now */
+	uint16_t *gen;       /* owns; no generation is 0; NULL: never had a chunk */
+	struct tree is_free; /* owns; in use when `gen` is not NULL */
 	uint32_t n_used;
 };
 
 struct slab {
 	const char *name;
-	size_t size;        /* of an object, rounded up */
-	size_t object_size; /* as asked for: what get clears */
+	size_t size;        /* of an object, rounded up to OBJECT_ALIGN */
+	size_t object_size; /* as given to slab_new(); slab_get() clears as many bytes */
 	size_t chunk_bytes; /* a power of two */
 	uint32_t max;
 	uint32_t per_chunk, shift;
 	uint32_t n_places;    /* elements of `place` */
 	uint32_t n_seen;      /* places that ever had a chunk */
-	uint32_t n_chunks;    /* places that have one */
+	uint32_t n_chunks;    /* places that have a chunk now */
 	uint32_t n_empty;     /* places with a chunk and no used object */
 	uint32_t least_empty; /* the least value of n_empty in this period (slab_settle()) */
 	uint32_t n_used;      /* used objects */
-	uint32_t n_promised;  /* gets that slab_reserve() still owes */
-	uint32_t fail_after;  /* 0: never */
+	uint32_t n_promised;  /* promised gets */
+	uint32_t fail_after;  /* the get that fails, counted from now; 0: none */
 	struct tree has_free; /* places with a chunk and a free object */
 	struct place *place;  /* owns */
 };
@@ -175,12 +179,13 @@ static uint32_t n_capacity(const struct slab *s)
 	return n < s->max ? (uint32_t)n : s->max;
 }
 
-/* Maps `bytes` (a power of two, at least a page) aligned to themselves. */
+/* Maps `bytes` (a power of two, at least a page) at an address that is a multiple of `bytes`. */
 static void *map_aligned(size_t bytes)
 {
 	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
 
-	/* Most often the place next to the last mapping is aligned already. */
+	/* First without padding: the kernel mostly maps next to the last mapping, and that address
+	 * is aligned already. */
 	char *p = mmap(NULL, bytes, prot, flags, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
@@ -198,7 +203,7 @@ static void *map_aligned(size_t bytes)
 	return p + before;
 }
 
-/* What a place needs before its first chunk. Undone by slab_free() only. */
+/* Allocates what a place needs before its first chunk. Only slab_free() frees it. */
 static int place_init(const struct slab *s, struct place *pl)
 {
 	if (pl->gen != NULL)
@@ -217,7 +222,7 @@ static int place_init(const struct slab *s, struct place *pl)
 	return 0;
 }
 
-/* Gives the lowest place without memory a chunk. */
+/* Maps a chunk for the lowest place that has none. */
 static int chunk_add(struct slab *s)
 {
 	uint32_t number = s->n_chunks == s->n_seen ? s->n_seen : 0;
@@ -253,7 +258,8 @@ static void chunk_drop(struct slab *s, struct place *pl, uint32_t number)
 	s->n_empty--;
 }
 
-/* Whether an empty chunk may be given back: what is promised must still fit. */
+/* Whether an empty chunk may be given back: the other chunks hold all used objects and the promised
+ * gets. */
 static bool is_chunk_surplus(const struct slab *s)
 {
 	uint64_t left = (uint64_t)(s->n_chunks - 1) * s->per_chunk;
@@ -319,7 +325,7 @@ struct slab *slab_new(const char *name, size_t size, uint32_t max)
 	return s;
 }
 
-/* Never returns: a leak, by name. */
+/* Reports a leak with the name of the slab, and never returns. */
 static LB_COLD LB_NORETURN void objects_left(const struct slab *s)
 {
 	char text[96];
@@ -342,7 +348,8 @@ struct slab *slab_free(struct slab *s)
 			chunk_drop(s, pl, i);
 	}
 	LB_ASSERT(s->n_chunks == 0 && s->n_empty == 0);
-	/* place_init() may have succeeded for a place whose chunk could not be mapped. */
+	/* The loop goes beyond n_seen, because place_init() may have succeeded for a place whose
+	 * chunk could not be mapped. */
 	for (uint32_t i = 0; s->place != NULL && i < s->n_places && s->place[i].gen != NULL; i++) {
 		tree_deinit(&s->place[i].is_free);
 		free(s->place[i].gen);
@@ -411,7 +418,7 @@ void slab_put(struct slab *s, void *obj)
 	LB_ASSERT(s->n_empty <= s->n_chunks);
 }
 
-/* Gives back up to `most` empty chunks, the highest first. Returns how many. */
+/* Gives back up to `most` empty chunks, the highest first. Returns the number given back. */
 static uint32_t drop_empty(struct slab *s, uint32_t most)
 {
 	uint32_t n = 0;

@@ -3,9 +3,9 @@
  * Replaces slab.c in builds for sanitizers and valgrind. Each object is allocated at its get and
  * freed at its put, so that these tools see a use after put, an overrun and a leak.
  *
- * A place stands for one index: it has the index's generation, and its object while that is used.
- * Handles, limits and the need to reserve are as in slab.c. The capacity is exactly what was
- * reserved, and never falls.
+ * A place stands for one index: it has the index's generation and, while the index is used, its
+ * object. Handles, limits and the need to reserve are as in slab.c. The capacity is exactly what
+ * was reserved, and never falls.
  *
  * Thread: the owner's.
  */
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stands before each object; keeps malloc's alignment of 16. */
+/* Stands before each object. Its alignment of 16 gives an object malloc's alignment. */
 struct object {
 	_Alignas(16) const struct slab *slab;
 	uint32_t index;
@@ -24,7 +24,7 @@ struct object {
 };
 
 struct place {
-	struct object *object; /* owns; NULL: free */
+	struct object *object; /* owns; NULL: the index is free */
 	uint16_t gen;          /* never 0 */
 };
 
@@ -34,8 +34,8 @@ struct slab {
 	uint32_t max;
 	uint32_t n_places;   /* elements of `place`: the capacity */
 	uint32_t n_used;     /* used objects */
-	uint32_t lowest;     /* no place below is free */
-	uint32_t fail_after; /* 0: never */
+	uint32_t lowest;     /* all places below this index are used */
+	uint32_t fail_after; /* the get that fails, counted from now; 0: none */
 	struct place *place; /* owns */
 };
 
@@ -52,7 +52,7 @@ struct slab *slab_new(const char *name, size_t size, uint32_t max)
 	return s;
 }
 
-/* Never returns: a leak, by name. */
+/* Reports a leak with the name of the slab, and never returns. */
 static LB_COLD LB_NORETURN void objects_left(const struct slab *s)
 {
 	char text[96];
@@ -72,7 +72,7 @@ struct slab *slab_free(struct slab *s)
 	return NULL;
 }
 
-/* There are no chunks: slab_put() frees the memory at once. */
+/* Does nothing, because slab_put() has freed the memory of every object at once. */
 bool slab_settle(struct slab *s)
 {
 	(void)s;

@@ -31,13 +31,14 @@ static inline bool slice_eq(struct slice a, struct slice b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-/* Where `word` first stands in `s`, or NULL. */
+/* The first place of `word` in `s`, or NULL. */
 static inline const char *slice_find(struct slice s, const char *word)
 {
 	return s.p == NULL ? NULL : memmem(s.p, s.n, word, strlen(word));
 }
 
-/* ASCII case is ignored (lb never calls setlocale()). */
+/* Whether the slices are equal when the case of ASCII letters is ignored. Only ASCII letters have a
+ * case here, because lb never calls setlocale(). */
 static inline bool slice_eq_nocase(struct slice a, struct slice b)
 {
 	return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);

@@ -34,7 +34,7 @@ static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 /*
  * Reads a numeric address of one family. inet_pton(3) is strict (four decimal parts without leading
- * zeros, no zone id), but needs a NUL behind the text.
+ * zeros, no zone id), but needs a NUL behind the text, so the text is copied.
  */
 static int host_parse(struct slice text, uint8_t family, struct addr *ret)
 {
@@ -55,7 +55,7 @@ static int host_parse(struct slice text, uint8_t family, struct addr *ret)
 	return 0;
 }
 
-/* Digits without leading zeros, at most `max`. */
+/* Reads a decimal number of at most `max`, without leading zeros. */
 static int number_parse(struct slice text, unsigned max, unsigned *ret)
 {
 	unsigned v = 0;
@@ -73,7 +73,8 @@ static int number_parse(struct slice text, unsigned max, unsigned *ret)
 	return 0;
 }
 
-/* Cuts `text` at the last `c`: what is before stays, what is behind goes to *behind. */
+/* Cuts *text at its last `c`: *text keeps what is before, *behind gets what is behind. Returns
+ * false, and changes nothing, when *text has no `c`. */
 static bool cut_last(struct slice *text, char c, struct slice *behind)
 {
 	const char *at = text->n == 0 ? NULL : memrchr(text->p, c, text->n);
@@ -131,7 +132,7 @@ char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX])
 	return out;
 }
 
-/* Brackets, a colon, five digits and a NUL (which INET6_ADDRSTRLEN counts too). */
+/* The 8 bytes are two brackets, a colon and five digits; INET6_ADDRSTRLEN counts the NUL. */
 static_assert(ADDR_TEXT_MAX >= INET6_ADDRSTRLEN + 8, "an address with its port fits");
 
 char *addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
@@ -153,7 +154,7 @@ static bool host_eq(const struct addr *a, const struct addr *b)
 	switch (a->family) {
 	case AF_INET: return memcmp(a->v4, b->v4, sizeof(a->v4)) == 0;
 	case AF_INET6: return memcmp(a->v6, b->v6, sizeof(a->v6)) == 0;
-	default: return true; /* no address equals no address */
+	default: return true; /* two addresses of family 0 are equal */
 	}
 }
 
@@ -200,7 +201,7 @@ socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret)
 	return sizeof(sin6);
 }
 
-/* Whether the first `bits` bits are the same. */
+/* Whether the first `bits` bits of `a` and `b` are the same. */
 static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	unsigned bytes = bits / 8, rest = bits % 8;

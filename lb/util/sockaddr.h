@@ -18,7 +18,7 @@
 #include "util/slice.h"
 
 struct addr {
-	uint8_t family; /* AF_INET, AF_INET6; 0 is no address */
+	uint8_t family; /* AF_INET or AF_INET6; 0: no address */
 	uint8_t pad;
 	uint16_t port; /* host byte order */
 	union {
@@ -27,7 +27,7 @@ struct addr {
 	};
 };
 
-/* Longest text of addr_format(): "[v6]:65535" and the NUL. */
+/* Bytes for the longest text of addr_format(), "[IPv6 address]:65535", with its NUL. */
 #define ADDR_TEXT_MAX 56
 
 /*
@@ -38,43 +38,47 @@ struct addr {
  */
 int addr_parse(struct slice text, struct addr *ret) LB_MUST_CHECK;
 
-/* Reads an address alone, "1.2.3.4" or "::1" without brackets. Returns as addr_parse(); port 0. */
+/* Reads an address without a port, "1.2.3.4" or "::1" (no brackets). Returns as addr_parse() does;
+ * the port is 0. */
 int addr_parse_host(struct slice text, struct addr *ret) LB_MUST_CHECK;
 
 /* Writes "1.2.3.4:80" or "[::1]:80" and a NUL; returns `out`. */
 char *addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 
-/* The same without brackets and port. */
+/* Writes the address without brackets and port, and a NUL; returns `out`. */
 char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 
-/* Address and port. */
+/* Whether addresses and ports are equal. */
 bool addr_eq(const struct addr *a, const struct addr *b);
 
 /*
- * Whether two sockets cannot be bound at a time, each to one of the addresses alone: these have the
- * same family and port, and are equal, or one of them stands for all addresses (0.0.0.0, ::). Port
- * 0, any free port, overlaps with none.
+ * Whether a listening socket at `a` excludes one at `b`, when neither shares its address
+ * (SO_REUSEPORT): `a` and `b` have the same family and port, and the addresses are equal or one of
+ * them stands for all addresses (0.0.0.0, ::). Port 0 stands for any free port, so it excludes
+ * none.
  */
 bool addr_overlaps(const struct addr *a, const struct addr *b);
 
-/* Compares addresses with their ports as memcmp(3) does, for sorting. */
+/* Orders addresses with their ports, for sorting. Returns as memcmp(3) does. */
 int addr_compare(const struct addr *a, const struct addr *b);
 
-/* From the kernel's form; any other family gives family 0. */
+/* Converts the kernel's form of an address. When it is neither IPv4 nor IPv6, the family in *ret is
+ * 0. */
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
 
-/* To the kernel's form; returns the length for bind(2) and connect(2). */
+/* Converts to the kernel's form. Returns its length for bind(2) and connect(2). */
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
 
-/* Whether packets to this address never leave the machine: 127.0.0.0/8, ::1. */
+/* Whether `a` is a loopback address (127.0.0.0/8, ::1), so that packets to `a` never leave this
+ * machine. */
 bool addr_is_loopback(const struct addr *a);
 
-/* A network in CIDR notation; an address alone is a network of one. */
+/* A network in CIDR notation. An address without a length is a network of one address. */
 struct cidr {
 	struct addr net;
 	uint8_t bits;
 };
 
-/* Returns 0 and sets *ret, or -EINVAL. */
+/* Reads a network. Returns 0 and sets *ret, or returns -EINVAL. */
 int cidr_parse(struct slice text, struct cidr *ret) LB_MUST_CHECK;
 bool cidr_contains(const struct cidr *c, const struct addr *a);

@@ -17,13 +17,13 @@
 #include <string.h>
 
 struct column {
-	size_t width;  /* of its widest cell, in characters */
+	size_t width;  /* of the column's widest cell, in characters */
 	bool is_right; /* aligned to the right */
 	bool is_hidden;
 };
 
 struct table {
-	size_t n_cols, n_cells; /* the headers are cells too */
+	size_t n_cols, n_cells; /* n_cells counts the headers, too */
 	struct text cells;
 	struct column col[];
 };
@@ -33,11 +33,11 @@ static size_t n_chars(const char *s)
 	size_t n = 0;
 
 	for (; *s != '\0'; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80; /* not a UTF-8 continuation */
+		n += ((unsigned char)*s & 0xc0) != 0x80; /* not a UTF-8 continuation byte */
 	return n;
 }
 
-/* Makes a cell of what was added since `from`. */
+/* Ends the cell whose text begins at offset `from` of t->cells. */
 static void cell_end(struct table *t, size_t from)
 {
 	LB_ASSERT(from <= t->cells.n);
@@ -119,7 +119,7 @@ size_t table_width(const struct table *t)
 void table_print(const struct table *t, struct text *out)
 {
 	const char *cell = t->cells.p;
-	size_t due = 0; /* spaces that the next character of this line needs before it */
+	size_t due = 0; /* spaces to be written before the next text of this line */
 
 	for (size_t i = 0; i < t->n_cells; i++) {
 		const struct column *col = &t->col[i % t->n_cols];

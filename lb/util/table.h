@@ -26,28 +26,28 @@ struct table;
 /* Copies the headers. Returns NULL when memory is short. */
 struct table *table_new(size_t n_cols, const char *const *header);
 
-/* NULL is fine. Returns NULL. */
+/* Frees the table; NULL is fine. Returns NULL. */
 struct table *table_free(struct table *t);
 
-/* Numbers read better so. Applies to the header too; columns count from 0. */
+/* Aligns a column and its header to the right, as is usual for numbers. Columns count from 0. */
 void table_align_right(struct table *t, size_t col);
 
-/* The next cell: from left to right, then the next row. */
+/* Adds the next cell. Cells fill a row from left to right, and then the next row. */
 void table_cell(struct table *t, const char *fmt, ...) LB_PRINTF(2, 3);
 
-/* Leaves a column out of what is printed; columns count from 0. */
+/* Leaves a column out of what table_print() writes. Columns count from 0. */
 void table_hide(struct table *t, size_t col);
 
-/* Whether a column is left out. */
+/* Whether table_hide() was called for a column. */
 bool table_is_hidden(const struct table *t, size_t col);
 
-/* How wide the longest line would be, in characters; columns that are hidden count for nothing. */
+/* The width of the longest line, in characters. Hidden columns do not count. */
 size_t table_width(const struct table *t);
 
 /*
  * table_print() - add the table to `out`, without its hidden columns
  *
  * Two spaces between columns, none at the end of a line, a newline after each row; cells that the
- * last row lacks are empty. Where memory was short for a cell, `out` is marked as failed.
+ * last row lacks are empty. When memory was short for a cell, `failed` is set in `out`.
  */
 void table_print(const struct table *t, struct text *out);

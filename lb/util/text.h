@@ -18,10 +18,10 @@
 #include "util/slice.h"
 
 struct text {
-	char *p;     /* owns; NULL as long as nothing was added, else a NUL stands behind byte n */
-	size_t n;    /* bytes, without that NUL */
+	char *p;     /* owns; NULL before the first addition; later p[n] is a NUL */
+	size_t n;    /* length in bytes, without the NUL */
 	size_t cap;  /* bytes allocated */
-	bool failed; /* something could not be added */
+	bool failed; /* an addition failed, because memory was short */
 };
 
 #define TEXT_INIT ((struct text){ 0 })
@@ -42,7 +42,7 @@ static inline struct slice text_slice(const struct text *t)
 	return (struct slice){ .p = t->p, .n = t->n };
 }
 
-/* Forgets the bytes and a failure, and keeps the memory. */
+/* Empties the text and clears `failed`, but keeps the memory. */
 void text_clear(struct text *t);
 
 /* Frees the memory; the text is TEXT_INIT afterwards. */
