@@ -58,15 +58,15 @@ static const struct {
 };
 _Static_assert(BUF_HEAD_BYTES <= 6 * PAGE_BYTES, "a buffer shares no page with the next");
 
-/* How many chunks one call gives back at most: 8 MiB of small buffers. */
+/* One call unmaps or cools at most so many chunks of a size class: 8 MiB of small buffers. */
 #define TRIM_CHUNKS 32
 
-/* When memory is short and fewer small buffers are free, buf_is_tight() says so: the rest is for
- * connections that hold no buffer. A guess. */
+/* When memory is short and fewer than SCARCE_BUFS small buffers are free, buf_is_tight() returns
+ * true, so that the rest is left to connections that hold no buffer. A guess. */
 #define SCARCE_BUFS 64
 
 struct buf_chunk {
-	struct list link; /* in buf_class_pool.partial while some are free */
+	struct list link; /* in buf_class_pool.partial while a buffer of the chunk is free */
 	struct buf *free;
 	uint32_t n_free, n;
 	uint32_t n_warm; /* free buffers that are warm */
@@ -76,11 +76,12 @@ _Static_assert(sizeof(struct buf_chunk) + 64 * sizeof(struct buf) <= PAGE_BYTES,
 
 struct buf_class_pool {
 	struct list partial;
-	uint32_t n_free;  /* over all chunks */
+	uint32_t n_free;  /* free buffers, over all chunks */
 	uint32_t n_warm;  /* free buffers that are warm, over all chunks */
-	uint32_t n_empty; /* chunks with nothing lent */
+	uint32_t n_empty; /* chunks of which no buffer is lent */
 	uint32_t n_lent;
-	uint32_t peak, last_peak; /* of n_lent, in this period and the one before (buf_settle()) */
+	/* The highest n_lent in this period, and in the period before (buf_settle()). */
+	uint32_t peak, last_peak;
 };
 
 struct buf_pool {
@@ -91,7 +92,7 @@ struct buf_pool {
 	bool fails_maps;
 };
 
-/* The invariants of one class's counts. */
+/* Asserts the invariants of one class's counts. */
 static void assert_counts(const struct buf_class_pool *cp)
 {
 	LB_ASSERT(cp->n_warm <= cp->n_free);
@@ -238,7 +239,8 @@ static bool is_warm(const struct buf *b)
 	return b->refs == 0 && b->is_warm;
 }
 
-/* Gives the pages of a chunk's free buffers back: one call for each run of warm neighbours. */
+/* Gives the pages of a chunk's warm free buffers back to the kernel, with one madvise(2) for each
+ * run of neighbours. */
 static void chunk_cool(struct buf_pool *p, enum buf_class size_class, struct buf_chunk *c)
 {
 	LB_ASSERT(p->size_class[size_class].n_warm >= c->n_warm);
@@ -278,7 +280,8 @@ void buf_trim(struct buf_pool *p)
 	}
 }
 
-/* How many more buffers of this class the ceiling allows. */
+/* The number of buffers of this class that may still be lent: large buffers up to twice the
+ * ceiling, the others without a limit. */
 static uint32_t n_allowed(const struct buf_pool *p, enum buf_class size_class)
 {
 	size_t most = 2 * p->soft_bytes / classes[size_class].bytes;
@@ -359,7 +362,7 @@ void buf_put(struct buf_pool *p, struct buf *b)
 
 void buf_cool(struct buf *b)
 {
-	LB_ASSERT(b->refs == 1); /* another holder might still want the bytes */
+	LB_ASSERT(b->refs == 1); /* no other holder of a reference needs the bytes */
 	(void)madvise(b->data, b->cap, MADV_DONTNEED);
 }
 

@@ -12,7 +12,7 @@
  * hold buffers to stop reading, and tells bulk to do without large buffers (of which there are
  * never more than twice the ceiling). Small and head buffers are not refused at the ceiling, so
  * that peers that do not read, or do not finish their heads, cannot starve a connection that holds
- * nothing. The number of sessions bounds them.
+ * no buffer. How many small and head buffers are lent is bounded by the number of sessions.
  *
  * Thread: the loop's. Layer: ev.
  */
@@ -25,38 +25,41 @@
 
 enum buf_class {
 	BUF_SMALL, /* BUF_SMALL_BYTES: what a quiet connection receives into */
-	BUF_HEAD,  /* BUF_HEAD_BYTES: a head that a small one cannot hold */
+	BUF_HEAD,  /* BUF_HEAD_BYTES: for a head that a small buffer cannot hold */
 	BUF_LARGE, /* BUF_LARGE_BYTES: for directions that prove to be bulk */
 	BUF_N_CLASSES,
 };
 
-/* Measured: 4 KiB buffers cost a 1 MB message three times the CPU of large ones (design, 3), large
- * ones of 64 KiB a tenth more than these (docs/decisions, 0010). */
+/* Measured: a message of 1 MB costs three times the CPU in buffers of 4 KiB that it costs in large
+ * buffers. Large buffers of 64 KiB cost a tenth more than those of 128 KiB (docs/decisions,
+ * 0010). */
 #define BUF_SMALL_BYTES 4096u
 #define BUF_LARGE_BYTES 131072u
-/* 16 KiB of a head, a receive, and what lb adds to it (proto/forward.h). */
+/* 16 KiB of a head, 4 KiB of a receive, and 1 KiB for what lb adds to the head (at most
+ * FORWARD_GROWTH, proto/forward.h). */
 #define BUF_HEAD_BYTES 21504u
 
 struct buf_chunk;
 
 struct buf {
-	struct buf *next;  /* in a queue or a free list */
+	struct buf *next;  /* the next buffer in a queue or a free list */
 	uint8_t *data;     /* `cap` bytes; owned by the chunk */
 	uint32_t off, len; /* the bytes that are wanted: data[off] to data[off + len - 1] */
 	uint32_t cap;
 	uint16_t refs;
 	uint8_t size_class; /* enum buf_class */
 	/* private to buf.c */
-	bool is_warm; /* it may have pages of memory */
+	bool is_warm; /* the buffer may have pages of memory */
 	struct buf_chunk *chunk;
 };
 
 struct buf_pool;
 
-/* `soft_bytes`: the ceiling of what is lent at a time. NULL when memory is short. */
+/* Makes a pool. `soft_bytes` is the ceiling: how many bytes are meant to be lent at a time. Returns
+ * NULL when memory is short. */
 struct buf_pool *buf_pool_new(size_t soft_bytes);
 
-/* Asserts that nothing is lent. NULL is fine. Returns NULL. */
+/* Frees the pool, and asserts that no buffer is lent. NULL is fine. Returns NULL. */
 struct buf_pool *buf_pool_free(struct buf_pool *p);
 
 /*
@@ -68,32 +71,36 @@ struct buf_pool *buf_pool_free(struct buf_pool *p);
 int buf_reserve(struct buf_pool *p, enum buf_class size_class, uint32_t n);
 
 /*
- * buf_settle() - end a period: give back what neither this period nor the one before needed
+ * buf_settle() - end a period, and unmap chunks that neither it nor the period before needed
  *
- * For a busy loop, between turns. Does a bounded part: false says that there is more to do.
+ * For a busy loop, between turns. One call unmaps a bounded number of chunks, and returns false
+ * when there are more to unmap.
  */
 bool buf_settle(struct buf_pool *p);
 
 /* Whether free buffers hold memory that buf_trim() would give back. */
 bool buf_has_spare(const struct buf_pool *p);
 
-/* Gives a bounded part of that memory back: for a loop that is idle, between turns. */
+/* Gives a bounded part of the memory of free buffers back to the kernel. For an idle loop, between
+ * turns. */
 void buf_trim(struct buf_pool *p);
 
-/* Gives the pages of a lent buffer back; its bytes are lost. The caller has the only reference. */
+/* Gives the pages of a lent buffer back to the kernel; its bytes are lost. The caller has the only
+ * reference. */
 void buf_cool(struct buf *b);
 
-/* An empty buffer with one reference, or NULL when none is reserved. Hot. */
+/* An empty buffer with one reference. NULL when no mapped buffer is free, or the ceiling allows no
+ * more. Hot. */
 struct buf *buf_get(struct buf_pool *p, enum buf_class size_class);
 
-/* The cursors of a lent buffer lie within it. */
+/* Asserts that `b` is lent and that off and len are within its bytes. */
 static inline void buf_assert_sane(const struct buf *b)
 {
 	LB_ASSERT(b->refs > 0);
 	LB_ASSERT(b->off <= b->cap && b->len <= b->cap - b->off);
 }
 
-/* One more reference. */
+/* Makes one more reference. Returns `b`. */
 static inline struct buf *buf_ref(struct buf *b)
 {
 	buf_assert_sane(b);
@@ -102,7 +109,7 @@ static inline struct buf *buf_ref(struct buf *b)
 	return b;
 }
 
-/* Drops a reference; the last one gives the buffer back. Hot. */
+/* Drops a reference. When it was the last one, the buffer goes back to the pool. Hot. */
 void buf_put(struct buf_pool *p, struct buf *b);
 
 /* Whether a get of this class would succeed now. */
@@ -111,13 +118,14 @@ bool buf_is_available(const struct buf_pool *p, enum buf_class size_class);
 /* Whether more than the ceiling is lent, or memory is short and few small buffers are free. */
 bool buf_is_tight(const struct buf_pool *p);
 
-/* Bytes of buffers taken by get and not yet put. */
+/* The bytes of lent buffers. */
 size_t buf_bytes_used(const struct buf_pool *p);
 
-/* Bytes of memory held, free buffers included. */
+/* The bytes of memory of all chunks, with free buffers. */
 size_t buf_bytes_held(const struct buf_pool *p);
 
-/* Lets the n-th get from now on fail, once (1 is the next one); 0 is never. For tests. */
+/* Lets the n-th buf_get() from now on fail, and no other (1 is the next one); 0 lets none fail. For
+ * tests. */
 void buf_fail_after(struct buf_pool *p, uint32_t n);
 
 /* While `is_failing`, no chunk can be mapped. For tests. */

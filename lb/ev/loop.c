@@ -80,7 +80,8 @@ void loop_deinit(struct loop *l)
 	l->bufs = buf_pool_free(l->bufs);
 }
 
-/* Maps an array of `n` elements of `size` bytes again, with addresses for `wanted` elements. */
+/* Changes the mapping of an array from `n` to `wanted` elements of `size` bytes. An element takes
+ * addresses, and memory only once it is written to. */
 static int remap(void **array, size_t n, size_t wanted, size_t size)
 {
 	const int prot = PROT_READ | PROT_WRITE;
@@ -108,7 +109,7 @@ int loop_reserve(struct loop *l, size_t n)
 	l->waits = waits;
 	if (r == 0) {
 		l->n_ops = n;
-	} else if (l->n_ops > 0) { /* a mapping that shrinks cannot fail */
+	} else if (l->n_ops > 0) { /* shrinking a mapping cannot fail */
 		(void)remap(&posted, n, l->n_ops, sizeof(*l->posted));
 		l->posted = posted;
 	} else {
@@ -173,21 +174,22 @@ void loop_dispatch(struct loop *l, const struct completion *c)
 void loop_post(struct loop *l, const struct completion *c)
 {
 	loop_assert_owner(l);
-	LB_ASSERT(c->buf == NULL);         /* nothing would put it if the loop ended first */
-	LB_ASSERT(l->n_posted < l->n_ops); /* loop_reserve() is for all that may be in flight */
+	LB_ASSERT(c->buf == NULL);         /* the buffer would leak when the loop ends first */
+	LB_ASSERT(l->n_posted < l->n_ops); /* n_ops covers all operations in flight */
 	l->posted[l->n_posted++] = *c;
 	l->is_worn = true;
 }
 
 /* ---- the turn -------------------------------------------------------------------------------- */
 
-/* Dispatches what was posted before this turn. Handlers may post: that is for the next turn. */
+/* Dispatches the completions that were posted before this turn. What a handler posts is dispatched
+ * in the next turn. */
 static void run_posted(struct loop *l)
 {
 	size_t n = l->n_posted;
 
 	for (size_t i = 0; i < n; i++) {
-		struct completion c = l->posted[i]; /* the array may move */
+		struct completion c = l->posted[i]; /* a copy: loop_reserve() may move the array */
 		loop_dispatch(l, &c);
 	}
 	if (n > 0) {
@@ -197,7 +199,7 @@ static void run_posted(struct loop *l)
 	}
 }
 
-/* How many receives armed now would find a buffer. */
+/* The number of receives that would find a buffer if they were armed now. */
 static uint32_t n_bufs(const struct loop *l, enum buf_class size_class)
 {
 	if (l->ops->n_bufs != NULL)
@@ -206,9 +208,9 @@ static uint32_t n_bufs(const struct loop *l, enum buf_class size_class)
 }
 
 /*
- * Arms waiting receives, those of each size class in order. It arms no more than there are buffers,
- * because one more would complete with -ENOBUFS and wait again, in every turn. Returns whether it
- * armed some and left others waiting.
+ * Arms waiting receives, those of each size class in order. run_waits() arms no more receives than
+ * there are buffers, because one more would complete with -ENOBUFS and wait again, in every turn.
+ * Returns whether run_waits() armed some receives and left others waiting.
  */
 static bool run_waits(struct loop *l)
 {
@@ -238,7 +240,8 @@ static bool run_waits(struct loop *l)
 	return is_torn;
 }
 
-/* How long until trim() runs if no completion comes: the first time, and then for each part. */
+/* The ms until trim() runs, when no completion comes: until TRIM_IDLE_MS of quiet are over at
+ * first, then TRIM_AGAIN_MS for each further part. */
 static uint64_t trim_wait_ms(const struct loop *l)
 {
 	uint64_t quiet_ms = loop_now_ms(l) - l->active_ms;
@@ -285,10 +288,11 @@ static void settle(struct loop *l)
 int loop_turn(struct loop *l, uint64_t max_wait_ms)
 {
 	loop_assert_owner(l);
-	LB_ASSERT(!l->is_turning); /* a handler may not turn its own loop */
+	LB_ASSERT(!l->is_turning); /* a handler may not call loop_turn() */
 	l->is_turning = true;
 	settle(l);
-	/* When memory is short, fewer are reserved, and receives wait: no error. */
+	/* When memory is short, fewer buffers are reserved, and receives wait for a buffer. That is
+	 * no error. */
 	(void)buf_reserve(l->bufs, BUF_SMALL, TURN_BUFS);
 	l->ops->refill(l);
 	bool is_behind = l->n_waits > 0 && run_waits(l);
@@ -305,7 +309,7 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 	uint64_t n_before = l->n_dispatched;
 	uint64_t start_ms = loop_now_ms(l);
 	int r = l->ops->wait(l, wait_ms);
-	/* The machine or this process was suspended: see the overview. */
+	/* The machine or this process was suspended (see "Clock" above). */
 	if (r == 0 && wait_ms != UINT64_MAX && loop_now_ms(l) - start_ms > wait_ms + OVERSLEPT_MS)
 		r = l->ops->wait(l, 0);
 	if (n_posted > 0)
@@ -357,8 +361,8 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, 
 {
 	loop_assert_owner(l);
 	LB_ASSERT(fd >= 0 && cap > 0 && size_class < BUF_N_CLASSES);
-	/* When memory is short, bulk goes on in small buffers, which other connections give back.
-	 */
+	/* When memory is short, bulk receives into small buffers, because other connections give
+	 * small buffers back. */
 	if (size_class != BUF_SMALL && buf_reserve(l->bufs, size_class, 1) == -ENOMEM)
 		size_class = BUF_SMALL;
 	if (l->n_waits == 0 && n_bufs(l, size_class) > 0) {

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The loop: one per thread, written in completions.
+ * The loop: the event loop of one thread, which reports the completion of operations.
  *
  * The loop makes every call that touches a descriptor, reads the clock or gets random bytes. The
  * folders above use the loop's calls and make no system call of their own, so that a simulated
- * engine can stand in for the kernel. Behind it is an engine, chosen at run time: io_uring
+ * engine can stand in for the kernel. Behind the loop is an engine, chosen at run time: io_uring
  * (loop_uring.c), epoll (loop_epoll.c), or the simulation of the tests.
  *
  * An operation is started with a tag and answered by completions with that tag, always from within
@@ -22,7 +22,8 @@
  *   5. timers that are due fire
  *   6. the turn-end hook runs (the owner frees there what has ended in this turn)
  *
- * Thread: each loop belongs to the thread that made it; only mailbox_post() crosses. Layer: ev.
+ * Thread: each loop belongs to the thread that made it. Other threads reach it through
+ * mailbox_post() only. Layer: ev.
  */
 
 #include <stdbool.h>
@@ -49,7 +50,7 @@ typedef uint64_t op_tag;
 
 #define LOOP_N_CLASSES 16
 #define LOOP_CLASS_OWN 0u
-#define LOOP_CLASS_MAIL 1u /* of the mailbox, where one is attached */
+#define LOOP_CLASS_MAIL 1u /* the class of the mailbox's poll (mailbox_attach()) */
 
 static inline op_tag tag_make(unsigned class_id, unsigned kind, uint64_t handle)
 {
@@ -76,9 +77,10 @@ static inline uint64_t tag_handle(op_tag t)
 
 struct completion {
 	op_tag tag;
-	int32_t res; /* what the call gave, or a negative errno; -ECANCELED after loop_cancel() */
+	int32_t res; /* the call's result or a negative errno; -ECANCELED after loop_cancel() */
 	bool more;   /* the operation goes on: another completion with this tag will come */
-	/* Of a receive with res > 0: data[0] to data[res - 1]. The handler owns this reference. */
+	/* The received bytes, data[0] to data[res - 1], when a receive has res > 0; else NULL. The
+	 * handler owns this reference. */
 	struct buf *buf;
 };
 
@@ -94,31 +96,33 @@ struct recv_wait;
 
 struct loop_opts {
 	enum loop_engine engine;
-	size_t buf_soft_bytes; /* ceiling of lent buffers; 0: 16 MiB */
-	uint32_t n_ring_bufs;  /* small buffers laid out for the kernel; a power of two; 0: 256 */
+	size_t buf_soft_bytes; /* ceiling of lent buffers, in bytes; 0: 16 MiB */
+	uint32_t n_ring_bufs;  /* most small buffers laid out; a power of two; 0: 256 */
 };
 
 /* Memory that the loop's owner gives back after a peak. Each call does a bounded part. */
 struct loop_upkeep {
-	/* Called once a second, also in a busy loop: gives back what the period did not need.
-	 * Returns false when there is more to do: then it is called again soon. */
+	/* Called once a second, also in a busy loop: gives back memory that the period did not
+	 * need. Returns false when there is more to give back; settle() is then called again
+	 * soon. */
 	bool (*settle)(void *arg);
-	/* Called when no completion has come for a second, as long as has_spare() says true. */
+	/* Called when no completion has come for a second, and again as long as has_spare() returns
+	 * true. */
 	void (*trim)(void *arg);
 	bool (*has_spare)(void *arg);
 };
 
 struct loop {
 	const struct loop_ops *ops;
-	const char *owner; /* &loop_thread_id of the thread that made it */
-	bool is_turning;   /* within loop_turn() */
+	const char *owner; /* &loop_thread_id of the thread that made the loop */
+	bool is_turning;   /* loop_turn() is running */
 	uint64_t now_ns;   /* CLOCK_MONOTONIC, read once per turn */
 	struct timer_wheel timers;
 	struct buf_pool *bufs; /* owns */
 	bool should_stop;
-	uint64_t active_ms;  /* when a completion last came */
-	uint64_t settle_ms;  /* when buffers of a peak next go back */
-	uint8_t random[256]; /* from the kernel, handed out from the end */
+	uint64_t active_ms;  /* time of the last completion */
+	uint64_t settle_ms;  /* time of the next buf_settle() */
+	uint8_t random[256]; /* the kernel's random bytes, used from the end */
 	uint32_t n_random;
 	uint64_t n_dispatched; /* completions given to handlers */
 
@@ -130,7 +134,7 @@ struct loop {
 	void *turn_arg;
 	const struct loop_upkeep *upkeep; /* borrows; NULL: none */
 	void *upkeep_arg;
-	uint64_t upkeep_ms; /* when it is next to settle */
+	uint64_t upkeep_ms; /* time of the next upkeep->settle() */
 
 	/*
 	 * private to loop.c: posted completions, and receives that wait for a buffer. Both arrays
@@ -139,14 +143,14 @@ struct loop {
 	struct completion *posted; /* owns */
 	struct recv_wait *waits;   /* owns: a queue in an array */
 	size_t n_posted, n_waits, n_ops;
-	bool is_worn; /* one of the arrays was written to since the last trim */
+	bool is_worn; /* an array was written to since the last trim */
 };
 
 /*
  * loop_new() - make a loop for this thread
  *
- * LOOP_AUTO takes io_uring where the kernel allows it, else epoll (loop_probe_uring() says why). A
- * named engine that cannot run is an error, explained in `e`. Returns 0 and sets *ret, or a
+ * LOOP_AUTO takes io_uring when the kernel allows it, else epoll (loop_probe_uring() tells why). A
+ * named engine that cannot run is an error, and `e` gets the reason. Returns 0 and sets *ret, or a
  * negative errno.
  */
 int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUST_CHECK;
@@ -154,26 +158,29 @@ int loop_new(const struct loop_opts *o, struct err *e, struct loop **ret) LB_MUS
 /*
  * loop_reserve() - prepare for `n` operations in flight, so that none fails for want of memory
  *
- * A new loop is prepared for LOOP_OPS_MIN. What is not used costs addresses, not memory. Returns 0,
- * or -ENOMEM, and then the loop is prepared for as many as before.
+ * A new loop is prepared for LOOP_OPS_MIN. Room for operations that is not used costs addresses,
+ * not memory. Returns 0. When memory is short, returns -ENOMEM, and the loop stays prepared for as
+ * many operations as before.
  */
 int loop_reserve(struct loop *l, size_t n) LB_MUST_CHECK;
 #define LOOP_OPS_MIN 4096u
 
-/* Whether the kernel would run io_uring as lb needs it: 0, or a negative errno and a text in `e`.
- */
+/* Tells whether the kernel can run io_uring as lb needs it. Returns 0, or a negative errno with the
+ * reason in `e`. */
 int loop_probe_uring(struct err *e);
 
-/* No operation may be in flight but the mailbox's poll. NULL is fine. Returns NULL. */
+/* Frees the loop. No operation may be in flight but the mailbox's poll. NULL is fine. Returns
+ * NULL. */
 struct loop *loop_free(struct loop *l);
 
-/* "io_uring", "epoll" or "simulated". */
+/* The name of the engine: "io_uring", "epoll" or "simulated". */
 const char *loop_engine_name(const struct loop *l);
 
-/* Completions whose tag is of class `class_id` (1 to LOOP_N_CLASSES - 1) go to fn(arg). */
+/* Lets fn(arg) handle the completions whose tag is of class `class_id` (1 to LOOP_N_CLASSES -
+ * 1). */
 void loop_set_handler(struct loop *l, unsigned class_id, loop_fn fn, void *arg);
 
-/* Called at the end of each turn. */
+/* Lets the loop call fn(arg) at the end of each turn. */
 void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
 
 /*
@@ -183,20 +190,21 @@ void loop_set_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);
  */
 void loop_set_upkeep(struct loop *l, const struct loop_upkeep *u, void *arg);
 
-/* Turns until loop_stop(). Returns 0, or a negative errno when the engine itself failed. */
+/* Makes turns until loop_stop() is called. Returns 0, or a negative errno when the engine itself
+ * failed. */
 int loop_run(struct loop *l);
 
-/* One turn, waiting at most `max_wait_ms`. For tests and small tools. */
+/* Makes one turn, which waits at most `max_wait_ms`. For tests and small tools. */
 int loop_turn(struct loop *l, uint64_t max_wait_ms);
 
 /* Lets loop_run() return after this turn. */
 void loop_stop(struct loop *l);
 
-/* A variable of each thread, of which only the address is used: it differs from thread to thread.
- */
+/* Only the address of this variable is used: each thread has a variable of its own, so the address
+ * tells the threads apart. */
 extern _Thread_local char loop_thread_id;
 
-/* The calling thread is the one that made the loop. */
+/* Asserts that the calling thread is the one that made the loop. */
 static inline void loop_assert_owner(const struct loop *l)
 {
 	LB_ASSERT(l->owner == &loop_thread_id);
@@ -242,11 +250,13 @@ void loop_connect(struct loop *l, int fd, const struct sockaddr *sa, socklen_t l
 /*
  * loop_recv() - receive up to `cap` bytes in all, in as many completions as come
  *
- * res > 0: so many bytes in `buf`. res 0: end of the stream. Negative: an errno; -ENOBUFS says that
- * no buffer was free; a receive that is started again then waits for a buffer in its turn. A
- * completion with res > 0 may be followed by another one; any other is the last. A receive whose
- * cap is used up ends with its last bytes (more false). The total never exceeds `cap`. `size_class`
- * is that of the buffers that are lent.
+ * When res is positive, `buf` has res bytes. When res is 0, the stream has ended. A negative res is
+ * an errno. -ENOBUFS says that no buffer was free; when the receive is then started again, it waits
+ * until a buffer is free.
+ *
+ * After a completion with res > 0, `more` says whether another one comes; any other completion is
+ * the last one. When `cap` bytes have come, the completion of the last of them has `more` false.
+ * `size_class` is that of the buffers that the bytes come in.
  */
 void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag);
 
@@ -255,23 +265,23 @@ void loop_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, 
  *
  * `iov` is copied; the bytes that it names must stay as they are until the completion. res is the
  * number of bytes the kernel took (perhaps fewer than all) or a negative errno. Never raises
- * SIGPIPE. One send in flight on a descriptor at a time.
+ * SIGPIPE. One send may be in flight on a descriptor at a time.
  *
- * -EAGAIN: the socket's send buffer has no room. An engine answers so only with SEND_TRY, or where
- * the peer has sent its FIN (io_uring's polls then fire at once and for ever: docs/decisions,
- * 0006); then loop_poll_room() waits.
+ * -EAGAIN says that the socket's send buffer has no room. An engine gives -EAGAIN only with
+ * SEND_TRY, or after the peer's FIN, because from then on every poll of io_uring completes at once
+ * (docs/decisions, 0006). After -EAGAIN, loop_poll_room() waits for room.
  */
 #define LOOP_IOV_MAX 16
 enum send_mode {
-	SEND_WAIT, /* where there is no room, the operation waits for it */
-	SEND_TRY,  /* where there is no room, an engine may answer -EAGAIN instead of waiting */
+	SEND_WAIT, /* when there is no room, the operation waits for room */
+	SEND_TRY,  /* when there is no room, an engine may answer -EAGAIN instead of waiting */
 };
 void loop_send(struct loop *l, int fd, const struct iovec *iov, int n, enum send_mode mode,
 	       op_tag tag);
 
 /*
- * Waits once for poll(2) events; POLLERR and POLLHUP always count, and with some engines POLLRDHUP.
- * res: the events, or a negative errno.
+ * Waits once for the poll(2) events in `events`. POLLERR and POLLHUP complete the wait, too, and
+ * with some engines so does POLLRDHUP. res: the events that have come, or a negative errno.
  */
 void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
 
@@ -279,10 +289,10 @@ void loop_poll(struct loop *l, int fd, uint32_t events, op_tag tag);
  * loop_poll_room() - wait once until a socket takes bytes again, though its peer has sent its FIN
  *
  * After the peer's FIN, loop_poll() for POLLOUT completes at once with some engines
- * (docs/decisions, 0020); this wait does not. It costs two more system calls, so it is for such
- * sockets only. res: the events, POLLOUT, POLLERR or POLLHUP, or a negative errno when the wait
- * could not begin. One on a descriptor at a time. loop_cancel_room() cancels it, and only while it
- * is in flight.
+ * (docs/decisions, 0020); loop_poll_room() does not. It costs two more system calls, so it is only
+ * for sockets whose peer has sent its FIN. res: the events, POLLOUT, POLLERR or POLLHUP, or a
+ * negative errno when the wait could not begin. One such wait may be in flight on a descriptor.
+ * loop_cancel_room() cancels the wait, and may be called only while it is in flight.
  */
 void loop_poll_room(struct loop *l, int fd, op_tag tag);
 void loop_cancel_room(struct loop *l, int fd, op_tag tag);
@@ -290,8 +300,8 @@ void loop_cancel_room(struct loop *l, int fd, op_tag tag);
 /*
  * loop_cancel() - ask the operation `tag` on `fd` to end
  *
- * Its own last completion tells when and how: -ECANCELED, or what came first. Cancelling what is
- * not in flight does nothing.
+ * The operation's own last completion tells that it has ended: with -ECANCELED, or with a result
+ * that came first. When the operation is not in flight, loop_cancel() does nothing.
  */
 void loop_cancel(struct loop *l, int fd, op_tag tag);
 
@@ -306,17 +316,17 @@ void loop_cancel(struct loop *l, int fd, op_tag tag);
  */
 int loop_adopt(struct loop *l, int fd) LB_MUST_CHECK;
 
-/* socket(2), non-blocking and close-on-exec. Returns a descriptor or a negative errno, as all calls
- * below do. */
+/* socket(2), non-blocking and close-on-exec. Returns a descriptor or a negative errno, as all
+ * functions below do. */
 int loop_socket(struct loop *l, int family, int type) LB_MUST_CHECK;
 int loop_setsockopt(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 
 /*
- * loop_set_option() - setsockopt(2) without an answer
+ * loop_set_option() - setsockopt(2) whose result is not reported
  *
- * The engine may submit it with the next operations: the option holds for every operation that is
- * started on `fd` afterwards (a loop_connect() for example), but perhaps not yet for a call. An
- * error is not reported.
+ * The engine may submit the call together with the next operations. So the option is set before any
+ * operation that is started on `fd` afterwards (a loop_connect() for example), but perhaps not
+ * before a function that acts at once (a loop_bind()).
  */
 void loop_set_option(struct loop *l, int fd, int level, int name, const void *value, socklen_t len);
 int loop_getsockopt(struct loop *l, int fd, int level, int name, void *value, socklen_t *len);
@@ -324,28 +334,31 @@ int loop_bind(struct loop *l, int fd, const struct sockaddr *sa, socklen_t len) 
 int loop_listen(struct loop *l, int fd, int backlog) LB_MUST_CHECK;
 int loop_sockname(struct loop *l, int fd, struct sockaddr_storage *ret);
 int loop_peername(struct loop *l, int fd, struct sockaddr_storage *ret);
-/* accept4(2) at once: a descriptor, or -EAGAIN when nothing is queued. */
+/* accept4(2), which never waits. Returns a descriptor, or -EAGAIN when no connection is queued. */
 int loop_accept_now(struct loop *l, int fd) LB_MUST_CHECK;
 int loop_shutdown(struct loop *l, int fd, int how);
 
-/* Closes `fd`, at the latest when the next turn waits. No operation may be in flight on it. */
+/* Closes `fd`, before the next turn waits at the latest. No operation may be in flight on `fd`. */
 void loop_close(struct loop *l, int fd);
 
-/* Makes a non-blocking pipe of `bytes`; fds[0] reads. Returns the pipe's size, or -errno. */
+/* Makes a non-blocking pipe of `bytes`; fds[0] is the end to read. Returns the pipe's size in
+ * bytes, or a negative errno. */
 int loop_pipe(struct loop *l, int fds[2], size_t bytes) LB_MUST_CHECK;
 
-/* splice(2), never waits: bytes moved, 0 at the end of the stream, or a negative errno (-EAGAIN).
- */
+/* splice(2), which never waits. Returns the bytes moved, 0 at the end of the stream, or a negative
+ * errno (-EAGAIN when nothing can be moved now). */
 ssize_t loop_splice(struct loop *l, int from, int to, size_t n);
 
-/* Passes `fd` with a number along a Unix socket to another table; 0 or a negative errno. */
+/* Sends `fd` and a number through the Unix socket `chan`, to a thread that may have another
+ * descriptor table. Returns 0 or a negative errno. */
 int loop_pass_fd(struct loop *l, int chan, int fd, uint64_t number) LB_MUST_CHECK;
 
-/* Takes a descriptor that was passed. -EAGAIN: none is there; -EMFILE: this table was full, and the
- * descriptor is lost. */
+/* Receives from the Unix socket `chan` a descriptor and a number that loop_pass_fd() has sent.
+ * Returns the descriptor; -EAGAIN when none has come; -EMFILE when this thread's table is full, and
+ * then the descriptor is lost. */
 int loop_take_fd(struct loop *l, int chan, uint64_t *ret_number) LB_MUST_CHECK;
 
-/* Unpredictable bytes, up to 256; the kernel is asked for many at a time. */
+/* Writes `n` unpredictable bytes, at most 256. The loop gets many from the kernel at a time. */
 void loop_random(struct loop *l, void *out, size_t n);
 
 /* CLOCK_REALTIME in ns since 1970, for logs. */

@@ -3,13 +3,14 @@
  * The epoll engine: it makes completions out of readiness.
  *
  * Terms. epoll tells when a descriptor becomes ready (an edge); it does no I/O itself. A record is
- * what this engine knows of one descriptor: its readiness, and the operations in flight on it.
- * There is one for each number of a descriptor, and it never moves. The run list holds descriptors
- * whose receive or accept is to be tried. A generation is a number in the record that each close
- * raises.
+ * what this engine knows of one descriptor: its readiness, and the operations in flight on it. Each
+ * number of a descriptor has one record, which never moves in memory. The run list holds
+ * descriptors whose receive or accept is to be tried. A generation is a number in the record that
+ * each close raises.
  *
  * Registration. A descriptor is registered with epoll at its first operation, once, edge-triggered,
- * for reading and writing. The registration reports a descriptor that is ready already.
+ * for reading and writing. When the descriptor is ready already, epoll reports that after the
+ * registration.
  *
  * A receive or an accept. An edge sets is_ready_in and puts the descriptor on the run list.
  * run_queue() tries the call at the end of the wait (run_recv(), run_accept()), until the kernel
@@ -27,8 +28,9 @@
  * has posted completions to dispatch makes no epoll_wait(2), but never two such turns in a row.
  *
  * Handlers run in the middle of these steps, and may start, cancel and close anything. After each
- * handler the record's generation tells whether it is still the same descriptor's (dispatched()).
- * epoll's events carry the generation, too: events of a descriptor that was closed are ignored.
+ * handler, the record's generation tells whether the record is still that of the same descriptor
+ * (dispatched()). epoll's events carry the generation, too: events of a descriptor that was closed
+ * are ignored.
  *
  * Thread: the loop's. Hot.
  */
@@ -49,31 +51,34 @@
 
 enum op_kind { OP_NONE, OP_ACCEPT, OP_RECV, OP_CONNECT, OP_SEND };
 
-/* One descriptor. An idle connection has two, so a record is small. */
+/* What the engine knows of one descriptor. An idle session has two descriptors, so a record is kept
+ * small. */
 struct record {
-	uint32_t generation; /* raised at each close of this number */
+	uint32_t generation; /* raised each time a descriptor of this number is closed */
 	bool is_registered : 1;
-	bool is_ready_in : 1; /* perhaps ready for reading: cleared when a call finds nothing */
-	bool is_ending : 1;   /* a hang-up or an error was seen: a short receive is not the last one
-			       */
-	bool is_queued : 1;   /* in the run list */
-	bool is_sole : 1;     /* no other descriptor is open for it: close(2) unregisters it */
-	bool is_many : 1;     /* of an accept */
-	uint8_t in_kind;      /* OP_NONE, OP_ACCEPT, OP_RECV */
-	uint8_t out_kind;     /* OP_NONE, OP_CONNECT, OP_SEND */
-	uint8_t size_class;   /* of a receive */
+	bool is_ready_in : 1; /* may be ready for reading; cleared when a call finds nothing */
+	/* A hang-up or an error was seen: after a short receive, the end is still to be read. */
+	bool is_ending : 1;
+	bool is_queued : 1; /* in the run list */
+	bool is_sole : 1;   /* the socket has no other descriptor, so close(2) unregisters it */
+	bool is_many : 1;   /* the accept is ACCEPT_MANY */
+	uint8_t in_kind;    /* operation for reading: OP_NONE, OP_ACCEPT, OP_RECV */
+	uint8_t out_kind;   /* operation for writing: OP_NONE, OP_CONNECT, OP_SEND */
+	uint8_t size_class; /* of a receive's buffers */
 
 	op_tag in_tag, out_tag;
 	uint32_t cap;      /* of a receive: how many bytes may still come */
 	uint32_t send_len; /* of a send that waits: the length of its first piece */
 	const void *send_data;
 
-	/* Tags of polls, with what each waits for in the bits that no class uses; 0: none. */
+	/* The tags of the polls; 0: no poll. The bits of a tag from POLL_SHIFT on, which no class
+	 * uses, hold the events that the poll waits for. */
 	op_tag poll[MAX_POLLS];
 };
 _Static_assert(sizeof(struct record) == 64, "user memory of every connection");
 
-/* The events that a poll may wait for; POLLERR and POLLHUP always count. */
+/* Bits of a poll for the events that it waits for. POLLERR and POLLHUP need no bit, because they
+ * complete every poll. */
 #define POLL_SHIFT 60
 #define POLL_IN 1u
 #define POLL_OUT 2u
@@ -103,10 +108,10 @@ static uint32_t poll_events(op_tag poll)
 }
 
 struct epoll {
-	struct loop loop; /* first */
+	struct loop loop; /* first, for epoll_of() */
 	int fd;
-	bool has_skipped;      /* the last turn left epoll_wait(2) out */
-	struct record **pages; /* owns: records by descriptor; they never move */
+	bool has_skipped;      /* the last turn made no epoll_wait(2) */
+	struct record **pages; /* owns: pages of records, by descriptor; a page never moves */
 	size_t n_pages;
 	int *run; /* owns: the run list */
 	size_t n_run;
@@ -132,8 +137,7 @@ static bool has_record(const struct epoll *e, int fd)
 	return page < e->n_pages && e->pages[page] != NULL;
 }
 
-/* Makes the page of records that has the record of a new number, and lengthens the run list for it.
- */
+/* Allocates the page of records `page`, and makes the run list long enough for its descriptors. */
 static LB_COLD int page_add(struct epoll *e, size_t page)
 {
 	if (page >= e->n_pages) {
@@ -154,9 +158,9 @@ static LB_COLD int page_add(struct epoll *e, size_t page)
 }
 
 /*
- * Gives a new descriptor a record, so that no operation on it can fail later for want of memory.
- * When memory is short, closes the descriptor and returns -ENOMEM. Returns `fd`, also when it is an
- * error.
+ * Gives a new descriptor a record, so that no operation on the descriptor can fail later for want
+ * of memory. When memory is short, closes the descriptor and returns -ENOMEM. Otherwise returns
+ * `fd`, also when `fd` is a negative errno.
  */
 static int admit(struct epoll *e, int fd)
 {
@@ -186,7 +190,8 @@ static void queue_run(struct epoll *e, int fd, struct record *r)
 	r->is_queued = true;
 }
 
-/* Registers a descriptor with epoll unless it is. Returns 0 or a negative errno. */
+/* Registers a descriptor with epoll unless it is registered already. Returns 0 or a negative
+ * errno. */
 static int ensure_registered(struct epoll *e, int fd, struct record *r)
 {
 	if (r->is_registered)
@@ -243,7 +248,8 @@ static void epoll_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size
 	start_in(epoll_of(l), fd, r, OP_RECV, tag);
 }
 
-/* Keeps a connect or send that could not be done at once until the descriptor is writable. */
+/* Keeps a connect or a send that could not be done at once in the record, until the descriptor is
+ * writable. */
 static void start_out(struct epoll *e, int fd, struct record *r, enum op_kind kind, op_tag tag)
 {
 	LB_ASSERT(r->out_kind == OP_NONE);
@@ -269,7 +275,8 @@ static void epoll_connect(struct loop *l, int fd, const struct sockaddr *sa, soc
 		post(l, tag, rc);
 }
 
-/* sendmsg(2) does not change the pieces, but its header takes them without const. */
+/* sendmsg(2) does not change the pieces, but struct msghdr has no const for them; hence the
+ * union. */
 static ssize_t try_send(int fd, const struct iovec *iov, int n)
 {
 	const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
@@ -289,13 +296,13 @@ static void epoll_send(struct loop *l, int fd, const struct iovec *iov, int n, e
 {
 	ssize_t sent = try_send(fd, iov, n);
 
-	(void)mode; /* with epoll, waiting costs no more than trying again */
+	(void)mode; /* SEND_TRY waits, too: with epoll that costs no more than trying again */
 	if (sent != -EAGAIN) {
 		post(l, tag, (int)sent);
 		return;
 	}
-	/* Only the first piece waits: a send may take fewer bytes than all, and a record is small.
-	 */
+	/* Only the first piece is kept, so that a record is small. A send may take fewer bytes than
+	 * all. */
 	struct record *r = record_of(epoll_of(l), fd);
 	start_out(epoll_of(l), fd, r, OP_SEND, tag);
 	LB_ASSERT(iov[0].iov_len <= UINT32_MAX);
@@ -309,7 +316,7 @@ static void epoll_poll(struct loop *l, int fd, uint32_t events, op_tag tag)
 	struct pollfd now = { .fd = fd, .events = (short)events };
 	int rc = ensure_registered(epoll_of(l), fd, r);
 
-	/* As with poll(2), an event that is there already counts. */
+	/* As with poll(2), an event that is already there completes the poll. */
 	if (rc == 0 && poll(&now, 1, 0) > 0)
 		rc = now.revents;
 	if (rc != 0) {
@@ -345,7 +352,8 @@ static void epoll_cancel(struct loop *l, int fd, op_tag tag)
 		post(l, tag, -ECANCELED);
 }
 
-/* A poll of epoll's reports only the events that were asked for, also after the peer's FIN. */
+/* With epoll a poll for POLLOUT waits for room, because epoll reports POLLRDHUP only when asked for
+ * it. */
 static void epoll_poll_room(struct loop *l, int fd, op_tag tag)
 {
 	epoll_poll(l, fd, POLLOUT, tag);
@@ -358,8 +366,8 @@ static void epoll_close(struct loop *l, int fd)
 	LB_ASSERT(r->in_kind == OP_NONE && r->out_kind == OP_NONE);
 	for (int i = 0; i < MAX_POLLS; i++)
 		LB_ASSERT(r->poll[i] == 0);
-	/* While a copy is open elsewhere (of a listening socket), close(2) does not unregister it.
-	 */
+	/* A listening socket may have another descriptor in another table. Then close(2) does not
+	 * unregister this one. */
 	if (r->is_registered && !r->is_sole)
 		(void)epoll_ctl(epoll_of(l)->fd, EPOLL_CTL_DEL, fd, NULL);
 	*r = (struct record){ .generation = r->generation + 1, .is_queued = r->is_queued };
@@ -453,7 +461,8 @@ static void run_accept(struct epoll *e, int fd, struct record *r)
 	}
 }
 
-/* Tries recv(2) into a buffer. Returns false when there is no completion: nothing has arrived. */
+/* Tries recv(2) into a buffer and fills in the completion. Returns false when nothing has arrived,
+ * so that there is no completion. */
 static bool receive(struct epoll *e, int fd, struct record *r, struct completion *c)
 {
 	LB_ASSERT(r->cap > 0);
@@ -476,7 +485,8 @@ static bool receive(struct epoll *e, int fd, struct record *r, struct completion
 	c->buf = b;
 	r->cap -= (uint32_t)got;
 	c->more = r->cap > 0;
-	/* Fewer bytes than asked for: the socket is empty, and the next bytes make an edge. */
+	/* After fewer bytes than asked for, the socket is empty, and the next bytes make an
+	 * edge. */
 	if ((uint32_t)got < most && !r->is_ending)
 		r->is_ready_in = false;
 	return true;
@@ -500,7 +510,8 @@ static void run_recv(struct epoll *e, int fd, struct record *r)
 	}
 }
 
-/* Works off the run list. What handlers add to it is for the next turn. */
+/* Tries the operations of the descriptors on the run list. What handlers add to the list is for the
+ * next turn. */
 static void run_queue(struct epoll *e)
 {
 	size_t n = e->n_run;
@@ -556,7 +567,7 @@ static struct record *complete_out(struct epoll *e, int fd, struct record *r)
 static void on_event(struct epoll *e, const struct epoll_event *ev)
 {
 	int fd = (int)(uint32_t)ev->data.u64;
-	LB_ASSERT(has_record(e, fd)); /* its operation was started on the record */
+	LB_ASSERT(has_record(e, fd)); /* each registered descriptor has a record */
 	struct record *r = record_at(e, fd);
 
 	if (r->generation != (uint32_t)(ev->data.u64 >> 32))
@@ -589,8 +600,8 @@ static int epoll_wait_turn(struct loop *l, uint64_t wait_ms)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 
-	/* A buffer for each descriptor that may receive; without memory, a receive gives -ENOBUFS.
-	 */
+	/* Reserves a small buffer for each descriptor that may receive. When memory is short, a
+	 * receive without a buffer completes with -ENOBUFS. */
 	(void)buf_reserve(l->bufs, BUF_SMALL, (uint32_t)n + (uint32_t)e->n_run);
 	for (int i = 0; i < n; i++)
 		on_event(e, &e->events[i]);
@@ -598,7 +609,8 @@ static int epoll_wait_turn(struct loop *l, uint64_t wait_ms)
 	return 0;
 }
 
-/* A receive takes a buffer when bytes are there, so no buffers are laid out. */
+/* Lays no buffers out, because a receive takes a buffer from the pool when bytes are there. Large
+ * buffers are reserved for such receives. */
 static void epoll_refill(struct loop *l)
 {
 	(void)buf_reserve(l->bufs, BUF_LARGE, TURN_BUFS);

@@ -4,35 +4,35 @@
 /*
  * What an engine provides, and what loop.c gives it. Included by ev/ and by simulated engines only.
  *
- * An engine embeds a struct loop as its first member. It never calls a handler but through
+ * An engine embeds a struct loop as its first member. An engine calls handlers only through
  * loop_dispatch(), from within its wait().
  */
 
 #include "ev/loop.h"
 
-/* Whose address loop_ops.sockname tells: this socket's own, or that of its peer. */
+/* Whose address loop_ops.sockname tells: the socket's own, or that of the socket's peer. */
 enum name_of { NAME_OF_SELF, NAME_OF_PEER };
 
 struct loop_ops {
 	const char *name;
 
-	/* Frees the engine's own and the struct that embeds the loop. */
+	/* Frees what the engine owns, and the struct that embeds the loop. */
 	void (*free)(struct loop *l);
 
-	/* Lays free buffers out for the kernel, or does nothing when the engine takes them itself.
-	 */
+	/* Lays free buffers out for the kernel. Does nothing when the engine takes buffers from the
+	 * pool itself. */
 	void (*refill)(struct loop *l);
 
 	/*
 	 * has_spare() tells whether buffers that are laid out hold memory that an idle loop does
-	 * not need, trim() gives that memory back. NULL: the engine lays nothing out.
+	 * not need. trim() gives that memory back. Both are NULL when the engine lays nothing out.
 	 */
 	bool (*has_spare)(const struct loop *l);
 	void (*trim)(struct loop *l);
 
 	/*
-	 * How many receives armed now would find a buffer. NULL: a receive takes a buffer from the
-	 * pool when bytes are there.
+	 * The number of receives that would find a buffer if they were armed now. NULL when a
+	 * receive takes a buffer from the pool at the time when bytes are there.
 	 */
 	uint32_t (*n_bufs)(const struct loop *l, enum buf_class size_class);
 
@@ -57,7 +57,8 @@ struct loop_ops {
 	void (*poll_room)(struct loop *l, int fd, op_tag tag);
 	void (*cancel_room)(struct loop *l, int fd, op_tag tag);
 
-	/* Prepares for operations on a descriptor that was made elsewhere. NULL: no need. */
+	/* Prepares for operations on a descriptor that was made elsewhere. NULL when the engine
+	 * need not prepare. */
 	int (*adopt)(struct loop *l, int fd);
 
 	int (*socket)(struct loop *l, int family, int type);
@@ -84,16 +85,16 @@ int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts
 /* Undoes loop_init(). */
 void loop_deinit(struct loop *l);
 
-/* Reads the clock for this turn. */
+/* Reads the clock for this turn, into the loop and its timers. */
 void loop_tick(struct loop *l);
 
-/* Gives one completion to its handler, or to none when its class is the loop's own. Hot. */
+/* Gives one completion to its handler. A completion of the loop's own class has no handler. Hot. */
 void loop_dispatch(struct loop *l, const struct completion *c);
 
 /* Queues a completion to be dispatched in the next turn. */
 void loop_post(struct loop *l, const struct completion *c);
 
-/* The calls that both kernel engines make alike (sys.c): plain calls of struct loop_ops. */
+/* The functions of struct loop_ops that both kernel engines share (sys.c). */
 uint64_t sys_clock_ns(struct loop *l);
 uint64_t sys_wall_ns(struct loop *l);
 void sys_random(struct loop *l, void *out, size_t n);

@@ -53,19 +53,22 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SQ_ENTRIES 1024 /* a turn that starts more submits early */
+#define SQ_ENTRIES 1024 /* entries; a turn that starts more operations submits early */
 #define CQ_ENTRIES 8192
 #define DEFAULT_SMALL_BUFS 256
 #define LARGE_BUFS 8
-/* At least 1 / LEAST_PART of a buffer ring's entries are laid out, and at least LEAST_LAID; more
- * when a turn takes more than half of what is laid out. Guesses. */
+/* In a buffer ring, 1 / LEAST_PART of the entries are laid out at least, and at least LEAST_LAID.
+ * More are laid out when a turn takes more than half of them. Guesses. */
 #define LEAST_PART 8
 #define LEAST_LAID 4
-/* After so many turns that took at most an eighth of n_wanted, n_wanted is halved; a guess. */
+/* When QUIET_TURNS turns in a row took at most an eighth of n_wanted each, n_wanted is halved. A
+ * guess. */
 #define QUIET_TURNS 1024
-/* A completion names a buffer but not its ring: ids of large buffers carry this bit. */
+/* A completion names a buffer's id but not its buffer ring, so the ids of large buffers carry this
+ * bit. */
 #define BID_LARGE 0x8000u
-/* What struct io_uring_sqe calls optlen since Linux 6.17: a cap over all a multishot receives. */
+/* The field of struct io_uring_sqe that newer headers name optlen: the length of an option. Since
+ * Linux 6.17 it also caps the bytes of all completions of a multishot receive. */
 #define SQE_OPTLEN(sqe) ((sqe)->file_index)
 /* setsockopt(2) as a command of the ring, since Linux 6.7; liburing 2.3 does not name it. */
 #define CMD_SETSOCKOPT 3
@@ -74,38 +77,39 @@
 #define TAG_ROOM tag_make(LOOP_CLASS_OWN, 1, 0)
 #define TURN_ROOMS 256
 
-#define SUBMIT_TRIES 1000 /* a kernel that takes nothing after so many has failed */
-#define LATE_WAIT_MS 1    /* the longest wait while the kernel refuses entries; a guess */
-#define LATE_MAX 65536u   /* entries; a guess: 4 MiB of addresses */
+#define SUBMIT_TRIES 1000 /* when the kernel still takes no entry, lb aborts */
+#define LATE_WAIT_MS 1    /* longest wait while the kernel refuses entries; a guess */
+#define LATE_MAX 65536u   /* late entries; a guess: 4 MiB of addresses */
 
-/* Copies that must live until the next submission: msghdr, iovec, addresses. */
-#define SCRATCH_SOFT_BYTES (64u << 10) /* when more is used, a submission frees it */
-#define SCRATCH_BYTES (4u << 20)       /* addresses: while entries are late, nothing frees it */
+/* Scratch memory: copies that must live until the next submission (msghdr, iovec, addresses). */
+#define SCRATCH_SOFT_BYTES (64u << 10) /* when more is in use, make_space() submits */
+#define SCRATCH_BYTES (4u << 20)       /* mapped, because while entries are late nothing is freed */
 
 struct buf_ring {
 	struct io_uring_buf_ring *ring; /* owns */
-	struct buf **slot;              /* owns: by buffer id; the ring's reference, or NULL */
+	struct buf **slot;              /* owns: by id, the buffer that is laid out, or NULL */
 	uint16_t *vacant;               /* owns: ids whose slot is NULL */
 	uint32_t n_vacant, n_entries;
-	uint32_t n_wanted; /* how many to lay out: 0 before the first receive, see buf_ring_adapt()
-			    */
-	uint32_t n_laid;   /* how many were laid out after the last refill */
-	uint32_t n_quiet;  /* turns in a row that took at most an eighth of n_wanted */
-	bool is_warm;      /* something was received since the last trim */
+	/* The number of buffers to lay out (buf_ring_adapt()); 0 until a receive wants this size
+	 * class. */
+	uint32_t n_wanted;
+	uint32_t n_laid;  /* the number of buffers laid out after the last refill */
+	uint32_t n_quiet; /* turns in a row that took at most an eighth of n_wanted */
+	bool is_warm;     /* bytes were received since the last trim */
 };
 
 struct uring {
-	struct loop loop; /* first */
+	struct loop loop; /* first, for uring_of() */
 	struct io_uring ring;
 	struct buf_ring bufs[BUF_N_CLASSES];
-	bool has_recv_cap; /* the kernel bounds a multishot receive */
+	bool has_recv_cap; /* the kernel caps the bytes of a multishot receive */
 	bool has_options;  /* the kernel knows CMD_SETSOCKOPT */
-	int room_fd;       /* an epoll instance: sockets that loop_poll_room() waits for */
+	int room_fd;       /* an epoll instance with the sockets of loop_poll_room() */
 	uint32_t n_rooms;  /* sockets in room_fd whose event has not come yet */
 	bool is_room_polled;
 	uint32_t scratch_used;
 	uint8_t *scratch; /* owns: SCRATCH_BYTES, mapped */
-	bool is_late;     /* until the next wait, entries go to `late` */
+	bool is_late;     /* entries go to `late` until the next wait */
 	uint32_t n_late;
 	struct io_uring_sqe *late; /* owns: LATE_MAX, mapped */
 };
@@ -117,15 +121,15 @@ static struct uring *uring_of(struct loop *l)
 
 /* ---- submission ------------------------------------------------------------------------------ */
 
-/* Once the kernel has taken every entry, no entry points into the scratch memory any more. */
+/* Frees the scratch memory when the kernel has taken every entry, so that no entry points to it. */
 static void scratch_reset(struct uring *u)
 {
 	if (io_uring_sq_ready(&u->ring) == 0 && u->n_late == 0)
 		u->scratch_used = 0;
 }
 
-/* Submits what is in the submission queue. Returns 0, or -EAGAIN: the kernel has no memory for it.
- */
+/* Submits what is in the submission queue. Returns 0, or -EAGAIN when the kernel has no memory for
+ * an entry. */
 static int submit(struct uring *u)
 {
 	/*
@@ -176,8 +180,8 @@ static size_t scratch_size(size_t n)
 	return (n + 15) & ~(size_t)15;
 }
 
-/* make_space() for late entries. When the array is full, the kernel has to take some of them now.
- */
+/* make_space() while entries are late. When the array or the scratch memory is full, the kernel has
+ * to take some of the late entries now. */
 static LB_COLD void make_late_space(struct uring *u, unsigned n_entries, size_t n)
 {
 	for (int i = 0; i < SUBMIT_TRIES && (u->n_late + n_entries > LATE_MAX ||
@@ -201,7 +205,8 @@ static void make_space(struct uring *u, unsigned n_entries, size_t n)
 		make_late_space(u, n_entries, n);
 }
 
-/* An entry to be filled in by the caller. Behind make_space() this submits nothing. */
+/* Gives an entry for the caller to fill in. After make_space() for this entry, get_sqe() submits
+ * nothing. */
 static struct io_uring_sqe *get_sqe(struct uring *u)
 {
 	if (u->is_late || io_uring_sq_space_left(&u->ring) == 0)
@@ -215,7 +220,8 @@ static struct io_uring_sqe *get_sqe(struct uring *u)
 	return sqe;
 }
 
-/* `n` bytes that stay as they are until the next entry is submitted. Call make_space() before. */
+/* Gives `n` bytes of scratch memory, which stay as they are until the next entry is submitted. To
+ * be called after make_space(). */
 static void *scratch(struct uring *u, size_t n)
 {
 	void *p = u->scratch + u->scratch_used;
@@ -253,10 +259,10 @@ static uint32_t buf_ring_least(const struct buf_ring *b);
 static void buf_ring_refill(struct uring *u, enum buf_class size_class);
 
 /*
- * A multishot receive goes on while less than its cap has come, so its last buffer may exceed the
- * cap by almost a buffer. Therefore the kernel's cap is set lower by a buffer less one byte. When
- * `cap` is at most a buffer, or the kernel cannot bound a multishot receive, a receive for one
- * completion takes no more than `cap`.
+ * A multishot receive goes on while fewer bytes than its cap have come, so its last buffer may
+ * exceed the cap by almost a buffer. Therefore the kernel is told a cap that is lower by the size
+ * of a buffer less one byte. When `cap` is at most a buffer, or the kernel does not cap multishot
+ * receives, uring_recv() starts a receive for one completion, of at most `cap` bytes.
  */
 static void uring_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size_class, op_tag tag)
 {
@@ -351,7 +357,7 @@ static void uring_close(struct loop *l, int fd)
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
-/* `value` stays where it is until the entry is submitted. */
+/* Fills in an entry that sets an option. *value must stay as it is until the entry is submitted. */
 static void prep_option(struct io_uring_sqe *sqe, int fd, int level, int name, const void *value,
 			socklen_t len)
 {
@@ -385,9 +391,9 @@ static void uring_set_option(struct loop *l, int fd, int level, int name, const 
 /* ---- room where the peer has sent its FIN ---------------------------------------------------- */
 
 /*
- * A poll of the ring always asks for POLLRDHUP, too, so once the peer has sent its FIN every poll
- * completes at once. epoll reports only the events that it was asked for. So such a socket is added
- * to an epoll instance, room_fd, for one EPOLLOUT, and the ring polls room_fd:
+ * A poll of the ring always asks for POLLRDHUP, too, so after the peer's FIN every poll completes
+ * at once. epoll reports POLLRDHUP only when asked for it. Therefore loop_poll_room() adds the
+ * socket to an epoll instance, room_fd, for one EPOLLOUT, and the ring polls room_fd:
  *
  *   socket --EPOLLOUT, once--> room_fd --POLLIN--> the ring: room_ready()
  */
@@ -421,7 +427,8 @@ static void uring_cancel_room(struct loop *l, int fd, op_tag tag)
 {
 	struct uring *u = uring_of(l);
 
-	/* room_fd does not have `fd` when the wait was cancelled before or could not begin. */
+	/* epoll_ctl() fails when room_fd does not have `fd`: the wait was cancelled before, or
+	 * could not begin. */
 	if (epoll_ctl(u->room_fd, EPOLL_CTL_DEL, fd, NULL) < 0)
 		return;
 	LB_ASSERT(u->n_rooms > 0);
@@ -429,7 +436,8 @@ static void uring_cancel_room(struct loop *l, int fd, op_tag tag)
 	loop_post(l, &(struct completion){ .tag = tag, .res = -ECANCELED });
 }
 
-/* Takes one event at a time: a handler may cancel the wait whose event would come next. */
+/* Dispatches the events of room_fd. Takes one event at a time, because a handler may cancel the
+ * wait whose event would come next. */
 static void room_ready(struct uring *u)
 {
 	struct epoll_event ev;
@@ -490,9 +498,10 @@ static int buf_ring_open(struct uring *u, enum buf_class size_class)
 }
 
 /*
- * Makes n_wanted follow what the turns take. The kernel takes the buffers of a ring one after the
- * other, so every buffer that is laid out is written to sooner or later, however little is
- * received: it occupies memory and cache lines. So no more is laid out than busy turns need.
+ * Makes n_wanted follow the number of buffers that a turn takes. The kernel takes the buffers of a
+ * ring one after the other, so every buffer that is laid out is written to sooner or later, however
+ * little is received, and then occupies memory and cache lines. Therefore no more buffers are laid
+ * out than busy turns need.
  */
 static void buf_ring_adapt(struct buf_ring *b)
 {
@@ -510,7 +519,8 @@ static void buf_ring_adapt(struct buf_ring *b)
 	}
 }
 
-/* Lays free buffers out in vacant slots; first has the pool reserve what it lacks. */
+/* Lays free buffers out in vacant slots until n_wanted are laid out. When the pool has too few free
+ * buffers, the pool maps more first. */
 static void buf_ring_refill(struct uring *u, enum buf_class size_class)
 {
 	struct buf_ring *b = &u->bufs[size_class];
@@ -705,7 +715,8 @@ static int uring_wait(struct loop *l, uint64_t wait_ms)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* Addresses for `bytes`: a page costs memory once it is written to. NULL when there are none. */
+/* Maps `bytes` without reserving memory: a page costs memory once it is written to. Returns NULL
+ * when the mapping fails. */
 static void *map(size_t bytes)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -770,13 +781,13 @@ static const struct loop_ops uring_ops = {
 	.take_fd = sys_take_fd,
 };
 
-/* Submits the only entry in the queue and takes its completion. */
+/* Submits the only entry in the submission queue and takes its completion. */
 static int answer_of(struct uring *u, struct io_uring_cqe *ret)
 {
 	struct io_uring_cqe *cqe;
 	int r;
 
-	do /* again when a signal or a tracer has interrupted the wait: the completion is to come */
+	do /* again when a signal or a tracer has interrupted the wait: the completion will come */
 		r = io_uring_submit_and_wait(&u->ring, 1);
 	while (r == -EINTR || (r >= 0 && io_uring_cq_ready(&u->ring) == 0));
 	if (r < 0)
@@ -788,7 +799,8 @@ static int answer_of(struct uring *u, struct io_uring_cqe *ret)
 	return 0;
 }
 
-/* Runs one multishot receive, capped at a byte, on a socket that holds one. */
+/* Finds out whether the kernel caps a multishot receive: starts one with a cap of one byte, on a
+ * socket that holds one byte. */
 static int probe_recv_cap(struct uring *u, const int fds[2])
 {
 	struct io_uring_cqe cqe;
@@ -808,7 +820,7 @@ static int probe_recv_cap(struct uring *u, const int fds[2])
 	u->has_recv_cap = cqe.res == 1 && !(cqe.flags & IORING_CQE_F_MORE);
 	if (cqe.flags & IORING_CQE_F_BUFFER)
 		buf_put(u->loop.bufs, buf_ring_take(u, cqe.flags >> IORING_CQE_BUFFER_SHIFT, 0));
-	/* When the kernel ignores the cap, the operation is still armed: shutdown(2) ends it. */
+	/* When the kernel ignores the cap, the receive is still armed, and shutdown(2) ends it. */
 	if (cqe.flags & IORING_CQE_F_MORE)
 		(void)shutdown(fds[1], SHUT_RDWR);
 	return 0;
@@ -827,7 +839,8 @@ static int probe_options(struct uring *u, int fd)
 	return r;
 }
 
-/* Finds out what this kernel can do by trying it: distributions add features to old versions. */
+/* Finds out what this kernel can do by trying it. The version would not tell, because distributions
+ * add features to old versions. */
 static int probe(struct uring *u)
 {
 	int fds[2];
@@ -872,7 +885,8 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 		free(u);
 		return explain_setup(e, r);
 	}
-	(void)io_uring_register_ring_fd(&u->ring); /* saves a look-up in each call; may fail */
+	/* This saves the kernel a look-up in each call. When it fails, nothing else changes. */
+	(void)io_uring_register_ring_fd(&u->ring);
 
 	u->bufs[BUF_SMALL].n_entries = o->n_ring_bufs ? o->n_ring_bufs : DEFAULT_SMALL_BUFS;
 	u->bufs[BUF_LARGE].n_entries = LARGE_BUFS;
@@ -886,7 +900,7 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 	if (r == 0)
 		r = buf_ring_open(u, BUF_SMALL);
 	if (r == 0)
-		r = buf_ring_open(u, BUF_LARGE); /* not later, when memory may be short */
+		r = buf_ring_open(u, BUF_LARGE); /* now, because later memory may be short */
 	if (r == 0) {
 		u->bufs[BUF_SMALL].n_wanted = buf_ring_least(&u->bufs[BUF_SMALL]);
 		buf_ring_refill(u, BUF_SMALL);

@@ -58,7 +58,7 @@ static void on_wake(void *arg, const struct completion *c)
 	uint64_t n;
 
 	if (c->res < 0)
-		return; /* the poll was cancelled: the loop is ending */
+		return; /* the poll was cancelled, because the loop is ending */
 	ssize_t r = read(mb->wake_fd, &n, sizeof(n));
 	LB_ASSERT(r == sizeof(n) || errno == EAGAIN || errno == EINTR);
 	arm(mb);

@@ -39,7 +39,8 @@ static void on_readable(void *arg, const struct completion *c)
 	struct signals *s = arg;
 	struct signalfd_siginfo info;
 
-	/* signals_close() replaces this handler before it cancels, so no error arrives here. */
+	/* signals_close() replaces this handler before it cancels the poll, so no error arrives
+	 * here. */
 	LB_ASSERT(c->res > 0);
 	while (read(s->fd, &info, sizeof(info)) == sizeof(info))
 		s->fn(s->arg, (int)info.ssi_signo);
@@ -58,7 +59,7 @@ int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t 
 	for (size_t i = 0; i < n; i++)
 		sigaddset(&set, signo[i]);
 	int r = -pthread_sigmask(SIG_BLOCK, &set, NULL);
-	LB_ASSERT(r == 0); /* it fails only for an unknown first argument */
+	LB_ASSERT(r == 0); /* pthread_sigmask() fails only for an unknown first argument */
 	s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	r = s->fd < 0 ? -errno : loop_adopt(loop, s->fd);
 	if (r < 0) {
@@ -67,7 +68,8 @@ int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t 
 		free(s);
 		return r;
 	}
-	/* The kernel sends these two to a thread whose write fails; the write's errno suffices. */
+	/* The kernel sends these two signals to a thread whose write fails. lb looks at the errno
+	 * of the write instead. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
 
@@ -81,7 +83,7 @@ int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t 
 	return 0;
 }
 
-/* The handler after signals_close(), for the last completion of the poll. */
+/* The handler after signals_close(): takes the last completion of the poll. */
 static void ignore(void *arg, const struct completion *c)
 {
 	(void)arg;

@@ -12,7 +12,7 @@
 struct loop;
 struct signals;
 
-/* `signo` has arrived. */
+/* Called when the signal `signo` has arrived. */
 typedef void (*signals_fn)(void *arg, int signo);
 
 /*
@@ -25,5 +25,5 @@ typedef void (*signals_fn)(void *arg, int signo);
 int signals_open(struct loop *loop, unsigned class_id, const int *signo, size_t n, signals_fn fn,
 		 void *arg, struct signals **ret) LB_MUST_CHECK;
 
-/* The signals stay blocked. NULL is fine. Returns NULL. */
+/* Ends the delivery; the signals stay blocked. NULL is fine. Returns NULL. */
 struct signals *signals_close(struct signals *s);

@@ -41,7 +41,8 @@ uint64_t sys_wall_ns(struct loop *l)
 void sys_random(struct loop *l, void *out, size_t n)
 {
 	(void)l;
-	/* Once the kernel's generator is seeded, up to 256 bytes come in one call. */
+	/* Asks for at most 256 bytes at a time: the kernel gives so many in one call, once its
+	 * generator is seeded. */
 	for (size_t done = 0; done < n;) {
 		size_t part = n - done < 256 ? n - done : 256;
 		ssize_t got = getrandom((uint8_t *)out + done, part, 0);
@@ -106,7 +107,7 @@ int sys_accept_now(struct loop *l, int fd)
 	(void)l;
 	int r;
 
-	do /* again when a connection ended before it was accepted */
+	do /* tries again when a connection has ended before accept4(2) */
 		r = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	while (r < 0 && (errno == ECONNABORTED || errno == EINTR));
 	return r < 0 ? -errno : r;
@@ -124,7 +125,7 @@ int sys_pipe(struct loop *l, int fds[2], size_t bytes)
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
 	int got = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
-	if (got < 0) /* beyond the user's limit: the pipe keeps its size */
+	if (got < 0) /* more than the user's limit allows: the pipe keeps its size */
 		got = fcntl(fds[1], F_GETPIPE_SZ);
 	LB_ASSERT(got > 0); /* F_GETPIPE_SZ of a pipe cannot fail */
 	return got;
@@ -137,7 +138,8 @@ ssize_t sys_splice(struct loop *l, int from, int to, size_t n)
 	return r < 0 ? -errno : r;
 }
 
-/* The control message of one descriptor; the number beside it is the data. */
+/* The control message for one descriptor. The number that goes with the descriptor is the data of
+ * the message. */
 union fd_control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 	struct cmsghdr align;
@@ -183,11 +185,12 @@ int sys_take_fd(struct loop *l, int chan, uint64_t *ret_number)
 		return -EPIPE;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	if (msg.msg_flags & MSG_CTRUNC || c == NULL || c->cmsg_type != SCM_RIGHTS)
-		return -EMFILE; /* this table is full: the kernel has dropped the descriptor */
+		/* This thread's table is full, so the kernel has closed the descriptor. */
+		return -EMFILE;
 
 	int fd;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	if (n != sizeof(number)) { /* not from loop_pass_fd() */
+	if (n != sizeof(number)) { /* the message is not from loop_pass_fd() */
 		(void)close(fd);
 		return -EPROTO;
 	}

@@ -85,7 +85,8 @@ static void insert(struct timer_wheel *w, struct timer *t)
 			at_ms = w->now_ms + TOP_FARTHEST;
 	}
 	unsigned slot = group(at_ms, level);
-	LB_ASSERT(level == 0 || slot != group(w->now_ms, level)); /* or it would wait for a round */
+	/* In the current slot the timer would fire a whole round late. */
+	LB_ASSERT(level == 0 || slot != group(w->now_ms, level));
 	link_into(&w->slot[level][slot], t);
 	w->occupied[level] |= (uint64_t)1 << slot;
 }
@@ -99,7 +100,7 @@ void timer_stop(struct timer_wheel *w, struct timer *t)
 	if (t->next != NULL)
 		t->next->link = t->link;
 
-	/* When the slot is empty now, its bit is cleared. */
+	/* When the timer was the last one of its slot, the bit of the slot is cleared. */
 	struct timer **first = &w->slot[0][0];
 	if (*t->link == NULL && t->link >= first && t->link < first + TIMER_LEVELS * TIMER_SLOTS) {
 		size_t i = (size_t)(t->link - first);
@@ -118,7 +119,8 @@ void timer_start(struct timer_wheel *w, struct timer *t, uint64_t in_ms)
 	insert(w, t);
 }
 
-/* A list that timer_stop() may unlink from; it must not move in memory. */
+/* A list of timers, from which timer_stop() may unlink any. The struct must not move in memory,
+ * because the first timer points to it. */
 struct timer_list {
 	struct timer *first, **end;
 };
@@ -171,14 +173,15 @@ static void cascade(struct timer_wheel *w)
 	}
 }
 
-/* The next time at which a slot may hold something due, after now; UINT64_MAX: none. */
+/* The first time after now_ms at which an occupied slot begins. UINT64_MAX when no slot is
+ * occupied. */
 static uint64_t next_ms(const struct timer_wheel *w)
 {
 	for (unsigned level = 0; level < TIMER_LEVELS; level++) {
 		unsigned here = group(w->now_ms, level);
 		unsigned shift = GROUP_BITS * level;
 		uint64_t base = w->now_ms >> shift & ~(uint64_t)(TIMER_SLOTS - 1);
-		/* Two shifts, because a shift by 64 bits is undefined. */
+		/* Two shifts, because `here` may be 63 and a shift by 64 bits is undefined. */
 		uint64_t ahead = w->occupied[level] & ~(uint64_t)0 << here << 1;
 		if (ahead == 0 && level == TOP) {
 			ahead = w->occupied[level];

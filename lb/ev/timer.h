@@ -4,14 +4,14 @@
 /*
  * Timers: a hierarchical wheel of milliseconds; start, stop and expiry are O(1).
  *
- * A timer is embedded in the object that it belongs to. It fires once, not before its time and
- * (while the loop turns) within a millisecond of it. Thread: the loop's. Layer: ev.
+ * A timer is embedded in the object that it belongs to. A timer fires once, not before its time,
+ * and within a millisecond of its time while the loop turns. Thread: the loop's. Layer: ev.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TIMER_LEVELS 6 /* of 64 slots: 2^36 ms are more than two years */
+#define TIMER_LEVELS 6 /* levels of 64 slots: 64^6 ms are more than two years */
 #define TIMER_SLOTS 64
 
 struct timer;
@@ -21,17 +21,17 @@ struct timer {
 	timer_fn fn; /* set by timer_init(); called with the wheel's `arg` */
 
 	/* private to timer.c */
-	struct timer *next, **link; /* link is NULL while the timer is stopped */
+	struct timer *next, **link; /* `link` is NULL while the timer is stopped */
 	uint64_t at_ms;
 };
 
 struct timer_wheel {
 	void *arg;         /* given to every timer_fn */
-	uint64_t clock_ms; /* the time that starts count from; written by the loop at each tick */
+	uint64_t clock_ms; /* the time that timer_start() counts from; set by loop_tick() */
 
 	/* private to timer.c */
 	uint64_t now_ms;
-	uint64_t occupied[TIMER_LEVELS]; /* a bit per slot that is not empty */
+	uint64_t occupied[TIMER_LEVELS]; /* a bit for each slot that holds a timer */
 	struct timer *slot[TIMER_LEVELS][TIMER_SLOTS];
 };
 
@@ -39,10 +39,10 @@ void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms, void *arg);
 
 void timer_init(struct timer *t, timer_fn fn);
 
-/* (Re)starts: fires `in_ms` after the wheel's clock_ms. Hot. */
+/* Starts a timer, or starts it again: it fires `in_ms` after the wheel's clock_ms. Hot. */
 void timer_start(struct timer_wheel *w, struct timer *t, uint64_t in_ms);
 
-/* A stopped timer may be stopped again. Hot. */
+/* Stops a timer. Does nothing when the timer is stopped already. Hot. */
 void timer_stop(struct timer_wheel *w, struct timer *t);
 
 static inline bool timer_is_running(const struct timer *t)
@@ -50,9 +50,10 @@ static inline bool timer_is_running(const struct timer *t)
 	return t->link != 0;
 }
 
-/* Moves the wheel to `now_ms` and fires what is due; a timer_fn may start and stop any timer. */
+/* Moves the wheel to `now_ms` and fires the timers that are due. A timer_fn may start and stop any
+ * timer. */
 void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
 
-/* How long until a timer may be due: a wake-up may be early, never late. UINT64_MAX: no timer runs.
- */
+/* The ms from the last advance until a timer may be due: perhaps too few, never too many.
+ * UINT64_MAX when no timer is started. */
 uint64_t timer_wheel_wait_ms(const struct timer_wheel *w);
