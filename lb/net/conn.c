@@ -15,8 +15,8 @@
  * Each direction has a state of its own: rx for what comes from the peer, tx for what goes to it.
  * Tables say which state may follow which, and conn_set_rx() and conn_set_tx() assert it. A poll
  * that tells of an end while bytes are still unread leads to RX_ENDING. A send that fails with a
- * reset leads to RX_BROKEN: the kernel tells an error once, so the read that follows ends as if
- * there had been a FIN, and the conn must remember that there was none (conn_ended()).
+ * reset leads to RX_BROKEN. The kernel reports an error once, so the next read ends as if the peer
+ * had sent a FIN; RX_BROKEN tells conn_ended() that the end is a reset.
  *
  * The owner of a conn gets its completions, and may change while operations are in flight
  * (conn_set_owner()), because tags name the conn and not the owner.
@@ -162,7 +162,8 @@ struct conn *conn_find(const struct conns *cs, const struct completion *done)
 	struct conn *c = slab_find(cs->slab, tag_handle(done->tag));
 	unsigned op = tag_kind(done->tag);
 
-	/* A conn is freed only when all its last completions were seen. */
+	/* The conn still exists, because a conn is freed only after the last completions of all its
+	 * operations. */
 	LB_ASSERT(tag_class(done->tag) == cs->class_id && op < CONN_N_OPS);
 	LB_ASSERT(c != NULL && conn_is_in_flight(c, op));
 	if (!done->more)
@@ -172,7 +173,8 @@ struct conn *conn_find(const struct conns *cs, const struct completion *done)
 
 void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class size_class)
 {
-	LB_ASSERT(!c->in.is_tls); /* else: records are received, and the owner gets their bytes */
+	/* With TLS, this function will receive records, and the owner gets their bytes. */
+	LB_ASSERT(!c->in.is_tls);
 	LB_ASSERT(c->rx < RX_EOF);
 	loop_recv(cs->loop, c->fd, cap, size_class, start(cs, c, CONN_RECV));
 }
@@ -180,7 +182,8 @@ void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class si
 void conn_send(struct conns *cs, struct conn *c, const struct iovec *iov, int n,
 	       enum send_mode mode)
 {
-	LB_ASSERT(!c->in.is_tls); /* else: records are made of the bytes, and sent */
+	/* With TLS, this function will make records of the bytes, and send the records. */
+	LB_ASSERT(!c->in.is_tls);
 	LB_ASSERT(c->tx == TX_OPEN);
 	loop_send(cs->loop, c->fd, iov, n, mode, start(cs, c, CONN_SEND));
 }
@@ -220,7 +223,8 @@ void conn_cancel_all(struct conns *cs, struct conn *c)
 
 void conn_shutdown(struct conns *cs, struct conn *c)
 {
-	LB_ASSERT(!c->in.is_tls); /* else: close_notify goes first */
+	/* With TLS, this function will send close_notify first. */
+	LB_ASSERT(!c->in.is_tls);
 	conn_set_tx(c, TX_SHUT);
 	(void)loop_shutdown(cs->loop, c->fd, SHUT_WR);
 }

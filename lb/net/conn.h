@@ -2,18 +2,18 @@
 #pragma once
 
 /*
- * A connection's end: one stream socket, what is in flight on it, and how far each direction has
- * got.
+ * A connection's end: one stream socket, the operations in flight on it, and the state of each
+ * direction.
  *
  * A struct conn knows nothing of sessions. Its owner starts operations on it and gets their
  * completions: the tag of an operation names the conn by its slab handle, never the owner, so that
- * an operation that is in flight stays valid while the owner changes (a backend's connection that
- * goes to a pool, or is taken from one, keeps its armed receive).
+ * an operation stays valid when the owner changes while the operation is in flight (a backend's
+ * connection that goes to a pool, or is taken from one, keeps its armed receive).
  *
  *   peer --recv--> conn.in --the other conn's send--> the other peer
  *
- * rx and tx say what the socket has done, and nothing else: whether a message or a session is over
- * is known by the owner.
+ * rx and tx say what the socket has done, and nothing else. Only the owner knows whether a message
+ * or a session is over.
  *
  * Thread: the loop's. Hot. Layer: net.
  */
@@ -30,30 +30,31 @@
 struct slab;
 struct tls;
 
-/* What may be in flight on a conn: the kind in the tags, a bit in the mask. */
+/* The operations of a conn. A value is the kind in the operation's tag, and the number of its bit
+ * in conn.in_flight. */
 enum conn_op {
 	CONN_RECV,
 	CONN_SEND,
 	CONN_ERR,      /* a poll for errors, while nothing is received */
-	CONN_READABLE, /* a poll: a spliced source can be read */
-	CONN_WRITABLE, /* a poll: the destination of a pipe can be written */
-	CONN_ROOM,     /* the same, where the peer has sent its FIN (loop_poll_room()) */
+	CONN_READABLE, /* a poll: the source of a splice can be read */
+	CONN_WRITABLE, /* a poll: the destination of a splice can be written */
+	CONN_ROOM,     /* loop_poll_room(): as CONN_WRITABLE, after the peer's FIN */
 	CONN_CONNECT,
 	CONN_N_OPS
 };
 
 /* clang-format off */
-#define CONN_RX(X)    /* may be followed by */ \
-	X(OPEN,   TO(ENDING) | TO(BROKEN) | TO(EOF) | TO(RESET)) /* bytes may come */ \
-	X(ENDING, TO(BROKEN) | TO(EOF) | TO(RESET)) /* a poll told of an end: reading will find which */ \
-	X(BROKEN, TO(RESET))  /* a send found a reset; what came before it may still be read */ \
+#define CONN_RX(X)    /* a state, and the states that may follow it */ \
+	X(OPEN,   TO(ENDING) | TO(BROKEN) | TO(EOF) | TO(RESET)) /* the peer may send bytes */ \
+	X(ENDING, TO(BROKEN) | TO(EOF) | TO(RESET)) /* a poll has reported an end: a read tells which */ \
+	X(BROKEN, TO(RESET))  /* a send found a reset; earlier bytes may still be read */ \
 	X(EOF,    0)          /* the peer's FIN was read */ \
 	X(RESET,  0)          /* the peer's reset, or a time-out, was read */
 
 #define CONN_TX(X) \
-	X(OPEN,   TO(SHUT) | TO(CLOSED)) /* bytes may be sent */ \
-	X(SHUT,   TO(CLOSED))            /* our FIN is out */ \
-	X(CLOSED, 0)                     /* the peer takes no more; what comes for it is dropped */
+	X(OPEN,   TO(SHUT) | TO(CLOSED)) /* lb may send bytes */ \
+	X(SHUT,   TO(CLOSED))            /* lb has sent its FIN */ \
+	X(CLOSED, 0)                     /* the peer takes no more; bytes for the peer are dropped */
 /* clang-format on */
 
 #define X(name, next) RX_##name,
@@ -63,72 +64,74 @@ enum conn_rx { CONN_RX(X) RX_N };
 enum conn_tx { CONN_TX(X) TX_N };
 #undef X
 
-/* One direction, from the conn that it is in to another one: kept by the owner. */
+/* One direction, from the conn that has the struct (the source) to another conn (the destination).
+ * The owner of the conn keeps the struct up to date. */
 struct flow {
-	struct queue queue; /* what waits to be sent, the part in flight included */
-	struct ws_track ws; /* where frames are counted */
-	/* Lent, one at a time: while bytes are spliced the pipe, which knows what is in it; where
-	 * is_tls, the TLS state of the conn. NULL: neither, as in every plain idle conn. */
+	struct queue queue; /* bytes that wait to be sent, with those of a send in flight */
+	struct ws_track ws; /* the place in a WebSocket's frames, when they are counted */
+	/* Both are lent: `pipe` while bytes are spliced, `tls` (the TLS state of the conn) when
+	 * is_tls. NULL: neither, as in every idle conn without TLS. */
 	union {
 		struct pipe *pipe;
 		struct tls *tls;
 	};
-	uint64_t n_sent;    /* bytes the destination's kernel took */
-	uint32_t n_acked;   /* what its kernel had acknowledged when that was last looked at */
-	uint8_t kind;       /* what may pass; the owner's */
-	uint8_t n_full;     /* full buffers in a row, and the way back: proves bulk */
-	bool is_bulk : 1;   /* receives into large buffers, may queue more */
-	bool is_dirty : 1;  /* something to send at the end of the turn */
-	bool is_piped : 1;  /* what came last went through a pipe: a payload's rest does, too */
-	bool must_wait : 1; /* a send found no room: the next one waits for some */
-	/* The bytes on the wire are records. False so far; conn_recv(), conn_send() and
-	 * conn_shutdown() have the branch, and what is TLS is never spliced. */
+	uint64_t n_sent;    /* bytes that the destination's socket has taken */
+	uint32_t n_acked;   /* tcp_taken.bytes of the destination, as last read */
+	uint8_t kind;       /* which bytes may pass; the owner's values */
+	uint8_t n_full;     /* receives in a row that speak for a change of is_bulk */
+	bool is_bulk : 1;   /* receives into large buffers, and may queue more bytes */
+	bool is_dirty : 1;  /* bytes are to be sent at the end of the turn */
+	bool is_piped : 1;  /* the last bytes were spliced: so is the rest of a payload */
+	bool must_wait : 1; /* a send found no room, so the next one waits for room */
+	/* The bytes on the wire are TLS records. Always false so far: conn_recv(), conn_send() and
+	 * conn_shutdown() have the branch. Bytes of a conn with TLS are never spliced. */
 	bool is_tls : 1;
 };
 
-/* Bytes between the source and the destination that are in the kernel's hands. */
+/* The bytes that have left the source and are in the flow's pipe, on their way to the
+ * destination. */
 static inline uint32_t flow_bytes_in_pipe(const struct flow *f)
 {
 	return f->pipe != NULL && !f->is_tls ? f->pipe->n_bytes : 0;
 }
 
 struct conn {
-	int fd;            /* -1: closed */
-	uint8_t in_flight; /* 1u << enum conn_op */
+	int fd;            /* -1: the conn is closed */
+	uint8_t in_flight; /* a bit 1u << enum conn_op for each operation */
 	uint8_t rx : 3;    /* enum conn_rx; written by conn_set_rx() only */
 	uint8_t tx : 2;    /* enum conn_tx; written by conn_set_tx() only */
-	uint8_t role;      /* the owner's: which of its conns this is */
-	void *owner;       /* borrows; its completions go there */
-	struct flow in;    /* what came from here */
+	uint8_t role;      /* the owner's number for this conn */
+	void *owner;       /* borrows; completions of this conn go to the owner */
+	struct flow in;    /* the direction whose source is this conn */
 };
 
 /* The conns of a loop. */
 struct conns {
 	struct loop *loop; /* borrows */
 	struct slab *slab; /* owns */
-	unsigned class_id; /* of the tags */
+	unsigned class_id; /* the class of the operations' tags */
 };
 
-/* At most `max` conns, whose operations have tags of `class_id`. Returns 0 or -ENOMEM. */
+/* Prepares for at most `max` conns, whose operations have tags of `class_id`. Returns 0 or
+ * -ENOMEM. */
 int conns_init(struct conns *cs, struct loop *l, unsigned class_id, uint32_t max) LB_MUST_CHECK;
 
 /* No conn may be left. A zeroed struct is fine. */
 void conns_deinit(struct conns *cs);
 
-/* A closed conn that belongs to `owner`, or NULL when memory is short (slab_reserve() on cs->slab).
- */
+/* A closed conn that belongs to `owner`. NULL when cs->slab has no free object (slab_reserve()). */
 struct conn *conn_new(struct conns *cs, void *owner, uint8_t role);
 
-/* The conn is closed, its queue is empty, and no operation is in flight. NULL is fine. Returns
- * NULL. */
+/* Frees a conn that is closed, has an empty queue, and has no operation in flight. NULL is fine.
+ * Returns NULL. */
 struct conn *conn_free(struct conns *cs, struct conn *c);
 
-/* Takes over `fd`: a connected socket, or one that is about to connect. Both directions are open.
- */
+/* Gives the conn the descriptor `fd`: a connected socket, or one that is about to connect. Both
+ * directions are open. */
 void conn_open(struct conn *c, int fd);
 
-/* Closes the conn's descriptor, or closes it by a reset. No operation may be in flight; rx and tx
- * stay as they are. A closed conn is fine. */
+/* Closes the conn's descriptor; conn_reset() also makes the kernel reset the connection. No
+ * operation may be in flight. rx and tx stay as they are. A conn that is closed already is fine. */
 void conn_close(struct conns *cs, struct conn *c);
 void conn_reset(struct conns *cs, struct conn *c);
 
@@ -137,18 +140,21 @@ static inline bool conn_is_open(const struct conn *c)
 	return c->fd >= 0;
 }
 
-/* Gives the conn to another owner; operations in flight go on, and complete to the new owner. */
+/* Gives the conn to another owner. Operations in flight go on; their completions go to the new
+ * owner. */
 void conn_set_owner(struct conn *c, void *owner, uint8_t role);
 
 /*
- * conn_ended() - a read has found the end
+ * conn_ended() - set rx when a read has found the end
  *
- * A FIN (error 0) or a negative errno. Where a send has found a reset before, the end is no FIN.
- * The end that is found first counts: a receive and a splice may both find one.
+ * `error` is 0 when the read has found a FIN, else a negative errno: rx becomes RX_EOF or RX_RESET.
+ * When rx is RX_BROKEN, the end is a reset in either case. When rx tells of an end already,
+ * conn_ended() changes nothing, because a receive and a splice may both find the end.
  */
 void conn_ended(struct conn *c, int error);
 
-/* The only writers of rx and tx: each asserts that the table allows the move. */
+/* Change rx and tx, which no other function writes. Each asserts that the table above allows the
+ * change. */
 void conn_set_rx(struct conn *c, enum conn_rx to);
 void conn_set_tx(struct conn *c, enum conn_tx to);
 
@@ -162,13 +168,14 @@ static inline bool conn_is_in_flight(const struct conn *c, enum conn_op op)
 /*
  * conn_find() - the conn that a completion is for
  *
- * The operation was in flight; with the last completion it is no more. What op it is: tag_kind().
+ * Asserts that the operation was in flight, and marks it as ended when the completion is its last
+ * one. tag_kind() of the tag tells which operation it was.
  */
 struct conn *conn_find(const struct conns *cs, const struct completion *c);
 
-/* loop_recv(), loop_send(), loop_poll(), loop_poll_room() and loop_connect() on the conn's socket;
- * the operation must not be in flight yet. conn_poll() is for CONN_ERR, CONN_READABLE and
- * CONN_WRITABLE. */
+/* Start loop_recv(), loop_send(), loop_poll(), loop_poll_room() and loop_connect() on the conn's
+ * socket. The same operation must not be in flight already. conn_poll() is for CONN_ERR,
+ * CONN_READABLE and CONN_WRITABLE. */
 void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class size_class);
 void conn_send(struct conns *cs, struct conn *c, const struct iovec *iov, int n,
 	       enum send_mode mode);
@@ -176,9 +183,10 @@ void conn_poll(struct conns *cs, struct conn *c, enum conn_op op, uint32_t event
 void conn_poll_room(struct conns *cs, struct conn *c);
 void conn_connect(struct conns *cs, struct conn *c, const struct sockaddr *sa, socklen_t len);
 
-/* Asks an operation to end, if it is in flight; or all of them. */
+/* conn_cancel() asks the operation `op` to end when it is in flight. conn_cancel_all() asks every
+ * operation of the conn that is in flight. */
 void conn_cancel(struct conns *cs, struct conn *c, enum conn_op op);
 void conn_cancel_all(struct conns *cs, struct conn *c);
 
-/* Sends our FIN behind what was sent: TX_SHUT. */
+/* Sends lb's FIN behind the bytes that were sent, and sets tx to TX_SHUT. */
 void conn_shutdown(struct conns *cs, struct conn *c);

@@ -3,9 +3,9 @@
  * The pipes of one loop, for splice(2).
  *
  * A pipe costs two descriptors and 256 KiB of the kernel's memory, so a flow has one only while its
- * bytes are spliced. pipe_get() gives a pipe from the list of idle ones, or makes one, as long as
- * no more than `max` are lent. pipe_put() takes an empty pipe back, and keeps up to MAX_IDLE of
- * them open; pipe_discard() closes a pipe that may hold bytes.
+ * bytes are spliced. pipe_get() gives a pipe from the list of idle ones. When none is idle, it
+ * makes a pipe, as long as fewer than `max` are lent. pipe_put() takes an empty pipe back, and
+ * keeps up to MAX_IDLE of them open; pipe_discard() closes a pipe that may hold bytes.
  *
  * Thread: the loop's.
  */
@@ -15,11 +15,11 @@
 
 #include "ev/loop.h"
 
-#define MAX_IDLE 8 /* kept open, empty */
+#define MAX_IDLE 8 /* empty pipes that are kept open */
 
 struct pipe_pool {
 	struct loop *loop;
-	struct pipe *idle; /* owns */
+	struct pipe *idle; /* owns: the list of idle pipes */
 	uint32_t n_idle, n_lent, max;
 };
 

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Pipes for splice(2): pooled, lent to a flow while it is in bulk, given back when it falls quiet.
+ * Pipes for splice(2), in a pool. A flow borrows a pipe while it is in bulk, and gives the pipe
+ * back when few bytes come.
  *
  * Thread: the loop's. Layer: net.
  */
@@ -13,30 +14,31 @@
 struct loop;
 struct pipe_pool;
 
-/* Measured: pipes of 64 KiB cost a third more per MB than these (design, section 3). */
+/* Measured: with pipes of 64 KiB, a megabyte costs a third more CPU. */
 #define PIPE_BYTES (256u << 10)
 
 struct pipe {
 	int read_fd, write_fd;
-	uint32_t n_bytes; /* in it; kept by its user */
+	uint32_t n_bytes; /* bytes in the pipe; counted by the user of the pipe */
 
 	/* private to pipe.c */
 	struct pipe *next;
 };
 
 /*
- * Borrows `l`. At most `max` pipes are open at a time, two descriptors each; flows beyond that use
- * buffers. NULL when memory is short.
+ * Makes a pool that borrows `l`. At most `max` pipes are open at a time, with two descriptors each;
+ * further flows use buffers. Returns NULL when memory is short.
  */
 struct pipe_pool *pipe_pool_new(struct loop *l, uint32_t max);
 
-/* Closes the pipes; none may be lent. NULL is fine. Returns NULL. */
+/* Frees the pool and closes its pipes. No pipe may be lent. NULL is fine. Returns NULL. */
 struct pipe_pool *pipe_pool_free(struct pipe_pool *p);
 
-/* An empty pipe, or NULL when the kernel gives none: then bytes go through buffers. */
+/* An empty pipe. NULL when `max` pipes are lent or the kernel gives none: then bytes go through
+ * buffers. */
 struct pipe *pipe_get(struct pipe_pool *p);
 
-/* Whether pipe_get() may give one: not all are lent. */
+/* Whether an idle pipe is there, or fewer than `max` are lent. pipe_get() may fail all the same. */
 bool pipe_is_available(const struct pipe_pool *p);
 
 /* Takes back a pipe that is empty. */

@@ -9,15 +9,15 @@
  *   tail --> [ last chunk ] --next--> [ first chunk ] --next--> ... --next--> [ last chunk ]
  *
  * queue_push() takes a buffer with received bytes. When the bytes are few, or the queue holds many
- * buffers, they are copied behind the bytes of the tail as far as they fit there (fill_tail()), so
- * that pieces of any size need a bounded number of buffers. What is left of them stays in its
- * buffer, which becomes the tail. A send gets the first chunks from queue_iov(). When the send has
- * completed, queue_consume() drops the bytes that the kernel has taken, and puts each buffer whose
- * last byte was sent.
+ * buffers, fill_tail() copies as many of the bytes as fit behind the bytes of the tail, so that
+ * pieces of any size need a bounded number of buffers. When bytes are left, their buffer becomes
+ * the tail. A send gets the first chunks from queue_iov(). When the send has completed,
+ * queue_consume() drops the bytes that the kernel has taken, and puts each buffer whose last byte
+ * was sent.
  *
- * A send that is in flight names bytes that are in the queue. No function moves or overwrites them:
- * fill_tail() writes behind the last byte, and only into a buffer that has no other reference.
- * queue_push_front() is only called while no send is in flight.
+ * A send that is in flight names bytes that are in the queue. No function moves or overwrites these
+ * bytes: fill_tail() writes behind the last byte, and only into a buffer that has no other
+ * reference. queue_push_front() is only called while no send is in flight.
  *
  * `bytes` and `n_bufs` are the sums over the chunks; assert_sane() says what holds between calls.
  *
@@ -28,22 +28,23 @@
 #include <string.h>
 
 /*
- * A piece of more bytes than COPY_MAX keeps its own buffer unless the queue holds many buffers:
- * copying the piece would cost more than the buffer. When the queue holds MANY_BUFS buffers, a
- * piece in a small buffer is copied behind the tail as far as it fits there; when the queue holds
- * QUEUE_MAX_LOOSE buffers, every piece is. Guesses, never tuned.
+ * A piece of more than COPY_MAX bytes keeps its own buffer, because copying it would cost more than
+ * the buffer, unless the queue holds many buffers. When the queue holds MANY_BUFS buffers, a piece
+ * in a small buffer is copied behind the tail, as far as it fits there. When the queue holds
+ * QUEUE_MAX_LOOSE buffers, every piece is copied so. Guesses, never tuned.
  */
 #define COPY_MAX 1024u
 #define MANY_BUFS 8u
 
-/* An empty queue has no bytes; in any other each chunk has a byte at least. */
+/* Asserts that an empty queue has no bytes, and that each chunk of any other queue has at least one
+ * byte. */
 static void assert_sane(const struct queue *q)
 {
 	LB_ASSERT((q->tail == NULL) == (q->bytes == 0));
 	LB_ASSERT((q->tail == NULL) == (q->n_bufs == 0) && q->n_bufs <= q->bytes);
 }
 
-/* Moves the front of `b` behind the tail, as much as fits there. */
+/* Moves bytes from the front of `b` behind the bytes of the tail, as many as fit there. */
 static void fill_tail(struct queue *q, struct buf *b)
 {
 	struct buf *t = q->tail;
@@ -78,7 +79,7 @@ void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b)
 
 	buf_assert_sane(b);
 	LB_ASSERT(b->len <= UINT32_MAX - q->bytes);
-	/* Nothing is written to a buffer with other references: their holders may use its end. */
+	/* A buffer with other references is not changed: their holders may use its end. */
 	if (q->tail != NULL && q->tail->refs == 1 && (b->len <= COPY_MAX || q->n_bufs >= most))
 		fill_tail(q, b);
 	if (b->len == 0) {

@@ -8,9 +8,9 @@
  *   [....#########]-->[#############]-->[######......]
  *        off  len          (buf)              ^ small pieces are copied in here
  *
- * A chunk is a counted buffer with an offset and a length (struct buf). What is pushed is copied
- * behind the tail where it fits, so that many small pieces do not hold a buffer each; the range
- * that a send in flight names is never moved or overwritten.
+ * A chunk is a counted buffer with an offset and a length (struct buf). queue_push() copies small
+ * pieces behind the bytes of the tail, so that small pieces do not hold a buffer each. Bytes that a
+ * send in flight names are never moved or overwritten.
  *
  * Thread: the loop's. Layer: net.
  */
@@ -21,14 +21,14 @@
 
 #include "ev/loop.h"
 
-/* At most so many buffers of a queue have room behind their bytes, so that a queue's memory is that
- * of its bytes and of so many buffers, whatever the sizes of the pieces that come. Buffers that
- * queue_push_front() puts in, and those with other owners, come on top. */
+/* At most so many buffers of a queue have free space behind their bytes. So the memory of a queue
+ * is bounded by its bytes and so many buffers, whatever the sizes of the pieces. Buffers that
+ * queue_push_front() puts in, and buffers with several references, are not counted. */
 #define QUEUE_MAX_LOOSE 16u
 
-/* A ring, so that a queue, of which each idle connection has two, needs one pointer. */
+/* The chunks are a ring, so that a queue needs only one pointer: an idle session has two queues. */
 struct queue {
-	struct buf *tail; /* owns a reference of each; tail->next is the head; NULL: empty */
+	struct buf *tail; /* the last chunk; owns a reference of each chunk; NULL: empty */
 	uint32_t bytes;
 	uint32_t n_bufs;
 };
@@ -49,21 +49,23 @@ static inline bool queue_is_empty(const struct queue *q)
 	return q->tail == NULL;
 }
 
-/* Takes the first chunk out; its reference is the caller's. NULL: the queue is empty. */
+/* Takes the first chunk out of the queue, with the queue's reference. NULL when the queue is
+ * empty. */
 struct buf *queue_pop(struct queue *q);
 
-/* Appends b->data[off .. off + len); takes over the caller's reference. Hot. */
+/* Appends the bytes of `b`, and takes over the caller's reference. Hot. */
 void queue_push(struct queue *q, struct buf_pool *pool, struct buf *b);
 
-/* Puts the chunk before all others: no send of the queue may be in flight. Takes over the
- * reference. */
+/* Puts `b` before all other chunks, and takes over the caller's reference. No send of the queue may
+ * be in flight. */
 void queue_push_front(struct queue *q, struct buf *b);
 
-/* The first pieces as an iovec; returns how many (at most LOOP_IOV_MAX). Hot. */
+/* Writes the first chunks as an iovec. Returns the number of its elements, at most LOOP_IOV_MAX.
+ * Hot. */
 int queue_iov(const struct queue *q, struct iovec iov[LOOP_IOV_MAX]);
 
-/* Drops the first `n` bytes, n at most q->bytes. Hot. */
+/* Drops the first `n` bytes; n is at most q->bytes. Hot. */
 void queue_consume(struct queue *q, struct buf_pool *pool, uint32_t n);
 
-/* Drops everything. */
+/* Drops all bytes, and the references of all chunks. */
 void queue_clear(struct queue *q, struct buf_pool *pool);

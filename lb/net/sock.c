@@ -3,20 +3,20 @@
  * Sockets with lb's options: for listeners, and for connections to backends.
  *
  * Terms. To tune a socket is to set the options that every TCP socket of lb has (tune()):
- * TCP_NODELAY, TCP_USER_TIMEOUT, and, unless its address is a loopback, keepalive. The options find
- * a peer that has vanished; net/sock.h has the times, docs/decisions/0011 the reasons. A shared
- * socket is one of a SO_REUSEPORT group: each worker has one for the same address.
+ * TCP_NODELAY, TCP_USER_TIMEOUT, and, unless its address is a loopback address, keepalive. The
+ * options find a peer that has vanished; net/sock.h has the times, docs/decisions/0011 the reasons.
+ * A shared socket is one of a SO_REUSEPORT group: each worker has one for the same address.
  *
  * A listener. Main calls sock_probe_free() to find whether the address is free, and
  * sock_bind_shared() for each worker's socket. Accepted sockets inherit the options.
  * sock_spread_keepalive() changes the time of the first keepalive probe now and then, so that the
- * probes of many connections do not fall together. When a listening socket goes, sock_drop_new()
- * attaches a filter that drops new SYNs, and sock_serve_old() takes the filter off each connection
- * that was accepted from such a socket.
+ * probes of many connections do not fall together. Before a listening socket is closed,
+ * sock_drop_new() attaches a filter that drops new SYNs, and sock_serve_old() takes the filter off
+ * each connection that was accepted after that.
  *
  * A connection to a backend. sock_for_connect() makes the socket, tunes it, and binds it to a
  * source address; the caller connects. The options go through loop_set_option(), because nothing
- * depends on their answers, so io_uring submits them with the connect.
+ * depends on their results, so that io_uring can submit the options with the connect.
  *
  * An end. sock_reset_on_close() makes the close a reset; sock_error() reads the pending error.
  *
@@ -33,12 +33,13 @@
 
 #include "util/sockaddr.h"
 
-/* Seconds; each socket begins at a time of its own between these. */
+/* Seconds without traffic until keepalive begins: a random number between the two, for each
+ * socket. */
 #define KEEPALIVE_IDLE_MIN_S 40
 #define KEEPALIVE_IDLE_MAX_S 60
 #define KEEPALIVE_TIMES 30
 
-/* A congestion control that does not pace; every kernel has it, and every process may choose it. */
+/* A congestion control that does not pace. Every kernel has it, and every process may choose it. */
 static const char unpaced[] = "reno";
 
 #ifndef IPV6_MINHOPCOUNT
@@ -84,9 +85,11 @@ void sock_spread_keepalive(struct loop *l, int fd)
 }
 
 /*
- * The seconds between two probes. Timers of a minute are due in steps of 512 ticks at 250 Hz, of
- * 4,096 at 1,000 Hz. The probes repeated by those of one step must not be due with another step:
- * 2 s are 504 ticks in the wheel's rounding, 3 s are 3,008.
+ * The seconds between two keepalive probes. The kernel rounds timers of a minute to steps of 512
+ * ticks at 250 Hz, and of 4,096 ticks at 1,000 Hz, so all sockets of a step send their first probe
+ * at once. When probes of a step are lost, the next ones must not be due together with another
+ * step. Therefore the time between two probes, with the kernel's rounding, is no multiple of half a
+ * step: 504 ticks at 250 Hz (2 s), 3,008 ticks at 1,000 Hz (3 s).
  */
 static int keepalive_every_s(void)
 {
@@ -96,10 +99,10 @@ static int keepalive_every_s(void)
 }
 
 /*
- * Sets options that no kernel refuses on a TCP socket. When one fails all the same, only a
- * safeguard is lost. A peer at a loopback address needs no keepalive, because this kernel tells of
- * its end. Such a connection needs no pacing (BBR) either, which would only cost timers
- * (docs/decisions, 0013).
+ * Sets options that no kernel refuses on a TCP socket. When setting one fails all the same, only a
+ * safeguard is lost. A peer at a loopback address needs no keepalive, because the kernel of this
+ * machine reports the peer's end. Its connection needs no pacing (BBR) either: pacing would only
+ * cost timers (docs/decisions, 0013).
  */
 static void tune(struct loop *l, int fd, const struct addr *at, uint32_t user_ms, set_fn *set)
 {
@@ -133,7 +136,7 @@ static int bind_addr(struct loop *l, int fd, const struct addr *a)
 /* Whether other sockets may be bound to the same address: SO_REUSEPORT. */
 enum share { BIND_ALONE, BIND_SHARED };
 
-/* A TCP socket bound to `addr`. Returns it, or a negative errno. */
+/* Makes a TCP socket bound to `addr`. Returns the descriptor or a negative errno. */
 static int bound(struct loop *l, const struct addr *addr, enum share share)
 {
 	int fd = loop_socket(l, addr->family, SOCK_STREAM);
@@ -163,7 +166,8 @@ int sock_probe_free(struct loop *l, const struct addr *addr, uint16_t *ret_port)
 
 	if (fd < 0)
 		return fd;
-	/* Two sockets with SO_REUSEADDR may both bind; only listening tells that one is in use. */
+	/* Two sockets with SO_REUSEADDR may both be bound to an address. Only listen(2) fails when
+	 * another socket listens there. */
 	int r = loop_listen(l, fd, 1);
 	if (r == 0)
 		r = loop_sockname(l, fd, &sa);
@@ -187,9 +191,10 @@ int sock_bind_alone(struct loop *l, const struct addr *addr)
 }
 
 /*
- * Lets the socket drop packets of a lower TTL, but no ACK that completes a handshake. With 255 that
- * is a substitute for a filter, which some kernels allow with a privilege only that lb gives up
- * with `user`: packets of a TTL of 255 come from neighbours in the same network only.
+ * Lets the socket drop packets whose TTL is lower than `ttl`, but no ACK that completes a
+ * handshake. A TTL of 255 is a substitute for the filter of sock_drop_new(): only packets of
+ * neighbours in the same network arrive with 255. Some kernels allow the filter only with a
+ * privilege that lb gives up when `user` is set.
  */
 static void set_least_ttl(struct loop *l, int fd, int ttl)
 {
@@ -199,7 +204,7 @@ static void set_least_ttl(struct loop *l, int fd, int ttl)
 
 void sock_drop_new(struct loop *l, int fd)
 {
-	/* A socket filter sees a segment from its TCP header on; byte 13 has the flags. */
+	/* A socket filter sees a segment from its TCP header on, so byte 13 has the flags. */
 	enum { SYN = 0x02, ACK = 0x10, FLAGS_AT = 13 };
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),

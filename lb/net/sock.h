@@ -5,14 +5,16 @@
  * Sockets as lb wants them: listeners, and connections to backends.
  *
  * Dead peers: every TCP socket has TCP_NODELAY and TCP_USER_TIMEOUT, and, unless its address is a
- * loopback, keepalive: after 40 to 60 s idle, then every 2 or 3 s, 30 times where there is no
- * TCP_USER_TIMEOUT. Accepted sockets inherit all that from the listening one. Why these times:
- * docs/decisions/0011-keepalive.md.
+ * loopback address, keepalive. The first probe is sent after 40 to 60 s without traffic, the next
+ * ones every 2 or 3 s. Without TCP_USER_TIMEOUT the connection ends after 30 probes. Accepted
+ * sockets inherit these options from the listening socket. docs/decisions/0011-keepalive.md gives
+ * the reasons for these times.
  *
- * Bytes are paced where the system's congestion control says so, but not on a loopback address:
- * docs/decisions/0013-loopback-pacing.md.
+ * Bytes are paced when the system's congestion control paces, but not to a loopback address
+ * (docs/decisions/0013-loopback-pacing.md).
  *
- * All return 0 or a descriptor, or a negative errno. Thread: the loop's. Layer: net.
+ * Functions that return an int, except sock_error(), return 0, a descriptor or a negative errno.
+ * Thread: the loop's. Layer: net.
  */
 
 #include <stdbool.h>
@@ -23,59 +25,62 @@
 
 #define SOCK_BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
 
-/* TCP_USER_TIMEOUT before a pool has said its own. */
+/* TCP_USER_TIMEOUT in ms, until a pool's own value is known. */
 #define SOCK_USER_MS 120000u
 
 /*
  * sock_probe_free() - whether no other socket listens on `addr`
  *
- * Binds it once without SO_REUSEPORT. Sets *ret_port to the port (that the kernel chose, for 0).
+ * Binds a socket without SO_REUSEPORT to `addr`, listens on it, and closes it. Sets *ret_port to
+ * its port, which the kernel has chosen when the port of `addr` is 0.
  */
 int sock_probe_free(struct loop *l, const struct addr *addr, uint16_t *ret_port) LB_MUST_CHECK;
 
-/* A bound socket of a SO_REUSEPORT group, not yet listening. */
+/* Makes a socket of a SO_REUSEPORT group, bound to `addr`. It does not listen yet. */
 int sock_bind_shared(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
 
-/* A bound socket of its own, not yet listening. */
+/* Makes a socket without SO_REUSEPORT, bound to `addr`. It does not listen yet. */
 int sock_bind_alone(struct loop *l, const struct addr *addr) LB_MUST_CHECK;
 
 /*
- * sock_drop_new() - let a listening TCP socket ignore new connections
+ * sock_drop_new() - let a listening TCP socket drop the SYNs of new connections
  *
- * Their SYNs are dropped, while handshakes under way still complete. So the owner can empty the
- * socket's queue before it closes the socket. Otherwise a connection that comes in between the last
- * accept and the close would be reset.
+ * Handshakes that have begun still complete. So the owner can accept all connections that are
+ * queued, and then close the socket. Without this a connection that comes between the last accept
+ * and the close would be reset.
  */
 void sock_drop_new(struct loop *l, int fd);
 
-/* Undoes sock_drop_new() for a connection that was accepted from such a socket and has inherited
- * it. */
+/* Undoes sock_drop_new() for a connection that was accepted from such a socket, because it has
+ * inherited the filter. */
 void sock_serve_old(struct loop *l, int fd);
 
 /*
  * sock_for_connect() - a TCP socket to connect to `to` with
  *
- * `from` (may be NULL) is the local address, whose port the kernel chooses only at the connect, so
- * that each (from, to) has a port range of its own. user_ms 0 is no TCP_USER_TIMEOUT.
+ * `from` is the local address, or NULL. The kernel chooses the local port at the connect only, so
+ * that each pair of `from` and `to` has the whole range of ports. When user_ms is 0, there is no
+ * TCP_USER_TIMEOUT.
  */
 int sock_for_connect(struct loop *l, const struct addr *to, const struct addr *from,
 		     uint32_t user_ms) LB_MUST_CHECK;
 
-/* Whether a connection can come from this local address. */
+/* Tells whether a connection can have the local address `from`. Returns 0 or a negative errno. */
 int sock_try_source(struct loop *l, const struct addr *from) LB_MUST_CHECK;
 
 /*
- * sock_spread_keepalive() - another time for keepalive to begin, for sockets accepted from now on
+ * sock_spread_keepalive() - choose another time until keepalive begins
  *
- * To be called for a listening socket now and then while connections come in.
+ * `fd` is a listening socket; sockets that are accepted from now on inherit the time. To be called
+ * now and then while connections come in.
  */
 void sock_spread_keepalive(struct loop *l, int fd);
 
-/* Changes TCP_USER_TIMEOUT; 0 is none. */
+/* Changes TCP_USER_TIMEOUT; user_ms 0 switches it off. */
 void sock_set_user_timeout(struct loop *l, int fd, uint32_t user_ms);
 
-/* From now on close(2) resets the connection and drops what was not sent. */
+/* Lets a later close(2) reset the connection and drop the bytes that were not sent. */
 void sock_reset_on_close(struct loop *l, int fd);
 
-/* The pending error, or 0. */
+/* The socket's pending error as a positive errno, or 0. */
 int sock_error(struct loop *l, int fd);

@@ -17,8 +17,8 @@
 
 #include "ev/loop.h"
 
-/* TCP_CLOSE of the kernel's enum; <netinet/tcp.h>, which has it, lacks the newer struct tcp_info.
- */
+/* The kernel's TCP_CLOSE. <netinet/tcp.h> defines it, but has an older struct tcp_info than
+ * <linux/tcp.h>. */
 #define STATE_CLOSED 7
 
 static bool tcp_info(struct loop *l, int fd, struct tcp_info *ret)
@@ -35,7 +35,8 @@ bool tcp_state_is_delivered(struct loop *l, int fd)
 
 	if (!tcp_info(l, fd, &ti))
 		return true;
-	/* After a reset or a time-out nothing will be delivered any more. */
+	/* After a reset or a time-out nothing more will be delivered, so there is nothing to wait
+	 * for. */
 	return ti.tcpi_state == STATE_CLOSED ||
 	       (ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes == 0);
 }
@@ -47,9 +48,10 @@ bool tcp_state_is_alive(struct loop *l, int fd, uint32_t user_ms)
 	if (!tcp_info(l, fd, &ti))
 		return false;
 	/*
-	 * A peer that has vanished with an open window was last heard when the bytes were sent,
-	 * which is user_ms ago. A closed window is probed ever more seldom, so the last answer of a
-	 * peer that is there may be almost as old.
+	 * When the window is open, a peer that has vanished was last heard when the bytes were
+	 * sent, which is user_ms ago; therefore the limit is a little less than user_ms. A closed
+	 * window is probed ever more seldom, so the last answer of a live peer may be about user_ms
+	 * old; therefore the limit is then a little more.
 	 */
 	bool is_closed = ti.tcpi_snd_wnd < ti.tcpi_snd_mss;
 	uint32_t limit_ms = is_closed ? user_ms + user_ms / 8 : user_ms - user_ms / 16;
@@ -63,8 +65,9 @@ bool tcp_state_taken(struct loop *l, int fd, struct tcp_taken *ret)
 	if (!tcp_info(l, fd, &ti) || ti.tcpi_state == STATE_CLOSED)
 		return false;
 	ret->bytes = (uint32_t)ti.tcpi_bytes_acked;
-	/* When no byte is on its way, acknowledgements only answer keepalive and the probes of a
-	 * closed window, so the time of the last one says nothing. */
+	/* When no byte is on its way, the peer acknowledges only keepalive probes and the probes of
+	 * a closed window. So the time of the last acknowledgement does not tell when the peer took
+	 * bytes. */
 	ret->is_shut_out = ti.tcpi_unacked == 0 && ti.tcpi_notsent_bytes > 0;
 	ret->quiet_ms = ti.tcpi_unacked > 0 ? ti.tcpi_last_ack_recv : ti.tcpi_last_data_sent;
 	return true;

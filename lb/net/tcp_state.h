@@ -15,13 +15,14 @@
 
 struct loop;
 
-/* Whether the peer's kernel has acknowledged all that was sent; true where that cannot be known. */
+/* Whether the peer's kernel has acknowledged all bytes that were sent. True when that cannot be
+ * known. */
 bool tcp_state_is_delivered(struct loop *l, int fd);
 
 /*
- * tcp_state_is_alive() - after ETIMEDOUT: whether the peer was heard of within TCP_USER_TIMEOUT
+ * tcp_state_is_alive() - after ETIMEDOUT: whether the peer was heard within TCP_USER_TIMEOUT
  *
- * Tells a peer that is there but takes no bytes (a closed window) from one that has vanished.
+ * Tells a peer that answers but takes no bytes (a closed window) from a peer that has vanished.
  */
 bool tcp_state_is_alive(struct loop *l, int fd, uint32_t user_ms);
 
@@ -30,8 +31,8 @@ bool tcp_state_is_alive(struct loop *l, int fd, uint32_t user_ms);
  * their way to the peer; otherwise it counts from when the last bytes were sent.
  */
 struct tcp_taken {
-	uint32_t bytes;    /* modulo 2^32: another value says that more was taken */
-	uint64_t quiet_ms; /* since the peer last took some */
+	uint32_t bytes;    /* modulo 2^32; a changed value: the peer took more */
+	uint64_t quiet_ms; /* ms since the peer last took bytes */
 	bool is_shut_out;  /* bytes wait for the peer's window to open */
 };
 

@@ -20,14 +20,14 @@
 #include "net/sock.h"
 
 /*
- * Whether a program listens on the Unix socket: 0 where none does, -EADDRINUSE where one does,
- * -EPERM where the socket belongs to another user and this one may not connect.
+ * Finds out whether a program listens on the Unix socket. Returns 0 when none does, -EADDRINUSE
+ * when one does, and -EPERM when this user may not connect to the socket.
  */
 static int ask_unix(const struct sockaddr_un *sun)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return -EADDRINUSE; /* it cannot be known, so the file is kept */
+		return -EADDRINUSE; /* cannot be found out, so the file is kept */
 
 	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ? errno : 0;
 	(void)close(fd);
@@ -43,7 +43,7 @@ static int unix_addr(const char *path, struct sockaddr_un *ret)
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (len >= sizeof(ret->sun_path))
 		return -ENAMETOOLONG;
-	memcpy(ret->sun_path, path, len); /* the rest is zero */
+	memcpy(ret->sun_path, path, len); /* the bytes behind the path are 0 */
 	return 0;
 }
 
@@ -62,7 +62,7 @@ int unix_judge(const char *path)
 	return ask_unix(&sun);
 }
 
-/* Removes the file of a socket that has ended. */
+/* Removes the file of a socket on which no program listens. */
 static int make_way(const char *path)
 {
 	int r = unix_judge(path);
@@ -86,7 +86,7 @@ int unix_listen(struct loop *l, const char *path, uint32_t mode)
 		if (r == 0)
 			r = loop_bind(l, fd, (struct sockaddr *)&sun, sizeof(sun));
 	}
-	/* No client can connect before listen(2), so the permissions are set in time. */
+	/* No client can connect before listen(2), so the file has its permissions in time. */
 	if (r == 0 && chmod(path, mode) < 0)
 		r = -errno;
 	if (r == 0)
