@@ -58,7 +58,7 @@ static const struct {
 };
 _Static_assert(BUF_HEAD_BYTES <= 6 * PAGE_BYTES, "a buffer shares no page with the next");
 
-/* One call unmaps or cools at most so many chunks of a size class: 8 MiB of small buffers. */
+/* The most chunks of a size class that one call unmaps or cools: 8 MiB of small buffers. */
 #define TRIM_CHUNKS 32
 
 /* When memory is short and fewer than SCARCE_BUFS small buffers are free, buf_is_tight() returns

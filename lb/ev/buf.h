@@ -12,7 +12,7 @@
  * hold buffers to stop reading, and tells bulk to do without large buffers (of which there are
  * never more than twice the ceiling). Small and head buffers are not refused at the ceiling, so
  * that peers that do not read, or do not finish their heads, cannot starve a connection that holds
- * no buffer. How many small and head buffers are lent is bounded by the number of sessions.
+ * no buffer. The number of sessions bounds the number of small and head buffers that are lent.
  *
  * Thread: the loop's. Layer: ev.
  */

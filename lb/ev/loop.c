@@ -240,8 +240,8 @@ static bool run_waits(struct loop *l)
 	return is_torn;
 }
 
-/* The ms until trim() runs, when no completion comes: until TRIM_IDLE_MS of quiet are over at
- * first, then TRIM_AGAIN_MS for each further part. */
+/* The ms until trim() may run if no completion comes: at first what is left of TRIM_IDLE_MS, then
+ * TRIM_AGAIN_MS between two parts. */
 static uint64_t trim_wait_ms(const struct loop *l)
 {
 	uint64_t quiet_ms = loop_now_ms(l) - l->active_ms;

@@ -79,7 +79,7 @@ struct completion {
 	op_tag tag;
 	int32_t res; /* the call's result or a negative errno; -ECANCELED after loop_cancel() */
 	bool more;   /* the operation goes on: another completion with this tag will come */
-	/* The received bytes, data[0] to data[res - 1], when a receive has res > 0; else NULL. The
+	/* When a receive has res > 0: the received bytes, data[0] to data[res - 1]; else NULL. The
 	 * handler owns this reference. */
 	struct buf *buf;
 };
@@ -97,10 +97,11 @@ struct recv_wait;
 struct loop_opts {
 	enum loop_engine engine;
 	size_t buf_soft_bytes; /* ceiling of lent buffers, in bytes; 0: 16 MiB */
-	uint32_t n_ring_bufs;  /* most small buffers laid out; a power of two; 0: 256 */
+	uint32_t n_ring_bufs;  /* small buffers laid out at most; a power of two; 0: 256 */
 };
 
-/* Memory that the loop's owner gives back after a peak. Each call does a bounded part. */
+/* How the loop lets its owner give back memory after a peak. Each call gives back a bounded
+ * part. */
 struct loop_upkeep {
 	/* Called once a second, also in a busy loop: gives back memory that the period did not
 	 * need. Returns false when there is more to give back; settle() is then called again
@@ -137,11 +138,11 @@ struct loop {
 	uint64_t upkeep_ms; /* time of the next upkeep->settle() */
 
 	/*
-	 * private to loop.c: posted completions, and receives that wait for a buffer. Both arrays
-	 * hold n_ops elements (loop_reserve()).
+	 * private to loop.c: posted completions, and receives that wait for a buffer. Each array
+	 * has n_ops elements (loop_reserve()).
 	 */
 	struct completion *posted; /* owns */
-	struct recv_wait *waits;   /* owns: a queue in an array */
+	struct recv_wait *waits;   /* owns: a queue, the oldest first */
 	size_t n_posted, n_waits, n_ops;
 	bool is_worn; /* an array was written to since the last trim */
 };
@@ -197,11 +198,11 @@ int loop_run(struct loop *l);
 /* Makes one turn, which waits at most `max_wait_ms`. For tests and small tools. */
 int loop_turn(struct loop *l, uint64_t max_wait_ms);
 
-/* Lets loop_run() return after this turn. */
+/* Makes loop_run() return at the end of this turn. */
 void loop_stop(struct loop *l);
 
-/* Only the address of this variable is used: each thread has a variable of its own, so the address
- * tells the threads apart. */
+/* Only the address of this variable is used. The address differs from thread to thread, so it names
+ * a thread. */
 extern _Thread_local char loop_thread_id;
 
 /* Asserts that the calling thread is the one that made the loop. */

@@ -24,8 +24,8 @@
  * posted for the next turn. When the socket has no room, the operation is kept in the record, and
  * complete_out() tries it again at the next edge for writing.
  *
- * Cost. A message costs one recv(2), one send(2) and a part of an epoll_wait(2). A turn that only
- * has posted completions to dispatch makes no epoll_wait(2), but never two such turns in a row.
+ * Cost. A message costs one recv(2), one send(2) and a part of an epoll_wait(2). A turn with posted
+ * completions to dispatch makes no epoll_wait(2), unless the turn before made none either.
  *
  * Handlers run in the middle of these steps, and may start, cancel and close anything. After each
  * handler, the record's generation tells whether the record is still that of the same descriptor
@@ -46,7 +46,7 @@
 #define MAX_EVENTS 512
 #define TURN_BUFS 4     /* the most buffers that one receive fills in a turn */
 #define TURN_ACCEPTS 64 /* the most connections that one accept takes in a turn */
-#define MAX_POLLS 3     /* polls on one descriptor: for errors, and one for each end of a splice */
+#define MAX_POLLS 3     /* polls on one descriptor: for errors, and for each end of a splice */
 #define RECORDS_PER_PAGE 64u
 
 enum op_kind { OP_NONE, OP_ACCEPT, OP_RECV, OP_CONNECT, OP_SEND };
@@ -59,7 +59,7 @@ struct record {
 	bool is_ready_in : 1; /* may be ready for reading; cleared when a call finds nothing */
 	/* A hang-up or an error was seen: after a short receive, the end is still to be read. */
 	bool is_ending : 1;
-	bool is_queued : 1; /* in the run list */
+	bool is_queued : 1; /* the descriptor is on the run list */
 	bool is_sole : 1;   /* the socket has no other descriptor, so close(2) unregisters it */
 	bool is_many : 1;   /* the accept is ACCEPT_MANY */
 	uint8_t in_kind;    /* operation for reading: OP_NONE, OP_ACCEPT, OP_RECV */
@@ -68,7 +68,7 @@ struct record {
 
 	op_tag in_tag, out_tag;
 	uint32_t cap;      /* of a receive: how many bytes may still come */
-	uint32_t send_len; /* of a send that waits: the length of its first piece */
+	uint32_t send_len; /* of a send that waits: the length of the piece that is kept */
 	const void *send_data;
 
 	/* The tags of the polls; 0: no poll. The bits of a tag from POLL_SHIFT on, which no class
@@ -108,10 +108,10 @@ static uint32_t poll_events(op_tag poll)
 }
 
 struct epoll {
-	struct loop loop; /* first, for epoll_of() */
+	struct loop loop; /* must be first, because epoll_of() casts */
 	int fd;
 	bool has_skipped;      /* the last turn made no epoll_wait(2) */
-	struct record **pages; /* owns: pages of records, by descriptor; a page never moves */
+	struct record **pages; /* owns: pages of records, by descriptor number */
 	size_t n_pages;
 	int *run; /* owns: the run list */
 	size_t n_run;
@@ -184,7 +184,8 @@ static void queue_run(struct epoll *e, int fd, struct record *r)
 {
 	if (r->is_queued)
 		return;
-	/* A descriptor is in the list once, and once more while run_queue() works the list off. */
+	/* A descriptor is on the run list at most once, or twice while run_queue() goes through the
+	 * list. */
 	LB_ASSERT(e->n_run < 2 * e->n_pages * RECORDS_PER_PAGE);
 	e->run[e->n_run++] = fd;
 	r->is_queued = true;
@@ -248,8 +249,8 @@ static void epoll_recv(struct loop *l, int fd, uint32_t cap, enum buf_class size
 	start_in(epoll_of(l), fd, r, OP_RECV, tag);
 }
 
-/* Keeps a connect or a send that could not be done at once in the record, until the descriptor is
- * writable. */
+/* When a connect or a send could not be done at once, keeps it in the record until the descriptor
+ * is writable. */
 static void start_out(struct epoll *e, int fd, struct record *r, enum op_kind kind, op_tag tag)
 {
 	LB_ASSERT(r->out_kind == OP_NONE);
@@ -571,7 +572,7 @@ static void on_event(struct epoll *e, const struct epoll_event *ev)
 	struct record *r = record_at(e, fd);
 
 	if (r->generation != (uint32_t)(ev->data.u64 >> 32))
-		return; /* the event is of a descriptor that was closed */
+		return; /* the descriptor of this event was closed */
 	if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		r->is_ready_in = true;
 	if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))

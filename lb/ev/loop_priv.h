@@ -37,8 +37,9 @@ struct loop_ops {
 	uint32_t (*n_bufs)(const struct loop *l, enum buf_class size_class);
 
 	/*
-	 * Submits, waits for at most `wait_ms` (0: not at all, UINT64_MAX: for ever), calls
-	 * loop_tick() once and dispatches what came. Returns 0 or a negative errno.
+	 * Submits the operations, waits at most `wait_ms` for a completion (0: not at all,
+	 * UINT64_MAX: for ever), calls loop_tick() once, and dispatches the completions. Returns 0
+	 * or a negative errno.
 	 */
 	int (*wait)(struct loop *l, uint64_t wait_ms);
 
@@ -79,10 +80,11 @@ struct loop_ops {
 	int (*take_fd)(struct loop *l, int chan, uint64_t *ret_number);
 };
 
-/* Fills the common part; the engine has set `ops`. Returns 0 or -ENOMEM. */
+/* Fills in the common part of a loop, whose engine has the functions `ops`. Returns 0 or
+ * -ENOMEM. */
 int loop_init(struct loop *l, const struct loop_ops *ops, const struct loop_opts *o) LB_MUST_CHECK;
 
-/* Undoes loop_init(). */
+/* Frees what loop_init() has made. */
 void loop_deinit(struct loop *l);
 
 /* Reads the clock for this turn, into the loop and its timers. */

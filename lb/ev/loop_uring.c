@@ -57,8 +57,8 @@
 #define CQ_ENTRIES 8192
 #define DEFAULT_SMALL_BUFS 256
 #define LARGE_BUFS 8
-/* In a buffer ring, 1 / LEAST_PART of the entries are laid out at least, and at least LEAST_LAID.
- * More are laid out when a turn takes more than half of them. Guesses. */
+/* At least 1 / LEAST_PART of the buffers that a buffer ring can hold are laid out, and at least
+ * LEAST_LAID buffers. When a turn takes more than half of them, more are laid out. Guesses. */
 #define LEAST_PART 8
 #define LEAST_LAID 4
 /* When QUIET_TURNS turns in a row took at most an eighth of n_wanted each, n_wanted is halved. A
@@ -67,23 +67,24 @@
 /* A completion names a buffer's id but not its buffer ring, so the ids of large buffers carry this
  * bit. */
 #define BID_LARGE 0x8000u
-/* The field of struct io_uring_sqe that newer headers name optlen: the length of an option. Since
- * Linux 6.17 it also caps the bytes of all completions of a multishot receive. */
+/* The field of struct io_uring_sqe that newer headers name optlen. It is the length of an option
+ * and, since Linux 6.17, a cap on the bytes of all completions of a multishot receive. */
 #define SQE_OPTLEN(sqe) ((sqe)->file_index)
 /* setsockopt(2) as a command of the ring, since Linux 6.7; liburing 2.3 does not name it. */
 #define CMD_SETSOCKOPT 3
 
-/* The tag of the poll on room_fd, and the most events that one completion of it brings. */
+/* The tag of the poll on room_fd, and the most events of room_fd that are dispatched after one
+ * completion of this poll. */
 #define TAG_ROOM tag_make(LOOP_CLASS_OWN, 1, 0)
 #define TURN_ROOMS 256
 
-#define SUBMIT_TRIES 1000 /* when the kernel still takes no entry, lb aborts */
+#define SUBMIT_TRIES 1000 /* so many failed tries are taken for a bug */
 #define LATE_WAIT_MS 1    /* longest wait while the kernel refuses entries; a guess */
 #define LATE_MAX 65536u   /* late entries; a guess: 4 MiB of addresses */
 
 /* Scratch memory: copies that must live until the next submission (msghdr, iovec, addresses). */
 #define SCRATCH_SOFT_BYTES (64u << 10) /* when more is in use, make_space() submits */
-#define SCRATCH_BYTES (4u << 20)       /* mapped, because while entries are late nothing is freed */
+#define SCRATCH_BYTES (4u << 20)       /* all may be used while entries are late */
 
 struct buf_ring {
 	struct io_uring_buf_ring *ring; /* owns */
@@ -99,7 +100,7 @@ struct buf_ring {
 };
 
 struct uring {
-	struct loop loop; /* first, for uring_of() */
+	struct loop loop; /* must be first, because uring_of() casts */
 	struct io_uring ring;
 	struct buf_ring bufs[BUF_N_CLASSES];
 	bool has_recv_cap; /* the kernel caps the bytes of a multishot receive */
@@ -638,7 +639,7 @@ static void dispatch_cqe(struct uring *u, const struct io_uring_cqe *cqe)
 		unsigned bid = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 		uint32_t len = cqe->res > 0 ? (uint32_t)cqe->res : 0;
 		c.buf = buf_ring_take(u, bid, len);
-		if (len == 0) { /* some kernels use a buffer for an end or an error, too */
+		if (len == 0) { /* some kernels give a buffer with an end or an error, too */
 			buf_put(u->loop.bufs, c.buf);
 			c.buf = NULL;
 		}
@@ -859,7 +860,7 @@ static int probe(struct uring *u)
 static int explain_setup(struct err *e, int r)
 {
 	if (r == -ENOSYS)
-		return err_add(e, r, "io_uring: this kernel has none");
+		return err_add(e, r, "io_uring: this kernel does not support io_uring");
 	if (r == -EPERM || r == -EACCES)
 		return err_add(e, r,
 			       "io_uring: not allowed here (kernel.io_uring_disabled, "

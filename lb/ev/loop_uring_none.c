@@ -13,5 +13,5 @@ int loop_uring_new(const struct loop_opts *o, struct err *e, struct loop **ret)
 {
 	(void)o;
 	(void)ret;
-	return err_add(e, -ENOSYS, "io_uring: lb was built without it (liburing)");
+	return err_add(e, -ENOSYS, "io_uring: this lb was built without liburing");
 }

@@ -10,11 +10,11 @@
  * mailbox_drain() takes the whole stack with one exchange, reverses it, and runs the messages, the
  * oldest first. So neither side waits for the other, and no lock is taken.
  *
- * A producer that finds the stack empty wakes the consumer. A producer that finds a message there
- * does not, because the producer of that message has woken the consumer, and the consumer has not
- * taken the stack since. on_wake() reads the eventfd before it takes the stack: a message that is
- * posted after the taking finds the stack empty, and its producer wakes the consumer again. So no
- * message is left behind.
+ * A producer that finds the stack empty wakes the consumer. A producer that finds a message in the
+ * stack does not wake the consumer, because the producer of that message has done so, and the
+ * consumer has not taken the stack since. on_wake() reads the eventfd before it takes the stack: a
+ * message that is posted after the taking finds the stack empty, and its producer wakes the
+ * consumer again. So no message is left behind.
  *
  * Memory order: the push is a release and the taking an acquire, so the consumer sees what the
  * producer wrote to the message. The wake-up needs no order of its own.

@@ -38,7 +38,7 @@ enum conn_op {
 	CONN_ERR,      /* a poll for errors, while nothing is received */
 	CONN_READABLE, /* a poll: the source of a splice can be read */
 	CONN_WRITABLE, /* a poll: the destination of a splice can be written */
-	CONN_ROOM,     /* loop_poll_room(): as CONN_WRITABLE, after the peer's FIN */
+	CONN_ROOM,     /* a wait for room after the peer's FIN (loop_poll_room()) */
 	CONN_CONNECT,
 	CONN_N_OPS
 };
@@ -54,7 +54,7 @@ enum conn_op {
 #define CONN_TX(X) \
 	X(OPEN,   TO(SHUT) | TO(CLOSED)) /* lb may send bytes */ \
 	X(SHUT,   TO(CLOSED))            /* lb has sent its FIN */ \
-	X(CLOSED, 0)                     /* the peer takes no more; bytes for the peer are dropped */
+	X(CLOSED, 0)                     /* the peer takes no more bytes; bytes for it are dropped */
 /* clang-format on */
 
 #define X(name, next) RX_##name,
@@ -64,8 +64,8 @@ enum conn_rx { CONN_RX(X) RX_N };
 enum conn_tx { CONN_TX(X) TX_N };
 #undef X
 
-/* One direction, from the conn that has the struct (the source) to another conn (the destination).
- * The owner of the conn keeps the struct up to date. */
+/* One direction of bytes, from the conn whose `in` this is (the source) to another conn (the
+ * destination). The owner of the conn keeps the struct up to date. */
 struct flow {
 	struct queue queue; /* bytes that wait to be sent, with those of a send in flight */
 	struct ws_track ws; /* the place in a WebSocket's frames, when they are counted */
@@ -77,12 +77,12 @@ struct flow {
 	};
 	uint64_t n_sent;    /* bytes that the destination's socket has taken */
 	uint32_t n_acked;   /* tcp_taken.bytes of the destination, as last read */
-	uint8_t kind;       /* which bytes may pass; the owner's values */
-	uint8_t n_full;     /* receives in a row that speak for a change of is_bulk */
+	uint8_t kind;       /* which bytes may pass: values of the owner's */
+	uint8_t n_full;     /* receives in a row that tell that is_bulk should change */
 	bool is_bulk : 1;   /* receives into large buffers, and may queue more bytes */
 	bool is_dirty : 1;  /* bytes are to be sent at the end of the turn */
-	bool is_piped : 1;  /* the last bytes were spliced: so is the rest of a payload */
-	bool must_wait : 1; /* a send found no room, so the next one waits for room */
+	bool is_piped : 1;  /* the last bytes went through a pipe: a short rest may, too */
+	bool must_wait : 1; /* a send found no room, so the next send waits for room */
 	/* The bytes on the wire are TLS records. Always false so far: conn_recv(), conn_send() and
 	 * conn_shutdown() have the branch. Bytes of a conn with TLS are never spliced. */
 	bool is_tls : 1;
@@ -116,7 +116,7 @@ struct conns {
  * -ENOMEM. */
 int conns_init(struct conns *cs, struct loop *l, unsigned class_id, uint32_t max) LB_MUST_CHECK;
 
-/* No conn may be left. A zeroed struct is fine. */
+/* Frees the slab of conns. Each conn must be freed before. A zeroed struct is fine. */
 void conns_deinit(struct conns *cs);
 
 /* A closed conn that belongs to `owner`. NULL when cs->slab has no free object (slab_reserve()). */
@@ -153,8 +153,8 @@ void conn_set_owner(struct conn *c, void *owner, uint8_t role);
  */
 void conn_ended(struct conn *c, int error);
 
-/* Change rx and tx, which no other function writes. Each asserts that the table above allows the
- * change. */
+/* conn_set_rx() and conn_set_tx() change rx and tx, which no other function does. Both assert that
+ * the tables above allow the change. */
 void conn_set_rx(struct conn *c, enum conn_rx to);
 void conn_set_tx(struct conn *c, enum conn_tx to);
 

@@ -38,7 +38,7 @@ struct pipe_pool *pipe_pool_free(struct pipe_pool *p);
  * buffers. */
 struct pipe *pipe_get(struct pipe_pool *p);
 
-/* Whether an idle pipe is there, or fewer than `max` are lent. pipe_get() may fail all the same. */
+/* Whether a pipe is idle or fewer than `max` are lent. pipe_get() may still return NULL. */
 bool pipe_is_available(const struct pipe_pool *p);
 
 /* Takes back a pipe that is empty. */

@@ -191,10 +191,10 @@ int sock_bind_alone(struct loop *l, const struct addr *addr)
 }
 
 /*
- * Lets the socket drop packets whose TTL is lower than `ttl`, but no ACK that completes a
- * handshake. A TTL of 255 is a substitute for the filter of sock_drop_new(): only packets of
- * neighbours in the same network arrive with 255. Some kernels allow the filter only with a
- * privilege that lb gives up when `user` is set.
+ * Lets the socket drop packets whose TTL is lower than `ttl`, except an ACK that completes a
+ * handshake. A `ttl` of 255 drops the SYNs of all peers but neighbours in the same network. It
+ * replaces the filter of sock_drop_new() on kernels that allow the filter only with a privilege,
+ * which lb gives up when `user` is set.
  */
 static void set_least_ttl(struct loop *l, int fd, int ttl)
 {

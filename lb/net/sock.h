@@ -23,7 +23,7 @@
 #include "ev/loop.h"
 #include "util/sockaddr.h"
 
-#define SOCK_BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
+#define SOCK_BACKLOG 4096 /* connections; the kernel allows at most net.core.somaxconn */
 
 /* TCP_USER_TIMEOUT in ms, until a pool's own value is known. */
 #define SOCK_USER_MS 120000u

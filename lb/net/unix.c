@@ -27,7 +27,8 @@ static int ask_unix(const struct sockaddr_un *sun)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return -EADDRINUSE; /* cannot be found out, so the file is kept */
+		/* Whether a program listens cannot be found out, so the file is kept. */
+		return -EADDRINUSE;
 
 	int r = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ? errno : 0;
 	(void)close(fd);

@@ -4,9 +4,10 @@
 /*
  * Assertions that stay on in release builds, and the attributes every header uses.
  *
- * LB_ASSERT finds bugs of lb. It does not judge what a peer, a user or the kernel does. The failing
- * branch is one call to a cold function, so that a hot file needs no stdio. LB_DASSERT is for loops
- * per byte: it compiles to nothing unless the build has debug assertions (-DLB_DEBUG_ASSERTS).
+ * LB_ASSERT finds bugs of lb. LB_ASSERT does not judge what a peer, a user or the kernel does. The
+ * failing branch is one call to a cold function, so that a hot file needs no stdio. LB_DASSERT is
+ * for loops per byte: it compiles to nothing unless the build has debug assertions
+ * (-DLB_DEBUG_ASSERTS).
  *
  * Layer: util.
  */

@@ -77,8 +77,8 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 
-/* Runs the statement behind it for each element of the list. `it` is a struct list * to the
- * element, which the statement may delete. */
+/* Loops over the elements of the list `head`. `it` is a struct list * to the current element, which
+ * the loop's body may delete. */
 #define list_for_each(it, head) \
 	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
 	     it = it##_next, it##_next = it->next)

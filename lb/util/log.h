@@ -34,7 +34,7 @@ struct log {
 	void *arg;          /* borrowed; the first argument of `sink` */
 };
 
-/* Whether a line of this level would be written. To be asked before arguments are computed that
+/* Whether a line of this level would be written. The caller asks before it computes arguments that
  * cost time. */
 static inline bool log_is_on(const struct log *l, enum log_level level)
 {

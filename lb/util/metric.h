@@ -19,7 +19,7 @@
 
 /*
  * A counter. Zeroed memory is a counter at 0. thread: any may read. Either one thread writes, or
- * several threads write with counter_add_shared() only.
+ * several threads write, all of them with counter_add_shared().
  */
 struct counter {
 	_Atomic uint64_t v;
@@ -61,9 +61,9 @@ static inline uint64_t counter_read(const struct counter *c)
 extern const char *const metric_hist_le[METRIC_HIST_N];
 
 /*
- * A histogram of durations. Zeroed memory is an empty one. thread: any may read. Either one thread
- * writes, with metric_hist_observe_ns(), or several threads write with
- * metric_hist_observe_shared_ns() only.
+ * A histogram of durations. Zeroed memory is an empty histogram. thread: any may read. Either one
+ * thread writes, with metric_hist_observe_ns(), or several threads write, all of them with
+ * metric_hist_observe_shared_ns().
  */
 struct metric_hist {
 	/* private to metric.c */

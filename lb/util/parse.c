@@ -7,9 +7,10 @@
  * text gives -EINVAL, a value that does not fit gives -ERANGE, and *ret is set only on success.
  *
  * parse_uint(), parse_duration_ms() and parse_size() give a table of units to with_unit(), which
- * reads the digits (digits_take()) and looks the rest up in the table. digits_take() reads all
- * digits also when the value has become too large, so that malformed text is told from a value that
- * does not fit. parse_octal_mode() and parse_decimal_percent() use digits_take() themselves.
+ * reads the digits (digits_take()) and looks the rest up in the table. When the value has become
+ * too large, digits_take() still reads all digits, so that malformed text (-EINVAL) can be told
+ * from a value that does not fit (-ERANGE). parse_octal_mode() and parse_decimal_percent() use
+ * digits_take() themselves.
  *
  * parse_distance() is the Levenshtein distance of two short names; conf/ and admin/ name the
  * nearest known word with it.

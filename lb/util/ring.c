@@ -30,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_BYTES_MIN 64u /* a guess; a record of half as many bytes must fit with its length */
+#define RING_BYTES_MIN 64u /* a guess; half as many bytes and a length must fit */
 
 struct ring {
 	/* the fields that the writer writes */

@@ -51,7 +51,7 @@
 #define CHUNK_OBJECTS_MIN 8u
 #define CHUNK_OBJECTS_MAX 4096u /* as many bits as a tree of two levels has */
 #define OBJECT_ALIGN 16u
-#define PART 16u /* chunks given back in one call, because each takes the kernel some 10 us */
+#define PART 16u /* most chunks given back in one call: each takes the kernel some 10 us */
 
 #define TREE_LEVELS 5u /* 64^5 is more than the number of places, which has 27 bits at most */
 
@@ -89,8 +89,8 @@ struct slab {
 	uint32_t n_empty;     /* places with a chunk and no used object */
 	uint32_t least_empty; /* the least value of n_empty in this period (slab_settle()) */
 	uint32_t n_used;      /* used objects */
-	uint32_t n_promised;  /* promised gets */
-	uint32_t fail_after;  /* the get that fails, counted from now; 0: none */
+	uint32_t n_promised;  /* gets that slab_reserve() has promised and that have not come yet */
+	uint32_t fail_after;  /* gets until the one that fails; 0: none fails */
 	struct tree has_free; /* places with a chunk and a free object */
 	struct place *place;  /* owns */
 };

@@ -35,7 +35,7 @@ struct slab {
 	uint32_t n_places;   /* elements of `place`: the capacity */
 	uint32_t n_used;     /* used objects */
 	uint32_t lowest;     /* all places below this index are used */
-	uint32_t fail_after; /* the get that fails, counted from now; 0: none */
+	uint32_t fail_after; /* gets until the one that fails; 0: none fails */
 	struct place *place; /* owns */
 };
 

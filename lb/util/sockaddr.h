@@ -52,10 +52,10 @@ char *addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 bool addr_eq(const struct addr *a, const struct addr *b);
 
 /*
- * Whether a listening socket at `a` excludes one at `b`, when neither shares its address
- * (SO_REUSEPORT): `a` and `b` have the same family and port, and the addresses are equal or one of
- * them stands for all addresses (0.0.0.0, ::). Port 0 stands for any free port, so it excludes
- * none.
+ * Whether `a` and `b` overlap: a socket that listens at `a` keeps every other socket from listening
+ * at `b`, unless both set SO_REUSEPORT. `a` and `b` overlap when they have the same family and
+ * port, and the addresses are equal or one of them stands for all addresses (0.0.0.0, ::). Port 0
+ * stands for any free port, so it overlaps with no port.
  */
 bool addr_overlaps(const struct addr *a, const struct addr *b);
 

@@ -46,7 +46,7 @@ os.execvp(sys.argv[3], sys.argv[3:])
 SETUP, REGISTER = 425, 427
 
 REFUSALS = [
-    ("no such call", SETUP, errno.ENOSYS, "io_uring: this kernel has none"),
+    ("no such call", SETUP, errno.ENOSYS, "io_uring: this kernel does not support io_uring"),
     ("forbidden", SETUP, errno.EPERM, "io_uring: not allowed here ("),
     ("denied", SETUP, errno.EACCES, "io_uring: not allowed here ("),
     ("too old", SETUP, errno.EINVAL, "io_uring: this kernel is too old, Linux 6.1 is needed"),
