@@ -9,7 +9,7 @@
  *
  * Life. backend_new() makes a backend with one reference. Main, the members and the sessions hold
  * references (backend_ref()); backend_unref() frees the backend with the last one. A session gives
- * its slot back before its reference, so no slot is taken at that time.
+ * its slot back before its reference, so no slot is taken when the backend is freed.
  *
  * A connection. A policy asks backend_is_usable(), and takes a slot with backend_reserve() or
  * backend_reserve_within(). A worker counts the connection in its own tally. backend_release()
@@ -66,7 +66,7 @@ struct backend *backend_unref(struct backend *b)
 {
 	if (b == NULL || !ref_put(&b->refs))
 		return NULL;
-	LB_ASSERT(backend_active(b) == 0); /* a slot is given back before its reference */
+	LB_ASSERT(backend_active(b) == 0); /* sessions give a slot back before its reference */
 	free(b->name);
 	free(b->pool_name);
 	free(b->addr_text);
@@ -100,16 +100,16 @@ void backend_release(struct backend *b)
 {
 	uint32_t before = atomic_fetch_sub_explicit(&b->active, 1, memory_order_relaxed);
 
-	LB_ASSERT(before > 0); /* each slot is given back once */
+	LB_ASSERT(before > 0); /* callers give back only slots that they have taken */
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
 /*
- * All accesses here are relaxed. Main alone writes these values, and each stands for itself: what
- * else a pick reads is constant, or came with the members by a mailbox, which orders. A worker may
- * act on a value that is a moment old; a pick that comes a moment too early or too late is no
- * fault.
+ * All accesses in this section are relaxed. Main alone writes the states and the limits, and no
+ * reader needs two of them to belong together. Everything else that a pick reads is constant, or
+ * came to the worker with the members, by a mailbox, which orders memory. A worker may act on a
+ * value that is a moment old: the pick is then the same as if it had been made a moment earlier.
  */
 
 bool backend_is_usable(const struct backend *b)
@@ -185,7 +185,9 @@ uint64_t backend_turn(const struct backend *b)
 
 void backend_set_turn(struct backend *b, uint64_t turn)
 {
-	/* When two workers pick `b` at once, either turn may stay: both are later than the old one.
+	/*
+	 * When two workers pick `b` at once, the turn that either of them has stored may be the one
+	 * that stays. That is no fault, because both turns are later than the old one.
 	 */
 	atomic_store_explicit(&b->turn, turn, memory_order_relaxed);
 }

@@ -2,28 +2,31 @@
 /*
  * The sums from which the policy hash computes the mean load of many members.
  *
- * Terms. The mean load is the connections of all members that have a free slot, divided by the
- * weights of these members. A block is BLOCK entries that are neighbours. A block's sum is the
- * connections and the weights of its entries that have a free slot (member_has_free_slot()). The
- * total is the sum of all blocks' sums.
+ * Terms. The mean load is the number of connections of all members that have a free slot, divided
+ * by the sum of these members' weights. An entry is a member in the array of members. A block is
+ * BLOCK entries that are neighbours. A block has two sums, of its entries that have a free slot
+ * (member_has_free_slot()): the sum of their connections, and the sum of their weights. The totals
+ * are these two sums over all blocks.
  *
  *     entries:  | 0 ... 31 | 32 ... 63 | 64 ... 95 | ...        BLOCK entries each
  *     block[]:  | sums     | sums      | sums      | ...
- *     total:    the sum of all blocks' sums
+ *     total:    the two sums over all blocks
  *
  * bounded_load_build() sums all blocks, when main makes the members. A pick of the policy hash
- * reads the total (bounded_load_sums()), computes the bound of a backend from it, and reserves a
+ * reads the totals (bounded_load_sums()), computes the bound of a backend from them, and reserves a
  * slot within that bound. Then bounded_load_note() adds the slot to the sums of its block and to
- * the total, and sums one other block anew (sum_block()): the next one in turn. So the end of a
- * connection, a check and a command, which change a load without a pick, are in the sums after
- * n_blocks picks.
+ * the totals, and calls sum_block() for one block, at each pick for the next block. sum_block()
+ * computes the sums of the block anew. Some events change a load without a pick: the end of a
+ * connection, a check, a command. After n_blocks picks, the sums contain these changes, too.
  *
- * When a worker sums a block anew, change() exchanges the block's sum for the new one, and adds the
- * difference to the total. Each difference is added once, in whatever order, so the total is the
- * sum of the blocks whenever no worker is between the two steps. bounded_load_free() asserts that.
+ * change() stores a block's new sum in two steps: it exchanges the old sum for the new one, and
+ * adds the difference to the total. Each difference is added exactly once, and the order of
+ * additions does not matter. So each total is the sum over the blocks whenever no worker is between
+ * the two steps. bounded_load_free() asserts that.
  *
- * All accesses are relaxed, because the sums publish no other memory. A pick may read a total while
- * other workers change it; the bound of a backend is then that of a moment before or after.
+ * All accesses are relaxed, because the sums publish no other memory. When a pick reads a total
+ * while other workers change it, the pick uses a bound that was right a moment before, or will be
+ * right a moment later.
  *
  * Thread: any; main for bounded_load_build(). Hot, but for build and free.
  */
@@ -35,7 +38,7 @@
 
 #include "balance/member.h"
 
-#define BLOCK 32 /* entries */
+#define BLOCK 32 /* entries in a block */
 
 struct sums {
 	_Atomic uint64_t active, weight;
@@ -43,12 +46,16 @@ struct sums {
 
 struct bounded_load {
 	uint32_t n_blocks;
-	LB_CACHE_ALIGNED _Atomic uint32_t turn; /* modulo n_blocks: the block that is summed next */
+	/* Goes up by one at each pick; turn % n_blocks is the block that this pick sums anew. */
+	LB_CACHE_ALIGNED _Atomic uint32_t turn;
 	struct sums total;
 	LB_CACHE_ALIGNED struct sums block[];
 };
 
-/* Sets a block's sum, and changes the total with it. Stores nothing where the sum is the same. */
+/*
+ * Sets *part, a sum of a block, to `to`, and adds the difference to *total. Stores nothing when
+ * *part is `to` already.
+ */
 static void change(_Atomic uint64_t *part, _Atomic uint64_t *total, uint64_t to)
 {
 	uint64_t from = atomic_load_explicit(part, memory_order_relaxed);
@@ -76,8 +83,10 @@ static void sum_block(const struct members *m, uint32_t block)
 	change(&s->block[block].weight, &s->total.weight, sums.weight);
 }
 
-/* The differences reach a total in any order, so the total may be below 0 for a moment. Such a
- * total counts as 0. */
+/*
+ * Reads a total. Workers add their differences in any order, so a total may be below 0 for a
+ * moment; it then counts as 0.
+ */
 static uint64_t total(const _Atomic uint64_t *from)
 {
 	uint64_t n = atomic_load_explicit(from, memory_order_relaxed);
@@ -93,7 +102,9 @@ struct bounded_load_sums bounded_load_sums(const struct bounded_load *s)
 	};
 }
 
-/* While no worker is between the two steps of change(), the total is the sum of the blocks. */
+/*
+ * Asserts that each total is the sum over the blocks. To be called while no worker is in change().
+ */
 static void assert_totals(const struct bounded_load *s)
 {
 	struct bounded_load_sums sums = { 0 };
@@ -129,7 +140,7 @@ int bounded_load_build(struct members *m)
 struct bounded_load *bounded_load_free(struct bounded_load *s)
 {
 	if (s != NULL)
-		assert_totals(s); /* no worker is between the two steps of change() any more */
+		assert_totals(s); /* no worker uses the sums any more */
 	free(s);
 	return NULL;
 }

@@ -4,31 +4,37 @@
  * without looking at all of them.
  *
  *     entries:      | 0 ... 31   | 32 ... 63  | 64 ... 95  | ...     up to BLOCK entries each
- *     load[]:       | least load | least load | least load | ...     NO_SLOT: no entry has a free
- * slot turn[]:       | least turn | least turn | least turn | ...     of the entries with that load
+ *     load[]:       | least load | least load | least load | ...
+ *     turn[]:       | least turn | least turn | least turn | ...     of the entries with that load
  *
- * Terms. The load of an idle entry is 0; that of any other entry is (connections + 1) / weight, as
- * a fraction of 24 bits: what the load would be with one more connection. A turn orders the entries
- * that have equal loads: the entry with the least turn is picked (backend_turn(); policy_least.c
- * says how turns are given). A block is BLOCK entries that are neighbours. Its words are its least
- * load and its least turn, in load[] and turn[]. To refresh a block is to look at its entries and
- * to store its two words (refresh()).
+ * A load of NO_SLOT says that no entry of the block has a free slot.
  *
- * A pick, load_index_pick(), goes through the blocks, best words first (look_first(), look_next()),
- * and looks at the entries of each (load_index_scan()):
+ * Terms. An entry is a member in the array of members. The load of an idle entry is 0. The load of
+ * any other entry is (connections + 1) / weight, which is its load with one more connection; a load
+ * has 24 bits behind the binary point. A turn orders the entries that have equal loads: the entry
+ * with the least turn is picked (backend_turn(); policy_least.c says how turns are given). A block
+ * is at most BLOCK entries that are neighbours. A block has two words: the least load of its
+ * entries, in load[], and the least turn of the entries with that load, in turn[]. To refresh a
+ * block is to look at its entries and to store its two words (refresh()).
  *
- *   - The best entry is as good as the word promised: its slot is reserved, and the pick is over.
- *   - The best entry is worse, because other workers were faster, or it is down, or was tried: the
- *     block is refreshed, and the pick remembers the best entry of all these blocks.
- *   - No word promises anything better than the remembered entry: that entry is picked.
+ * A pick, load_index_pick(), goes through the blocks, the block with the least words first
+ * (look_first(), look_next()). In each block it looks at the entries (load_index_scan()):
  *
- * The search ends after MAX_LOOKS blocks, with the remembered entry, or with nothing. picked() then
- * gives the entry its next turn, and refreshes its block and IN_TURN other blocks.
+ *   - When the load of the best entry is not above the block's word, the pick reserves a slot at
+ *     the entry, and is over.
+ *   - When the load is above the word (the word is out of date, or is that of an entry that the
+ *     pick has tried before), the pick refreshes the block, and remembers the entry if its load is
+ *     the least so far. When another worker has taken the slot, the block is refreshed, too.
+ *   - When no word is below the load of the remembered entry, that entry is picked.
  *
- * All accesses to the words are relaxed, because each word stands for itself and publishes no other
- * memory. When two workers refresh a block at once, the older words may stay; they are put right
- * when the turn of the block comes. A word is stored only when it changes, so that workers share
- * its cache line while little happens.
+ * After MAX_LOOKS blocks the pick takes the remembered entry. When there is none, the pick finds
+ * nothing. When an entry was picked, picked() gives the entry its next turn, and refreshes its
+ * block and IN_TURN other blocks.
+ *
+ * All accesses to the words are relaxed, because the words publish no other memory. When two
+ * workers refresh a block at once, the older words may be the ones that stay, until the block is
+ * refreshed again. A word is stored only when it changes, so that the caches of all CPUs keep its
+ * cache line while loads change little.
  *
  * Thread: any; main for load_index_build(). Hot, but for build and free.
  */
@@ -40,32 +46,40 @@
 #include "balance/member.h"
 #include "util/hash.h"
 
-#define BLOCK 32 /* measured with 10,000 entries: 16 is no faster, 64 takes twice the time */
+/*
+ * The entries in a block. Measured with 10,000 entries: blocks of 16 are no faster, and blocks of
+ * 64 take twice the time.
+ */
+#define BLOCK 32
 
 /*
- * Blocks that each pick refreshes, in turn. Tried with 10,000 backends of 100 connections each,
- * where connections end as often as new ones come: with one block per pick, some backends have
- * three too few now and then; with two, hardly ever.
+ * How many blocks each pick refreshes; the picks take the blocks in turn. Tried with 10,000
+ * backends of 100 connections each, where connections end as often as new ones come: with one block
+ * per pick, now and then some backends have three connections fewer than the others; with two
+ * blocks per pick, that hardly ever happens.
  */
 #define IN_TURN 2
 
-/* Blocks that a pick looks at before it takes the best entry so far. A guess: two are rare. */
+/*
+ * How many blocks a pick looks at before it takes the best entry so far. A guess; a pick rarely
+ * looks at two.
+ */
 #define MAX_LOOKS 8
 
 /*
- * The fraction of a load has 24 bits. Different loads stay different, since weights are at most
- * POOL_WEIGHT_MAX: they differ by 1/256^2 at least, and the rounding is below 2^-24. Equal loads
- * stay equal.
+ * How many bits of a load are behind the binary point. 24 bits keep different loads different:
+ * weights are at most POOL_WEIGHT_MAX, 256, so different loads differ by at least 1/256^2, and
+ * rounding changes a load by less than 2^-24. Equal loads are rounded to equal numbers.
  */
 #define LOAD_SHIFT 24
 #define NO_SLOT UINT64_MAX
 
-/* Units of virtual time per pick, so that the rounding of a turn is small. */
+/* Units of virtual time per pick. There are many, because a turn is rounded to a whole unit. */
 #define TURN_UNITS 256u
 
 struct load_index {
 	uint32_t n_blocks;
-	_Atomic uint64_t *turn; /* borrows from `load`, behind the loads */
+	_Atomic uint64_t *turn; /* borrows: the turns are in `load`, behind the loads */
 	LB_CACHE_ALIGNED _Atomic uint64_t load[];
 };
 
@@ -85,7 +99,10 @@ static void store(_Atomic uint64_t *word, uint64_t v)
 		atomic_store_explicit(word, v, memory_order_relaxed);
 }
 
-/* The first entry of a block; m->n for block n_blocks. The blocks' sizes differ by one at most. */
+/*
+ * The index of the first entry of a block; m->n for block n_blocks, which is behind the last block.
+ * The sizes of two blocks differ by at most one entry.
+ */
 static size_t start_of(const struct members *m, uint32_t block)
 {
 	LB_ASSERT(block <= m->load_index->n_blocks);
@@ -94,7 +111,9 @@ static size_t start_of(const struct members *m, uint32_t block)
 
 /* ---- looking at entries ---------------------------------------------------------------------- */
 
-/* True once in `n` calls, on average: by a linear congruential generator, whose high bits are good.
+/*
+ * True once in `n` calls, on average. *random is the state of a linear congruential generator; its
+ * high bits are used, because its low bits are hardly random.
  */
 static bool is_one_in(uint32_t n, uint64_t *random)
 {
@@ -103,14 +122,14 @@ static bool is_one_in(uint32_t n, uint64_t *random)
 }
 
 /*
- * What a load is computed from: the connections with one more, or 0 for an idle backend. Idle
- * backends have equal loads, whatever their weights.
+ * The load of `b` before the division by its weight: its connections and one more, or 0 when it is
+ * idle. So idle backends have equal loads, whatever their weights.
  */
 static uint64_t next_of(const struct backend *b)
 {
 	uint32_t active = backend_active(b);
 
-	return (uint64_t)active + (active > 0); /* without a branch */
+	return (uint64_t)active + (active > 0); /* computed without a branch */
 }
 
 static uint64_t load_of(uint64_t next, uint32_t weight)
@@ -124,9 +143,9 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 {
 	const struct members_entry *best = NULL;
 	uint64_t random = k->random;
-	uint64_t best_next = 0; /* next_of() */
+	uint64_t best_next = 0; /* next_of() of `best` */
 	uint64_t best_turn = 0;
-	uint32_t n_ties = 0; /* entries with the best load and turn */
+	uint32_t n_ties = 0; /* how many entries have the load and the turn of `best` */
 
 	LB_ASSERT(from <= to && to <= m->n);
 	for (size_t i = from; i < to; i++) {
@@ -134,7 +153,10 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 
 		if (!member_is_candidate(e, k) || member_is_full(e->backend))
 			continue;
-		/* next / weight, compared without dividing */
+		/*
+		 * Compares next / weight of `e` and of `best`, without dividing: each `next` is
+		 * multiplied by the other entry's weight.
+		 */
 		uint64_t next = next_of(e->backend);
 		uint64_t load = best != NULL ? next * best->weight : 0;
 		uint64_t best_load = best_next * e->weight;
@@ -155,11 +177,14 @@ struct load_index_found load_index_scan(const struct members *m, size_t from, si
 	};
 }
 
-/* Stores the words of a block. What the current pick has tried does not count. */
+/*
+ * Computes and stores the words of a block. The words are for all picks, so they include entries
+ * that the current pick has tried already.
+ */
 static void refresh(const struct members *m, uint32_t block)
 {
 	uint64_t best_next = 0, best_turn = 0;
-	uint32_t best_weight = 0; /* 0: no entry has a free slot */
+	uint32_t best_weight = 0; /* 0: no entry with a free slot found yet */
 	size_t end = start_of(m, block + 1);
 
 	for (size_t i = start_of(m, block); i < end; i++) {
@@ -219,21 +244,23 @@ uint32_t load_index_delay(const struct load_index *l)
 
 /* ---- the pick -------------------------------------------------------------------------------- */
 
-/* A block to look at, and what its words promised. */
+/* A block to look at, and what its words were when it was chosen. */
 struct look {
-	uint64_t load; /* NO_SLOT: there is no such block */
+	uint64_t load; /* NO_SLOT: there is no block to look at */
 	uint64_t turn;
 	uint32_t block;
 };
 
 /*
- * The block with the best words. Of several blocks where an entry of that load was never picked,
- * each is as likely as any other.
+ * The block with the least load, and of several such blocks the one with the least turn. When
+ * several blocks are equal in both, as when entries in them were never picked, each is as likely as
+ * any other.
  */
 static struct look look_first(const struct load_index *l, const struct pick *k)
 {
 	struct look best = { .load = NO_SLOT };
-	uint64_t random = hash_mix(k->random, 1); /* another one than load_index_scan() uses */
+	/* not the random number that load_index_scan() uses */
+	uint64_t random = hash_mix(k->random, 1);
 	uint32_t n_ties = 0;
 
 	for (uint32_t b = 0; b < l->n_blocks; b++) {
@@ -251,7 +278,7 @@ static struct look look_first(const struct load_index *l, const struct pick *k)
 	return best;
 }
 
-/* Whether block `a` is looked at before block `b`. They are different blocks. */
+/* Whether block `a` is looked at before block `b`, which is a different block. */
 static bool is_before(const struct look *a, const struct look *b)
 {
 	if (a->load != b->load)
@@ -259,7 +286,10 @@ static bool is_before(const struct look *a, const struct look *b)
 	return a->turn != b->turn ? a->turn < b->turn : a->block < b->block;
 }
 
-/* The best block after `last`. While no word changes, no block comes twice. */
+/*
+ * The block to look at after `last`, in the order of is_before(). While no word changes, no block
+ * is returned twice.
+ */
 static struct look look_next(const struct load_index *l, const struct look *last)
 {
 	struct look best = { .load = NO_SLOT };
@@ -278,14 +308,16 @@ static struct look look_next(const struct load_index *l, const struct look *last
 }
 
 /*
- * Gives `e`, which is being picked, its next turn: as many units of virtual time after this one as
- * there are picks, on average, between two turns of `e` when all members have the same load.
+ * Gives `e`, which is being picked, its next turn. Among members of equal loads, `e` is to be
+ * picked once in total_weight / weight picks. So its next turn is that many picks after the start
+ * of this one, in units of virtual time.
  */
 static void take_turn(const struct members *m, const struct members_entry *e)
 {
 	/*
-	 * Relaxed, and no atomic addition: when two workers pick at once, the virtual time of one
-	 * may get lost. Then two backends can have equal turns, which costs nothing but order.
+	 * The accesses are relaxed, and there is no atomic addition. So when two workers pick at
+	 * once, the virtual time that one of them stores may get lost. Then two backends can have
+	 * equal turns, and chance decides which of them is picked first.
 	 */
 	uint64_t now = atomic_load_explicit(&m->pool->virtual_time, memory_order_relaxed);
 	uint64_t turn = backend_turn(e->backend);
@@ -296,11 +328,11 @@ static void take_turn(const struct members *m, const struct members_entry *e)
 	atomic_store_explicit(&m->pool->virtual_time, start + 1, memory_order_relaxed);
 }
 
-/* A slot at `e`, an entry of `block`, was reserved. Returns `e`. */
+/* What is to be done when a slot at `e`, an entry of `block`, was reserved. Returns `e`. */
 static const struct members_entry *picked(const struct members *m, uint32_t block,
 					  const struct members_entry *e)
 {
-	/* Relaxed, because all that matters is that no two picks get one number. */
+	/* Relaxed, because all that matters is that no two picks get the same number. */
 	uint64_t ticket = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 
 	LB_ASSERT(block < m->load_index->n_blocks);
@@ -316,7 +348,8 @@ const struct members_entry *load_index_pick(const struct members *m, const struc
 {
 	LB_ASSERT(m->load_index != NULL);
 	struct look look = look_first(m->load_index, k);
-	struct load_index_found kept = { .load = UINT64_MAX }; /* the remembered entry */
+	/* the best entry of the blocks refreshed */
+	struct load_index_found kept = { .load = UINT64_MAX };
 	uint32_t kept_block = 0;
 
 	for (int i = 0; i < MAX_LOOKS && look.load != NO_SLOT; i++) {
@@ -350,7 +383,7 @@ void load_index_note(const struct members *m, const struct members_entry *e)
 		return;
 	}
 	LB_ASSERT(e >= m->entry && e < m->entry + m->n);
-	/* The block of entry i: the inverse of start_of(). */
+	/* `block` is the block of entry i, computed by the inverse of start_of(). */
 	uint64_t i = (uint64_t)(e - m->entry);
 	uint64_t block = ((i + 1) * m->load_index->n_blocks - 1) / m->n;
 

@@ -3,9 +3,10 @@
  * member_is_candidate(): whether a pick may choose a member.
  *
  * Every policy calls it for each entry that it looks at. It reads the entry's weight, the states of
- * the backend, and the backends that this connection has tried before: mostly none, and never more
- * than PICK_MAX_TRIED. Whether the backend is full is a question of its own (member_is_full()),
- * because pool_has_candidate() has to tell a pool of full backends from one without candidates.
+ * the backend, and the backends that picks for this connection have returned before: mostly there
+ * are none, and never more than PICK_MAX_TRIED. A member whose backend is full may be a candidate
+ * (member_is_full() is apart), because pool_has_candidate() has to tell a pool of full backends
+ * from one without candidates.
  *
  * Relies on balance/backend.h for the states. Thread: any. Hot.
  */

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * One member of a pool, judged for a pick: what every policy and index asks of it.
+ * What every policy and index asks about a member before a pick chooses it.
  *
- * The backend's state may be a moment old, because other threads write it. Only the reservation
- * (backend_reserve()) decides.
+ * The answers may be a moment old, because other threads write the backend's state. Whether the
+ * pick gets a slot is decided by backend_reserve() alone.
  *
  * Layer: balance. Thread: any. Hot.
  */
@@ -15,7 +15,10 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 
-/* Whether the pick may take `e`: usable, of a weight above 0, not tried before. It may be full. */
+/*
+ * Whether the pick may choose `e`: its backend is usable, its weight is above 0, and the pick has
+ * not tried it before. The backend may be full.
+ */
 bool member_is_candidate(const struct members_entry *e, const struct pick *k);
 
 /* Whether `b` has max_connections connections. */

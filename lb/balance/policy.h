@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Policies: one file for each value of `balance:`, and one row in pool.c. A policy goes through the
- * candidates in its own order and reserves a slot at the first one that has a free slot.
+ * Policies. Each value of the key `balance:` has a file, policy_*.c, and a row in a table of
+ * pool.c. A policy goes through the candidates in its own order and reserves a slot at the first
+ * one that has a free slot.
  *
  * Layer: balance. Thread: any, where not said otherwise. Hot.
  */

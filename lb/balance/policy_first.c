@@ -4,8 +4,8 @@
  * each backend is filled up to its max_connections before the next one gets a connection.
  *
  * policy_first() goes through the entries from the front and reserves a slot at each candidate
- * (member_is_candidate()) until a reservation succeeds. The reservation decides, because another
- * worker may take the last slot of a backend at the same moment.
+ * (member_is_candidate()) until a reservation succeeds. Only the reservation tells whether there
+ * was a free slot, because another worker may take the last slot of a backend at the same moment.
  *
  * Thread: any. Hot.
  */

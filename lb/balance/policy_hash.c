@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hash: the first backend in the key's order (balance/rendezvous.h) that is a candidate and has a
+ * hash: the first member in the key's order (balance/rendezvous.h) that is a candidate and has a
  * free slot.
  *
- * Terms. A candidate is a member that the pick may choose (member_is_candidate()). With load_factor
- * ("consistent hashing with bounded loads") a backend has a bound: load_factor times the mean load
- * of the candidates that are not full, for its weight (bound_of()). A backend is passed over, too,
- * when one more connection would lift it above its bound.
+ * Terms. A candidate is a member that the pick may choose (member_is_candidate()). The mean load is
+ * the number of connections of the candidates that are not full, divided by the sum of their
+ * weights. With load_factor ("consistent hashing with bounded loads") each member has a bound, a
+ * number of connections: load_factor times the mean load times the weight of the member
+ * (bound_of()). Then policy_hash() also passes over a member that one more connection would lift
+ * above its bound.
  *
- * policy_hash() calls take_bounded() where load_factor is on, and then, or where that has found no
- * backend, take() without bounds. take() walks down the key's order (rendezvous_next()) and
- * reserves a slot at the first candidate that has one. Nearly always that is the first backend of
- * the order. When MAX_STEPS backends in a row were refused, one look at all entries
- * (rendezvous_first_of()) is cheaper than the rest of the walk.
+ * When load_factor is on, policy_hash() first calls take_bounded(), which looks for a member within
+ * its bound. When load_factor is off, or take_bounded() has found no member, policy_hash() calls
+ * take() without bounds. take() walks down the key's order (rendezvous_next()) and reserves a slot
+ * at the first candidate that has a free one. Nearly always that is the first member of the order.
+ * When MAX_STEPS members in a row had no free slot, take() looks at all members at once
+ * (rendezvous_first_of()), which is cheaper than the rest of the walk.
  *
- * The mean load. Up to 256 members are summed for each pick (sum()); for more members
- * balance/bounded_load.h keeps the sums. The reservation itself compares with the bound, so the
- * bound holds however many workers pick at once.
+ * The mean load. With up to 256 members, each pick sums the loads of all members (sum()); with more
+ * members, balance/bounded_load.h keeps the sums. backend_reserve_within() compares the number of
+ * connections with the bound while it takes the slot, so the bound holds however many workers pick
+ * at once.
  *
  * docs/hash.md has the definition and test vectors.
  *
@@ -28,12 +32,13 @@
 #include "balance/rendezvous.h"
 
 /*
- * After so many steps down a key's order all entries are looked at, because few of them have a free
- * slot then. Measured with 10,000 entries: a step takes 0.13 us, a look at all of them 70 us.
+ * After so many steps down a key's order without a free slot, take() looks at all entries, because
+ * only few of them can have a free slot then. Measured with 10,000 entries: a step takes 0.13 us, a
+ * look at all of them 70 us.
  */
 #define MAX_STEPS 64
 
-/* A pick under way. */
+/* What take() has to know of a pick. */
 struct search {
 	const struct members *m;
 	const struct pick *k;
@@ -41,8 +46,8 @@ struct search {
 };
 
 /*
- * The bound of `e`, in connections: load_factor times the mean load for its weight, rounded up. The
- * mean counts the new connection. sums->weight > 0.
+ * The bound of `e`, in connections: load_factor times the mean load times the weight of `e`,
+ * rounded up. The mean load includes the new connection. sums->weight has to be above 0.
  */
 static uint32_t bound_of(const struct members *m, const struct members_entry *e,
 			 const struct bounded_load_sums *sums)
@@ -55,7 +60,9 @@ static uint32_t bound_of(const struct members *m, const struct members_entry *e,
 	return bound < UINT32_MAX ? (uint32_t)bound : UINT32_MAX;
 }
 
-/* For rendezvous_first_of(): whether a slot at the entry can be taken, as far as a look can tell.
+/*
+ * For rendezvous_first_of(): whether the entry is a candidate and has a free slot within its bound.
+ * Another worker may still take that slot first.
  */
 static bool has_free_slot(size_t index, void *arg)
 {
@@ -72,7 +79,9 @@ static bool reserve(const struct search *s, const struct members_entry *e)
 			       : backend_reserve_within(e->backend, bound_of(s->m, e, s->sums));
 }
 
-/* Reserves a slot at the first entry of the key's order where that can be done. */
+/*
+ * Reserves a slot at the first entry of the key's order that has a free one, and returns the entry.
+ */
 static const struct members_entry *take(const struct search *s)
 {
 	const struct members *m = s->m;
@@ -87,7 +96,10 @@ static const struct members_entry *take(const struct search *s)
 		if (member_is_candidate(&m->entry[i], s->k) && reserve(s, &m->entry[i]))
 			return &m->entry[i];
 	}
-	/* Another worker may take the last slot in between: the look is repeated then. */
+	/*
+	 * When another worker takes the last slot between the look and the reservation, the look is
+	 * repeated.
+	 */
 	for (size_t tries = 0; tries <= m->n; tries++) {
 		struct search copy = *s;
 		size_t i = rendezvous_first_of(m->rendezvous, s->k->key, has_free_slot, &copy);
@@ -133,8 +145,8 @@ const struct members_entry *policy_hash(const struct members *m, struct pick *k)
 
 	/*
 	 * At least one candidate is below its bound at any moment, but loads change while they are
-	 * summed. When no backend was found within its bound, the bound is left out, because a
-	 * connection that is served counts more.
+	 * summed. When no backend was found within its bound, take() picks without bounds, because
+	 * serving the connection matters more than the bound.
 	 */
 	if (e == NULL)
 		e = take(&(struct search){ .m = m, .k = k });

@@ -5,9 +5,9 @@
  *
  * policy_random() draws two different entries (draw()), compares their loads (less_loaded()), and
  * reserves a slot at the better one. A draw is a number below the sum of all weights; by_weight(),
- * a binary search in the cumulated weights, finds its entry. A draw misses when the entry is no
- * candidate or is full. After MAX_DRAWS misses, or when the chosen backend fills up before the
- * reservation, policy_least() looks at all entries.
+ * a binary search in the cumulated weights, finds the entry that the number belongs to. A draw
+ * misses when the entry is no candidate or is full. After MAX_DRAWS misses, or when the chosen
+ * backend fills up before the reservation, policy_least() looks at all entries.
  *
  * Relies on members.cumulated, which members_new() makes. Thread: any. Hot.
  */
@@ -15,8 +15,9 @@
 #include "balance/policy.h"
 #include "util/hash.h"
 
-/* After so many misses all entries are looked at, because few of them have a free slot then. A
- * guess.
+/*
+ * After so many misses policy_least() looks at all entries, because few of them can have a free
+ * slot then. A guess.
  */
 #define MAX_DRAWS 64
 
@@ -38,7 +39,9 @@ static size_t by_weight(const struct members *m, uint64_t r)
 	return low;
 }
 
-/* An entry with a free slot, other than `not_this`; or NULL after MAX_DRAWS misses. */
+/*
+ * Draws an entry that has a free slot and is not `not_this`. Returns NULL after MAX_DRAWS misses.
+ */
 static const struct members_entry *draw(const struct members *m, struct pick *k,
 					const struct members_entry *not_this)
 {
@@ -73,6 +76,9 @@ const struct members_entry *policy_random(const struct members *m, struct pick *
 		if (backend_reserve(e->backend))
 			return e;
 	}
-	/* Few entries have a free slot, or the chosen one has just filled up. */
+	/*
+	 * draw() has missed too often, or another worker has just taken the last slot of the chosen
+	 * entry.
+	 */
 	return policy_least(m, k);
 }

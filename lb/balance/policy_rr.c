@@ -8,11 +8,12 @@
  *
  * Main makes the cycle once for each version of the members: policy_rr_build() reduces the weights
  * (shrink()), gives each turn of each backend its place (place_of_turn()), and sorts the turns by
- * their places (place_turns()). Equal weights need none of that (build_plain()).
+ * their places (place_turns()). When all weights are equal, the cycle is the members in the order
+ * of the file (build_plain()).
  *
- * The cycle is smooth: the turns of one backend lie at equal distances. Weights 4 and 1 give
- * A A A B A, not A A A A B. The first turns of the backends are spread by the golden ratio, so that
- * the turns of many light backends do not all lie between two turns of a heavy one.
+ * The cycle is smooth: the turns of one backend lie at equal distances. Weights 4 and 1 give A A A
+ * B A, not A A A A B. The first turns of the backends are spread by the golden ratio, so that the
+ * turns of many light backends do not all lie between two turns of a heavy one.
  *
  * A pick, policy_rr(), takes a ticket and reserves a slot at the turn's backend. When that backend
  * is no candidate or is full, the pick takes another ticket. So the turns of a backend that is down
@@ -27,13 +28,22 @@
 #include "balance/member.h"
 #include "balance/policy.h"
 
-/* The most turns of a cycle, where there are no more backends. Weights are scaled down to it. */
+/*
+ * The most turns of a cycle, unless there are more backends than that. shrink() scales the weights
+ * down, so that there are no more turns.
+ */
 #define MAX_CYCLE 4096u
 
-/* After so many tickets a pick looks at all entries, because few have a free slot then. A guess. */
+/*
+ * After so many tickets policy_least() looks at all entries, because few of them can have a free
+ * slot then. A guess.
+ */
 #define MAX_TURNS 256u
 
-/* 2^32 / the golden ratio: the first n multiples modulo 2^32 are evenly spread, for every n. */
+/*
+ * 2^32 divided by the golden ratio. For every n, its first n multiples are evenly spread modulo
+ * 2^32.
+ */
 #define GOLDEN 2654435769u
 
 static uint32_t gcd(uint32_t a, uint32_t b)
@@ -48,7 +58,7 @@ static uint32_t gcd(uint32_t a, uint32_t b)
 
 /*
  * Divides the weights by their greatest common divisor, and scales them down to MAX_CYCLE turns. A
- * weight above 0 stays above 0. Returns the sum.
+ * weight above 0 stays above 0. Returns the sum of the new weights.
  */
 static uint64_t shrink(const struct members *m, uint32_t *weight)
 {
@@ -80,7 +90,7 @@ static bool are_equal(const struct members *m)
 	return true;
 }
 
-/* Equal weights: one turn each, in the order of the file. */
+/* Makes the cycle for equal weights: each entry has one turn, in the order of the file. */
 static int build_plain(struct members *m)
 {
 	m->schedule = calloc(m->n, sizeof(*m->schedule));
@@ -91,10 +101,11 @@ static int build_plain(struct members *m)
 	return 0;
 }
 
-/* The place in a cycle of `total` turns of the i-th entry's j-th turn, 0 <= j < weight. */
+/* The place of the j-th turn of the i-th entry, 0 <= j < weight, in a cycle of `total` turns. */
 static uint64_t place_of_turn(size_t i, uint32_t j, uint32_t weight, uint64_t total)
 {
-	uint64_t phase = (uint32_t)i * GOLDEN; /* a fraction of 32 bits */
+	/* where the entry's first turn is: 2^32 is the distance of two of its turns */
+	uint64_t phase = (uint32_t)i * GOLDEN;
 
 	LB_DASSERT(j < weight);
 	uint64_t place = ((((uint64_t)j << 32) + phase) * total / weight) >> 32;
@@ -103,7 +114,7 @@ static uint64_t place_of_turn(size_t i, uint32_t j, uint32_t weight, uint64_t to
 	return place;
 }
 
-/* Sorts all turns by their places, by counting sort; `next` has total + 1 zeros. */
+/* Sorts all turns by their places, by counting sort. `next` is an array of total + 1 zeros. */
 static void place_turns(struct members *m, const uint32_t *weight, uint64_t total, uint32_t *next)
 {
 	for (size_t i = 0; i < m->n; i++)
@@ -146,7 +157,7 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 	uint32_t n_turns = m->n_schedule < MAX_TURNS ? m->n_schedule : MAX_TURNS;
 
 	for (uint32_t i = 0; i < n_turns; i++) {
-		/* Relaxed, because all that matters is that no two picks get one number. */
+		/* Relaxed, because all that matters is that no two picks get the same number. */
 		uint64_t t = atomic_fetch_add_explicit(&m->pool->ticket, 1, memory_order_relaxed);
 		const struct members_entry *e = &m->entry[m->schedule[t % m->n_schedule]];
 
@@ -154,6 +165,9 @@ const struct members_entry *policy_rr(const struct members *m, struct pick *k)
 		if (member_is_candidate(e, k) && backend_reserve(e->backend))
 			return e;
 	}
-	/* Other workers may have taken the tickets of all entries that have a free slot. */
+	/*
+	 * No ticket of this pick has met an entry with a free slot: other workers may have taken
+	 * the tickets of all such entries.
+	 */
 	return policy_least(m, k);
 }

@@ -2,10 +2,11 @@
 /*
  * A pool at run time: its settings, its counters, its members, and the pick of a backend.
  *
- * Terms. A member is a backend with its weight in one version of the pool's list. The members are
- * an array that never changes; for every change main makes another array (members_new()), with the
- * index that the pool's policy needs. A snapshot is a configuration that workers read. A pick
- * chooses a member for a connection, and reserves a slot at its backend.
+ * Terms. A member is a backend with its weight in one version of the pool's list; an entry (struct
+ * members_entry) is a member in the array of members. The members are an array that never changes;
+ * for every change main makes another array (members_new()), with the index that the pool's policy
+ * needs. A snapshot is a configuration that workers read. A pick chooses a member for a connection,
+ * and reserves a slot at its backend.
  *
  * How a connection gets its backend:
  *
@@ -13,13 +14,13 @@
  *               -> backend_reserve() at the chosen one
  *
  * struct pick remembers the backends that were tried, so that a retry gets another one. When a pick
- * has found nothing, pool_has_candidate() tells whether all candidates are full, which is worth
- * waiting for, or whether there is none.
+ * has found nothing, pool_has_candidate() tells whether there are candidates. When there are, all
+ * of them are full, and a slot may become free; when there are none, waiting is of no use.
  *
  * References. Members always hold a reference of their pool and of each of their backends. A pool
  * that left the file holds one of its last members (pool_keep_members()), for sessions that were
- * routed to it before. pool_drop_snapshot() breaks this cycle when the last snapshot that names the
- * pool goes.
+ * routed to it before. pool_drop_snapshot() breaks this cycle when it drops the last snapshot that
+ * names the pool.
  *
  * The settings (pool_configure()) are atomics: main writes them, and sessions that are open read
  * the new values. The counters are shared by all workers (struct pool_tally says why).
@@ -42,7 +43,10 @@
 #include "balance/rendezvous.h"
 #include "util/hash.h"
 
-/* Seeds keep keys of different kinds apart; part of docs/hash.md. */
+/*
+ * The seed of the hashes of keys; names of backends have another seed (SEED_NAME). docs/hash.md
+ * defines both.
+ */
 #define SEED_KEY 0u
 
 /* ---- the pool -------------------------------------------------------------------------------- */
@@ -150,7 +154,7 @@ void pool_keep_members(struct pool *p, struct members *m)
 
 	LB_ASSERT(m == NULL || m->pool == p);
 	p->kept = m != NULL ? members_ref(m) : NULL;
-	members_unref(old); /* frees the pool, too, where these members had its last reference */
+	members_unref(old); /* frees the pool, too, when `old` has its last reference */
 }
 
 const struct members *pool_kept_members(const struct pool *p)
@@ -184,7 +188,7 @@ static const policy_fn policies[] = {
 	[CONF_BALANCE_FIRST] = policy_first,
 };
 
-/* For policy random; 0 or -ENOMEM. */
+/* Makes m->cumulated for policy random. Returns 0 or -ENOMEM. */
 static int cumulate(struct members *m)
 {
 	uint64_t sum = 0;
@@ -298,8 +302,10 @@ uint64_t pool_key_of_bytes(struct slice s)
 
 uint64_t pool_key_of_host(struct slice s)
 {
-	char lower[256]; /* a DNS name has at most 253 bytes; of a longer host the first 256 count
-			  */
+	/*
+	 * A DNS name has at most 253 bytes. Of a longer host only the first 256 bytes are hashed.
+	 */
+	char lower[256];
 	size_t n = s.n < sizeof(lower) ? s.n : sizeof(lower);
 
 	for (size_t i = 0; i < n; i++)

@@ -4,18 +4,20 @@
  *
  * Terms (docs/hash.md):
  *
- *   name hash   of a backend's name, 64 bits; `x` is its upper half
- *   pair hash   of a key and a backend, 32 bits: pair_hash(x, k1, k2), k1 and k2 from the key
+ *   name hash   the hash of a backend's name, 64 bits; `x` is the upper half of a name hash
+ *   pair hash   the hash of a key and a backend, 32 bits: pair_hash(x, k1, k2); k1 and k2 are parts
+ *               of the key
  *   cost        -log2(1 - pair hash / 2^32), in integers
  *   score       cost / weight; with equal weights the pair hash itself. The backend with the least
  *               score is the first in the key's order
  *   run         entries of one weight, sorted by name hash
- *   walk        the entries in the order of one key, one after the other
+ *   slot        an index of x[] and index[] (not a backend's slot)
+ *   walk        going through the entries in the order of one key, one after the other
  *
  * rendezvous_new() sorts the entries by weight, then by name hash (sort_named()), and cuts them
  * into runs (lay_out()):
  *
- *     x:    | a a a a a a a a | a a a - - - - - | b b b b b - - - |    - repeats the last x
+ *     x:    | a a a a a a a a | a a a - - - - - | b b b b b - - - |    "-" repeats the last x
  *     run:    0                 1                 2
  *
  * Among entries of one weight the order of the scores is the order of the pair hashes. So a scan
@@ -24,11 +26,12 @@
  * works on eight entries at a time where the CPU has AVX2.
  *
  * A walk keeps, for each run, the least pair hash that it has not returned yet. rendezvous_start()
- * scans all runs; each rendezvous_next() returns the entry with the least score, and scans the run
- * of the entry before for its next pair hash (scan_run()).
+ * scans all runs. Each rendezvous_next() scans one run, that of the entry returned last, for the
+ * run's next pair hash (scan_run()), and returns the entry with the least score of all runs.
  *
  * For one key the pair hash is a bijection of x. So two entries of a run have equal pair hashes
- * only when their x are equal, and then they are neighbours, since the run is sorted ("twins").
+ * only when their x are equal, and then they are neighbours, because the run is sorted. Such
+ * entries are called twins.
  *
  * Thread: any; main for rendezvous_new() and rendezvous_free(). Hot, but for these two.
  */
@@ -41,24 +44,26 @@
 #include "balance/pool.h"
 #include "util/hash.h"
 
-#define SEED_NAME 1u  /* part of docs/hash.md */
-#define PAIR_SHIFT 15 /* likewise */
+#define SEED_NAME 1u  /* docs/hash.md defines it */
+#define PAIR_SHIFT 15 /* docs/hash.md defines it */
 #define TABLE_BITS 10u
 #define TABLE_SIZE (1u << TABLE_BITS)
 #define FRACTION_BITS 32u
-#define WEIGHT_BITS 26u /* of a score, so that 33 * 2^32 * 2^26 fits into 64 bits */
+/* Bits of 1 / weight. A cost is at most 33 * 2^32, and 33 * 2^32 * 2^26 fits into 64 bits. */
+#define WEIGHT_BITS 26u
 
-#define LANES 8 /* pair hashes at a time; runs are padded to a multiple of it */
+#define LANES 8 /* pair hashes computed at a time; runs are padded to a multiple of LANES */
 
 /*
- * A run is full with RUN_LEAST entries, or with more where there would be more than
- * RENDEZVOUS_MAX_RUNS runs otherwise: MAX_FULL_RUNS full runs, and one that is not full per weight.
+ * A run is full when it has RUN_LEAST entries. When there are very many entries, a full run has
+ * more (lay_out()), so that there are at most RENDEZVOUS_MAX_RUNS runs: at most MAX_FULL_RUNS full
+ * ones, and at most one for each weight that is not full.
  */
 #define RUN_LEAST 128
 #define MAX_FULL_RUNS (RENDEZVOUS_MAX_RUNS - POOL_WEIGHT_MAX)
 
 struct run {
-	uint32_t start, n; /* of x */
+	uint32_t start, n; /* the run is x[start] to x[start + n - 1] */
 	uint32_t inverse;  /* 2^26 / weight */
 };
 
@@ -67,12 +72,13 @@ typedef uint32_t (*least_fn)(const uint32_t *x, uint32_t n_lanes, uint32_t k1, u
 
 struct rendezvous {
 	least_fn least;
-	bool is_weighted;                 /* the weights differ: scores decide, not pair hashes */
+	/* the weights differ, so that a score is not the pair hash */
+	bool is_weighted;
 	uint32_t log2_of[TABLE_SIZE + 1]; /* log2(1 + i / TABLE_SIZE), as a fraction of 32 bits */
 	uint32_t n_runs;
 	struct run run[RENDEZVOUS_MAX_RUNS];
 	uint32_t *x;     /* owns */
-	uint32_t *index; /* owns: for each x the index of its entry */
+	uint32_t *index; /* owns: index[i] is the index of the entry that x[i] is of */
 };
 
 /* ---- pair hashes and scores -------------------------------------------------------------------
@@ -87,8 +93,8 @@ static inline uint32_t pair_hash(uint32_t x, uint32_t k1, uint32_t k2)
 }
 
 /*
- * The least (pair hash - from) modulo 2^32 of the run at `x`. Where some pair hash is at least
- * `from`, that is the distance from `from` to the next one.
+ * The least (pair hash - from) modulo 2^32 of the run at `x`. When some pair hash of the run is at
+ * least `from`, the result is the distance from `from` to the least such pair hash.
  */
 static inline __attribute__((always_inline)) uint32_t
 least_hash(const uint32_t *x, uint32_t n_lanes, uint32_t k1, uint32_t k2, uint32_t from)
@@ -109,7 +115,10 @@ static uint32_t least_plain(const uint32_t *x, uint32_t n_lanes, uint32_t k1, ui
 	return least_hash(x, n_lanes, k1, k2, from);
 }
 
-/* Chosen by a pointer, because the resolvers of target_clones do not work with the sanitizers. */
+/*
+ * rendezvous_new() chooses the function that scans by a pointer, because the resolvers of
+ * target_clones do not work with the sanitizers.
+ */
 #ifdef __x86_64__
 #define WIDE __attribute__((target("avx2")))
 #define HAS_WIDE __builtin_cpu_supports("avx2")
@@ -124,7 +133,11 @@ WIDE static uint32_t least_wide(const uint32_t *x, uint32_t n_lanes, uint32_t k1
 	return least_hash(x, n_lanes, k1, k2, from);
 }
 
-/* log2 of x in [1, 2), which is a fraction of 62 bits: one bit per squaring, exact in integers. */
+/*
+ * log2 of `x`, as a fraction of 32 bits. `x` has 62 bits behind the binary point, and is in [1, 2).
+ * Each squaring of `x` gives one bit of the result. All arithmetic is in integers, so that every
+ * machine gets the same result.
+ */
 static uint32_t log2_bits(uint64_t x)
 {
 	uint32_t result = 0;
@@ -141,12 +154,15 @@ static uint32_t log2_bits(uint64_t x)
 	return result;
 }
 
-/* -log2(1 - (hash + 1/2) / 2^32), as a fraction of 32 bits: strictly rises with the hash. */
+/*
+ * -log2(1 - (hash + 1/2) / 2^32), with 32 bits behind the binary point. A greater `hash` has a
+ * greater cost.
+ */
 static uint64_t cost_of_hash(const struct rendezvous *h, uint32_t hash)
 {
 	uint64_t u = (uint64_t)~hash << 32 | (uint64_t)1 << 31;
 	unsigned zeros = (unsigned)__builtin_clzll(u);
-	uint64_t mantissa = u << zeros << 1; /* behind the leading one */
+	uint64_t mantissa = u << zeros << 1; /* the bits behind the leading 1 bit */
 	uint32_t i = (uint32_t)(mantissa >> (64 - TABLE_BITS));
 	uint64_t rest = mantissa << TABLE_BITS >> 32;
 	uint64_t low = h->log2_of[i], high = h->log2_of[i + 1];
@@ -180,7 +196,10 @@ static int compare_named(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* Fills `d` with the entries of a weight above 0, sorted. Returns how many these are. */
+/*
+ * Fills `d` with the entries of weights above 0, sorted by weight and then by name hash. Returns
+ * how many entries these are.
+ */
 static size_t sort_named(const struct members_entry *entry, size_t n, struct named *d)
 {
 	size_t n_named = 0;
@@ -205,7 +224,7 @@ static uint32_t round_up(size_t n)
 	return (uint32_t)((n + LANES - 1) / LANES * LANES);
 }
 
-/* Lays the sorted entries out in runs. Returns how many elements of h->x these take. */
+/* Lays the sorted entries out in runs. Returns how many elements of h->x the runs take. */
 static uint32_t lay_out(struct rendezvous *h, const struct named *d, size_t n)
 {
 	uint32_t most = round_up((n + MAX_FULL_RUNS - 1) / MAX_FULL_RUNS), at = 0;
@@ -222,7 +241,7 @@ static uint32_t lay_out(struct rendezvous *h, const struct named *d, size_t n)
 			h->index[at++] = d[i].index;
 			run->n++;
 		}
-		LB_ASSERT(run->n > 0); /* so that there is an x to repeat */
+		LB_ASSERT(run->n > 0); /* the padding below repeats the run's last x */
 		for (; at % LANES != 0; at++)
 			h->x[at] = h->x[at - 1];
 	}
@@ -271,7 +290,7 @@ struct rendezvous *rendezvous_free(struct rendezvous *h)
  */
 
 #define K1(key) ((uint32_t)((key) >> 32))
-#define K2(key) ((uint32_t)(key) | 1) /* odd: so that multiplying by it is a bijection */
+#define K2(key) ((uint32_t)(key) | 1) /* odd, so that multiplying by it is a bijection */
 
 /* Finds the least pair hash of run `r` that is at least `from`, and its score. */
 static void scan_run(struct rendezvous_walk *w, uint32_t r, uint32_t from)
@@ -291,7 +310,7 @@ void rendezvous_start(const struct rendezvous *h, uint64_t key, struct rendezvou
 	w->k1 = K1(key);
 	w->k2 = K2(key);
 	w->run = UINT32_MAX;
-	LB_ASSERT(h->n_runs <= RENDEZVOUS_MAX_RUNS); /* elements of w->least and w->score */
+	LB_ASSERT(h->n_runs <= RENDEZVOUS_MAX_RUNS); /* the size of w->least and w->score */
 	for (uint32_t r = 0; r < h->n_runs; r++)
 		scan_run(w, r, 0);
 }
@@ -307,7 +326,10 @@ static uint32_t slot_of_hash(const struct rendezvous_walk *w, uint32_t r, uint32
 	return slot;
 }
 
-/* Whether the slot after the last one is of the same run and has the same pair hash. */
+/*
+ * Whether the slot behind w->slot, which was returned last, is of the same run and has the same
+ * pair hash.
+ */
 static bool has_twin(const struct rendezvous_walk *w)
 {
 	const struct run *run = &w->rendezvous->run[w->run];
@@ -331,7 +353,10 @@ size_t rendezvous_next(struct rendezvous_walk *w)
 		else
 			scan_run(w, w->run, w->least[w->run] + 1);
 	}
-	/* Of equal scores the first run's, which has the lesser weight, or the lesser name hash. */
+	/*
+	 * When runs have equal scores, the first of these runs is taken: its weight is less, or its
+	 * name hashes are.
+	 */
 	for (uint32_t r = 0; r < h->n_runs; r++) {
 		if (w->score[r] < best) {
 			best = w->score[r];

@@ -16,18 +16,18 @@
  *
  * A request can meet a row only if
  *
- *     the row's host is "", or the request's host, or an end of it that begins with a dot, and
- *     the row's path is "", or the request's path, or a beginning of it that ends with a slash.
+ *     the row's host is "", or the request's host, or ends that host and begins with a dot, and
+ *     the row's path is "", or the request's path, or begins that path and ends with a slash.
  *
- * So a match looks up every such pair of the request, a.b.example.com and /x/y for example:
+ * So a match looks up every pair of such a host and such a path. For a.b.example.com and /x/y:
  *
  *     hosts: "", ".com", ".example.com", ".b.example.com", "a.b.example.com"
  *     paths: "", "/", "/x/", "/x/y"
  *
- * and keeps the first row, in the file's order, that is found. route_match() goes through the
- * hosts, match_host() through the paths of a host, and match_key() through the chain of a pair. The
- * hashes are computed a byte at a time, hosts from their end and paths from their beginning, so all
- * hosts cost one pass over the host, and all paths one pass over the path per host.
+ * The match is the first row found, in the file's order. route_match() goes through
+ * the hosts, match_host() through the paths of a host, and match_key() through the chain of a pair.
+ * The hashes are computed a byte at a time, hosts from their end and paths from their beginning, so
+ * all hosts cost one pass over the host, and all paths one pass over the path per host.
  *
  * A host that no row has costs one look into the second hash table, and no pass over the path. No
  * pass goes beyond the longest host or path that some row has.
@@ -52,20 +52,20 @@ struct row {
 	struct slice host, path;
 	const struct conf_route *conf;
 	uint64_t key;
-	uint32_t next; /* the next row of its chain, later in the file; or NONE */
+	uint32_t next; /* the next row of the same chain, which is later in the file; or NONE */
 };
 
 /* A host that some row has. */
 struct host {
 	uint64_t hash;
-	size_t longest_path; /* of the rows that have this host */
-	uint32_t next;       /* the next host of its chain; or NONE */
+	size_t longest_path; /* bytes of the longest path of the rows with this host */
+	uint32_t next;       /* the next host of the same chain, or NONE */
 };
 
 struct route_table {
 	uint32_t n_rows;
 	size_t longest_host;
-	uint64_t mask;     /* of both hash tables */
+	uint64_t mask;     /* of both hash tables: the number of chains - 1 */
 	uint32_t *by_key;  /* owns: the first row of each chain, or NONE */
 	uint32_t *by_host; /* owns: the first host of each chain, or NONE */
 	struct host *host; /* owns */
@@ -77,7 +77,7 @@ struct route_table {
 
 #define HASH_OF_NONE UINT64_C(0)
 
-/* A step of FNV-1a. Its low bits are weak: hash_mix() comes before a hash is an index. */
+/* One step of FNV-1a. The low bits of such a hash are weak, so hash_mix() makes an index of it. */
 static uint64_t hash_step(uint64_t hash, char c)
 {
 	return (hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
@@ -133,7 +133,10 @@ static void add_host(struct route_table *t, uint64_t hash, const struct row *row
 		t->longest_host = row->host.n;
 }
 
-/* Puts row `i` at the beginning of its chain: the rows after it in the file are there already. */
+/*
+ * Puts row `i` at the beginning of its chain. Rows are added from the last to the first, so the
+ * chain is in the order of the file.
+ */
 static void add_row(struct route_table *t, uint32_t i, const struct conf_route *conf)
 {
 	struct row *row = &t->row[i];
@@ -149,7 +152,7 @@ static void add_row(struct route_table *t, uint32_t i, const struct conf_route *
 	row->key = hash_mix(hash, hash_path(row->path));
 	LB_ASSERT(i < t->n_rows);
 	row->next = t->by_key[row->key & t->mask];
-	LB_ASSERT(row->next > i); /* in the file's order; NONE is above every index */
+	LB_ASSERT(row->next > i); /* NONE is above i, too */
 	t->by_key[row->key & t->mask] = i;
 	add_host(t, hash, row);
 }
@@ -191,7 +194,9 @@ struct route_table *route_table_free(struct route_table *t)
 
 /* ---- conditions ------------------------------------------------------------------------------ */
 
-/* "*.x" is kept as ".x": any name below x meets it, x itself does not. */
+/*
+ * A row for the host "*.x" has ".x" in row->host: any name below x meets it, but x itself does not.
+ */
 static bool is_host_met(const struct row *row, struct slice host)
 {
 	if (row->host.p == NULL)
@@ -204,7 +209,10 @@ static bool is_host_met(const struct row *row, struct slice host)
 	return slice_eq_nocase(row->host, tail);
 }
 
-/* A prefix ends with its slash: "/ws/" and "/ws/a" meet "/ws/", "/ws" does not. */
+/*
+ * A prefix ends with a slash: the paths "/ws/" and "/ws/a" meet the prefix "/ws/", but the path
+ * "/ws" does not.
+ */
 static bool is_path_met(const struct row *row, struct slice path)
 {
 	if (row->path.p == NULL)
@@ -237,7 +245,9 @@ static bool is_met(const struct row *row, const struct route_req *r)
 
 /* ---- matching -------------------------------------------------------------------------------- */
 
-/* Each of these returns the first row that the request meets, among those it looks at and `best`.
+/*
+ * match_key() and match_host() return the first row in the file's order that the request meets,
+ * among the rows that they look at and `best`.
  */
 
 static uint32_t match_key(const struct route_table *t, const struct route_req *r, uint64_t host,

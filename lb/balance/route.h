@@ -18,15 +18,19 @@ struct route_table;
 
 /* What the conditions of routes look at. Slices are borrowed for the call. */
 struct route_req {
-	struct slice host; /* without port and trailing dot, in any case; empty: no Host */
-	struct slice path; /* as sent, up to '?' */
+	/* without port and trailing dot, in any case; empty: the request has no Host */
+	struct slice host;
+	struct slice path; /* path as it was sent, up to '?' */
 	bool is_websocket;
-	/* Whether some line of the header `name` (in any case) has exactly this value. */
+	/* Whether some line of the field `name` (in any case) has exactly the value `value`. */
 	bool (*has_header)(void *arg, struct slice name, struct slice value);
 	void *arg;
 };
 
-/* Borrows the listener's configuration until it is freed. NULL when memory is short. */
+/*
+ * Makes the table of the routes of `c`. Borrows `c` until the table is freed. Returns NULL when
+ * memory is short.
+ */
 struct route_table *route_table_new(const struct conf_listener *c);
 /* NULL is fine. Returns NULL. */
 struct route_table *route_table_free(struct route_table *t);
