@@ -7,9 +7,9 @@
  *                                           -> 101 with the right key (websocket)
  *                                              -> result, send a Close frame -----------> linger
  *
- * Terms. The owner of a check is the probe that the check belongs to. A check reports when it
- * calls the owner's on_result() or on_none(), once. To linger is to read and drop until the
- * backend closes.
+ * Terms. The owner of a check is the probe that the check belongs to. A check reports when it calls
+ * the owner's on_result() or on_none(), once. To linger is to read and drop until the backend
+ * closes.
  *
  *   check_new()    check_start()       start_connect(): from the next local address
  *   on_connected()                     a tcp check has its result; another one asks (ask())
@@ -17,16 +17,18 @@
  *   report()       fail()  give_up()   a result; a bad result that ends the check; no result
  *   linger()       drop()              after the result
  *   check_end()                        by the owner, by on_timeout(), or after the last byte
- *   settle()                           frees the check; every entry from the loop ends with it
+ *   settle()                           frees the check; each function that the loop calls ends with
+ * it
  *
- * Because lb lingers, the backend sees neither a reset nor a connection that ends before its own
- * last byte, and the backend's side of the connection waits in TIME_WAIT. (lb's side in TIME_WAIT
- * would use up the local ports where checks are very frequent.) A tcp check has sent nothing, so
- * it is reset for the same reason. A backend that does not close is reset when the time of the
- * check is over; a backend that sends without end is reset after LINGER_BYTES.
+ * lb lingers for two reasons. The backend sees neither a reset nor a FIN before it has sent its own
+ * last byte. And because the backend closes first, its side of the connection waits in TIME_WAIT.
+ * If lb's side waited, very frequent checks would use up the local ports. A tcp check has sent
+ * nothing, so it need not linger: it is reset, and then no side waits in TIME_WAIT. When a backend
+ * does not close, lb resets the connection at the check's timeout. When a backend sends without
+ * end, lb resets the connection after LINGER_BYTES.
  *
- * One timer covers a check from its connect to its end. The descriptor is closed when each
- * operation's last completion was seen.
+ * One timer covers a check from its connect to its end. The descriptor is closed when the last
+ * completion of each operation was dispatched.
  *
  * Thread: main.
  */
@@ -41,10 +43,13 @@
 #include "net/sock.h"
 #include "util/slab.h"
 
-/* A page of 100 KB is read to its end. A guess, never tuned. */
+/*
+ * The most bytes that a check drops while it lingers: a page of 100 KB is read to its end. A guess,
+ * never tuned.
+ */
 #define LINGER_BYTES (128u * 1024)
 
-#define TEXT_MAX 96u /* of a result */
+#define TEXT_MAX 96u /* bytes of a result's text, with its NUL */
 
 enum { OP_CONNECT, OP_SEND, OP_RECV, N_OPS };
 
@@ -69,7 +74,7 @@ static op_tag start_op(struct check *c, unsigned op)
 	return tag_of(c, op);
 }
 
-/* Frees a check that has ended and has nothing in flight. */
+/* Frees the check if it is in CHECK_ENDING and has no operation in flight. */
 static void settle(struct check *c)
 {
 	struct checks *all = c->all;
@@ -108,7 +113,10 @@ static double elapsed_ms(const struct check *c)
 	return (double)(loop_now_ns(c->all->loop) - c->start_ns) / 1e6;
 }
 
-/* The owner may end the check in on_result(). The check is in CHECK_ENDING afterwards. */
+/*
+ * Reports a result. The owner may end the check in on_result(), so the check may be in CHECK_ENDING
+ * when report() returns.
+ */
 static void report(struct check *c, bool is_ok, const char *text)
 {
 	LB_ASSERT(!c->has_reported);
@@ -116,7 +124,7 @@ static void report(struct check *c, bool is_ok, const char *text)
 	c->all->ops->on_result(c->owner, is_ok, text);
 }
 
-/* A bad result: "connect: Connection refused". The connection may go on. */
+/* Reports a bad result, as "connect: Connection refused". Does not end the check. */
 static void report_bad(struct check *c, const char *what, const char *why)
 {
 	char text[TEXT_MAX];
@@ -131,7 +139,7 @@ static void fail(struct check *c, const char *what, const char *why)
 	report_bad(c, what, why);
 }
 
-/* Ends the check without a result, because its failure is not the backend's. */
+/* Ends the check without a result. For failures that are not the backend's. */
 static void give_up(struct check *c, const char *why)
 {
 	char text[TEXT_MAX];
@@ -154,7 +162,7 @@ static void send_more(struct check *c)
 	loop_send(c->all->loop, c->fd, &iov, 1, SEND_WAIT, start_op(c, OP_SEND));
 }
 
-/* `bytes` are borrowed until they are sent. */
+/* Starts sending `bytes`, which are borrowed until they are sent. */
 static void send_bytes(struct check *c, const char *bytes, size_t n)
 {
 	c->out = bytes;
@@ -179,7 +187,10 @@ static void send_close_frame(struct check *c)
 
 /* ---- lingering ------------------------------------------------------------------------------- */
 
-/* Drops `n` more bytes that have come. */
+/*
+ * Counts `n` received bytes as dropped, and goes on receiving, or resets the connection when it has
+ * dropped more than LINGER_BYTES.
+ */
 static void drop(struct check *c, size_t n)
 {
 	c->n_dropped += n;
@@ -198,7 +209,9 @@ static void drop_question(struct check *c)
 	c->question = NULL;
 }
 
-/* The check has reported; waits for the backend to close. `n` bytes came behind the head. */
+/*
+ * Begins to linger, when the check has reported. `n` is how many bytes have come behind the head.
+ */
 static void linger(struct check *c, size_t n)
 {
 	LB_ASSERT(c->has_reported);
@@ -266,7 +279,10 @@ static void ask(struct check *c)
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
-/* From the next local address. Returns 0, or a negative errno: nothing is in flight then. */
+/*
+ * Starts a connect from the next local address. Returns 0, or a negative errno when it has started
+ * no operation.
+ */
 static int start_connect(struct check *c)
 {
 	struct loop *l = c->all->loop;
@@ -282,7 +298,7 @@ static int start_connect(struct check *c)
 	return 0;
 }
 
-/* Whether lb or its machine has run out of something. */
+/* Whether `error` says that lb or its machine is short of descriptors or memory. */
 static bool is_own_shortage(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
@@ -290,7 +306,7 @@ static bool is_own_shortage(int error)
 
 static void connect_failed(struct check *c, int error)
 {
-	/* Another local address may have free ports when this one has none. */
+	/* When the local address has no free port, the next local address may have one. */
 	while (error == -EADDRNOTAVAIL && c->n_connects < c->spec->n_sources) {
 		if (c->fd >= 0)
 			loop_close(c->all->loop, c->fd);

@@ -12,14 +12,19 @@
 #include <stdbool.h>
 
 struct probe_ops {
-	/* A check's result in words: "101 in 1.2ms", "connect: Connection refused". */
+	/*
+	 * A check has a result; `text` describes it: "101 in 1.2ms", "connect: Connection refused".
+	 */
 	void (*on_result)(void *ops_arg, void *target, bool is_ok, const char *text);
 	/*
-	 * A check that could not be made, in words: "no check: no local port is left". Memory,
-	 * local ports or descriptors were short, which says nothing of the target.
+	 * A check has no result, because memory, local ports or descriptors were short. That says
+	 * nothing about the target. `text` is the reason: "no check: no local port is left".
 	 */
 	void (*on_none)(void *ops_arg, void *target, const char *text);
-	/* A new verdict, right after the result that made it; `is_first` for the first one. */
+	/*
+	 * The target has its first verdict (`is_first`), or the verdict has changed. Called right
+	 * after on_result() for the result that made the verdict.
+	 */
 	void (*on_verdict)(void *ops_arg, void *target, bool is_up, bool is_first,
 			   const char *text);
 };

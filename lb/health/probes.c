@@ -2,16 +2,16 @@
 /*
  * The set of targets.
  *
- * Terms. A probe is a target with its checks (health/schedule.h). A target is known by the `arg`
- * of its struct probe_target. A removed probe is freed with its last check; until then it stays in
- * the table, so that a target may have a removed probe beside its new one.
+ * Terms. A probe is a target with its checks (health/schedule.h). A target is known by the `arg` of
+ * its struct probe_target. A removed probe is freed with its last check. Until then it stays in the
+ * table, so a target may have a removed probe in the table beside its new one.
  *
  *   probes_new()    no target yet
  *   probes_set()    marks all probes as not wanted; update()s or add()s the probe of each target
  *                   that it is given; removes the probes that are still not wanted
  *   probes_pause()  begins or ends the maintenance of one target
  *   probes_limit()  bounds how many checks run at a time
- *   probes_close()  removes all probes; call again until none is left, then probes_free()
+ *   probes_close()  removes all probes; to be called until no probe is left, before probes_free()
  *
  * Probes are found by their target in a hash table (find()), so that probes_set(), which a reload
  * calls with all targets, takes linear time, and probes_pause() constant time. The table has at
@@ -34,7 +34,7 @@
 
 struct probes {
 	struct schedule schedule;
-	struct list *bucket; /* owns: n_buckets, a power of two; of struct probe */
+	struct list *bucket; /* owns: the hash table of struct probe */
 	size_t n_buckets;
 };
 
@@ -55,7 +55,10 @@ static struct list *bucket_of(const struct probes *all, const void *target)
 	return &all->bucket[hash_mix((uintptr_t)target, 0) & (all->n_buckets - 1)];
 }
 
-/* When memory is short the table keeps its size, and finding takes longer. */
+/*
+ * Doubles the table when there are more probes than buckets. When memory is short, the table keeps
+ * its size, and find() takes longer.
+ */
 static void grow_buckets(struct probes *all)
 {
 	struct list *old = all->bucket, *more;
@@ -76,7 +79,10 @@ static void grow_buckets(struct probes *all)
 	free(old);
 }
 
-/* A removed probe whose checks are not over may be there beside the new probe of its target. */
+/*
+ * The probe of `target`, or NULL. Passes over removed probes, which stay in the table until their
+ * checks are over.
+ */
 static struct probe *find(const struct probes *all, const void *target)
 {
 	list_for_each(it, bucket_of(all, target))
@@ -103,8 +109,8 @@ static struct probe *add(struct probes *all, const struct probe_target *t)
 }
 
 /*
- * A target that was there before. When its settings have changed, its next check is in `delay_ms`.
- * False where memory is short.
+ * Updates the probe of a target that had one before. When the settings have changed, the next check
+ * is in `delay_ms`. Returns false when memory is short.
  */
 static bool update(struct probe *p, const struct probe_target *t, uint64_t delay_ms)
 {
@@ -124,7 +130,10 @@ static bool update(struct probe *p, const struct probe_target *t, uint64_t delay
 int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 {
 	struct schedule *s = &all->schedule;
-	/* The last checks of removed probes end while the checks of new ones begin. */
+	/*
+	 * The loop has to have room for the checks of old and new probes together, because the last
+	 * checks of removed probes end while checks of new probes begin.
+	 */
 	size_t n_checks = PROBE_MAX_CHECKS * (n + schedule_n_probes(s));
 	int result = loop_reserve(s->checks.loop, LOOP_OPS_MIN + CHECK_N_OPS * n_checks);
 	bool has_room = result == 0;
@@ -147,7 +156,7 @@ int probes_set(struct probes *all, const struct probe_target *targets, size_t n)
 		} else if (!update(p, t, delay_ms)) {
 			result = -ENOMEM;
 		}
-		LB_ASSERT(!p->is_wanted); /* each target is named once */
+		LB_ASSERT(!p->is_wanted); /* the caller names each target once */
 		p->is_paused = t->is_paused;
 		p->is_wanted = true;
 	}

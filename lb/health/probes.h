@@ -29,7 +29,7 @@ struct probe_target {
 	void *arg; /* identifies the target from one probes_set() to the next */
 	struct addr addr;
 	const struct conf_health *conf; /* borrowed for the call of probes_set() */
-	bool is_paused;                 /* in maintenance: no checks */
+	bool is_paused;                 /* the target is in maintenance and is not checked */
 	/* Local addresses to connect from, in turn; only those of addr's family are used. */
 	size_t n_sources;
 	const struct addr *sources; /* borrowed for the call of probes_set() */
@@ -38,8 +38,8 @@ struct probe_target {
 /*
  * probes_new() - no targets yet
  *
- * `class_id` is that of the tags of all operations in `loop`. Borrows `loop`, `ops` and `ops_arg`.
- * NULL where memory is short.
+ * `class_id` is the class of the tags of all operations in `loop`. Borrows `loop`, `ops` and
+ * `ops_arg`. Returns NULL when memory is short.
  */
 struct probes *probes_new(struct loop *loop, unsigned class_id, const struct probe_ops *ops,
 			  void *ops_arg);
@@ -47,8 +47,9 @@ struct probes *probes_new(struct loop *loop, unsigned class_id, const struct pro
 /*
  * probes_limit() - run at most `max_checks` checks at a time, of all targets together; at least one
  *
- * A check has one descriptor. A check that is due while there are so many waits until another one
- * is over, in the order in which they became due. Without a call there is no limit.
+ * Each check has one descriptor. While `max_checks` checks run, a check that is due waits until
+ * another check is over; checks start in the order in which they became due. Before the first call
+ * there is no limit.
  */
 void probes_limit(struct probes *p, uint32_t max_checks);
 
@@ -57,9 +58,10 @@ void probes_limit(struct probes *p, uint32_t max_checks);
  *
  * A target that was there before keeps its verdict and its schedule. When its settings have changed
  * or it is paused now, a check under way is ended without a result. New targets, and those with
- * changed settings, are first checked within their interval, spread out. Takes time in proportion
- * to the targets, before and after (tests/bench/bench_probes.c). Returns 0, or -ENOMEM, and then
- * the targets are checked for which there was memory.
+ * changed settings, are first checked within their interval, spread out. The time taken is
+ * proportional to the number of targets before and after the call (tests/bench/bench_probes.c).
+ * Returns 0 or -ENOMEM. After -ENOMEM, a target for which memory was short may keep its old
+ * settings, or is not checked if it is new.
  */
 int probes_set(struct probes *p, const struct probe_target *targets, size_t n) LB_MUST_CHECK;
 
@@ -71,8 +73,11 @@ int probes_set(struct probes *p, const struct probe_target *targets, size_t n) L
  */
 void probes_pause(struct probes *p, const void *target, bool is_paused);
 
-/* Ends all checks. Returns whether some are not over: call again after a turn of the loop. */
+/*
+ * Ends all checks and removes all targets. Returns true while some check is not over: then the
+ * caller calls it again after a turn of the loop.
+ */
 bool probes_close(struct probes *p);
 
-/* Every check is over. NULL is fine. Returns NULL. */
+/* Every check has to be over: see probes_close(). `p` may be NULL. Returns NULL. */
 struct probes *probes_free(struct probes *p);

@@ -66,7 +66,10 @@ size_t question_close_frame(const uint8_t mask[4], uint8_t out[QUESTION_CLOSE_MA
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Drops interim responses (RFC 9110, 15.2), because the answer follows them; a 101 is an answer. */
+/*
+ * Parses the answer. Drops interim responses (RFC 9110, 15.2), because the final response follows
+ * them. A 101 is an answer.
+ */
 static enum http1_verdict parse(struct question *q)
 {
 	for (;;) {
@@ -118,7 +121,7 @@ struct answer question_feed(struct question *q, const uint8_t *p, size_t n)
 
 	switch (parse(q)) {
 	case HTTP1_MORE:
-		LB_ASSERT(q->n_answer < HTTP1_HEAD_MAX); /* so that the next bytes have room */
+		LB_ASSERT(q->n_answer < HTTP1_HEAD_MAX); /* the bytes of one more call have room */
 		return (struct answer){ .kind = ANSWER_MORE };
 	case HTTP1_OK:
 		a = q->type == CONF_CHECK_HTTP ? judge_http(q) : judge_websocket(q);

@@ -4,7 +4,7 @@
 /*
  * What a check of type http or websocket sends, and how the answer is judged.
  *
- * Pure: bytes in, bytes out. The check's connection is check.c's.
+ * Pure: bytes in, bytes out. check.c has the connection.
  *
  * Thread: main. Layer: health.
  */
@@ -21,9 +21,12 @@
 #include "proto/ws_frame.h"
 #include "util/assert.h"
 
-#define QUESTION_NONCE_BYTES 16u /* of Sec-WebSocket-Key (RFC 6455, 4.1) */
+#define QUESTION_NONCE_BYTES 16u /* random bytes for Sec-WebSocket-Key (RFC 6455, 4.1) */
 #define QUESTION_REQUEST_MAX 1024u
-/* While a head is not whole it has at most HTTP1_HEAD_MAX bytes; one receive more ends it. */
+/*
+ * Room for the answer. A head that is not whole has at most HTTP1_HEAD_MAX bytes, and the next
+ * receive adds at most BUF_SMALL_BYTES.
+ */
 #define QUESTION_ANSWER_MAX (HTTP1_HEAD_MAX + BUF_SMALL_BYTES)
 
 struct question {
@@ -32,8 +35,8 @@ struct question {
 
 	/* private to question.c */
 	enum conf_check type;
-	uint16_t status_min, status_max; /* of type http */
-	struct upgrade upgrade;          /* of type websocket */
+	uint16_t status_min, status_max; /* for type http: the range of good statuses */
+	struct upgrade upgrade;          /* for type websocket: the handshake that is asked for */
 	struct http1_head head;
 	size_t n_answer;
 	uint8_t answer[QUESTION_ANSWER_MAX];
@@ -42,8 +45,8 @@ struct question {
 enum answer_kind {
 	ANSWER_MORE,   /* the head is not whole yet */
 	ANSWER_GOOD,   /* `status` is what the spec asks for */
-	ANSWER_STATUS, /* `status` is another one */
-	ANSWER_WRONG,  /* no HTTP response, or no right handshake: see `what` and `why` */
+	ANSWER_STATUS, /* `status` is not what the spec asks for */
+	ANSWER_WRONG,  /* not an HTTP response, or a wrong handshake: see `what` and `why` */
 };
 
 struct answer {
@@ -58,7 +61,7 @@ struct answer {
 /*
  * question_init() - write the request that `spec` asks for
  *
- * `nonce` is 16 unpredictable bytes; only type websocket uses them. Returns 0, or -EMSGSIZE where
+ * `nonce` is 16 unpredictable bytes; only type websocket uses them. Returns 0, or -EMSGSIZE when
  * path and host are too long for a request.
  */
 int question_init(struct question *q, const struct check_spec *spec,
@@ -67,7 +70,7 @@ int question_init(struct question *q, const struct check_spec *spec,
 /*
  * question_feed() - judge the answer with `n` more bytes of it, at most BUF_SMALL_BYTES
  *
- * Not to be called again once it has returned something else than ANSWER_MORE.
+ * When question_feed() has returned an answer other than ANSWER_MORE, it may not be called again.
  */
 struct answer question_feed(struct question *q, const uint8_t *p, size_t n);
 

@@ -17,10 +17,10 @@
  *   schedule_remove()   ends the probe's checks; the probe is freed with the last of them
  *
  * Two numbers are bounded. PROBE_MAX_CHECKS bounds how many checks one probe has: a check starts
- * even if the one before it still lingers, but when there are as many, the oldest one is reset
- * first (end_oldest()). schedule_limit() bounds how many checks all probes have together, because
- * each check has a descriptor: a probe that is due while there are so many waits in `due`, in the
- * order of time.
+ * even when the check before it still lingers, but when the probe has PROBE_MAX_CHECKS checks, its
+ * oldest check is reset first (end_oldest()). schedule_limit() bounds how many checks all probes
+ * have together, because each check has a descriptor: while there are as many, a probe that is due
+ * waits in `due`, in the order in which the probes became due.
  *
  * Thread: main.
  */
@@ -62,10 +62,13 @@ static void start_check(struct probe *p)
 	check_start(c);
 }
 
-/* Starts the checks that have waited longest, while there are free slots. */
+/*
+ * Starts checks of the probes in `due`, the one that has waited longest first, until the limit of
+ * checks is reached.
+ */
 static void start_due(struct schedule *s)
 {
-	if (s->is_starting) /* a check that this function starts is over already: see on_end() */
+	if (s->is_starting) /* on_end() of a check that start_due() has just started */
 		return;
 	s->is_starting = true;
 	while (!list_is_empty(&s->due) && has_free_slot(s)) {
@@ -78,7 +81,7 @@ static void start_due(struct schedule *s)
 	s->is_starting = false;
 }
 
-/* Resets the oldest check of `p` that is not being ended already, if there is one. */
+/* Resets the oldest check of `p` that is not in CHECK_ENDING, if there is one. */
 static void end_oldest(struct probe *p)
 {
 	list_for_each(it, &p->checks)
@@ -86,7 +89,7 @@ static void end_oldest(struct probe *p)
 		struct check *c = list_entry(it, struct check, link);
 
 		if (c->phase != CHECK_ENDING) {
-			LB_ASSERT(c != p->current); /* which is the newest */
+			LB_ASSERT(c != p->current); /* the current check is the newest */
 			check_end(c, CHECK_BY_RESET);
 			return;
 		}
@@ -100,17 +103,20 @@ static void on_next(struct timer *t, void *arg)
 
 	(void)arg;
 	LB_ASSERT(!p->is_removed);
-	/* When the current check still has no result, its timeout is longer than the interval, and
-	 * this check is left out. */
+	/*
+	 * When the current check still has no result, because its timeout is longer than the
+	 * interval, no check is started this time.
+	 */
 	if (may_start(p) && p->n_checks >= PROBE_MAX_CHECKS) {
 		end_oldest(p);
-		loop_timer_start(s->checks.loop, &p->next, 1); /* the reset takes a turn or two */
+		/* again in 1 ms: the reset takes a turn or two */
+		loop_timer_start(s->checks.loop, &p->next, 1);
 		return;
 	}
 	loop_timer_start(s->checks.loop, &p->next, p->spec.conf.interval_ms);
 	if (!may_start(p))
 		return;
-	/* start_due() gives a free slot to the list first. */
+	/* A probe in `due` gets a free slot first, by start_due(). */
 	LB_DASSERT(!has_free_slot(s) || list_is_empty(&s->due));
 	if (has_free_slot(s))
 		start_check(p);
@@ -141,8 +147,7 @@ static void free_probe(struct probe *p)
 	slab_put(p->schedule->slab, p);
 }
 
-/* In each of the calls of `ops` the probe may be removed; it is freed in on_end() at the earliest.
- */
+/* Each function of `ops` may remove the probe. The probe is freed in on_end() at the earliest. */
 static void on_result(void *owner, bool is_ok, const char *text)
 {
 	struct probe *p = owner;

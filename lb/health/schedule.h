@@ -29,17 +29,17 @@ struct slab;
 #define PROBE_MAX_CHECKS 4u
 
 struct probe {
-	void *target; /* borrows: by which the owner knows the probe */
+	void *target; /* borrows: names the probe in the calls of `ops` */
 	struct check_spec spec;
-	bool is_paused; /* no check is started */
+	bool is_paused; /* no check is started while this is true */
 
-	/* the set's */
+	/* private to probes.c */
 	struct list same; /* probes->bucket[] of its target */
-	bool is_wanted;   /* while probes_set() runs */
+	bool is_wanted;   /* used by probes_set(): the probe is to stay */
 
-	/* private to schedule.c, but for the set's walk over all */
+	/* private to schedule.c, but probes.c reads schedule->all */
 	struct list link; /* schedule->all */
-	bool is_removed;  /* freed with its last check */
+	bool is_removed;  /* the probe is freed with its last check */
 	struct schedule *schedule;
 	struct list due; /* schedule->due, while the next check waits for a slot */
 	struct verdict verdict;
@@ -50,20 +50,22 @@ struct probe {
 };
 
 struct schedule {
-	struct list all; /* owns: of struct probe */
+	struct list all; /* owns: a list of struct probe */
 
 	/* private to schedule.c */
 	struct checks checks;
 	const struct probe_ops *ops; /* borrows */
 	void *ops_arg;
-	struct slab *slab;   /* owns: of struct probe */
-	struct list due;     /* of struct probe: the longest due first */
-	uint32_t max_checks; /* at a time */
-	bool is_starting;    /* start_due() runs */
+	struct slab *slab;   /* owns; its objects are of struct probe */
+	struct list due;     /* a list of struct probe, the one that is due longest first */
+	uint32_t max_checks; /* the most checks at a time, of all probes */
+	bool is_starting;    /* start_due() is running */
 };
 
-/* For `class_id` and `ops` see probes_new(). Returns 0 or -ENOMEM; schedule_deinit() is due in both
- * cases. */
+/*
+ * For `class_id` and `ops` see probes_new(). Returns 0 or -ENOMEM. The caller has to call
+ * schedule_deinit() in both cases.
+ */
 int schedule_init(struct schedule *s, struct loop *loop, unsigned class_id,
 		  const struct probe_ops *ops, void *ops_arg) LB_MUST_CHECK;
 
@@ -73,25 +75,26 @@ void schedule_deinit(struct schedule *s);
 /* See probes_limit(). */
 void schedule_limit(struct schedule *s, uint32_t max_checks);
 
-/* The number of probes, with those that are removed and have checks that are not over. */
+/* The number of probes. Removed probes count until their checks are over. */
 uint32_t schedule_n_probes(const struct schedule *s);
 
 /*
  * When the i-th of n targets is first checked, in ms from now: the first checks are spread evenly
- * over a second, or over n ms where there are more than 1,000 targets, but within one interval.
+ * over a second, or over n ms when there are more than 1,000 targets, but never over more than one
+ * interval.
  */
 uint64_t schedule_first_delay_ms(size_t i, size_t n, uint32_t interval_ms);
 
 /*
- * schedule_add() - a probe of `target`, which has no check before schedule_start()
+ * schedule_add() - make a probe of `target`, which is not checked before schedule_start()
  *
- * Takes copies. NULL where memory is short.
+ * Borrows `target`, and copies the rest. Returns NULL when memory is short.
  */
 struct probe *schedule_add(struct schedule *s, void *target, const struct addr *addr,
 			   const struct conf_health *conf, const struct addr *sources,
 			   size_t n_sources) LB_MUST_CHECK;
 
-/* The first check, or the next one, is in `delay_ms`, and then one each interval. */
+/* Starts the next check of `p` in `delay_ms`, and then one check in each interval. */
 void schedule_start(struct probe *p, uint64_t delay_ms);
 
 /* Ends all checks of `p` that are under way, without a result. */

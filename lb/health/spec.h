@@ -20,25 +20,27 @@ struct check_spec {
 	struct conf_health conf; /* owns path and host */
 	struct addr *sources;    /* owns: local addresses of addr's family */
 	size_t n_sources;
-	size_t next_source; /* goes up by one per connect; modulo n_sources it is an index */
+	/* goes up by one per connect; next_source % n_sources is the index of the next source */
+	size_t next_source;
 };
 
-/* Replaces the settings. False where memory is short: the spec stays as it was. */
+/* Replaces the settings. Returns false when memory is short; the spec is unchanged then. */
 bool check_spec_set_conf(struct check_spec *s, const struct conf_health *conf) LB_MUST_CHECK;
 
 /*
- * check_spec_set_sources() - replace the local addresses by those of `sources` of addr's family
+ * check_spec_set_sources() - replace the local addresses by those of `sources` that are of addr's
+ * family
  *
- * A session chooses its local address from the same ones. False where memory is short: the spec
- * stays as it was.
+ * Sessions choose their local addresses from the same `sources`. Returns false when memory is
+ * short; the spec is unchanged then.
  */
 bool check_spec_set_sources(struct check_spec *s, const struct addr *sources,
 			    size_t n) LB_MUST_CHECK;
 
-/* The local address of the next connect, or NULL: the kernel chooses. */
+/* The local address of the next connect, or NULL when the kernel chooses it. */
 const struct addr *check_spec_next_source(struct check_spec *s);
 
-/* Whether a check that runs under `s` is the check that `conf` asks for, rise and fall apart. */
+/* Whether `conf` asks for the same checks as the settings of `s`. `rise` and `fall` may differ. */
 bool check_spec_is_same(const struct check_spec *s, const struct conf_health *conf);
 
 /* Frees the copies. */

@@ -27,8 +27,11 @@ struct verdict {
 /* `rise` and `fall` are at least 1. */
 void verdict_init(struct verdict *v, uint32_t rise, uint32_t fall);
 
-/* New thresholds, for the results to come; the verdict and the streak stay. */
+/* Sets new thresholds for the results to come. The verdict and the streak stay. */
 void verdict_configure(struct verdict *v, uint32_t rise, uint32_t fall);
 
-/* Adds the result of one check. Returns whether the verdict is new. */
+/*
+ * Adds the result of one check. Returns true when it makes the first verdict or changes the
+ * verdict.
+ */
 bool verdict_add(struct verdict *v, bool is_ok) LB_MUST_CHECK;
