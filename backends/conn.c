@@ -3,21 +3,22 @@
  * A connection's bytes: receiving, queueing and sending, and its end. What the bytes mean is the
  * business of the protocols; dispatch.c gives the bytes to them.
  *
- * Terms. The queue, `out`, holds the bytes to be sent. A connection is quiet when no operation of
- * it is in flight. To linger is to send what is queued, then a FIN, and to drop what still comes.
+ * Terms. The queue, `out`, holds the bytes to be sent. A connection is quiet when it has no
+ * operation in flight. To linger is to send what is queued, then a FIN, and to drop what still
+ * comes.
  *
  * conn_start() makes a connection of an accepted socket and arms a receive. After each completion
  * dispatch.c calls conn_advance(), which starts what is due: a send of the queue (send_queued()),
  * the FIN of a connection that lingers, and a receive (receive()). conn_write() and conn_pass()
  * queue bytes; conn_sent() drops those that the kernel has taken.
  *
- * Bounds. A receive is armed when at most half of QUEUE_MAX is queued, and its cap is what is left
- * of QUEUE_MAX. Answers to commands may be longer than the commands, so a connection with more than
- * REPLY_MAX queued is ended.
+ * Bounds. A receive is armed when at most QUEUE_MAX / 2 bytes are queued, and it takes at most as
+ * many bytes as are missing to QUEUE_MAX. Answers to commands may be longer than the commands, so a
+ * connection with more than REPLY_MAX bytes queued is ended.
  *
  * The end. conn_end() cancels the operations in flight. When the last one has completed,
- * conn_free_if_quiet() lists the connection, and conn_bury() frees it at the end of the turn: so no
- * function frees a connection that another one works on.
+ * conn_free_if_quiet() puts the connection into a list, and conn_bury() frees it at the end of the
+ * turn. So no function frees a connection that its caller still works on.
  *
  * Relies on net/queue.h for the queue. Thread: the loop's.
  */
@@ -30,12 +31,15 @@
 #include "net/sock.h"
 #include "util/slab.h"
 
-#define QUEUE_MAX \
-	(256u << 10) /* bytes in the queue at which receiving stops; a guess, never tuned */
-#define REPLY_MAX \
-	(1u << 20)           /* bytes in the queue at which the connection is closed: replies to \
-			      * commands are longer than the commands */
-#define BULK_MIN (32u << 10) /* with more payload to come, large buffers are used */
+/* Received bytes fill the queue up to this number of bytes. A guess, never tuned. */
+#define QUEUE_MAX (256u << 10)
+/*
+ * With more bytes in the queue the connection is ended. The queue may exceed QUEUE_MAX, because
+ * answers to commands are longer than the commands.
+ */
+#define REPLY_MAX (1u << 20)
+/* When more bytes of a frame's payload are still to come, they are received into large buffers. */
+#define BULK_MIN (32u << 10)
 #define LINGER_MS 2000u
 
 static op_tag tag_of(const struct conn *c, enum conn_kind kind)
@@ -63,7 +67,10 @@ static void receive(struct conn *c)
 
 	if (c->is_receiving || c->saw_eof || c->out.bytes > QUEUE_MAX / 2)
 		return;
-	/* A head, and what comes with it, fits into one large buffer (collect() in http.c). */
+	/*
+	 * While a head is coming, its bytes and those of the next receive fit into one large buffer
+	 * (collect() in http.c).
+	 */
 	LB_ASSERT(c->head_buf == NULL || c->head_buf->len < BUF_LARGE_BYTES);
 	if (c->phase == CONN_HEAD)
 		cap = BUF_LARGE_BYTES - (c->head_buf == NULL ? 0 : c->head_buf->len);
@@ -81,7 +88,10 @@ static void send_queued(struct conn *c)
 		return;
 	c->is_sending = true;
 	int n = queue_iov(&c->out, iov);
-	/* A wait costs io_uring a poll, so a send waits only when the one before found no room. */
+	/*
+	 * To wait for room costs io_uring a poll, so a send waits only when the send before it has
+	 * found no room.
+	 */
 	loop_send(c->server->loop, c->fd, iov, n, c->must_wait ? SEND_WAIT : SEND_TRY,
 		  tag_of(c, CONN_SEND));
 }

@@ -17,11 +17,11 @@
 
 #include "util/slab.h"
 
-/* Gives received bytes to the phase that the connection is in. Takes over the reference. */
+/* Gives received bytes to the phase that the connection is in. Takes over the reference of `b`. */
 static void take(struct conn *c, struct buf *b)
 {
 	switch ((enum conn_phase)c->phase) {
-	case CONN_HEAD: /* what comes behind the head belongs to the next phase */
+	case CONN_HEAD: /* bytes behind the head belong to the next phase */
 		b = http_take(c, b);
 		LB_ASSERT(b == NULL || c->phase != CONN_HEAD);
 		if (b != NULL)

@@ -2,8 +2,8 @@
 /*
  * lb-echo [-l ADDR:PORT]... [-n NAME] [-e io_uring|epoll]
  *
- * Prints "listening on ADDR:PORT" for each listener when all of them accept (a port of 0 is chosen
- * by the kernel). TERM and INT end it with status 0.
+ * Prints "listening on ADDR:PORT" for each listener when all listeners accept. For port 0 the
+ * kernel chooses a port. TERM and INT end lb-echo with status 0.
  *
  * Terms. A listener is an address with the socket that accepts there. An accept is an operation
  * that goes on until it fails or is cancelled.
@@ -37,9 +37,9 @@
 
 #define LISTENERS_MAX 64
 #define CONNS_MAX (1u << 21)
-#define BUF_SOFT_BYTES (1u << 30) /* the ceiling of the bytes queued for all clients together */
-#define RETRY_MS 100u             /* how long to wait when no descriptor was left for an accept */
-#define STOP_TURNS 100            /* at most so many turns of 20 ms for the last completions */
+#define BUF_SOFT_BYTES (1u << 30) /* the ceiling of bytes in buffers, of all clients together */
+#define RETRY_MS 100u             /* time until a failed accept is started again */
+#define STOP_TURNS 100            /* turns of at most 20 ms to wait for the last completions */
 
 struct listener {
 	struct timer retry;
@@ -147,7 +147,7 @@ static bool is_busy(const struct echo *e)
 	return slab_n_used(e->server.conns) > 0;
 }
 
-/* Cancels everything and waits for the last completions. */
+/* Cancels all operations and waits for their last completions. */
 static void wind_down(struct echo *e)
 {
 	struct loop *l = e->server.loop;

@@ -162,7 +162,10 @@ static void answer(struct conn *c, const uint8_t *buf)
 	}
 }
 
-/* Appends `b` to the part of the head that has come. Takes over the reference. False: no memory. */
+/*
+ * Appends `b` to the part of the head that has come. Takes over the reference of `b`. Returns false
+ * when no buffer is free.
+ */
 static bool collect(struct conn *c, struct buf *b)
 {
 	struct buf_pool *pool = c->server->loop->bufs;
@@ -187,7 +190,7 @@ static bool collect(struct conn *c, struct buf *b)
 		buf_put(pool, head);
 		c->head_buf = head = large;
 	}
-	LB_ASSERT(head->cap - head->len >= b->len); /* the cap of receive() has seen to that */
+	LB_ASSERT(head->cap - head->len >= b->len); /* receive() has asked for no more bytes */
 	memcpy(head->data + head->len, b->data + b->off, b->len);
 	head->len += b->len;
 	buf_put(pool, b);
@@ -203,8 +206,10 @@ struct buf *http_take(struct conn *c, struct buf *b)
 		return NULL;
 	}
 
-	/* Each piece has the whole head parsed again: quadratic for pieces of a byte, but a head
-	 * has at most 16 KiB, and no parser's state is kept for each connection. */
+	/*
+	 * For each piece the head is parsed again from its beginning, so that no connection keeps a
+	 * parser. For pieces of one byte the work is quadratic, but a head has at most 16 KiB.
+	 */
 	struct buf *head = c->head_buf;
 	http1_init_request(h);
 	enum http1_verdict v = http1_parse(h, head->data, head->len);

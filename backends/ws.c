@@ -4,14 +4,14 @@
  *
  * Terms. A frame is a header and a payload. To gather is to put bytes into a buffer on the stack
  * (struct gather), so that headers and short payloads are queued together. A payload is collected
- * when it is kept in w->small until it is whole: that of a control frame, and text that is short
- * enough to be a command ("lb:...").
+ * when it is kept in w->small until it is whole: the payload of a control frame, and text that is
+ * short enough to be a command ("lb:...").
  *
  * ws_take() gets the bytes of a tunnel, and takes headers (take_head()) and payloads
- * (take_payload()) in turn. begin_payload() decides whether the payload is collected; if not, the
- * frame's header goes out at once, and the payload behind it as it comes. When a buffer holds
- * nothing but payload and it is long, the buffer itself is queued. Frames of a fragmented message
- * are sent back one by one.
+ * (take_payload()) in turn. begin_payload() decides whether the payload is collected; if not,
+ * lb-echo sends the frame's header at once, and the payload as it comes. When a buffer holds only
+ * payload, and at least PASS_MIN bytes of it, the buffer itself is queued. Frames of a fragmented
+ * message are sent back one by one.
  *
  * end_payload_if_whole() answers a collected payload (answer_collected()): a Ping gets a Pong, a
  * Close a Close, a command its answer (answer_text()), and other text its echo. A frame that breaks
@@ -25,7 +25,8 @@
 
 #include "net/sock.h"
 
-#define PASS_MIN 1024u /* shorter payload is copied; as in net/queue.c */
+/* Payload of fewer bytes is copied into the queue; the same bound as in net/queue.c. */
+#define PASS_MIN 1024u
 
 /* Bytes that are gathered before they are queued. */
 struct gather {
@@ -73,7 +74,7 @@ static void add_frame(struct gather *g, uint8_t opcode, const void *p, size_t n)
 	gather_add(g, p, n);
 }
 
-/* Adds a Close frame; no frame follows it. */
+/* Adds a Close frame, which is the last frame of the connection. */
 static void add_close(struct gather *g, uint16_t code)
 {
 	const uint8_t payload[2] = { (uint8_t)(code >> 8), (uint8_t)code };
@@ -121,7 +122,10 @@ static void answer_collected(struct gather *g)
 
 /* ---- the stream ------------------------------------------------------------------------------ */
 
-/* Follows the frames of messages. Returns false when `frame` may not come here (RFC 6455, 5.4). */
+/*
+ * Follows which frames belong to one message. Returns false when w->frame may not come after the
+ * frames before it (RFC 6455, 5.4).
+ */
 static bool follow_message(struct ws_in *w)
 {
 	const struct ws_head *f = &w->frame;
@@ -158,7 +162,7 @@ static void end_payload_if_whole(struct gather *g)
 		answer_collected(g);
 }
 
-/* Takes a header, or the part of it that has come. Returns how many bytes that were. */
+/* Takes a header, or the part of it that has come. Returns how many bytes it has taken. */
 static size_t take_head(struct gather *g, const uint8_t *p, size_t n)
 {
 	struct ws_in *w = &g->c->ws;
@@ -182,7 +186,10 @@ static size_t take_head(struct gather *g, const uint8_t *p, size_t n)
 	return part;
 }
 
-/* Takes the payload at b->off. Queues the buffer itself when that is long and all that is left. */
+/*
+ * Takes the payload at b->off. When that payload is long and nothing is behind it in the buffer,
+ * queues the buffer itself.
+ */
 static size_t take_payload(struct gather *g, struct buf *b, bool *ret_passed)
 {
 	struct ws_in *w = &g->c->ws;
