@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keys of a WebSocket handshake. accept_key() is base64(SHA-1(key + GUID)), RFC 6455, 4.2.2, by
- * libcrypto. accept_key_check() computes the RFC's example when lb starts, because libcrypto may
- * lack SHA-1 by policy. accept_key_encode_nonce() makes the key of a client: lb's health checks.
+ * libcrypto. accept_key_check() computes the RFC's example when lb starts, because a policy of the
+ * machine may have switched off SHA-1 in libcrypto. accept_key_encode_nonce() makes the key of a
+ * client: lb's health checks.
  *
  * Thread: any.
  */

@@ -4,9 +4,9 @@
  * 3986, 3.2, and zone identifiers by RFC 6874.
  *
  * An authority that begins with '[' is an IPv6 address (parse_ipv6()), perhaps with a zone. Any
- * other one is a name or an IPv4 address (is_reg_name()). Behind either may stand a port
- * (is_port()). The form IPvFuture of RFC 3986 is refused: it is not in use, and another parser
- * might read it differently.
+ * other authority is a name or an IPv4 address (is_reg_name()). A port may follow (is_port()). The
+ * form IPvFuture of RFC 3986 is refused: it is not in use, and another parser might read it
+ * differently.
  *
  * Thread: any.
  */
@@ -18,7 +18,10 @@
 #include "proto/octet.h"
 #include "util/parse.h"
 
-/* "", ":" or ":8080"; RFC 3986 lets a port be empty. */
+/*
+ * Whether `s` is what may follow a host: "", ":" or a port as in ":8080". RFC 3986 lets the port be
+ * empty.
+ */
 static bool is_port(struct slice s)
 {
 	uint64_t port;
@@ -31,7 +34,7 @@ static bool is_port(struct slice s)
 	return s.n == 0 || (parse_uint(s, &port) == 0 && port <= UINT16_MAX);
 }
 
-/* Letters, digits, marks, and '%' before two hexadecimal digits only. */
+/* Whether `s` consists of letters, digits, marks, and '%' in front of two hexadecimal digits. */
 static bool is_reg_name(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -46,7 +49,7 @@ static bool is_reg_name(struct slice s)
 	return s.n != 0;
 }
 
-/* Whether `s` is an IPv6 address; an IPv4-mapped one is. */
+/* Whether `s` is an IPv6 address. IPv4-mapped addresses are IPv6 addresses, too. */
 static bool is_ipv6(struct slice s)
 {
 	char text[INET6_ADDRSTRLEN];
@@ -59,7 +62,7 @@ static bool is_ipv6(struct slice s)
 	return inet_pton(AF_INET6, text, &a) == 1;
 }
 
-/* Unreserved characters and escapes (RFC 6874, 2). */
+/* Whether `s` is a zone: unreserved characters and percent-escapes (RFC 6874, 2). */
 static bool is_zone(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++)
@@ -68,7 +71,7 @@ static bool is_zone(struct slice s)
 	return is_reg_name(s);
 }
 
-/* An address, and perhaps "%25" and a zone. */
+/* Whether `s` is an IPv6 address, perhaps with "%25" and a zone behind it. */
 static bool is_ipv6_with_zone(struct slice s)
 {
 	const char *percent = memchr(s.p, '%', s.n);
@@ -81,7 +84,7 @@ static bool is_ipv6_with_zone(struct slice s)
 	       is_zone((struct slice){ .p = percent + 3, .n = behind.n - 3 });
 }
 
-/* `s` begins with '['. */
+/* Does what authority_parse() does when `s` begins with '['. */
 static bool parse_ipv6(struct slice s, struct slice *ret_host)
 {
 	const char *end = memchr(s.p, ']', s.n);

@@ -13,7 +13,7 @@
 #include "util/slice.h"
 
 /*
- * authority_parse() - judge an authority, and find the name that routes compare
+ * authority_parse() - judge an authority, and find the host that routes compare
  *
  * The host is a reg-name (RFC 3986), an IPv4 address, or an IPv6 address in brackets, perhaps with
  * a zone (RFC 6874). The port, up to 65535, may be missing. *ret_host is the host without the port

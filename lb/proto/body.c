@@ -6,12 +6,12 @@
  * connection. The payload is the bytes of the body without the framing. A chunk is a line with a
  * size, that many bytes of payload, and CRLF. Trailers are field lines behind the last chunk. A
  * piece is the bytes of one body_feed(). A byte goes on when it is passed to the other side. A byte
- * is owed when it goes on, but in front of a later piece.
+ * is owed when it is to go on, but was not written into a piece yet.
  *
  * body_init_request() or body_init_response() takes the framing from the head. body_feed() takes
- * the bytes of the connection piece by piece; of chunks feed_chunked() takes framing by step(), a
- * byte at a time, and payload by take_payload(). When the body is over, body_take_owed() gives the
- * last bytes.
+ * the bytes of the connection piece by piece. For chunks it calls feed_chunked(), which takes
+ * framing by step(), a byte at a time, and payload by take_payload(). When the body is over,
+ * body_take_owed() gives the last bytes.
  *
  * There is a state for every position in chunk framing:
  *
@@ -22,14 +22,14 @@
  *   TRAILER -> END_LF -> OVER
  *
  * step() judges one byte of framing. For each byte that goes on in its place step() calls emit(),
- * which adds it to the owed bytes. write_owed() then writes owed bytes into the piece: over bytes
- * that have been judged (`in` counts these), and behind the bytes that go on already (`out` counts
- * these). Framing never becomes longer, so `out` is at most `in`, and no byte is overwritten before
- * it is judged.
+ * which adds it to the owed bytes. write_owed() then writes owed bytes into the piece, over bytes
+ * that have been judged already. `in` counts the judged bytes of the piece, and `out` the bytes
+ * that were written there to go on. Framing never becomes longer, so `out` is at most `in`, and no
+ * byte is overwritten before it is judged.
  *
  * Two things are held back until a later byte decides about them: the zeros of a size (the last
  * chunk's size, or zeros in front of another digit), and the name of a trailer (dropped or not). A
- * step adds at most one byte to what is held back and owed together, and write_owed() takes one
+ * step adds at most one byte to the bytes that are held back or owed, and write_owed() takes one
  * away when any is owed. So the owed bytes are never more than a name and its colon: BODY_OWED_MAX.
  *
  * Payload is not read. take_payload() skips it, and moves it only when framing in front of it has
@@ -43,7 +43,7 @@
 
 #include "proto/octet.h"
 
-/* Enough for 2^63 - 1; more digits could only be leading zeros. */
+/* 2^63 - 1 has 16 hexadecimal digits; more digits could only be leading zeros. */
 #define SIZE_DIGITS_MAX 16u
 
 enum state {
@@ -70,7 +70,10 @@ static void init(struct body *b, enum body_mode mode, uint64_t left)
 	*b = (struct body){ .mode = (uint8_t)mode, .left = left, .state = CHUNK_SIZE_FIRST };
 }
 
-/* Takes a framing that requests and responses have in common. False: the head has none of it. */
+/*
+ * Takes the framing from the head when it is chunks or a length, as requests and responses may have
+ * it. Returns false when the head has neither.
+ */
 static bool init_framed(struct body *b, const struct http1_head *h)
 {
 	LB_ASSERT(h->content_length >= -1);
@@ -115,7 +118,7 @@ void body_init_response(struct body *b, const struct http1_head *h, enum http1_m
 
 void body_unframe(struct body *b)
 {
-	LB_ASSERT(b->n_owed == 0 && b->state == CHUNK_SIZE_FIRST); /* before the first byte */
+	LB_ASSERT(b->n_owed == 0 && b->state == CHUNK_SIZE_FIRST); /* no byte was fed yet */
 	b->is_unframed = true;
 }
 
@@ -135,7 +138,9 @@ static void emit(struct body *b, uint8_t c)
 	b->owed[b->n_owed++] = c;
 }
 
-/* Writes owed bytes into the piece, in front of what is not judged yet, as far as they fit. */
+/*
+ * Writes owed bytes into the piece, as many as fit in front of the bytes that are not judged yet.
+ */
 static void write_owed(struct body *b, struct piece *f)
 {
 	LB_ASSERT(f->out <= f->in && b->n_owed <= BODY_OWED_MAX);
@@ -163,7 +168,10 @@ size_t body_take_owed(struct body *b, uint8_t out[BODY_OWED_MAX])
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* Leading zeros do not go on. When the whole size is zero, step_size() emits one at its end. */
+/*
+ * Takes a digit of a size. Leading zeros do not go on; when all digits are zeros, step_size() emits
+ * one zero at the end of the size.
+ */
 static enum state take_digit(struct body *b, uint8_t c)
 {
 	uint64_t digit = octet_is(c, OCTET_DIGIT) ? c - 0x30u : (c | 0x20u) - 'a' + 10;
@@ -186,8 +194,9 @@ static enum state end_size_line(struct body *b)
 
 /*
  * Called at a byte behind the size. RFC 9112, 7.1.1 allows white space before an extension but not
- * before CR. Devices that write the size into a field of fixed width send it all the same (most
- * ESP32 devices). From a backend it is accepted, because the size ends before it in any reading.
+ * before CR. Devices that write the size into a field of fixed width (most ESP32 devices) send
+ * white space before CR all the same. It is accepted from a backend, because every parser ends the
+ * size in front of the white space.
  */
 static enum state step_behind_size(struct body *b, uint8_t c)
 {
@@ -207,7 +216,7 @@ static enum state step_size(struct body *b, uint8_t c)
 	if (b->state == CHUNK_SIZE_FIRST)
 		return CHUNK_BROKEN;
 	if (b->left == 0)
-		emit(b, '0'); /* one for all zeros */
+		emit(b, '0'); /* one zero stands for all zeros of the size */
 	b->n_text = 0;
 	return step_behind_size(b, c);
 }
@@ -224,8 +233,9 @@ static enum state step_extension(struct body *b, uint8_t c)
 /* ---- trailers -------------------------------------------------------------------------------- */
 
 /*
- * Whether a trailer is dropped. A receiver that merges trailers into the fields of the head would
- * believe one that frames or routes a message, is hop-by-hop, or is set by lb itself.
+ * Whether the trailer is dropped: because it frames or routes a message, is hop-by-hop, or is a
+ * field that lb itself sets. A receiver that merges trailers into the fields of the head would act
+ * upon such a trailer. A trailer whose name is too long to judge is dropped, too.
  */
 static bool is_dropped(const struct body *b)
 {
@@ -254,13 +264,15 @@ static bool is_dropped(const struct body *b)
 	return false;
 }
 
-/* The length of what `name` holds of the trailer's name. */
+/* How many bytes of the trailer's name are in b->name. */
 static size_t name_len(const struct body *b)
 {
 	return b->n_name <= BODY_NAME_MAX ? b->n_name : BODY_NAME_MAX;
 }
 
-/* Holds a byte of a trailer's name back until the colon: then end_name() decides. */
+/*
+ * Holds back a byte of a trailer's name. At the colon, end_name() decides whether the name goes on.
+ */
 static enum state take_name(struct body *b, uint8_t c)
 {
 	if (b->state == CHUNK_TRAILER)
@@ -288,7 +300,7 @@ static enum state end_name(struct body *b)
 	return CHUNK_VALUE;
 }
 
-/* White space before the colon is accepted from a backend only, as in a head, and removed. */
+/* White space before the colon is accepted from a backend only, as in a head, and is removed. */
 static enum state step_name(struct body *b, uint8_t c)
 {
 	if (c == ':')
@@ -374,8 +386,8 @@ static size_t skip(struct body *b, size_t n)
 }
 
 /*
- * Passes payload on. Nothing is owed here, because the digits of a size that is not zero were
- * emitted one by one, each into the byte that it came in.
+ * Passes payload on. No byte is owed here: the size in front of payload is not zero, so its digits
+ * were emitted one by one, and each was written into the piece as soon as it was judged.
  */
 static void take_payload(struct body *b, struct piece *f, size_t n)
 {

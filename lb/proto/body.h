@@ -30,44 +30,45 @@
 #include "proto/http1.h"
 #include "util/assert.h"
 
-#define BODY_EXTENSION_MAX 1024u /* bytes of extensions on one chunk's line; a guess */
-#define BODY_TRAILERS_MAX 8192u  /* bytes of trailers; a guess: half of a head */
-#define BODY_NAME_MAX 64u        /* bytes of a trailer's name; a longer one is dropped; a guess */
+#define BODY_EXTENSION_MAX 1024u /* most bytes of extensions on one chunk's line; a guess */
+#define BODY_TRAILERS_MAX 8192u  /* most bytes of trailers; a guess: half of a head */
+/* most bytes of a trailer's name; a trailer with a longer name is dropped; a guess */
+#define BODY_NAME_MAX 64u
 #define BODY_OWED_MAX (BODY_NAME_MAX + 8u)
 
 enum body_mode {
 	BODY_MODE_NONE,
 	BODY_MODE_LENGTH,
 	BODY_MODE_CHUNKED,
-	BODY_MODE_UNTIL_CLOSE, /* ends with the connection */
+	BODY_MODE_UNTIL_CLOSE, /* the body ends with the connection */
 };
 
 enum body_verdict {
-	BODY_MORE, /* all bytes belong to the body, and it goes on */
+	BODY_MORE, /* all bytes belong to the body, and more are to come */
 	BODY_DONE, /* the body is over */
 	BODY_BAD,  /* the framing is malformed; this verdict is final */
 };
 
 struct body {
 	/* private to body.c */
-	uint64_t left;   /* payload bytes to come: of the body, or of the chunk */
+	uint64_t left;   /* payload bytes to come, of the body or of the current chunk */
 	uint16_t n_text; /* bytes of the size, extension or trailers so far */
 	uint8_t mode;    /* enum body_mode */
-	uint8_t state;   /* BODY_MODE_CHUNKED; as all that follows */
+	uint8_t state;   /* the place in chunk framing; for BODY_MODE_CHUNKED */
 	uint8_t n_name;  /* bytes of the trailer's name so far; BODY_NAME_MAX + 1: too many */
 	uint8_t n_owed;
 	bool is_response : 1;
-	bool is_unframed : 1;        /* only payload goes on */
+	bool is_unframed : 1;        /* only payload goes on, no chunk framing */
 	uint8_t underscores : 2;     /* enum body_underscores */
-	bool is_dropped : 1;         /* the trailer that is being read */
-	char name[BODY_NAME_MAX];    /* of the trailer that is being read */
-	uint8_t owed[BODY_OWED_MAX]; /* what goes on in front of what comes next */
+	bool is_dropped : 1;         /* the trailer that is being read does not go on */
+	char name[BODY_NAME_MAX];    /* the name of the trailer that is being read */
+	uint8_t owed[BODY_OWED_MAX]; /* bytes that go on in front of later bytes */
 };
 
 /* The result of body_feed(). */
 struct body_fed {
-	size_t used; /* so many bytes belonged to the body */
-	size_t kept; /* so many bytes, from p[0] on, go on; at most `used` */
+	size_t used; /* how many of the bytes fed belong to the body */
+	size_t kept; /* how many bytes, from p[0] on, go on; at most `used` */
 };
 
 /* What becomes of trailers with an underscore in their names, which CGI and WSGI take for a hyphen.
@@ -75,7 +76,7 @@ struct body_fed {
 enum body_underscores {
 	BODY_UNDERSCORES_PASS,
 	BODY_UNDERSCORES_DROP,
-	BODY_UNDERSCORES_REFUSE, /* they are BODY_BAD */
+	BODY_UNDERSCORES_REFUSE, /* such a trailer is BODY_BAD */
 };
 
 /* `h` is a whole head. Trailers with an underscore pass, unless the caller sets b->underscores. */
@@ -93,16 +94,19 @@ const char *body_check_response(const struct http1_head *h, enum http1_method as
 /*
  * body_feed() - take the next bytes of the connection, and rewrite them into what goes on
  *
- * ret->used tells how many of them belong to the body: all with BODY_MORE; up to its end with
- * BODY_DONE (0 when it was over before: with n of 0 this asks whether it is); up to the offending
- * byte with BODY_BAD. p[0 .. ret->kept) go on; with BODY_DONE what body_take_owed() gives goes on
- * behind them. The bytes from ret->used on are as they were.
+ * ret->used tells how many of the `n` bytes belong to the body. With BODY_MORE all of them do. With
+ * BODY_DONE these are the bytes up to the end of the body; when the body was over before the call,
+ * ret->used is 0. (So a call with `n` of 0 asks whether the body is over.) With BODY_BAD these are
+ * the bytes in front of the offending byte.
+ *
+ * The bytes from p[0] to p[ret->kept - 1] go on. With BODY_DONE, the bytes of body_take_owed() go
+ * on behind them. The bytes from p[ret->used] on are unchanged.
  */
 enum body_verdict body_feed(struct body *b, uint8_t *p, size_t n,
 			    struct body_fed *ret) LB_MUST_CHECK;
 
 /*
- * body_take_owed() - take the bytes that a body still owes when it is over
+ * body_take_owed() - take the bytes that are still owed when the body is over
  *
  * Returns how many bytes were written to `out`, mostly none.
  */
@@ -121,7 +125,7 @@ static inline bool body_is_unframed(const struct body *b)
 	return b->mode == BODY_MODE_CHUNKED && b->is_unframed;
 }
 
-/* Whether only the end of the connection ends it (a response without a length). */
+/* Whether only the end of the connection ends the body (of a response without a length). */
 static inline bool body_is_until_close(const struct body *b)
 {
 	return b->mode == BODY_MODE_UNTIL_CLOSE;

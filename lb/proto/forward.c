@@ -31,9 +31,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define CONNECTION_NAMES_MAX 100u /* as many as there can be fields: more is an attack */
+/* A head cannot have more fields than this, so more names in Connection are an attack. */
+#define CONNECTION_NAMES_MAX 100u
 
-/* Which fields are not sent on, by their index in the head. */
+/* Which fields are not sent on: field[i] is for field `i` of the head. */
 struct drops {
 	bool field[HTTP1_FIELDS_MAX];
 };
@@ -66,7 +67,10 @@ static void out_line(struct out *o, struct slice name, struct slice value)
 	out_add(o, SLICE("\r\n"));
 }
 
-/* Writes field `i` of the head: a length without leading zeros, a transfer coding in lower case. */
+/*
+ * Writes field `i` of the head. A length is written without leading zeros, and a transfer coding in
+ * lower case.
+ */
 static void out_field(struct out *o, const struct http1_head *h, const uint8_t *buf, size_t i)
 {
 	const struct http1_field *f = &h->fields[i];
@@ -94,8 +98,10 @@ static int out_end(struct out *o)
 
 /* ---- what is removed ------------------------------------------------------------------------- */
 
-/* Whether a head would mean something else without this field, which says where the message ends,
- * which host is asked, or what the handshake is. */
+/*
+ * Whether a head would mean something else without the field `name`: it says where the message
+ * ends, which host is asked, or what the handshake is.
+ */
 static bool is_untouchable(struct slice name)
 {
 	static const struct slice prefix = { .p = "Sec-WebSocket-", .n = 14 };
@@ -171,8 +177,10 @@ static void out_request_line(struct out *o, const struct http1_head *h, const ui
 	out_add(o, SLICE(" HTTP/1.1\r\n"));
 }
 
-/* Writes Host when the client's own field is not passed on: the target's authority, or, when the
- * client named no host, the backend's address. */
+/*
+ * Writes Host when the client's own field is not passed on. Its value is the target's authority
+ * when the target is absolute, and the backend's address when the client has named no host.
+ */
 static void out_host(struct out *o, const struct http1_head *h, const uint8_t *buf,
 		     const struct forward *f)
 {
@@ -184,7 +192,10 @@ static void out_host(struct out *o, const struct http1_head *h, const uint8_t *b
 		out_line(o, SLICE("Host"), slice_of(addr_format(f->backend, text)));
 }
 
-/* Whether a field is replaced by one of lb's, or is Expect in HTTP/1.0, which does not know it. */
+/*
+ * Whether lb writes a field of its own instead of field `i`, or field `i` is Expect in HTTP/1.0,
+ * which does not know Expect.
+ */
 static bool is_replaced(const struct http1_head *h, const uint8_t *buf, size_t i)
 {
 	const struct http1_field *f = &h->fields[i];
@@ -260,7 +271,7 @@ static void out_status_line(struct out *o, const struct http1_head *h, const uin
 	out_add(o, SLICE("\r\n"));
 }
 
-/* Whether a field describes a framing that the client does not get. */
+/* Whether field `i` describes a framing that the client does not get. */
 static bool is_unframed(const struct http1_head *h, const uint8_t *buf, size_t i, bool is_1_0)
 {
 	bool is_bodiless = h->status < 200 || h->status == 204; /* RFC 9110, 8.6; RFC 9112, 6.1 */
@@ -268,7 +279,7 @@ static bool is_unframed(const struct http1_head *h, const uint8_t *buf, size_t i
 
 	switch (h->fields[i].id) {
 	case HTTP1_FIELD_TRANSFER_ENCODING: return is_bodiless || is_1_0;
-	/* RFC 9112, 6.3: Transfer-Encoding overrides it. */
+	/* RFC 9112, 6.3: Transfer-Encoding overrides Content-Length. */
 	case HTTP1_FIELD_CONTENT_LENGTH: return is_bodiless || h->is_chunked;
 	default:
 		return is_unchunked &&

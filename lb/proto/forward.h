@@ -10,8 +10,8 @@
  * head.
  *
  * Each function writes a head to `out`, without a NUL, and returns its length, or -ENOSPC where
- * `cap` is too small. A head grows by at most FORWARD_GROWTH bytes (a space for each field and lb's
- * own fields) and the length of its authority twice.
+ * `cap` is too small. A head becomes longer by at most FORWARD_GROWTH bytes (one space for each
+ * field, and lb's own fields) plus twice the length of its authority.
  *
  * Thread: any (pure functions). Layer: proto. Includes util/ only.
  */
@@ -28,17 +28,19 @@
 
 /* What forward_request() needs beside the request. */
 struct forward {
-	const struct addr *client;  /* borrowed: whose address X-Forwarded-For gives */
-	const struct addr *backend; /* borrowed: whose address is Host where the client has none */
-	const struct upgrade *upgrade; /* borrowed: as judged; not UPGRADE_BAD */
+	const struct addr *client; /* borrowed: the client's address, for X-Forwarded-For */
+	/* borrowed: the backend's address, for Host when the client has sent none */
+	const struct addr *backend;
+	const struct upgrade *upgrade; /* borrowed: from upgrade_judge(); not UPGRADE_BAD */
 	bool is_tls;                   /* the client came by TLS */
 };
 
 /*
- * forward_check() - whether what Connection names may be removed
+ * forward_check() - whether the fields that Connection names may be removed
  *
- * For requests (400) and responses (502) alike: Host, what frames a message and the handshake's
- * fields may not be named (a head without them means something else); nor more than 100 names.
+ * The rules are the same for requests (the answer is 400) and responses (502). Connection must not
+ * name Host, a field that frames the message, or a field of the handshake, because a head without
+ * them means something else. It must not name more than 100 fields.
  *
  * Returns NULL, or what is wrong (static text).
  */
@@ -48,10 +50,10 @@ const char *forward_check(const struct http1_head *h, const uint8_t *buf) LB_MUS
  * forward_request() - a request's head for the backend
  *
  * `h` is whole and forward_check() found nothing. The head says HTTP/1.1, whatever version the
- * client spoke (RFC 9110, 2.5), because lb can read any answer to that. A request of HTTP/1.0 may
- * come without Host, which HTTP/1.1 requires (RFC 9112, 3.2): then Host is the backend's address.
- * Expect is removed from a request of HTTP/1.0, which does not know it (RFC 9110, 10.1.1). A plain
- * request says `Connection: close`.
+ * client has sent (RFC 9110, 2.5), because lb can read any response to HTTP/1.1. A request of
+ * HTTP/1.0 may come without Host, which HTTP/1.1 requires (RFC 9112, 3.2): then Host is the
+ * backend's address. Expect is removed from a request of HTTP/1.0, which does not know Expect (RFC
+ * 9110, 10.1.1). A plain request says `Connection: close`.
  */
 int forward_request(const struct http1_head *h, const uint8_t *buf, const struct forward *f,
 		    uint8_t *out, size_t cap) LB_MUST_CHECK;
@@ -59,11 +61,12 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
 /*
  * forward_response() - a response's head for the client, whatever its status
  *
- * `h` is whole and forward_check() found nothing. A 101 keeps its Upgrade, a 426 too; other final
- * responses say `Connection: close`. Of 1xx and 204, which have no body, Content-Length and
- * Transfer-Encoding are removed; of others Content-Length where Transfer-Encoding is there, too
- * (see body_check_response()). A client of HTTP/1.0 (`is_1_0`) is told nothing of chunks and
- * trailers: the caller passes the payload alone (body_unframe()), and drops a 1xx.
+ * `h` is whole and forward_check() found nothing. A 101 and a 426 keep Upgrade. Every final
+ * response says `Connection: close`. From 1xx and 204, which have no body, Content-Length and
+ * Transfer-Encoding are removed. From other responses Content-Length is removed when they have
+ * Transfer-Encoding, too (see body_check_response()). A client of HTTP/1.0 (`is_1_0`) gets no field
+ * about chunks and trailers: to such a client the caller has to send the payload alone
+ * (body_unframe()), and no 1xx.
  */
 int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0, uint8_t *out,
 		     size_t cap) LB_MUST_CHECK;
@@ -71,16 +74,16 @@ int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0
 /*
  * forward_error() - lb's own answer, whole: head and a line of text
  *
- * `extra` is "" or whole field lines ("Retry-After: 2\r\n"). Connection in the answer is
- * close. In a 426, whose Sec-WebSocket-Version names the version that lb speaks, Connection names
- * Upgrade, too.
+ * `extra` is "" or whole field lines ("Retry-After: 2\r\n"). Connection in the answer is close. In
+ * a 426, whose Sec-WebSocket-Version names the version that lb speaks, Connection names Upgrade,
+ * too.
  *
- * Returns its length, or -ENOSPC where `cap` is too little.
+ * Returns the length of the answer, or -ENOSPC when `cap` is too small.
  */
 enum forward_body {
-	FORWARD_BODY,    /* the line of text follows the head */
-	FORWARD_NO_BODY, /* it is left out, as in any answer to HEAD; Content-Length counts the text
-			  */
+	FORWARD_BODY, /* the line of text follows the head */
+	/* The line of text is left out, as in any answer to HEAD; Content-Length counts it. */
+	FORWARD_NO_BODY,
 };
 int forward_error(int status, const char *why, const char *extra, enum forward_body body,
 		  uint8_t *out, size_t cap) LB_MUST_CHECK;

@@ -5,7 +5,8 @@
  * Terms. A head is the request line or status line, the field lines, and the empty line behind
  * them. A field is a name and a value (RFC 9110 calls it a header field). A span is an offset and a
  * length in the caller's buffer. A verdict is what http1_parse() returns. `pos` is how many bytes
- * have been judged, `mark` is where the word or path segment begins that is being read.
+ * have been judged. `mark` is the offset at which the word or path segment that is being read
+ * begins.
  *
  * There is a state for every place in a head, and a function, step_...(), for every state:
  *
@@ -21,7 +22,7 @@
  * http1_parse() calls step functions until the bytes are used up or the verdict is final. It may be
  * called with any number of new bytes, and reads a byte of an earlier call again only to look at a
  * whole word (a method, a name, a value) at its end. So the work for a head is linear in its
- * length, in whatever pieces it arrives.
+ * length, whatever pieces the head arrives in.
  *
  * http1_parse() cuts `len` to HTTP1_HEAD_MAX, so every offset fits 16 bits.
  *
@@ -70,7 +71,10 @@ static enum http1_verdict bad(struct http1_head *h, const char *why)
 	return HTTP1_BAD;
 }
 
-/* `c` may not stand at `pos`. The reason names NUL and LF, else it is `what`. */
+/*
+ * Refuses `c`, the byte at `pos`. For NUL and LF the reason names the byte; for other bytes the
+ * reason is `what`.
+ */
 static enum http1_verdict bad_octet(struct http1_head *h, uint8_t c, const char *what)
 {
 	switch (c) {
@@ -91,7 +95,7 @@ static struct http1_span span_between(size_t from, size_t to)
 	return (struct http1_span){ .off = (uint16_t)from, .len = (uint16_t)(to - from) };
 }
 
-/* Takes the byte at pos. */
+/* Takes the byte at `pos`, and goes to the state `to`. */
 static enum http1_verdict advance(struct http1_head *h, enum state to)
 {
 	h->pos++;
@@ -99,7 +103,10 @@ static enum http1_verdict advance(struct http1_head *h, enum state to)
 	return HTTP1_MORE;
 }
 
-/* Moves `pos` behind the octets of `mask`. Returns whether the byte that ends them has come. */
+/*
+ * Moves `pos` to the first octet that is not in `mask`. Returns false when no such octet has come
+ * yet.
+ */
 static bool run(struct http1_head *h, const uint8_t *buf, size_t len, unsigned mask)
 {
 	LB_DASSERT(h->mark <= h->pos && h->pos <= len);
@@ -120,7 +127,8 @@ static enum http1_verdict step_start(struct http1_head *h, const uint8_t *buf, s
 {
 	(void)len;
 	if (buf[h->pos] == '\r' && h->pos == 0)
-		return advance(h, STATE_START_LF); /* the one empty line (RFC 9112, 2.2) */
+		/* one empty line is allowed here (RFC 9112, 2.2) */
+		return advance(h, STATE_START_LF);
 	if (!octet_is(buf[h->pos], OCTET_TOKEN))
 		return bad_octet(h, buf[h->pos], "malformed method");
 	h->mark = h->pos;
@@ -155,8 +163,10 @@ static enum http1_verdict step_method(struct http1_head *h, const uint8_t *buf, 
 	return advance(h, STATE_TARGET);
 }
 
-/* Whether the request begins like HTTP/2's preface, "PRI * HTTP/2.0". Of all methods but OPTIONS,
- * only PRI may have the target "*", so that step_version() can answer 505. */
+/*
+ * Whether the request line begins like HTTP/2's preface, "PRI * HTTP/2.0". Beside OPTIONS, PRI is
+ * the only method that may have the target "*", so that step_version() can answer 505.
+ */
 static bool is_preface(const struct http1_head *h, const uint8_t *buf)
 {
 	return h->form == HTTP1_FORM_ASTERISK && h->method != HTTP1_OPTIONS &&
@@ -189,15 +199,16 @@ static enum http1_verdict step_target(struct http1_head *h, const uint8_t *buf, 
 /* The length of the UTF-8 sequence at p[0] of `n` bytes, or 0 when it is ill-formed. */
 static size_t utf8_len(const uint8_t *p, size_t n)
 {
-	uint8_t c = p[0], least = 0x80, most = 0xbf; /* of the second byte (Unicode, table 3-7) */
+	/* bounds of the second byte (Unicode, table 3-7) */
+	uint8_t c = p[0], least = 0x80, most = 0xbf;
 	size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
 
 	if (len == 0 || len > n)
 		return 0;
 	if (c == 0xe0)
-		least = 0xa0; /* below: overlong */
+		least = 0xa0; /* a second byte below is an overlong form */
 	else if (c == 0xed)
-		most = 0x9f; /* above: surrogates */
+		most = 0x9f; /* a second byte above is a surrogate */
 	else if (c == 0xf0)
 		least = 0x90;
 	else if (c == 0xf4)
@@ -224,7 +235,10 @@ static bool is_utf8(struct slice s)
 	return true;
 }
 
-/* `strict`, and the octets that the owner of `h` has allowed in a target beside these. */
+/*
+ * The classes of octets that a target may have: `strict`, and those that the owner of `h` has
+ * allowed.
+ */
 static unsigned target_mask(const struct http1_head *h, unsigned strict)
 {
 	return h->takes & HTTP1_TAKES_UTF8 ? strict | OCTET_HIGH : strict;
@@ -250,11 +264,11 @@ static enum http1_verdict step_asterisk(struct http1_head *h, const uint8_t *buf
 	return end_target(h, buf);
 }
 
-/* The scheme that the first `n` bytes at `p` begin. */
+/* The scheme that begins with the `n` bytes at `p`; the byte behind them is there, too. */
 static struct slice scheme_of(const uint8_t *p, size_t n)
 {
 	bool is_ws = (p[0] | 0x20) == 'w';
-	size_t at = is_ws ? 2 : 4; /* where the 's' of wss or https stands */
+	size_t at = is_ws ? 2 : 4; /* the index of the 's' that ends wss or https */
 	bool is_tls = n >= at && (p[at] | 0x20) == 's';
 
 	if (is_ws)
@@ -262,7 +276,7 @@ static struct slice scheme_of(const uint8_t *p, size_t n)
 	return is_tls ? SLICE("https://") : SLICE("http://");
 }
 
-/* The scheme of an absolute target: http, https, ws or wss, in any case. */
+/* Reads the scheme of an absolute target: http, https, ws or wss, in any case. */
 static enum http1_verdict step_scheme(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	for (; h->pos < len; h->pos++) {
@@ -304,7 +318,7 @@ static enum http1_verdict step_authority(struct http1_head *h, const uint8_t *bu
 		return bad_octet(h, c, "malformed target");
 	if (!authority_parse(slice_between(buf, h->mark, h->pos), &host))
 		return bad(h, "malformed authority in the target");
-	LB_ASSERT(host.p == (const char *)buf + h->mark); /* only its end may be cut */
+	LB_ASSERT(host.p == (const char *)buf + h->mark); /* authority_parse() cuts only the end */
 
 	h->authority = span_between(h->mark, h->pos);
 	h->host = span_between(h->mark, h->mark + host.n);
@@ -345,7 +359,7 @@ static enum http1_verdict step_query(struct http1_head *h, const uint8_t *buf, s
 
 /* ---- version and status line ----------------------------------------------------------------- */
 
-/* "HTTP/1." and a digit, in upper case; `mark` is where it begins. */
+/* Reads "HTTP/1." and a digit. `mark` is the offset at which the version begins. */
 static enum http1_verdict step_version(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	static const char version[] = "HTTP/1.";
@@ -381,8 +395,9 @@ static enum http1_verdict step_version_end(struct http1_head *h, const uint8_t *
 }
 
 /*
- * Three digits, a space and the reason. When the reason is empty, the space may be missing: some
- * servers leave it out, all clients accept that, and it cannot mean anything else.
+ * Reads the three digits of the status and the space in front of the reason. When the reason is
+ * empty, the space may be missing: some servers leave the space out, all clients accept that, and
+ * the line cannot mean anything else.
  */
 static enum http1_verdict step_status(struct http1_head *h, const uint8_t *buf, size_t len)
 {
@@ -422,7 +437,10 @@ static enum http1_verdict step_line_lf(struct http1_head *h, const uint8_t *buf,
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
-/* Called at the first byte of a line: the empty line ends the head, else a name begins. */
+/*
+ * Called at the first byte of a line. An empty line ends the head; any other line begins with a
+ * name.
+ */
 static enum http1_verdict step_field(struct http1_head *h, const uint8_t *buf, size_t len)
 {
 	(void)len;
@@ -456,7 +474,10 @@ static const char *judge_name(const struct http1_head *h, enum http1_id id)
 		return "Transfer-Encoding in HTTP/1.0";
 	if (id == HTTP1_FIELD_TRANSFER_ENCODING && h->is_chunked)
 		return "more than one Transfer-Encoding";
-	/* For a response this depends on the request: body_check_response() judges it. */
+	/*
+	 * Whether a response may have both fields depends on the request: body_check_response()
+	 * decides.
+	 */
 	if (!h->is_response && ((id == HTTP1_FIELD_TRANSFER_ENCODING && has_length) ||
 				(id == HTTP1_FIELD_CONTENT_LENGTH && h->is_chunked)))
 		return "Content-Length with Transfer-Encoding";
@@ -503,7 +524,10 @@ static enum http1_verdict step_before_value(struct http1_head *h, const uint8_t 
 	return HTTP1_MORE;
 }
 
-/* The octets that the value of field `id` may have; *ret_what is the reason for any other. */
+/*
+ * The octets that the value of field `id` may have. *ret_what is the reason when the value has
+ * another octet.
+ */
 static unsigned value_mask(const struct http1_head *h, enum http1_id id, const char **ret_what)
 {
 	*ret_what = "malformed field value";
@@ -519,8 +543,10 @@ static unsigned value_mask(const struct http1_head *h, enum http1_id id, const c
 		*ret_what = "unknown transfer coding";
 		return OCTET_TOKEN | OCTET_OWS;
 	}
-	/* RFC 9110, 5.5 allows to keep control characters that cannot end a line. lb keeps them in
-	 * fields of a response that it does not act upon. */
+	/*
+	 * RFC 9110, 5.5 allows to keep control characters that cannot end a line. lb allows them in
+	 * a response's fields that lb does not act upon.
+	 */
 	return h->is_response && id == HTTP1_FIELD_OTHER ? OCTET_LAX : OCTET_TEXT;
 }
 
@@ -533,14 +559,17 @@ static const char *take_host(struct http1_head *h, const uint8_t *buf, struct ht
 	LB_ASSERT(host.p == (const char *)buf + value.off && host.n <= value.len);
 	h->has_host = true;
 	if (h->form !=
-	    HTTP1_FORM_ABSOLUTE) { /* an absolute target overrides it (RFC 9112, 3.2.2) */
+	    HTTP1_FORM_ABSOLUTE) { /* an absolute target overrides Host (RFC 9112, 3.2.2) */
 		h->authority = value;
 		h->host = span_between(value.off, value.off + host.n);
 	}
 	return NULL;
 }
 
-/* Several equal lines count as one (RFC 9112, 6.3); a list in one line is refused. */
+/*
+ * Takes the value of Content-Length. Several lines with equal values count as one line (RFC 9112,
+ * 6.3); a list in one line is refused.
+ */
 static const char *take_length(struct http1_head *h, struct slice value)
 {
 	uint64_t n;
@@ -553,7 +582,10 @@ static const char *take_length(struct http1_head *h, struct slice value)
 	return NULL;
 }
 
-/* Acts upon a value that decides how the rest is read. Returns what is wrong, or NULL. */
+/*
+ * Acts upon the value of a field that frames the message or names the host. Returns what is wrong
+ * (static text), or NULL.
+ */
 static const char *take_value(struct http1_head *h, const uint8_t *buf, const struct http1_field *f)
 {
 	struct slice value = http1_slice(buf, f->value);
@@ -627,7 +659,7 @@ static const step_fn steps[N_STATES] = {
 	[STATE_END_LF] = step_end_lf,
 };
 
-/* Does not clear `fields`: only the first n_fields of them are ever read. */
+/* Does not clear `fields`, because only the first n_fields elements are ever read. */
 static void init(struct http1_head *h, enum state state)
 {
 	memset(h, 0, offsetof(struct http1_head, fields));
@@ -656,7 +688,7 @@ enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t 
 	size_t end = len < HTTP1_HEAD_MAX ? len : HTTP1_HEAD_MAX;
 
 	LB_ASSERT(h->state < N_STATES);
-	LB_ASSERT(h->pos <= end); /* the bytes of the calls before are still there */
+	LB_ASSERT(h->pos <= end); /* `buf` still has the bytes of earlier calls */
 	while (h->verdict == HTTP1_MORE && h->pos < end)
 		h->verdict = (uint8_t)steps[h->state](h, buf, end);
 

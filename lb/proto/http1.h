@@ -20,12 +20,12 @@
 #include "util/assert.h"
 #include "util/slice.h"
 
-#define HTTP1_HEAD_MAX (16u << 10) /* bytes of a head, an empty line before it included */
+#define HTTP1_HEAD_MAX (16u << 10) /* most bytes of a head, with an empty line before it */
 #define HTTP1_FIELDS_MAX 100u
 
 enum http1_verdict {
-	HTTP1_MORE,            /* not whole yet, nothing wrong so far */
-	HTTP1_OK,              /* whole and right: head_len bytes */
+	HTTP1_MORE,            /* the head is not whole yet, and nothing is wrong so far */
+	HTTP1_OK,              /* the head is whole and right; it has head_len bytes */
 	HTTP1_BAD,             /* 400 */
 	HTTP1_TOO_LARGE,       /* 431: more than HTTP1_HEAD_MAX bytes or HTTP1_FIELDS_MAX fields */
 	HTTP1_BAD_VERSION,     /* 505: a major version other than 1, HTTP/2's preface too */
@@ -33,7 +33,7 @@ enum http1_verdict {
 };
 
 enum http1_method {
-	HTTP1_OTHER, /* or not known yet */
+	HTTP1_OTHER, /* another method, or not known yet */
 	HTTP1_GET,
 	HTTP1_HEAD,
 	HTTP1_OPTIONS,
@@ -47,7 +47,10 @@ enum http1_form {
 	HTTP1_FORM_ASTERISK,
 };
 
-/* What a parser accepts in requests beside the strict grammar: set after http1_init_request(). */
+/*
+ * What a parser accepts in requests beside the strict grammar. The caller sets http1_head.takes
+ * after http1_init_request().
+ */
 enum {
 	HTTP1_TAKES_DOTS = 1u << 0, /* dot segments in the path; see http1_remove_dots() */
 	HTTP1_TAKES_UTF8 = 1u << 1, /* well-formed UTF-8 in path and query, not percent-encoded */
@@ -78,23 +81,30 @@ enum {
 enum http1_id { HTTP1_FIELD_OTHER, HTTP1_KNOWN_FIELDS(X) HTTP1_FIELD_N };
 #undef X
 
-/* A range of bytes of the buffer. `off` is 0 where there is none, because only a method begins at
- * 0. */
+/*
+ * A range of bytes of the buffer. When a head has no such range, `off` is 0. (Only a method can
+ * begin at offset 0.)
+ */
 struct http1_span {
 	uint16_t off, len;
 };
 
 struct http1_field {
-	struct http1_span name;  /* without white space behind it, which a response may have */
-	struct http1_span value; /* without the white space around it; may be empty */
+	/* without the white space that a response may have behind the name */
+	struct http1_span name;
+	struct http1_span value; /* without the white space around the value; may be empty */
 	uint8_t id;              /* enum http1_id */
 };
 
-/* About 1.1 KiB. The spans are whole when the verdict is HTTP1_OK. */
+/*
+ * What the parser has found in a head, and the parser's state: about 1.1 KiB. The spans are
+ * complete when the verdict is HTTP1_OK.
+ */
 struct http1_head {
-	int64_t content_length; /* -1: none; a request has no other framing beside it */
+	int64_t content_length; /* -1: none. A request with a length has no Transfer-Encoding. */
 	const char *why;        /* static text: what is wrong; NULL before an error */
-	uint16_t head_len;      /* bytes of the head; what came with it begins here */
+	/* bytes of the head; the bytes behind the head begin at this offset */
+	uint16_t head_len;
 	uint16_t n_fields;
 	uint8_t method; /* enum http1_method */
 	uint8_t form;   /* enum http1_form */
@@ -102,24 +112,27 @@ struct http1_head {
 	bool is_chunked;
 	bool is_response;
 	bool has_dots;            /* a segment of the path is a dot segment (HTTP1_TAKES_DOTS) */
-	uint8_t takes;            /* HTTP1_TAKES_*; the caller's */
+	uint8_t takes;            /* HTTP1_TAKES_* flags, set by the caller */
 	uint16_t status;          /* of a response: 100 to 999 */
 	struct http1_span reason; /* of a response; may be empty */
 	struct http1_span method_text;
-	struct http1_span target;    /* as it was sent */
-	struct http1_span path;      /* up to '?'; empty in "http://h"; see http1_path() */
-	struct http1_span query;     /* behind '?'; off is 0 where there is no '?' */
-	struct http1_span authority; /* the target's, else Host's, else (1.0 only) none */
-	struct http1_span host;      /* the authority without port and trailing dot */
+	struct http1_span target; /* of a request, as it was sent */
+	/* of the target, up to '?'; empty in "http://h"; see http1_path() */
+	struct http1_span path;
+	struct http1_span query; /* of the target, behind '?'; off is 0 when there is no '?' */
+	/* the target's, else the value of Host; none only in HTTP/1.0 */
+	struct http1_span authority;
+	struct http1_span host; /* the authority without port and trailing dot */
 
 	/* private to http1.c */
 	uint8_t state;
 	uint8_t verdict;
 	bool has_host;
 	uint16_t pos;  /* how many bytes have been judged */
-	uint16_t mark; /* where the word or path segment being read begins */
+	uint16_t mark; /* offset at which the word or path segment being read begins */
 
-	struct http1_field fields[HTTP1_FIELDS_MAX]; /* the first n_fields, in order */
+	/* the first n_fields elements are valid, in the order of the head */
+	struct http1_field fields[HTTP1_FIELDS_MAX];
 };
 
 _Static_assert(sizeof(struct http1_head) <= 1200, "two of them are in every exchange");
@@ -136,7 +149,10 @@ void http1_init_response(struct http1_head *h);
  */
 enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t len) LB_MUST_CHECK;
 
-/* Whether a byte of the request line has come. An empty line before it does not count. */
+/*
+ * Whether a byte of the request line has come. An empty line before the request line does not
+ * count.
+ */
 bool http1_is_begun(const struct http1_head *h);
 
 /* The id of the field with this name, in any case; HTTP1_FIELD_OTHER when lb does not know it. */
@@ -150,12 +166,15 @@ static inline struct slice http1_slice(const uint8_t *buf, struct http1_span spa
 	return (struct slice){ .p = (const char *)buf + span.off, .n = span.len };
 }
 
-/* The path that is sent on: as it came, "*", or "/" for an absolute target without one. */
+/*
+ * The path that is sent on: the path as it came; for an absolute target without a path "/", or "*"
+ * when OPTIONS asks about the whole server.
+ */
 struct slice http1_path(const struct http1_head *h, const uint8_t *buf);
 
 /*
- * How many dots a segment of a path consists of where it is a dot segment (1 or 2), else 0. A dot
- * may be written as %2e (RFC 3986, 6.2.2.3: others would remove it).
+ * How many dots a segment of a path consists of: 1 or 2 when it is a dot segment, else 0. A dot may
+ * be written as %2e, because other parsers decode it (RFC 3986, 6.2.2.3).
  */
 unsigned http1_dots(struct slice segment);
 
@@ -163,33 +182,38 @@ unsigned http1_dots(struct slice segment);
  * http1_remove_dots() - take the dot segments out of the path (RFC 3986, 5.2.4)
  *
  * `h` is a whole request; its path in `buf` is rewritten in place and becomes shorter. Nothing is
- * decoded, so %2f does not count as a slash. `target` is as it was sent, and describes the path no
- * more.
+ * decoded, so %2f does not count as a slash. The span `target` is not changed, so it does not match
+ * the path any more.
  */
 void http1_remove_dots(struct http1_head *h, uint8_t *buf);
 
 /*
  * http1_field() - the next value of the field `name` (in any case)
  *
- * *iter is 0 before the first call and belongs to the calls. Returns false when there is none left.
+ * *iter is 0 before the first call, and only http1_field() changes it. Returns false when no value
+ * is left.
  */
 bool http1_field(const struct http1_head *h, const uint8_t *buf, struct slice name, size_t *iter,
 		 struct slice *ret_value);
 
-/* The same for a field that lb knows. */
+/* Does the same as http1_field() for a field that lb knows by its id. */
 bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
 		       size_t *iter, struct slice *ret_value);
 
 /* Whether the name of a field has an underscore: CGI and WSGI take it for a hyphen. */
 bool http1_has_underscore(const struct http1_head *h, const uint8_t *buf);
 
-/* Takes such fields out of the head, so that they are not found and not sent on. */
+/*
+ * Takes the fields with an underscore in their names out of the head, so that they are not found
+ * and not sent on.
+ */
 void http1_drop_underscores(struct http1_head *h, const uint8_t *buf);
 
 /*
  * http1_next_token() - take the next element off a comma-separated list
  *
- * Empty elements are skipped; white space around an element is cut off. Returns false at the end.
+ * Empty elements are skipped; white space around an element is cut off. Returns false when no
+ * element is left.
  */
 bool http1_next_token(struct slice *list, struct slice *ret_element);
 

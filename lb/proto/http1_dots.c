@@ -5,8 +5,9 @@
  *
  * http1_dots() recognises a dot segment, also with its dots written as %2e. The parser (http1.c)
  * calls it for each segment, and refuses such a path or notes has_dots. http1_remove_dots() then
- * takes the dot segments out, as RFC 3986, 5.2.4 says: `out` bytes of the new path are written over
- * the old path, of which the first `i` bytes have been read, so `out` is at most `i`.
+ * takes the dot segments out, as RFC 3986, 5.2.4 says: it writes the new path over the old one.
+ * `out` is how many bytes of the new path were written, and `i` is how many bytes of the old path
+ * were read, so `out` is at most `i`.
  *
  * Thread: any.
  */
@@ -34,7 +35,10 @@ unsigned http1_dots(struct slice segment)
 	return n_dots;
 }
 
-/* The length of the first `n` bytes of a path without their last segment and its slash. */
+/*
+ * How many of the first `n` bytes of a path are left without the last segment and the slash before
+ * it.
+ */
 static size_t cut_segment(const uint8_t *path, size_t n)
 {
 	const uint8_t *slash = n > 0 ? memrchr(path, '/', n) : NULL;
@@ -62,7 +66,7 @@ void http1_remove_dots(struct http1_head *h, uint8_t *buf)
 		LB_ASSERT(out <= i && i < end && end <= h->path.len);
 		if (n_dots == 2)
 			out = cut_segment(path, out);
-		if (n_dots > 0) /* at the end its slash stays: what is named is a folder */
+		if (n_dots > 0) /* a dot segment at the end names a directory: its slash stays */
 			n = end == h->path.len ? 1 : 0;
 		memmove(path + out, path + i, n);
 		out += n;

@@ -28,7 +28,9 @@ struct slice http1_path(const struct http1_head *h, const uint8_t *buf)
 {
 	if (h->path.len != 0)
 		return http1_slice(buf, h->path);
-	/* RFC 9112, 3.2.4: an OPTIONS for a whole server. */
+	/*
+	 * RFC 9112, 3.2.4: OPTIONS with an absolute target without a path is for the whole server.
+	 */
 	return h->method == HTTP1_OPTIONS && h->query.off == 0 ? SLICE("*") : SLICE("/");
 }
 
@@ -96,7 +98,10 @@ static struct slice trim(struct slice s)
 	return s;
 }
 
-/* Cuts `rest` at the first `sep`, which belongs to neither part. Returns false when it is empty. */
+/*
+ * Moves the part of `rest` in front of the first `sep` to *ret_part, and drops that `sep`. Returns
+ * false when `rest` is empty.
+ */
 static bool cut(struct slice *rest, char sep, struct slice *ret_part)
 {
 	if (rest->n == 0)

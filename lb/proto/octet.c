@@ -16,12 +16,15 @@
 #define IS_OWS(c) ((c) == ' ' || (c) == '\t')
 #define IS_HEX(c) (IS_DIGIT(c) || (((c) | 0x20) >= 'a' && ((c) | 0x20) <= 'f'))
 
-/* RFC 9110, 5.6.2. */
+/* The characters of a token beside letters and digits (RFC 9110, 5.6.2). */
 #define IS_TOKEN_MARK(c) \
 	((c) == '!' || ((c) >= '#' && (c) <= '\'') || (c) == '*' || (c) == '+' || (c) == '-' || \
 	 (c) == '.' || ((c) >= '^' && (c) <= '`') || (c) == '|' || (c) == '~')
 
-/* RFC 3986: the marks of unreserved, sub-delims, '%', and what an authority adds around them. */
+/*
+ * The characters of an authority beside letters and digits (RFC 3986): the marks of unreserved,
+ * sub-delims, '%', ':', '[' and ']'.
+ */
 #define IS_HOST_MARK(c) \
 	((c) == '!' || ((c) >= '$' && (c) <= '.') || (c) == ':' || (c) == ';' || (c) == '=' || \
 	 (c) == '[' || (c) == ']' || (c) == '_' || (c) == '~')

@@ -31,7 +31,7 @@ static inline bool octet_is(uint8_t c, unsigned mask)
 	return (octet_class[c] & mask) != 0;
 }
 
-/* The first index from `from` on, up to `to`, whose octet is in none of the classes. */
+/* The first index from `from` on whose octet is in none of the classes of `mask`, or `to`. */
 static inline size_t octet_run(const uint8_t *p, size_t from, size_t to, unsigned mask)
 {
 	while (from < to && octet_is(p[from], mask))

@@ -3,14 +3,14 @@
  * Which upgrade a request asks for (RFC 9110, 7.8, and RFC 6455, 4.2.1), and whether a 101 answers
  * it.
  *
- * upgrade_judge() reads the Connection and Upgrade fields of a request. Where one element of
- * Upgrade is "websocket", judge_websocket() judges the handshake; other elements that lb passes on
- * (upgrade_is_passed()) make the request one for another protocol. What lb refuses has a status and
- * a reason (refuse()).
+ * upgrade_judge() reads the Connection and Upgrade fields of a request. When one element of Upgrade
+ * is "websocket", judge_websocket() judges the handshake. When none is, but lb passes one of the
+ * elements on (upgrade_is_passed()), the request asks for another protocol. When lb refuses a
+ * request, refuse() sets a status and a reason.
  *
- * upgrade_judge_101() reads the same fields of the response: it may name only protocols that the
- * request named (is_asked()), and for a WebSocket it must have the right Sec-WebSocket-Accept
- * (judge_accept()).
+ * upgrade_judge_101() reads the same fields of the response: the response may name only protocols
+ * that the request named (is_asked()), and for a WebSocket it must have the right
+ * Sec-WebSocket-Accept (judge_accept()).
  *
  * Thread: any.
  */
@@ -59,7 +59,7 @@ bool upgrade_is_passed(struct slice element)
 
 static void refuse(struct upgrade *u, uint16_t status, const char *why)
 {
-	LB_ASSERT(status == 400 || status == 426); /* see struct upgrade */
+	LB_ASSERT(status == 400 || status == 426); /* as struct upgrade says */
 	u->kind = UPGRADE_BAD;
 	u->status = status;
 	u->why = why;
@@ -80,7 +80,10 @@ static bool is_key(struct slice s)
 	return true;
 }
 
-/* Finds the value of a field that has one line; false when it has none or several. */
+/*
+ * Finds the value of a field that has exactly one line. Returns false when the head has none or
+ * several.
+ */
 static bool only_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
 		       struct slice *ret_value)
 {

@@ -16,25 +16,26 @@
 enum upgrade_kind {
 	UPGRADE_NONE,      /* a plain request */
 	UPGRADE_WEBSOCKET, /* RFC 6455, version 13 */
-	UPGRADE_OTHER,     /* another protocol: after the 101 its bytes are relayed and not read */
-	UPGRADE_BAD,       /* lb refuses the request: see status */
+	/* another protocol, whose bytes lb relays after the 101 without reading them */
+	UPGRADE_OTHER,
+	UPGRADE_BAD, /* lb refuses the request with `status` */
 };
 
 struct upgrade {
 	uint8_t kind;                    /* enum upgrade_kind */
 	uint16_t status;                 /* UPGRADE_BAD: 400 or 426 */
-	const char *why;                 /* UPGRADE_BAD: static text */
+	const char *why;                 /* UPGRADE_BAD: the reason (static text) */
 	char key[ACCEPT_KEY_NONCE_TEXT]; /* UPGRADE_WEBSOCKET: the key, with a NUL */
 };
 
 /*
  * upgrade_judge() - what a whole request head asks for
  *
- * The request is a plain one when it is of HTTP/1.0, when Connection does not name Upgrade, and
- * when no element of Upgrade is passed on (upgrade_is_passed()). When one of the elements is
+ * The request is a plain one when it is of HTTP/1.0, when Connection does not name Upgrade, or when
+ * lb passes no element of Upgrade on (upgrade_is_passed()). When one of the elements is
  * `websocket`, the request asks for a WebSocket, and lb refuses it when it has a body. An upgrade
- * to another protocol may have a body (docker exec's has): the tunnel begins behind it (RFC
- * 9110, 7.8).
+ * to another protocol may have a body (docker exec's has): the tunnel begins behind it (RFC 9110,
+ * 7.8).
  */
 void upgrade_judge(struct upgrade *u, const struct http1_head *h, const uint8_t *buf);
 
@@ -51,7 +52,8 @@ const char *upgrade_judge_101(const struct upgrade *u, const struct http1_head *
 			      const uint8_t *req_buf) LB_MUST_CHECK;
 
 /*
- * Whether lb passes an element of Upgrade on: it must have the form of RFC 9110, 7.8 (a token,
- * perhaps a slash and a version), and not be HTTP/2, whose connection preface lb cannot relay.
+ * Whether lb passes an element of Upgrade on: the element must have the form of RFC 9110, 7.8 (a
+ * token, perhaps with a slash and a version), and must not be HTTP/2, whose connection preface lb
+ * cannot relay.
  */
 bool upgrade_is_passed(struct slice element);

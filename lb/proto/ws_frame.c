@@ -2,11 +2,11 @@
 /*
  * WebSocket frames: reading and writing a header, and following the frames of a stream.
  *
- * Terms. A frame is a header and a payload. A message is one data frame, or several: all but the
- * last have FIN clear, all but the first have the opcode WS_CONTINUATION. A control frame (Close,
- * Ping, Pong) has FIN set and a short payload, and may stand between the frames of a message. A
- * client masks its payload: each byte is XORed with one of four bytes of the header. A boundary is
- * a place in the stream between two frames.
+ * Terms. A frame is a header and a payload. A message is one data frame or several data frames. Of
+ * several, all but the last have FIN clear, and all but the first have the opcode WS_CONTINUATION.
+ * A control frame (Close, Ping, Pong) has FIN set and a short payload, and may stand between the
+ * frames of a message. A client masks its payload: each byte is XORed with one of four bytes of the
+ * header. A boundary is a place in the stream between two frames.
  *
  * The layout of a frame (RFC 6455, 5.2):
  *
@@ -22,9 +22,9 @@
  * `n_head` bytes of a header that came in pieces. take_head() moves to the payload, take_payload()
  * back.
  *
- * Payload is not read, except the first two bytes of a Close frame, its status code. While a Close
- * frame's payload is coming, `head` holds the mask and these bytes, because a header is complete
- * then.
+ * Payload is not read, but for the first two bytes of a Close frame's payload, which are its status
+ * code. While a Close frame's payload is coming, `head` holds the mask and these bytes, because a
+ * header is complete then.
  *
  * A header that breaks the RFC makes the tracker broken: from then on it counts nothing, and the
  * bytes are relayed all the same. The endpoints judge them.
@@ -124,7 +124,10 @@ size_t ws_head_build(const struct ws_head *h, uint8_t out[WS_HEAD_MAX])
 	return n;
 }
 
-/* Eight bytes at a time: `pad` is the key twice, rotated so that it begins at `offset`. */
+/*
+ * Masks eight bytes at a time. `pad` has the key twice, rotated so that its first byte masks the
+ * byte at `offset`.
+ */
 void ws_mask(uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset)
 {
 	uint8_t turned[8];
@@ -150,8 +153,10 @@ void ws_track_init(struct ws_track *t, bool is_from_client)
 	*t = (struct ws_track){ .is_to_be_masked = is_from_client };
 }
 
-/* Rules that one header cannot be judged by alone: which side masks (RFC 6455, 5.1), and which
- * frame may follow which (5.4). */
+/*
+ * Whether a frame with the header `h` may come now. Judges what a header alone does not tell: which
+ * side masks (RFC 6455, 5.1), and which frame may follow which (5.4).
+ */
 static bool may_come(const struct ws_track *t, const struct ws_head *h)
 {
 	if (h->is_masked != t->is_to_be_masked)
@@ -159,8 +164,10 @@ static bool may_come(const struct ws_track *t, const struct ws_head *h)
 	return ws_is_control(h->opcode) || (h->opcode == WS_CONTINUATION) == t->is_fragmented;
 }
 
-/* In a Close frame's payload head[] has two bytes of the mask, the two bytes of the status code,
- * and how many of the code's bytes have come. */
+/*
+ * While the payload of a Close frame is coming, head[] has two bytes of the mask, the two bytes of
+ * the status code, and the number of bytes of the code that have come.
+ */
 enum { MASK_AT = 0, CODE_AT = 2, N_CODE_AT = 4, CODE_BYTES = 2 };
 _Static_assert(N_CODE_AT < WS_HEAD_MAX - 1, "they fit into head[]");
 
@@ -187,7 +194,7 @@ static void end_close(struct ws_track *t)
 	if (t->saw_close)
 		return;
 	if (t->head[N_CODE_AT] < CODE_BYTES || code < 1000 || code > 4999)
-		code = 1005; /* no code */
+		code = 1005; /* stands for no code */
 	t->close_code = (uint16_t)(code & 0x1fff);
 	t->saw_close = true;
 }
@@ -220,7 +227,9 @@ static void begin_frame(struct ws_track *t, const struct ws_head *h, struct ws_c
 		count_end(t, count);
 }
 
-/* Takes a header, or the part of it that has come; returns how many of the `n` bytes that were. */
+/*
+ * Takes a header, or the part of it that has come. Returns how many of the `n` bytes it has taken.
+ */
 static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct ws_count *count)
 {
 	uint8_t buf[WS_HEAD_MAX];
@@ -243,7 +252,7 @@ static size_t take_head(struct ws_track *t, const uint8_t *p, size_t n, struct w
 	case WS_BAD: t->is_broken = true; return 0;
 	case WS_MORE: break;
 	}
-	LB_ASSERT(n <= sizeof(t->head)); /* a longer header would be whole */
+	LB_ASSERT(n <= sizeof(t->head)); /* with more bytes the header would be whole */
 	memcpy(t->head + had, p + had, n - had);
 	t->n_head = n & 0xf;
 	return n - had;
@@ -282,6 +291,6 @@ struct ws_count ws_track_feed(struct ws_track *t, const uint8_t *p, size_t n)
 		take_payload(t, taken, &count);
 		i += taken;
 	}
-	LB_ASSERT(t->left == 0 || t->n_head == 0); /* in a payload, or in a header */
+	LB_ASSERT(t->left == 0 || t->n_head == 0); /* the tracker is in a payload, or in a header */
 	return count;
 }
