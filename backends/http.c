@@ -190,7 +190,8 @@ static bool collect(struct conn *c, struct buf *b)
 		buf_put(pool, head);
 		c->head_buf = head = large;
 	}
-	LB_ASSERT(head->cap - head->len >= b->len); /* receive() has asked for no more bytes */
+	/* receive() has asked for no more bytes than fit */
+	LB_ASSERT(head->cap - head->len >= b->len);
 	memcpy(head->data + head->len, b->data + b->off, b->len);
 	head->len += b->len;
 	buf_put(pool, b);

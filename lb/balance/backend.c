@@ -8,8 +8,8 @@
  * backend.
  *
  * Life. backend_new() makes a backend with one reference. Main, the members and the sessions hold
- * references (backend_ref()); backend_unref() frees the backend with the last one. A session gives
- * its slot back before its reference, so no slot is taken when the backend is freed.
+ * references (backend_ref()); backend_unref() frees the backend with the last reference. A session
+ * gives its slot back before its reference, so no slot is taken when the backend is freed.
  *
  * A connection. A policy asks backend_is_usable(), and takes a slot with backend_reserve() or
  * backend_reserve_within(). A worker counts the connection in its own tally. backend_release()

@@ -78,8 +78,8 @@ struct backend *backend_new(const char *pool_name, const struct conf_backend *c,
 			    uint64_t now_ns);
 struct backend *backend_ref(struct backend *b);
 /*
- * Gives a reference back. The last reference frees the backend; no slot may be taken then. `b` may
- * be NULL. Returns NULL.
+ * Gives a reference back. The last reference frees the backend; at that time all slots have to be
+ * given back. `b` may be NULL. Returns NULL.
  */
 struct backend *backend_unref(struct backend *b);
 
@@ -102,8 +102,7 @@ void backend_release(struct backend *b);
  *
  * The function does not look at is_removed, because the members that a worker gets with its next
  * configuration leave a removed backend out. Until these members arrive, the worker may use the
- * removed backend. If it might not, it could have no backend left, and would refuse connections.
- * Hot.
+ * removed backend. Otherwise a worker that has no other backend would refuse connections. Hot.
  */
 bool backend_is_usable(const struct backend *b);
 

@@ -10,22 +10,23 @@
  * A load of NO_SLOT says that no entry of the block has a free slot.
  *
  * Terms. An entry is a member in the array of members. The load of an idle entry is 0. The load of
- * any other entry is (connections + 1) / weight, which is its load with one more connection; a load
- * has 24 bits behind the binary point. A turn orders the entries that have equal loads: the entry
- * with the least turn is picked (backend_turn(); policy_least.c says how turns are given). A block
- * is at most BLOCK entries that are neighbours. A block has two words: the least load of its
- * entries, in load[], and the least turn of the entries with that load, in turn[]. To refresh a
- * block is to look at its entries and to store its two words (refresh()).
+ * any other entry is (connections + 1) / weight, which is the load that the entry would have with
+ * one more connection; a load has 24 bits behind the binary point. A turn orders the entries that
+ * have equal loads: the entry with the least turn is picked (backend_turn(); policy_least.c says
+ * how turns are given). A block is at most BLOCK entries that are neighbours. A block has two
+ * words: the least load of its entries, in load[], and the least turn of the entries with that
+ * load, in turn[]. To refresh a block is to look at its entries and to store its two words
+ * (refresh()).
  *
  * A pick, load_index_pick(), goes through the blocks, the block with the least words first
  * (look_first(), look_next()). In each block it looks at the entries (load_index_scan()):
  *
- *   - When the load of the best entry is not above the block's word, the pick reserves a slot at
- *     the entry, and is over.
- *   - When the load is above the word (the word is out of date, or is that of an entry that the
- *     pick has tried before), the pick refreshes the block, and remembers the entry if its load is
- *     the least so far. When another worker has taken the slot, the block is refreshed, too.
- *   - When no word is below the load of the remembered entry, that entry is picked.
+ *   - When the load of the best entry is not above load[] of the block, the pick reserves a slot
+ *     at the entry, and ends.
+ *   - When the load is above load[] (which is out of date, or is the load of an entry that the pick
+ *     has tried before), the pick refreshes the block, and remembers the entry if its load is the
+ *     least so far. When another worker has taken the slot first, the block is refreshed, too.
+ *   - When load[] of no block is below the load of the remembered entry, that entry is picked.
  *
  * After MAX_LOOKS blocks the pick takes the remembered entry. When there is none, the pick finds
  * nothing. When an entry was picked, picked() gives the entry its next turn, and refreshes its
@@ -328,7 +329,10 @@ static void take_turn(const struct members *m, const struct members_entry *e)
 	atomic_store_explicit(&m->pool->virtual_time, start + 1, memory_order_relaxed);
 }
 
-/* What is to be done when a slot at `e`, an entry of `block`, was reserved. Returns `e`. */
+/*
+ * Gives `e`, an entry of `block`, its next turn, and refreshes its block and IN_TURN other blocks.
+ * To be called when a slot at `e` was reserved. Returns `e`.
+ */
 static const struct members_entry *picked(const struct members *m, uint32_t block,
 					  const struct members_entry *e)
 {

@@ -28,7 +28,9 @@ struct pick;
 /* With fewer members there is no index, because a look at all members is as cheap, and exact. */
 #define LOAD_INDEX_MIN_MEMBERS 257
 
-/* The entry, among some, that would have the least load with one more connection. */
+/*
+ * What load_index_scan() finds: the entry that would have the least load with one more connection.
+ */
 struct load_index_found {
 	const struct members_entry *entry; /* NULL: none of the entries has a free slot */
 	/* 2^24 * (connections + 1) / weight; 0 when idle; UINT64_MAX when entry is NULL */
@@ -37,7 +39,7 @@ struct load_index_found {
 
 /* Makes m->load_index. Returns 0 or -ENOMEM. Thread: main. */
 int load_index_build(struct members *m);
-/* NULL is fine. Returns NULL. */
+/* Frees the index. `l` may be NULL. Returns NULL. */
 struct load_index *load_index_free(struct load_index *l);
 
 /*

@@ -2,11 +2,11 @@
 /*
  * member_is_candidate(): whether a pick may choose a member.
  *
- * Every policy calls it for each entry that it looks at. It reads the entry's weight, the states of
- * the backend, and the backends that picks for this connection have returned before: mostly there
- * are none, and never more than PICK_MAX_TRIED. A member whose backend is full may be a candidate
- * (member_is_full() is apart), because pool_has_candidate() has to tell a pool of full backends
- * from one without candidates.
+ * Every policy calls member_is_candidate() for each entry that the policy looks at. The function
+ * reads the entry's weight, the states of the backend, and the backends that picks for this
+ * connection have returned before: mostly there are none, and never more than PICK_MAX_TRIED.
+ * Whether the backend is full is left to member_is_full(), because pool_has_candidate() has to tell
+ * a pool of full backends from one without candidates.
  *
  * Relies on balance/backend.h for the states. Thread: any. Hot.
  */

@@ -23,5 +23,5 @@ const struct members_entry *policy_random(const struct members *m, struct pick *
 const struct members_entry *policy_hash(const struct members *m, struct pick *k);
 const struct members_entry *policy_first(const struct members *m, struct pick *k);
 
-/* Makes the cycle of round_robin in `m`; 0, or -ENOMEM. Thread: main. */
+/* Makes the cycle of round_robin in `m`. Returns 0 or -ENOMEM. Thread: main. */
 int policy_rr_build(struct members *m);

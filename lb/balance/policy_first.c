@@ -5,7 +5,7 @@
  *
  * policy_first() goes through the entries from the front and reserves a slot at each candidate
  * (member_is_candidate()) until a reservation succeeds. Only the reservation tells whether there
- * was a free slot, because another worker may take the last slot of a backend at the same moment.
+ * was a free slot, because another worker may take a backend's last slot at the same moment.
  *
  * Thread: any. Hot.
  */

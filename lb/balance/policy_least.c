@@ -15,8 +15,8 @@
  * turns, a backend of weight 2 gets two requests of three, and one of weight 1 gets the third.
  *
  * The turns are start-time fair queueing. The pool has a virtual time, and each backend has the
- * virtual time of its next turn; the earliest turn is taken. A pick
- * computes
+ * virtual time of its next turn; the earliest turn is taken. A pick computes these times, in which
+ * 1 is the time of one pick:
  *
  *     start                      = the later one of the backend's turn and the pool's time
  *     the backend's next turn    = start + sum of all weights / the backend's weight

@@ -16,9 +16,10 @@
  * turns of many light backends do not all lie between two turns of a heavy one.
  *
  * A pick, policy_rr(), takes a ticket and reserves a slot at the turn's backend. When that backend
- * is no candidate or is full, the pick takes another ticket. So the turns of a backend that is down
- * are spread over all others, instead of going to its neighbour. After MAX_TURNS tickets
- * policy_least() looks at all entries.
+ * is no candidate or is full, the pick takes another ticket. This takes the ticket of the next turn
+ * from other picks, so the turns of a backend that is down are spread over all other backends,
+ * instead of going to its neighbour in the cycle. After MAX_TURNS tickets policy_least() looks at
+ * all entries.
  *
  * Thread: any; main for policy_rr_build(). Hot, but for that.
  */
@@ -30,7 +31,7 @@
 
 /*
  * The most turns of a cycle, unless there are more backends than that. shrink() scales the weights
- * down, so that there are no more turns.
+ * down, so that they sum up to at most this number.
  */
 #define MAX_CYCLE 4096u
 
@@ -104,7 +105,9 @@ static int build_plain(struct members *m)
 /* The place of the j-th turn of the i-th entry, 0 <= j < weight, in a cycle of `total` turns. */
 static uint64_t place_of_turn(size_t i, uint32_t j, uint32_t weight, uint64_t total)
 {
-	/* where the entry's first turn is: 2^32 is the distance of two of its turns */
+	/*
+	 * offset of the entry's turns: a fraction, in 1/2^32, of the distance between two of them
+	 */
 	uint64_t phase = (uint32_t)i * GOLDEN;
 
 	LB_DASSERT(j < weight);

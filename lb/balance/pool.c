@@ -18,9 +18,9 @@
  * of them are full, and a slot may become free; when there are none, waiting is of no use.
  *
  * References. Members always hold a reference of their pool and of each of their backends. A pool
- * that left the file holds one of its last members (pool_keep_members()), for sessions that were
- * routed to it before. pool_drop_snapshot() breaks this cycle when it drops the last snapshot that
- * names the pool.
+ * that left the file holds a reference of its last members (pool_keep_members()), for sessions that
+ * were routed to it before. pool_drop_snapshot() breaks this cycle when it drops the last snapshot
+ * that names the pool.
  *
  * The settings (pool_configure()) are atomics: main writes them, and sessions that are open read
  * the new values. The counters are shared by all workers (struct pool_tally says why).

@@ -33,8 +33,10 @@ struct bounded_load;
 
 /* How many classes of statuses there are: 1xx to 5xx. */
 #define POOL_N_CLASSES 5
-/* At least as many as there are reasons for which connections end (enum sess_end of proxy/end.h, a
- * higher layer). */
+/*
+ * At least the number of reasons for which connections end. (The reasons are enum sess_end of
+ * proxy/end.h, which is in a higher layer.)
+ */
 #define POOL_MAX_ENDS 32
 
 /*
@@ -53,7 +55,8 @@ struct pool_tally {
 };
 
 struct pool {
-	uint32_t slot; /* a small number that no other pool has: an index in the workers' tables */
+	/* index of the pool in the workers' tables: a small number that no other pool has */
+	uint32_t slot;
 
 	/* private to pool.c and the policies */
 	char *name; /* owns */
@@ -64,9 +67,10 @@ struct pool {
 	_Atomic uint32_t idle_ms, half_closed_ms, user_ms, buffer_bytes;
 	_Atomic uint8_t splice; /* enum conf_splice */
 	/* Workers write these for every connection, so they have a cache line of their own. */
-	LB_CACHE_ALIGNED _Atomic uint64_t ticket; /* picks by round_robin, or by the load index */
-	_Atomic uint64_t virtual_time;            /* see policy_least.c */
-	_Atomic uint32_t next_source;             /* see pool_next_source() */
+	/* how many picks round_robin or the load index has made */
+	LB_CACHE_ALIGNED _Atomic uint64_t ticket;
+	_Atomic uint64_t virtual_time; /* see policy_least.c */
+	_Atomic uint32_t next_source;  /* see pool_next_source() */
 	struct ref refs;
 	struct pool_tally tally;
 };
@@ -77,8 +81,8 @@ struct pool *pool_new(const struct conf_pool *c, uint32_t slot);
 void pool_configure(struct pool *p, const struct conf_pool *c);
 struct pool *pool_ref(struct pool *p);
 /*
- * Gives a reference back. The last reference frees the pool; no snapshot may name the pool then.
- * `p` may be NULL. Returns NULL.
+ * Gives a reference back. The last reference frees the pool; at that time no snapshot must name the
+ * pool. `p` may be NULL. Returns NULL.
  */
 struct pool *pool_unref(struct pool *p);
 
@@ -115,7 +119,10 @@ void pool_add_snapshot(struct pool *p);
 void pool_drop_snapshot(struct pool *p);
 bool pool_has_snapshot(const struct pool *p);
 
-/* The class that `status` is counted in, 0 for 1xx to 4 for 5xx and everything above. */
+/*
+ * The class that `status` is counted in: 0 for 1xx, and so on, up to 4 for 5xx and all greater
+ * statuses.
+ */
 static inline unsigned pool_class_of(unsigned status)
 {
 	return status / 100 - 1 < POOL_N_CLASSES ? status / 100 - 1 : POOL_N_CLASSES - 1;
@@ -164,7 +171,7 @@ struct members {
  * members_new() - make members of `pool`: `n` different backends with their weights
  *
  * Takes a reference of the pool and of each backend. `load_percent` is used by policy hash only.
- * NULL when memory is short. Thread: main.
+ * Returns NULL when memory is short. Thread: main.
  */
 struct members *members_new(struct pool *pool, enum conf_balance balance, uint32_t load_percent,
 			    const struct members_entry *entries, size_t n);
@@ -175,7 +182,7 @@ uint32_t members_load_percent(const struct members *m);
 
 /* ---- the pick -------------------------------------------------------------------------------- */
 
-#define PICK_MAX_TRIED 128 /* more than `retries` can be */
+#define PICK_MAX_TRIED 128 /* more than the greatest value of the key `retries` */
 
 /* What a pick knows of the connection. Each retry for the connection uses the same struct. */
 struct pick {

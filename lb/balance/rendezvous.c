@@ -116,8 +116,8 @@ static uint32_t least_plain(const uint32_t *x, uint32_t n_lanes, uint32_t k1, ui
 }
 
 /*
- * rendezvous_new() chooses the function that scans by a pointer, because the resolvers of
- * target_clones do not work with the sanitizers.
+ * h->least points to the function that scans, least_wide() or least_plain(). The attribute
+ * target_clones would choose the function, too, but its resolvers do not work with the sanitizers.
  */
 #ifdef __x86_64__
 #define WIDE __attribute__((target("avx2")))
@@ -354,8 +354,8 @@ size_t rendezvous_next(struct rendezvous_walk *w)
 			scan_run(w, w->run, w->least[w->run] + 1);
 	}
 	/*
-	 * When runs have equal scores, the first of these runs is taken: its weight is less, or its
-	 * name hashes are.
+	 * When runs have equal scores, the first of these runs is taken. It has the lesser weight,
+	 * or, among runs of one weight, the lesser name hashes.
 	 */
 	for (uint32_t r = 0; r < h->n_runs; r++) {
 		if (w->score[r] < best) {

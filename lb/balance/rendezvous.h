@@ -6,9 +6,9 @@
  *
  * A key and a backend together have a pair hash. The pair hashes and the weights give each key its
  * own order of the backends; the order depends on the key, the names and the weights only. When a
- * backend is removed, only those keys get another first backend that had the removed one. The
- * greater its weight, the more keys have a backend as their first one: its share of the keys is its
- * share of all weights. All arithmetic is in integers, so that every machine finds the same order.
+ * backend is removed, a key gets another first backend only if the removed backend was its first
+ * one. A backend is the first one of a share of the keys, and this is the backend's share of the
+ * sum of all weights. All arithmetic is in integers, so that every machine finds the same order.
  *
  * A walk goes down the order of one key. The start of a walk computes the pair hash of every
  * backend, 32 bits each, eight at a time where the CPU can. Each further step computes those of one
@@ -33,13 +33,13 @@ struct members_entry;
 enum rendezvous_scan { RENDEZVOUS_SCAN_BEST, RENDEZVOUS_SCAN_PLAIN };
 
 /*
- * Makes what the order of the entries for any key is computed from. The result borrows nothing.
- * RENDEZVOUS_SCAN_PLAIN is for tests: it scans as on a CPU without AVX2. Returns NULL when memory
- * is short.
+ * Makes the tables from which the order of the entries for any key is computed. They borrow
+ * nothing. RENDEZVOUS_SCAN_PLAIN is for tests: it scans as on a CPU without AVX2. Returns NULL when
+ * memory is short.
  */
 struct rendezvous *rendezvous_new(const struct members_entry *entry, size_t n,
 				  enum rendezvous_scan scan);
-/* NULL is fine. Returns NULL. */
+/* Frees `h`, which may be NULL. Returns NULL. */
 struct rendezvous *rendezvous_free(struct rendezvous *h);
 
 /* A walk, on the caller's stack: 6 KiB, of which a walk touches 12 bytes per run. */

@@ -247,7 +247,7 @@ static bool is_met(const struct row *row, const struct route_req *r)
 
 /*
  * match_key() and match_host() return the first row in the file's order that the request meets,
- * among the rows that they look at and `best`.
+ * among the rows that they look at and the row `best`. `best` is an index, or NONE.
  */
 
 static uint32_t match_key(const struct route_table *t, const struct route_req *r, uint64_t host,

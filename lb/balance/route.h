@@ -32,7 +32,7 @@ struct route_req {
  * memory is short.
  */
 struct route_table *route_table_new(const struct conf_listener *c);
-/* NULL is fine. Returns NULL. */
+/* Frees the table. `t` may be NULL. Returns NULL. */
 struct route_table *route_table_free(struct route_table *t);
 
 /* The index of the first route all of whose conditions hold, or -1. */

@@ -53,7 +53,7 @@
 
 enum { OP_CONNECT, OP_SEND, OP_RECV, N_OPS };
 
-_Static_assert(N_OPS == CHECK_N_OPS, "the loop reserves room for as many");
+_Static_assert(N_OPS == CHECK_N_OPS, "the loop reserves room for CHECK_N_OPS operations");
 
 /* ---- operations ------------------------------------------------------------------------------ */
 

@@ -81,7 +81,7 @@ struct check {
 	uint32_t n_connects;
 	uint64_t start_ns;
 	struct timer timeout;
-	struct question *question; /* owns; NULL but from the request to the result */
+	struct question *question; /* owns; NULL before the request is made */
 	const char *out;           /* borrows: the bytes that are being sent */
 	size_t n_out, n_sent;
 	size_t n_dropped; /* bytes dropped while lingering */

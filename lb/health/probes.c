@@ -34,7 +34,8 @@
 
 struct probes {
 	struct schedule schedule;
-	struct list *bucket; /* owns: the hash table of struct probe */
+	/* owns: a hash table of struct probe with n_buckets buckets, a power of two */
+	struct list *bucket;
 	size_t n_buckets;
 };
 

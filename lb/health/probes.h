@@ -36,9 +36,9 @@ struct probe_target {
 };
 
 /*
- * probes_new() - no targets yet
+ * probes_new() - make a set without targets
  *
- * `class_id` is the class of the tags of all operations in `loop`. Borrows `loop`, `ops` and
+ * `class_id` is the class that the probes' tags have in `loop`. Borrows `loop`, `ops` and
  * `ops_arg`. Returns NULL when memory is short.
  */
 struct probes *probes_new(struct loop *loop, unsigned class_id, const struct probe_ops *ops,
@@ -57,11 +57,11 @@ void probes_limit(struct probes *p, uint32_t max_checks);
  * probes_set() - check these targets, and no others
  *
  * A target that was there before keeps its verdict and its schedule. When its settings have changed
- * or it is paused now, a check under way is ended without a result. New targets, and those with
- * changed settings, are first checked within their interval, spread out. The time taken is
- * proportional to the number of targets before and after the call (tests/bench/bench_probes.c).
- * Returns 0 or -ENOMEM. After -ENOMEM, a target for which memory was short may keep its old
- * settings, or is not checked if it is new.
+ * or it is paused now, a check under way is ended without a result. New targets, and targets with
+ * changed settings, are first checked within one interval, at different times
+ * (schedule_first_delay_ms()). The time taken is proportional to the number of targets before and
+ * after the call (tests/bench/bench_probes.c). Returns 0 or -ENOMEM. After -ENOMEM, a target for
+ * which memory was short may keep its old settings, or is not checked if it is new.
  */
 int probes_set(struct probes *p, const struct probe_target *targets, size_t n) LB_MUST_CHECK;
 
@@ -74,8 +74,8 @@ int probes_set(struct probes *p, const struct probe_target *targets, size_t n) L
 void probes_pause(struct probes *p, const void *target, bool is_paused);
 
 /*
- * Ends all checks and removes all targets. Returns true while some check is not over: then the
- * caller calls it again after a turn of the loop.
+ * Ends all checks and removes all targets. Returns true while some check is not over. Then the
+ * caller has to call probes_close() again, after a turn of the loop.
  */
 bool probes_close(struct probes *p);
 

@@ -121,7 +121,7 @@ struct answer question_feed(struct question *q, const uint8_t *p, size_t n)
 
 	switch (parse(q)) {
 	case HTTP1_MORE:
-		LB_ASSERT(q->n_answer < HTTP1_HEAD_MAX); /* the bytes of one more call have room */
+		LB_ASSERT(q->n_answer < HTTP1_HEAD_MAX); /* there is room for one more call */
 		return (struct answer){ .kind = ANSWER_MORE };
 	case HTTP1_OK:
 		a = q->type == CONF_CHECK_HTTP ? judge_http(q) : judge_websocket(q);

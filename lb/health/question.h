@@ -70,7 +70,7 @@ int question_init(struct question *q, const struct check_spec *spec,
 /*
  * question_feed() - judge the answer with `n` more bytes of it, at most BUF_SMALL_BYTES
  *
- * When question_feed() has returned an answer other than ANSWER_MORE, it may not be called again.
+ * When question_feed() has returned an answer other than ANSWER_MORE, it must not be called again.
  */
 struct answer question_feed(struct question *q, const uint8_t *p, size_t n);
 

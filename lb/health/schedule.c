@@ -13,7 +13,7 @@
  *   on_result()         the result goes to ops->on_result() and to the verdict; a new verdict goes
  *                       to ops->on_verdict()
  *   on_none()           the check could not be made: no result
- *   on_end()            the check is over; start_due() starts the checks that have waited longest
+ *   on_end()            the check is over; start_due() starts checks of the probes in `due`
  *   schedule_remove()   ends the probe's checks; the probe is freed with the last of them
  *
  * Two numbers are bounded. PROBE_MAX_CHECKS bounds how many checks one probe has: a check starts
@@ -68,7 +68,7 @@ static void start_check(struct probe *p)
  */
 static void start_due(struct schedule *s)
 {
-	if (s->is_starting) /* on_end() of a check that start_due() has just started */
+	if (s->is_starting) /* on_end() calls start_due(), also from within the loop below */
 		return;
 	s->is_starting = true;
 	while (!list_is_empty(&s->due) && has_free_slot(s)) {
@@ -200,7 +200,10 @@ struct probe *schedule_add(struct schedule *s, void *target, const struct addr *
 	p->schedule = s;
 	p->target = target;
 	p->spec.addr = *addr;
-	/* Probes that are added together begin at different local addresses. */
+	/*
+	 * Each probe has another start value, so that probes that are added together begin at
+	 * different local addresses.
+	 */
 	p->spec.next_source = slab_n_used(s->slab);
 	list_init(&p->same);
 	list_init(&p->checks);

@@ -100,5 +100,5 @@ void schedule_start(struct probe *p, uint64_t delay_ms);
 /* Ends all checks of `p` that are under way, without a result. */
 void schedule_end_checks(struct probe *p);
 
-/* Ends all checks of `p` for good. `p` is freed with the last one, perhaps within this call. */
+/* Ends all checks of `p` for good. `p` is freed with the last check, perhaps within this call. */
 void schedule_remove(struct probe *p);

@@ -35,7 +35,7 @@ bool verdict_add(struct verdict *v, bool is_ok)
 	}
 	if (++v->streak < (is_ok ? v->rise : v->fall))
 		return false;
-	LB_ASSERT(v->is_up != is_ok); /* only a result against the verdict turns it */
+	LB_ASSERT(v->is_up != is_ok); /* only a result that contradicts the verdict changes it */
 	v->is_up = is_ok;
 	v->streak = 0;
 	return true;

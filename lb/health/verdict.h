@@ -31,7 +31,7 @@ void verdict_init(struct verdict *v, uint32_t rise, uint32_t fall);
 void verdict_configure(struct verdict *v, uint32_t rise, uint32_t fall);
 
 /*
- * Adds the result of one check. Returns true when it makes the first verdict or changes the
- * verdict.
+ * Adds the result of one check. Returns true when this result makes the first verdict or changes
+ * the verdict.
  */
 bool verdict_add(struct verdict *v, bool is_ok) LB_MUST_CHECK;

@@ -13,7 +13,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-/* RFC 6455, 1.3. */
+/* The constant of RFC 6455, 1.3. */
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define GUID_LEN (sizeof(GUID) - 1)
 #define SHA1_LEN 20

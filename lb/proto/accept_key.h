@@ -11,10 +11,12 @@
 
 #include "util/assert.h"
 
-#define ACCEPT_KEY_NONCE_LEN 24                          /* characters: 16 bytes in base64 */
-#define ACCEPT_KEY_NONCE_TEXT (ACCEPT_KEY_NONCE_LEN + 1) /* with its NUL */
-#define ACCEPT_KEY_LEN 28                                /* characters: 20 bytes in base64 */
-#define ACCEPT_KEY_TEXT (ACCEPT_KEY_LEN + 1)             /* with its NUL */
+#define ACCEPT_KEY_NONCE_LEN 24 /* characters: 16 bytes in base64 */
+/* bytes of a Sec-WebSocket-Key, with its NUL */
+#define ACCEPT_KEY_NONCE_TEXT (ACCEPT_KEY_NONCE_LEN + 1)
+#define ACCEPT_KEY_LEN 28 /* characters: 20 bytes in base64 */
+/* bytes of a Sec-WebSocket-Accept, with its NUL */
+#define ACCEPT_KEY_TEXT (ACCEPT_KEY_LEN + 1)
 
 /*
  * accept_key() - the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key

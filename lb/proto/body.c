@@ -124,7 +124,9 @@ void body_unframe(struct body *b)
 
 /* ---- what goes on ---------------------------------------------------------------------------- */
 
-/* The bytes of one body_feed(): `in` of them are judged, `out` of them go on. */
+/*
+ * The bytes of one body_feed(): the first `in` bytes were judged, and the first `out` bytes go on.
+ */
 struct piece {
 	uint8_t *p;
 	size_t in, out;
@@ -341,7 +343,7 @@ static enum state step_trailer(struct body *b, uint8_t c)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-/* `c` goes on when it is `want`; any other byte is malformed. */
+/* When `c` is `want`, `c` goes on, and the next state is `to`. Any other byte is malformed. */
 static enum state step_only(struct body *b, uint8_t c, uint8_t want, enum state to)
 {
 	if (c != want)
@@ -376,7 +378,7 @@ static enum state step(struct body *b, uint8_t c)
 	return CHUNK_BROKEN;
 }
 
-/* Counts up to `n` bytes of payload as taken; returns how many. */
+/* Takes up to `n` bytes of payload off b->left. Returns how many bytes it has taken. */
 static size_t skip(struct body *b, size_t n)
 {
 	size_t taken = n < b->left ? n : (size_t)b->left;

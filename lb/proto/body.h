@@ -12,7 +12,7 @@
  *
  * The rewriting is done in place, because the result is never longer than what has come:
  *
- *     came     [3;ext\r\nabc\r\n0;x\r\nHost: a\r\n\r\n]  `used` bytes; what is behind is left alone
+ *     came     [3;ext\r\nabc\r\n0;x\r\nHost: a\r\n\r\n]  `used` bytes; bytes behind are left alone
  *     goes on  [3\r\nabc\r\n0\r\n\r\n]                   `kept` bytes, at the same place
  *
  * Some bytes cannot be judged before later ones have come: a zero may be the size of the last chunk
@@ -44,7 +44,7 @@ enum body_mode {
 };
 
 enum body_verdict {
-	BODY_MORE, /* all bytes belong to the body, and more are to come */
+	BODY_MORE, /* all bytes fed belong to the body, and more are to come */
 	BODY_DONE, /* the body is over */
 	BODY_BAD,  /* the framing is malformed; this verdict is final */
 };
@@ -55,7 +55,8 @@ struct body {
 	uint16_t n_text; /* bytes of the size, extension or trailers so far */
 	uint8_t mode;    /* enum body_mode */
 	uint8_t state;   /* the place in chunk framing; for BODY_MODE_CHUNKED */
-	uint8_t n_name;  /* bytes of the trailer's name so far; BODY_NAME_MAX + 1: too many */
+	/* bytes of the trailer's name so far; BODY_NAME_MAX + 1 when it is too long */
+	uint8_t n_name;
 	uint8_t n_owed;
 	bool is_response : 1;
 	bool is_unframed : 1;        /* only payload goes on, no chunk framing */
@@ -71,12 +72,14 @@ struct body_fed {
 	size_t kept; /* how many bytes, from p[0] on, go on; at most `used` */
 };
 
-/* What becomes of trailers with an underscore in their names, which CGI and WSGI take for a hyphen.
+/*
+ * What becomes of trailers with an underscore in their names. (CGI and WSGI take an underscore for
+ * a hyphen.)
  */
 enum body_underscores {
 	BODY_UNDERSCORES_PASS,
 	BODY_UNDERSCORES_DROP,
-	BODY_UNDERSCORES_REFUSE, /* such a trailer is BODY_BAD */
+	BODY_UNDERSCORES_REFUSE, /* a trailer with such a name is BODY_BAD */
 };
 
 /* `h` is a whole head. Trailers with an underscore pass, unless the caller sets b->underscores. */

@@ -99,8 +99,8 @@ static int out_end(struct out *o)
 /* ---- what is removed ------------------------------------------------------------------------- */
 
 /*
- * Whether a head would mean something else without the field `name`: it says where the message
- * ends, which host is asked, or what the handshake is.
+ * Whether a head would mean something else without the field `name`, because this field says where
+ * the message ends, which host is asked, or what the handshake is.
  */
 static bool is_untouchable(struct slice name)
 {
@@ -141,8 +141,10 @@ static bool is_forwarded_claim(uint8_t id)
 	       id == HTTP1_FIELD_X_FORWARDED_PROTO || id == HTTP1_FIELD_X_FORWARDED_HOST;
 }
 
-/* Marks the fields that Connection names, the hop-by-hop fields, and all but the first of several
- * equal Content-Lengths. */
+/*
+ * Sets d->field[] for the fields that Connection names, the hop-by-hop fields, and all but the
+ * first of several equal Content-Lengths. Clears it for the other fields.
+ */
 static void drop_hop_by_hop(struct drops *d, const struct http1_head *h, const uint8_t *buf)
 {
 	struct slice list, name;

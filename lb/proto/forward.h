@@ -32,7 +32,7 @@ struct forward {
 	/* borrowed: the backend's address, for Host when the client has sent none */
 	const struct addr *backend;
 	const struct upgrade *upgrade; /* borrowed: from upgrade_judge(); not UPGRADE_BAD */
-	bool is_tls;                   /* the client came by TLS */
+	bool is_tls;                   /* the client's connection is TLS */
 };
 
 /*
@@ -49,11 +49,11 @@ const char *forward_check(const struct http1_head *h, const uint8_t *buf) LB_MUS
 /*
  * forward_request() - a request's head for the backend
  *
- * `h` is whole and forward_check() found nothing. The head says HTTP/1.1, whatever version the
- * client has sent (RFC 9110, 2.5), because lb can read any response to HTTP/1.1. A request of
- * HTTP/1.0 may come without Host, which HTTP/1.1 requires (RFC 9112, 3.2): then Host is the
- * backend's address. Expect is removed from a request of HTTP/1.0, which does not know Expect (RFC
- * 9110, 10.1.1). A plain request says `Connection: close`.
+ * `h` has to be whole, and forward_check() has to have found nothing. The head says HTTP/1.1,
+ * whatever version the client has sent (RFC 9110, 2.5), because lb can read any response to
+ * HTTP/1.1. A request of HTTP/1.0 may come without Host, which HTTP/1.1 requires (RFC 9112, 3.2):
+ * then Host is the backend's address. Expect is removed from a request of HTTP/1.0, which does not
+ * know Expect (RFC 9110, 10.1.1). A plain request says `Connection: close`.
  */
 int forward_request(const struct http1_head *h, const uint8_t *buf, const struct forward *f,
 		    uint8_t *out, size_t cap) LB_MUST_CHECK;
@@ -61,12 +61,12 @@ int forward_request(const struct http1_head *h, const uint8_t *buf, const struct
 /*
  * forward_response() - a response's head for the client, whatever its status
  *
- * `h` is whole and forward_check() found nothing. A 101 and a 426 keep Upgrade. Every final
- * response says `Connection: close`. From 1xx and 204, which have no body, Content-Length and
- * Transfer-Encoding are removed. From other responses Content-Length is removed when they have
- * Transfer-Encoding, too (see body_check_response()). A client of HTTP/1.0 (`is_1_0`) gets no field
- * about chunks and trailers: to such a client the caller has to send the payload alone
- * (body_unframe()), and no 1xx.
+ * `h` has to be whole, and forward_check() has to have found nothing. A 101 and a 426 keep Upgrade.
+ * Every final response says `Connection: close`. From 1xx and 204, which have no body,
+ * Content-Length and Transfer-Encoding are removed. From other responses Content-Length is removed
+ * when they have Transfer-Encoding, too (see body_check_response()). A client of HTTP/1.0
+ * (`is_1_0`) gets no field about chunks and trailers: to such a client the caller has to send the
+ * payload alone (body_unframe()), and no 1xx.
  */
 int forward_response(const struct http1_head *h, const uint8_t *buf, bool is_1_0, uint8_t *out,
 		     size_t cap) LB_MUST_CHECK;

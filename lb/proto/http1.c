@@ -264,7 +264,9 @@ static enum http1_verdict step_asterisk(struct http1_head *h, const uint8_t *buf
 	return end_target(h, buf);
 }
 
-/* The scheme that begins with the `n` bytes at `p`; the byte behind them is there, too. */
+/*
+ * The scheme that begins with the `n` bytes at `p`. p[n] has come, too: it may be the 's' of https.
+ */
 static struct slice scheme_of(const uint8_t *p, size_t n)
 {
 	bool is_ws = (p[0] | 0x20) == 'w';
@@ -688,7 +690,7 @@ enum http1_verdict http1_parse(struct http1_head *h, const uint8_t *buf, size_t 
 	size_t end = len < HTTP1_HEAD_MAX ? len : HTTP1_HEAD_MAX;
 
 	LB_ASSERT(h->state < N_STATES);
-	LB_ASSERT(h->pos <= end); /* `buf` still has the bytes of earlier calls */
+	LB_ASSERT(h->pos <= end); /* `buf` has to have the bytes of earlier calls, too */
 	while (h->verdict == HTTP1_MORE && h->pos < end)
 		h->verdict = (uint8_t)steps[h->state](h, buf, end);
 

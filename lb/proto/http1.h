@@ -24,12 +24,13 @@
 #define HTTP1_FIELDS_MAX 100u
 
 enum http1_verdict {
-	HTTP1_MORE,            /* the head is not whole yet, and nothing is wrong so far */
-	HTTP1_OK,              /* the head is whole and right; it has head_len bytes */
-	HTTP1_BAD,             /* 400 */
-	HTTP1_TOO_LARGE,       /* 431: more than HTTP1_HEAD_MAX bytes or HTTP1_FIELDS_MAX fields */
+	HTTP1_MORE, /* the head is not whole yet, and nothing is wrong so far */
+	HTTP1_OK,   /* the head is whole and right; it has head_len bytes */
+	HTTP1_BAD,  /* 400: the head is malformed */
+	/* 431: more bytes than HTTP1_HEAD_MAX, or more fields than HTTP1_FIELDS_MAX */
+	HTTP1_TOO_LARGE,
 	HTTP1_BAD_VERSION,     /* 505: a major version other than 1, HTTP/2's preface too */
-	HTTP1_NOT_IMPLEMENTED, /* 501: CONNECT */
+	HTTP1_NOT_IMPLEMENTED, /* 501: the method is CONNECT */
 };
 
 enum http1_method {
@@ -41,7 +42,7 @@ enum http1_method {
 
 /* The form of a request's target (RFC 9112, 3.2). */
 enum http1_form {
-	HTTP1_FORM_NONE, /* not known yet, or a response */
+	HTTP1_FORM_NONE, /* the form is not known yet, or the head is a response */
 	HTTP1_FORM_ORIGIN,
 	HTTP1_FORM_ABSOLUTE,
 	HTTP1_FORM_ASTERISK,
@@ -200,7 +201,9 @@ bool http1_field(const struct http1_head *h, const uint8_t *buf, struct slice na
 bool http1_known_field(const struct http1_head *h, const uint8_t *buf, enum http1_id id,
 		       size_t *iter, struct slice *ret_value);
 
-/* Whether the name of a field has an underscore: CGI and WSGI take it for a hyphen. */
+/*
+ * Whether the name of some field has an underscore. (CGI and WSGI take an underscore for a hyphen.)
+ */
 bool http1_has_underscore(const struct http1_head *h, const uint8_t *buf);
 
 /*

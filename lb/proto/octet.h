@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Octets by what the grammars of RFC 9110, 9112 and 3986 let them be.
+ * Classes of octets: where the grammars of RFC 9110, 9112 and 3986 allow an octet.
  *
  * Layer: proto. Includes util/ only. Hot: a table look-up.
  */

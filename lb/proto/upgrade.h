@@ -15,7 +15,7 @@
 
 enum upgrade_kind {
 	UPGRADE_NONE,      /* a plain request */
-	UPGRADE_WEBSOCKET, /* RFC 6455, version 13 */
+	UPGRADE_WEBSOCKET, /* a WebSocket (RFC 6455, version 13) */
 	/* another protocol, whose bytes lb relays after the 101 without reading them */
 	UPGRADE_OTHER,
 	UPGRADE_BAD, /* lb refuses the request with `status` */

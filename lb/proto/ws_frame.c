@@ -19,8 +19,8 @@
  * the boundaries are. ws_track_feed() gets the bytes; ws_track_skip() only their number, where the
  * bytes go through a pipe. The tracker has two states: in the payload of a frame, `left` is how
  * many bytes of the payload are still to come; otherwise `left` is 0 and `head` holds the first
- * `n_head` bytes of a header that came in pieces. take_head() moves to the payload, take_payload()
- * back.
+ * `n_head` bytes of a header that came in pieces. At the end of a header, take_head() changes to
+ * the first state; at the end of the payload, take_payload() changes back.
  *
  * Payload is not read, but for the first two bytes of a Close frame's payload, which are its status
  * code. While a Close frame's payload is coming, `head` holds the mask and these bytes, because a
@@ -169,7 +169,7 @@ static bool may_come(const struct ws_track *t, const struct ws_head *h)
  * the status code, and the number of bytes of the code that have come.
  */
 enum { MASK_AT = 0, CODE_AT = 2, N_CODE_AT = 4, CODE_BYTES = 2 };
-_Static_assert(N_CODE_AT < WS_HEAD_MAX - 1, "they fit into head[]");
+_Static_assert(N_CODE_AT < WS_HEAD_MAX - 1, "head[] has room for all of these");
 
 static void begin_close(struct ws_track *t, const struct ws_head *h)
 {

@@ -95,7 +95,7 @@ struct ws_track {
 
 _Static_assert(sizeof(struct ws_track) <= 24, "two of them are in every session");
 
-/* With `is_from_client` the frames must be masked, otherwise they must not. */
+/* When `is_from_client` is true, all frames have to be masked. Otherwise no frame may be masked. */
 void ws_track_init(struct ws_track *t, bool is_from_client);
 
 /*
