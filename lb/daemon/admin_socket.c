@@ -38,7 +38,7 @@ static void make_folder(const struct conf *conf, const char *folder)
 
 	if (mkdir(folder, 0755) < 0)
 		return;
-	(void)!chmod(folder, 0755); /* whatever the umask is */
+	(void)!chmod(folder, 0755); /* because mkdir(2) applies the umask */
 	if (conf->user != NULL && privs_resolve_user(conf->user, &uid, &gid, &why) == 0)
 		(void)!lchown(folder, uid, gid);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The admin socket's place in the file system: made by a start, removed at the end, and only looked
- * at by `lb check`.
+ * The file of the admin socket: a start makes the file, the end of lb removes it, and `lb check`
+ * only looks at it.
  *
  * Thread: main. Layer: daemon.
  */
@@ -43,7 +43,7 @@ struct admin_socket_file {
 /*
  * admin_socket_remember() - remember which file was just bound at `path`
  *
- * When that fails, nothing is remembered, and the file stays when lb ends.
+ * When memory is short or lstat(2) fails, nothing is remembered, and the file stays when lb ends.
  */
 void admin_socket_remember(struct admin_socket_file *f, const char *path);
 

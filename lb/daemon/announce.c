@@ -48,7 +48,7 @@ static bool is_kept(const struct delta *d, const struct listener *l)
 
 void announce_listeners(const struct log *log, const struct registry *reg, const struct delta *d)
 {
-	LB_ASSERT(d->conf != NULL && !d->is_committed); /* so `reg` still has the old listeners */
+	LB_ASSERT(d->conf != NULL && !d->is_committed); /* `reg` has the old listeners */
 	list_for_each(it, &reg->listeners)
 	{
 		const struct listener *l = list_entry(it, struct registry_listener, link)->listener;

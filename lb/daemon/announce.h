@@ -16,7 +16,7 @@ struct registry;
 struct threads;
 
 /*
- * announce_listeners() - a line for each address that `d` adds, and for each that it removes
+ * announce_listeners() - log a line for each address that `d` adds or removes
  *
  * Call after the sockets of `d` listen, before delta_commit() replaces the registry's listeners.
  */
@@ -33,9 +33,9 @@ struct stop_count {
 /* Call when a stop begins: connections that end from now on are counted. */
 void announce_count_from_now(struct stop_count *s, const struct threads *t);
 
-/* A worker has ended: `m` is its reply to QUIT. */
+/* Call when a worker has ended. `m` is the worker's reply to QUIT. */
 void announce_count(struct stop_count *s, const struct message_quit *m);
 
-/* Every worker has ended: logs how many connections ended by themselves, and how many QUIT ended.
- */
+/* Call when every worker has ended. Logs how many connections ended by themselves, and how many
+ * QUIT ended. */
 void announce_stopped(const struct log *log, const struct stop_count *s);

@@ -16,7 +16,7 @@
 
 int broadcast_make(struct broadcast *b, uint32_t n, broadcast_make_fn make, void *ctx)
 {
-	LB_ASSERT(n > 0 && b->message == NULL); /* earlier messages would be lost */
+	LB_ASSERT(n > 0 && b->message == NULL); /* no message is overwritten */
 	*b = (struct broadcast){ .n = n, .message = calloc(n, sizeof(struct message *)) };
 	int r = b->message == NULL ? -ENOMEM : 0;
 

@@ -20,10 +20,11 @@ void commands_conns(struct control *c, const struct admin_conn_query *q, admin_c
 void commands_reload(struct control *c, admin_reload_fn done, void *ctx);
 
 /*
- * commands_backend() - drain, ready, maint or weight
+ * commands_backend() - set a backend's state (drain, ready, maint) or weight
  *
- * Returns 0, or a negative errno with the reason in `why`: -ENOENT where the pool or the backend is
- * unknown or removed (with the nearest known name), -ESHUTDOWN, or -ENOMEM with nothing changed.
+ * Returns 0, or a negative errno with the reason in `why`: -ENOENT when the pool or the backend is
+ * unknown (`why` then has the nearest known name) or removed, -ESHUTDOWN when the workers were told
+ * to end, or -ENOMEM. After an error nothing has changed.
  */
 int commands_backend(struct control *c, enum admin_backend_op op, const char *pool,
 		     const char *backend, uint32_t weight, char *why, size_t why_len) LB_MUST_CHECK;

@@ -8,10 +8,10 @@
  * hold.
  *
  * There is one function per limit, allow_...() or fill_...(), from the inputs to a number of
- * connections. conn_capacity_compute() calls each of them and picks the binding limit. Three
- * sources of limits follow one another in this file: the configuration (limits.connections,
- * max_connections, local ports), the machine (descriptors, files, memory, conntrack), and what
- * holds for the moment only (accept queue, SYN queue, TCP memory).
+ * connections. conn_capacity_compute() calls each of them and picks the binding limit. The
+ * functions stand in this order: limits of the configuration (limits.connections, max_connections,
+ * local ports), limits of the machine (descriptors, files, memory, conntrack), and limits of how
+ * many connections may come or move at once (accept queue, SYN queue, TCP memory).
  *
  * Local ports need the most code. A connection from lb to a backend needs a local address and a
  * local port that no other connection to the same backend has together. So count_pairs() counts
@@ -50,8 +50,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* How many connections fit when `used` of `limit` is in use: the `n_active` open connections, which
- * are part of `used`, and as many more as fit into the rest, of which a connection takes `each`. */
+/* How many connections fit when `used` of `limit` is in use. `n_active` connections are open, and
+ * `used` includes what they take. Each further connection takes `each` of the rest. */
 static uint64_t room(uint64_t limit, uint64_t used, uint64_t each, uint64_t n_active)
 {
 	LB_ASSERT(each > 0);

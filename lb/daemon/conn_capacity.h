@@ -20,13 +20,14 @@
 #include "daemon/host_limits.h"
 
 /*
- * What a proxied connection takes while it is idle: the user's memory (the session record and its
- * place in tables) and the kernel's (two sockets, two descriptors, what the engine keeps for each).
- * Measured on Linux 6.18 as the growth of the active objects in /proc/slabinfo, with 8,000 idle
- * connections through lb less 8,000 idle connections without lb (`scripts/bench --only idle` prints
- * this figure): 8,900 B with io_uring, 7,400 B with epoll. When clients and backends run on the
- * same machine, their sockets take as much again. TCP memory (tcp_mem) is not counted, because an
- * idle socket holds no page of it: with 32,000 idle sockets mem is 0 in /proc/net/sockstat.
+ * How many bytes of memory a proxied connection takes while it is idle: memory of lb (the session
+ * record and its place in tables), and memory of the kernel (two sockets, two descriptors, what the
+ * engine keeps for each). Measured on Linux 6.18 as the growth of the active objects in
+ * /proc/slabinfo, with 8,000 idle connections through lb less 8,000 idle connections without lb
+ * (`scripts/bench --only idle` prints this figure): 8,900 B with io_uring, 7,400 B with epoll. When
+ * clients and backends run on the same machine, their sockets take as much again. TCP memory
+ * (tcp_mem) is not counted, because an idle socket holds no page of it: with 32,000 idle sockets
+ * mem is 0 in /proc/net/sockstat.
  */
 #define CONN_CAPACITY_USER_BYTES 400u
 #define CONN_CAPACITY_KERNEL_BYTES 9000u
@@ -37,7 +38,7 @@
 /*
  * Every limit, with three properties: its name in the log and in JSON; whether the limit bounds how
  * many connections can be open (false: how many may come or move at once); and whether other
- * programs use the limit up, too, so that what is left for lb changes without lb. Of equal limits
+ * programs use the limit up, too, so that the rest changes even while lb is idle. Of equal limits
  * the first one binds.
  */
 /* clang-format off */
@@ -63,7 +64,7 @@ struct conn_capacity_in {
 	const struct conf *conf;           /* borrows */
 	uint32_t n_workers;
 	uint64_t worker_conns; /* connections that fit into a worker's table; 0: lb cannot start */
-	uint64_t n_active; /* connections that are open now: part of the capacity, not beside it */
+	uint64_t n_active;     /* connections that are open now; the capacity includes them */
 };
 
 struct conn_capacity {

@@ -30,8 +30,8 @@
  * PHASE_DELAYING it ends the delay, and in PHASE_DRAINING it checks whether the connections have
  * ended.
  *
- * Relies on: reload.c, membership.c, registry.c, health.c, broadcast.c. Whatever touches files,
- * signals or the process is the server's (server.c), which control calls by `ops` only.
+ * Relies on: reload.c, membership.c, registry.c, health.c, broadcast.c. server.c has everything
+ * that touches files, signals or the process; control calls it by `ops` only.
  *
  * Thread: main.
  */
@@ -226,7 +226,7 @@ bool control_close(struct control *c)
 void control_deinit(struct control *c)
 {
 	loop_assert_owner(c->loop);
-	LB_ASSERT(c->health.probes == NULL); /* so control_close() has returned false */
+	LB_ASSERT(c->health.probes == NULL); /* control_close() has freed them */
 	loop_timer_stop(c->loop, &c->tick);
 	reload_deinit(&c->reload);
 	registry_deinit(&c->registry);
@@ -243,7 +243,7 @@ static void on_started(void *ctx, int result, const struct err *why)
 	struct control *c = ctx;
 
 	if (result < 0) {
-		set_phase(c, PHASE_QUITTING); /* control_end_workers() is due */
+		set_phase(c, PHASE_QUITTING); /* server_start() calls control_end_workers() next */
 		c->ops->started(c->arg, result, why);
 		return;
 	}
@@ -269,7 +269,7 @@ static void on_quit(struct message *m, void *arg)
 	(void)arg;
 	announce_count(&c->stop_count, container_of(m, struct message_quit, base));
 	message_free(m);
-	/* In PHASE_STARTING the reply is that of a worker whose start as a whole has failed. */
+	/* PHASE_STARTING: the start has failed before control_start(). */
 	LB_ASSERT(c->phase == PHASE_QUITTING || c->phase == PHASE_STARTING);
 	LB_ASSERT(c->n_quit < c->n_workers);
 	if (++c->n_quit == c->n_workers)

@@ -6,9 +6,9 @@
  *
  *   control_init() -> control_start() -> reloads, commands ... -> control_stop() -> ops->ended()
  *
- * Here is all of main that decides, and nothing that touches files, signals or the process: that is
- * server.c, which control reaches by `struct control_ops` only. So the simulation runs this code as
- * it is, on a simulated loop.
+ * control.c makes all decisions of main, and touches no file, no signal and nothing else of the
+ * process. server.c does that; control calls server.c by `struct control_ops` only. So the
+ * simulation can run control.c unchanged, on a simulated loop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -34,7 +34,8 @@ struct control;
 struct delta;
 struct threads;
 
-/* The functions that control calls in the process around control. `arg` is control_opts.arg. */
+/* The functions by which control calls the process around it, server.c or the simulation. `arg` is
+ * control_opts.arg. */
 struct control_ops {
 	/* Whether this process can run by `conf`; see reload_ops.check. */
 	int (*check)(void *arg, const struct conf *conf, struct err *e);
@@ -49,8 +50,8 @@ struct control_ops {
 	void (*reload_begins)(void *arg);
 	void (*reload_ended)(void *arg);
 
-	/* The start is over: all workers accept, or `result` is negative and `why` has the reasons.
-	 */
+	/* The start is over: all workers accept, or `result` is negative, with the reasons in
+	 * `why`. */
 	void (*started)(void *arg, int result, const struct err *why);
 
 	/* A stop begins, which takes `within_ms` at most. */
@@ -66,7 +67,7 @@ struct control_ops {
 struct control_opts {
 	const char *path;  /* borrows: path of the configuration file */
 	struct conf *conf; /* counted: the first configuration */
-	struct loop *loop; /* borrows; its timers' arg is set to the control */
+	struct loop *loop; /* borrows; control_init() sets loop->timers.arg */
 	struct log log;
 	unsigned probe_class; /* class of the tags of health checks in `loop` */
 	uint32_t n_workers;
@@ -90,13 +91,12 @@ struct control {
 	struct health health;
 
 	/* private to control.c */
-	struct conf *started; /* counted: the configuration that lb was started with; NULL before */
+	struct conf *started; /* counted: the first configuration in force; NULL before it is */
 	struct timer tick;
-	uint64_t second_ms;     /* PHASE_DRAINING: when ops->second() is due */
-	uint64_t deadline_ms;   /* PHASE_DRAINING: when to give up waiting */
-	uint32_t n_early_stops; /* calls of control_stop() in PHASE_STARTING; they take effect after
-				   it */
-	uint32_t n_quit;        /* workers that have ended */
+	uint64_t second_ms;          /* PHASE_DRAINING: when ops->second() is due */
+	uint64_t deadline_ms;        /* PHASE_DRAINING: when to give up waiting */
+	uint32_t n_early_stops;      /* calls of control_stop() in PHASE_STARTING */
+	uint32_t n_quit;             /* workers that have ended */
 	struct broadcast stop, quit; /* made at the start, so that a stop needs no memory */
 	struct stop_count stop_count;
 };

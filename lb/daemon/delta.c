@@ -294,8 +294,7 @@ static void commit_listeners(struct registry *reg, struct delta *d)
 		LB_ASSERT(dl->listener->snapshot_index == dl->snapshot_index);
 		rl->listener = listener_ref(dl->listener);
 		rl->name = take_ptr(dl->name);
-		/* Release: a worker that reads this pointer also sees the text that it points to.
-		 */
+		/* Release: a worker that reads this pointer also sees the text of the name. */
 		atomic_store_explicit(&rl->listener->name, rl->name, memory_order_release);
 		list_add_tail(&reg->listeners, &rl->link);
 	}
@@ -320,7 +319,7 @@ static void commit_backend(struct registry_pool *p, struct delta_backend *db)
 	backend_set_max_conns(rb->backend, db->max_conns);
 	backend_set_removed(rb->backend, false);
 	list_del(&rb->link);
-	list_add_tail(&p->backends, &rb->link); /* in the order of the list */
+	list_add_tail(&p->backends, &rb->link); /* so the list gets the order of the delta */
 }
 
 static void remove_backends(const struct list *backends)

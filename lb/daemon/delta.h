@@ -31,8 +31,7 @@ struct registry_backend;
 struct registry_listener;
 struct registry_pool;
 
-/* A listener of the configuration. When the listener is new, it has a bound socket for each worker.
- */
+/* A listener of the configuration; when it is new, with a bound socket for each worker. */
 struct delta_listener {
 	struct listener *listener;       /* counted */
 	struct registry_listener *fresh; /* owns until the commit: the listener's entry */
@@ -76,7 +75,7 @@ struct delta {
 };
 
 /*
- * delta_prepare() - what a configuration changes
+ * delta_prepare() - prepare what a configuration changes
  *
  * Binds all new addresses. Tries to bind each source address, too, to see whether this machine has
  * it. Returns 0 and sets *ret, or a negative errno with every reason in `e`.

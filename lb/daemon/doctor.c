@@ -69,8 +69,7 @@ static uint32_t more_workers(const struct doctor *d)
 	return d->need.n_workers > THREADS_MAX / 2 ? THREADS_MAX : 2 * d->need.n_workers;
 }
 
-/* When the figure could not be read from the machine, writes `what` into the row and returns true.
- */
+/* When the machine does not have the figure, writes `what` into the row and returns true. */
 static bool is_missing(uint64_t figure, const char *what, struct row *r)
 {
 	if (figure == HOST_LIMITS_NONE)
@@ -153,7 +152,7 @@ static void describe_ports(const struct doctor *d, struct row *r)
 
 	if (is_missing(m->n_ports, "the port range cannot be read", r))
 		return;
-	LB_ASSERT(f->tightest != NULL); /* a configuration has a pool */
+	LB_ASSERT(f->tightest != NULL); /* every configuration has a pool */
 	NOW(r,
 	    "%" PRIu64 " of ports %" PRIu64 " to %" PRIu64
 	    " for each source and backend; fewest in pool %s: %" PRIu64,
@@ -282,7 +281,7 @@ static void add_row(const struct doctor *d, enum conn_capacity_limit l, struct t
 	table_cell(t, "%s", r.raise);
 }
 
-/* Backends whose health is checked. */
+/* How many backends have health checks. */
 static size_t n_checked(const struct conf *conf)
 {
 	size_t n = 0;

@@ -25,9 +25,11 @@ struct fd_need {
 
 /* How the open files are shared out. */
 struct fd_share {
-	uint32_t n_needed;     /* the least limit of open files with which lb can run */
-	uint32_t n_own;        /* a worker's descriptors that are not a session's */
-	uint32_t n_main;       /* descriptors of main and of the admin socket's clients */
+	uint32_t n_needed; /* the least limit of open files with which lb can run */
+	uint32_t n_own;    /* a worker's descriptors that are not a session's */
+	/* descriptors of main and of the admin socket's clients; in one table, also of the health
+	 * checks */
+	uint32_t n_main;
 	uint32_t worker_fds;   /* a worker's descriptors for its sessions and listening sockets */
 	uint32_t max_sessions; /* sessions of a worker; 0: the limit of open files is too low */
 	uint32_t max_pipes;    /* pipes of a worker */

@@ -14,10 +14,10 @@
 /*
  * fd_table_unshare() - a descriptor table of its own for the calling thread
  *
- * The descriptors that the thread has stay open in the new table. Where the thread is the only one
- * of its process, nothing changes, so main can try the call before it starts a thread. Returns 0 or
- * a negative errno: -EPERM or -ENOSYS where seccomp or an old kernel refuses both system calls
- * (Linux 5.9 has what lb needs).
+ * The descriptors that the thread has stay open in the new table. When the thread is the only
+ * thread of its process, the call changes nothing. So main can try it before main starts a thread.
+ * Returns 0, or a negative errno: -EPERM or -ENOSYS when seccomp or a kernel before Linux 5.9
+ * refuses the system calls.
  */
 int fd_table_unshare(void) LB_MUST_CHECK;
 

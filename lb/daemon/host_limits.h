@@ -21,9 +21,9 @@ struct host_limits {
 	uint64_t file_max, files_used;     /* open files of the whole system */
 
 	/* bytes */
-	uint64_t mem_available; /* memory that is free on the machine */
-	/* the limit of the cgroup of this process, or above it, that has the least memory left,
-	 * and how much it has left */
+	uint64_t mem_available; /* memory of the machine that is available */
+	/* limit and rest of the cgroup that has the least memory left, among the cgroup of this
+	 * process and those above that cgroup */
 	uint64_t cgroup_limit, cgroup_room;
 
 	/* thousandths of a CPU that this process may use by the tightest quota of its cgroups */

@@ -3,8 +3,8 @@
 
 /*
  * Log file: one destination of log lines (a file, a FIFO, stdout, stderr), with the batch of lines
- * that is written to it next. Writing never fails towards the caller: bytes that cannot be written
- * are counted as lost.
+ * that is written to it next. log_file_flush() returns no error: bytes that cannot be written are
+ * counted as lost.
  *
  * Thread: main until the log thread runs, then the log thread; log_file_check() and log_file_try():
  * main. Layer: daemon.

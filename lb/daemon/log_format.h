@@ -19,9 +19,8 @@
 /* A copy of an access record that does not point to memory which the worker may free. Its names are
  * cut to LOG_FIELD_MAX - 1 bytes. */
 struct log_access {
-	uint32_t kind; /* enum record_kind, for logger.c */
-	struct access_record
-		r; /* its string `error` is a constant; its other strings are invalid */
+	uint32_t kind;          /* enum record_kind, for logger.c */
+	struct access_record r; /* its strings are invalid, but for `error`, a constant */
 	char listener[LOG_FIELD_MAX], route[LOG_FIELD_MAX];
 	char pool[LOG_FIELD_MAX], backend[LOG_FIELD_MAX];
 };
@@ -30,8 +29,8 @@ struct log_access {
 void log_format_line(struct text *batch, enum conf_log_format format, enum log_level level,
 		     uint64_t ns, const char *line);
 
-/* Adds a line of the access log. */
+/* Adds the record of an ended connection as a line of the access log. */
 void log_format_access(struct text *batch, enum conf_log_format format, const struct log_access *a);
 
-/* Adds the same record as a line of the log, at level info. */
+/* Adds the record of an ended connection as a line of the log, at level info. */
 void log_format_ended(struct text *batch, enum conf_log_format format, const struct log_access *a);

@@ -2,7 +2,7 @@
 /*
  * The files of the log and the access log, and lines of the log about these files.
  * log_output_line() and log_output_access() add lines to the batches. log_output_flush() writes the
- * batches (log_file.c), and then logs its failures:
+ * batches (log_file.c), and then adds lines about what failed to the log:
  *
  *   say_unwritten()   a file cannot be written: once, when writing begins to fail; also on stderr,
  *                     because the log itself may be on the disk that is full
@@ -118,8 +118,7 @@ static void say_lost(struct log_output *o, struct log_file *f)
 	log_output_line(o, LOG_LEVEL_WARN, log_output_wall_ns(), line);
 }
 
-/* When `r` is a negative errno, logs that the log's destination could not be opened because of `r`.
- */
+/* When `r` is a negative errno, logs that `r` kept the destination from being opened. */
 static void say_unopened(struct log_output *o, const struct log_file *f, int r)
 {
 	char line[LOG_LINE_MAX];

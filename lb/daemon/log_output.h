@@ -49,8 +49,7 @@ void log_output_access(struct log_output *o, const struct log_access *a, bool is
 /* Writes both batches when they are larger than 256 KiB together. May wait for a reader. */
 void log_output_flush_large(struct log_output *o);
 
-/* Writes both batches, then the lines about logs that could not be written. May wait for a reader.
- */
+/* Writes both batches, and then lines about logs that cannot be written. May wait for a reader. */
 void log_output_flush(struct log_output *o);
 
 /*
@@ -62,7 +61,8 @@ void log_output_flush(struct log_output *o);
 void log_output_move(struct log_output *o, char *log, enum conf_log_format log_format, char *access,
 		     enum conf_log_format access_format);
 
-/* Opens both files again by their names. */
+/* Opens both files again by their names. When a file cannot be opened, the open file is kept, and a
+ * line of the log reports it. */
 void log_output_reopen(struct log_output *o);
 
 void log_output_close(struct log_output *o);

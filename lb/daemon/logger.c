@@ -21,8 +21,8 @@
  *
  * On main, in this order: logger_open() opens the files, logger_chown() gives them to `user`,
  * logger_start() starts the thread, logger_reconfigure() (a reload) and logger_reopen() (USR1)
- * hand over what the thread is to do next, and logger_stop() lets the thread write what is left
- * and joins it. Before the thread runs, lines go to stderr (direct()).
+ * hand over what the thread is to do next, and logger_stop() lets the thread write the records that
+ * are left, and joins the thread. Before the thread runs, lines go to stderr (direct()).
  *
  * The lock guards the settings that main hands over. The log thread holds the lock only while it
  * copies them, so main never waits for the log thread to write or open a file.
@@ -84,7 +84,7 @@ struct logger {
 
 	pthread_mutex_t lock; /* guards the members below */
 	bool should_reopen;
-	char *new_log, *new_access; /* own: destinations from a reload; NULL: no new settings */
+	char *new_log, *new_access; /* own: from a reload; new_log is NULL: no new settings */
 	enum conf_log_format log_format, access_format;
 };
 
@@ -422,7 +422,7 @@ void logger_reconfigure(struct logger *l, const struct conf_log *log, const stru
 
 void logger_chown(struct logger *l, uid_t uid, gid_t gid)
 {
-	LB_ASSERT(!atomic_load(&l->is_running)); /* main alone uses the files before */
+	LB_ASSERT(!atomic_load(&l->is_running)); /* no log thread uses the files yet */
 	log_output_chown(&l->output, uid, gid);
 }
 

@@ -7,8 +7,8 @@
  * Every producer (0 is main, then the workers) has a ring, into which it writes lines and access
  * records. When the ring is full, the record is dropped and counted. The log thread formats the
  * records and writes them in batches. Before the log thread is started, lines of main go to stderr.
- * When a log cannot be written, the bytes of the batch from there on are lost, even in the middle
- * of a line. Lost bytes are counted, and the count is logged when the log can be written again.
+ * When a log cannot be written, the rest of the batch is lost, even from the middle of a line on.
+ * Lost bytes are counted, and the count is logged when the log can be written again.
  *
  * Layer: daemon.
  */
@@ -46,7 +46,8 @@ int logger_wake_fd(const struct logger *l);
 /* The handle by which a producer logs. Only the producer's thread may use it. */
 struct log logger_handle(struct logger *l, uint32_t producer);
 
-/* The function that a worker calls for each ended connection, and its `arg`. */
+/* The function that a worker calls for each ended connection, and the value for its parameter
+ * `arg`. */
 access_fn logger_access_fn(struct logger *l);
 void *logger_access_arg(struct logger *l, uint32_t producer);
 

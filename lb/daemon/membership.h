@@ -34,10 +34,10 @@ struct membership {
 	struct delta *pending; /* borrows from the reload under way; NULL: no reload */
 };
 
-/* A reload is under way, and will commit or abandon `d`. */
+/* Call when a reload has prepared `d`. The reload will commit or abandon `d`. */
 void membership_begin(struct membership *m, struct delta *d);
 
-/* The reload has ended without a commit. Does nothing when no delta is pending. */
+/* Call when a reload has ended. Does nothing when no delta is pending, as after a commit. */
 void membership_abandon(struct membership *m);
 
 /* Makes the messages (APPLY) that bring the pending delta into force on every worker. Returns 0 or

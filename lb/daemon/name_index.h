@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Name index: what the registry holds, sorted, so that a configuration with ten thousand names is
- * compared with it in n log n steps.
+ * Name index: the registry's entries in sorted arrays, so that comparing the registry with a
+ * configuration of n names takes n log n steps.
  *
  * An index is made for one comparison, and the registry may not change while the index is used. All
  * pointers to entries are borrowed from the registry.

@@ -27,7 +27,7 @@ static void notify(const char *text)
 	if (len == 0 || len >= sizeof(sun.sun_path))
 		return;
 	memcpy(sun.sun_path, path, len);
-	if (sun.sun_path[0] == '@') /* the name of an abstract socket */
+	if (sun.sun_path[0] == '@') /* an abstract socket: its name begins with a 0 */
 		sun.sun_path[0] = '\0';
 
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -98,8 +98,7 @@ static bool conflicts(const struct addr *new, const struct inet_diag_msg *m, siz
 	if (m->idiag_family == new->family)
 		return overlap(bytes, other, n);
 	if (new->family == AF_INET6)
-		return false; /* lb's IPv6 sockets have IPV6_V6ONLY, so no IPv4 socket is in the way
-			       */
+		return false; /* lb's IPv6 sockets have IPV6_V6ONLY */
 	if (is_zero(other, sizeof(other)))
 		return !is_v6_only(m, len);
 	return memcmp(other, mapped, sizeof(mapped)) == 0 &&
@@ -127,8 +126,7 @@ static void read_one(struct search *s, struct nlmsghdr *h)
 /* Reads the kernel's list to its end. Returns 0 or a negative errno. */
 static int read_all(struct search *s, int fd)
 {
-	static _Alignas(
-		struct nlmsghdr) char answer[ANSWER_BYTES]; /* static, because only main uses it */
+	static _Alignas(struct nlmsghdr) char answer[ANSWER_BYTES]; /* used by main only */
 
 	while (!s->is_over) {
 		ssize_t n = recv(fd, answer, sizeof(answer), 0);

@@ -75,7 +75,7 @@ void past_keep(struct past *past, struct past_pool *p, struct past_record *r,
 	       const struct backend_sums *sums, uint64_t now_ns)
 {
 	LB_ASSERT(!list_is_linked(&r->link) && !list_is_linked(&r->in_pool));
-	/* past_expire() relies on it that the records are in the order of their times. */
+	/* past_expire() needs the records in the order of their times. */
 	LB_ASSERT(list_is_empty(&past->records) ||
 		  list_entry(past->records.prev, struct past_record, link)->since_ns <= now_ns);
 	r->pool = p;

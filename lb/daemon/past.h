@@ -23,8 +23,8 @@
 #define PAST_KEEP_NS (3600u * 1000000000ull)
 #define PAST_MAX 1000u
 
-/* The backends of one pool that are gone. `sums` is for those of them whose records were dropped.
- */
+/* The backends of one pool that are gone. `sums` are those of the backends whose records were
+ * dropped. */
 struct past_pool {
 	struct backend_sums sums;
 	struct list records; /* owns: struct past_record, linked by in_pool */

@@ -10,7 +10,7 @@
 enum phase {
 	PHASE_STARTING,
 	PHASE_RUNNING,
-	PHASE_DELAYING, /* asked to stop, still accepting for stop_delay */
-	PHASE_DRAINING, /* accepts no more, waits for connections to end */
-	PHASE_QUITTING, /* the workers end what is left, free all that they own, and end */
+	PHASE_DELAYING, /* a stop has begun; the workers still accept for stop_delay */
+	PHASE_DRAINING, /* the workers accept no more; connections may end by themselves */
+	PHASE_QUITTING, /* the workers end the connections that are left, and then end */
 };

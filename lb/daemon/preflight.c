@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `lb check`: a start that is tried and undone, step by step.
+ * `lb check`: tries each step of a start, and undoes it.
  *
- * Terms. A finding is an error that a start by this file would fail with on this machine. The
- * running lb is the program that answers on the file's admin socket, when that program is an lb
- * (running_lb.c).
+ * Terms. A finding is an error with which a start by this file would fail on this machine. The
+ * running lb is the lb that answers on the admin socket which the file names (running_lb.c).
  *
  * preflight() calls one function for each step of a start (server.c, server_start.c), in the same
  * order, and each step is undone at once:
@@ -16,16 +15,19 @@
  *   try_as_user()    what lb does after it has become `user`, in a child process that becomes
  *                    this user (be_user()) and writes its findings to a pipe
  *
- * What the running lb has is no finding, because it has ended when another lb starts by the file:
- * an address that is in use counts only when the running lb has no socket there. What only a
- * reload would refuse is a warning (warn_of_http()).
+ * The admin socket and the addresses of the running lb are no findings, because the running lb has
+ * to end before another lb starts by the file. So an address that is in use is a finding only when
+ * the running lb has no socket there. When a start would succeed but a reload of the running lb
+ * would fail, preflight() adds a warning (warn_of_http()).
  *
- * A log that a start would give to `user` is not opened by the child, because the file belongs to
- * another user at that time; then the child needs only to reach its folder (try_way()).
+ * When a start would give a log to `user`, the child does not open the log, because the file still
+ * belongs to another user. The child only checks that `user` can reach the log's folder
+ * (try_way()).
  *
  * Relies on: admin_socket.c, log_file.c, sources.c, fd_share.c, privs.c, which a start uses, too;
  * refusal.c words the findings as the start does. preflight_user() and preflight_crypto() are
- * steps of the start itself, and preflight_reload() tells a start what a later reload will lack.
+ * steps of the start itself. preflight_reload() is for the start, too: it finds why a later reload
+ * would fail.
  *
  * Thread: main, the only thread of the process, because a child is forked.
  */
@@ -58,12 +60,12 @@
 
 struct flight {
 	const struct conf *conf; /* borrows */
-	struct loop *loop;       /* owns: makes sockets */
+	struct loop *loop;       /* owns: for making sockets */
 	struct err *e;
 	struct running_lb running;
-	/* Of the log [0] and the access log [1]. */
+	/* [0] is the log, [1] is the access log. */
 	bool is_given[2]; /* a start would give this log to `user` */
-	bool is_bad[2];   /* this log cannot be opened, which is a finding already */
+	bool is_bad[2];   /* this log cannot be opened, and the finding was added */
 };
 
 int preflight_user(const struct conf *conf, struct err *e)
@@ -110,7 +112,8 @@ static const struct conf_log *log_of(const struct conf *conf, int which)
 	return which == 0 ? &conf->log : &conf->access_log;
 }
 
-/* Whether logger_chown() would give this log to `user`. A file that is missing is made first. */
+/* Whether logger_chown() would give this log to `user`. It would when the file is missing, because
+ * a start makes the file first. */
 static bool is_to_be_given(const struct conf_log *c)
 {
 	struct stat st;
@@ -133,7 +136,8 @@ static void try_logs(struct flight *f)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-/* Finds the lb that answers on the admin socket. When there is one, the socket is no finding. */
+/* Fills f->running when an lb answers on the admin socket. When another program answers, adds a
+ * finding. */
 static void find_running(struct flight *f)
 {
 	const struct conf *conf = f->conf;
@@ -145,8 +149,8 @@ static void find_running(struct flight *f)
 		(void)refusal_socket(f->e, conf, -EADDRINUSE);
 }
 
-/* Binds as the start does, but does not listen, so the socket takes no client, and another program
- * can still listen. */
+/* Binds a socket as the start does, and closes it. The socket does not listen, so it takes no
+ * client, and meanwhile another program can listen on the address. */
 static int try_bind(struct flight *f, const struct addr *a)
 {
 	int fd = sock_bind_alone(f->loop, a);
@@ -156,8 +160,9 @@ static int try_bind(struct flight *f, const struct addr *a)
 	return fd < 0 ? fd : 0;
 }
 
-/* A start can bind an address that the running lb has for admin.http, because the running lb has
- * ended by then. A reload cannot, because admin.http changes at a restart only. */
+/* Warns when the running lb has the address for its admin.http. A start can bind the address,
+ * because the running lb has ended by then. A reload cannot bind it, because the running lb keeps
+ * its admin.http until it ends. */
 static void warn_of_http(struct flight *f, const struct conf_bind *b)
 {
 	char http[ADDR_TEXT_MAX];
@@ -169,8 +174,8 @@ static void warn_of_http(struct flight *f, const struct conf_bind *b)
 			    b->text, addr_format(&f->running.http, http));
 }
 
-/* An address that the running lb has, or that includes one of its addresses, is no finding, because
- * a restart can bind it. So can a reload, but for the address of admin.http. */
+/* Adds a finding when the address cannot be bound. It is no finding when the running lb has the
+ * address, or has an address that the new one includes, because a restart can bind it then. */
 static void try_listener(struct flight *f, const struct conf_bind *b)
 {
 	int r = try_bind(f, &b->addr);
@@ -224,7 +229,8 @@ static void try_way(const struct conf_log *c, struct err *e)
 		(void)refusal_log(e, c->at, c->to, -errno);
 }
 
-/* Runs in the child, which writes its findings to the parent as struct err_item. */
+/* Runs in the child: becomes `user`, checks what `user` has to open, and writes each finding to the
+ * pipe `to` as a struct err_item. */
 static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 {
 	const struct conf *conf = f->conf;
@@ -236,7 +242,7 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 	} else {
 		try_file(conf, &e);
 		for (int i = 0; i < 2; i++) {
-			if (f->is_bad[i]) /* the parent has added the finding */
+			if (f->is_bad[i]) /* try_logs() has added the finding */
 				continue;
 			if (f->is_given[i])
 				try_way(log_of(conf, i), &e);
@@ -250,8 +256,8 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 	err_deinit(&e);
 }
 
-/* Reads the child's findings, each of which comes as a whole, because a write of up to PIPE_BUF
- * bytes is not divided. */
+/* Reads the child's findings. Each read(2) returns a whole finding, because a pipe does not divide
+ * a write of up to PIPE_BUF bytes. */
 static void take_findings(struct flight *f, int from)
 {
 	_Static_assert(sizeof(struct err_item) <= PIPE_BUF, "a finding is written at once");

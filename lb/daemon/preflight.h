@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Preflight: why this machine would not let lb start by a file, although the file has no mistake.
+ * Preflight: why lb could not start by a file on this machine, although the file has no mistake.
  *
- * preflight() is `lb check`, and changes nothing: addresses are bound without listening, no file
- * and no folder is made, and the lb that runs already is asked for its addresses. The findings are
- * worded by the same functions as the errors of a start (daemon/refusal.h).
+ * preflight() is `lb check`. It changes nothing: it binds addresses without listening, makes no
+ * file and no folder that stays, and asks an lb that already runs for its addresses. The findings
+ * have the same words as the errors of a start, from the same functions (daemon/refusal.h).
  *
  * Thread: main. Layer: daemon.
  */
@@ -19,8 +19,8 @@
 /*
  * preflight() - find everything that would make a start fail
  *
- * The process must have one thread. Adds a finding for each to `e`, in the order of their places.
- * Returns 0 where there is no finding, or -EINVAL.
+ * Call while the process has one thread only. Adds the findings to `e`, sorted by their marks in
+ * the file. Returns 0 when there is no finding, and -EINVAL otherwise.
  */
 int preflight(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 
@@ -30,5 +30,6 @@ int preflight_user(const struct conf *conf, struct err *e) LB_MUST_CHECK;
 /* Whether libcrypto has what handshakes need. Returns 0, or -ENOTSUP with the reason in `e`. */
 int preflight_crypto(struct err *e);
 
-/* After a start has become `user`: adds what that user lacks for a reload to `e`. */
+/* Call after a start has become `user`. Adds an error to `e` for each file that this user cannot
+ * open and a reload will have to open. */
 void preflight_reload(const struct conf *conf, struct err *e);

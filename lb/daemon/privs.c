@@ -3,9 +3,9 @@
  * Users, capabilities, and the limit of open files.
  *
  * glibc's set*id() act on every thread of the process. capset(2) acts on the calling thread only,
- * and a new thread inherits the capabilities of its maker: so main drops first (privs_drop()),
- * keeping what it needs to bind low ports at a reload, and each other thread drops the rest when
- * it starts (privs_drop_thread_caps()).
+ * and a new thread inherits the capabilities of the thread that creates it. So main first drops all
+ * capabilities but the one for binding low ports at a reload (privs_drop()). Every other thread
+ * drops this one, too, when it starts (privs_drop_thread_caps()).
  *
  * Thread: as the header says.
  */
@@ -47,7 +47,8 @@ int privs_resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, struct 
 	return 0;
 }
 
-/* Sets this thread's capabilities to those of `mask`. */
+/* Gives the calling thread the capabilities in `mask` (bits 1 << CAP_...) and no others. Returns 0
+ * or a negative errno. */
 static int set_caps(uint32_t mask)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -13,27 +13,29 @@
 #include "util/assert.h"
 #include "util/err.h"
 
-/* Raises the soft limit of open files to the hard limit. Returns the limit that holds then. */
+/* Raises the soft limit of open files to the hard limit. Returns the soft limit that is in force
+ * afterwards. */
 uint32_t privs_raise_nofile(void);
 
-/* Looks a user up. Returns 0, or -ENOENT with the reason in `e`. */
+/* Finds the user's and its group's number. Returns 0, or -ENOENT with the reason in `e`. */
 int privs_resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
 		       struct err *e) LB_MUST_CHECK;
 
 /*
- * privs_drop() - become that user
+ * privs_drop() - become the user `name`, and keep the capabilities that `kept` says
  *
- * Call before the first worker starts. Returns 0, or a negative errno with the reason.
+ * Call before the first worker starts. Returns 0, or a negative errno with the reason in `e`.
  */
 enum privs_kept {
 	PRIVS_KEEP_NONE,
-	PRIVS_KEEP_BIND, /* this thread's CAP_NET_BIND_SERVICE, to bind new addresses at a reload */
+	PRIVS_KEEP_BIND, /* the calling thread keeps CAP_NET_BIND_SERVICE, for later reloads */
 };
 int privs_drop(const char *name, uid_t uid, gid_t gid, enum privs_kept kept,
 	       struct err *e) LB_MUST_CHECK;
 
 /*
- * A thread that binds nothing gives up all capabilities that it has got from main, where main is
- * not root: those that main kept in privs_drop(), or was started with (ambient ones of a service).
+ * Drops all capabilities of the calling thread, unless the process runs as root. For threads that
+ * bind nothing. A thread inherits main's capabilities: the one that privs_drop() kept, or those
+ * that a service manager gave to lb (ambient capabilities).
  */
 void privs_drop_thread_caps(void);

@@ -46,8 +46,8 @@ static uint64_t boot_time_s(void)
 	return s;
 }
 
-/* The fields of /proc/PID/stat that follow the name of the command, which may contain any character
- * (proc(5)). */
+/* Reads the fields of /proc/PID/stat that follow the command's name. They begin behind the last
+ * `)`, because the name may contain any character (proc(5)). */
 static void read_stat(struct status_process *ret)
 {
 	enum { THREADS_AT = 20, START_AT = 22, FIRST = 3 };
@@ -86,9 +86,10 @@ static double seconds(struct timeval t)
 }
 
 /*
- * Since Linux 6.2 the size of the folder is the number of descriptors; on an older kernel the
- * entries are counted. `is_own`: the folder is of main's table, in which opening the folder takes a
- * descriptor that is not counted.
+ * Counts the open descriptors of a table, whose folder in /proc is `path`. Since Linux 6.2 the
+ * folder's size is this number; on an older kernel the entries of the folder are counted. When
+ * `is_own`, the folder is that of main's table. Opening the folder adds a descriptor to main's
+ * table, so one entry is subtracted.
  */
 static uint64_t count_fds(const char *path, bool is_own)
 {

@@ -13,7 +13,7 @@ struct threads;
 /*
  * process_read() - CPU time, memory, threads and descriptors
  *
- * Descriptors are those of all tables: each worker has one of its own, and main and the log thread
- * share one. A figure that cannot be read is 0.
+ * Descriptors are counted in all tables: the table of main and of the log thread, and the table of
+ * each worker that has one of its own. A figure that cannot be read is 0.
  */
 void process_read(const struct threads *t, struct status_process *ret);

@@ -2,8 +2,8 @@
 /*
  * The words of an error that this machine causes.
  *
- * Terms. The way out is the end of an error's text: what the user can do about the error. An errno
- * of which nothing is known that would help has none.
+ * Terms. The way out is the end of an error's text. It says what the user can do about the error.
+ * When no way out is known for an errno, the text has none.
  *
  * There is one function for each thing that lb may be refused: refusal_bind(), refusal_own() and
  * refusal_http() for an address to listen at, refusal_source() for an address to connect from,
@@ -31,7 +31,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WAY_MAX 256 /* a longer way out is cut, as the error's text is */
+#define WAY_MAX 256 /* size in bytes; a longer way out is cut */
 
 char *refusal_folder(const char *path, char *out, size_t size)
 {
@@ -42,7 +42,7 @@ char *refusal_folder(const char *path, char *out, size_t size)
 	return out;
 }
 
-/* The name of the user whose rights count now. */
+/* The name of the user that the process runs as, or the user's number as text. */
 static const char *own_name(char out[32])
 {
 	const struct passwd *pw = getpwuid(geteuid());
@@ -55,7 +55,7 @@ static const char *own_name(char out[32])
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-/* What can be done about an address that cannot be bound: "; ..." or "". */
+/* The way out for an address that cannot be bound, with "; " in front, or "". */
 static const char *bind_way(const struct addr *a, int r, char out[WAY_MAX])
 {
 	bool is_v4 = a->family == AF_INET;
@@ -134,7 +134,7 @@ int refusal_log(struct err *e, struct mark at, const char *to, int r)
 	(void)refusal_folder(to, folder, sizeof(folder));
 	switch (-r) {
 	case ENOENT:
-		if (access(folder, F_OK) == 0) /* in /proc and /sys only the kernel makes files */
+		if (access(folder, F_OK) == 0) /* a folder of /proc or /sys */
 			return err_at(e, at,
 				      "cannot open log %s: no file can be made in %s; name a file "
 				      "in another folder, or stderr",

@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * Refusal: an error that says what this machine does not let lb do, and what to do about it.
+ * Refusal: an error that says what this machine does not let lb do, and what the user can do about
+ * it.
  *
- * A start, a reload and `lb check` use these functions, so that they word the same error alike.
- * Each function adds one error to `e` and returns -EINVAL; `r` is the negative errno with which the
- * kernel refused.
+ * A start, a reload and `lb check` use these functions, so that the same error has the same words.
+ * Each function is named after what was refused, adds one error to `e` and returns -EINVAL. `r` is
+ * the negative errno with which the kernel refused.
  *
  * Thread: main. Layer: daemon.
  */
@@ -15,32 +16,33 @@
 #include "util/err.h"
 #include "util/sockaddr.h"
 
-/* To listen at `a`, which the file writes as `text`: "cannot bind TEXT: ...". */
+/* Binding the address `a` of a listener was refused. `text` is `a` as the file has it. */
 int refusal_bind(struct err *e, struct mark at, const struct addr *a, const char *text, int r);
 
-/* The same, where lb's own socket is in the way of a reload: `own` says which, and the way out. */
+/* Binding an address was refused to a reload because this lb itself has a socket there. `own` is
+ * the rest of the error's text: which socket, and the way out. */
 int refusal_own(struct err *e, struct mark at, const char *text, const char *own);
 
-/* To listen at admin.http. */
+/* Binding the address of admin.http was refused. */
 int refusal_http(struct err *e, const struct conf *conf, int r);
 
-/* To connect from the source `a`. */
+/* Binding the source address `a` was refused. */
 int refusal_source(struct err *e, struct mark at, const struct addr *a, int r);
 
-/* To open the log `to`. */
+/* Opening the log `to` was refused. */
 int refusal_log(struct err *e, struct mark at, const char *to, int r);
 
 /*
- * To make the admin socket: -ENOENT is a folder that is missing, -EADDRINUSE a socket on which a
- * program answers, -EPERM one of another user, -ENOTSOCK another file.
+ * Making the admin socket was refused. -ENOENT: its folder is missing. -EADDRINUSE: a program
+ * answers on the socket. -EPERM: the socket is another user's. -ENOTSOCK: the file is no socket.
  */
 int refusal_socket(struct err *e, const struct conf *conf, int r);
 
-/* To let the user that lb is now read its file at a reload. */
+/* The user that lb runs as may not read the configuration file, so a reload would fail. */
 int refusal_file(struct err *e, const struct conf *conf, int r);
 
 /*
- * The folder of the file `path`, written to `out` of `size` bytes (cut where it is longer): "."
- * where the path has none. Returns `out`.
+ * Writes the folder of the file `path` to `out`, or "." when `path` has no folder. A folder that is
+ * longer than `size` - 1 bytes is cut. Returns `out`.
  */
 char *refusal_folder(const char *path, char *out, size_t size);

@@ -2,27 +2,28 @@
 /*
  * The entries that outlive a configuration, and how they are dropped.
  *
- * Terms. In use means named by the newest configuration; removed means not in use any more, and
- * kept because something still uses the object or its counters. A slot is a small number that a
- * pool has for its life: an index into the workers' arrays of members. The past of a pool is the
- * sums of its backends that are gone (daemon/past.h).
+ * Terms. An entry is in use when the newest configuration names it. An entry is removed when the
+ * newest configuration does not name it, and the entry is kept because something still uses the
+ * object or its counters. A slot is a small number that a pool has for its life. It is an index
+ * into the workers' arrays of members. The past of a pool is the sums of its backends that are gone
+ * (daemon/past.h).
  *
- * Entries come by delta_commit() (delta.c), which appends them to the lists, and go by
- * registry_tidy(), which main calls once a second and after each commit:
+ * delta_commit() (delta.c) adds entries to the lists. registry_tidy(), which main calls once a
+ * second and after each commit, frees what is not needed any more:
  *
- *   tidy_listeners()   a removed listener of which no worker has a socket any more
- *   tidy_snapshots()   a replaced snapshot that no session uses
+ *   tidy_listeners()   removed listeners of which no worker has a socket
+ *   tidy_snapshots()   replaced snapshots that no session uses
  *   names_sweep()      names of listeners and routes that no snapshot uses
- *   retire()           a removed backend without a connection: its sums become a record
- *   tidy_past()        records that are too old; their sums go to the backend in use of that name
- *                      (find_heir()), or to the pool
- *   pool_entry_free()  a removed pool without a backend, a record, or a snapshot that names it
+ *   retire()           removed backends without a connection; their sums become records
+ *   tidy_past()        records that are too old; their sums are added to the backend in use with
+ *                      the same name (find_heir()), or to the pool
+ *   pool_entry_free()  removed pools that have no backend and no record, and that no snapshot names
  *
  * A removed pool keeps its members (pool_keep_members()) while a snapshot names it, because a
  * session that was routed to the pool under that snapshot may still pick among them.
  *
- * Slots are given back when the pool's entry is freed; free_slots has room for every slot that was
- * ever given out, so that giving back cannot fail.
+ * A pool's slot is given back when the pool's entry is freed. free_slots has room for every slot
+ * that was ever given out, so giving a slot back cannot fail.
  *
  * registry_deinit() frees everything once the workers have ended, and asserts that nothing is left
  * in use.
@@ -86,8 +87,8 @@ struct registry_backend *registry_backend_new(const char *name)
 
 /* ---- slots of pools ------------------------------------------------------------------------- */
 
-/* Returns 0, or -ENOMEM. Makes room for the slot in free_slots, so that registry_give_slot() cannot
- * fail. */
+/* Takes a free slot, or the next number. free_slots is grown here and not in registry_give_slot(),
+ * so that giving a slot back cannot fail. Returns 0 or -ENOMEM. */
 static int take_slot(struct registry *reg, uint32_t *ret)
 {
 	LB_ASSERT(reg->n_free <= reg->next_slot && reg->next_slot <= reg->slots_cap);
@@ -107,8 +108,8 @@ static int take_slot(struct registry *reg, uint32_t *ret)
 	return 0;
 }
 
-/* A worker may still have the members of this pool in the slot when another pool gets the slot. The
- * worker does not take them for the other pool's, because it compares the pool, too. */
+/* When another pool gets the slot, a worker may still have this pool's members in the slot. The
+ * worker does not take these members for the other pool's, because it also compares the pool. */
 void registry_give_slot(struct registry *reg, const struct pool *p)
 {
 	LB_ASSERT(reg->n_free < reg->next_slot && p->slot < reg->next_slot);
@@ -165,7 +166,7 @@ void registry_deinit(struct registry *reg)
 	while (reg->old != NULL) {
 		struct snapshot *p = reg->old;
 		reg->old = p->next;
-		LB_ASSERT(snapshot_is_unused(p)); /* the workers have ended */
+		LB_ASSERT(snapshot_is_unused(p)); /* no session is left */
 		snapshot_unref(p);
 	}
 	LB_ASSERT(reg->n_free == reg->next_slot); /* every pool has given its slot back */
@@ -218,7 +219,8 @@ struct registry_backend *registry_find_backend(const struct registry_pool *p, co
 
 /* ---- what is gone ---------------------------------------------------------------------------- */
 
-/* Whether the pool has counted a connection or a response, be it one that reached no backend. */
+/* Whether the pool's own counters are not all 0. They count connections and responses, also those
+ * that did not reach a backend. */
 static bool has_counted(const struct pool *p)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(p->tally.ends); i++)
@@ -231,10 +233,10 @@ static bool has_counted(const struct pool *p)
 }
 
 /*
- * The backend is removed, and its last connection has ended: its sums become its pool's past. A
- * removed pool is freed with its last record. When the pool has counters of its own, the last of
- * its backends leaves a record in any case, so that the counters are shown for as long as those of
- * a backend.
+ * Frees a removed backend whose last connection has ended, and adds its sums to the pool's past. A
+ * removed pool is freed with its last record. So when the pool has counters of its own, its last
+ * backend leaves a record even if the backend's sums are 0. The pool's counters are then shown for
+ * as long as a backend's.
  */
 static void retire(struct registry *reg, struct registry_pool *p, struct registry_backend *rb)
 {
@@ -251,7 +253,9 @@ static void retire(struct registry *reg, struct registry_pool *p, struct registr
 	registry_backend_free(rb);
 }
 
-/* An index of the pool whose records are dropped, since many may be dropped at once. */
+/* The argument of find_heir(). Many records of one pool may be dropped at once, so find_heir()
+ * makes an index of the backends of the pool `of`, and uses it until a record of another pool
+ * comes. */
 struct heirs {
 	const struct past_pool *of;
 	struct name_index index;
@@ -319,7 +323,7 @@ void registry_tidy(struct registry *reg)
 		struct registry_pool *p = list_entry(it, struct registry_pool, link);
 		LB_ASSERT(p->is_removed || p->members != NULL);
 		if (!p->is_removed)
-			pool_keep_members(p->pool, NULL); /* newer members are in use */
+			pool_keep_members(p->pool, NULL); /* the workers have newer members */
 		else if (pool_has_snapshot(p->pool))
 			continue;
 		list_for_each(ib, &p->backends)
@@ -338,6 +342,6 @@ void registry_tidy(struct registry *reg)
 		if (list_is_empty(&p->past.records))
 			pool_entry_free(reg, p);
 		else
-			p->members = members_unref(p->members); /* the members hold backends */
+			p->members = members_unref(p->members); /* members refer to backends */
 	}
 }

@@ -31,86 +31,90 @@ struct names;
 struct snapshot;
 struct pool;
 
-/* A backend that is in use, or a removed one that still has connections. */
+/* A backend that is in use, or a removed backend that still has connections. */
 struct registry_backend {
-	struct list link; /* registry_pool.backends: in the list's order, the removed behind */
+	struct list link; /* in registry_pool.backends: as in the file, removed backends last */
 	struct backend *backend; /* counted */
-	uint32_t file_weight;    /* as in the newest file */
-	bool is_weight_set;      /* `lbctl weight` has changed the weight since */
+	uint32_t file_weight;    /* weight in the newest file */
+	bool is_weight_set;      /* an operator has set another weight (`lbctl weight`) */
 	bool is_removed;
-	struct past_record *record; /* owns: to hold the sums once the backend is gone */
-	struct backend_sums past;   /* of earlier backends of this name whose records are gone */
-	bool is_ports_high;         /* the log has warned of the local ports towards the backend */
+	struct past_record *record; /* owns: for the sums when the backend is gone */
+	/* sums of earlier backends of this name whose records were dropped */
+	struct backend_sums past;
+	bool is_ports_high; /* the log has warned that local ports for the backend run out */
 };
 
 struct registry_pool {
 	struct list link;
 	struct pool *pool;       /* counted */
-	struct members *members; /* counted: the newest version */
-	struct list backends;    /* of struct registry_backend */
-	struct past_pool past;   /* of the backends that are gone */
+	struct members *members; /* counted: the newest members */
+	struct list backends;    /* struct registry_backend */
+	struct past_pool past;   /* records and sums of backends that are gone */
 	enum conf_balance balance;
 	enum conf_check check;
-	/* The newest file lacks the pool, which has backends that may still serve, or records. */
+	/* The newest file does not name the pool. The entry stays while the pool has a backend or a
+	 * record. */
 	bool is_removed;
-	size_t conf_index; /* in the snapshot's configuration; meaningless where it is removed */
+	size_t conf_index; /* the pool's index in the newest configuration, unless is_removed */
 };
 
 struct registry_listener {
 	struct list link;
 	struct listener *listener; /* counted */
-	const char *name;          /* counted: the listener's */
+	const char *name;          /* counted: the listener's name */
 };
 
 struct registry {
-	struct loop *loop; /* borrows: makes sockets */
+	struct loop *loop; /* borrows: for making sockets, and the time */
 	uint32_t n_workers;
 	struct names *names; /* owns */
-	struct addr http;    /* admin.http as it is bound; family 0: none. Restart-only */
+	struct addr http;    /* bound address of admin.http, until lb ends; family 0: none */
 	struct list pools, listeners;
-	struct list leaving; /* of struct registry_listener: removed, not closed everywhere */
+	struct list leaving; /* registry_listener: removed, but a worker may have its socket */
 	struct past past;
-	struct snapshot *snapshot; /* counted: the current one; NULL before the first commit */
-	struct snapshot *old; /* counted, as a list: replaced ones that a session may still use */
-	uint64_t next_number; /* of listeners */
-	uint32_t next_slot;   /* of pools: all smaller numbers were given out */
-	uint32_t *free_slots; /* owns: has room for next_slot; those that were given back */
+	struct snapshot *snapshot; /* counted: the newest snapshot; NULL before the first commit */
+	struct snapshot *old; /* counted: list of replaced snapshots that a session may still use */
+	uint64_t next_number; /* the number that the last new listener got */
+	uint32_t next_slot;   /* all smaller slots were given to a pool at least once */
+	uint32_t *free_slots; /* owns: the n_free slots that were given back; room for slots_cap */
 	uint32_t n_free, slots_cap;
-	bool has_old_names; /* a commit has replaced names: names_sweep() may free some */
+	bool has_old_names; /* a commit has replaced names, so names_sweep() may free some */
 };
 
 /* Returns 0 or -ENOMEM. */
 int registry_init(struct registry *reg, struct loop *loop, uint32_t n_workers) LB_MUST_CHECK;
-/* Frees everything; the workers have ended. Does nothing after a failed registry_init(). */
+/* Frees everything. Call after the workers have ended. Does nothing when registry_init() has
+ * failed. */
 void registry_deinit(struct registry *reg);
 
 /*
- * registry_tidy() - drop what is removed and no longer used
+ * registry_tidy() - free removed entries that nothing uses any more
  *
- * That is: removed listeners that no worker has a socket of, snapshots that no session uses, and
- * removed backends and pools whose last connection has ended; their sums go to the past. A pool
- * stays while a snapshot names it. Do not call between delta_commit() and health_apply(), because
- * until then the health checks still name what was removed.
+ * Frees removed listeners of which no worker has a socket, snapshots that no session uses, and
+ * removed backends and pools whose last connection has ended; the backends' sums go to the past. A
+ * pool stays while a snapshot names it. Do not call between delta_commit() and health_apply(),
+ * because until health_apply() the health checks still point to removed backends.
  */
 void registry_tidy(struct registry *reg);
 
-/* What the newest configuration says of a pool; NULL where the pool is removed. */
+/* The pool's settings in the newest configuration; NULL when the pool is removed. */
 const struct conf_pool *registry_pool_conf(const struct registry *reg,
 					   const struct registry_pool *p);
 
-/* The pool, or the backend of a pool, that is in use under this name; NULL where there is none. */
+/* The pool in use with this name, and the pool's backend in use with this name; NULL when there is
+ * none. */
 struct registry_pool *registry_find_pool(struct registry *reg, const char *name);
 struct registry_backend *registry_find_backend(const struct registry_pool *p, const char *name);
 
 /* ---- entries, for delta.c -------------------------------------------------------------------- */
 
-/* The entry of a backend that a commit will bring; NULL when memory is short. */
+/* Makes the entry for a new backend, which a commit will add. NULL when memory is short. */
 struct registry_backend *registry_backend_new(const char *name);
-/* NULL is fine. Returns NULL. */
+/* Frees the entry. NULL is fine. Returns NULL. */
 struct registry_backend *registry_backend_free(struct registry_backend *rb);
 void registry_listener_free(struct registry_listener *rl);
 
-/* A pool with a slot of its own; NULL when memory is short. */
+/* Makes a pool with a slot of its own; NULL when memory is short. */
 struct pool *registry_new_pool(struct registry *reg, const struct conf_pool *c);
-/* Takes back the slot of a pool that is not used any more. */
+/* Gives back the slot of a pool that is not used any more. */
 void registry_give_slot(struct registry *reg, const struct pool *p);

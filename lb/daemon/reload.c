@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a file to workers that run by it, one worker's reply after another.
+ * Reads a file, and makes every worker run by it.
  *
  * Terms. The delta is what the file changes (daemon/delta.h). A batch is up to ADOPT_BATCH new
- * listeners, whose sockets are passed to the workers together. A waiter is a callback
- * that is called when the reload has ended.
+ * listeners, whose sockets are passed to the workers together. A channel is a worker's socket pair
+ * for this (daemon/threads.h). A waiter is a callback that is called when the reload has ended.
  *
  *   reload_request()  reads and checks the file, prepares the delta         (nothing has changed)
  *   hand_over()       makes the messages of ABORT, which undo what follows
@@ -18,15 +18,15 @@
  *
  * The start of lb is the same from hand_over() on (reload_start()).
  *
- * At most one reload is under way. When reloads are asked for meanwhile, one more reload follows
- * for all of them (`is_again`), and their waiters are kept in `next`.
+ * At most one reload is under way. All calls of reload_request() in that time lead to one more
+ * reload (`is_again`); their waiters are kept in `next`.
  *
- * The messages are made before the step that they belong to, so that the step is done on all
- * workers or on none: ABORT before the first ADOPT, APPLY before the new sockets listen. Listening
- * is the last step that can fail, because from then on a client may connect.
+ * The messages of a step are made before the step begins, so that the step is done on all workers
+ * or on none: ABORT before the first ADOPT, APPLY before the new sockets listen. Listening is
+ * the last step that can fail: from then on a client may connect, and has to be served.
  *
- * When a stop begins, the workers get STOP and close all listening sockets, those that they have
- * adopted, too. A reload that has not got as far as APPLY ends then as refused, without ABORT
+ * When a stop begins, the workers get STOP and close all listening sockets, also those that they
+ * have adopted. A reload that has not posted APPLY by then ends as refused, without ABORT
  * (is_stopping()).
  *
  * Relies on: delta.c and delta_binds.c (what changes), membership.c (the messages of APPLY, the
@@ -52,7 +52,8 @@
 #include "proxy/listener.h"
 #include "proxy/message_conf.h"
 
-/* How many sockets are passed to a worker before it adopts them. A channel holds some hundreds. */
+/* At most this many sockets are passed to a worker before it is told to adopt them. The limit is
+ * well below the some hundred sockets that a channel can hold. */
 #define ADOPT_BATCH 64
 
 void reload_init(struct reload *r, const struct reload_env *env)
@@ -79,7 +80,7 @@ static void finish(struct reload *r)
 
 	LB_ASSERT(r->n_waiting == 0);
 	LB_ASSERT(r->delta == NULL || r->delta->is_committed == (r->result == 0));
-	membership_abandon(env->membership); /* where it was committed, nothing is pending */
+	membership_abandon(env->membership); /* does nothing after a commit */
 	r->delta = delta_free(env->registry, r->delta);
 	broadcast_drop(&r->abort);
 	r->was_refused = r->result < 0;
@@ -103,7 +104,7 @@ static void finish(struct reload *r)
 
 /* ---- messages to the workers ----------------------------------------------------------------- */
 
-/* Every worker replies once; `done` is called with each reply. */
+/* Posts a message to every worker. `done` is called once for each worker, with its reply. */
 static void post(struct reload *r, struct broadcast *b, message_fn done)
 {
 	LB_ASSERT(r->n_waiting == 0);
@@ -111,7 +112,7 @@ static void post(struct reload *r, struct broadcast *b, message_fn done)
 	broadcast_post(b, r->env.threads, done, r);
 }
 
-/* Frees a worker's reply. Returns whether it was the last one. */
+/* Frees a worker's reply. Returns whether all workers have now replied. */
 static bool is_last_reply(struct reload *r, struct message *m)
 {
 	message_free(m);
@@ -119,8 +120,7 @@ static bool is_last_reply(struct reload *r, struct message *m)
 	return --r->n_waiting == 0;
 }
 
-/* Whether STOP or QUIT was posted to the workers, so that none of them may begin to accept any
- * more. */
+/* Whether STOP or QUIT was posted to the workers. After that no worker may open a listener. */
 static bool is_stopping(const struct reload *r)
 {
 	return *r->env.phase == PHASE_DRAINING || *r->env.phase == PHASE_QUITTING;
@@ -140,8 +140,8 @@ static void on_aborted(struct message *m, void *arg)
 		finish(r);
 }
 
-/* Undoes what the workers have adopted so far. After STOP a worker has closed its listening sockets
- * already. */
+/* Refuses the reload, and lets the workers close the sockets that they have adopted. After STOP
+ * they need no ABORT, because STOP closes all listening sockets. */
 static void abort_reload(struct reload *r, int result)
 {
 	LB_ASSERT(result < 0 && !r->delta->is_committed);
@@ -171,8 +171,8 @@ static void apply(struct reload *r)
 	int result = 0;
 
 	LB_ASSERT(r->batch_to == r->delta->n_listeners); /* every new socket was handed over */
-	/* Listening is the last step that can fail, because a client that connects from then on is
-	 * served. */
+	/* The messages are made before the sockets listen: from then on a client may connect and
+	 * has to be served, so nothing may fail after that. */
 	if (membership_make_apply(env->membership, &b) < 0)
 		result = err_add(&r->err, -ENOMEM, "out of memory");
 	else
@@ -183,8 +183,8 @@ static void apply(struct reload *r)
 		return;
 	}
 	announce_listeners(env->log, env->registry, r->delta);
-	/* Done before APPLY is posted, so that a worker that reads APPLY finds the pools' new
-	 * settings. */
+	/* The commit comes before APPLY is posted, because a worker that reads APPLY uses the
+	 * pools' new settings. */
 	membership_commit(env->membership);
 	post(r, &b, on_applied);
 }
@@ -208,7 +208,7 @@ static void on_adopted(struct message *m, void *arg)
 		adopt_next(r);
 }
 
-/* ADOPT: the new listeners of the batch under way. */
+/* Makes a worker's ADOPT, which names the new listeners of the batch. */
 static struct message *make_adopt(uint32_t worker, void *ctx)
 {
 	const struct reload *r = ctx;
@@ -222,7 +222,8 @@ static struct message *make_adopt(uint32_t worker, void *ctx)
 	return &m->base;
 }
 
-/* Puts each worker's new sockets into its channel, in the order in which ADOPT names them. */
+/* Sends each worker its sockets of the batch through its channel, in the order in which ADOPT names
+ * their listeners. Returns 0 or a negative errno. */
 static int pass_sockets(struct reload *r)
 {
 	struct threads *t = r->env.threads;
@@ -241,8 +242,8 @@ static int pass_sockets(struct reload *r)
 	return 0;
 }
 
-/* Sets the next batch: as many new listeners as a channel holds, wherever they are in the delta.
- * Returns whether there is one. */
+/* Sets the next batch: the part of the delta's listeners that has the next ADOPT_BATCH new
+ * listeners, or all that are left. Returns false when no new listener is left. */
 static bool next_batch(struct reload *r)
 {
 	size_t n_new = 0, i = r->batch_to;
@@ -255,8 +256,7 @@ static bool next_batch(struct reload *r)
 	return n_new > 0;
 }
 
-/* New sockets go to the workers first, a batch at a time; with the last one the delta is applied.
- */
+/* Passes the next batch of new sockets to the workers. When no batch is left, applies the delta. */
 static void adopt_next(struct reload *r)
 {
 	struct broadcast b = BROADCAST_INIT;
@@ -274,7 +274,8 @@ static void adopt_next(struct reload *r)
 		abort_reload(r, err_add(&r->err, -ENOMEM, "out of memory"));
 		return;
 	}
-	/* A worker adopts what was passed before a failure, too, and ABORT closes it then. */
+	/* ADOPT is posted even after a failure, so that the workers take the sockets that are in
+	 * their channels. ABORT then closes these sockets. */
 	r->result = pass_sockets(r);
 	post(r, &b, on_adopted);
 }
@@ -287,7 +288,7 @@ static struct message *make_abort(uint32_t worker, void *ctx)
 	return message_abort_new(worker);
 }
 
-/* Begins with r->delta. Returns 0, or -ENOMEM with nothing begun. */
+/* Begins to bring r->delta to the workers. Returns 0, or -ENOMEM when nothing has begun. */
 static int hand_over(struct reload *r)
 {
 	LB_ASSERT(r->delta != NULL && r->n_waiting == 0 && !r->delta->is_committed);
@@ -299,7 +300,8 @@ static int hand_over(struct reload *r)
 	return 0;
 }
 
-/* Adds a waiter to one of the two lists. Returns 0, or -ENOMEM: then `fn` is never called. */
+/* Adds a waiter to the list `now` or `next`. Returns 0, or -ENOMEM, after which `fn` is never
+ * called. */
 static int add_waiter(struct reload_waiter **list, size_t *n, reload_fn fn, void *ctx)
 {
 	if (fn == NULL)
@@ -331,8 +333,9 @@ bool reload_is_under_way(const struct reload *r)
 	return r->delta != NULL || r->n_waiting > 0;
 }
 
-/* Reads, checks and prepares. After a failed check of the process the addresses are still tried, so
- * that one run names every reason, unless there are too few descriptors to bind them. */
+/* Reads and checks the file, and prepares the delta. When ops->check() fails, the addresses are
+ * still bound, so that r->err names every reason; but not when there are too few descriptors
+ * (-EMFILE). */
 static int load(struct reload *r)
 {
 	const struct reload_env *env = &r->env;
@@ -357,8 +360,8 @@ void reload_request(struct reload *r, reload_fn fn, void *ctx)
 		r->is_again = true;
 		return;
 	}
-	(void)add_waiter(&r->now, &r->n_now, fn,
-			 ctx); /* when memory is short, only the log tells the result */
+	/* When memory is short, `fn` is not called; the result is in the log. */
+	(void)add_waiter(&r->now, &r->n_now, fn, ctx);
 	if (*r->env.phase != PHASE_RUNNING) {
 		r->result = refuse_to_stop(r);
 		finish(r);

@@ -2,15 +2,15 @@
 #pragma once
 
 /*
- * Reload: from a file to workers that run by it, all or nothing.
+ * Reload: makes all workers run by the present file, or refuses the file and changes nothing.
  *
  *   load, check -> prepare (bind) -> ADOPT to all workers -> listen -> APPLY to all -> commit
  *        | refused      | refused        | a full table: ABORT | refused: ABORT
  *
- * The first start goes the same way, from a delta that is prepared already. Where reloads are asked
- * for while one is under way, one more follows for all of them. Once the workers are told to stop,
- * a reload that has not got as far as APPLY is refused, because the reload would open listeners
- * after the stop.
+ * The start uses the same steps, but its delta is already prepared. When reloads are asked for
+ * while a reload is under way, one more reload follows for all of them. When the workers are told
+ * to stop before the reload has posted APPLY, the reload is refused, because it would open
+ * listeners after the stop.
  *
  * Thread: main. Layer: daemon.
  */
@@ -31,25 +31,26 @@ struct membership;
 struct registry;
 struct threads;
 
-/* The functions that a reload calls in the process around it, each with reload_env.arg. */
+/* The functions by which a reload calls its owner, control.c. `arg` is reload_env.arg. */
 struct reload_ops {
 	/* Whether this process can run by `conf` (user, logs, descriptors): 0, or a negative errno
 	 * with every reason in `e`. Addresses and sources are checked by the reload itself. */
 	int (*check)(void *arg, const struct conf *conf, struct err *e);
 
-	/* A file is going to be read. Not called for the start, nor for what is refused at once. */
+	/* A reload begins to read the file. Not called for the start, nor for a reload that is
+	 * refused because lb is not running or stops. */
 	void (*begin)(void *arg);
 
-	/* Every worker runs by `conf`. May add warnings. */
+	/* Every worker runs by `conf`. The function may add warnings. */
 	void (*commit)(void *arg, struct conf *conf, struct err *warnings);
 
-	/* The reload that begin() announced is over: its file is in force, or refused. */
+	/* The reload for which begin() was called is over: the file is in force, or was refused. */
 	void (*end)(void *arg);
 };
 
-/* What a reload works on: everything is borrowed, and outlives the reload. */
+/* The objects that a reload uses. All are borrowed, and must outlive struct reload. */
 struct reload_env {
-	const char *path; /* of the configuration file */
+	const char *path; /* path of the configuration file */
 	struct loop *loop;
 	const struct log *log;
 	struct threads *threads;
@@ -60,7 +61,8 @@ struct reload_env {
 	void *arg;
 };
 
-/* `why` has the reasons where result is negative, else warnings, if any. */
+/* `result` is 0 or a negative errno. `why` has the reasons when `result` is negative, and warnings
+ * otherwise. */
 typedef void (*reload_fn)(void *ctx, int result, const struct err *why);
 
 struct reload_waiter {
@@ -71,17 +73,19 @@ struct reload_waiter {
 struct reload {
 	/* private to reload.c */
 	struct reload_env env;
-	struct delta *delta; /* owns: under way; NULL: none */
+	struct delta *delta; /* owns: the delta of the reload under way; NULL: no reload */
 	struct err err;
 	int result;
-	uint32_t n_waiting;          /* workers that have not replied */
-	struct broadcast abort;      /* made before ADOPT, so that ADOPT can always be undone */
-	size_t batch_from, batch_to; /* of the delta's listeners: those being handed over */
-	bool has_begun;              /* ops->begin() was called, and ops->end() is due */
-	bool is_again;               /* asked for once more meanwhile */
-	size_t n_now, n_next;        /* callers that wait for this reload, and for the next one */
-	struct reload_waiter *now, *next; /* own */
-	/* read by stats.c: how the last reload (or the start) ended, and when, since 1970 */
+	uint32_t n_waiting;     /* workers that have not replied */
+	struct broadcast abort; /* made before ADOPT, so that ADOPT can always be undone */
+	/* the batch: delta->listeners from batch_from up to, but without, batch_to */
+	size_t batch_from, batch_to;
+	bool has_begun;                   /* ops->begin() was called, and ops->end() is due */
+	bool is_again;                    /* another reload was asked for and follows this reload */
+	size_t n_now, n_next;             /* how many waiters are in `now` and in `next` */
+	struct reload_waiter *now, *next; /* own: waiters for this and the following reload */
+	/* read by stats.c: whether the last reload (or the start) was refused, and when it ended,
+	 * in ns since 1970-01-01 UTC */
 	bool was_refused;
 	uint64_t ended_ns;
 };
@@ -89,14 +93,16 @@ struct reload {
 void reload_init(struct reload *r, const struct reload_env *env);
 void reload_deinit(struct reload *r);
 
-/* Reads the file again. `fn` (may be NULL) is called once, later or before this returns. */
+/* Asks for a reload. `fn` (may be NULL) is called once, when the reload has ended: later, or before
+ * this function returns. When memory is short, `fn` may not be called. */
 void reload_request(struct reload *r, reload_fn fn, void *ctx);
 
 /*
- * reload_start() - the first reload, with a delta that is prepared already and owned from here on
+ * reload_start() - bring the first configuration to the workers
  *
- * Returns 0, or -ENOMEM with nothing begun; then `fn` is never called, and the delta stays the
- * caller's.
+ * `d` is the configuration's delta. Returns 0 when the start has begun: `d` is owned, and `fn` is
+ * called once, later or before this function returns. Returns -ENOMEM when nothing has begun: `fn`
+ * is never called, and `d` stays the caller's.
  */
 int reload_start(struct reload *r, struct delta *d, reload_fn fn, void *ctx) LB_MUST_CHECK;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The question "stats json" to the lb that answers on an admin socket, and what is read from the
- * answer: the process, and the addresses that it listens on.
+ * Sends the command "stats json" to the lb that answers on an admin socket, and reads the number of
+ * its process and its listening addresses from the answer.
  *
- * running_lb_ask() connects, sends the question, reads the whole answer within ANSWER_S
- * (receive_all()), and gives it to running_lb_read(). The answer is not parsed as JSON: behind()
- * looks for keys in the text, which works because within a JSON string the quotes of a key would
- * be escaped.
+ * running_lb_ask() connects, sends the command, reads the whole answer within ANSWER_S
+ * (receive_all()), and gives the answer to running_lb_read(). The answer is not parsed as JSON:
+ * behind() searches the text for keys with their quotes. A string in the answer cannot be taken for
+ * a key, because quotes within a JSON string are escaped.
  *
  * Thread: any one.
  */
@@ -23,9 +23,9 @@
 
 #include "util/text.h"
 
-#define WAIT_S 2                      /* for a step, because a program on this machine is quick */
-#define ANSWER_S 10                   /* for all of the answer */
-#define ANSWER_MAX ((size_t)64 << 20) /* some hundred thousand backends */
+#define WAIT_S 2                      /* time-out of each system call, in seconds */
+#define ANSWER_S 10                   /* time-out of the whole answer, in seconds */
+#define ANSWER_MAX ((size_t)64 << 20) /* in bytes: enough for some hundred thousand backends */
 
 void running_lb_deinit(struct running_lb *r)
 {
@@ -36,8 +36,8 @@ void running_lb_deinit(struct running_lb *r)
 /* ---- the answer ------------------------------------------------------------------------------ */
 
 /*
- * What follows the next `key` in the text, or NULL. The keys are given with their quotes and colon:
- * within a JSON string quotes are escaped, so that no string of the answer can look like a key.
+ * The text behind the first `key`, or NULL. `key` has its quotes and its colon, so it is not found
+ * within a JSON string, where quotes are escaped.
  */
 static const char *behind(const char *text, const char *key)
 {
@@ -66,7 +66,7 @@ static int add_listener(struct running_lb *r, const struct addr *a)
 
 static int read_text(const char *text, struct running_lb *ret)
 {
-	LB_ASSERT(ret->listeners == NULL && ret->n == 0); /* RUNNING_LB_INIT */
+	LB_ASSERT(ret->listeners == NULL && ret->n == 0); /* *ret is RUNNING_LB_INIT */
 	static const char first[] = "{\"version\":\"";
 	const char *pid = behind(text, "\"pid\":");
 	struct addr a;
@@ -149,7 +149,7 @@ static int ask(int fd, const struct sockaddr_un *sun, struct text *out)
 	struct timeval wait = { .tv_sec = WAIT_S };
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)); /* the connect, too */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)); /* connect(2), too */
 	if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0)
 		return -errno;
 	if (send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) != sizeof(question) - 1 ||

@@ -15,11 +15,11 @@
 #include "util/sockaddr.h"
 
 struct running_lb {
-	long pid; /* 0: none was found */
+	long pid; /* 0: not known */
 	size_t n;
-	struct addr *listeners; /* owns: with their real ports */
+	struct addr *listeners; /* owns: listening addresses, with the ports that are bound */
 	bool has_http;
-	struct addr http; /* of admin.http */
+	struct addr http; /* address of admin.http, when has_http */
 };
 
 #define RUNNING_LB_INIT ((struct running_lb){ 0 })
@@ -27,19 +27,20 @@ struct running_lb {
 /*
  * running_lb_ask() - ask the program that answers on the Unix socket at `path`
  *
- * Waits some seconds at most. Returns 0 and fills *ret, which was RUNNING_LB_INIT; -EPROTO when the
- * program does not answer as lb does; or another negative errno when the program cannot be asked
- * (-EACCES, or -EAGAIN when it does not answer in time).
+ * Waits some seconds at most. *ret has to be RUNNING_LB_INIT. Returns 0 and fills *ret, or -EPROTO
+ * when the program's answer is not that of an lb, or another negative errno when the program cannot
+ * be asked (-EACCES) or its answer does not come in time (-EAGAIN).
  */
 int running_lb_ask(const char *path, struct running_lb *ret) LB_MUST_CHECK;
 
-/* Reads the answer to "stats json". Returns 0, -EPROTO or -ENOMEM. */
+/* Fills *ret from the answer to "stats json". Returns 0, -EPROTO or -ENOMEM. */
 int running_lb_read(struct slice answer, struct running_lb *ret) LB_MUST_CHECK;
 
 /* Whether one of the running lb's listeners has exactly this address. */
 bool running_lb_has(const struct running_lb *r, const struct addr *a);
 
-/* An address of the running lb, of a listener or of admin.http, that overlaps `a`; NULL: none. */
+/* The first address of the running lb's listeners or of its admin.http that overlaps `a`; NULL when
+ * no address does. */
 const struct addr *running_lb_in_way(const struct running_lb *r, const struct addr *a);
 
 void running_lb_deinit(struct running_lb *r);

@@ -16,13 +16,13 @@
  *   server_run()    turns main's loop until every worker has ended (on_ended())
  *   server_close()  joins the threads, lets what is in flight on main's loop end, frees
  *
- * server_close() is due after each failure, too, so every function here leaves the server in a
- * state that server_close() understands: a pointer is NULL and a descriptor is -1 until it is made.
+ * server_close() is due after each failure, too. So every pointer of the server is NULL, and every
+ * descriptor is -1, until the object is made, and server_close() skips these.
  *
  * The order in server_close() matters. The threads are joined first, because a worker that has
  * replied to QUIT may still be in the call that wakes main. The admin socket's file is removed
- * while the socket is open, because until then no other file can have its inode. The logger is
- * stopped last, because everything else logs.
+ * before the socket is closed: while the socket is open, no other file can have the same inode, so
+ * the file with the remembered inode is lb's own. The logger is stopped after everything that logs.
  *
  * Thread: main.
  */
@@ -69,7 +69,7 @@ static void on_conf_changed(void *arg, const struct conf *conf)
 {
 	struct server *s = arg;
 
-	LB_ASSERT(conf == s->control.conf); /* the configuration in force */
+	LB_ASSERT(conf == s->control.conf); /* control has set it before this call */
 	logger_reconfigure(s->logger, &conf->log, &conf->access_log);
 	if (!control_has_workers(&s->control))
 		return;
@@ -83,7 +83,8 @@ static void on_reload_begins(void *arg)
 	notify_reloading();
 }
 
-/* READY=1 ends what RELOADING=1 began; the start and a stop have messages of their own. */
+/* After RELOADING=1 the service manager waits for READY=1. During a stop, STOPPING=1 was sent and
+ * READY=1 must not follow. */
 static void on_reload_ended(void *arg)
 {
 	const struct server *s = arg;
@@ -92,7 +93,7 @@ static void on_reload_ended(void *arg)
 		notify_ready();
 }
 
-/* Tells the service manager what lb does, where that has changed. */
+/* Sends the service manager a new status line, if the line has changed. */
 static void tell_status(struct server *s)
 {
 	uint64_t n = worker_sums_active(s->threads);
@@ -117,7 +118,8 @@ static void on_second(void *arg)
 	tell_status(s);
 }
 
-/* All workers accept, or the start has failed: only now the admin socket may answer. */
+/* The start is over. When it has succeeded, the admin socket and admin.http begin to answer: the
+ * workers' counters cannot be read earlier. */
 static void on_started(void *arg, int result, const struct err *why)
 {
 	struct server *s = arg;
@@ -203,20 +205,20 @@ static int choose_engine(enum conf_engine asked, const struct log *log, enum loo
 }
 
 /*
- * The signals that have a meaning for lb, and those that have none but would end the process. Left
- * out are the signals of a fault (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT), those that stop a job and
- * continue it (TSTP, TTIN, TTOU, STOP, CONT), and those that are ignored by default (CHLD, URG,
- * WINCH).
+ * The signals that lb handles: those with a meaning for lb, and those without a meaning whose
+ * default would end the process. The list does not have the signals of a fault (SEGV, BUS, FPE,
+ * ILL, TRAP, SYS, ABRT), those that stop or continue a job (TSTP, TTIN, TTOU, STOP, CONT), and
+ * those that are ignored by default (CHLD, URG, WINCH).
  */
 static const int own_signals[] = {
 	SIGHUP,    SIGTERM,   SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2,
 	SIGALRM,   SIGVTALRM, SIGPROF, SIGIO,   SIGPWR,  SIGXCPU,
-#ifdef SIGSTKFLT /* not on every architecture */
+#ifdef SIGSTKFLT /* some architectures do not have it */
 	SIGSTKFLT,
 #endif
 };
 
-/* own_signals and all real-time signals, whose numbers the C library knows only at run time. */
+/* Lists own_signals and all real-time signals. The latter's numbers are known only at run time. */
 static size_t list_signals(int list[NSIG])
 {
 	size_t n = ARRAY_SIZE(own_signals);
@@ -227,7 +229,8 @@ static size_t list_signals(int list[NSIG])
 	return n;
 }
 
-/* Makes main's loop, and on it control, the mailbox for replies, and the signals. */
+/* Makes main's loop, and the objects that use this loop: control, the mailbox for replies, and the
+ * signals. */
 static int open_loop(struct server *s, struct conf *conf, uint32_t n_workers,
 		     enum loop_engine engine, const struct log *log, struct err *e)
 {
@@ -305,7 +308,7 @@ int server_open(struct server *s, const char *path, struct conf *conf, struct er
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
-/* A real-time signal is named by its number: "signal=35". */
+/* Logs that a signal is ignored. A real-time signal has no name, so its number is logged. */
 static void ignore_signal(struct server *s, int signo)
 {
 	const char *name = sigabbrev_np(signo);
@@ -335,7 +338,8 @@ static void on_signal(void *arg, int signo)
 int server_run(struct server *s)
 {
 	LB_ASSERT(s->is_started);
-	/* Two stops that came in the last turn of the start may have ended the workers already. */
+	/* When two stops came in the last turn of the start, the workers may have ended already,
+	 * and on_ended() will not be called again to stop the loop. */
 	int r = s->control.n_quit == s->threads->n ? 0 : loop_run(s->loop);
 
 	if (r < 0) {
@@ -355,7 +359,8 @@ static void close_fd(struct server *s, int *fd)
 	*fd = -1;
 }
 
-/* Lets what is in flight on main's loop end. */
+/* Closes the admin server and the health checks, and turns main's loop until none of their
+ * operations is in flight. */
 static void close_services(struct server *s)
 {
 	while (s->admin != NULL && admin_close(s->admin))
@@ -367,7 +372,8 @@ static void close_services(struct server *s)
 
 void server_close(struct server *s)
 {
-	/* Done first, because a worker whose reply to QUIT has come may still be waking main. */
+	/* The threads are joined first: a worker that has replied to QUIT may still be in the call
+	 * that wakes main, and uses s->mail there. */
 	if (s->threads != NULL)
 		threads_join(s->threads);
 	if (s->loop != NULL) {
@@ -378,7 +384,7 @@ void server_close(struct server *s)
 		control_deinit(&s->control);
 		s->signals = signals_close(s->signals);
 		mailbox_close(&s->mail);
-		(void)loop_turn(s->loop, 0); /* closes what was asked to be closed */
+		(void)loop_turn(s->loop, 0); /* carries out the calls of loop_close() */
 	}
 	s->threads = threads_free(s->threads);
 	s->loop = loop_free(s->loop);

@@ -35,9 +35,9 @@ enum { CLASS_ADMIN = 2, CLASS_PROBE = 3, CLASS_SIGNAL = 4 };
 
 struct server {
 	struct control control;
-	const char *path;        /* borrows: of the configuration file */
+	const char *path;        /* borrows: path of the configuration file */
 	struct loop *loop;       /* owns */
-	struct mailbox mail;     /* where the workers' replies arrive */
+	struct mailbox mail;     /* main's mailbox, for the workers' replies */
 	struct logger *logger;   /* owns */
 	struct threads *threads; /* owns */
 	struct admin *admin;     /* owns */
@@ -45,11 +45,11 @@ struct server {
 	struct watermarks watermarks;
 	struct notify_status status;
 	uint32_t max_fds;
-	int no_tables; /* 0, or the negative errno for which threads have no tables of their own */
+	int no_tables; /* 0, or a negative errno: all threads share one table */
 	uint64_t start_ns;
-	bool is_started;               /* all workers accepted once, whatever the phase is now */
-	int admin_fd, http_fd;         /* bound, not yet served; -1: none */
-	char http_text[ADDR_TEXT_MAX]; /* of admin.http with its real port; "": there is none */
+	bool is_started;       /* the start has succeeded; stays true during a stop */
+	int admin_fd, http_fd; /* listening sockets that `admin` does not serve yet; -1: none */
+	char http_text[ADDR_TEXT_MAX]; /* bound address of admin.http; "": no admin.http */
 	struct admin_socket_file socket;
 };
 
@@ -58,15 +58,15 @@ struct server {
 #define EXIT_BIND 3 /* could not bind, or lacks a permission */
 #define EXIT_INTERNAL 70
 
-/* Makes what needs no thread yet. Returns 0 or an exit status, with the reasons in `e`;
- * server_close() is due in both cases. */
+/* Makes the objects that need no other thread and no bound address. Returns 0, or an exit status
+ * with the reasons in `e`; server_close() is due in both cases. */
 int server_open(struct server *s, const char *path, struct conf *conf, struct err *e) LB_MUST_CHECK;
 
-/* Binds, starts the workers, and lets everything accept. The same returns. */
+/* Binds all addresses, starts the workers, waits until they accept. Returns as server_open(). */
 int server_start(struct server *s, struct err *e) LB_MUST_CHECK;
 
-/* Runs until stopped. Returns the exit status. */
+/* Turns main's loop until a stop has ended every worker. Returns the exit status. */
 int server_run(struct server *s);
 
-/* Frees all; the workers have ended or were never started. */
+/* Frees everything. Call after the workers have ended, or when they were never started. */
 void server_close(struct server *s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start, from the bound addresses to the workers that accept. server_start() calls in order:
+ * The start: binds all addresses, and lets the workers accept. server_start() calls in this order:
  *
  *   bind_admin()       the admin socket and admin.http are bound, and answer nothing yet
  *   delta_prepare()    every address of the file is bound, one socket for each worker
@@ -9,13 +9,13 @@
  *   threads_start()    the workers' threads, each with its loop
  *   start_workers()    main's loop turns until every worker accepts (control_start())
  *
- * Everything is bound before privileges are dropped, because ports below 1024 need them. Everything
- * that can fail for a reason that is in the file or on the machine comes before the threads, so
- * that a start that fails tells all such reasons in one run.
+ * All addresses are bound before privileges are dropped, because binding a port below 1024 needs
+ * privileges. A step that can fail because of the file or the machine comes before the threads are
+ * started.
  *
- * The admin server calls the functions of `admin_ops`; they lead to stats.c, which reads, and to
- * commands.c, which does. No client of it is answered before control calls on_started() in
- * server.c, because the workers' figures cannot be read before.
+ * The admin server calls the functions of `admin_ops`. These call stats.c for figures and
+ * commands.c for an operator's commands. The admin server answers no client before control calls
+ * on_started() (server.c), because the workers' counters cannot be read before that.
  *
  * Thread: main.
  */
@@ -73,7 +73,7 @@ static int bind_admin(struct server *s, struct err *e)
 	return e->n > 0 ? EXIT_BIND : 0;
 }
 
-/* Warns of files that `user` may not open, because a reload opens files as `user`. */
+/* Logs a warning for each file that `user` may not open, because a reload opens files as `user`. */
 static void warn_of_reload(struct server *s)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
@@ -106,7 +106,8 @@ static int become_user(struct server *s, const struct delta *first, struct err *
 	return privs_drop(s->control.conf->user, uid, gid, PRIVS_KEEP_BIND, e) < 0 ? EXIT_BIND : 0;
 }
 
-/* Drops to `user`: logs, the admin socket and the listeners' sockets are given to it first. */
+/* When the file has a `user`, gives the logs, the admin socket and the listeners' sockets to this
+ * user, and then becomes this user. */
 static int drop_user(struct server *s, const struct delta *first, struct err *e)
 {
 	_cleanup_(err_deinit) struct err why = ERR_INIT;
@@ -207,10 +208,10 @@ static int start_services(struct server *s, struct err *e)
 	return r < 0 ? err_add(e, r, "out of memory") : 0;
 }
 
-/* Turns main's loop until every worker accepts by the first configuration, or one cannot. */
+/* Turns main's loop until every worker accepts, or the start has failed. */
 static int start_workers(struct server *s, struct delta *first, struct err *e)
 {
-	LB_ASSERT(first != NULL && s->admin != NULL); /* on_started() serves by it */
+	LB_ASSERT(first != NULL && s->admin != NULL); /* on_started() needs s->admin */
 	if (control_start(&s->control, first) < 0) {
 		delta_free(&s->control.registry, first);
 		(void)err_add(e, -ENOMEM, "out of memory");
@@ -230,8 +231,9 @@ int server_start(struct server *s, struct err *e)
 	int r = bind_admin(s, e);
 	struct delta *first = NULL;
 
-	/* Bound now, while lb may still be privileged. After a failure of the admin socket the
-	 * listeners are tried all the same, so that `e` names every address that is in use. */
+	/* The listeners are bound before drop_user(), because ports below 1024 need privileges.
+	 * They are bound even when bind_admin() has failed, so that `e` names every address that is
+	 * in use. */
 	if (delta_prepare(&s->control.registry, s->control.conf, e, &first) < 0)
 		r = EXIT_BIND;
 	if (r == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A source address that this machine lacks would fail every connection of its pool, so each one is
- * bound once to see whether the machine has it.
+ * When this machine does not have a source address of a pool, connections from this address fail.
+ * So each source address is bound once to see whether the machine has it.
  *
  * Thread: main.
  */
@@ -29,7 +29,8 @@ int sources_try(struct loop *l, const struct conf *conf, struct err *e)
 	int result = 0;
 
 	loop_assert_owner(l);
-	/* After a failure the other pools are still tried, so that `e` names every such address. */
+	/* After a failure the other addresses are still tried, so that `e` names every address that
+	 * this machine does not have. */
 	for (size_t i = 0; i < conf->n_pools; i++) {
 		int r = try_pool(l, &conf->pools[i], e);
 		if (r < 0)

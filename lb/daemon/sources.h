@@ -15,6 +15,6 @@ struct loop;
 /*
  * sources_try() - bind a socket to each source address of each pool
  *
- * Returns 0, or -EINVAL with a reason for each address that cannot be bound in `e`.
+ * Returns 0, or -EINVAL when an address cannot be bound; `e` has a reason for each such address.
  */
 int sources_try(struct loop *l, const struct conf *conf, struct err *e);

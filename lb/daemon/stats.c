@@ -3,26 +3,27 @@
  * The snapshot that `stats`, `backends` and /metrics are made from.
  *
  * Terms. A tally is the counters of a listener, a backend or a pool. Tallies and the workers'
- * counters are read while workers write them, so each figure is right, but figures that change
- * together may differ by a few. A past row is the sums of a backend that is gone, or of earlier
- * backends of a name.
+ * counters are read while workers write them. So each figure is right, but two figures that a
+ * worker changes together may differ by a few. A past row is the sums of a backend that is gone, or
+ * of earlier backends that had the name of a present backend.
  *
  * stats_read() fills the parts of struct status one after another:
  *
  *   add_workers()    each worker, and the sums over workers: connections, histograms, responses
  *   add_listeners()  each listener in use: the tallies of its workers
- *   add_pools()      each pool (add_pool()); those that are removed and have no backend come last
+ *   add_pools()      each pool (add_pool()); removed pools that have no backend come last
  *     add_backends()   each backend, in use or removed (describe_backend(), describe_ports())
- *     add_past()       the past rows, and the sums over all that the pool has and had
+ *     add_past()       the past rows, and the sums over all backends that the pool has and had
  *   add_ends()       each reason for which connections end, over all workers
- *   add_counters()   what has no place of its own: the table `counters`
+ *   add_outcomes()   each outcome of requests, over all workers
+ *   add_counters()   the counters of the table `counters`
  *
- * A row of the table `counters` gives a counter its name, so that a new counter of the workers is
- * shown by one row. Names and texts are borrowed from the registry, so the snapshot has to be
- * freed before main's loop turns.
+ * A row of the table `counters` gives a counter its name and its help text. To show a new counter
+ * of the workers, add a row. Names and texts are borrowed from the registry, so the caller has to
+ * free the snapshot before main's loop turns.
  *
- * When memory is short, what was filled is freed by status_deinit(), and the caller answers with
- * the error.
+ * When memory is short, the parts that were filled stay in the snapshot, status_deinit() frees
+ * them, and the caller answers with the error.
  *
  * Relies on: registry.c, worker_sums.c (until the workers are told to end), process.c,
  * watermarks.c (the capacity, the local ports).
@@ -125,7 +126,8 @@ static void describe_backend(struct server *s, const struct registry_pool *p,
 	};
 }
 
-/* The sources of IPv4, then those of IPv6, then "default", for backends whose family has none. */
+/* Fills sp->sources: the pool's IPv4 sources, then its IPv6 sources, then "default". "default" is
+ * for backends of a family of which the pool has no source. */
 static int add_sources(const struct conf_pool *conf, struct status_pool *sp)
 {
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
@@ -142,9 +144,8 @@ static int add_sources(const struct conf_pool *conf, struct status_pool *sp)
 	return 0;
 }
 
-/* The sources of the pool from which lb connects to the backend, and how many ports are in use at
- * each.
- */
+/* Fills in the sources from which lb connects to the backend, and about how many local ports the
+ * backend uses at each source. */
 static void describe_ports(const struct server *s, const struct conf_pool *conf,
 			   const struct status_pool *sp, const struct backend *b,
 			   struct status_backend *sb)
@@ -195,7 +196,7 @@ static void add_past_row(struct status_pool *sp, const char *name, const struct 
 	backend_sums_add(&sp->sums, sums);
 }
 
-/* The sums of backends that are gone, and those of the whole pool. */
+/* Fills in the past rows, and sp->sums: the sums over all backends that the pool has and had. */
 static int add_past(const struct registry_pool *p, struct status_pool *sp)
 {
 	size_t n = sp->n_backends;
@@ -263,7 +264,7 @@ static int add_pools(struct server *s, struct status *st)
 		if (is_past_pool(p) && r == 0)
 			r = add_pool(s, p, &st->pools[st->n_pools + st->n_past_pools++]);
 	}
-	LB_ASSERT(r < 0 || st->n_pools + st->n_past_pools == n); /* each pool is in one part */
+	LB_ASSERT(r < 0 || st->n_pools + st->n_past_pools == n); /* each pool was added once */
 	return r;
 }
 
@@ -301,7 +302,7 @@ static int add_outcomes(struct server *s, struct status *st)
 /* clang-format off */
 static const struct {
 	const char *name, *help;
-	size_t offset; /* of the counter in struct worker_stats */
+	size_t offset; /* offset of the counter in struct worker_stats */
 } counters[] = {
 	{ "frames_in", "WebSocket frames from clients", offsetof(struct worker_stats, frames_in) },
 	{ "frames_out", "WebSocket frames to clients", offsetof(struct worker_stats, frames_out) },
@@ -316,7 +317,7 @@ static const struct {
 	  offsetof(struct worker_stats, handed_off) },
 	{ "accept_handoff_lost", "Handed-off connections that were closed on the way",
 	  offsetof(struct worker_stats, handoff_lost) },
-	/* Old names, for one release. */
+	/* The old names of two counters, which are shown for one release more. */
 	{ "accept_passed", "Deprecated: the old name of accept_handed_off",
 	  offsetof(struct worker_stats, handed_off) },
 	{ "accept_strays", "Deprecated: the old name of accept_handoff_lost",
@@ -350,9 +351,10 @@ static int add_counters(struct server *s, struct status *st)
 
 int stats_read(struct server *s, struct status *ret)
 {
-	/* A worker frees its counters at its end; the loop goes on until the last one has ended. */
+	/* Between QUIT and the end of main's loop some workers have freed their counters, so
+	 * control_has_workers() is asked before any counter is read. */
 	loop_assert_owner(s->loop);
-	LB_ASSERT(ret->workers == NULL && ret->pools == NULL); /* it is zeroed */
+	LB_ASSERT(ret->workers == NULL && ret->pools == NULL); /* the caller has zeroed *ret */
 	if (!control_has_workers(&s->control))
 		return -ESHUTDOWN;
 	ret->version = LB_VERSION;

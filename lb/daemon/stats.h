@@ -3,7 +3,7 @@
 
 /*
  * Statistics: a snapshot of everything that `stats` and /metrics show, read from the registry and
- * from the workers' counters. Reads only; what an operator asks to be done is commands.c.
+ * from the workers' counters. Nothing is changed here; commands.c is for an operator's commands.
  *
  * Thread: main. Layer: daemon.
  */
@@ -16,8 +16,8 @@ struct status;
 /*
  * stats_read() - fill a zeroed snapshot, to be freed by status_deinit() in any case
  *
- * Its texts are borrowed from the registry, so the snapshot must be freed before main's loop turns.
- * Returns 0, -ENOMEM, or -ESHUTDOWN once the workers were told to end, because a worker that ends
- * frees its counters.
+ * The snapshot's texts are borrowed from the registry, so the caller has to free the snapshot
+ * before main's loop turns. Returns 0, -ENOMEM, or -ESHUTDOWN once the workers were told to end,
+ * because a worker that ends frees its counters.
  */
 int stats_read(struct server *s, struct status *ret) LB_MUST_CHECK;

@@ -6,17 +6,18 @@
  * channel is a pair of Unix sockets on which main passes a worker its listening sockets. A share is
  * the number of open files that a thread may have (daemon/fd_share.h).
  *
- * Main makes what all threads need before the first thread starts, because a table is copied when a
- * thread begins to have its own: threads_new() opens each worker's mailbox and channel and the one
- * hand-off socket. threads_start() starts one thread after the other and waits for each. In run(),
- * the thread unshares the table and closes what it inherited, except descriptors 0 to 2, the
- * eventfds of the mailboxes and of the logger, the hand-off socket, and its own end of its channel
- * (take_own_table()). Then make_worker() makes the loop and the worker, and the thread turns the
- * loop until the worker has ended. When a worker cannot be made, the reason is in the thread's
- * `why`, and threads_start() returns it.
+ * A thread gets a copy of main's table. So threads_new() opens all descriptors that several threads
+ * use before the first thread starts: each worker's mailbox and channel, and the hand-off socket.
+ * threads_start() starts one thread after the other and waits until each has made its worker or
+ * failed. In run(), make_worker() calls take_own_table(), which copies the table and closes the
+ * inherited descriptors. The thread keeps descriptors 0 to 2, the eventfds of the mailboxes and of
+ * the logger, the hand-off socket, and the worker's end of its channel. Then make_worker() makes
+ * the loop and the worker, and the thread turns the loop until the worker has ended. When a worker
+ * cannot be made, the reason is in thread.why, and threads_start() adds it to its `e`.
  *
- * Where no table can be unshared, all threads use main's table: a thread closes nothing then, and a
- * descriptor that main passes to a worker gets a second number in the same table.
+ * When the system allows no copy of a table, all threads use main's table. Then a thread closes no
+ * inherited descriptor, and a descriptor that main passes to a worker gets a second number in the
+ * same table.
  *
  * The order of the end is: every worker replies to QUIT, threads_join(), threads_free().
  *
@@ -37,7 +38,8 @@
 #include "daemon/logger.h"
 #include "daemon/privs.h"
 
-/* Where all threads share one table, main owns every descriptor, and there is nothing to do. */
+/* Gives the thread its own descriptor table and closes the inherited descriptors that the worker
+ * does not use. When all threads share one table, does nothing. Returns 0 or a negative errno. */
 static int take_own_table(struct thread *t)
 {
 	struct threads *all = t->all;
@@ -62,7 +64,7 @@ static int take_own_table(struct thread *t)
 	keep[n++] = all->proxy.handoff_fd[1];
 	for (uint32_t i = 0; i < all->n; i++)
 		keep[n++] = all->thread[i].mail.wake_fd;
-	LB_ASSERT(n == all->n + 8); /* as many as were allocated */
+	LB_ASSERT(n == all->n + 8); /* `keep` is full */
 	fd_table_close_all_but(keep, n);
 	free(keep);
 	return 0;
@@ -115,7 +117,7 @@ static void *run(void *arg)
 	atomic_store_explicit(&t->tid, (int)gettid(), memory_order_relaxed);
 	privs_drop_thread_caps();
 	t->result = make_worker(t, &loop);
-	(void)sem_post(&t->all->ready); /* main sees t->worker and t->result from here on */
+	(void)sem_post(&t->all->ready); /* main reads t->worker and t->result from here on */
 	if (t->result == 0) {
 		int r = loop_run(loop);
 		if (r < 0)
@@ -150,7 +152,7 @@ void threads_set_binds(struct threads *t, size_t n_binds)
 	t->need = with_binds(t, n_binds);
 	LB_ASSERT(t->need.n_workers == t->n);
 	bool is_enough = fd_share_out(&t->need, &t->share);
-	LB_ASSERT(is_enough); /* threads_check_binds() was called */
+	LB_ASSERT(is_enough); /* threads_check_binds() has checked n_binds */
 }
 
 uint32_t threads_n_cpus(void)
@@ -170,13 +172,15 @@ uint32_t threads_count(uint32_t asked, const struct host_limits *machine)
 
 	if (asked != 0)
 		return asked;
-	/* The kernel accepts no quota of 0. A file with a quota of 0 counts as 1 CPU. */
+	/* The kernel accepts no quota of 0. When a file of `machine` has one all the same, lb
+	 * starts one worker. */
 	if (milli <= (uint64_t)(n - 1) * 1000)
 		n = milli == 0 ? 1 : (uint32_t)((milli + 999) / 1000);
 	return n;
 }
 
-/* SEQPACKET keeps each descriptor together with the number that is sent with it. Never blocks. */
+/* Makes a socket pair by which descriptors are passed. It is of type SOCK_SEQPACKET, so that each
+ * descriptor stays in one message with the number that is sent with it. */
 static int open_pair(int ends[2])
 {
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0
@@ -243,7 +247,8 @@ int threads_start(struct threads *t, struct err *e)
 				       strerror(r));
 		LB_ASSERT(!t->thread[i].is_started);
 		t->thread[i].is_started = true;
-		/* One after the other: a table is copied while no other thread opens anything. */
+		/* The next thread is started only when this one is ready, so that no thread opens
+		 * descriptors while another thread copies main's table. */
 		while (sem_wait(&t->ready) < 0)
 			LB_ASSERT(errno == EINTR);
 		LB_ASSERT(t->thread[i].result < 0 || t->thread[i].worker != NULL);
@@ -286,7 +291,7 @@ struct threads *threads_free(struct threads *t)
 		close_end(&th->channel[1]);
 		err_deinit(&th->why);
 	}
-	close_end(&t->proxy.handoff_fd[0]); /* closes the connections that are still in it, too */
+	close_end(&t->proxy.handoff_fd[0]); /* also closes connections in the queue */
 	close_end(&t->proxy.handoff_fd[1]);
 	proxy_deinit(&t->proxy);
 	(void)sem_destroy(&t->ready);

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * Threads: a worker on each, with a descriptor table of its own; where the system allows none, all
- * threads share main's.
+ * Threads: the workers' threads. Each thread has one worker, and a descriptor table of its own when
+ * the system allows that; otherwise all threads share main's table.
  *
  * Descriptors that several threads use are made here before the first thread starts, so that they
- * have the same number in every table: each worker's mailbox, for each worker a socketpair on which
- * main passes the worker its listening sockets, and for all workers one socketpair on which a full
- * worker passes connections to another.
+ * have the same number in every table. They are: each worker's mailbox; for each worker a channel,
+ * which is the socket pair by which main passes the worker its listening sockets; and one hand-off
+ * socket for all workers, by which a full worker passes connections to another worker.
  *
  * Thread: main. Layer: daemon.
  */
@@ -34,11 +34,11 @@ struct thread {
 	uint32_t id;
 	pthread_t handle;
 	bool is_started;
-	_Atomic int tid; /* the kernel's number of the thread, once the thread runs */
+	_Atomic int tid; /* the kernel's number of the thread; 0 before the thread runs */
 	struct mailbox mail;
-	int channel[2];        /* [0] main's end, [1] the worker's */
-	struct worker *worker; /* made and freed on the thread; main reads its stats meanwhile */
-	int result;            /* of its start: 0, or a negative errno with the reason in `why` */
+	int channel[2];        /* [0] is main's end, [1] is the worker's end */
+	struct worker *worker; /* made and freed by the thread; main reads worker->stats between */
+	int result; /* of make_worker(): 0, or a negative errno with the reason in `why` */
 	struct err why;
 };
 
@@ -49,28 +49,31 @@ struct threads {
 	struct proxy proxy;    /* shared by the workers */
 	struct mailbox *main;  /* borrows */
 	struct logger *logger; /* borrows */
-	struct fd_need need;   /* as things are now */
-	struct fd_share share; /* what results from `need` */
-	sem_t ready;           /* posted by each thread once its worker is made, or could not be */
+	struct fd_need need;   /* for the addresses of the configuration in force */
+	struct fd_share share; /* fd_share_out() of `need` */
+	sem_t ready;           /* each thread posts it when make_worker() has returned */
 };
 
 #define THREADS_MAX 256
 
 /*
- * threads_count() - how many workers the file's number means
+ * threads_count() - how many workers lb starts when the file asks for `asked`
  *
- * 0 (auto) is one for each CPU on which this process may run, but no more than the CPU time that
- * its cgroups grant, rounded up: 1 for half a CPU, 2 for one and a half.
+ * When `asked` is 0 (auto), the result is the number of CPUs on which this process may run, but at
+ * most the CPU time that its cgroups grant, rounded up to whole CPUs (1 for half a CPU, 2 for one
+ * and a half).
  */
 uint32_t threads_count(uint32_t asked, const struct host_limits *machine);
 
 /* On how many CPUs this process may run (its affinity), 1 to THREADS_MAX. */
 uint32_t threads_n_cpus(void);
 
-/* Whether `n_binds` addresses can listen under the limit of open files; if not, why is in `e`. */
+/* Whether lb can listen on `n_binds` addresses under the limit of open files. Returns 0, or -EMFILE
+ * with the reason in `e`. */
 int threads_check_binds(const struct threads *t, size_t n_binds, struct err *e) LB_MUST_CHECK;
 
-/* `n_binds` addresses listen from now on: t->share follows. Call threads_check_binds() before. */
+/* Computes t->share anew for `n_binds` addresses. Call threads_check_binds() with this number
+ * before. */
 void threads_set_binds(struct threads *t, size_t n_binds);
 
 struct threads_opts {
@@ -81,19 +84,20 @@ struct threads_opts {
 };
 
 /*
- * threads_new() - mailboxes and channels for the workers
+ * threads_new() - make the workers' mailboxes and channels, and the hand-off socket
  *
- * Returns 0 and sets *ret, or a negative errno with the reason in `e`; -EMFILE is a limit of open
- * files that is too low.
+ * Returns 0 and sets *ret, or a negative errno with the reason in `e`: -EMFILE when the limit of
+ * open files is too low.
  */
 int threads_new(const struct threads_opts *o, struct err *e, struct threads **ret) LB_MUST_CHECK;
 
-/* Starts all threads, and waits until each has made its worker. On failure the reason is in `e`,
- * and threads_free() is due once those that run have ended. */
+/* Starts all threads, and waits until each has made its worker. Returns 0, or a negative errno with
+ * the reason in `e`. After a failure, too, the threads that run have to be ended and joined before
+ * threads_free(). */
 int threads_start(struct threads *t, struct err *e) LB_MUST_CHECK;
 
-/* Waits until every thread has ended. QUIT was posted to each worker. */
+/* Waits until every thread has ended. Call after QUIT was posted to each worker that runs. */
 void threads_join(struct threads *t);
 
-/* NULL is fine. Returns NULL. No thread may run. */
+/* Frees everything. Call when no thread runs. NULL is fine. Returns NULL. */
 struct threads *threads_free(struct threads *t);

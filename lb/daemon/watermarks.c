@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How full lb is. watermarks_apply() computes the capacity when a configuration becomes current,
- * and logs it as the forecast when it differs enough from the one before. watermarks_tick()
- * compares, once a second, the connections with the capacity, each worker's with its descriptors,
- * and each backend's with the local ports. has_risen() keeps for each of them whether it is above:
- * it warns at HIGH_PERCENT, and again only after it was below LOW_PERCENT.
+ * Warns before a capacity is used up. watermarks_apply() computes lb's capacity when a
+ * configuration becomes current. When the capacity differs enough from the last one (is_news()), it
+ * is logged as the forecast. watermarks_tick() is called once a second and compares three figures
+ * with their limits: all connections with the capacity, each worker's connections with
+ * max_sessions, and each backend's connections with the local ports. A warning is logged when a
+ * figure reaches HIGH_PERCENT of its limit, and again only after the figure was below LOW_PERCENT
+ * (has_risen()).
  *
  * Thread: main.
  */
@@ -23,7 +25,8 @@
 #define HIGH_PERCENT 80
 #define LOW_PERCENT 70
 
-/* A limit that other programs share changes by itself: a smaller change than this is not logged. */
+/* The binding limit may change because of other programs. Then a change of the capacity by up to
+ * this much is not logged. */
 #define NEWS_PERCENT 10
 
 int watermarks_open(struct watermarks *w, const struct log *log, struct registry *reg,
@@ -84,7 +87,8 @@ void watermarks_apply(struct watermarks *w, const struct conf *conf)
 
 /* ---- the warnings ---------------------------------------------------------------------------- */
 
-/* Whether `used` has risen to 80 % of the limit; true again only after `used` was below 70 %. */
+/* Returns true once when `used` has risen to HIGH_PERCENT of the limit, and again only after `used`
+ * was below LOW_PERCENT. *is_high keeps the state between the calls. */
 static bool has_risen(bool *is_high, uint64_t used, uint64_t limit)
 {
 	bool was_high = *is_high;
