@@ -83,7 +83,7 @@ struct client {
 	int fd;
 	uint8_t in_flight;      /* the set of 1u << OP_RECV and 1u << OP_SEND */
 	bool is_eof;            /* the client has half-closed */
-	bool is_last;           /* no answer follows the current one, or the one sent last */
+	bool is_last;           /* the client gets no answer after this one */
 	bool is_shut;           /* the last answer was sent; further input is dropped */
 	bool is_closing;        /* reap() frees the client when nothing is in flight */
 	size_t n_in;            /* bytes in `in` */
@@ -99,8 +99,8 @@ struct client {
 };
 
 /*
- * An answer that is awaited. The call of struct admin_ops that will give the answer owns the struct
- * until it calls on_conns() or on_reload(), because the client may be freed before.
+ * An answer that is awaited. The function of struct admin_ops that was called owns the struct
+ * pending until it calls on_conns() or on_reload(), because the client may be freed before that.
  */
 struct pending {
 	struct client *client; /* borrows; NULL: the client was closed */

@@ -32,8 +32,8 @@ struct admin;
 
 enum admin_conn_sort {
 	ADMIN_UNSORTED,
-	ADMIN_BY_AGE,   /* the oldest first */
-	ADMIN_BY_BYTES, /* the most bytes, of both directions together, first */
+	ADMIN_BY_AGE,   /* by age, the oldest connection first */
+	ADMIN_BY_BYTES, /* by bytes of both directions together, the most first */
 };
 
 /* Which connections `conns` lists. A name that is "", and min_age_ms of 0, are no condition. */

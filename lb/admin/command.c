@@ -708,7 +708,7 @@ enum command_result command_run(struct command_ctx *ctx, struct slice line)
 	char copy[COMMAND_LINE_MAX];
 	struct words w = { 0 };
 
-	LB_ASSERT(ctx->out->n == 0); /* the answer before was sent */
+	LB_ASSERT(ctx->out->n == 0); /* the answer to the line before was sent */
 	ctx->is_json = ctx->is_wide = false;
 	if (line.n >= sizeof(copy) || has_control(line)) {
 		command_error(ctx->out, line.n >= sizeof(copy) ? "the line is too long"

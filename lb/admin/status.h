@@ -64,7 +64,7 @@ struct status_pool {
 	uint64_t active;
 	struct backend_sums sums;           /* of all backends that the pool has or had */
 	uint64_t responses[POOL_N_CLASSES]; /* responses to clients by class, from 1xx on */
-	uint64_t ends[POOL_MAX_ENDS];       /* in the order of status.ends */
+	uint64_t ends[POOL_MAX_ENDS]; /* connections by end reason, in the order of status.ends */
 	struct metric_hist_total handshake, response;
 	size_t n_past;
 	struct status_past *past; /* owns; names may occur twice, and may be a backend's name */

@@ -61,8 +61,9 @@ static void report_idle(struct opt_ctx *ctx, const struct yaml_node *map, const 
 
 /* A value that must differ from others: `name`, or `addr` when `name` is NULL. */
 struct entry {
-	const char *name;        /* borrowed */
-	const struct addr *addr; /* borrowed; beside a backend's name: its address */
+	const char *name; /* borrowed */
+	/* borrowed: the value, when `name` is NULL; beside a backend's name: its address */
+	const struct addr *addr;
 	struct mark at;
 };
 
@@ -113,7 +114,8 @@ static void report_twins(struct opt_ctx *ctx, struct entry *e, size_t n, const c
 			first = i;
 			continue;
 		}
-		LB_ASSERT(e[first].at.line <= e[i].at.line); /* compare_entry() sorts lines */
+		/* compare_entry() sorts entries with the same value by line and column. */
+		LB_ASSERT(e[first].at.line <= e[i].at.line);
 		/* Backends with one name and one address were reported for the address. */
 		if (has_same_addr(&e[first], &e[i]))
 			continue;

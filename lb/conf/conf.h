@@ -141,8 +141,10 @@ struct conf_listener {
 	struct conf_route *routes; /* owns */
 	uint32_t handshake_ms;
 	struct {
-		enum conf_underscores underscores; /* for underscores in field names */
-		enum conf_dots dots; /* for dot segments in paths; after conf_load() never AUTO */
+		/* what to do with fields whose names have underscores */
+		enum conf_underscores underscores;
+		/* what to do with dot segments in paths; never AUTO after conf_load() */
+		enum conf_dots dots;
 		enum conf_targets targets;
 	} http;
 	struct mark at;

@@ -111,7 +111,7 @@ static void place_of(const struct opt_ctx *ctx, const struct opt *table, struct 
 
 	while (t->name != NULL && t->opts != table)
 		t++;
-	LB_ASSERT(t->name != NULL); /* ctx->tables has all tables */
+	LB_ASSERT(t->name != NULL); /* ctx->tables has every table */
 	text_add(ret, slice_of(t->name));
 	if (prefix.n == 0)
 		return;

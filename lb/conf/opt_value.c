@@ -427,7 +427,7 @@ bool opt_format(const struct opt *o, const void *object, struct text *ret)
 			return false;
 		text_add(ret, slice_of(addr_format(&addr, text)));
 		return true;
-	case OPT_CALL: break; /* such a row has a write() */
+	case OPT_CALL: break; /* OPT_CALL rows have a write() */
 	}
 	LB_ASSERT(o->type != OPT_CALL);
 	return false;

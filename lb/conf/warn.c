@@ -106,7 +106,7 @@ static bool is_for_many(const struct addr *a)
 				    : a->v6[0] == 0xff;
 }
 
-/* Warns of a backend whose address is not the address of one server. */
+/* Warns of a backend whose address is unspecified (0.0.0.0, [::]), multicast or broadcast. */
 static void warn_of_no_server(struct opt_ctx *ctx, const struct conf_backend *b, struct mark at)
 {
 	char text[ADDR_TEXT_MAX];

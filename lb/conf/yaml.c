@@ -47,7 +47,7 @@
 
 struct build {
 	yaml_parser_t parser;
-	const char *file; /* borrowed: for marks */
+	const char *file; /* borrowed: the file's name, for marks */
 	struct err *err;
 	struct text text; /* owns: a copy of the text, with its repairs */
 

@@ -21,14 +21,14 @@
 #include "util/slice.h"
 
 #define YAML_FILE_MAX (16u << 20) /* bytes of a file; a guess: 200,000 backends fit */
-#define YAML_DEPTH_MAX 16         /* nested maps and lists; lb.yaml needs 6 */
+#define YAML_DEPTH_MAX 16         /* depth of maps and lists inside each other; lb.yaml needs 6 */
 #define YAML_KEYS_MAX 1000        /* keys of one map, which are all compared with each other */
 
 enum yaml_kind {
 	YAML_SCALAR,
 	YAML_LIST,
 	YAML_MAP,
-	YAML_BAD, /* a value with a mistake that was reported; to be skipped */
+	YAML_BAD, /* a value whose mistake was reported; readers skip it */
 };
 
 struct yaml_node {

@@ -66,8 +66,9 @@ const char ctl_usage[] =
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
+/* The values begin above every character, because the value of a short option is its letter. */
 enum {
-	OPT_JSON = 256, /* above every character: a short option's value is its letter */
+	OPT_JSON = 256,
 	OPT_WIDE,
 	OPT_WAIT,
 	OPT_VERSION,
@@ -377,7 +378,7 @@ int ctl_query(const struct ctl *c, struct slice line, struct text *ret)
 	const char *path = c->path != NULL ? c->path : ctl_default_path();
 
 	LB_ASSERT(line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1);
-	LB_ASSERT(ret->n == 0); /* ctl_print() takes one answer */
+	LB_ASSERT(ret->n == 0); /* ctl_print() prints one answer */
 	int fd = open_socket(c, path);
 	if (fd < 0)
 		return CTL_FAILED;

@@ -32,7 +32,8 @@ void wait_rate_add(struct wait_rate *r, uint64_t left)
 	r->left[r->next] = left;
 	r->next = (r->next + 1) % WAIT_SAMPLES;
 	r->n += r->n < WAIT_SAMPLES;
-	LB_ASSERT(r->n == WAIT_SAMPLES || r->next == r->n); /* filled from index 0 on */
+	/* A ring that is not full has its counts from index 0 on. */
+	LB_ASSERT(r->n == WAIT_SAMPLES || r->next == r->n);
 }
 
 static uint64_t newest(const struct wait_rate *r)
