@@ -62,9 +62,10 @@ static enum tls_verdict judge(struct tls *t)
 		return TLS_FAILED;
 	}
 	if (s->watch.n_idle > TLS_IDLE_RECORDS_MAX) {
-		tls_break(t, "too many KeyUpdates");
+		tls_break(t, "too many records without content");
 		return TLS_FAILED;
 	}
+	t->must_update = SSL_get_key_update_type(s->ssl) != SSL_KEY_UPDATE_NONE;
 	return TLS_MORE;
 }
 
@@ -85,6 +86,22 @@ enum tls_verdict tls_openssl_open(struct tls_ends *es, struct tls *t, struct que
 	return v;
 }
 
+/* Sends a KeyUpdate. OpenSSL answers a peer's by itself, but not before the next write. */
+static enum tls_verdict update(struct tls *t)
+{
+	struct tls_shake *s = t->shake;
+
+	/* It is not finished when a KeyUpdate has found no buffer. */
+	if (SSL_is_init_finished(s->ssl) &&
+	    SSL_key_update(s->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
+		return tls_ssl_failed(t);
+	int r = SSL_do_handshake(s->ssl);
+	if (r != 1)
+		return verdict_of(t, r);
+	t->must_update = false;
+	return TLS_MORE;
+}
+
 /* Sends a KeyUpdate where the key has sealed enough records (RFC 8446, 5.5). */
 static enum tls_verdict update_in_time(struct tls *t)
 {
@@ -102,11 +119,7 @@ static enum tls_verdict update_in_time(struct tls *t)
 		tls_break(t, "too many records under one key");
 		return TLS_FAILED;
 	}
-	if (SSL_get_key_update_type(s->ssl) == SSL_KEY_UPDATE_NONE &&
-	    SSL_key_update(s->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
-		return tls_ssl_failed(t);
-	int r = SSL_do_handshake(s->ssl);
-	return r == 1 ? TLS_MORE : verdict_of(t, r);
+	return update(t);
 }
 
 /* The content of the next record, in one piece. */
@@ -135,6 +148,12 @@ enum tls_verdict tls_openssl_seal(struct tls_ends *es, struct tls *t, struct que
 	LB_ASSERT(t->state == TLS_IS_OPENSSL && !t->sent_close);
 	if (!queue_is_empty(&t->sealed))
 		return TLS_MORE;
+	ERR_clear_error();
+	if (t->must_update && !s->is_writing) {
+		enum tls_verdict v = update(t);
+		if (v != TLS_MORE)
+			return v;
+	}
 	while (left > 0) {
 		uint32_t n;
 		size_t done = 0;

@@ -76,6 +76,15 @@ int tls_shake_begin(struct tls_ends *es, struct tls *t)
 	return 0;
 }
 
+/* In TLS 1.2 OpenSSL does not report the ticket that replaces the one which was resumed. */
+static void note_session(struct tls_shake *s)
+{
+	if (s->watch.session == NULL && SSL_session_reused(s->ssl) == 1 &&
+	    SSL_version(s->ssl) < (int)TLS_VERSION_1_3)
+		s->watch.session = SSL_get1_session(s->ssl);
+	s->has_session = s->watch.session != NULL;
+}
+
 static enum tls_verdict handshake(struct tls *t)
 {
 	struct tls_shake *s = t->shake;
@@ -85,7 +94,8 @@ static enum tls_verdict handshake(struct tls *t)
 	if (r == 1) {
 		LB_ASSERT(SSL_is_init_finished(s->ssl));
 		s->watch.is_established = true;
-		s->has_session = s->watch.session != NULL;
+		if (t->is_client)
+			note_session(s);
 		tls_set_state(t, TLS_IS_READY);
 		return TLS_DONE;
 	}
@@ -96,22 +106,29 @@ static enum tls_verdict handshake(struct tls *t)
 	}
 }
 
+/* Makes the SSL object for a first record that is whole, or ends what is none of TLS's. */
+static bool begin_server(struct tls_ends *es, struct tls *t)
+{
+	uint8_t head[TLS_HEAD_BYTES];
+	uint32_t n = peek(t, head, sizeof(head));
+
+	if (n == 0 || head[0] != TLS_TYPE_HANDSHAKE)
+		tls_break(t, "not TLS");
+	else if (n == sizeof(head) && tls_head_read(head).len == 0)
+		tls_break(t, "an empty record instead of a ClientHello");
+	else if (tls_shake_begin(es, t) < 0)
+		tls_break(t, "memory is short");
+	return t->state == TLS_IS_SHAKE;
+}
+
 enum tls_verdict tls_shake_step(struct tls_ends *es, struct tls *t)
 {
-	uint8_t first;
-
 	LB_ASSERT(t->state == TLS_IS_HELLO || t->state == TLS_IS_SHAKE);
 	if (t->state == TLS_IS_HELLO) {
 		if (!is_hello_decided(t))
 			return TLS_MORE;
-		if (peek(t, &first, 1) == 1 && first != TLS_TYPE_HANDSHAKE) {
-			tls_break(t, "not TLS");
+		if (!begin_server(es, t))
 			return TLS_FAILED;
-		}
-		if (tls_shake_begin(es, t) < 0) {
-			tls_break(t, "memory is short");
-			return TLS_FAILED;
-		}
 	}
 	return handshake(t);
 }

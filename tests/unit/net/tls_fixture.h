@@ -237,17 +237,22 @@ static inline void begin_tls(const struct setup *s)
 
 static inline void conn_end(void)
 {
+	if (peer.ctx == NULL)
+		return;
 	lb.t = tls_free(&lb.es, lb.t);
 	queue_clear(&lb.plain, lb.pool);
 	lb.ctx = tls_ctx_unref(lb.ctx);
 	ck_assert_uint_eq(slab_n_used(lb.es.slab), 0);
 	ck_assert_uint_eq(buf_bytes_used(lb.pool), 0);
+	/* Else its session may not be resumed. */
+	SSL_set_shutdown(peer.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(peer.ssl);
 	SSL_CTX_free(peer.ctx);
 	peer.ssl = NULL;
 	peer.ctx = NULL;
 }
 
+/* The connection, if there is one, and all else. */
 static inline void end_tls(void)
 {
 	conn_end();
