@@ -33,10 +33,9 @@ struct tls_lib *tls_lib_new(void)
 	(void)OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	l->ossl = OSSL_LIB_CTX_new();
 	l->bio = tls_bio_method();
-	if (l->ossl == NULL || l->bio == NULL || !fetch(l)) {
-		ERR_clear_error();
-		return tls_lib_free(l);
-	}
+	if (l->ossl == NULL || l->bio == NULL || !fetch(l))
+		l = tls_lib_free(l);
+	ERR_clear_error();
 	return l;
 }
 

@@ -245,7 +245,8 @@ static inline void conn_end(void)
 	ck_assert_uint_eq(slab_n_used(lb.es.slab), 0);
 	ck_assert_uint_eq(buf_bytes_used(lb.pool), 0);
 	/* Else its session may not be resumed. */
-	SSL_set_shutdown(peer.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	if (peer.ssl != NULL)
+		SSL_set_shutdown(peer.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(peer.ssl);
 	SSL_CTX_free(peer.ctx);
 	peer.ssl = NULL;
@@ -330,7 +331,8 @@ static inline size_t peer_to_lb(void)
 	long n = BIO_get_mem_data(peer.out, &p);
 	uint8_t *copy = malloc((size_t)n + 1);
 
-	memcpy(copy, p, (size_t)n);
+	if (n > 0)
+		memcpy(copy, p, (size_t)n);
 	(void)BIO_reset(peer.out);
 	lb_hear(copy, (size_t)n);
 	free(copy);
