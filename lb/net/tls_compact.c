@@ -134,6 +134,7 @@ static enum tls_verdict on_handshake(struct tls_ends *es, struct tls *t, const s
 	case TLS_MSG_UPDATE: return on_key_update(es, t, false);
 	case TLS_MSG_UPDATE_REQUESTED: return on_key_update(es, t, true);
 	case TLS_MSG_MALFORMED: return fail_by(es, t, TLS_ALERT_DECODE_ERROR);
+	case TLS_MSG_ILLEGAL: return fail_by(es, t, TLS_ALERT_ILLEGAL_PARAMETER);
 	case TLS_MSG_UNEXPECTED: break;
 	}
 	return fail_by(es, t, TLS_ALERT_UNEXPECTED_MESSAGE);

@@ -89,7 +89,7 @@ static enum tls_message judge_head(const struct tls_messages *m, bool is_client)
 static enum tls_message judge_key_update(uint8_t request, size_t n_behind)
 {
 	if (request > 1)
-		return TLS_MSG_MALFORMED;
+		return TLS_MSG_ILLEGAL; /* RFC 8446, 4.6.3 */
 	if (n_behind > 0)
 		return TLS_MSG_UNEXPECTED;
 	return request == 1 ? TLS_MSG_UPDATE_REQUESTED : TLS_MSG_UPDATE;

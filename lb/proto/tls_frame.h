@@ -40,6 +40,7 @@ enum tls_alert {
 	TLS_ALERT_UNEXPECTED_MESSAGE = 10,
 	TLS_ALERT_BAD_RECORD_MAC = 20,
 	TLS_ALERT_RECORD_OVERFLOW = 22,
+	TLS_ALERT_ILLEGAL_PARAMETER = 47,
 	TLS_ALERT_DECODE_ERROR = 50,
 	TLS_ALERT_PROTOCOL_VERSION = 70,
 	TLS_ALERT_INTERNAL_ERROR = 80,
@@ -94,6 +95,7 @@ enum tls_message {
 	TLS_MSG_UPDATE_REQUESTED, /* the same, and the peer asks for a KeyUpdate of ours */
 	TLS_MSG_UNEXPECTED,       /* answered by unexpected_message */
 	TLS_MSG_MALFORMED,        /* answered by decode_error */
+	TLS_MSG_ILLEGAL,          /* answered by illegal_parameter */
 };
 
 /* Where in a message the next record of type handshake goes on. Zeroed: between two messages. */

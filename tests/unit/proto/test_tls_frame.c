@@ -58,7 +58,7 @@ static const struct {
 } messages[] = {
 	{ "update", { UPDATE, 0 }, 5, false, TLS_MSG_UPDATE },
 	{ "update with a request", { UPDATE, 1 }, 5, true, TLS_MSG_UPDATE_REQUESTED },
-	{ "update with another request", { UPDATE, 2 }, 5, true, TLS_MSG_MALFORMED },
+	{ "update with another request", { UPDATE, 2 }, 5, true, TLS_MSG_ILLEGAL },
 	{ "longer update", { 24, 0, 0, 2, 0, 0 }, 6, false, TLS_MSG_MALFORMED },
 	{ "much longer update", { 24, 1, 0, 1, 0 }, 5, false, TLS_MSG_MALFORMED },
 	{ "empty update", { 24, 0, 0, 0 }, 4, false, TLS_MSG_MALFORMED },
