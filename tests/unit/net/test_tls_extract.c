@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking keys out of an SSL object: when it is done, when it is not, and the check before it. */
+#include "net/tls_check.h"
+#include "tls_fixture.h"
+
+START_TEST(this_machine_is_fine)
+{
+	struct err e = ERR_INIT;
+
+	lb_begin();
+	ck_assert_msg(tls_check_compact(lb.lib, &e) == 0, "%s", errors_of(&e));
+	ck_assert_uint_eq(err_n_lines(&e), 0);
+	end_tls();
+}
+END_TEST
+
+/* lb's end up to TLS_DONE, before tls_start(). */
+static void shake_until_done(void)
+{
+	do {
+		if (!SSL_is_init_finished(peer.ssl))
+			peer_turn();
+		char *p;
+		long n = BIO_get_mem_data(peer.out, &p);
+		feed((uint8_t *)p, (size_t)n);
+		(void)BIO_reset(peer.out);
+		if (tls_wants_step(lb.t))
+			lb.v = tls_step(&lb.es, lb.t);
+		if (lb.v == TLS_MORE)
+			lb_to_peer();
+	} while (lb.v == TLS_MORE);
+	ck_assert_int_eq(lb.v, TLS_DONE);
+}
+
+enum spoil { SPOIL_COUNT, SPOIL_SECRET, SPOIL_RECORD, N_SPOILS };
+
+/* When the keys do not open what OpenSSL has just sealed, the end stays with its SSL object, and
+ * the connection goes on. */
+START_TEST(wrong_keys_are_noticed)
+{
+	struct setup s = { .suite = &suites[_i % N_SUITES], .layer = COMPACT };
+	bool is_1_3 = s.suite->version == TLS1_3_VERSION;
+	struct tls_ticket_keys keys = { .n = 1 };
+	struct queue q = { 0 };
+
+	ck_assert_int_eq(tls_ticket_key_random(&keys.key[0]), 0);
+	s.tickets = tls_tickets_new(&keys); /* so that TLS 1.3 seals a record, too */
+	begin_tls(&s);
+	shake_until_done();
+	struct tls_watch *w = &lb.t->shake->watch;
+	switch ((enum spoil)(_i / N_SUITES)) {
+	case SPOIL_COUNT: w->n_tx++; break;
+	case SPOIL_SECRET:
+		if (is_1_3)
+			w->tx.bytes[7] ^= 1;
+		else
+			w->n_tx += 5;
+		break;
+	case SPOIL_RECORD: /* as if something were read that is not counted */
+		if (is_1_3)
+			w->n_rx++;
+		else
+			w->saw_renegotiation = true;
+		break;
+	case N_SPOILS: break;
+	}
+	tls_start(&lb.es, lb.t);
+	ck_assert(!tls_is_compact(lb.t));
+	ck_assert_uint_eq(lb.es.counts.n_kept, 1);
+	ck_assert_uint_eq(lb.es.counts.n_compact, 0);
+	w->saw_renegotiation = false;
+	lb_to_peer();
+	push_plain(&q, 0, 100, 4096);
+	lb_write(&q);
+	ck_assert_int_eq(peer_read(0, 100, s.suite->name), SSL_ERROR_WANT_READ);
+	tls_tickets_unref(s.tickets);
+	end_tls();
+}
+END_TEST
+
+static void with_cbc(SSL_CTX *x)
+{
+	SSL_CTX_set_cipher_list(x, "ECDHE-ECDSA-AES128-SHA256");
+}
+
+/* A suite that lb does not know, by the operator's own list. */
+START_TEST(other_suites_stay)
+{
+	struct setup s = { .suite = &suites[SUITE_1_2], .layer = COMPACT, .on_peer = with_cbc };
+	struct err e = ERR_INIT;
+	struct queue q = { 0 };
+
+	lb_begin();
+	struct tls_cert_files files = { lb.cert->cert_pem, lb.cert->key_pem };
+	struct tls_server_settings settings = {
+		.common = { .is_compact = true,
+			    .ciphers = "ECDHE-ECDSA-AES128-SHA256",
+			    .now_s = time(NULL) },
+		.certs = &files,
+		.n_certs = 1,
+	};
+	ck_assert_int_eq(tls_ctx_new_server(lb.lib, &settings, &e, &s.ctx), 0);
+	conn_begin(&s);
+	shake();
+	assert_shaken("CBC");
+	ck_assert(!tls_is_compact(lb.t));
+	ck_assert_uint_eq(lb.es.counts.n_kept, 1);
+	push_plain(&q, 0, 100, 4096);
+	lb_write(&q);
+	ck_assert_int_eq(peer_read(0, 100, "CBC"), SSL_ERROR_WANT_READ);
+	tls_ctx_unref(s.ctx);
+	end_tls();
+}
+END_TEST
+
+/* TLS 1.2 with AES-GCM: no explicit nonce is used twice, OpenSSL's own included. */
+START_TEST(explicit_nonces_go_on)
+{
+	struct setup s = { .suite = &suites[SUITE_1_2 + _i], .layer = COMPACT };
+	struct queue q = { 0 };
+	uint64_t last = 0;
+
+	begin_tls(&s);
+	shake_until_done();
+	for (int i = 0; i < 8; i++)
+		last = last << 8 | lb.t->shake->bio.last[5 + i];
+	tls_start(&lb.es, lb.t);
+	ck_assert(tls_is_compact(lb.t));
+	lb_to_peer();
+	for (int k = 0; k < 300; k++) {
+		uint64_t nonce = 0;
+		push_plain(&q, (size_t)k, 1, 4096);
+		ck_assert_int_eq(tls_seal(&lb.es, lb.t, &q), TLS_MORE);
+		const struct buf *b = queue_head(&lb.t->sealed);
+		for (int i = 0; i < 8; i++)
+			nonce = nonce << 8 | b->data[b->off + 5 + (uint32_t)i];
+		ck_assert_uint_eq(nonce, last + 1);
+		last = nonce;
+		lb_to_peer();
+		ck_assert_int_eq(peer_read((size_t)k, 1, s.suite->name), SSL_ERROR_WANT_READ);
+	}
+	end_tls();
+}
+END_TEST
+
+/* Nothing of a freed end is left: neither keys nor content. */
+START_TEST(keys_are_wiped)
+{
+	struct setup s = { .suite = &suites[_i], .layer = COMPACT };
+	struct tls copy;
+	static const struct tls zero;
+
+	begin_tls(&s);
+	shake();
+	assert_shaken(s.suite->name);
+	ck_assert(tls_is_compact(lb.t));
+	copy = *lb.t;
+	ck_assert_mem_ne(copy.tx.key, zero.tx.key, 16);
+	/* A broken end has no keys any more. */
+	lb_hear((const uint8_t *)"\x17\x03\x03\x00\x20 no record at all, but so long", 40);
+	ck_assert_int_eq(lb.v, TLS_FAILED);
+	const uint8_t *p = (const uint8_t *)lb.t;
+	for (size_t i = 0; i + 16 <= sizeof(copy); i++) {
+		ck_assert_mem_ne(p + i, copy.tx.key, 16);
+		ck_assert_mem_ne(p + i, copy.rx.key, 16);
+	}
+	end_tls();
+}
+END_TEST
+
+static void add_tests(TCase *t)
+{
+	tcase_add_test(t, this_machine_is_fine);
+	tcase_add_loop_test(t, wrong_keys_are_noticed, 0, N_SPOILS * N_SUITES);
+	tcase_add_test(t, other_suites_stay);
+	tcase_add_loop_test(t, explicit_nonces_go_on, 0, 2);
+	tcase_add_loop_test(t, keys_are_wiped, 0, N_SUITES);
+}
+
+int main(void)
+{
+	return run_suite("net/tls_extract", add_tests);
+}
