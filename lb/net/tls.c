@@ -64,6 +64,7 @@ struct tls *tls_new_server(struct tls_ends *es, struct tls_ctx *c)
 /* Tells the SSL object whom it talks to. Returns 0 or -ENOMEM. */
 static int set_name(struct tls *t, const char *name)
 {
+	LB_ASSERT(t->is_client && t->state == TLS_IS_SHAKE);
 	SSL *ssl = t->shake->ssl;
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 	/* An address is never sent as SNI (RFC 6066, 3). */
@@ -150,6 +151,7 @@ static void start_late(struct tls_ends *es, struct tls *t)
 {
 	const struct tls_shake *s = t->shake;
 
+	LB_ASSERT(t->is_client && t->state == TLS_IS_OPENSSL);
 	if (!s->has_session && !s->has_content)
 		return;
 	if (tls_extract(es, t))

@@ -8,6 +8,7 @@ static int bio_read(BIO *bio, char *out, int n)
 	struct tls_bio *b = BIO_get_data(bio);
 	int done = 0;
 
+	LB_ASSERT(b != NULL);
 	BIO_clear_retry_flags(bio);
 	while (done < n && !queue_is_empty(b->raw)) {
 		const struct buf *head = queue_head(b->raw);
@@ -36,6 +37,7 @@ static void watch(struct tls_bio *b, const uint8_t *p, uint32_t n)
 		for (uint32_t i = 0; i < part && b->n_last + i < TLS_BIO_WATCHED; i++)
 			b->last[b->n_last + i] = p[i];
 		b->n_last += part;
+		LB_ASSERT(whole == 0 || b->n_last <= whole);
 		p += part;
 		n -= part;
 	}
@@ -53,6 +55,7 @@ static int bio_write(BIO *bio, const char *in, int n)
 	struct tls_bio *b = BIO_get_data(bio);
 	int done = 0;
 
+	LB_ASSERT(b != NULL);
 	BIO_clear_retry_flags(bio);
 	while (done < n) {
 		struct buf *out = buf_for(b->pool, (uint32_t)(n - done));

@@ -173,6 +173,7 @@ static int sort_chain(struct tls_cert *c, STACK_OF(X509) * all, bool is_in_order
 	char subject[SUBJECT_MAX];
 	X509 *last = c->leaf;
 
+	LB_ASSERT(last != NULL && sk_X509_num(c->chain) == 0);
 	while (!is_self_signed(last)) {
 		bool is_first = true;
 		X509 *issuer = take_issuer(all, last, &is_first);
@@ -235,6 +236,7 @@ int tls_cert_load(struct tls_lib *l, struct tls_pem cert, struct tls_pem key, in
 	bool is_first = true;
 	int r = -ENOMEM;
 
+	LB_ASSERT(cert.file != NULL && key.file != NULL);
 	if (all == NULL || c.chain == NULL) {
 		r = err_add(e, -ENOMEM, "%s: memory is short", cert.file);
 		goto out;
@@ -391,6 +393,7 @@ int tls_cert_load_store(struct tls_lib *l, struct tls_pem ca, struct tls_pem crl
 	X509_STORE *store = X509_STORE_new();
 	int r = -ENOMEM;
 
+	LB_ASSERT(ret_store != NULL && *ret_store == NULL);
 	if (all == NULL || names == NULL || store == NULL)
 		r = err_add(e, -ENOMEM, "%s: memory is short", ca.file);
 	else

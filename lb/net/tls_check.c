@@ -81,6 +81,7 @@ static void carry(struct check *c, struct tls *from, struct tls *to)
 {
 	struct buf *b;
 
+	LB_ASSERT(from != to);
 	while ((b = queue_pop(&from->sealed)) != NULL)
 		tls_feed(&c->es, to, b);
 }
@@ -125,6 +126,7 @@ static bool say(struct check *c, struct tls *from, struct tls *to)
 
 	if (b == NULL)
 		return false;
+	LB_ASSERT(b->cap >= MESSAGE_BYTES);
 	for (b->len = 0; b->len < MESSAGE_BYTES; b->len++)
 		b->data[b->len] = (uint8_t)(b->len * 7);
 	queue_push(&in, c->pool, b);
@@ -158,6 +160,7 @@ static int check_suite(struct check *c, const char *name, uint16_t version)
 	struct err ignored = ERR_INIT;
 	struct tls_ctx *server = NULL, *client = NULL;
 
+	LB_ASSERT(c->server == NULL && c->client == NULL);
 	if (version == TLS_VERSION_1_3)
 		common.ciphersuites = name;
 	else

@@ -40,6 +40,7 @@ static int build(const struct tls_client_settings *s, struct tls_ctx *c, struct 
 	SSL_CTX *x = tls_ctx_make_ssl_ctx(c, &s->common, e);
 	int r = 0, own = 0;
 
+	LB_ASSERT(!c->is_server && c->n_groups == 0);
 	if (x == NULL)
 		return -EINVAL;
 	if (!s->is_unverified)
@@ -66,12 +67,14 @@ int tls_ctx_new_client(struct tls_lib *l, const struct tls_client_settings *s, s
 		return -ENOMEM;
 	c->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
 	c->is_unverified = s->is_unverified;
+	LB_ASSERT(c->id != 0);
 	int r = build(s, c, e);
 	ERR_clear_error();
 	if (r < 0) {
 		tls_ctx_unref(c);
 		return r;
 	}
+	LB_ASSERT(c->n_groups == 1);
 	*ret = c;
 	return 0;
 }

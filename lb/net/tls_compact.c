@@ -36,7 +36,7 @@ static enum tls_verdict seal_control(struct tls_ends *es, struct tls *t, uint8_t
 	struct iovec iov = { .iov_base = content, .iov_len = n };
 	struct buf *b = buf_get(es->pool, BUF_SMALL);
 
-	LB_ASSERT(n + TLS_OVERHEAD_MAX <= BUF_SMALL_BYTES);
+	LB_ASSERT(t->state == TLS_IS_COMPACT && n + TLS_OVERHEAD_MAX <= BUF_SMALL_BYTES);
 	if (b == NULL)
 		return TLS_NO_BUFS;
 	b->len = (uint32_t)tls_record_seal(es->crypto, t->suite, &t->tx, type, &iov, n, b->data);
@@ -56,6 +56,7 @@ static enum tls_verdict fail(struct tls_ends *es, struct tls *t, uint8_t alert, 
 	uint8_t content[2] = { is_warning ? TLS_ALERT_LEVEL_WARNING : TLS_ALERT_LEVEL_FATAL,
 			       alert };
 
+	LB_ASSERT(alert != TLS_ALERT_CLOSE_NOTIFY);
 	if (!t->sent_close)
 		(void)seal_control(es, t, TLS_TYPE_ALERT, content, sizeof(content));
 	if (t->state == TLS_IS_COMPACT)
@@ -116,6 +117,7 @@ static enum tls_verdict on_alert(struct tls_ends *es, struct tls *t, const struc
 
 static enum tls_verdict on_key_update(struct tls_ends *es, struct tls *t, bool is_request)
 {
+	LB_ASSERT(!tls_messages_is_within(&t->messages));
 	if (tls_half_update(es->crypto, t->suite, &t->rx) < 0) {
 		tls_break(t, "memory is short");
 		return TLS_FAILED;
@@ -273,6 +275,8 @@ static bool part_run(struct tls_ends *es, struct tls *t, struct buf *b, const st
 	uint32_t n_copy = n_out < n_in ? n_out : n_in;
 	struct buf *copy = NULL;
 
+	LB_ASSERT(c->out <= c->out_end && c->out_end <= c->in && c->in <= c->end);
+	LB_ASSERT(c->end <= b->cap);
 	if (n_copy > 0) {
 		copy = spare(es, n_copy);
 		if (copy == NULL) {

@@ -124,7 +124,7 @@ int tls_ctx_add_group(struct tls_ctx *c, SSL_CTX *ssl_ctx)
 {
 	SSL_CTX **grown = reallocarray(c->group, c->n_groups + 1, sizeof(SSL_CTX *));
 
-	LB_ASSERT(ssl_ctx != NULL);
+	LB_ASSERT(ssl_ctx != NULL && c->n_groups < TLS_NAMES_NONE);
 	if (grown == NULL) {
 		SSL_CTX_free(ssl_ctx);
 		return -ENOMEM;
@@ -136,6 +136,7 @@ int tls_ctx_add_group(struct tls_ctx *c, SSL_CTX *ssl_ctx)
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c)
 {
+	LB_ASSERT(c->n_groups > 0);
 	ref_get(&c->ref);
 	return c;
 }

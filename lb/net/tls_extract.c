@@ -49,6 +49,7 @@ static bool take_1_3(struct tls_ends *es, const struct tls_watch *w, struct tls_
 {
 	size_t n = tls_suite_hash_bytes(s);
 
+	LB_ASSERT(s.is_tls_1_3 && w->rx.n <= TLS_SECRET_MAX && w->tx.n <= TLS_SECRET_MAX);
 	if (w->rx.n != n || w->tx.n != n || w->saw_update)
 		return false;
 	memcpy(rx->secret, w->rx.bytes, n);
@@ -61,6 +62,7 @@ static bool take_explicit_nonce(const struct tls_shake *sh, struct tls_half *tx)
 {
 	uint64_t last = 0;
 
+	LB_ASSERT(sh->bio.n_last <= TLS_RECORD_MAX);
 	/* Our Finished was sent under these keys, so there is one. */
 	if (sh->watch.n_tx == 0 || tls_bio_last_bytes(&sh->bio) != sh->bio.n_last ||
 	    sh->bio.n_last < TLS_BIO_WATCHED)
@@ -95,6 +97,7 @@ static void copy_tail(const struct queue *q, uint32_t n, uint8_t *out)
 {
 	uint32_t skip = q->bytes - n;
 
+	LB_ASSERT(n <= q->bytes && n <= TLS_RECORD_MAX);
 	for (const struct buf *b = queue_head(q); b != NULL; b = queue_next(q, b)) {
 		uint32_t from = skip < b->len ? skip : b->len;
 		memcpy(out, b->data + b->off + from, b->len - from);

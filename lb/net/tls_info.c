@@ -9,6 +9,7 @@
 static const SSL *ssl_of(const struct tls *t)
 {
 	LB_ASSERT(t->state == TLS_IS_READY);
+	LB_ASSERT(SSL_is_init_finished(t->shake->ssl));
 	return t->shake->ssl;
 }
 

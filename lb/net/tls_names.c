@@ -68,6 +68,7 @@ static int compare_rows(const void *a, const void *b)
 
 void tls_names_sort(struct tls_names *t)
 {
+	LB_ASSERT(!t->is_sorted && t->n <= t->cap);
 	if (t->n > 0)
 		qsort(t->row, t->n, sizeof(*t->row), compare_rows);
 	t->is_sorted = true;
@@ -78,6 +79,7 @@ static uint32_t find(const struct tls_names *t, const char *name)
 {
 	uint32_t low = 0, high = t->n;
 
+	LB_DASSERT(t->is_sorted);
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		if (strcmp(t->row[middle].name, name) < 0)

@@ -38,6 +38,7 @@ static enum tls_verdict fill(struct tls *t, struct buf *b)
 {
 	struct tls_shake *s = t->shake;
 
+	LB_ASSERT(b->len == 0 && b->refs == 1);
 	while (b->len < b->cap) {
 		size_t n = 0;
 		ERR_clear_error();
@@ -91,6 +92,7 @@ static enum tls_verdict update(struct tls *t)
 {
 	struct tls_shake *s = t->shake;
 
+	LB_ASSERT(SSL_version(s->ssl) >= (int)TLS_VERSION_1_3);
 	/* It is not finished when a KeyUpdate has found no buffer. */
 	if (SSL_is_init_finished(s->ssl) &&
 	    SSL_key_update(s->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
@@ -179,7 +181,8 @@ enum tls_verdict tls_openssl_seal(struct tls_ends *es, struct tls *t, struct que
 enum tls_verdict tls_openssl_close(struct tls_ends *es, struct tls *t)
 {
 	(void)es;
-	LB_ASSERT(t->state == TLS_IS_OPENSSL);
+	/* A record that waits for a buffer goes first: tls_seal() is to be repeated. */
+	LB_ASSERT(t->state == TLS_IS_OPENSSL && !t->shake->is_writing);
 	ERR_clear_error();
 	int r = SSL_shutdown(t->shake->ssl);
 	if (r < 0) {

@@ -153,6 +153,7 @@ static void nonce_by_xor(const struct tls_half *half, uint64_t seq, uint8_t nonc
 static int aad_of(struct tls_suite s, uint64_t seq, struct tls_head h, size_t n_content,
 		  uint8_t aad[AAD_1_2_BYTES])
 {
+	LB_ASSERT(h.len <= TLS_CIPHERTEXT_MAX);
 	if (s.is_tls_1_3) {
 		tls_head_write(aad, TLS_TYPE_DATA, h.len);
 		return TLS_HEAD_BYTES;
@@ -193,7 +194,7 @@ size_t tls_record_seal(struct tls_crypto *c, struct tls_suite s, struct tls_half
 	size_t whole = n + tls_suite_overhead(s);
 	int done = 0;
 
-	LB_ASSERT(n <= TLS_CONTENT_MAX);
+	LB_ASSERT(s.aead < TLS_N_AEADS && n <= TLS_CONTENT_MAX);
 	uint64_t seq = take_seq(tx);
 	struct tls_head h = { .type = s.is_tls_1_3 ? TLS_TYPE_DATA : type,
 			      .len = (uint16_t)(whole - TLS_HEAD_BYTES) };
@@ -315,6 +316,7 @@ static int expand(struct tls_crypto *c, struct tls_suite s, const uint8_t *secre
 		OSSL_PARAM_construct_end(),
 	};
 
+	LB_ASSERT(s.is_tls_1_3 && n <= tls_suite_hash_bytes(s)); /* one block of output */
 	EVP_KDF_CTX_reset(c->expand);
 	int r = EVP_KDF_derive(c->expand, out, n, params) == 1 ? 0 : -ENOMEM;
 	EVP_KDF_CTX_reset(c->expand); /* no secret stays in it */
@@ -360,7 +362,7 @@ int tls_halves_expand(struct tls_crypto *c, struct tls_suite s, const struct tls
 		OSSL_PARAM_construct_end(),
 	};
 
-	LB_ASSERT(!s.is_tls_1_3);
+	LB_ASSERT(!s.is_tls_1_3 && 2 * (n_key + n_iv) <= sizeof(block));
 	EVP_KDF_CTX_reset(c->prf);
 	int r = EVP_KDF_derive(c->prf, block, 2 * (n_key + n_iv), params) == 1 ? 0 : -ENOMEM;
 	EVP_KDF_CTX_reset(c->prf);

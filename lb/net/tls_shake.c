@@ -66,6 +66,7 @@ int tls_shake_begin(struct tls_ends *es, struct tls *t)
 		return -ENOMEM;
 	}
 	SSL_set_bio(s->ssl, bio, bio);
+	LB_ASSERT(SSL_get_app_data(s->ssl) == &s->watch);
 	if (t->is_client)
 		SSL_set_connect_state(s->ssl);
 	else
@@ -89,6 +90,7 @@ static enum tls_verdict handshake(struct tls *t)
 {
 	struct tls_shake *s = t->shake;
 
+	LB_ASSERT(t->state == TLS_IS_SHAKE && !s->watch.is_established);
 	ERR_clear_error();
 	int r = SSL_do_handshake(s->ssl);
 	if (r == 1) {

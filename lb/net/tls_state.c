@@ -48,6 +48,7 @@ void tls_break(struct tls *t, const char *why)
 
 enum tls_verdict tls_ssl_failed(struct tls *t)
 {
+	LB_ASSERT(has_shake(t));
 	const struct tls_shake *s = t->shake;
 	unsigned long e = ERR_peek_error();
 	long verify = SSL_get_verify_result(s->ssl);

@@ -87,6 +87,7 @@ void tls_tickets_rotate(struct tls_tickets *t, const struct tls_ticket_key *fres
 	struct tls_ticket_keys keys;
 
 	tls_tickets_get(t, &keys);
+	LB_ASSERT(keys.n > 0 && keys.n <= TLS_TICKET_KEYS);
 	memmove(keys.key + 1, keys.key, sizeof(keys.key) - sizeof(keys.key[0]));
 	keys.key[0] = *fresh;
 	keys.n += keys.n < TLS_TICKET_KEYS;

@@ -43,6 +43,7 @@ static void on_keylog(const SSL *ssl, const char *line)
 			break;
 		out[n] = (uint8_t)(high << 4 | low);
 	}
+	LB_ASSERT(n > 0 && !w->is_established);
 	*(is_tx ? &w->tx.n : &w->rx.n) = n;
 	*(is_tx ? &w->n_tx : &w->n_rx) = 0;
 }
@@ -83,6 +84,7 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
 	if (w == NULL)
 		return 0;
+	LB_ASSERT(SSL_is_server(ssl) == 0);
 	SSL_SESSION_free(w->session);
 	w->session = session;
 	return 1;

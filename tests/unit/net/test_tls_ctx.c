@@ -370,7 +370,8 @@ START_TEST(names_choose_certificates)
 						   .is_rsa = i == DEFAULT_RSA || i == WILD_RSA });
 		served[i] = (struct tls_cert_files){ made[i]->cert_pem, made[i]->key_pem };
 	}
-	struct tls_server_settings settings = { .common.now_s = time(NULL),
+	struct tls_server_settings settings = { .common = { .now_s = time(NULL),
+							    .is_compact = true },
 						.certs = served,
 						.n_certs = N_SERVED,
 						.is_strict_sni = choices[_i].is_strict };
@@ -390,6 +391,7 @@ START_TEST(names_choose_certificates)
 		ERR_clear_error();
 	} else {
 		assert_shaken(choices[_i].sni);
+		ck_assert(tls_is_compact(lb.t)); /* each group's SSL_CTX is watched */
 		ck_assert_msg(X509_cmp(SSL_get0_peer_certificate(peer.ssl),
 				       made[choices[_i].want]->x) == 0,
 			      "row %d", _i);
