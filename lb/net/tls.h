@@ -59,7 +59,7 @@ enum tls_verdict {
 
 /* clang-format off */
 #define TLS_STATES(X)     /* may be followed by */ \
-	X(HELLO,   TO(SHAKE) | TO(BROKEN))               /* a server whose ClientHello is not whole */ \
+	X(HELLO,   TO(SHAKE) | TO(COMPACT) | TO(BROKEN)) /* a server whose ClientHello is not whole; new */ \
 	X(SHAKE,   TO(READY) | TO(BROKEN))               /* the handshake is under way */ \
 	X(READY,   TO(OPENSSL) | TO(COMPACT) | TO(BROKEN)) /* it is over; tls_start() is awaited */ \
 	X(OPENSSL, TO(COMPACT) | TO(BROKEN))             /* records by the SSL object */ \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Taking keys out of an SSL object: when it is done, when it is not, and the check before it. */
 #include "net/tls_check.h"
+#include "net/tls_export.h"
 #include "tls_fixture.h"
 
 START_TEST(this_machine_is_fine)
@@ -168,8 +169,68 @@ START_TEST(keys_are_wiped)
 }
 END_TEST
 
+/* An end is handed over in the middle of records, of both directions, and of a KeyUpdate; again and
+ * again. The other process is another set of ends here. */
+START_TEST(ends_are_handed_over)
+{
+	struct setup s = { .suite = &suites[_i], .layer = COMPACT };
+	bool is_1_3 = s.suite->version == TLS1_3_VERSION;
+	struct tls_ends other;
+	struct tls_export flat;
+	struct queue q = { 0 };
+	struct buf *b;
+
+	begin_tls(&s);
+	ck_assert_int_eq(tls_ends_init(&other, lb.lib, lb.pool, 4), 0);
+	ck_assert_int_eq(slab_reserve(other.slab, 4), 0);
+	shake();
+	assert_shaken(s.suite->name);
+	for (size_t k = 0; k < 100; k++) {
+		char *p;
+		uint8_t wire[8192];
+
+		if (is_1_3 && k % 5 == 0) {
+			SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+			SSL_do_handshake(peer.ssl);
+		}
+		peer_write(k * 1000, 1000);
+		size_t n = (size_t)BIO_get_mem_data(peer.out, &p), cut = 1 + k * 13 % (n - 1);
+		memcpy(wire, p, n);
+		(void)BIO_reset(peer.out);
+		feed(wire, cut);
+		lb.v = tls_open(&lb.es, lb.t, &lb.plain);
+		ck_assert_int_eq(lb.v, TLS_MORE);
+		push_plain(&q, k * 1000, 1000, 4096);
+		ck_assert_int_eq(tls_seal(&lb.es, lb.t, &q), TLS_MORE);
+
+		tls_export(lb.t, &flat);
+		struct tls *there = tls_import(&other, &flat);
+		ck_assert_ptr_nonnull(there);
+		while ((b = queue_pop(&lb.t->raw)) != NULL)
+			tls_feed(&other, there, b);
+		while ((b = queue_pop(&lb.t->sealed)) != NULL)
+			queue_push(&there->sealed, lb.pool, b);
+		lb.t = tls_free(&lb.es, lb.t);
+		lb.t = there;
+		struct tls_ends swap = lb.es;
+		lb.es = other;
+		other = swap;
+
+		feed(wire + cut, n - cut);
+		ck_assert_int_eq(tls_open(&lb.es, lb.t, &lb.plain), TLS_MORE);
+		expect_plain(k * 1000, 1000, s.suite->name);
+		lb_to_peer();
+		ck_assert_int_eq(peer_read(k * 1000, 1000, s.suite->name), SSL_ERROR_WANT_READ);
+	}
+	/* 100 times is an even number: the ends are where they were. */
+	tls_ends_deinit(&other);
+	end_tls();
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
+	tcase_add_loop_test(t, ends_are_handed_over, 0, N_SUITES);
 	tcase_add_test(t, this_machine_is_fine);
 	tcase_add_loop_test(t, wrong_keys_are_noticed, 0, N_SPOILS * N_SUITES);
 	tcase_add_test(t, other_suites_stay);
