@@ -453,3 +453,22 @@ static inline void lb_write(struct queue *q)
 		ck_assert_uint_gt(lb_to_peer(), 0);
 	} while (q->bytes > 0);
 }
+
+/* What the peer gets when it has sent something that is wrong. */
+static inline void expect_alert(const char *alert, const char *name)
+{
+	uint8_t byte;
+	size_t n;
+
+	ck_assert_int_eq(lb.t->state, TLS_IS_BROKEN);
+	ck_assert(queue_is_empty(&lb.t->raw));
+	lb_to_peer();
+	ERR_clear_error();
+	ck_assert_int_eq(SSL_get_error(peer.ssl, SSL_read_ex(peer.ssl, &byte, 1, &n)),
+			 SSL_ERROR_SSL);
+	ck_assert_msg(ERR_GET_REASON(ERR_peek_error()) >= SSL_AD_REASON_OFFSET, "%s", name);
+	ck_assert_str_eq(
+		tls_alert_name((uint8_t)(ERR_GET_REASON(ERR_peek_error()) - SSL_AD_REASON_OFFSET)),
+		alert);
+	ERR_clear_error();
+}
