@@ -75,7 +75,7 @@ static int set_name(struct tls *t, const char *name)
 		return 0;
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	if (X509_VERIFY_PARAM_set1_host(param, name, 0) != 1 ||
-	    SSL_set_tlsext_host_name(ssl, name) != 1)
+	    SSL_set_tlsext_host_name(ssl, tls_unconst(name)) != 1)
 		return -ENOMEM;
 	return 0;
 }

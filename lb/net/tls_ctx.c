@@ -104,7 +104,7 @@ SSL_CTX *tls_ctx_make_ssl_ctx(struct tls_ctx *c, const struct tls_settings *s, s
 	(void)SSL_CTX_set_max_proto_version(x, max);
 	r |= apply(SSL_CTX_set_cipher_list(x, ciphers), s, "ciphers", ciphers, e);
 	r |= apply(SSL_CTX_set_ciphersuites(x, suites), s, "ciphersuites", suites, e);
-	r |= apply((int)SSL_CTX_set1_groups_list(x, groups), s, "groups", groups, e);
+	r |= apply((int)SSL_CTX_set1_groups_list(x, tls_unconst(groups)), s, "groups", groups, e);
 	if (r != 0) {
 		SSL_CTX_free(x);
 		return NULL;

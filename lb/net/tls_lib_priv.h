@@ -12,6 +12,17 @@
 #include "net/tls_lib.h"
 #include "net/tls_record.h"
 
+/* For calls of OpenSSL's that only read what their parameters do not promise to leave alone. */
+static inline void *tls_unconst(const void *p)
+{
+	union {
+		const void *constant;
+		void *plain;
+	} u = { .constant = p };
+
+	return u.plain;
+}
+
 struct tls_lib {
 	OSSL_LIB_CTX *ossl;
 	EVP_CIPHER *aead[TLS_N_AEADS];

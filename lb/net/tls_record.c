@@ -281,25 +281,15 @@ int tls_record_open(struct tls_crypto *c, struct tls_suite s, struct tls_half *r
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-/* A parameter only reads what it is made from; OSSL_PARAM has no const. */
 static OSSL_PARAM octets(const char *key, const void *p, size_t n)
 {
-	union {
-		const void *constant;
-		void *plain;
-	} bytes = { .constant = p };
-
-	return OSSL_PARAM_construct_octet_string(key, bytes.plain, n);
+	return OSSL_PARAM_construct_octet_string(key, tls_unconst(p), n);
 }
 
 static OSSL_PARAM hash_param(struct tls_suite s)
 {
-	union {
-		const char *constant;
-		char *plain;
-	} name = { .constant = hash_name(s) };
-
-	return OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, name.plain, 0);
+	return OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, tls_unconst(hash_name(s)),
+						0);
 }
 
 /* HKDF-Expand-Label(secret, label, "", n) (RFC 8446, 7.1). */

@@ -247,9 +247,7 @@ static int make_default_group(struct build *b, struct sets *sets)
 			n = certs_of(b, from, to, certs);
 	}
 	LB_ASSERT(certs[0] == 0);
-	char *copy = NULL;
-	memcpy(&copy, &first.p, sizeof(copy));
-	free(copy);
+	free(tls_unconst(first.p));
 	r = group_of(b, sets, certs, n);
 	LB_ASSERT(r <= 0);
 	return r;

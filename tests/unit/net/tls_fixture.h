@@ -191,7 +191,8 @@ static inline void peer_open(const struct setup *s)
 	}
 	SSL_set_connect_state(peer.ssl);
 	if (!s->no_name)
-		SSL_set_tlsext_host_name(peer.ssl, (s->name != NULL ? s->name : "a.test"));
+		SSL_set_tlsext_host_name(peer.ssl,
+					 tls_unconst(s->name != NULL ? s->name : "a.test"));
 	if (s->peer_session != NULL)
 		ck_assert_int_eq(SSL_set_session(peer.ssl, s->peer_session), 1);
 }
