@@ -142,6 +142,8 @@ void tls_start(struct tls_ends *es, struct tls *t)
 	}
 	es->counts.n_kept += is_wanted && !has_to_wait;
 	t->wants_compact = is_wanted && has_to_wait;
+	if (!t->wants_compact)
+		tls_watch_forget(&t->shake->watch);
 	tls_set_state(t, TLS_IS_OPENSSL);
 }
 
@@ -158,6 +160,7 @@ static void start_late(struct tls_ends *es, struct tls *t)
 		es->counts.n_compact++;
 	else if (s->watch.saw_update) {
 		t->wants_compact = false;
+		tls_watch_forget(&t->shake->watch);
 		es->counts.n_kept++;
 	} /* else it waits in the middle of a record */
 }

@@ -94,6 +94,7 @@ struct tls {
 	bool must_request : 1;  /* and it asks for one of the peer's */
 	bool has_requested : 1; /* it was sent, and the peer's has not come */
 	bool wants_compact : 1; /* OPENSSL, until a client has its session */
+	bool is_not_tls : 1;    /* BROKEN by a first byte that is none of a handshake's */
 };
 _Static_assert(sizeof(struct tls) <= 256, "one for each idle TLS connection");
 
@@ -193,6 +194,12 @@ static inline bool tls_got_close(const struct tls *t)
 static inline bool tls_is_compact(const struct tls *t)
 {
 	return t->state == TLS_IS_COMPACT;
+}
+
+/* Whether a server's end was TLS_FAILED by what is no TLS at all, such as a plain request. */
+static inline bool tls_is_not_tls(const struct tls *t)
+{
+	return t->is_not_tls;
 }
 
 /* OpenSSL's or lb's word for why it was TLS_FAILED or TLS_RESET; static text. */

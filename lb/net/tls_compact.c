@@ -183,10 +183,11 @@ static bool peek_head(const struct tls *t, struct tls_head *ret)
 
 	if (t->raw.bytes < TLS_HEAD_BYTES)
 		return false;
-	for (const struct buf *b = queue_head(&t->raw); n < TLS_HEAD_BYTES;
+	for (const struct buf *b = queue_head(&t->raw); b != NULL && n < TLS_HEAD_BYTES;
 	     b = queue_next(&t->raw, b))
 		for (uint32_t i = 0; i < b->len && n < TLS_HEAD_BYTES; i++)
 			p[n++] = b->data[b->off + i];
+	LB_ASSERT(n == TLS_HEAD_BYTES);
 	*ret = tls_head_read(p);
 	return true;
 }

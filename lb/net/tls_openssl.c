@@ -134,11 +134,12 @@ static const uint8_t *gather(struct tls_ends *es, const struct queue *in, uint32
 	LB_ASSERT(b != NULL);
 	if (b->len >= n)
 		return b->data + b->off;
-	for (; done < n; b = queue_next(in, b)) {
+	for (; b != NULL && done < n; b = queue_next(in, b)) {
 		uint32_t part = n - done < b->len ? n - done : b->len;
 		memcpy(es->scratch + done, b->data + b->off, part);
 		done += part;
 	}
+	LB_ASSERT(done == n);
 	return es->scratch;
 }
 

@@ -114,7 +114,8 @@ static bool begin_server(struct tls_ends *es, struct tls *t)
 	uint8_t head[TLS_HEAD_BYTES];
 	uint32_t n = peek(t, head, sizeof(head));
 
-	if (n == 0 || head[0] != TLS_TYPE_HANDSHAKE)
+	t->is_not_tls = n == 0 || head[0] != TLS_TYPE_HANDSHAKE;
+	if (t->is_not_tls)
 		tls_break(t, "not TLS");
 	else if (n == sizeof(head) && tls_head_read(head).len == 0)
 		tls_break(t, "an empty record instead of a ClientHello");

@@ -103,6 +103,12 @@ int tls_watch_start(struct tls_watch *w, SSL *ssl)
 	return SSL_set_app_data(ssl, w) == 1 ? 0 : -ENOMEM;
 }
 
+void tls_watch_forget(struct tls_watch *w)
+{
+	OPENSSL_cleanse(&w->rx, sizeof(w->rx));
+	OPENSSL_cleanse(&w->tx, sizeof(w->tx));
+}
+
 void tls_watch_end(struct tls_watch *w)
 {
 	SSL_SESSION_free(w->session);

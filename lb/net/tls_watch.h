@@ -37,5 +37,8 @@ void tls_watch_ctx(SSL_CTX *ctx);
 /* `w` is zeroed and outlives the SSL. Returns 0 or -ENOMEM. */
 int tls_watch_start(struct tls_watch *w, SSL *ssl) LB_MUST_CHECK;
 
-/* Wipes the secrets and frees the session. */
+/* Wipes the secrets of an end that stays with its SSL object. */
+void tls_watch_forget(struct tls_watch *w);
+
+/* The same, and frees the session. */
 void tls_watch_end(struct tls_watch *w);

@@ -34,6 +34,7 @@ START_TEST(garbage_instead_of_a_hello)
 		ck_assert_msg(lb.v == TLS_FAILED, "%s", garbage[_i].name);
 		if (garbage[_i].why[0] != '\0')
 			ck_assert_str_eq(tls_error(lb.t), garbage[_i].why);
+		ck_assert_int_eq(tls_is_not_tls(lb.t), strcmp(garbage[_i].why, "not TLS") == 0);
 	}
 	end_tls();
 }
