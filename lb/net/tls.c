@@ -154,15 +154,15 @@ static void start_late(struct tls_ends *es, struct tls *t)
 	const struct tls_shake *s = t->shake;
 
 	LB_ASSERT(t->is_client && t->state == TLS_IS_OPENSSL);
-	if (!s->has_session && !s->has_content)
+	if ((!s->has_session && !s->has_content) || !tls_is_between_records(t))
 		return;
-	if (tls_extract(es, t))
+	if (tls_extract(es, t)) {
 		es->counts.n_compact++;
-	else if (s->watch.saw_update) {
-		t->wants_compact = false;
-		tls_watch_forget(&t->shake->watch);
-		es->counts.n_kept++;
-	} /* else it waits in the middle of a record */
+		return;
+	}
+	t->wants_compact = false;
+	tls_watch_forget(&t->shake->watch);
+	es->counts.n_kept++;
 }
 
 enum tls_verdict tls_open(struct tls_ends *es, struct tls *t, struct queue *out)

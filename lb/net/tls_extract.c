@@ -44,6 +44,11 @@ static bool has_read_nothing_ahead(const SSL *ssl)
 	       strcmp(SSL_rstate_string(ssl), "RH") == 0;
 }
 
+bool tls_is_between_records(const struct tls *t)
+{
+	return has_read_nothing_ahead(t->shake->ssl) && !t->shake->is_writing;
+}
+
 static bool take_1_3(struct tls_ends *es, const struct tls_watch *w, struct tls_suite s,
 		     struct tls_half *rx, struct tls_half *tx)
 {
@@ -133,8 +138,8 @@ bool tls_extract(struct tls_ends *es, struct tls *t)
 	const struct tls_watch *w = &sh->watch;
 	struct tls_half rx = { 0 }, tx = { 0 };
 	struct tls_suite s = { 0 };
-	bool is_ok = suite_of(sh->ssl, &s) && has_read_nothing_ahead(sh->ssl) &&
-		     SSL_is_init_finished(sh->ssl) && !w->saw_renegotiation && !sh->is_writing;
+	bool is_ok = suite_of(sh->ssl, &s) && tls_is_between_records(t) &&
+		     SSL_is_init_finished(sh->ssl) && !w->saw_renegotiation;
 
 	LB_ASSERT(t->state == TLS_IS_READY || t->state == TLS_IS_OPENSSL);
 	/* A server has read no record behind the Finished. */

@@ -51,6 +51,9 @@ int tls_shake_begin(struct tls_ends *es, struct tls *t) LB_MUST_CHECK;
 
 /* ---- net/tls_extract.c ----------------------------------------------------------------------- */
 
+/* Whether OpenSSL is between two records, of both directions: tls_extract() may succeed. */
+bool tls_is_between_records(const struct tls *t);
+
 /*
  * tls_extract() - take the keys out of the SSL object and free it
  *

@@ -114,6 +114,54 @@ START_TEST(other_suites_stay)
 }
 END_TEST
 
+static void no_tickets(SSL_CTX *x)
+{
+	SSL_CTX_set_num_tickets(x, 0);
+}
+
+/* A backend that has changed its key before lb's end could leave its SSL object; one whose record
+ * has come in part. */
+START_TEST(clients_wait_for_their_moment)
+{
+	struct setup s = {
+		.suite = &suites[_i % 3], .layer = COMPACT, .is_client = true, .on_peer = no_tickets
+	};
+	bool has_update = _i / 3;
+	struct queue q = { 0 };
+	uint8_t wire[4096];
+	char *p;
+
+	begin_tls(&s);
+	shake();
+	assert_shaken(s.suite->name);
+	ck_assert(!tls_is_compact(lb.t));
+	if (has_update) {
+		SSL_key_update(peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+		SSL_do_handshake(peer.ssl);
+	}
+	peer_write(0, 200);
+	size_t n = (size_t)BIO_get_mem_data(peer.out, &p);
+	memcpy(wire, p, n);
+	(void)BIO_reset(peer.out);
+	for (size_t cut = 1; cut <= n; cut += 50) { /* in the header, in the record */
+		feed(wire + cut - 1, cut + 49 < n ? 50 : n - cut + 1);
+		lb_turn();
+		push_plain(&q, cut, 1, 4096);
+		lb_write(&q);
+		ck_assert_int_eq(peer_read(cut, 1, s.suite->name), SSL_ERROR_WANT_READ);
+	}
+	lb_turn();
+	expect_plain(0, 200, s.suite->name);
+	ck_assert_int_eq(tls_is_compact(lb.t), !has_update);
+	ck_assert_uint_eq(lb.es.counts.n_kept, has_update);
+	ck_assert_uint_eq(lb.es.counts.n_compact, !has_update);
+	peer_write(200, 200);
+	peer_to_lb();
+	expect_plain(200, 200, s.suite->name);
+	end_tls();
+}
+END_TEST
+
 /* TLS 1.2 with AES-GCM: no explicit nonce is used twice, OpenSSL's own included. */
 START_TEST(explicit_nonces_go_on)
 {
@@ -234,6 +282,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, this_machine_is_fine);
 	tcase_add_loop_test(t, wrong_keys_are_noticed, 0, N_SPOILS * N_SUITES);
 	tcase_add_test(t, other_suites_stay);
+	tcase_add_loop_test(t, clients_wait_for_their_moment, 0, 6);
 	tcase_add_loop_test(t, explicit_nonces_go_on, 0, 2);
 	tcase_add_loop_test(t, keys_are_wiped, 0, N_SUITES);
 }
