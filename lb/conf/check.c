@@ -380,9 +380,10 @@ static void check_tcp_settings(struct opt_ctx *ctx, const struct conf_listener *
 	struct conf_listener def = { 0 };
 
 	opt_set_defaults(ctx, listener_opts, &def);
+	free(def.tls.groups);
 	if (l->mode != CONF_MODE_TCP)
 		return;
-	if (l->handshake_ms != def.handshake_ms)
+	if (l->handshake_ms != def.handshake_ms && !l->tls.is_on)
 		report_idle(ctx, node, "timeouts.handshake", "in mode tcp");
 	if (l->http.underscores != def.http.underscores)
 		report_idle(ctx, node, "http.underscores", "in mode tcp");
@@ -390,6 +391,34 @@ static void check_tcp_settings(struct opt_ctx *ctx, const struct conf_listener *
 		report_idle(ctx, node, "http.dot_segments", "in mode tcp");
 	if (l->http.targets != def.http.targets)
 		report_idle(ctx, node, "http.targets", "in mode tcp");
+}
+
+/* In mode http lb reads HTTP/1.1, whatever else a client would agree on by ALPN. */
+static void check_alpn(struct opt_ctx *ctx, const struct conf_listener *l,
+			   const struct yaml_node *node)
+{
+	const struct yaml_node *list = opt_find(node, "tls.alpn");
+
+	if (l->mode != CONF_MODE_HTTP || list == NULL || list->kind != YAML_LIST ||
+	    is_misread(node, "mode", conf_mode_name(l->mode)))
+		return;
+	for (const struct yaml_node *n = list->first; n != NULL; n = n->next)
+		if (n->kind == YAML_SCALAR && !n->is_null && strcmp(n->text, "http/1.1") != 0)
+			(void)err_at(ctx->err, n->at,
+				     "\"tls.alpn\" has \"%s\", but with mode http lb speaks only "
+				     "http/1.1: write [http/1.1], or leave the key out",
+				     n->text);
+}
+
+/* Keys come from a file, or from lb. */
+static void check_tickets(struct opt_ctx *ctx, const struct yaml_node *node)
+{
+	const struct yaml_node *rotate = opt_find(node, "tls.tickets.rotate");
+
+	if (rotate != NULL && opt_find(node, "tls.tickets.file") != NULL)
+		(void)err_at(ctx->err, rotate->key_at,
+			     "\"tls.tickets.rotate\" is for keys that lb makes, but "
+			     "\"tls.tickets.file\" has the keys: leave one of them out");
 }
 
 /*
@@ -529,6 +558,8 @@ void check_all(struct opt_ctx *ctx, const struct yaml_node *root)
 		check_tcp_settings(ctx, &c->listeners[i], node);
 		check_admin_http(ctx, &c->listeners[i]);
 		check_hash_headers(ctx, &c->listeners[i], node);
+		check_alpn(ctx, &c->listeners[i], node);
+		check_tickets(ctx, node);
 		check_routes(ctx, &c->listeners[i], node);
 	}
 	LB_ASSERT(node == NULL);

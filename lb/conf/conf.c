@@ -66,12 +66,31 @@ static void route_deinit(struct conf_route *r)
 	free(r->path);
 }
 
+static void tls_deinit(struct conf_tls *t)
+{
+	for (size_t i = 0; i < t->n_certificates; i++) {
+		free(t->certificates[i].cert);
+		free(t->certificates[i].key);
+	}
+	for (size_t i = 0; i < t->n_alpn; i++)
+		free(t->alpn[i]);
+	free(t->certificates);
+	free(t->alpn);
+	free(t->groups);
+	free(t->ciphers);
+	free(t->ciphersuites);
+	free(t->client.ca);
+	free(t->client.crl);
+	free(t->tickets.file);
+}
+
 static void listener_deinit(struct conf_listener *l)
 {
 	for (size_t i = 0; i < l->n_routes; i++)
 		route_deinit(&l->routes[i]);
 	for (size_t i = 0; i < l->n_binds; i++)
 		free(l->binds[i].text);
+	tls_deinit(&l->tls);
 	free(l->routes);
 	free(l->binds);
 	free(l->name);

@@ -53,6 +53,9 @@ enum conf_underscores { CONF_UNDERSCORES_DROP, CONF_UNDERSCORES_PASS, CONF_UNDER
 enum conf_dots { CONF_DOTS_AUTO, CONF_DOTS_REFUSE, CONF_DOTS_NORMALISE, CONF_DOTS_PASS };
 enum conf_targets { CONF_TARGETS_STRICT, CONF_TARGETS_RELAXED };
 enum conf_tristate { CONF_ANY, CONF_NO, CONF_YES };
+enum conf_records { CONF_RECORDS_OPENSSL, CONF_RECORDS_COMPACT };
+enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
+enum conf_verify { CONF_VERIFY_NONE, CONF_VERIFY_OPTIONAL, CONF_VERIFY_REQUIRED };
 
 /* Where log lines go. */
 struct conf_log {
@@ -123,6 +126,38 @@ struct conf_route {
 	struct mark at;
 };
 
+/* A certificate with its chain, and its key: two files. */
+struct conf_certificate {
+	char *cert, *key; /* own: absolute paths */
+	struct mark cert_at, key_at;
+};
+
+/* What a listener does with TLS. Without is_on everything else is unset or a default. */
+struct conf_tls {
+	bool is_on;
+	size_t n_certificates;
+	struct conf_certificate *certificates; /* owns; at least one */
+	enum conf_records records;
+	enum conf_tls_version min_version;
+	char *groups, *ciphers, *ciphersuites; /* own, in OpenSSL's words; NULL: lb's own */
+	struct mark groups_at, ciphers_at, ciphersuites_at;
+	size_t n_alpn;
+	char **alpn; /* owns, in the order of preference */
+	uint32_t max_handshakes;
+	enum conf_tristate strict_sni; /* CONF_NO or CONF_YES */
+	struct {
+		enum conf_verify verify; /* frozen: CONF_VERIFY_NONE without a CA */
+		char *ca, *crl;          /* own: absolute paths, or NULL */
+		struct mark ca_at, crl_at;
+	} client;
+	struct {
+		uint32_t rotate_ms;
+		char *file; /* owns: an absolute path; NULL: keys are made and rotated by lb */
+		struct mark file_at;
+	} tickets;
+	struct mark at;
+};
+
 struct conf_bind {
 	struct addr addr;
 	char *text; /* owns: as addr_format() writes it */
@@ -147,6 +182,7 @@ struct conf_listener {
 		enum conf_dots dots;
 		enum conf_targets targets;
 	} http;
+	struct conf_tls tls;
 	struct mark at;
 };
 

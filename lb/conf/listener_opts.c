@@ -52,6 +52,30 @@ static const struct opt_word targets[] = {
 	{ .word = NULL },
 };
 
+static const struct opt_word records[] = {
+	{ "openssl", CONF_RECORDS_OPENSSL, false },
+	{ "compact", CONF_RECORDS_COMPACT, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word versions[] = {
+	{ "1.2", CONF_TLS_1_2, false },
+	{ "1.3", CONF_TLS_1_3, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word booleans[] = {
+	{ "true", CONF_YES, false },
+	{ "false", CONF_NO, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word verifies[] = {
+	{ "required", CONF_VERIFY_REQUIRED, false },
+	{ "optional", CONF_VERIFY_OPTIONAL, false },
+	{ .word = NULL },
+};
+
 const char *conf_mode_name(enum conf_mode m)
 {
 	return opt_word_of(modes, (int)m);
@@ -115,6 +139,26 @@ static bool reads_requests(const void *object)
 	return ((const struct conf_listener *)object)->mode == CONF_MODE_HTTP;
 }
 
+static bool has_tls(const void *object)
+{
+	return ((const struct conf_listener *)object)->tls.is_on;
+}
+
+static bool waits_for_client(const void *object)
+{
+	return reads_requests(object) || has_tls(object);
+}
+
+static bool verifies_clients(const void *object)
+{
+	return ((const struct conf_listener *)object)->tls.client.verify != CONF_VERIFY_NONE;
+}
+
+static bool rotates_tickets(const void *object)
+{
+	return has_tls(object) && ((const struct conf_listener *)object)->tls.tickets.file == NULL;
+}
+
 /* Keys of a `listeners:` entry, in the order of lb.yaml(5). */
 const struct opt listener_opts[] = {
 	{
@@ -173,8 +217,9 @@ const struct opt listener_opts[] = {
 		.min = "10ms",
 		.max = "10m",
 		.flags = OPT_RELOAD,
-		.has_effect = reads_requests,
-		.help = "How long a client may take to send the complete head of its request.",
+		.has_effect = waits_for_client,
+		.help = "How long a client may take for the TLS handshake, if there is one, and to "
+			"send the complete head of its request.",
 	},
 	{
 		.key = "http.underscores",
@@ -209,9 +254,157 @@ const struct opt listener_opts[] = {
 			"also accepts UTF-8 that is not percent-encoded.",
 	},
 	{
-		.key = "tls",
-		.flags = OPT_LATER,
-		.help = "Certificates for encrypted connections.",
+		.key = "tls.certificates",
+		.type = OPT_CALL,
+		.read = certificate_opts_read,
+		.write = certificate_opts_write,
+		.has_effect = has_tls,
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.help = "The list of certificates, each a file and the file of its key; the first "
+			"one answers a client that names no server, or an unknown one.",
+		.item = "{cert: chat.pem, key: chat.key}",
+	},
+	{
+		.key = "tls.records",
+		.type = OPT_WORD,
+		.offset = LISTENER(tls.records),
+		.def = "openssl",
+		.words = records,
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "What carries the records after the handshake: openssl, or lb's own record "
+			"layer, compact, which needs much less memory.",
+	},
+	{
+		.key = "tls.min_version",
+		.type = OPT_WORD,
+		.offset = LISTENER(tls.min_version),
+		.def = "1.2",
+		.words = versions,
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The oldest version of TLS that clients may use.",
+	},
+	{
+		.key = "tls.groups",
+		.type = OPT_CALL,
+		.offset = LISTENER(tls.groups),
+		.def = "X25519:P-256",
+		.read = openssl_list_read,
+		.write = openssl_list_write,
+		.pattern = PATTERN_OPENSSL_LIST,
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The groups for the key exchange, in the order of preference.",
+	},
+	{
+		.key = "tls.alpn",
+		.type = OPT_CALL,
+		.read = alpn_read,
+		.write = alpn_write,
+		.shape = SHAPE_TEXTS,
+		.pattern = "^[!-~]{1,255}$",
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The protocols that lb offers by ALPN; without this key, http/1.1 in mode "
+			"http, and none in mode tcp.",
+		.item = "http/1.1",
+	},
+	{
+		.key = "tls.ciphers",
+		.type = OPT_CALL,
+		.offset = LISTENER(tls.ciphers),
+		.read = openssl_list_read,
+		.write = openssl_list_write,
+		.pattern = PATTERN_OPENSSL_LIST,
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The cipher suites of TLS 1.2, as OpenSSL names them; without this key, "
+			"ECDHE with AES-GCM or ChaCha20-Poly1305.",
+	},
+	{
+		.key = "tls.ciphersuites",
+		.type = OPT_CALL,
+		.offset = LISTENER(tls.ciphersuites),
+		.read = openssl_list_read,
+		.write = openssl_list_write,
+		.pattern = PATTERN_OPENSSL_LIST,
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The cipher suites of TLS 1.3, as OpenSSL names them; without this key, "
+			"AES-GCM and ChaCha20-Poly1305.",
+	},
+	{
+		.key = "tls.max_handshakes",
+		.type = OPT_UINT,
+		.offset = LISTENER(tls.max_handshakes),
+		.def = "2000",
+		.min = "1",
+		.max = "1000000",
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The maximum number of handshakes that are under way on a worker at one "
+			"time.",
+	},
+	{
+		.key = "tls.strict_sni",
+		.type = OPT_WORD,
+		.offset = LISTENER(tls.strict_sni),
+		.def = "false",
+		.words = booleans,
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "true refuses a client that names a server whose name no certificate "
+			"bears; false answers it with the first certificate.",
+	},
+	{
+		.key = "tls.client.ca",
+		.type = OPT_FILE,
+		.offset = LISTENER(tls.client.ca),
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.has_effect = verifies_clients,
+		.help = "The file of the CA certificates by which clients' certificates are "
+			"verified.",
+	},
+	{
+		.key = "tls.client.crl",
+		.type = OPT_FILE,
+		.offset = LISTENER(tls.client.crl),
+		.flags = OPT_RELOAD,
+		.has_effect = verifies_clients,
+		.help = "The file of the revocation lists of those CAs.",
+	},
+	{
+		.key = "tls.client.verify",
+		.type = OPT_WORD,
+		.offset = LISTENER(tls.client.verify),
+		.def = "required",
+		.words = verifies,
+		.flags = OPT_RELOAD,
+		.has_effect = verifies_clients,
+		.help = "required refuses a client without a certificate; optional lets it in. A "
+			"certificate that is sent must be good in both cases.",
+	},
+	{
+		.key = "tls.tickets.rotate",
+		.type = OPT_DURATION,
+		.offset = LISTENER(tls.tickets.rotate_ms),
+		.def = "12h",
+		.min = "1m",
+		.max = "72h",
+		.flags = OPT_RELOAD,
+		.has_effect = rotates_tickets,
+		.help = "How often lb makes a new key for session tickets; the two keys before it "
+			"still decrypt.",
+	},
+	{
+		.key = "tls.tickets.file",
+		.type = OPT_FILE,
+		.offset = LISTENER(tls.tickets.file),
+		.flags = OPT_RELOAD,
+		.has_effect = has_tls,
+		.help = "The file of the keys of session tickets, for several lbs that share them; "
+			"lb then makes none.",
 	},
 	{
 		.key = "proxy_protocol",
@@ -257,6 +450,7 @@ void listener_opts_read(struct opt_ctx *ctx, const struct opt *o, const struct y
 		opt_read(ctx, listener_opts, item, l);
 		if (l->http.dots == CONF_DOTS_AUTO)
 			l->http.dots = default_dots(l);
+		tls_opts_settle(ctx, item, l);
 	}
 	LB_ASSERT(c->n_listeners == n);
 }

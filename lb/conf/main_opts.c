@@ -220,6 +220,7 @@ const struct opt_table conf_tables[] = {
 	{ "", main_opts },
 	{ "listeners", listener_opts },
 	{ "listeners.routes", route_opts },
+	{ "listeners.tls.certificates", certificate_opts },
 	{ "pools", pool_opts },
 	{ "pools.backends", backend_opts },
 	{ .name = NULL },

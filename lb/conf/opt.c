@@ -298,6 +298,10 @@ static const char *switch_advice(const char *key, const struct yaml_node *node)
 		{ "health", "; leave the key out for none",
 		  "; write \"health: {}\" for checks that connect" },
 		{ "limits", "; leave the key out for none", "" },
+		{ "tls", "; leave the key out for none",
+		  "; write \"tls: {certificates: [{cert: FILE, key: FILE}]}\"" },
+		{ "client", "; leave the key out for none", "" },
+		{ "tickets", "; leave the key out for the default", "" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows) && node->kind == YAML_SCALAR; i++) {

@@ -43,7 +43,7 @@
 	}
 
 #define STICKY "for stickiness write \"balance: hash\" and \"hash: {key: cookie:NAME}\""
-#define NO_TLS "TLS is not supported yet"
+#define CERTIFICATES "as in {certificates: [{cert: FILE, key: FILE}]}"
 
 /* clang-format off */
 const struct synonym synonyms[] = {
@@ -67,7 +67,7 @@ const struct synonym synonyms[] = {
 	KEY("", "include includes", NULL, "there is one file, without includes"),
 	KEY("", "version", NULL, "the file has no version"),
 	KEY("", "shutdown_timeout grace hard_stop_after drain_timeout graceful_timeout", "stop_timeout", NULL),
-	KEY("", "certificates ssl certresolvers", NULL, NO_TLS),
+	KEY("", "certificates ssl certresolvers", "listeners.tls", CERTIFICATES),
 	KEY("", "resolvers resolver dns", NULL, "names are not resolved yet: backends are numeric addresses"),
 
 	/* ---- keys of listeners ---- */
@@ -75,7 +75,7 @@ const struct synonym synonyms[] = {
 	KEY("listeners", "default_backend backend upstream cluster service proxy_pass reverse_proxy use_backend target backends pools", "listeners.pool", NULL),
 	KEY("listeners", "location locations rules rule paths acl acls virtual_hosts routers route filters", "listeners.routes", NULL),
 	KEY("listeners", "protocol type proto", "listeners.mode", NULL),
-	KEY("listeners", "ssl https certificates certificate cert crt ssl_certificate", NULL, NO_TLS),
+	KEY("listeners", "ssl https certificates certificate cert crt ssl_certificate", "listeners.tls", CERTIFICATES),
 	KEY("listeners", "accept_proxy send_proxy proxyprotocol", NULL, "the PROXY protocol is not supported yet"),
 	KEY("listeners", "server_name hostname hosts domain domains path websocket header", "listeners.routes", "which has the conditions"),
 	KEY("listeners", "maxconn max_connections limits", "limits.connections", NULL),
@@ -84,6 +84,25 @@ const struct synonym synonyms[] = {
 	KEY("listeners", "balance health", NULL, "it is a key of pools"),
 
 	KEY("listeners.timeouts", "client http_request header head request client_header read", "listeners.timeouts.handshake", NULL),
+
+	/* ---- keys of TLS ---- */
+	KEY("listeners.tls", "cert crt certificate ssl_certificate key certs keys pem cert_file key_file certificate_file", "listeners.tls.certificates", "as in [{cert: FILE, key: FILE}]"),
+	KEY("listeners.tls", "protocols ssl_protocols ssl_min_ver min_protocol minimum_version tls_min_version version versions", "listeners.tls.min_version", NULL),
+	KEY("listeners.tls", "max_version maximum_version ssl_max_ver", NULL, "the newest version is always allowed; \"min_version\" is the oldest"),
+	KEY("listeners.tls", "curves curve ecdh_curve ssl_ecdh_curve curve_preferences", "listeners.tls.groups", NULL),
+	KEY("listeners.tls", "cipher cipher_suites ssl_ciphers", "listeners.tls.ciphers", "of TLS 1.2; \"ciphersuites\" are those of TLS 1.3"),
+	KEY("listeners.tls", "ticket session_tickets ticket_keys tls_ticket_keys ssl_session_ticket_key session_ticket_keys", "listeners.tls.tickets", NULL),
+	KEY("listeners.tls", "verify ca ca_file client_ca client_auth clientauth ssl_client_certificate crl mtls", "listeners.tls.client", "as in {ca: FILE, verify: required}"),
+	KEY("listeners.tls", "sni sni_strict snistrict", "listeners.tls.strict_sni", NULL),
+	KEY("listeners.tls", "alpn_protocols protos", "listeners.tls.alpn", NULL),
+	KEY("listeners.tls.certificates", "certificate crt pem fullchain chain cert_file certfile certificate_chain", "listeners.tls.certificates.cert", NULL),
+	KEY("listeners.tls.certificates", "private_key key_file keyfile certificate_key", "listeners.tls.certificates.key", NULL),
+	KEY("listeners.tls.certificates", "name names domain host server_name sni", NULL, "the names are read from the certificate"),
+	KEY("listeners.tls.client", "ca_file cafile ca_certificate certificate trusted_ca", "listeners.tls.client.ca", NULL),
+	KEY("listeners.tls.client", "crl_file crlfile", "listeners.tls.client.crl", NULL),
+	KEY("listeners.tls.client", "mode auth type", "listeners.tls.client.verify", NULL),
+	KEY("listeners.tls.tickets", "keys key key_file path", "listeners.tls.tickets.file", NULL),
+	KEY("listeners.tls.tickets", "interval every rotation lifetime", "listeners.tls.tickets.rotate", NULL),
 
 	/* ---- keys of routes ---- */
 	KEY("listeners.routes", "hostname hostnames hosts server_name domain domains authority", "listeners.routes.host", NULL),
@@ -172,12 +191,22 @@ const struct synonym synonyms[] = {
 	VALUE("balance", "consistent consistent_hash consistent_hashing ring_hash maglev hash_ring chash rendezvous", "hash", "which is consistent"),
 	VALUE("balance", "failover priority ordered backup", "first", NULL),
 
-	VALUE("mode", "https tls ssl wss", NULL, NO_TLS),
+	VALUE("mode", "https tls ssl wss", "http", "with \"tls\" beside it for TLS"),
 	VALUE("mode", "ws websocket websockets http1 http/1.1 h1", "http", "which relays WebSockets"),
 	VALUE("mode", "http2 h2 h2c grpc http3 h3 quic", NULL, "http is HTTP/1.1 here; tcp relays the bytes of any protocol"),
 	VALUE("mode", "udp", NULL, "UDP is not supported"),
 	VALUE("mode", "stream l4 raw layer4", "tcp", NULL),
 	VALUE("mode", "l7 layer7", "http", NULL),
+
+	VALUE("tls.min_version", "tlsv1.2 tls1.2 tls_1.2 tlsv1_2 tls12", "1.2", NULL),
+	VALUE("tls.min_version", "tlsv1.3 tls1.3 tls_1.3 tlsv1_3 tls13", "1.3", NULL),
+	VALUE("tls.min_version", "1.0 1.1 tlsv1 tlsv1.0 tlsv1.1 tls10 tls11 sslv3", NULL, "older versions of TLS are not supported"),
+	VALUE("tls.records", "ktls kernel", NULL, "lb does not use TLS of the kernel"),
+	VALUE("tls.client.verify", "require on true yes require_and_verify verify_peer", "required", NULL),
+	VALUE("tls.client.verify", "request if_given verify_if_given", "optional", NULL),
+	VALUE("tls.client.verify", "off false no none", NULL, "leave \"client\" out for none"),
+	VALUE("tls.strict_sni", "yes on 1 y", "true", NULL),
+	VALUE("tls.strict_sni", "no off 0 n", "false", NULL),
 
 	VALUE("health.type", "ws wss", "websocket", NULL),
 	VALUE("health.type", "httpchk http_get get", "http", NULL),

@@ -373,8 +373,10 @@ static void on_tick(struct timer *t, void *arg)
 	case PHASE_STARTING:
 	case PHASE_QUITTING: break;
 	case PHASE_RUNNING:
-		if (!reload_is_under_way(&c->reload))
+		if (!reload_is_under_way(&c->reload)) {
 			registry_tidy(&c->registry);
+			tls_store_tick(&c->registry.tls, c->conf, loop_now_ms(c->loop), &c->log);
+		}
 		c->ops->second(c->arg);
 		loop_timer_start(c->loop, &c->tick, SECOND_MS);
 		break;

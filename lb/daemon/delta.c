@@ -182,9 +182,11 @@ int delta_prepare(struct registry *reg, struct conf *conf, struct err *e, struct
 	if (r < 0) {
 		(void)err_add(e, r, "out of memory");
 	} else {
+		/* Each step is tried after a failure of another, so that `e` has every reason. */
+		int tls = tls_store_fill(&reg->tls, d->snapshot, loop_wall_ns(reg->loop), e);
 		int sources = sources_try(reg->loop, conf, e);
 		r = delta_binds_prepare(reg, &all, d, e);
-		r = r < 0 ? r : sources;
+		r = r < 0 ? r : sources < 0 ? sources : tls;
 	}
 	if (r < 0) {
 		delta_free(reg, d);

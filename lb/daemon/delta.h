@@ -77,8 +77,9 @@ struct delta {
 /*
  * delta_prepare() - prepare what a configuration changes
  *
- * Binds all new addresses. Tries to bind each source address, too, to see whether this machine has
- * it. Returns 0 and sets *ret, or a negative errno with every reason in `e`.
+ * Binds all new addresses, and reads the files that TLS listeners name. Tries to bind each source
+ * address, too, to see whether this machine has it. Returns 0 and sets *ret, or a negative errno
+ * with every reason in `e`. In both cases warnings about certificates are added to `e`.
  */
 int delta_prepare(struct registry *reg, struct conf *conf, struct err *e,
 		  struct delta **ret) LB_MUST_CHECK;

@@ -120,6 +120,8 @@ static int run(const char *path)
 		status = server_start(&s, &e);
 	if (status == 0) {
 		err_log_warnings(&s.control.log, &of_file);
+		err_log_warnings(&s.control.log, &e);
+		err_deinit(&e);
 		status = server_run(&s);
 	}
 	err_sort(&e);

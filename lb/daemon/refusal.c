@@ -237,3 +237,25 @@ int refusal_file(struct err *e, const struct conf *conf, int r)
 		      "\"chgrp\" and \"chmod g+r\" (g+x for its folders)",
 		      own_name(name), strerror(-r));
 }
+
+int refusal_tls_file(struct err *e, struct mark at, const char *path, int r)
+{
+	char name[32];
+
+	switch (-r) {
+	case EACCES:
+	case EPERM:
+		return err_at(
+			e, at,
+			"%s: user \"%s\" cannot read it: %s; let that user, with \"chgrp\" and "
+			"\"chmod g+r\" (g+x for its folders)",
+			path, own_name(name), strerror(-r));
+	case ENOENT:
+		return err_at(e, at,
+			      "%s: %s; a path that does not begin with / starts at the folder of "
+			      "the configuration",
+			      path, strerror(-r));
+	case ENXIO: return err_at(e, at, "%s: it is no regular file", path);
+	default: return err_at(e, at, "%s: it cannot be read: %s", path, strerror(-r));
+	}
+}

@@ -41,6 +41,9 @@ int refusal_socket(struct err *e, const struct conf *conf, int r);
 /* The user that lb runs as may not read the configuration file, so a reload would fail. */
 int refusal_file(struct err *e, const struct conf *conf, int r);
 
+/* To read the file `path` that a listener's `tls` names at `at`. */
+int refusal_tls_file(struct err *e, struct mark at, const char *path, int r);
+
 /*
  * Writes the folder of the file `path` to `out`, or "." when `path` has no folder. A folder that is
  * longer than `size` - 1 bytes is cut. Returns `out`.

@@ -54,6 +54,7 @@ int registry_init(struct registry *reg, struct loop *loop, uint32_t n_workers)
 	list_init(&reg->listeners);
 	list_init(&reg->leaving);
 	past_init(&reg->past);
+	tls_store_init(&reg->tls, n_workers);
 	reg->names = names_new();
 	return reg->names == NULL ? -ENOMEM : 0;
 }
@@ -169,6 +170,7 @@ void registry_deinit(struct registry *reg)
 		LB_ASSERT(snapshot_is_unused(p)); /* no session is left */
 		snapshot_unref(p);
 	}
+	tls_store_deinit(&reg->tls); /* behind the snapshots, which have contexts of it */
 	LB_ASSERT(reg->n_free == reg->next_slot); /* every pool has given its slot back */
 	LB_ASSERT(reg->past.n == 0);
 	reg->names = names_free(reg->names);

@@ -21,6 +21,7 @@
 
 #include "conf/conf.h"
 #include "daemon/past.h"
+#include "daemon/tls_store.h"
 #include "ev/loop.h"
 #include "util/list.h"
 
@@ -72,6 +73,7 @@ struct registry {
 	struct list pools, listeners;
 	struct list leaving; /* registry_listener: removed, but a worker may have its socket */
 	struct past past;
+	struct tls_store tls;
 	struct snapshot *snapshot; /* counted: the newest snapshot; NULL before the first commit */
 	struct snapshot *old; /* counted: list of replaced snapshots that a session may still use */
 	uint64_t next_number; /* the number that the last new listener got */

@@ -342,14 +342,15 @@ static int load(struct reload *r)
 	struct conf *conf = NULL;
 	int result = conf_load(env->path, &r->err, &conf);
 
+	if (result == 0) {
+		int check = env->ops->check(env->arg, conf, &r->err);
+		if (check != -EMFILE)
+			result = delta_prepare(env->registry, conf, &r->err, &r->delta);
+		conf_unref(conf);
+		result = check < 0 ? check : result;
+	}
 	err_log_warnings(env->log, &r->err);
-	if (result < 0)
-		return result;
-	int check = env->ops->check(env->arg, conf, &r->err);
-	if (check != -EMFILE)
-		result = delta_prepare(env->registry, conf, &r->err, &r->delta);
-	conf_unref(conf);
-	return check < 0 ? check : result;
+	return result;
 }
 
 void reload_request(struct reload *r, reload_fn fn, void *ctx)

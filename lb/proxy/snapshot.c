@@ -8,8 +8,10 @@
  */
 #include "proxy/snapshot.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
+#include "net/tls_ctx.h"
 #include "proxy/names.h"
 
 static void snapshot_free(struct snapshot *p)
@@ -21,6 +23,9 @@ static void snapshot_free(struct snapshot *p)
 		for (size_t r = 0; pl->route_name != NULL && r < pl->conf->n_routes; r++)
 			names_unref(pl->route_name[r]);
 		free(pl->route_name);
+		for (uint32_t w = 0; pl->tls != NULL && w < p->n_tls; w++)
+			tls_ctx_unref(pl->tls[w]);
+		free(pl->tls);
 	}
 	for (size_t i = 0; i < p->n_pools; i++) {
 		pool_drop_snapshot(p->pools[i].pool);
@@ -83,6 +88,23 @@ struct snapshot *snapshot_new(struct conf *conf, struct pool *const *pools, stru
 		}
 	}
 	return p;
+}
+
+int snapshot_set_tls(struct snapshot *p, size_t listener, struct tls_lib *const *libs,
+		     struct tls_ctx *const *contexts, uint32_t n)
+{
+	struct snapshot_listener *pl = &p->listeners[listener];
+
+	LB_ASSERT(listener < p->n_listeners && pl->tls == NULL && n > 0);
+	LB_ASSERT(p->tls_libs == NULL || (p->tls_libs == libs && p->n_tls == n));
+	pl->tls = calloc(n, sizeof(struct tls_ctx *));
+	if (pl->tls == NULL)
+		return -ENOMEM;
+	p->tls_libs = libs;
+	p->n_tls = n;
+	for (uint32_t w = 0; w < n; w++)
+		pl->tls[w] = tls_ctx_ref(contexts[w]);
+	return 0;
 }
 
 struct snapshot *snapshot_ref(struct snapshot *p)

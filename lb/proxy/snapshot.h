@@ -20,16 +20,21 @@
 #include "balance/pool.h"
 #include "balance/route.h"
 #include "conf/conf.h"
+#include "util/assert.h"
 #include "util/ref.h"
 #include "util/sockaddr.h"
 
 struct names;
+struct tls_ctx;
+struct tls_lib;
 
 struct snapshot_listener {
 	const struct conf_listener *conf; /* borrows from the snapshot's configuration */
 	struct route_table *routes;       /* owns; NULL in mode tcp */
 	struct snapshot_pool *pool; /* borrows: for requests that no route matches; NULL: 404 */
 	const char **route_name;    /* owns the array, counts each name (proxy/names.h) */
+	struct tls_ctx *
+		*tls; /* owns the array, counts each context; NULL: the listener has no TLS */
 };
 
 struct snapshot_pool {
@@ -50,6 +55,8 @@ struct snapshot {
 	struct snapshot_listener *listeners; /* owns; in the order of conf->listeners */
 	size_t n_pools;
 	struct snapshot_pool *pools; /* owns; in the order of conf->pools */
+	uint32_t n_tls;              /* contexts in each listener's `tls`: one for each worker */
+	struct tls_lib *const *tls_libs; /* borrows: as many; NULL where no listener has TLS */
 };
 
 /*
@@ -59,6 +66,35 @@ struct snapshot {
  * configuration. Returns a snapshot with one reference, or NULL when memory is short. Thread: main.
  */
 struct snapshot *snapshot_new(struct conf *conf, struct pool *const *pools, struct names *names);
+
+/*
+ * snapshot_set_tls() - give a listener its TLS contexts
+ *
+ * contexts[w] is worker w's, made from libs[w]; both have `n` items, the same for all listeners.
+ * The snapshot takes a reference of each context; `libs` outlives the workers. To be called before
+ * the snapshot is published. Returns 0 or -ENOMEM. Thread: main.
+ */
+int snapshot_set_tls(struct snapshot *p, size_t listener, struct tls_lib *const *libs,
+		     struct tls_ctx *const *contexts, uint32_t n) LB_MUST_CHECK;
+
+/* The TLS context for connections of a listener on a worker; NULL: the listener has no TLS.
+ * Borrows. */
+static inline struct tls_ctx *snapshot_tls(const struct snapshot *p, size_t listener,
+					   uint32_t worker)
+{
+	struct tls_ctx *const *tls = p->listeners[listener].tls;
+
+	LB_ASSERT(tls == NULL || worker < p->n_tls);
+	return tls != NULL ? tls[worker] : NULL;
+}
+
+/* The library context of a worker's contexts, the same in every snapshot that has one; NULL where
+ * no listener has TLS. Borrows. */
+static inline struct tls_lib *snapshot_tls_lib(const struct snapshot *p, uint32_t worker)
+{
+	LB_ASSERT(p->tls_libs == NULL || worker < p->n_tls);
+	return p->tls_libs != NULL ? p->tls_libs[worker] : NULL;
+}
 
 struct snapshot *snapshot_ref(struct snapshot *p);
 /* Gives a reference back; the last one, which must be main's, frees the snapshot. NULL is fine.
