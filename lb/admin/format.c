@@ -62,6 +62,31 @@ static void add_listeners(const struct status *s, struct json *j)
 	json_array_end(j);
 }
 
+static void add_certs(const struct status *s, struct json *j)
+{
+	json_key(j, "certificates");
+	json_array_begin(j);
+	for (size_t i = 0; i < s->n_certs; i++) {
+		const struct status_cert *c = &s->certs[i];
+		json_object_begin(j);
+		json_kv_string(j, "listener", c->listener);
+		json_kv_string(j, "file", c->file);
+		json_key(j, "names");
+		json_array_begin(j);
+		for (size_t k = 0; k < c->n_names; k++)
+			json_string(j, slice_of(c->names[k]));
+		json_array_end(j);
+		json_key(j, "not_before_s");
+		json_int(j, c->not_before_s);
+		json_key(j, "not_after_s");
+		json_int(j, c->not_after_s);
+		json_key(j, "days_left");
+		json_int(j, c->days_left);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
 /*
  * Adds the ports of each source. All sources of a backend have the same figures, because the use of
  * ports is estimated for the backend as a whole.
@@ -219,6 +244,7 @@ void format_status_json(const struct status *s, struct json *j)
 	json_kv_string(j, "forecast_by", s->connections.forecast_by);
 	json_object_end(j);
 	add_listeners(s, j);
+	add_certs(s, j);
 	add_pools(s, "", j);
 	add_figures(s, j);
 	json_object_end(j);
@@ -343,6 +369,30 @@ static void print_ends(const struct status *s, struct text *out)
 	text_addf(out, "%s\n", has_any ? "" : " none");
 }
 
+/* Nothing where no listener has TLS. */
+static void print_certs(const struct status *s, size_t max_width, struct text *out)
+{
+	static const char *const header[] = { "LISTENER", "NAMES", "FILE", "DAYS LEFT" };
+	static const uint32_t optional[] = { 1u << 2, 1u << 0 };
+	static const struct layout layout = { ARRAY_SIZE(header), 3, header, optional,
+					      ARRAY_SIZE(optional) };
+	struct table *t = s->n_certs > 0 ? new_table(&layout) : NULL;
+
+	if (s->n_certs == 0)
+		return;
+	for (size_t i = 0; i < s->n_certs && t != NULL; i++) {
+		const struct status_cert *c = &s->certs[i];
+		table_cell(t, "%s", c->listener);
+		if (c->n_names > 1)
+			table_cell(t, "%s (and %zu more)", c->names[0], c->n_names - 1);
+		else
+			table_cell(t, "%s", c->n_names > 0 ? c->names[0] : "-");
+		table_cell(t, "%s", c->file);
+		table_cell(t, "%" PRId64, c->days_left);
+	}
+	finish(t, &layout, max_width, out);
+}
+
 void format_status_text(const struct status *s, size_t max_width, struct text *out)
 {
 	static const char *const header[] = { "LISTENER", "BIND", "ACTIVE", "ACCEPTED",
@@ -371,6 +421,7 @@ void format_status_text(const struct status *s, size_t max_width, struct text *o
 		table_cell(t, "%" PRIu64, l->rejected);
 	}
 	finish(t, &layout, max_width, out);
+	print_certs(s, max_width, out);
 	format_backends_text(s, "", max_width, out);
 	print_ends(s, out);
 }

@@ -120,6 +120,36 @@ static void print_listeners(const struct status *s, struct text *out)
 	}
 }
 
+/* `offset` is that of an int64_t in struct status_cert. */
+static void print_cert_figure(const struct status *s, const char *name, const char *help,
+			      size_t offset, struct text *out)
+{
+	type(out, name, "gauge", help);
+	for (size_t i = 0; i < s->n_certs; i++) {
+		const struct status_cert *c = &s->certs[i];
+		int64_t v;
+
+		memcpy(&v, (const char *)c + offset, sizeof(v));
+		text_addf(out, "%s{", name);
+		label(out, "listener", c->listener);
+		text_addf(out, ",");
+		label(out, "file", c->file);
+		text_addf(out, ",");
+		label(out, "name", c->n_names > 0 ? c->names[0] : "");
+		text_addf(out, "} %" PRId64 "\n", v);
+	}
+}
+
+static void print_certs(const struct status *s, struct text *out)
+{
+	print_cert_figure(s, "lb_certificate_days_left",
+			  "Whole days until a certificate expires, negative once it has.",
+			  offsetof(struct status_cert, days_left), out);
+	print_cert_figure(s, "lb_certificate_not_after_timestamp_seconds",
+			  "When a certificate expires, since 1970.",
+			  offsetof(struct status_cert, not_after_s), out);
+}
+
 static void print_workers(const struct status *s, struct text *out)
 {
 	for (size_t f = 0; f < ARRAY_SIZE(worker_figures); f++) {
@@ -571,6 +601,7 @@ void prom_print(const struct status *s, struct text *out)
 	print_process(&s->process, out);
 	print_connections(s, out);
 	print_listeners(s, out);
+	print_certs(s, out);
 	print_workers(s, out);
 	print_backends(s, out);
 	print_pools(s, out);

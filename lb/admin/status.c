@@ -15,6 +15,7 @@ void status_deinit(struct status *s)
 	}
 	free(s->workers);
 	free(s->listeners);
+	free(s->certs);
 	free(s->pools);
 	free(s->ends);
 	free(s->outcomes);

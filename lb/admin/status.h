@@ -32,6 +32,15 @@ struct status_listener {
 	uint64_t active, accepted, rejected;
 };
 
+/* A certificate in force, once for each listener that has it. */
+struct status_cert {
+	const char *listener, *file;
+	size_t n_names;
+	char *const *names;                /* DNS names that it bears */
+	int64_t not_before_s, not_after_s; /* since 1970 */
+	int64_t days_left;                 /* rounded down: negative once it has expired */
+};
+
 /* A local address that a pool connects from. */
 struct status_source {
 	char text[ADDR_TEXT_MAX]; /* without a port; "default" where the kernel chooses it */
@@ -116,6 +125,8 @@ struct status {
 	struct status_worker *workers; /* owns */
 	size_t n_listeners;
 	struct status_listener *listeners; /* owns */
+	size_t n_certs;
+	struct status_cert *certs; /* owns */
 	size_t n_pools;
 	size_t n_past_pools; /* past pools (not in the file), in `pools` after the first n_pools */
 	struct status_pool *pools; /* owns */

@@ -560,6 +560,9 @@ const char *advice_file(const struct opt *o, const char *text)
 
 	if (strstr(text, "://") != NULL || strncmp(text, "unix:", 5) == 0)
 		return "must be a path alone, as in /run/lb/name";
+	if (is_switch(text) && !is_log && (o->flags & OPT_OFF) == 0)
+		return "must be a path; a file of this name is written with its folder, as in "
+		       "./off";
 	if (is_switch(text) && !is_log)
 		return "must be a path or off; a file of this name is written with its folder, "
 		       "as in ./off";

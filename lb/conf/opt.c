@@ -300,7 +300,7 @@ static const char *switch_advice(const char *key, const struct yaml_node *node)
 		{ "limits", "; leave the key out for none", "" },
 		{ "tls", "; leave the key out for none",
 		  "; write \"tls: {certificates: [{cert: FILE, key: FILE}]}\"" },
-		{ "client", "; leave the key out for none", "" },
+		{ "client", "; leave the key out for none", "; write \"client: {ca: FILE}\"" },
 		{ "tickets", "; leave the key out for the default", "" },
 	};
 

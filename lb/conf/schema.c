@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "conf/conf.h"
@@ -142,6 +143,8 @@ static void put_words(struct json *j, const struct opt_word *w)
 		json_string(j, slice_of(w->word));
 		if (strcmp(w->word, "true") == 0 || strcmp(w->word, "false") == 0)
 			json_bool(j, w->word[0] == 't');
+		else if (w->word[0] >= '0' && w->word[0] <= '9') /* "1.2" is a number to YAML */
+			json_double(j, strtod(w->word, NULL));
 	}
 	json_array_end(j);
 }

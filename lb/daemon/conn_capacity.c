@@ -230,11 +230,30 @@ static uint64_t allow_files(const struct conn_capacity_in *in)
 		    in->n_active);
 }
 
+uint32_t conn_capacity_tls_bytes(const struct conf *c)
+{
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct conf_tls *t = &c->listeners[i].tls;
+		uint32_t bytes = !t->is_on                            ? 0
+				 : t->records == CONF_RECORDS_COMPACT ? CONN_CAPACITY_COMPACT_BYTES
+								      : CONN_CAPACITY_OPENSSL_BYTES;
+		most = bytes > most ? bytes : most;
+	}
+	return most;
+}
+
+uint32_t conn_capacity_user_bytes(const struct conf *c)
+{
+	return CONN_CAPACITY_USER_BYTES + conn_capacity_tls_bytes(c);
+}
+
 static uint64_t allow_memory(const struct conn_capacity_in *in)
 {
 	uint64_t free_bytes = least(in->machine->mem_available, in->machine->cgroup_room);
 
-	return room(free_bytes, 0, CONN_CAPACITY_USER_BYTES + CONN_CAPACITY_KERNEL_BYTES,
+	return room(free_bytes, 0, conn_capacity_user_bytes(in->conf) + CONN_CAPACITY_KERNEL_BYTES,
 		    in->n_active);
 }
 

@@ -32,6 +32,11 @@
 #define CONN_CAPACITY_USER_BYTES 400u
 #define CONN_CAPACITY_KERNEL_BYTES 9000u
 
+/* What TLS adds to the user's memory while the connection is idle: an SSL object of OpenSSL's 3.0,
+ * measured, or lb's own record layer, struct tls (net/tls.h). */
+#define CONN_CAPACITY_OPENSSL_BYTES 15360u
+#define CONN_CAPACITY_COMPACT_BYTES 256u
+
 #define CONN_CAPACITY_FDS_PER_CONN 2u       /* the client's socket and the backend's socket */
 #define CONN_CAPACITY_CONNTRACK_PER_CONN 2u /* the client's TCP connection and the backend's */
 
@@ -82,6 +87,12 @@ int conn_capacity_compute(const struct conn_capacity_in *in,
 /* From how many source addresses the pool connects to backends of this family. When the pool has no
  * `source` of the family, the kernel chooses one address, so the answer is 1. */
 size_t conn_capacity_n_sources(const struct conf_pool *p, uint8_t family);
+
+/* What an idle connection takes of the user's memory: one of the listener that takes the most. */
+uint32_t conn_capacity_user_bytes(const struct conf *c);
+
+/* How much of that is for TLS; 0: no listener has it. */
+uint32_t conn_capacity_tls_bytes(const struct conf *c);
 
 const char *conn_capacity_limit_name(enum conn_capacity_limit l);
 /* Whether the limit bounds how many connections can be open. False: the limit bounds how many may

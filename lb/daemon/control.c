@@ -229,6 +229,7 @@ void control_deinit(struct control *c)
 	LB_ASSERT(c->health.probes == NULL); /* control_close() has freed them */
 	loop_timer_stop(c->loop, &c->tick);
 	reload_deinit(&c->reload);
+	cert_watch_deinit(&c->certs);
 	registry_deinit(&c->registry);
 	broadcast_drop(&c->stop);
 	broadcast_drop(&c->quit);
@@ -376,6 +377,8 @@ static void on_tick(struct timer *t, void *arg)
 		if (!reload_is_under_way(&c->reload)) {
 			registry_tidy(&c->registry);
 			tls_store_tick(&c->registry.tls, c->conf, loop_now_ms(c->loop), &c->log);
+			cert_watch_tick(&c->certs, c->registry.snapshot,
+					loop_wall_ns(c->loop) / 1000000000u, &c->log);
 		}
 		c->ops->second(c->arg);
 		loop_timer_start(c->loop, &c->tick, SECOND_MS);

@@ -20,6 +20,7 @@
 #include "conf/conf.h"
 #include "daemon/announce.h"
 #include "daemon/broadcast.h"
+#include "daemon/cert_watch.h"
 #include "daemon/health.h"
 #include "daemon/membership.h"
 #include "daemon/phase.h"
@@ -89,6 +90,7 @@ struct control {
 	struct membership membership;
 	struct reload reload;
 	struct health health;
+	struct cert_watch certs;
 
 	/* private to control.c */
 	struct conf *started; /* counted: the first configuration in force; NULL before it is */

@@ -186,7 +186,7 @@ int delta_prepare(struct registry *reg, struct conf *conf, struct err *e, struct
 		int tls = tls_store_fill(&reg->tls, d->snapshot, loop_wall_ns(reg->loop), e);
 		int sources = sources_try(reg->loop, conf, e);
 		r = delta_binds_prepare(reg, &all, d, e);
-		r = r < 0 ? r : sources < 0 ? sources : tls;
+		r = r < 0 ? r : sources < 0 ? sources : tls == -EINVAL ? -EKEYREJECTED : tls;
 	}
 	if (r < 0) {
 		delta_free(reg, d);

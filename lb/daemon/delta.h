@@ -79,7 +79,8 @@ struct delta {
  *
  * Binds all new addresses, and reads the files that TLS listeners name. Tries to bind each source
  * address, too, to see whether this machine has it. Returns 0 and sets *ret, or a negative errno
- * with every reason in `e`. In both cases warnings about certificates are added to `e`.
+ * with every reason in `e`: -EKEYREJECTED when only files of `tls` are at fault. In both cases
+ * warnings about certificates are added to `e`.
  */
 int delta_prepare(struct registry *reg, struct conf *conf, struct err *e,
 		  struct delta **ret) LB_MUST_CHECK;

@@ -182,11 +182,20 @@ static void describe_memory(const struct doctor *d, struct row *r)
 
 	if (is_missing(room, "/proc/meminfo cannot be read", r))
 		return;
-	NOW(r, "%s available %s, %u B of the kernel and %u B of lb an idle connection",
+	uint32_t tls_bytes = conn_capacity_tls_bytes(d->conf);
+	char tls[64] = "";
+	if (tls_bytes > 0)
+		(void)snprintf(tls, sizeof(tls), " (%" PRIu32 " B for TLS)", tls_bytes);
+	NOW(r, "%s available %s, %u B of the kernel and %" PRIu32 " B of lb%s an idle connection",
 	    parse_format_bytes(room, text), is_cgroup ? "in the cgroup" : "on the machine",
-	    CONN_CAPACITY_KERNEL_BYTES, CONN_CAPACITY_USER_BYTES);
-	RAISE(r, is_cgroup ? "systemctl edit lb: [Service] MemoryMax=infinity"
-			   : "more memory, or less of it for other programs");
+	    CONN_CAPACITY_KERNEL_BYTES, conn_capacity_user_bytes(d->conf), tls);
+	if (tls_bytes >= CONN_CAPACITY_OPENSSL_BYTES)
+		RAISE(r, "`tls: {records: compact}` in the file, or %s",
+		      is_cgroup ? "systemctl edit lb: [Service] MemoryMax=infinity"
+				: "more memory");
+	else
+		RAISE(r, is_cgroup ? "systemctl edit lb: [Service] MemoryMax=infinity"
+				   : "more memory, or less of it for other programs");
 }
 
 static void describe_conntrack(const struct doctor *d, struct row *r)

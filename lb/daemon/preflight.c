@@ -54,6 +54,7 @@
 #include "daemon/running_lb.h"
 #include "daemon/sources.h"
 #include "daemon/threads.h"
+#include "daemon/tls_store.h"
 #include "ev/loop.h"
 #include "net/sock.h"
 #include "proto/accept_key.h"
@@ -103,6 +104,12 @@ static void try_process(struct flight *f)
 		.is_shared = fd_table_unshare() < 0,
 	};
 	(void)fd_share_fit(&need, &share, f->e);
+}
+
+/* A start reads these files before it becomes `user`. */
+static void try_tls(struct flight *f)
+{
+	tls_store_check(f->conf, loop_wall_ns(f->loop), f->e);
 }
 
 /* ---- logs ------------------------------------------------------------------------------------ */
@@ -216,6 +223,7 @@ static void try_file(const struct conf *conf, struct err *e)
 void preflight_reload(const struct conf *conf, struct err *e)
 {
 	try_file(conf, e);
+	tls_store_check_access(conf, e);
 	(void)logger_check(&conf->log, &conf->access_log, e);
 }
 
@@ -241,6 +249,7 @@ static void be_user(const struct flight *f, uid_t uid, gid_t gid, int to)
 		(void)err_at(&e, conf->user_at, "%s", err_line(&why, 0, scratch, sizeof(scratch)));
 	} else {
 		try_file(conf, &e);
+		tls_store_check_access(conf, &e);
 		for (int i = 0; i < 2; i++) {
 			if (f->is_bad[i]) /* try_logs() has added the finding */
 				continue;
@@ -306,6 +315,7 @@ int preflight(const struct conf *conf, struct err *e)
 		return -EINVAL;
 	bool has_user = preflight_user(conf, e) == 0;
 	try_process(&f);
+	try_tls(&f);
 	try_logs(&f);
 	find_running(&f);
 	try_addresses(&f);

@@ -3,14 +3,16 @@
  * The start: binds all addresses, and lets the workers accept. server_start() calls in this order:
  *
  *   bind_admin()       the admin socket and admin.http are bound, and answer nothing yet
- *   delta_prepare()    every address of the file is bound, one socket for each worker
+ *   delta_prepare()    every address of the file is bound, one socket for each worker, and the
+ *                      files of `tls` are read
  *   drop_user()        the files and sockets are given to `user`, then lb becomes `user`
  *   start_services()   the log's thread, the admin server, the watermarks
  *   threads_start()    the workers' threads, each with its loop
  *   start_workers()    main's loop turns until every worker accepts (control_start())
  *
  * All addresses are bound before privileges are dropped, because binding a port below 1024 needs
- * privileges. A step that can fail because of the file or the machine comes before the threads are
+ * privileges. The keys of certificates are read before that, too, because often only root may read
+ * them. A step that can fail because of the file or the machine comes before the threads are
  * started.
  *
  * The admin server calls the functions of `admin_ops`. These call stats.c for figures and
@@ -234,8 +236,9 @@ int server_start(struct server *s, struct err *e)
 	/* The listeners are bound before drop_user(), because ports below 1024 need privileges.
 	 * They are bound even when bind_admin() has failed, so that `e` names every address that is
 	 * in use. */
-	if (delta_prepare(&s->control.registry, s->control.conf, e, &first) < 0)
-		r = EXIT_BIND;
+	int prepared = delta_prepare(&s->control.registry, s->control.conf, e, &first);
+	if (prepared < 0 && r == 0)
+		r = prepared == -EKEYREJECTED ? EXIT_CONF : EXIT_BIND;
 	if (r == 0)
 		r = drop_user(s, first, e);
 	if (r == 0 && (start_services(s, e) < 0 || threads_start(s->threads, e) < 0))

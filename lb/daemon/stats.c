@@ -41,11 +41,13 @@
 #include "admin/status.h"
 #include "balance/backend.h"
 #include "balance/pool.h"
+#include "daemon/cert_watch.h"
 #include "daemon/logger.h"
 #include "daemon/process.h"
 #include "daemon/server.h"
 #include "daemon/worker_sums.h"
 #include "proxy/listener.h"
+#include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
 static int add_workers(struct server *s, struct status *st)
@@ -99,6 +101,35 @@ static int add_listeners(struct server *s, struct status *st)
 		}
 	}
 	LB_ASSERT(st->n_listeners == n);
+	return 0;
+}
+
+/* The certificates of the snapshot in force. */
+static int add_certs(struct server *s, struct status *st)
+{
+	const struct snapshot *p = s->control.registry.snapshot;
+	uint64_t now_s = loop_wall_ns(s->loop) / 1000000000u;
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_listeners; i++)
+		n += p->listeners[i].n_certs;
+	st->certs = calloc(n + 1, sizeof(*st->certs));
+	if (st->certs == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->n_listeners; i++) {
+		const struct snapshot_listener *l = &p->listeners[i];
+		for (size_t k = 0; k < l->n_certs; k++)
+			st->certs[st->n_certs++] = (struct status_cert){
+				.listener = l->conf->name,
+				.file = l->certs[k].file,
+				.n_names = l->certs[k].n_names,
+				.names = l->certs[k].names,
+				.not_before_s = l->certs[k].not_before_s,
+				.not_after_s = l->certs[k].not_after_s,
+				.days_left = cert_days_left(l->certs[k].not_after_s, now_s),
+			};
+	}
+	LB_ASSERT(st->n_certs == n);
 	return 0;
 }
 
@@ -370,6 +401,8 @@ int stats_read(struct server *s, struct status *ret)
 	int r = add_workers(s, ret);
 	if (r == 0)
 		r = add_listeners(s, ret);
+	if (r == 0)
+		r = add_certs(s, ret);
 	if (r == 0)
 		r = add_pools(s, ret);
 	if (r == 0)

@@ -11,11 +11,15 @@
 #include "daemon/tls_store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf/conf.h"
+#include "daemon/refusal.h"
 #include "daemon/tls_file.h"
+#include "net/tls_cert_names.h"
 #include "net/tls_ctx.h"
 #include "net/tls_lib.h"
 #include "net/tls_ticket.h"
@@ -63,7 +67,7 @@ void tls_store_deinit(struct tls_store *st)
 
 /* ---- keys of tickets ------------------------------------------------------------------------- */
 
-static struct ticket_set *find_set(struct tls_store *st, const char *listener)
+static struct ticket_set *find_set(const struct tls_store *st, const char *listener)
 {
 	list_for_each(it, &st->tickets)
 	{
@@ -72,6 +76,13 @@ static struct ticket_set *find_set(struct tls_store *st, const char *listener)
 			return t;
 	}
 	return NULL;
+}
+
+struct tls_tickets *tls_store_tickets(const struct tls_store *st, const char *listener)
+{
+	struct ticket_set *t = find_set(st, listener);
+
+	return t != NULL ? t->tickets : NULL;
 }
 
 static struct tls_tickets *random_tickets(void)
@@ -167,7 +178,8 @@ void tls_store_tick(struct tls_store *st, const struct conf *conf, uint64_t now_
 /* The files of one listener, read; unread ones are zeroed. */
 struct listener_files {
 	struct tls_file *cert, *key;  /* own: one for each certificate */
-	struct tls_cert_files *pairs; /* owns: borrows from them */
+	struct tls_cert_files *pairs; /* owns: borrows from them; those of which both are read */
+	size_t n_pairs;
 	struct tls_file ca, crl, tickets;
 };
 
@@ -202,8 +214,10 @@ static int read_files(const struct conf_tls *c, struct err *e, struct listener_f
 		const struct conf_certificate *cert = &c->certificates[i];
 		r |= tls_file_read(cert->cert, cert->cert_at, e, &f->cert[i]);
 		r |= tls_file_read(cert->key, cert->key_at, e, &f->key[i]);
-		f->pairs[i] = (struct tls_cert_files){ .cert = tls_file_pem(&f->cert[i]),
-						       .key = tls_file_pem(&f->key[i]) };
+		if (f->cert[i].text != NULL && f->key[i].text != NULL)
+			f->pairs[f->n_pairs++] =
+				(struct tls_cert_files){ .cert = tls_file_pem(&f->cert[i]),
+							 .key = tls_file_pem(&f->key[i]) };
 	}
 	if (c->client.verify != CONF_VERIFY_NONE)
 		r |= tls_file_read(c->client.ca, c->client.ca_at, e, &f->ca);
@@ -239,12 +253,12 @@ static struct mark mark_of(const struct conf_tls *c, const char *text)
 		{ "ciphersuites", c->ciphersuites_at },
 	};
 
-	for (size_t i = 0; i < c->n_certificates; i++) {
+	for (size_t i = 0; i < c->n_certificates; i++)
 		if (begins_with(text, c->certificates[i].cert))
 			return c->certificates[i].cert_at;
+	for (size_t i = 0; i < c->n_certificates; i++)
 		if (begins_with(text, c->certificates[i].key))
 			return c->certificates[i].key_at;
-	}
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (begins_with(text, rows[i].place))
 			return rows[i].at;
@@ -301,9 +315,9 @@ static struct tls_server_settings settings_of(const struct conf_listener *l,
 			.now_s = (int64_t)(now_ns / NS_PER_S),
 		},
 		.certs = f->pairs,
-		.n_certs = c->n_certificates,
+		.n_certs = f->n_pairs,
 		.is_strict_sni = c->strict_sni == CONF_YES,
-		.verify = verify_of(c->client.verify),
+		.verify = f->ca.text != NULL ? verify_of(c->client.verify) : TLS_VERIFY_NONE,
 		.ca = tls_file_pem(&f->ca),
 		.crl = tls_file_pem(&f->crl),
 		.tickets = tickets,
@@ -332,25 +346,77 @@ static struct tls_tickets *tickets_of(struct tls_store *st, const struct conf_li
 				      const struct listener_files *f, struct err *e)
 {
 	if (l->tls.tickets.file != NULL)
-		return tickets_of_file(&f->tickets, e);
+		return f->tickets.text != NULL ? tickets_of_file(&f->tickets, e) : NULL;
 	struct ticket_set *t = rotating_set(st, l->name, e);
 	return t != NULL ? tls_tickets_ref(t->tickets) : NULL;
 }
 
-/* The contexts of the snapshot's listener `i`, whose files are read. Reports to `why`. */
-static int set_contexts(struct tls_store *st, struct snapshot *p, size_t i,
+/* ---- what main shows of certificates --------------------------------------------------------- */
+
+static int add_name(void *arg, struct slice name)
+{
+	struct snapshot_cert *c = arg;
+	char **grown = reallocarray(c->names, c->n_names + 1, sizeof(char *));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	c->names = grown;
+	c->names[c->n_names] = strndup(name.p, name.n);
+	return c->names[c->n_names++] == NULL ? -ENOMEM : 0;
+}
+
+/* Certificate `i` of a context. Returns 0 or -ENOMEM; what is filled is freed with the others. */
+static int describe_cert(struct tls_lib *lib, const struct tls_ctx *ctx,
+			 const struct listener_files *f, size_t i, struct snapshot_cert *ret)
+{
+	const struct tls_cert_info *info = tls_ctx_cert(ctx, i);
+
+	ret->file = strdup(info->file);
+	ret->not_before_s = info->not_before_s;
+	ret->not_after_s = info->not_after_s;
+	if (ret->file == NULL)
+		return -ENOMEM;
+	return tls_cert_names(lib, &f->pairs[i], add_name, ret);
+}
+
+static int set_certs(const struct tls_store *st, struct snapshot *p, size_t i,
+		     const struct tls_ctx *ctx, const struct listener_files *f)
+{
+	size_t n = tls_ctx_n_certs(ctx);
+	struct snapshot_cert *certs = calloc(n, sizeof(*certs));
+	int r = certs == NULL ? -ENOMEM : 0;
+
+	LB_ASSERT(n == p->conf->listeners[i].tls.n_certificates);
+	for (size_t k = 0; k < n && r == 0; k++)
+		r = describe_cert(st->libs[0], ctx, f, k, &certs[k]);
+	if (r == 0)
+		snapshot_set_certs(p, i, certs, n);
+	else if (certs != NULL)
+		snapshot_certs_free(certs, n);
+	return r;
+}
+
+/* ---- a listener ------------------------------------------------------------------------------ */
+
+/* The contexts of listener `i`, whose files are read, into the snapshot, if there is one. Reports
+ * to `why`. */
+static int set_contexts(struct tls_store *st, const struct conf *conf, size_t i, struct snapshot *p,
 			const struct listener_files *f, uint64_t now_ns, struct err *why)
 {
-	const struct conf_listener *l = &p->conf->listeners[i];
+	const struct conf_listener *l = &conf->listeners[i];
 	struct tls_ctx **contexts = calloc(st->n_workers, sizeof(struct tls_ctx *));
 	struct tls_tickets *tickets = tickets_of(st, l, f, why);
 	struct tls_server_settings s = settings_of(l, f, tickets, now_ns);
 	int r = contexts == NULL ? err_add(why, -ENOMEM, "out of memory")
 				 : make_contexts(st, &s, why, contexts);
 
+	/* What is published never lets in whom the file keeps out. */
+	LB_ASSERT(p == NULL || s.verify == verify_of(l->tls.client.verify));
 	if (r == 0 && tickets == NULL)
 		r = -EINVAL;
-	if (r == 0 && snapshot_set_tls(p, i, st->libs, contexts, st->n_workers) < 0)
+	if (r == 0 && p != NULL &&
+	    (snapshot_set_tls(p, i, st->libs, contexts, st->n_workers) < 0 ||
+	     set_certs(st, p, i, contexts[0], f) < 0))
 		r = err_add(why, -ENOMEM, "out of memory");
 	for (uint32_t w = 0; contexts != NULL && w < st->n_workers; w++)
 		tls_ctx_unref(contexts[w]);
@@ -359,17 +425,19 @@ static int set_contexts(struct tls_store *st, struct snapshot *p, size_t i,
 	return r;
 }
 
-static int fill_listener(struct tls_store *st, struct snapshot *p, size_t i, uint64_t now_ns,
-			 struct err *e)
+static int fill_listener(struct tls_store *st, const struct conf *conf, size_t i,
+			 struct snapshot *p, uint64_t now_ns, struct err *e)
 {
-	const struct conf_tls *c = &p->conf->listeners[i].tls;
+	const struct conf_tls *c = &conf->listeners[i].tls;
 	struct listener_files f = { 0 };
 	struct err why = ERR_INIT;
 	int r = read_files(c, e, &f);
 
-	if (r == 0) {
-		r = set_contexts(st, p, i, &f, now_ns, &why);
+	/* After a failure the files that are read are judged all the same, without the snapshot. */
+	if (f.n_pairs > 0) {
+		int made = set_contexts(st, conf, i, r == 0 ? p : NULL, &f, now_ns, &why);
 		report(c, &why, e);
+		r = r < 0 ? r : made;
 	}
 	files_deinit(&f, c->n_certificates);
 	return r;
@@ -403,20 +471,54 @@ static int make_libs(struct tls_store *st, struct err *e)
 	return 0;
 }
 
-int tls_store_fill(struct tls_store *st, struct snapshot *p, uint64_t now_ns, struct err *e)
+static int fill(struct tls_store *st, const struct conf *conf, struct snapshot *p, uint64_t now_ns,
+		struct err *e)
 {
-	const struct conf *conf = p->conf;
-
 	if (!has_tls(conf))
 		return 0;
 	int r = make_libs(st, e);
 	if (r < 0)
 		return r;
+	/* Each listener is tried, so that `e` has every mistake. */
 	for (size_t i = 0; i < conf->n_listeners; i++) {
 		if (!conf->listeners[i].tls.is_on)
 			continue;
-		int one = fill_listener(st, p, i, now_ns, e);
+		int one = fill_listener(st, conf, i, p, now_ns, e);
 		r = r < 0 ? r : one;
 	}
 	return r;
+}
+
+int tls_store_fill(struct tls_store *st, struct snapshot *p, uint64_t now_ns, struct err *e)
+{
+	return fill(st, p->conf, p, now_ns, e);
+}
+
+void tls_store_check(const struct conf *conf, uint64_t now_ns, struct err *e)
+{
+	struct tls_store st;
+
+	tls_store_init(&st, 1);
+	(void)fill(&st, conf, NULL, now_ns, e);
+	tls_store_deinit(&st);
+}
+
+static void check_access(const char *path, struct mark at, struct err *e)
+{
+	if (path != NULL && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 && errno == EACCES)
+		(void)refusal_tls_file(e, at, path, -EACCES);
+}
+
+void tls_store_check_access(const struct conf *conf, struct err *e)
+{
+	for (size_t i = 0; i < conf->n_listeners; i++) {
+		const struct conf_tls *c = &conf->listeners[i].tls;
+		for (size_t k = 0; k < c->n_certificates; k++) {
+			check_access(c->certificates[k].cert, c->certificates[k].cert_at, e);
+			check_access(c->certificates[k].key, c->certificates[k].key_at, e);
+		}
+		check_access(c->client.ca, c->client.ca_at, e);
+		check_access(c->client.crl, c->client.crl_at, e);
+		check_access(c->tickets.file, c->tickets.file_at, e);
+	}
 }

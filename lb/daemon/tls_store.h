@@ -26,6 +26,7 @@ struct conf;
 struct log;
 struct snapshot;
 struct tls_lib;
+struct tls_tickets;
 
 struct tls_store {
 	/* private to tls_store.c */
@@ -49,6 +50,16 @@ void tls_store_deinit(struct tls_store *st);
  */
 int tls_store_fill(struct tls_store *st, struct snapshot *p, uint64_t now_ns,
 		   struct err *e) LB_MUST_CHECK;
+
+/* The same for a configuration that is only checked: nothing is kept. */
+void tls_store_check(const struct conf *conf, uint64_t now_ns, struct err *e);
+
+/* Adds an error for each file of `tls` that exists and that the user of this process cannot read.
+ */
+void tls_store_check_access(const struct conf *conf, struct err *e);
+
+/* The keys of a listener's tickets, if lb makes them; else NULL. Borrows. */
+struct tls_tickets *tls_store_tickets(const struct tls_store *st, const char *listener);
 
 /* Rotates the keys of tickets that are due by `conf`, and drops those of listeners that it lacks.
  * Not to be called while a delta is prepared and not committed. */

@@ -14,6 +14,17 @@
 #include "net/tls_ctx.h"
 #include "proxy/names.h"
 
+void snapshot_certs_free(struct snapshot_cert *certs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < certs[i].n_names; k++)
+			free(certs[i].names[k]);
+		free(certs[i].names);
+		free(certs[i].file);
+	}
+	free(certs);
+}
+
 static void snapshot_free(struct snapshot *p)
 {
 	LB_ASSERT(p->n_listeners <= p->conf->n_listeners && p->n_pools <= p->conf->n_pools);
@@ -26,6 +37,7 @@ static void snapshot_free(struct snapshot *p)
 		for (uint32_t w = 0; pl->tls != NULL && w < p->n_tls; w++)
 			tls_ctx_unref(pl->tls[w]);
 		free(pl->tls);
+		snapshot_certs_free(pl->certs, pl->n_certs);
 	}
 	for (size_t i = 0; i < p->n_pools; i++) {
 		pool_drop_snapshot(p->pools[i].pool);
@@ -105,6 +117,15 @@ int snapshot_set_tls(struct snapshot *p, size_t listener, struct tls_lib *const 
 	for (uint32_t w = 0; w < n; w++)
 		pl->tls[w] = tls_ctx_ref(contexts[w]);
 	return 0;
+}
+
+void snapshot_set_certs(struct snapshot *p, size_t listener, struct snapshot_cert *certs, size_t n)
+{
+	struct snapshot_listener *pl = &p->listeners[listener];
+
+	LB_ASSERT(listener < p->n_listeners && pl->certs == NULL);
+	pl->certs = certs;
+	pl->n_certs = n;
 }
 
 struct snapshot *snapshot_ref(struct snapshot *p)

@@ -28,13 +28,24 @@ struct names;
 struct tls_ctx;
 struct tls_lib;
 
+/* A certificate of a listener, for what main shows and warns of. */
+struct snapshot_cert {
+	char *file; /* owns */
+	size_t n_names;
+	char **names;                      /* owns */
+	int64_t not_before_s, not_after_s; /* since 1970 */
+};
+
 struct snapshot_listener {
 	const struct conf_listener *conf; /* borrows from the snapshot's configuration */
 	struct route_table *routes;       /* owns; NULL in mode tcp */
 	struct snapshot_pool *pool; /* borrows: for requests that no route matches; NULL: 404 */
 	const char **route_name;    /* owns the array, counts each name (proxy/names.h) */
-	struct tls_ctx *
-		*tls; /* owns the array, counts each context; NULL: the listener has no TLS */
+	/* Owns the array, counts each context, one for each worker; NULL: the listener has no TLS.
+	 */
+	struct tls_ctx **tls;
+	size_t n_certs;
+	struct snapshot_cert *certs; /* owns; in the order of conf->tls.certificates */
 };
 
 struct snapshot_pool {
@@ -76,6 +87,12 @@ struct snapshot *snapshot_new(struct conf *conf, struct pool *const *pools, stru
  */
 int snapshot_set_tls(struct snapshot *p, size_t listener, struct tls_lib *const *libs,
 		     struct tls_ctx *const *contexts, uint32_t n) LB_MUST_CHECK;
+
+/* Gives a listener its certificates, which the snapshot takes over. Thread: main. */
+void snapshot_set_certs(struct snapshot *p, size_t listener, struct snapshot_cert *certs, size_t n);
+
+/* Frees certificates that no snapshot has taken over. NULL is fine where `n` is 0. */
+void snapshot_certs_free(struct snapshot_cert *certs, size_t n);
 
 /* The TLS context for connections of a listener on a worker; NULL: the listener has no TLS.
  * Borrows. */

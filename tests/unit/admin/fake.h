@@ -55,6 +55,12 @@ static inline int fake_status(void *arg, struct status *ret)
 	static const struct status_listener listeners[] = {
 		{ "public", "0.0.0.0:8080", 7, 30, 2 },
 	};
+	static char name_a[] = "chat.test", name_b[] = "*.chat.test";
+	static char *const cert_names[] = { name_a, name_b };
+	static const struct status_cert certs[] = {
+		{ "public", "/etc/lb/chat.pem", 2, cert_names, 1700000000, 1800000000, 51 },
+		{ "public", "/etc/lb/old.pem", 0, NULL, 1600000000, 1700000000, -1106 },
+	};
 	static const struct status_source sources[] = { { "10.0.0.5" }, { "10.0.0.6" } };
 	static const struct status_backend chat[] = {
 		{ .name = "127.0.0.1:9001",
@@ -149,6 +155,8 @@ static inline int fake_status(void *arg, struct status *ret)
 		.workers = COPY(workers),
 		.n_listeners = 1,
 		.listeners = COPY(listeners),
+		.n_certs = 2,
+		.certs = COPY(certs),
 		.n_pools = 2,
 		.pools = calloc(4, sizeof(struct status_pool)),
 		.n_ends = 2,

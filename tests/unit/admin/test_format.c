@@ -64,6 +64,12 @@ START_TEST(stats_as_json)
 			 "\"forecast_by\":\"memory\"},\"listeners\":[{\"name\":"
 			 "\"public\","
 			 "\"bind\":\"0.0.0.0:8080\",\"active\":7,\"accepted\":30,\"rejected\":2}],"
+			 "\"certificates\":[{\"listener\":\"public\",\"file\":\"/etc/lb/chat.pem\","
+			 "\"names\":[\"chat.test\",\"*.chat.test\"],\"not_before_s\":1700000000,"
+			 "\"not_after_s\":1800000000,\"days_left\":51},"
+			 "{\"listener\":\"public\",\"file\":\"/etc/lb/old.pem\",\"names\":[],"
+			 "\"not_before_s\":1600000000,\"not_after_s\":1700000000,"
+			 "\"days_left\":-1106}],"
 			 "\"pools\":[" CHAT "," WEB "],\"ends\":{\"client_closed\":5,\"idle\":0},"
 			 "\"requests\":{\"completed\":3,\"tunnel\":0},"
 			 "\"counters\":{\"frames_in\":77},\"response_seconds\":{\"count\":2,"
@@ -192,6 +198,9 @@ START_TEST(stats_as_tables)
 			 "capacity: limit 1000, forecast 900 (memory)\n"
 			 "LISTENER  BIND          ACTIVE  ACCEPTED  REJECTED\n"
 			 "public    0.0.0.0:8080       7        30         2\n" TABLE_CHAT ROW_WEB
+			 "LISTENER  NAMES                   FILE              DAYS LEFT\n"
+			 "public    chat.test (and 1 more)  /etc/lb/chat.pem         51\n"
+			 "public    -                       /etc/lb/old.pem       -1106\n"
 			 "ends: client_closed=5\n");
 }
 END_TEST

@@ -63,6 +63,13 @@ static const char *const lines[] = {
 	"lb_listener_connections_active{listener=\"public\",bind=\"0.0.0.0:8080\"} 7",
 	"lb_listener_accepted_total{listener=\"public\",bind=\"0.0.0.0:8080\"} 30",
 	"lb_listener_rejected_total{listener=\"public\",bind=\"0.0.0.0:8080\"} 2",
+	"# TYPE lb_certificate_days_left gauge",
+	"lb_certificate_days_left{listener=\"public\",file=\"/etc/lb/"
+	"chat.pem\",name=\"chat.test\"} "
+	"51",
+	"lb_certificate_days_left{listener=\"public\",file=\"/etc/lb/old.pem\",name=\"\"} -1106",
+	"lb_certificate_not_after_timestamp_seconds{listener=\"public\",file=\"/etc/lb/old.pem\","
+	"name=\"\"} 1700000000",
 	"lb_worker_connections_active{worker=\"0\"} 3",
 	"lb_worker_accepted_total{worker=\"1\"} 20",
 	"lb_backend_up{pool=\"chat\",backend=\"127.0.0.1:9001\"} 1",
@@ -188,7 +195,7 @@ START_TEST(families_are_whole)
 		ck_assert(strncmp(line, seen[n_seen - 1], family_len(line)) == 0);
 		n_samples++;
 	}
-	ck_assert_uint_eq(n_seen, 45);
+	ck_assert_uint_eq(n_seen, 47);
 	ck_assert_uint_gt(n_samples, 50);
 }
 END_TEST
