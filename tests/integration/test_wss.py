@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe of docs/wss.md: nginx terminates TLS in front of lb. Its two files are read from the
-page; the test replaces addresses, ports and paths, nothing else."""
+"""The recipes of docs/wss.md: TLS by lb itself, and by nginx in front of lb. Their files are read
+from the page; the tests replace addresses, ports, paths and the user, nothing else."""
 
 import contextlib
+import os
 import re
 import ssl
 import subprocess
@@ -23,8 +24,10 @@ fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {di
 """
 
 
-def block(language):
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+def block(heading, language):
+    """The one block of that language below a heading."""
+    (part,) = [p for p in PAGE.read_text().split("\n## ") if p.startswith(heading + "\n")]
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", part, re.M | re.S)
     return text
 
 
@@ -36,11 +39,11 @@ def replaced(text, pairs):
     return text
 
 
-def make_certificate(tmp_path):
+def make_certificate(tmp_path, days=2):
     key, cert = tmp_path / "chat.key", tmp_path / "chat.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "2", "-subj", "/CN=chat.example.com"]
+        + ["-nodes", "-days", str(days), "-subj", "/CN=chat.example.com"]
         + ["-addext", "subjectAltName=DNS:chat.example.com", "-keyout", key, "-out", cert],
         check=True,
         capture_output=True,
@@ -58,7 +61,7 @@ def test_the_recipe_with_nginx(lb, engine, echo, port, tmp_path):
     key, cert = make_certificate(tmp_path)
     echoes = echo(2)
     text = replaced(
-        block("yaml"),
+        block("A proxy in front", "yaml"),
         [
             ("127.0.0.1:8080", f"{HOST}:{port}"),
             ("10.0.0.11:9000", echoes[0].address),
@@ -68,7 +71,7 @@ def test_the_recipe_with_nginx(lb, engine, echo, port, tmp_path):
     proxy = lb(text + f"\nengine: {engine}\nworkers: 2\nadmin: {{socket: admin.sock}}\n")
     tls = free_port()
     server = replaced(
-        block("nginx"),
+        block("A proxy in front", "nginx"),
         [
             ("listen 443 ssl", f"listen {HOST}:{tls} ssl"),
             ("127.0.0.1:8080", f"{HOST}:{port}"),
@@ -100,3 +103,57 @@ def test_the_recipe_with_nginx(lb, engine, echo, port, tmp_path):
         run(body())
     finally:
         nginx.kill()
+
+
+def own_file(key, cert, port):
+    """The page's file, for the certificate of a test."""
+    return replaced(
+        block("TLS by lb itself", "yaml"),
+        [
+            ("user: lb\n", "admin: {socket: admin.sock}\n"),
+            ('["0.0.0.0:443", "[::]:443"]', f"{HOST}:{port}"),
+            ("/etc/lb/chat.pem", cert),
+            ("/etc/lb/chat.key", key),
+        ],
+    )
+
+
+def test_the_file_of_lb_itself(tmp_path):
+    """lb could start with it; that clients are served is tested elsewhere."""
+    path = tmp_path / "lb.yaml"
+    path.write_text(own_file(*make_certificate(tmp_path), free_port()))
+    p = subprocess.run(
+        [*lbtest.WRAP, lbtest.LB, "check", "-c", path],
+        capture_output=True,
+        text=True,
+        timeout=60 * lbtest.SLOW,
+    )
+    assert (p.returncode, p.stdout, p.stderr) == (0, f"{path}: ok\n", "")
+
+
+def test_the_hook_of_certbot(lb, port, tmp_path):
+    """It installs a renewed certificate, and lb has it."""
+    key, cert = make_certificate(tmp_path)
+    proxy = lb(own_file(key, cert, port))
+    lineage = tmp_path / "lineage"
+    lineage.mkdir()
+    renewed_key, renewed = make_certificate(lineage, days=60)
+    renewed_key.rename(lineage / "privkey.pem")
+    renewed.rename(lineage / "fullchain.pem")
+    hook = tmp_path / "hook"
+    hook.write_text(
+        replaced(
+            block("TLS by lb itself", "bash"),
+            [
+                ("-o root -g lb ", ""),
+                ("/etc/lb/chat.pem", cert),
+                ("/etc/lb/chat.key", key),
+                ("lbctl reload", f"{lbtest.LBCTL} -s {proxy.socket} reload"),
+            ],
+        )
+    )
+    hook.chmod(0o755)
+    subprocess.run([hook], env={**os.environ, "RENEWED_LINEAGE": lineage}, check=True, timeout=60)
+    (shown,) = proxy.stats()["certificates"]
+    assert shown["days_left"] in (59, 60)
+    assert (key.stat().st_mode & 0o777, cert.stat().st_mode & 0o777) == (0o640, 0o644)

@@ -192,16 +192,17 @@ END_TEST
 START_TEST(stats_as_tables)
 {
 	format_status_text(&st, FORMAT_WIDE, &out);
-	ck_assert_str_eq(out.p,
-			 "lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n"
-			 "connections: 7 active (1 in the handshake), 30 accepted\n"
-			 "capacity: limit 1000, forecast 900 (memory)\n"
-			 "LISTENER  BIND          ACTIVE  ACCEPTED  REJECTED\n"
-			 "public    0.0.0.0:8080       7        30         2\n" TABLE_CHAT ROW_WEB
-			 "LISTENER  NAMES                   FILE              DAYS LEFT\n"
-			 "public    chat.test (and 1 more)  /etc/lb/chat.pem         51\n"
-			 "public    -                       /etc/lb/old.pem       -1106\n"
-			 "ends: client_closed=5\n");
+	ck_assert_str_eq(
+		out.p,
+		"lb 1.2.3, pid 42, up 1m1s, generation 3, engine epoll, 2 workers\n"
+		"connections: 7 active (1 in the handshake), 30 accepted\n"
+		"capacity: limit 1000, forecast 900 (memory)\n"
+		"LISTENER  BIND          ACTIVE  ACCEPTED  REJECTED\n"
+		"public    0.0.0.0:8080       7        30         2\n"
+		"LISTENER  NAMES                   FILE              DAYS LEFT\n"
+		"public    chat.test (and 1 more)  /etc/lb/chat.pem         51\n"
+		"public    -                       /etc/lb/old.pem       -1106\n" TABLE_CHAT ROW_WEB
+		"ends: client_closed=5\n");
 }
 END_TEST
 
