@@ -367,7 +367,8 @@ static int add_name(void *arg, struct slice name)
 
 /* Certificate `i` of a context. Returns 0 or -ENOMEM; what is filled is freed with the others. */
 static int describe_cert(struct tls_lib *lib, const struct tls_ctx *ctx,
-			 const struct listener_files *f, size_t i, struct snapshot_cert *ret)
+			 const struct listener_files *f, size_t i, uint64_t now_ns,
+			 struct snapshot_cert *ret)
 {
 	const struct tls_cert_info *info = tls_ctx_cert(ctx, i);
 
@@ -376,11 +377,11 @@ static int describe_cert(struct tls_lib *lib, const struct tls_ctx *ctx,
 	ret->not_after_s = info->not_after_s;
 	if (ret->file == NULL)
 		return -ENOMEM;
-	return tls_cert_names(lib, &f->pairs[i], add_name, ret);
+	return tls_cert_names(lib, &f->pairs[i], (int64_t)(now_ns / NS_PER_S), add_name, ret);
 }
 
 static int set_certs(const struct tls_store *st, struct snapshot *p, size_t i,
-		     const struct tls_ctx *ctx, const struct listener_files *f)
+		     const struct tls_ctx *ctx, const struct listener_files *f, uint64_t now_ns)
 {
 	size_t n = tls_ctx_n_certs(ctx);
 	struct snapshot_cert *certs = calloc(n, sizeof(*certs));
@@ -388,7 +389,7 @@ static int set_certs(const struct tls_store *st, struct snapshot *p, size_t i,
 
 	LB_ASSERT(n == p->conf->listeners[i].tls.n_certificates);
 	for (size_t k = 0; k < n && r == 0; k++)
-		r = describe_cert(st->libs[0], ctx, f, k, &certs[k]);
+		r = describe_cert(st->libs[0], ctx, f, k, now_ns, &certs[k]);
 	if (r == 0)
 		snapshot_set_certs(p, i, certs, n);
 	else if (certs != NULL)
@@ -416,7 +417,7 @@ static int set_contexts(struct tls_store *st, const struct conf *conf, size_t i,
 		r = -EINVAL;
 	if (r == 0 && p != NULL &&
 	    (snapshot_set_tls(p, i, st->libs, contexts, st->n_workers) < 0 ||
-	     set_certs(st, p, i, contexts[0], f) < 0))
+	     set_certs(st, p, i, contexts[0], f, now_ns) < 0))
 		r = err_add(why, -ENOMEM, "out of memory");
 	for (uint32_t w = 0; contexts != NULL && w < st->n_workers; w++)
 		tls_ctx_unref(contexts[w]);

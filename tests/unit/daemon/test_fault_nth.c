@@ -5,6 +5,7 @@
  */
 #include "../ev/loop_fixture.h"
 #include "../fault_nth.h"
+#include "../net/tls_certs.h"
 #include "../proxy/written.h"
 
 #include "balance/backend.h"
@@ -137,6 +138,60 @@ START_TEST(a_reload_without_memory_is_refused_whole)
 		end();
 	}
 	ck_assert_uint_ge(n_refused, 30);
+}
+END_TEST
+
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+/* Writes a text to a file of the folder, whose path goes to `path`. */
+static void write_text(const char *dir, const char *name, struct slice text, char path[64])
+{
+	(void)snprintf(path, 64, "%s/%s", dir, name);
+	FILE *f = fopen(path, "we");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(text.p, 1, text.n, f), text.n);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+/* The contexts of a configuration are all made, or none is left. */
+START_TEST(certificates_are_taken_whole_or_not_at_all)
+{
+	char dir[] = "/tmp/test_fault.XXXXXX", cert[64], key[64];
+	const struct made *m = make_cert((struct wish){ .cn = "a", .san = "DNS:a.test" });
+	unsigned n_failed = 0;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	write_text(dir, "a.pem", m->cert_pem.text, cert);
+	write_text(dir, "a.key", m->key_pem.text, key);
+	FOR_EVERY_N((enum fault_manner)_i)
+	{
+		struct err e = ERR_INIT;
+		struct delta *d = NULL;
+		int r;
+
+		begin(0);
+		ck_assert_int_eq(registry_init(&registry, loop, N_WORKERS), 0);
+		struct conf *conf = written(
+			"listeners: [{name: l, bind: '127.0.0.1:0', pool: p, tls: {certificates: "
+			"[{cert: %s, key: %s}], client: {ca: %s}}}]\n"
+			"pools: [{name: p, backends: ['127.0.0.1:1']}]\n",
+			cert, key, cert);
+		WITH_FAULT(r = delta_prepare(&registry, conf, &e, &d));
+		ck_assert_msg((r < 0) == (fault.n_refused > 0), "%u: %s", fault.n, fault.refused);
+		ck_assert_int_eq(r == 0, e.n == 0);
+		n_failed += r < 0;
+		for (uint32_t w = 0; w < N_WORKERS && r == 0; w++)
+			ck_assert_ptr_nonnull(snapshot_tls(d->snapshot, 0, w));
+		ck_assert_ptr_null(delta_free(&registry, d));
+		ck_assert_uint_eq(ref_count(&conf->refs), 1);
+		err_deinit(&e);
+		conf_unref(conf);
+		registry_deinit(&registry);
+		end();
+	}
+	ck_assert_uint_ge(n_failed, 40);
+	certs_end();
+	ck_assert(unlink(cert) == 0 && unlink(key) == 0 && rmdir(dir) == 0);
 }
 END_TEST
 
@@ -435,6 +490,7 @@ static void add_tests(TCase *t)
 	tcase_set_timeout(t, 60); /* each is run for every n, slowly under sanitizers */
 	tcase_add_loop_test(t, a_reload_without_memory_is_refused_whole, 0,
 			    FAULT_N_MANNERS * (int)ARRAY_SIZE(policies));
+	tcase_add_loop_test(t, certificates_are_taken_whole_or_not_at_all, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, a_fleet_begins_or_not, 0, FAULT_N_MANNERS);
 	tcase_add_loop_test(t, opening_fails_whole, 0, FAULT_N_MANNERS * (1 + n_engines));
 	tcase_add_loop_test(t, a_weight_is_set_whole_or_not_at_all, 0,
