@@ -89,6 +89,12 @@ static void format_access_json(struct text *batch, const struct log_access *a, c
 	json_kv_uint(&j, "id", a->r.id);
 	json_kv_uint(&j, "ws_close", a->r.ws_close);
 	json_kv_string(&j, "error", a->r.error != NULL ? a->r.error : "");
+	if (a->r.tls_version != NULL) {
+		json_kv_string(&j, "sni", a->tls.sni);
+		json_kv_string(&j, "tls_version", a->r.tls_version);
+		json_kv_string(&j, "cipher", a->r.cipher);
+		json_kv_string(&j, "client_cert", a->tls.client_cert);
+	}
 	json_object_end(&j);
 	add_json(batch, &j);
 }
@@ -101,16 +107,22 @@ static const char *or_dash(const char *text)
 
 static void access_text(const struct log_access *a, const char *client, char *out, size_t len)
 {
-	(void)snprintf(out, len,
-		       "client=%s listener=%s route=%s pool=%s backend=%s status=%u bytes_in=%llu "
-		       "bytes_out=%llu duration_ms=%llu handshake_ms=%u end=%s id=%llu "
-		       "ws_close=%u error=\"%s\"",
-		       client, or_dash(a->listener), or_dash(a->route), or_dash(a->pool),
-		       or_dash(a->backend), a->r.status, (unsigned long long)a->r.bytes_in,
-		       (unsigned long long)a->r.bytes_out,
-		       (unsigned long long)(a->r.duration_ns / 1000000), a->r.handshake_ms,
-		       sess_end_word(a->r.end), (unsigned long long)a->r.id, a->r.ws_close,
-		       a->r.error != NULL ? a->r.error : "");
+	int n = snprintf(
+		out, len,
+		"client=%s listener=%s route=%s pool=%s backend=%s status=%u bytes_in=%llu "
+		"bytes_out=%llu duration_ms=%llu handshake_ms=%u end=%s id=%llu "
+		"ws_close=%u error=\"%s\"",
+		client, or_dash(a->listener), or_dash(a->route), or_dash(a->pool),
+		or_dash(a->backend), a->r.status, (unsigned long long)a->r.bytes_in,
+		(unsigned long long)a->r.bytes_out,
+		(unsigned long long)(a->r.duration_ns / 1000000), a->r.handshake_ms,
+		sess_end_word(a->r.end), (unsigned long long)a->r.id, a->r.ws_close,
+		a->r.error != NULL ? a->r.error : "");
+	if (a->r.tls_version != NULL && n > 0 && (size_t)n < len)
+		(void)snprintf(out + n, len - (size_t)n,
+			       " sni=%s tls_version=%s cipher=%s client_cert=\"%s\"",
+			       or_dash(a->tls.sni), a->r.tls_version, a->r.cipher,
+			       a->tls.client_cert);
 }
 
 void log_format_access(struct text *batch, enum conf_log_format format, const struct log_access *a)

@@ -20,9 +20,13 @@
  * cut to LOG_FIELD_MAX - 1 bytes. */
 struct log_access {
 	uint32_t kind;          /* enum record_kind, for logger.c */
-	struct access_record r; /* its strings are invalid, but for `error`, a constant */
+	struct access_record r; /* its strings are invalid, but for those that are constants */
 	char listener[LOG_FIELD_MAX], route[LOG_FIELD_MAX];
 	char pool[LOG_FIELD_MAX], backend[LOG_FIELD_MAX];
+	/* The last member: only a connection with TLS has it in the ring. */
+	struct {
+		char sni[256], client_cert[256];
+	} tls;
 };
 
 /* Adds a line of the log. Control characters in `line` become spaces: one event is one line. */

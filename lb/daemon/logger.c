@@ -124,9 +124,9 @@ static void sink_line(void *arg, enum log_level level, const char *line, size_t 
 	wake(l);
 }
 
-static void copy_field(char out[LOG_FIELD_MAX], const char *text)
+static void copy_field(char *out, size_t size, const char *text)
 {
-	size_t n = text != NULL ? strnlen(text, LOG_FIELD_MAX - 1) : 0;
+	size_t n = text != NULL ? strnlen(text, size - 1) : 0;
 
 	if (n > 0)
 		memcpy(out, text, n);
@@ -143,11 +143,14 @@ static void take_access(void *arg, const struct access_record *r)
 	    atomic_load_explicit(&l->level, memory_order_relaxed) < LOG_LEVEL_INFO)
 		return;
 	flat.r = *r;
-	copy_field(flat.listener, r->listener);
-	copy_field(flat.route, r->route);
-	copy_field(flat.pool, r->pool);
-	copy_field(flat.backend, r->backend);
-	(void)ring_write(p->ring, &flat, sizeof(flat));
+	copy_field(flat.listener, sizeof(flat.listener), r->listener);
+	copy_field(flat.route, sizeof(flat.route), r->route);
+	copy_field(flat.pool, sizeof(flat.pool), r->pool);
+	copy_field(flat.backend, sizeof(flat.backend), r->backend);
+	copy_field(flat.tls.sni, sizeof(flat.tls.sni), r->sni);
+	copy_field(flat.tls.client_cert, sizeof(flat.tls.client_cert), r->client_cert);
+	bool has_tls = r->tls_version != NULL;
+	(void)ring_write(p->ring, &flat, has_tls ? sizeof(flat) : offsetof(struct log_access, tls));
 	wake(l);
 }
 

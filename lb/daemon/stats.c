@@ -348,6 +348,13 @@ static const struct {
 	  offsetof(struct worker_stats, handed_off) },
 	{ "accept_handoff_lost", "Handed-off connections that were closed on the way",
 	  offsetof(struct worker_stats, handoff_lost) },
+	{ "tls_handshakes", "Handshakes of TLS that clients completed",
+	  offsetof(struct worker_stats, tls_handshakes) },
+	{ "tls_resumed", "Of them: by a ticket of an earlier connection",
+	  offsetof(struct worker_stats, tls_resumed) },
+	{ "tls_failed", "Handshakes of TLS that failed", offsetof(struct worker_stats, tls_failed) },
+	{ "tls_truncated", "Streams of TLS that ended by a FIN without a close_notify",
+	  offsetof(struct worker_stats, tls_truncated) },
 	/* The old names of two counters, which are shown for one release more. */
 	{ "accept_passed", "Deprecated: the old name of accept_handed_off",
 	  offsetof(struct worker_stats, handed_off) },

@@ -21,9 +21,8 @@
  * The owner of a conn gets its completions, and may change while operations are in flight
  * (conn_set_owner()), because tags name the conn and not the owner.
  *
- * The bytes of a conn are plain. A conn with TLS will have its records decrypted and encrypted in
- * three functions, with one branch on `is_tls` in each: conn_recv(), conn_send() and
- * conn_shutdown().
+ * A conn knows nothing of what its bytes mean. Where they are records of TLS, it only keeps the end
+ * of TLS (net/tls.h) for its owner, who decrypts what is received and encrypts what is sent.
  *
  * Relies on ev/loop.h for the operations, on util/slab.h for handles, and on net/sock.h for the
  * option that makes a close a reset.
@@ -173,8 +172,6 @@ struct conn *conn_find(const struct conns *cs, const struct completion *done)
 
 void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class size_class)
 {
-	/* With TLS, this function will receive records, and the owner gets their bytes. */
-	LB_ASSERT(!c->in.is_tls);
 	LB_ASSERT(c->rx < RX_EOF);
 	loop_recv(cs->loop, c->fd, cap, size_class, start(cs, c, CONN_RECV));
 }
@@ -182,8 +179,6 @@ void conn_recv(struct conns *cs, struct conn *c, uint32_t cap, enum buf_class si
 void conn_send(struct conns *cs, struct conn *c, const struct iovec *iov, int n,
 	       enum send_mode mode)
 {
-	/* With TLS, this function will make records of the bytes, and send the records. */
-	LB_ASSERT(!c->in.is_tls);
 	LB_ASSERT(c->tx == TX_OPEN);
 	loop_send(cs->loop, c->fd, iov, n, mode, start(cs, c, CONN_SEND));
 }
@@ -223,8 +218,6 @@ void conn_cancel_all(struct conns *cs, struct conn *c)
 
 void conn_shutdown(struct conns *cs, struct conn *c)
 {
-	/* With TLS, this function will send close_notify first. */
-	LB_ASSERT(!c->in.is_tls);
 	conn_set_tx(c, TX_SHUT);
 	(void)loop_shutdown(cs->loop, c->fd, SHUT_WR);
 }

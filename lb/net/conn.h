@@ -83,16 +83,22 @@ struct flow {
 	bool is_dirty : 1;  /* bytes are to be sent at the end of the turn */
 	bool is_piped : 1;  /* the last bytes went through a pipe: a short rest may, too */
 	bool must_wait : 1; /* a send found no room, so the next send waits for room */
-	/* The bytes on the wire are TLS records. Always false so far: conn_recv(), conn_send() and
-	 * conn_shutdown() have the branch. Bytes of a conn with TLS are never spliced. */
-	bool is_tls : 1;
+	bool is_tls : 1;    /* the conn carries TLS records, in both directions; never spliced */
 };
+
+/* The pipe that the flow holds while its bytes are spliced, or NULL. */
+static inline struct pipe *flow_pipe(const struct flow *f)
+{
+	return f->is_tls ? NULL : f->pipe;
+}
 
 /* The bytes that have left the source and are in the flow's pipe, on their way to the
  * destination. */
 static inline uint32_t flow_bytes_in_pipe(const struct flow *f)
 {
-	return f->pipe != NULL && !f->is_tls ? f->pipe->n_bytes : 0;
+	const struct pipe *p = flow_pipe(f);
+
+	return p != NULL ? p->n_bytes : 0;
 }
 
 struct conn {
@@ -104,6 +110,12 @@ struct conn {
 	void *owner;       /* borrows; completions of this conn go to the owner */
 	struct flow in;    /* the direction whose source is this conn */
 };
+
+/* The TLS end of a conn, or NULL where its bytes are plain. */
+static inline struct tls *conn_tls(const struct conn *c)
+{
+	return c->in.is_tls ? c->in.tls : NULL;
+}
 
 /* The conns of a loop. */
 struct conns {

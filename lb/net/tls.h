@@ -190,6 +190,12 @@ static inline bool tls_got_close(const struct tls *t)
 	return t->got_close;
 }
 
+/* Whether tls_start() was called, so that bytes may be opened and sealed. */
+static inline bool tls_is_started(const struct tls *t)
+{
+	return t->state == TLS_IS_OPENSSL || t->state == TLS_IS_COMPACT;
+}
+
 /* Whether lb carries the records. */
 static inline bool tls_is_compact(const struct tls *t)
 {

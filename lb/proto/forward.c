@@ -194,6 +194,22 @@ static void out_host(struct out *o, const struct http1_head *h, const uint8_t *b
 		out_line(o, SLICE("Host"), slice_of(addr_format(f->backend, text)));
 }
 
+/* Whether a field's name is one by which lb tells of a client's certificate. Many servers take `_`
+ * for `-`. */
+static bool is_cert_claim(struct slice name)
+{
+	static const char prefix[] = "x-client-cert";
+
+	if (name.n < sizeof(prefix) - 1)
+		return false;
+	for (size_t i = 0; i < sizeof(prefix) - 1; i++) {
+		char c = name.p[i] == '_' ? '-' : name.p[i];
+		if (c != prefix[i] && (c < 'A' || c > 'Z' || c + ('a' - 'A') != prefix[i]))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Whether lb writes a field of its own instead of field `i`, or field `i` is Expect in HTTP/1.0,
  * which does not know Expect.
@@ -204,7 +220,7 @@ static bool is_replaced(const struct http1_head *h, const uint8_t *buf, size_t i
 
 	if (f->id == HTTP1_FIELD_HOST)
 		return h->form == HTTP1_FORM_ABSOLUTE;
-	return is_forwarded_claim(f->id) ||
+	return is_forwarded_claim(f->id) || is_cert_claim(http1_slice(buf, f->name)) ||
 	       (h->minor == 0 && slice_eq_nocase(http1_slice(buf, f->name), SLICE("Expect")));
 }
 
@@ -217,6 +233,7 @@ static void out_forwarded(struct out *o, const struct http1_head *h, const uint8
 	out_line(o, SLICE("X-Forwarded-Proto"), f->is_tls ? SLICE("https") : SLICE("http"));
 	if (h->authority.len != 0)
 		out_line(o, SLICE("X-Forwarded-Host"), http1_slice(buf, h->authority));
+	out_add(o, f->extra);
 }
 
 /* Writes Upgrade with the protocols that the client asked for and lb passes on. */

@@ -5,13 +5,14 @@
  * Forward: the heads that lb sends, made from the heads that it received; and lb's own answers.
  *
  * Hop-by-hop fields are removed, and with them the fields that Connection names. lb's X-Forwarded-*
- * fields replace those of the client. All other fields pass in their order, with names and values
- * as they came. White space around a value, and the way a length is written, is the same in every
- * head.
+ * fields replace those of the client, and so do X-Client-Cert-* fields, which are removed from
+ * every request, also when a `_` stands in place of a `-`. All other fields pass in their order,
+ * with names and values as they came. White space around a value, and the way a length is written,
+ * is the same in every head.
  *
  * Each function writes a head to `out`, without a NUL, and returns its length, or -ENOSPC where
  * `cap` is too small. A head becomes longer by at most FORWARD_GROWTH bytes (one space for each
- * field, and lb's own fields) plus twice the length of its authority.
+ * field, and lb's own fields) plus twice the length of its authority, plus the length of `extra`.
  *
  * Thread: any (pure functions). Layer: proto. Includes util/ only.
  */
@@ -33,6 +34,7 @@ struct forward {
 	const struct addr *backend;
 	const struct upgrade *upgrade; /* borrowed: from upgrade_judge(); not UPGRADE_BAD */
 	bool is_tls;                   /* the client's connection is TLS */
+	struct slice extra; /* whole field lines that are added (X-Client-Cert-...), or empty */
 };
 
 /*

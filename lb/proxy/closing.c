@@ -147,6 +147,20 @@ void closing_linger(struct session *s)
 	linger(s);
 }
 
+void closing_flush(struct session *s, enum sess_end end)
+{
+	begin(s, end);
+	s->active_ms = loop_now_ms(s->worker->loop);
+	session_flow(s, TO_CLIENT)->kind = FLOW_DONE;
+	session_timeout(s, LINGER_MS);
+	if (flow_has_bytes(s, TO_CLIENT)) {
+		flow_send(s, TO_CLIENT);
+	} else {
+		conn_shutdown(&s->worker->conns, s->conn[CLIENT]);
+		linger(s);
+	}
+}
+
 void closing_send(struct session *s, enum sess_end end, struct buf *b)
 {
 	struct worker *w = s->worker;
@@ -192,7 +206,7 @@ static bool are_last_bytes_out(const struct session *s)
 	struct loop *l = s->worker->loop;
 
 	if (!s->must_reset)
-		return queue_is_empty(&session_flow(s, TO_CLIENT)->queue) &&
+		return !flow_has_bytes(s, TO_CLIENT) &&
 		       tcp_state_is_delivered(l, s->conn[CLIENT]->fd);
 	for (enum side side = CLIENT; side < N_SIDES; side++)
 		if (!flow_ends_in_reset(s, dir_from(side)) &&
@@ -287,13 +301,13 @@ void closing_on_send(struct session *s, enum dir d, const struct completion *c)
 		session_close_now(s, SESS_END_CLIENT_RESET);
 		return;
 	}
-	LB_ASSERT((uint32_t)c->res <= f->queue.bytes);
-	flow_count_sent(s, TO_CLIENT, (uint32_t)c->res);
-	queue_consume(&f->queue, s->worker->loop->bufs, (uint32_t)c->res);
-	if (!queue_is_empty(&f->queue)) {
+	flow_sent(s, TO_CLIENT, (uint32_t)c->res);
+	if (flow_has_bytes(s, TO_CLIENT)) {
 		flow_send(s, TO_CLIENT);
 		return;
 	}
+	if (!flow_end(s, TO_CLIENT))
+		return;
 	conn_shutdown(&s->worker->conns, s->conn[CLIENT]);
 	linger(s);
 }

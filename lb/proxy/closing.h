@@ -15,6 +15,10 @@
 /* Sends `b`, lb's own answer, as the last bytes to the client, then closes lingering. Owns `b`. */
 void closing_send(struct session *s, enum sess_end end, struct buf *b);
 
+/* Sends what waits for the client already, an alert of TLS, as the last bytes, then closes
+ * lingering. */
+void closing_flush(struct session *s, enum sess_end end);
+
 /* Begins a lingering close of a session that has sent all bytes and a FIN to the client: reads and
  * drops until the client closes, too. */
 void closing_linger(struct session *s);

@@ -34,6 +34,7 @@
 #include "balance/backend.h"
 #include "balance/pool.h"
 #include "net/sock.h"
+#include "net/tls.h"
 #include "proxy/capacity.h"
 #include "proxy/closing.h"
 #include "proxy/connect.h"
@@ -41,11 +42,14 @@
 #include "proxy/listener.h"
 #include "proxy/names.h"
 #include "proxy/pick.h"
+#include "proxy/preamble.h"
 #include "proxy/quiet.h"
+#include "proxy/records.h"
 #include "proxy/relay.h"
 #include "proxy/request.h"
 #include "proxy/response.h"
 #include "proxy/splice.h"
+#include "proxy/tls_note.h"
 #include "proxy/wait.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
@@ -89,11 +93,11 @@ static void on_timeout(struct timer *t, void *arg)
 
 	(void)arg;
 	switch ((enum sess_state)s->state) {
+	case SESS_PREAMBLE: preamble_on_timeout(s); break;
 	case SESS_IDLE: request_on_timeout(s); break;
 	case SESS_BUSY: on_request_timeout(s); break;
 	case SESS_TUNNEL: relay_on_timeout(s); break;
 	case SESS_CLOSING: closing_on_timeout(s); break;
-	case SESS_PREAMBLE:
 	case SESS_DEAD:
 	case SESS_N_STATES: LB_ASSERT(false);
 	}
@@ -198,6 +202,13 @@ static void report(const struct session *s)
 		.error = s->x != NULL ? s->x->error : NULL,
 	};
 
+	if (s->tls != NULL) {
+		r.tls_version = s->tls->version;
+		r.cipher = s->tls->cipher;
+		r.sni = s->tls->sni;
+		r.client_cert = s->tls->subject;
+	}
+
 	w->access(w->access_arg, &r);
 }
 
@@ -212,6 +223,16 @@ static void count_end(struct session *s)
 		pool_count_end(s->pool, s->end);
 	else
 		counter_add(&stats->ends_before_pool[s->end], 1);
+}
+
+static void drop_tls(struct worker *w, struct conn *c)
+{
+	struct tls *t = conn_tls(c);
+
+	if (t == NULL)
+		return;
+	c->in.tls = tls_free(w->tls, t);
+	c->in.is_tls = false;
 }
 
 void dispatch_free(struct session *s)
@@ -230,14 +251,17 @@ void dispatch_free(struct session *s)
 		queue_clear(&session_flow(s, d)->queue, w->loop->bufs);
 		splice_drop(s, d);
 	}
-	for (enum side side = CLIENT; side < N_SIDES; side++)
+	for (enum side side = CLIENT; side < N_SIDES; side++) {
+		drop_tls(w, s->conn[side]);
 		s->conn[side] = conn_free(&w->conns, s->conn[side]);
+	}
 	if (s->x != NULL)
 		worker_return_exchange(w, s->x);
 	count_end(s);
 	backend_unref(s->backend);
 	pool_unref(s->pool);
 	names_unref(s->route);
+	s->tls = tls_note_free(s->tls);
 
 	counter_sub(&w->stats->active, 1);
 	listen_socket_session_ended(s->from);
@@ -265,6 +289,16 @@ static struct session *get_with_ends(struct worker *w)
 	conn_free(&w->conns, s->conn[BACKEND]);
 	slab_put(w->sessions, s);
 	return NULL;
+}
+
+/* The handshake of TLS is over, or there is none: the first request is awaited, or the tunnel
+ * begins. */
+static void begin(struct session *s)
+{
+	if (s->is_http)
+		request_start(s);
+	else
+		pick_start_tcp(s);
 }
 
 struct session *dispatch_new(struct worker *w, struct listen_socket *from, int fd)
@@ -311,10 +345,10 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	counter_add(&w->stats->handshaking, 1);
 	if (!is_there) /* the client has reset the connection already */
 		session_close_now(s, SESS_END_CLIENT_RESET);
-	else if (s->is_http)
-		request_start(s);
+	else if (from->pl->tls != NULL)
+		preamble_start(s, from->pl->tls[w->id]);
 	else
-		pick_start_tcp(s);
+		begin(s);
 	after_step(s);
 	return s;
 }
@@ -347,6 +381,7 @@ static void on_request_recv(struct session *s, enum side side, const struct comp
 static void on_recv(struct session *s, enum side side, const struct completion *c)
 {
 	switch ((enum sess_state)s->state) {
+	case SESS_PREAMBLE: preamble_on_recv(s, c); return;
 	case SESS_IDLE: request_on_recv(s, c); return;
 	case SESS_BUSY: on_request_recv(s, side, c); return;
 	case SESS_TUNNEL: relay_on_recv(s, side, c); return;
@@ -355,15 +390,74 @@ static void on_recv(struct session *s, enum side side, const struct completion *
 		if (c->buf != NULL)
 			buf_put(s->worker->loop->bufs, c->buf);
 		return;
-	case SESS_PREAMBLE:
 	case SESS_N_STATES: LB_ASSERT(false);
 	}
+}
+
+/*
+ * Gives what the records have brought to the step, in one completion for each buffer. The last one
+ * says how the receive itself stands: that the stream has ended, or, as when no buffer was there,
+ * that no receive is armed any more.
+ */
+static void on_records(struct session *s, enum side side, const struct completion *c)
+{
+	const struct tls *t = conn_tls(s->conn[side]);
+	struct queue plain = { 0 };
+	uint64_t tag = c != NULL ? c->tag : 0;
+
+	if (c != NULL && !tls_is_started(t)) {
+		/* The handshake has failed, or a record was broken: CLOSING and DEAD drop bytes. */
+		LB_ASSERT(session_is_over(s) || s->conn[side]->rx == RX_RESET);
+		on_recv(s, side, c);
+		return;
+	}
+	int end = records_open(s, side, c, &plain);
+	bool is_armed = c == NULL || c->more;
+
+	for (struct buf *b; (b = queue_pop(&plain)) != NULL;)
+		on_recv(s, side,
+			&(struct completion){
+				.tag = tag, .res = (int)b->len, .buf = b, .more = true });
+	if (end != RECORDS_GO_ON)
+		on_recv(s, side, &(struct completion){ .tag = tag, .res = end, .more = is_armed });
+	else if (!is_armed)
+		on_recv(s, side, &(struct completion){ .tag = tag, .res = -ENOBUFS });
+}
+
+/* Steps of handshakes in one turn, then other sessions have theirs. A step takes up to a
+ * millisecond. A guess. */
+#define SHAKE_STEPS 2
+
+void dispatch_on_shake_timer(struct timer *t, void *arg)
+{
+	struct worker *w = arg;
+
+	worker_assert_owner(w);
+	LB_ASSERT(t == &w->shake_timer);
+	for (int i = 0; i < SHAKE_STEPS && !list_is_empty(&w->shaking); i++) {
+		struct session *s = list_entry(w->shaking.next, struct session, link);
+		list_del(&s->link);
+		if (preamble_step(s)) {
+			begin(s);
+			on_records(s, CLIENT, NULL); /* what came behind the handshake */
+		}
+		after_step(s);
+	}
+	uint32_t in_ms = preamble_admit(w);
+	if (!list_is_empty(&w->shaking))
+		loop_timer_start(w->loop, t, 0);
+	else if (in_ms != UINT32_MAX)
+		loop_timer_start(w->loop, t, in_ms);
 }
 
 static void on_send(struct session *s, enum dir d, const struct completion *c)
 {
 	if (s->state == SESS_CLOSING) {
 		closing_on_send(s, d, c);
+		return;
+	}
+	if (s->state == SESS_PREAMBLE) {
+		preamble_on_send(s, c);
 		return;
 	}
 	relay_on_send(s, d, c);
@@ -397,7 +491,12 @@ void dispatch_on_completion(void *arg, const struct completion *c)
 
 	LB_ASSERT(s->worker == w && s->conn[side] == end);
 	switch ((enum conn_op)tag_kind(c->tag)) {
-	case CONN_RECV: on_recv(s, side, c); break;
+	case CONN_RECV:
+		if (end->in.is_tls && s->state != SESS_PREAMBLE)
+			on_records(s, side, c);
+		else
+			on_recv(s, side, c);
+		break;
 	case CONN_SEND: on_send(s, dir_to(side), c); break;
 	case CONN_ERR: on_error_poll(s, side, c); break;
 	case CONN_READABLE: relay_on_splice_in(s, dir_from(side), c); break;

@@ -25,6 +25,10 @@ void dispatch_flush(struct session *s);
  */
 void dispatch_free(struct session *s);
 
+/* The function of worker->shake_timer: takes the next steps of TLS handshakes. `arg` is the worker.
+ */
+void dispatch_on_shake_timer(struct timer *t, void *arg);
+
 /* The function of worker->wait_timer: lets the requests that wait for a slot try again. `arg` is
  * the worker. */
 void dispatch_on_wait_timer(struct timer *t, void *arg);

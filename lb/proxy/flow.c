@@ -134,15 +134,42 @@ void flow_judge_bulk(struct flow *f, const struct buf *b)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+/*
+ * Makes records of what is queued, where none are on their way. Returns false where the session has
+ * ended over it.
+ */
+static bool seal(struct session *s, enum dir d, struct tls *t)
+{
+	struct tls_ends *es = s->worker->tls;
+	struct flow *f = session_flow(s, d);
+	uint32_t before = f->queue.bytes;
+	enum tls_verdict v = TLS_MORE;
+
+	if (!queue_is_empty(&t->sealed) || t->sent_close || !tls_is_started(t))
+		return true;
+	if (!queue_is_empty(&f->queue) || tls_wants_seal(t))
+		v = tls_reserve(es) == 0 ? tls_seal(es, t, &f->queue) : TLS_NO_BUFS;
+	if (f->queue.bytes < before)
+		flow_count_sent(s, d, before - f->queue.bytes);
+	if (v != TLS_FAILED && v != TLS_NO_BUFS)
+		return true;
+	session_close_now(s, v == TLS_NO_BUFS ? SESS_END_NO_BACKEND : SESS_END_TLS_FAILED);
+	return false;
+}
+
 void flow_send(struct session *s, enum dir d)
 {
 	struct flow *f = session_flow(s, d);
 	struct conn *to = s->conn[dir_destination(d)];
+	struct tls *t = conn_tls(to);
+	struct queue *q = t != NULL ? &t->sealed : &f->queue;
 	struct iovec iov[LOOP_IOV_MAX];
 
 	LB_ASSERT(s->state != SESS_DEAD);
-	if (queue_is_empty(&f->queue) || to->tx == TX_CLOSED || conn_is_in_flight(to, CONN_SEND) ||
+	if (to->tx == TX_CLOSED || conn_is_in_flight(to, CONN_SEND) ||
 	    conn_is_in_flight(to, CONN_ROOM))
+		return;
+	if ((t != NULL && !seal(s, d, t)) || queue_is_empty(q))
 		return;
 	/*
 	 * When a send may wait for room, io_uring starts a poll for it. So only a flow whose last
@@ -150,7 +177,7 @@ void flow_send(struct session *s, enum dir d)
 	 * (flow_wait_room()).
 	 */
 	f->must_wait &= to->rx == RX_OPEN;
-	int n = queue_iov(&f->queue, iov);
+	int n = queue_iov(q, iov);
 	conn_send(&s->worker->conns, to, iov, n, f->must_wait ? SEND_WAIT : SEND_TRY);
 }
 
@@ -176,6 +203,36 @@ void flow_wait_room(struct session *s, enum dir d)
 	/* When bytes were spliced before, a poll for room may be in flight already. */
 	if (!conn_is_in_flight(to, CONN_ROOM) && !conn_is_in_flight(to, CONN_WRITABLE))
 		conn_poll_room(&s->worker->conns, to);
+}
+
+void flow_sent(struct session *s, enum dir d, uint32_t n)
+{
+	struct flow *f = session_flow(s, d);
+	struct tls *t = conn_tls(s->conn[dir_destination(d)]);
+	struct queue *q = t != NULL ? &t->sealed : &f->queue;
+
+	LB_ASSERT(n <= q->bytes);
+	if (t == NULL) {
+		flow_count_sent(s, d, n);
+	} else { /* the bytes in the records were counted by seal() */
+		f->must_wait = false;
+		s->active_ms = loop_now_ms(s->worker->loop);
+	}
+	queue_consume(q, s->worker->loop->bufs, n);
+}
+
+bool flow_end(struct session *s, enum dir d)
+{
+	struct conn *to = s->conn[dir_destination(d)];
+	struct tls *t = conn_tls(to);
+
+	LB_ASSERT(to->tx == TX_OPEN && !flow_has_bytes(s, d));
+	if (t == NULL || t->sent_close || !tls_is_started(t))
+		return true;
+	if (tls_reserve(s->worker->tls) < 0 || tls_close(s->worker->tls, t) != TLS_MORE)
+		return true; /* without memory: the FIN alone */
+	flow_send(s, d);
+	return queue_is_empty(&t->sealed);
 }
 
 void flow_count_sent(struct session *s, enum dir d, uint32_t n)

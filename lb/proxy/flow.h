@@ -7,6 +7,7 @@
  * Thread: owner worker. Hot. Layer: proxy.
  */
 
+#include "net/tls.h"
 #include "proxy/session.h"
 
 /* Whether no more bytes enter the flow: its source has ended, or the message that may pass is over
@@ -27,6 +28,16 @@ static inline bool flow_is_stopped(const struct session *s, enum dir d)
 
 /* Whether the flow was cut short, so that its destination is to be reset after the last byte. */
 bool flow_ends_in_reset(const struct session *s, enum dir d);
+
+/* Whether bytes wait to be sent: in the queue, in the pipe, or as records of TLS. */
+static inline bool flow_has_bytes(const struct session *s, enum dir d)
+{
+	const struct flow *f = session_flow(s, d);
+	const struct tls *t = conn_tls(s->conn[dir_destination(d)]);
+
+	return !queue_is_empty(&f->queue) || flow_bytes_in_pipe(f) > 0 ||
+	       (t != NULL && !queue_is_empty(&t->sealed));
+}
 
 /* flow_is_sending(): whether a send of the flow is in flight. flow_is_receiving(): whether a
  * receive is. */
@@ -67,6 +78,18 @@ void flow_send_refused(struct session *s, enum dir d);
  */
 void flow_wait_room(struct session *s, enum dir d);
 
+/* Counts and drops `n` bytes that the kernel has taken of the send that was in flight. */
+void flow_sent(struct session *s, enum dir d, uint32_t n);
+
 /* Counts `n` bytes that the kernel has taken from the flow, and notes the time of it for the
  * session's time-outs. */
 void flow_count_sent(struct session *s, enum dir d, uint32_t n);
+
+/*
+ * flow_end() - send the flow's end to the destination, behind all bytes
+ *
+ * No bytes may wait, and tx is open. Where the destination is an end of TLS, close_notify goes
+ * first. Returns false while that is on its way: to be called again when no bytes wait any more.
+ * When it returns true, all is out but the FIN, which conn_shutdown() sends.
+ */
+bool flow_end(struct session *s, enum dir d) LB_MUST_CHECK;

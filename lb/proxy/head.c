@@ -21,8 +21,10 @@ int head_add(struct buf **head, struct buf_pool *pool, struct buf *b)
 {
 	struct buf *h = *head;
 
-	LB_ASSERT(b->off == 0);
 	if (h == NULL) {
+		if (b->off > 0) /* it was the content of a record */
+			memmove(b->data, b->data + b->off, b->len);
+		b->off = 0;
 		*head = b;
 		return 0;
 	}
@@ -37,7 +39,7 @@ int head_add(struct buf **head, struct buf_pool *pool, struct buf *b)
 		buf_put(pool, h);
 		*head = h = larger;
 	}
-	memcpy(h->data + h->len, b->data, b->len);
+	memcpy(h->data + h->len, b->data + b->off, b->len);
 	h->len += b->len;
 	buf_put(pool, b);
 	return 0;

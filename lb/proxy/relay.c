@@ -118,7 +118,7 @@ void relay_read(struct session *s, enum side from)
 		return;
 	if (flow_is_ended(s, d))
 		flow_watch_errors(s, from);
-	else if (session_flow(s, d)->pipe != NULL || splice_most(s, d) > 0)
+	else if (flow_pipe(session_flow(s, d)) != NULL || splice_most(s, d) > 0)
 		relay_splice(s, d);
 	else
 		flow_receive(s, d);
@@ -372,12 +372,9 @@ static void source_ended(struct session *s, enum side from, int error)
 /* Whether no more bytes are to be sent in the direction `d`. */
 static bool is_over(const struct session *s, enum dir d)
 {
-	const struct flow *f = session_flow(s, d);
-
 	if (s->conn[dir_destination(d)]->tx != TX_OPEN)
 		return true;
-	return flow_is_ended(s, d) && queue_is_empty(&f->queue) && flow_bytes_in_pipe(f) == 0 &&
-	       !flow_is_sending(s, d);
+	return flow_is_ended(s, d) && !flow_has_bytes(s, d) && !flow_is_sending(s, d);
 }
 
 /* Ends a session whose relay is over. How the two ends are closed depends on how the flows have
@@ -403,8 +400,9 @@ static void finish(struct session *s)
 	LB_ASSERT(session_is_over(s));
 }
 
-/* Passes on the end of a flow that is over, if its source has ended by a FIN. */
-static void pass_end(struct session *s, enum dir d)
+/* Passes on the end of a flow that is over, if its source has ended by a FIN. Returns false while a
+ * close_notify is on its way, which goes before the FIN. */
+static bool pass_end(struct session *s, enum dir d)
 {
 	struct conn *to = s->conn[dir_destination(d)];
 	/* When a plain request is over, the backend gets no FIN, because the client's connection is
@@ -414,8 +412,13 @@ static void pass_end(struct session *s, enum dir d)
 	 * sends the FIN. */
 	bool is_last = s->conn[dir_source(d)]->tx == TX_SHUT;
 
-	if (to->tx == TX_OPEN && is_fin && !is_last)
+	if (to->tx != TX_OPEN || !is_fin)
+		return true;
+	if (!flow_end(s, d))
+		return false;
+	if (!is_last)
 		conn_shutdown(&s->worker->conns, to);
+	return true;
 }
 
 void relay_check(struct session *s)
@@ -424,12 +427,10 @@ void relay_check(struct session *s)
 		return;
 
 	bool is_tunnel = s->state == SESS_TUNNEL;
-	bool is_request_over = is_over(s, TO_BACKEND);
-	if (is_request_over)
-		pass_end(s, TO_BACKEND);
-	bool is_response_over = is_over(s, TO_CLIENT);
-	if (is_response_over)
-		pass_end(s, TO_CLIENT);
+	bool is_request_over = is_over(s, TO_BACKEND) && pass_end(s, TO_BACKEND);
+	bool is_response_over = is_over(s, TO_CLIENT) && pass_end(s, TO_CLIENT);
+	if (session_is_over(s))
+		return;
 	/* A plain request is over when its response is, even if part of the request was not read.
 	 */
 	if (!is_tunnel && is_response_over && !flow_is_stopped(s, TO_CLIENT))
@@ -507,9 +508,7 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 	struct buf_pool *pool = s->worker->loop->bufs;
 
 	if (c->res > 0) {
-		LB_ASSERT((uint32_t)c->res <= f->queue.bytes);
-		flow_count_sent(s, d, (uint32_t)c->res);
-		queue_consume(&f->queue, pool, (uint32_t)c->res);
+		flow_sent(s, d, (uint32_t)c->res);
 	} else if (c->res == -EAGAIN && !flow_is_stopped(s, d)) {
 		flow_send_refused(s, d);
 		return;
@@ -526,7 +525,7 @@ void relay_on_send(struct session *s, enum dir d, const struct completion *c)
 	bool may_read = session_is_relaying(s) || (session_awaits_response(s) && d == TO_BACKEND);
 	if (may_read && !flow_is_receiving(s, d))
 		relay_read(s, dir_source(d));
-	if (queue_is_empty(&f->queue))
+	if (!flow_has_bytes(s, d))
 		relay_check(s);
 }
 
@@ -641,6 +640,8 @@ void relay_start(struct session *s)
 	s->active_ms = loop_now_ms(s->worker->loop);
 	for (enum dir d = TO_BACKEND; d <= TO_CLIENT; d++) {
 		flow_send(s, d);
+		if (session_is_over(s))
+			return;
 		relay_read(s, dir_source(d));
 	}
 	relay_watch_time(s);

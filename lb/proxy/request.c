@@ -60,14 +60,26 @@ static uint8_t what_is_taken(const struct conf_listener *l)
 	return (uint8_t)takes;
 }
 
+/* The time for the head counts from the accept, a handshake of TLS included. */
+static uint64_t head_time_left_ms(const struct session *s)
+{
+	uint64_t limit_ms = s->x->pl->conf->handshake_ms;
+	uint64_t age_ms = (loop_now_ns(s->worker->loop) - s->start_ns) / 1000000;
+
+	if (limit_ms == CONF_OFF)
+		return CONF_OFF;
+	return age_ms < limit_ms ? limit_ms - age_ms : 0;
+}
+
 void request_start(struct session *s)
 {
 	LB_ASSERT(s->is_http && s->x->state == EXCHANGE_HEAD);
 	session_set_state(s, SESS_IDLE);
 	http1_init_request(&s->x->req);
 	s->x->req.takes = what_is_taken(s->x->pl->conf);
-	session_timeout(s, s->x->pl->conf->handshake_ms);
-	read_more(s);
+	session_timeout(s, head_time_left_ms(s));
+	if (!conn_is_in_flight(s->conn[CLIENT], CONN_RECV))
+		read_more(s);
 }
 
 /* ---- routing --------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@
 #include "proxy/head.h"
 #include "proxy/quiet.h"
 #include "proxy/relay.h"
+#include "proxy/tls_note.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
@@ -117,9 +118,12 @@ static bool push_head(struct session *s)
 		.client = &s->client,
 		.backend = &s->backend->addr,
 		.upgrade = &x->upgrade,
+		.is_tls = s->tls != NULL,
+		.extra = s->tls != NULL ? s->tls->fields : (struct slice){ 0 },
 	};
 	const uint8_t *bytes = x->head[CLIENT]->data;
-	uint32_t most = x->req.head_len + FORWARD_GROWTH + 2u * x->req.authority.len;
+	uint32_t most =
+		x->req.head_len + FORWARD_GROWTH + 2u * x->req.authority.len + (uint32_t)f.extra.n;
 	struct buf *b = head_new(pool, most);
 
 	if (b == NULL)

@@ -28,6 +28,7 @@
 #include "balance/pool.h"
 #include "net/sock.h"
 #include "proxy/exchange.h"
+#include "proxy/flow.h"
 #include "proxy/wait.h"
 #include "proxy/worker.h"
 #include "util/slab.h"
@@ -90,6 +91,22 @@ void session_reap(struct session *s)
 		list_add_tail(&s->worker->dead, &s->link);
 }
 
+/* Takes it out of the handshakes of TLS, so that a hello that waits may begin its own. */
+static void leave_preamble(struct session *s)
+{
+	struct worker *w = s->worker;
+
+	if (list_is_linked(&s->link))
+		list_del(&s->link);
+	if (!s->is_shaking)
+		return;
+	LB_ASSERT(w->n_shaking > 0);
+	s->is_shaking = false;
+	w->n_shaking--;
+	if (!list_is_empty(&w->hellos))
+		loop_timer_start(w->loop, &w->shake_timer, 0);
+}
+
 void session_set_state(struct session *s, enum sess_state to)
 {
 	enum sess_state from = s->state;
@@ -98,6 +115,8 @@ void session_set_state(struct session *s, enum sess_state to)
 	if (from <= SESS_BUSY && to > SESS_BUSY)
 		exchange_end(s->x);
 	s->state = (uint8_t)to;
+	if (from == SESS_PREAMBLE)
+		leave_preamble(s);
 	if (to == SESS_BUSY && from == SESS_IDLE)
 		return;
 	loop_timer_stop(s->worker->loop, &s->timer);
@@ -151,12 +170,10 @@ void session_set_end_reason(struct session *s, enum sess_end why)
  */
 static bool is_cut_short(const struct session *s, enum side side)
 {
-	const struct flow *f = session_flow(s, dir_to(side));
-
 	if (!session_is_relaying(s) || s->conn[side]->tx != TX_OPEN)
 		return false;
-	return s->conn[side_other(side)]->rx == RX_RESET || !queue_is_empty(&f->queue) ||
-	       flow_bytes_in_pipe(f) > 0 || (s->state != SESS_TUNNEL && side == CLIENT);
+	return s->conn[side_other(side)]->rx == RX_RESET || flow_has_bytes(s, dir_to(side)) ||
+	       (s->state != SESS_TUNNEL && side == CLIENT);
 }
 
 void session_close_now(struct session *s, enum sess_end why)

@@ -43,6 +43,7 @@
 struct backend;
 struct exchange;
 struct pool;
+struct tls_note;
 struct listen_socket;
 struct worker;
 
@@ -101,7 +102,7 @@ enum flow_kind {
 };
 
 /*
- * An idle connection costs a struct session of 176 bytes and its two ends of 80 bytes each:
+ * An idle connection costs a struct session of 184 bytes and its two ends of 80 bytes each:
  *
  *      0           8         24                         64
  *      +-----------+---------+--------------------------+
@@ -122,6 +123,7 @@ struct session {
 	bool is_dirty : 1;     /* is in the list worker->dirty */
 	bool must_reset : 1;   /* both ends are reset, not closed, when the session is freed */
 	uint8_t is_cut : 2;    /* 1u << side: the stream to that side is cut short by a reset */
+	bool is_shaking : 1;   /* the session is counted in worker->n_shaking */
 	bool has_slot : 1;     /* the session holds a slot at its backend, to be given back */
 	uint32_t dropped : 17; /* bytes dropped in CLOSING; LINGER_BYTES + 1 stands for more */
 	struct conn *conn[N_SIDES]; /* owns */
@@ -133,13 +135,16 @@ struct session {
 
 	uint64_t active_ms; /* when lb last saw a byte move, by the loop's clock */
 	struct timer timer; /* fires at the time-out of the state */
-	struct list link;   /* in worker->dead while DEAD with no operation in flight */
+	/* In PREAMBLE in one of worker->shaking, hellos and awaiting; in worker->dead while DEAD
+	 * with no operation in flight. */
+	struct list link;
 
 	/* cold: figures and names */
 	struct listen_socket *from; /* borrows: a listening socket outlives its sessions */
 	const char *route;          /* counted (proxy/names.h); NULL: no route has matched */
 	uint64_t id;                /* unique among the sessions of all workers */
 	uint64_t start_ns;          /* when the connection was accepted, by the loop's clock */
+	struct tls_note *tls;       /* owns; NULL: the client has completed no TLS handshake */
 	uint32_t handshake_ms;      /* from the accept to the tunnel, or to the response's head */
 	struct addr client;
 };
@@ -147,7 +152,7 @@ struct session {
 _Static_assert(offsetof(struct session, conn) == 8, "as drawn");
 _Static_assert(offsetof(struct session, active_ms) == 64, "as drawn");
 _Static_assert(offsetof(struct session, from) == 120, "as drawn");
-_Static_assert(sizeof(struct session) == 176, "as drawn");
+_Static_assert(sizeof(struct session) == 184, "as drawn");
 
 static inline struct flow *session_flow(const struct session *s, enum dir d)
 {
@@ -173,8 +178,9 @@ const char *session_phase_word(const struct session *s);
  * The only writer of the state of a session that was made. Asserts that the table allows the
  * change. Stops the timer of the old state, except from IDLE to BUSY, which share the time-out of a
  * request's head. When the session leaves BUSY, or ends before it was BUSY, its request ends, too
- * (exchange_end()). When the session becomes DEAD and no operation is in flight on its ends, it is
- * put on worker->dead; otherwise session_reap() does that later.
+ * (exchange_end()). When the session leaves
+ * PREAMBLE, it is taken off the worker's lists of handshakes. When it becomes DEAD and no operation
+ * is in flight on its ends, it is put on worker->dead; otherwise session_reap() does that later.
  */
 void session_set_state(struct session *s, enum sess_state to);
 

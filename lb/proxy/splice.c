@@ -55,6 +55,8 @@ uint64_t splice_most(const struct session *s, enum dir d)
 
 	if (s->state != SESS_TUNNEL || flow_is_ended(s, d) || flow_is_stopped(s, d))
 		return 0;
+	if (s->conn[CLIENT]->in.is_tls || s->conn[BACKEND]->in.is_tls)
+		return 0;
 	if (f->pipe == NULL && !pipe_is_available(s->worker->pipes))
 		return 0;
 	enum conf_splice mode = pool_splice(s->pool);
@@ -74,7 +76,7 @@ void splice_drop(struct session *s, enum dir d)
 {
 	struct flow *f = session_flow(s, d);
 
-	if (f->pipe == NULL)
+	if (f->pipe == NULL || f->is_tls)
 		return;
 	if (f->pipe->n_bytes == 0)
 		pipe_put(s->worker->pipes, f->pipe);

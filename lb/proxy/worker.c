@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "balance/pool.h"
+#include "net/tls.h"
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/snapshot.h"
@@ -46,6 +47,25 @@ void proxy_deinit(struct proxy *p)
 }
 
 /* ---- what sessions ask for ------------------------------------------------------------------- */
+
+int worker_reserve_tls(struct worker *w, struct tls_lib *lib)
+{
+	if (w->tls != NULL)
+		return slab_reserve(w->tls->slab, 1);
+	struct tls_ends *es = calloc(1, sizeof(*es));
+	if (es == NULL)
+		return -ENOMEM;
+	int r = tls_ends_init(es, lib, w->loop->bufs, N_SIDES * w->max_sessions);
+	if (r == 0)
+		r = slab_reserve(es->slab, 1);
+	if (r < 0) {
+		tls_ends_deinit(es);
+		free(es);
+		return r;
+	}
+	w->tls = es;
+	return 0;
+}
 
 struct exchange *worker_lend_exchange(struct worker *w)
 {

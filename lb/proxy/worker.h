@@ -36,6 +36,8 @@ struct pipe_pool;
 struct snapshot;
 struct pool;
 struct slab;
+struct tls_ends;
+struct tls_lib;
 struct walk;
 
 /* Classes of tags in a worker's loop. */
@@ -81,6 +83,10 @@ struct worker_stats {
 	struct counter handed_off;      /* connections that it has accepted for another worker */
 	struct counter handoff_lost;    /* handed-off connections that were closed on the way */
 	struct counter spliced_bytes;
+	struct counter tls_handshakes; /* TLS handshakes that were completed */
+	struct counter tls_resumed;    /* completed handshakes that resumed a session by a ticket */
+	struct counter tls_failed;     /* TLS handshakes that failed */
+	struct counter tls_truncated;  /* TLS streams that ended by a FIN without a close_notify */
 	struct counter ends[SESS_N_ENDS];             /* all connections that have ended */
 	struct counter requests[N_OUTCOMES];          /* all requests that are over */
 	struct counter ends_before_pool[SESS_N_ENDS]; /* ends without a known pool */
@@ -116,6 +122,8 @@ struct access_record {
 	uint16_t ws_close;
 	/* A constant: the text of lb's own answer; NULL: lb has given no answer. */
 	const char *error;
+	/* NULL: the client did not speak TLS. The version and the cipher are constants. */
+	const char *tls_version, *cipher, *sni, *client_cert;
 };
 
 /* Logs the record: copies it or drops it, and must not block. Thread: the worker. */
@@ -151,6 +159,7 @@ struct worker {
 	void *access_arg;
 
 	struct conns conns;      /* the ends of all sessions, two for each session */
+	uint32_t max_sessions;   /* as in struct worker_opts */
 	struct slab *sessions;   /* owns */
 	struct slab *exchanges;  /* owns */
 	struct slab *sockets;    /* owns: struct listen_socket */
@@ -165,7 +174,14 @@ struct worker {
 
 	struct session *dirty; /* sessions that have something to send at the turn's end */
 	struct list dead;      /* sessions that are freed at the turn's end */
-	struct list waiting;   /* exchanges that wait for a slot at a backend (proxy/wait.h) */
+	/* Sessions in PREAMBLE: those whose TLS handshake can go on; those whose hello waits until
+	 * fewer handshakes are under way; those that wait for the client, the longest wait first.
+	 */
+	struct list shaking, hellos, awaiting;
+	uint32_t n_shaking; /* TLS handshakes under way: sessions in PREAMBLE with an SSL object */
+	struct timer shake_timer;
+	struct tls_ends *tls; /* owns; NULL as long as no listener has had TLS */
+	struct list waiting;  /* exchanges that wait for a slot at a backend (proxy/wait.h) */
 	uint32_t n_waiting, n_waiting_by[WAIT_SLOTS];
 	struct timer wait_timer;
 	uint32_t n_sessions;
@@ -217,6 +233,14 @@ static inline bool worker_is_quitting(const struct worker *w)
 {
 	return w->quit != NULL;
 }
+
+/*
+ * worker_reserve_tls() - see that an end of TLS can be made
+ *
+ * Makes worker->tls from `lib`, which is borrowed, when a listener has TLS for the first time.
+ * Returns 0 or -ENOMEM.
+ */
+int worker_reserve_tls(struct worker *w, struct tls_lib *lib) LB_MUST_CHECK;
 
 /* Returns a zeroed exchange, or NULL when memory is short. */
 struct exchange *worker_lend_exchange(struct worker *w);

@@ -39,6 +39,7 @@
 
 #include "balance/pool.h"
 #include "net/pipe.h"
+#include "net/tls.h"
 #include "proxy/accept.h"
 #include "proxy/dispatch.h"
 #include "proxy/exchange.h"
@@ -60,8 +61,9 @@ static bool settle(void *arg)
 	struct worker *w = arg;
 	bool are_sessions = slab_settle(w->sessions), are_conns = slab_settle(w->conns.slab);
 	bool are_exchanges = slab_settle(w->exchanges);
+	bool are_tls = w->tls == NULL || slab_settle(w->tls->slab);
 
-	return are_sessions && are_conns && are_exchanges;
+	return are_sessions && are_conns && are_exchanges && are_tls;
 }
 
 static void trim(void *arg)
@@ -71,6 +73,8 @@ static void trim(void *arg)
 	slab_trim(w->sessions);
 	slab_trim(w->conns.slab);
 	slab_trim(w->exchanges);
+	if (w->tls != NULL)
+		slab_trim(w->tls->slab);
 }
 
 static bool has_spare(void *arg)
@@ -78,7 +82,7 @@ static bool has_spare(void *arg)
 	struct worker *w = arg;
 
 	return slab_has_spare(w->sessions) || slab_has_spare(w->conns.slab) ||
-	       slab_has_spare(w->exchanges);
+	       slab_has_spare(w->exchanges) || (w->tls != NULL && slab_has_spare(w->tls->slab));
 }
 
 static const struct loop_upkeep upkeep = {
@@ -146,12 +150,17 @@ int worker_new(const struct worker_opts *o, struct worker **ret)
 	w->access_arg = o->access_arg;
 	w->capacity = &o->proxy->capacity[o->id];
 	w->max_fds = o->max_fds;
+	w->max_sessions = o->max_sessions;
 	w->capacity->n_slots = o->max_sessions;
 	w->capacity->mail = o->mail;
 	w->capacity->wakeup.run = accept_handed_off;
 	list_init(&w->listen);
 	list_init(&w->dead);
 	list_init(&w->waiting);
+	list_init(&w->shaking);
+	list_init(&w->hellos);
+	list_init(&w->awaiting);
+	timer_init(&w->shake_timer, dispatch_on_shake_timer);
 	timer_init(&w->wait_timer, dispatch_on_wait_timer);
 	timer_init(&w->retry, accept_on_retry);
 	list_init(&w->walks);
@@ -198,6 +207,7 @@ struct worker *worker_free(struct worker *w)
 	worker_assert_owner(w);
 	LB_ASSERT(w->n_sessions == 0 && (n_used == 0 || n_used == CAPACITY_CLOSED));
 	LB_ASSERT(list_is_empty(&w->walks) && w->applying == NULL);
+	LB_ASSERT(list_is_empty(&w->shaking) && list_is_empty(&w->hellos) && w->n_shaking == 0);
 	LB_ASSERT(w->dirty == NULL && list_is_empty(&w->dead) && w->n_waiting == 0);
 	LB_ASSERT(list_is_empty(&w->listen) && w->n_listening == 0);
 	for (uint32_t i = 0; i < w->n_members; i++)
@@ -209,6 +219,9 @@ struct worker *worker_free(struct worker *w)
 	slab_free(w->exchanges);
 	slab_free(w->sockets);
 	pipe_pool_free(w->pipes);
+	if (w->tls != NULL)
+		tls_ends_deinit(w->tls);
+	free(w->tls);
 	free(w->stats);
 	free(w);
 	return NULL;
