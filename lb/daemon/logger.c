@@ -273,7 +273,7 @@ static void drain(struct logger *l)
 	for (uint32_t i = 0; i < l->n_producers; i++) {
 		struct producer *p = &l->producer[i];
 		while ((n = ring_read(p->ring, &r, sizeof(r))) > 0) {
-			LB_ASSERT(r.kind == RECORD_LINE || n == sizeof(r.access));
+			LB_ASSERT(r.kind == RECORD_LINE || n >= offsetof(struct log_access, tls));
 			if (r.kind == RECORD_LINE)
 				take_line(l, p, &r.line, n);
 			else
