@@ -20,7 +20,6 @@ import lbtest
 from lbtest import (
     HOST,
     SLOW,
-    Fake,
     ask,
     connect,
     free_port,
