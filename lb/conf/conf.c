@@ -305,6 +305,14 @@ size_t conf_n_binds(const struct conf *c)
 	return n;
 }
 
+bool conf_has_tls(const struct conf *c)
+{
+	for (size_t i = 0; i < c->n_listeners; i++)
+		if (c->listeners[i].tls.is_on)
+			return true;
+	return false;
+}
+
 static int by_key(const void *name, const void *pb)
 {
 	const struct conf_pool *const *b = pb;

@@ -254,6 +254,9 @@ size_t conf_n_binds(const struct conf *c);
  */
 int conf_print(const struct conf *c, struct text *out) LB_MUST_CHECK;
 
+/* Whether a listener has TLS. */
+bool conf_has_tls(const struct conf *c);
+
 /*
  * The word that stands for an enum's value in the file: "least_connections", "hash", "websocket", …
  */

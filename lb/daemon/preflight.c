@@ -109,6 +109,8 @@ static void try_process(struct flight *f)
 /* A start reads these files before it becomes `user`. */
 static void try_tls(struct flight *f)
 {
+	if (conf_has_tls(f->conf))
+		privs_forbid_dumps();
 	tls_store_check(f->conf, loop_wall_ns(f->loop), f->e);
 }
 

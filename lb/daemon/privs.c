@@ -79,6 +79,13 @@ int privs_drop(const char *name, uid_t uid, gid_t gid, enum privs_kept kept, str
 	return 0;
 }
 
+void privs_forbid_dumps(void)
+{
+	int r = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+
+	LB_ASSERT(r == 0); /* it refuses other values only */
+}
+
 void privs_drop_thread_caps(void)
 {
 	if (geteuid() != 0)

@@ -34,6 +34,13 @@ int privs_drop(const char *name, uid_t uid, gid_t gid, enum privs_kept kept,
 	       struct err *e) LB_MUST_CHECK;
 
 /*
+ * privs_forbid_dumps() - keep keys out of core dumps, and away from other processes of this user
+ *
+ * Until the end of the process; privs_drop() may undo it, where fs.suid_dumpable says so.
+ */
+void privs_forbid_dumps(void);
+
+/*
  * Drops all capabilities of the calling thread, unless the process runs as root. For threads that
  * bind nothing. A thread inherits main's capabilities: the one that privs_drop() kept, or those
  * that a service manager gave to lb (ambient capabilities).

@@ -50,6 +50,8 @@ static void on_signal(void *arg, int signo);
 static int on_check(void *arg, const struct conf *conf, struct err *e)
 {
 	struct server *s = arg;
+	if (conf_has_tls(conf)) /* before keys are read */
+		privs_forbid_dumps();
 	int user = preflight_user(conf, e);
 	int logs = logger_check(&conf->log, &conf->access_log, e);
 	int fds = threads_check_binds(s->threads, conf_n_binds(conf), e);
@@ -71,6 +73,8 @@ static void on_conf_changed(void *arg, const struct conf *conf)
 
 	LB_ASSERT(conf == s->control.conf); /* control has set it before this call */
 	logger_reconfigure(s->logger, &conf->log, &conf->access_log);
+	if (conf_has_tls(conf))
+		privs_forbid_dumps();
 	if (!control_has_workers(&s->control))
 		return;
 	threads_set_binds(s->threads, conf_n_binds(conf));

@@ -233,6 +233,8 @@ int server_start(struct server *s, struct err *e)
 	int r = bind_admin(s, e);
 	struct delta *first = NULL;
 
+	if (conf_has_tls(s->control.conf))
+		privs_forbid_dumps(); /* before keys are read */
 	/* The listeners are bound before drop_user(), because ports below 1024 need privileges.
 	 * They are bound even when bind_admin() has failed, so that `e` names every address that is
 	 * in use. */

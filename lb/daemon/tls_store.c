@@ -446,14 +446,6 @@ static int fill_listener(struct tls_store *st, const struct conf *conf, size_t i
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-static bool has_tls(const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->n_listeners; i++)
-		if (conf->listeners[i].tls.is_on)
-			return true;
-	return false;
-}
-
 static int make_libs(struct tls_store *st, struct err *e)
 {
 	if (st->libs != NULL)
@@ -475,7 +467,7 @@ static int make_libs(struct tls_store *st, struct err *e)
 static int fill(struct tls_store *st, const struct conf *conf, struct snapshot *p, uint64_t now_ns,
 		struct err *e)
 {
-	if (!has_tls(conf))
+	if (!conf_has_tls(conf))
 		return 0;
 	int r = make_libs(st, e);
 	if (r < 0)

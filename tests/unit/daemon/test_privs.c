@@ -173,8 +173,18 @@ START_TEST(an_ordinary_user_cannot_become_another)
 }
 END_TEST
 
+START_TEST(dumps_are_forbidden)
+{
+	ck_assert_int_eq(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 1);
+	privs_forbid_dumps();
+	ck_assert_int_eq(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+	privs_forbid_dumps();
+}
+END_TEST
+
 static void add_tests(TCase *t)
 {
+	tcase_add_test(t, dumps_are_forbidden);
 	tcase_add_test(t, the_soft_limit_is_raised);
 	tcase_add_test(t, users_are_found_by_name);
 	tcase_add_test(t, an_ordinary_user_cannot_become_another);

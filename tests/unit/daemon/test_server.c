@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 
 #include "daemon_fixture.h"
 
+#include "../net/tls_certs.h"
+
 #include "daemon/err_log.h"
+#include "proxy/snapshot.h"
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
@@ -65,6 +69,57 @@ START_TEST(the_limit_is_the_lower_one)
 }
 END_TEST
 
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+static void write_made(const char *path, const struct tls_pem *pem)
+{
+	FILE *f = fopen(path, "we");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(pem->text.p, 1, pem->text.n, f), pem->text.n);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static int is_dumpable(void)
+{
+	return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+}
+
+#define LISTENERS \
+	"listeners:\n" \
+	"  - {name: l, bind: '127.0.0.1:0', mode: tcp, pool: p}\n"
+
+/* Keys are in no core dump: from the start on, or from the reload that brings TLS. */
+START_TEST(keys_are_not_dumped)
+{
+	const struct made *m = make_cert((struct wish){ .cn = "a", .san = "DNS:a.test" });
+	char cert[64], key[64], tls[256];
+	bool is_at_start = _i == 0;
+
+	(void)snprintf(cert, sizeof(cert), "%s/a.pem", dir);
+	(void)snprintf(key, sizeof(key), "%s/a.key", dir);
+	(void)snprintf(tls, sizeof(tls),
+		       "  - {name: s, bind: '127.0.0.1:0', pool: p, tls: {certificates: [{cert: "
+		       "%s, key: %s}]}}\n",
+		       cert, key);
+	write_made(cert, &m->cert_pem);
+	write_made(key, &m->key_pem);
+	write_conf(LISTENERS "%s" POOL, is_at_start ? tls : "", backend_port);
+	ck_assert_int_eq(is_dumpable(), 1);
+	start();
+	ck_assert_int_eq(is_dumpable(), !is_at_start);
+	write_conf(LISTENERS "%s" POOL, tls, backend_port);
+	reload_request(&lb.control.reload, NULL, NULL);
+	RUN_UNTIL(lb.control.generation == 2);
+	ck_assert_int_eq(is_dumpable(), 0);
+	for (uint32_t w = 0; w < N_WORKERS; w++)
+		ck_assert_ptr_nonnull(snapshot_tls(lb.control.registry.snapshot, 1, w));
+	stop();
+	certs_end();
+	ck_assert(unlink(cert) == 0 && unlink(key) == 0);
+}
+END_TEST
+
 /* ---- what cannot start ----------------------------------------------------------------------- */
 
 static void check_not_started(int want)
@@ -81,6 +136,15 @@ START_TEST(a_log_that_cannot_be_opened_is_3)
 {
 	write_conf("access_log: {to: /no/such/folder/access.log}\n" LISTENER POOL, backend_port);
 	check_not_started(EXIT_BIND);
+}
+END_TEST
+
+START_TEST(a_missing_certificate_is_1)
+{
+	write_conf("listeners: [{name: l, bind: '127.0.0.1:0', pool: p, tls: {certificates: "
+		   "[{cert: /no/such/a.pem, key: /no/such/a.key}]}}]\n" POOL,
+		   backend_port);
+	check_not_started(EXIT_CONF);
 }
 END_TEST
 
@@ -254,6 +318,8 @@ static void add_tests(TCase *t)
 	err_deinit(&e);
 	tcase_add_loop_test(t, a_started_lb_accepts, first, ARRAY_SIZE(engines));
 	tcase_add_loop_test(t, the_limit_is_the_lower_one, 0, ARRAY_SIZE(limits));
+	tcase_add_loop_test(t, keys_are_not_dumped, 0, 2);
+	tcase_add_test(t, a_missing_certificate_is_1);
 	tcase_add_test(t, a_log_that_cannot_be_opened_is_3);
 	tcase_add_test(t, taken_addresses_are_3);
 	tcase_add_test(t, a_living_admin_socket_is_3);
