@@ -138,6 +138,7 @@ struct conf_tls {
 	size_t n_certificates;
 	struct conf_certificate *certificates; /* owns; at least one */
 	enum conf_records records;
+	struct mark records_at;
 	enum conf_tls_version min_version;
 	char *groups, *ciphers, *ciphersuites; /* own, in OpenSSL's words; NULL: lb's own */
 	struct mark groups_at, ciphers_at, ciphersuites_at;

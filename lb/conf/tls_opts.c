@@ -188,6 +188,7 @@ void tls_opts_settle(struct opt_ctx *ctx, const struct yaml_node *listener, stru
 	if (node == NULL)
 		return;
 	t->at = node->key_at;
+	t->records_at = opt_mark(listener, "tls.records");
 	t->groups_at = opt_mark(listener, "tls.groups");
 	t->ciphers_at = opt_mark(listener, "tls.ciphers");
 	t->ciphersuites_at = opt_mark(listener, "tls.ciphersuites");

@@ -20,6 +20,7 @@
 #include "daemon/refusal.h"
 #include "daemon/tls_file.h"
 #include "net/tls_cert_names.h"
+#include "net/tls_check.h"
 #include "net/tls_ctx.h"
 #include "net/tls_lib.h"
 #include "net/tls_ticket.h"
@@ -426,6 +427,22 @@ static int set_contexts(struct tls_store *st, const struct conf *conf, size_t i,
 	return r;
 }
 
+/* Whether this build and this machine's OpenSSL can do `records: compact`: asked once. */
+static int check_compact(struct tls_store *st, const struct conf_tls *c, struct err *e)
+{
+	_cleanup_(err_deinit) struct err why = ERR_INIT;
+
+	if (c->records != CONF_RECORDS_COMPACT || st->can_compact)
+		return 0;
+	int r = tls_check_compact(st->libs[0], &why);
+	for (size_t i = 0; r < 0 && i < why.n_kept; i++)
+		(void)err_at(e, c->records_at, "%s", why.item[i].text);
+	if (r < 0 && why.n_kept == 0)
+		(void)err_at(e, c->records_at, "out of memory");
+	st->can_compact = r == 0;
+	return r == -ENOTSUP ? -EINVAL : r;
+}
+
 static int fill_listener(struct tls_store *st, const struct conf *conf, size_t i,
 			 struct snapshot *p, uint64_t now_ns, struct err *e)
 {
@@ -433,7 +450,9 @@ static int fill_listener(struct tls_store *st, const struct conf *conf, size_t i
 	struct listener_files f = { 0 };
 	struct err why = ERR_INIT;
 	int r = read_files(c, e, &f);
+	int compact = check_compact(st, c, e);
 
+	r = r < 0 ? r : compact;
 	/* After a failure the files that are read are judged all the same, without the snapshot. */
 	if (f.n_pairs > 0) {
 		int made = set_contexts(st, conf, i, r == 0 ? p : NULL, &f, now_ns, &why);

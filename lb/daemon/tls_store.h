@@ -16,6 +16,7 @@
  * Thread: main. Layer: daemon.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "util/assert.h"
@@ -33,6 +34,7 @@ struct tls_store {
 	uint32_t n_workers;
 	struct tls_lib **libs; /* owns: one for each worker; NULL before there is any TLS */
 	struct list tickets;   /* of struct ticket_set */
+	bool can_compact;      /* tls_check_compact() was asked, and has found nothing */
 };
 
 /* Allocates nothing. */

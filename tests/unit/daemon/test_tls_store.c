@@ -14,7 +14,9 @@
 #include "balance/pool.h"
 #include "conf/conf.h"
 #include "daemon/tls_store.h"
+#include "net/tls_check.h"
 #include "net/tls_ctx.h"
+#include "net/tls_lib.h"
 #include "net/tls_ticket.h"
 #include "proxy/names.h"
 #include "proxy/snapshot.h"
@@ -340,6 +342,25 @@ START_TEST(a_mistake_has_its_place)
 }
 END_TEST
 
+/* What the engine finds of `records: compact` is told at its key, unless openssl is asked for. */
+START_TEST(compact_is_tried_first)
+{
+	_cleanup_(err_deinit) struct err found = ERR_INIT, e = ERR_INIT;
+	struct tls_lib *lib = tls_lib_new();
+	struct snapshot *p = snapshot_with("{certificates: [" A "], records: compact}");
+	int can = tls_check_compact(lib, &found);
+
+	ck_assert_ptr_null(tls_lib_free(lib));
+	ck_assert_int_eq(tls_store_fill(&store, p, now_ns(), &e), can == 0 ? 0 : -EINVAL);
+	ck_assert_uint_eq(e.n, found.n);
+	if (can < 0) {
+		ck_assert_str_eq(strstr(e.item[0].text, ": ") + 2, found.item[0].text);
+		ck_assert_ptr_nonnull(strstr(e.item[0].text, "lb.yaml:3:104: "));
+	}
+	snapshot_unref(p);
+}
+END_TEST
+
 /* ---- keys of tickets ------------------------------------------------------------------------- */
 
 static struct tls_ticket_keys keys_now(void)
@@ -426,6 +447,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, without_tls_nothing_is_made);
 	tcase_add_test(t, libraries_outlive_a_snapshot);
 	tcase_add_loop_test(t, a_mistake_has_its_place, 0, (int)ARRAY_SIZE(rows));
+	tcase_add_test(t, compact_is_tried_first);
 	tcase_add_test(t, keys_outlive_a_reload_and_rotate);
 	tcase_add_test(t, a_reload_changes_the_interval);
 	tcase_add_loop_test(t, keys_go_with_their_listener, 0, (int)ARRAY_SIZE(without));
