@@ -5,8 +5,8 @@
  * keys of tickets: a reload reads all files again, and connections hold the contexts that they
  * began with.
  *
- * A mistake is reported twice over: at the key of lb.yaml that names the file, and, behind it, at
- * the line of that file.
+ * A mistake is reported with two places: that of the key in lb.yaml that names the file, and,
+ * behind it, that of the line in the file.
  */
 #include "daemon/tls_store.h"
 
@@ -291,7 +291,8 @@ static enum tls_verify verify_of(enum conf_verify v)
 	return TLS_VERIFY_REQUIRED;
 }
 
-/* A ticket is of no use when its key is gone, which is three rotations after the key was made. */
+/* A key of lb's own seals tickets until the next rotation, and opens them for two more. A ticket
+ * that was sealed last is good for these two. 0: a day. */
 static uint32_t ticket_seconds(const struct conf_tls *c)
 {
 	return c->tickets.file != NULL ? 0 : c->tickets.rotate_ms / 1000 * 2;
