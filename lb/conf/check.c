@@ -395,7 +395,7 @@ static void check_tcp_settings(struct opt_ctx *ctx, const struct conf_listener *
 
 /* In mode http lb reads HTTP/1.1, whatever else a client would agree on by ALPN. */
 static void check_alpn(struct opt_ctx *ctx, const struct conf_listener *l,
-			   const struct yaml_node *node)
+		       const struct yaml_node *node)
 {
 	const struct yaml_node *list = opt_find(node, "tls.alpn");
 
