@@ -167,12 +167,12 @@ int tls_ticket_keys_parse(struct tls_pem file, struct err *e, struct tls_ticket_
 			r = err_at(
 				e, at,
 				"this line is no key of tickets, which is %u bytes in base64 (%u "
-				"characters); \"openssl rand -base64 -A 80\" makes one",
+				"characters); \"openssl rand 80 | base64 -w 0\" makes one",
 				TLS_TICKET_KEY_BYTES, KEY_TEXT_BYTES);
 	}
 	if (r == 0 && keys.n == 0)
 		r = err_at(e, (struct mark){ .file = file.file },
-			   "no key of tickets; \"openssl rand -base64 -A 80\" makes one");
+			   "no key of tickets; \"openssl rand 80 | base64 -w 0\" makes one");
 	if (r == 0)
 		*ret = keys;
 	OPENSSL_cleanse(&keys, sizeof(keys));
