@@ -383,7 +383,7 @@ static void check_tcp_settings(struct opt_ctx *ctx, const struct conf_listener *
 	free(def.tls.groups);
 	if (l->mode != CONF_MODE_TCP)
 		return;
-	if (l->handshake_ms != def.handshake_ms && !l->tls.is_on)
+	if (l->handshake_ms != def.handshake_ms && !l->tls.is_on && l->proxy.n_from == 0)
 		report_idle(ctx, node, "timeouts.handshake", "in mode tcp");
 	if (l->http.underscores != def.http.underscores)
 		report_idle(ctx, node, "http.underscores", "in mode tcp");

@@ -91,6 +91,7 @@ static void listener_deinit(struct conf_listener *l)
 	for (size_t i = 0; i < l->n_binds; i++)
 		free(l->binds[i].text);
 	tls_deinit(&l->tls);
+	free(l->proxy.from);
 	free(l->routes);
 	free(l->binds);
 	free(l->name);

@@ -56,6 +56,8 @@ enum conf_tristate { CONF_ANY, CONF_NO, CONF_YES };
 enum conf_records { CONF_RECORDS_OPENSSL, CONF_RECORDS_COMPACT };
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
 enum conf_verify { CONF_VERIFY_NONE, CONF_VERIFY_OPTIONAL, CONF_VERIFY_REQUIRED };
+/* Of a PROXY header: which one lb sends, or which ones it accepts. */
+enum conf_proxy { CONF_PROXY_OFF, CONF_PROXY_V1, CONF_PROXY_V2, CONF_PROXY_ANY };
 
 /* Where log lines go. */
 struct conf_log {
@@ -98,6 +100,7 @@ struct conf_pool {
 	struct addr *sources;    /* owns: addresses to connect from, with port 0 */
 	struct mark *sources_at; /* owns: the mark of each source */
 	struct conf_health health;
+	enum conf_proxy proxy_protocol; /* what is sent first to a backend; not CONF_PROXY_ANY */
 	uint32_t retries;
 	uint32_t connect_ms, upgrade_ms, response_ms, body_ms;
 	uint32_t idle_ms; /* CONF_OFF (the default): never */
@@ -183,6 +186,11 @@ struct conf_listener {
 		enum conf_dots dots;
 		enum conf_targets targets;
 	} http;
+	struct {
+		size_t n_from;
+		struct cidr *from; /* owns: peers whose connections begin with a PROXY header */
+		enum conf_proxy version; /* not CONF_PROXY_OFF; without effect where n_from is 0 */
+	} proxy;
 	struct conf_tls tls;
 	struct mark at;
 };

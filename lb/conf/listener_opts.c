@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of a listener's keys, and the functions that read and write values of OPT_CALL rows: of
- * `bind`, which is one address or a list (bind_read(), bind_write()), and of the list `listeners`
- * itself (listener_opts_read(), listener_opts_write()).
+ * `bind`, which is one address or a list (bind_read(), bind_write()), of the list of networks
+ * `proxy_protocol.from` (proxy_from_read(), proxy_from_write()), and of the list `listeners` itself
+ * (listener_opts_read(), listener_opts_write()).
  *
  * listener_opts_read() makes one struct conf_listener for each item of the list. It sets the
  * defaults, reads the item by the table, which reads the routes by route_opts.c, and last replaces
@@ -19,6 +20,8 @@
  * first. The rules about more than one value (a listener needs a pool or routes, and an address
  * that no other listener has) are in check.c.
  */
+#include <stdio.h>
+
 #include "conf/conf.h"
 #include "conf/print.h"
 #include "conf/tables.h"
@@ -73,6 +76,13 @@ static const struct opt_word booleans[] = {
 static const struct opt_word verifies[] = {
 	{ "required", CONF_VERIFY_REQUIRED, false },
 	{ "optional", CONF_VERIFY_OPTIONAL, false },
+	{ .word = NULL },
+};
+
+static const struct opt_word proxy_versions[] = {
+	{ "any", CONF_PROXY_ANY, false },
+	{ "v1", CONF_PROXY_V1, false },
+	{ "v2", CONF_PROXY_V2, false },
 	{ .word = NULL },
 };
 
@@ -134,6 +144,62 @@ static void bind_write(struct printer *p, const struct opt *o, const void *objec
 	print_yaml(p, o, &value);
 }
 
+/* ---- proxy_protocol -------------------------------------------------------------------------- */
+
+static void network_add(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			struct conf_listener *l)
+{
+	const char *text = opt_text(ctx, o, node);
+	struct cidr c;
+
+	if (text == NULL)
+		return;
+	if (slice_eq(slice_of(text), SLICE("unix"))) {
+		opt_bad(ctx, o, node, "unix sockets are not supported yet");
+		return;
+	}
+	if (cidr_parse(slice_of(text), &c) < 0) {
+		opt_bad(ctx, o, node, "must be a network such as 10.0.0.0/8, or an address alone");
+		return;
+	}
+	l->proxy.from[l->proxy.n_from++] = c;
+}
+
+static void proxy_from_read(struct opt_ctx *ctx, const struct opt *o, const struct yaml_node *node,
+			    void *object)
+{
+	struct conf_listener *l = object;
+	size_t n = opt_list(ctx, o, node);
+
+	if (n == 0)
+		return;
+	LB_ASSERT(l->proxy.from == NULL && l->proxy.n_from == 0); /* a key is read once */
+	l->proxy.from = opt_alloc(ctx, n, sizeof(l->proxy.from[0]));
+	if (l->proxy.from == NULL)
+		return;
+	for (const struct yaml_node *item = node->first; item != NULL; item = item->next)
+		network_add(ctx, o, item, l);
+}
+
+static void proxy_from_write(struct printer *p, const struct opt *o, const void *object)
+{
+	const struct conf_listener *l = object;
+	_cleanup_(text_deinit) struct text value = TEXT_INIT;
+	char host[ADDR_TEXT_MAX], network[ADDR_TEXT_MAX + sizeof("/128")];
+
+	for (size_t i = 0; i < l->proxy.n_from; i++) {
+		const struct cidr *c = &l->proxy.from[i];
+		(void)snprintf(network, sizeof(network), "%s/%u", addr_format_host(&c->net, host),
+			       (unsigned)c->bits);
+		text_add(&value, i == 0 ? SLICE("[") : SLICE(", "));
+		print_scalar(&value, slice_of(network));
+	}
+	text_add(&value, SLICE("]"));
+	print_yaml(p, o, &value);
+}
+
+/* ---- which rows have an effect --------------------------------------------------------------- */
+
 static bool reads_requests(const void *object)
 {
 	return ((const struct conf_listener *)object)->mode == CONF_MODE_HTTP;
@@ -144,9 +210,14 @@ static bool has_tls(const void *object)
 	return ((const struct conf_listener *)object)->tls.is_on;
 }
 
+static bool reads_proxy_headers(const void *object)
+{
+	return ((const struct conf_listener *)object)->proxy.n_from > 0;
+}
+
 static bool waits_for_client(const void *object)
 {
-	return reads_requests(object) || has_tls(object);
+	return reads_requests(object) || has_tls(object) || reads_proxy_headers(object);
 }
 
 static bool verifies_clients(const void *object)
@@ -218,8 +289,8 @@ const struct opt listener_opts[] = {
 		.max = "10m",
 		.flags = OPT_RELOAD,
 		.has_effect = waits_for_client,
-		.help = "How long a client may take for the TLS handshake, if there is one, and to "
-			"send the complete head of its request.",
+		.help = "How long a client may take for the PROXY header and the TLS handshake, if "
+			"there are any, and to send the complete head of its request.",
 	},
 	{
 		.key = "http.underscores",
@@ -407,9 +478,28 @@ const struct opt listener_opts[] = {
 			"lb then makes none.",
 	},
 	{
-		.key = "proxy_protocol",
-		.flags = OPT_LATER,
-		.help = "Whether connections begin with a PROXY protocol header.",
+		.key = "proxy_protocol.from",
+		.type = OPT_CALL,
+		.read = proxy_from_read,
+		.write = proxy_from_write,
+		.shape = SHAPE_TEXTS,
+		.pattern = PATTERN_NETWORK,
+		.flags = OPT_RELOAD | OPT_REQUIRED,
+		.has_effect = reads_proxy_headers,
+		.help = "The networks from which each connection must begin with a PROXY protocol "
+			"header; from other networks no header is read.",
+		.item = "10.0.0.0/8",
+	},
+	{
+		.key = "proxy_protocol.version",
+		.type = OPT_WORD,
+		.offset = LISTENER(proxy.version),
+		.def = "any",
+		.words = proxy_versions,
+		.flags = OPT_RELOAD,
+		.has_effect = reads_proxy_headers,
+		.help = "The version of the PROXY protocol that is accepted: v1, v2, or any of the "
+			"two.",
 	},
 	{
 		.key = "trusted_proxies",

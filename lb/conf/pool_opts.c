@@ -59,6 +59,13 @@ static const struct opt_word splices[] = {
 	{ .word = NULL },
 };
 
+static const struct opt_word proxy_versions[] = {
+	{ "off", CONF_PROXY_OFF, false },
+	{ "v1", CONF_PROXY_V1, false },
+	{ "v2", CONF_PROXY_V2, false },
+	{ .word = NULL },
+};
+
 const char *conf_balance_name(enum conf_balance b)
 {
 	return opt_word_of(balances, (int)b);
@@ -372,6 +379,16 @@ const struct opt pool_opts[] = {
 		.flags = OPT_RELOAD,
 		.help = "Local IP addresses from which lb connects to the backends.",
 		.item = "10.0.0.5",
+	},
+	{
+		.key = "proxy_protocol",
+		.type = OPT_WORD,
+		.offset = POOL(proxy_protocol),
+		.def = "off",
+		.words = proxy_versions,
+		.flags = OPT_RELOAD,
+		.help = "The version of the PROXY protocol header, with the client's address, that "
+			"lb sends first on each connection to a backend.",
 	},
 	{
 		.key = "health.type",

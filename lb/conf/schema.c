@@ -143,6 +143,8 @@ static void put_words(struct json *j, const struct opt_word *w)
 		json_string(j, slice_of(w->word));
 		if (strcmp(w->word, "true") == 0 || strcmp(w->word, "false") == 0)
 			json_bool(j, w->word[0] == 't');
+		else if (strcmp(w->word, "off") == 0) /* as in put_off() */
+			json_bool(j, false);
 		else if (w->word[0] >= '0' && w->word[0] <= '9') /* "1.2" is a number to YAML */
 			json_double(j, strtod(w->word, NULL));
 	}

@@ -23,6 +23,8 @@ extern const struct opt certificate_opts[]; /* keys of struct conf_certificate *
 
 /* Patterns that OPT_CALL rows of several tables have. */
 #define PATTERN_ADDRESS "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"
+#define PATTERN_NETWORK \
+	"^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$"
 #define PATTERN_OPENSSL_LIST "^[A-Za-z0-9._:+!@=-]+$"
 #define PATTERN_NAME "^[^\\u0000-\\u0020/|\\u007f]{1,63}$"
 

@@ -98,6 +98,7 @@ static size_t add_pool(struct health *h, struct registry_pool *p, struct probe_t
 			.arg = b,
 			.addr = b->addr,
 			.conf = conf,
+			.proxy = pool->proxy_protocol,
 			.is_paused = backend_admin(b) == BACKEND_MAINT,
 			.n_sources = pool->n_sources,
 			.sources = pool->sources,

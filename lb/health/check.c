@@ -2,7 +2,8 @@
 /*
  * The life of a check, one connection:
  *
- *   connect -> (tcp) result, reset
+ *   connect -> (a pool with proxy_protocol) send a PROXY header
+ *           -> (tcp) result, reset
  *           -> send request -> receive head -> result by its status (http) ------------> linger
  *                                           -> 101 with the right key (websocket)
  *                                              -> result, send a Close frame -----------> linger
@@ -12,7 +13,8 @@
  * closes.
  *
  *   check_new()    check_start()       start_connect(): from the next local address
- *   on_connected()                     a tcp check has its result; another one asks (ask())
+ *   on_connected()                     greet() sends the PROXY header, if there is to be one
+ *   go_on()                            a tcp check has its result; another one asks (ask())
  *   on_received()  take_answer()       gives what came to question.c, which judges it
  *   report()       fail()  give_up()   a result; a bad result that ends the check; no result
  *   linger()       drop()              after the result
@@ -23,7 +25,9 @@
  * lb lingers for two reasons. The backend sees neither a reset nor a FIN before it has sent its own
  * last byte. And because the backend closes first, its side of the connection waits in TIME_WAIT.
  * If lb's side waited, very frequent checks would use up the local ports. A tcp check has sent
- * nothing, so it need not linger: it is reset, and then no side waits in TIME_WAIT. When a backend
+ * nothing but a PROXY header, so it need not linger: it is reset, and then no side waits in
+ * TIME_WAIT. The header says that the connection is lb's own (LOCAL, or UNKNOWN in version 1), so
+ * that no backend takes it for a client's. When a backend
  * does not close, lb resets the connection at the check's timeout. When a backend sends without
  * end, lb resets the connection after LINGER_BYTES.
  *
@@ -370,20 +374,43 @@ void check_start(struct check *c)
 
 /* ---- completions ----------------------------------------------------------------------------- */
 
-static void on_connected(struct check *c, int res)
+/* The backend expects the request now, or nothing. */
+static void go_on(struct check *c)
 {
 	char text[TEXT_MAX];
 
-	LB_ASSERT(c->phase == CHECK_CONNECTING);
-	if (res < 0) {
-		connect_failed(c, res);
-	} else if (c->spec->conf.type == CONF_CHECK_TCP) {
+	if (c->spec->conf.type == CONF_CHECK_TCP) {
 		check_end(c, CHECK_BY_RESET);
 		(void)snprintf(text, sizeof(text), "connected in %.1fms", elapsed_ms(c));
 		report(c, true, text);
 	} else {
 		ask(c);
 	}
+}
+
+static void greet(struct check *c)
+{
+	static const struct addr unknown = { 0 };
+	size_t n;
+
+	_Static_assert(PROXY_V2_LOCAL_BYTES <= CHECK_GREETING_MAX, "the header has room");
+	c->phase = CHECK_GREETING;
+	if (c->spec->proxy == CONF_PROXY_V1)
+		n = proxy_v1_write(&unknown, &unknown, c->greeting);
+	else
+		n = proxy_v2_write_local(c->greeting);
+	send_bytes(c, (char *)c->greeting, n);
+}
+
+static void on_connected(struct check *c, int res)
+{
+	LB_ASSERT(c->phase == CHECK_CONNECTING);
+	if (res < 0)
+		connect_failed(c, res);
+	else if (c->spec->proxy != CONF_PROXY_OFF)
+		greet(c);
+	else
+		go_on(c);
 }
 
 static void on_sent(struct check *c, int res)
@@ -399,6 +426,8 @@ static void on_sent(struct check *c, int res)
 	LB_ASSERT(c->n_sent <= c->n_out);
 	if (c->n_sent < c->n_out)
 		send_more(c);
+	else if (c->phase == CHECK_GREETING)
+		go_on(c);
 	else if (c->owes_close_frame && c->phase == CHECK_LINGERING)
 		send_close_frame(c);
 	if (c->phase == CHECK_LINGERING)

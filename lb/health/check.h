@@ -17,6 +17,7 @@
 
 #include "ev/loop.h"
 #include "health/question.h"
+#include "proto/proxy_header.h"
 #include "util/assert.h"
 #include "util/list.h"
 
@@ -25,8 +26,12 @@ struct slab;
 
 #define CHECK_N_OPS 3u /* the most operations that a check has in flight at a time */
 
+/* Bytes of the longest PROXY header that a check sends: "PROXY UNKNOWN", or LOCAL in version 2. */
+#define CHECK_GREETING_MAX PROXY_V1_MAX
+
 enum check_phase {
 	CHECK_CONNECTING,
+	CHECK_GREETING,  /* the PROXY header is being sent */
 	CHECK_ASKING,    /* the request is being sent, and the answer is being received */
 	CHECK_LINGERING, /* the check has reported, and waits for the backend to close */
 	CHECK_ENDING,    /* the check is freed as soon as it has no operation in flight */
@@ -86,6 +91,7 @@ struct check {
 	size_t n_out, n_sent;
 	size_t n_dropped; /* bytes dropped while lingering */
 	uint8_t close_frame[QUESTION_CLOSE_MAX];
+	uint8_t greeting[CHECK_GREETING_MAX]; /* the PROXY header */
 };
 
 /*

@@ -99,8 +99,8 @@ static struct probe *find(const struct probes *all, const void *target)
 
 static struct probe *add(struct probes *all, const struct probe_target *t)
 {
-	struct probe *p =
-		schedule_add(&all->schedule, t->arg, &t->addr, t->conf, t->sources, t->n_sources);
+	struct probe *p = schedule_add(&all->schedule, t->arg, &t->addr, t->conf, t->proxy,
+				       t->sources, t->n_sources);
 
 	if (p != NULL) {
 		list_add_tail(bucket_of(all, t->arg), &p->same);
@@ -115,10 +115,10 @@ static struct probe *add(struct probes *all, const struct probe_target *t)
  */
 static bool update(struct probe *p, const struct probe_target *t, uint64_t delay_ms)
 {
-	bool is_same = check_spec_is_same(&p->spec, t->conf);
+	bool is_same = check_spec_is_same(&p->spec, t->conf, t->proxy);
 
 	if (!check_spec_set_sources(&p->spec, t->sources, t->n_sources) ||
-	    (!is_same && !check_spec_set_conf(&p->spec, t->conf)))
+	    (!is_same && !check_spec_set_conf(&p->spec, t->conf, t->proxy)))
 		return false;
 	verdict_configure(&p->verdict, t->conf->rise, t->conf->fall);
 	if (!is_same)

@@ -29,6 +29,7 @@ struct probe_target {
 	void *arg; /* identifies the target from one probes_set() to the next */
 	struct addr addr;
 	const struct conf_health *conf; /* borrowed for the call of probes_set() */
+	enum conf_proxy proxy;          /* the PROXY header that a check sends first */
 	bool is_paused;                 /* the target is in maintenance and is not checked */
 	/* Local addresses to connect from, in turn; only those of addr's family are used. */
 	size_t n_sources;

@@ -190,8 +190,8 @@ static const struct check_ops check_ops = {
 /* ---- probes ---------------------------------------------------------------------------------- */
 
 struct probe *schedule_add(struct schedule *s, void *target, const struct addr *addr,
-			   const struct conf_health *conf, const struct addr *sources,
-			   size_t n_sources)
+			   const struct conf_health *conf, enum conf_proxy proxy,
+			   const struct addr *sources, size_t n_sources)
 {
 	struct probe *p = slab_reserve(s->slab, 1) == 0 ? slab_get(s->slab) : NULL;
 
@@ -210,7 +210,7 @@ struct probe *schedule_add(struct schedule *s, void *target, const struct addr *
 	list_init(&p->due);
 	timer_init(&p->next, on_next);
 	list_add_tail(&s->all, &p->link);
-	if (!check_spec_set_conf(&p->spec, conf) ||
+	if (!check_spec_set_conf(&p->spec, conf, proxy) ||
 	    !check_spec_set_sources(&p->spec, sources, n_sources)) {
 		free_probe(p);
 		return NULL;

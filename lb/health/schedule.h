@@ -91,8 +91,8 @@ uint64_t schedule_first_delay_ms(size_t i, size_t n, uint32_t interval_ms);
  * Borrows `target`, and copies the rest. Returns NULL when memory is short.
  */
 struct probe *schedule_add(struct schedule *s, void *target, const struct addr *addr,
-			   const struct conf_health *conf, const struct addr *sources,
-			   size_t n_sources) LB_MUST_CHECK;
+			   const struct conf_health *conf, enum conf_proxy proxy,
+			   const struct addr *sources, size_t n_sources) LB_MUST_CHECK;
 
 /* Starts the next check of `p` in `delay_ms`, and then one check in each interval. */
 void schedule_start(struct probe *p, uint64_t delay_ms);

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool check_spec_set_conf(struct check_spec *s, const struct conf_health *conf)
+bool check_spec_set_conf(struct check_spec *s, const struct conf_health *conf,
+			 enum conf_proxy proxy)
 {
 	char *path = strdup(conf->path);
 	char *host = conf->host != NULL ? strdup(conf->host) : NULL;
@@ -25,6 +26,7 @@ bool check_spec_set_conf(struct check_spec *s, const struct conf_health *conf)
 	s->conf = *conf;
 	s->conf.path = path;
 	s->conf.host = host;
+	s->proxy = proxy;
 	return true;
 }
 
@@ -57,14 +59,15 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-bool check_spec_is_same(const struct check_spec *s, const struct conf_health *conf)
+bool check_spec_is_same(const struct check_spec *s, const struct conf_health *conf,
+			enum conf_proxy proxy)
 {
 	const struct conf_health *own = &s->conf;
 
-	return own->type == conf->type && own->interval_ms == conf->interval_ms &&
-	       own->timeout_ms == conf->timeout_ms && own->status_min == conf->status_min &&
-	       own->status_max == conf->status_max && is_same_text(own->path, conf->path) &&
-	       is_same_text(own->host, conf->host);
+	return s->proxy == proxy && own->type == conf->type &&
+	       own->interval_ms == conf->interval_ms && own->timeout_ms == conf->timeout_ms &&
+	       own->status_min == conf->status_min && own->status_max == conf->status_max &&
+	       is_same_text(own->path, conf->path) && is_same_text(own->host, conf->host);
 }
 
 void check_spec_clear(struct check_spec *s)

@@ -4,6 +4,7 @@
  * here. It is passed to the step that belongs to the session's state, or, while the session is
  * BUSY, to the request's state:
  *
+ *   PREAMBLE                 preamble.c   a PROXY header is read, a handshake of TLS is done
  *   IDLE, BUSY in HEAD       request.c    the request's head is read and routed
  *   BUSY in WAIT to CONNECT  pick.c       a backend is chosen and connected to (connect.c)
  *   BUSY in SEND, AWAIT      response.c   the request goes out, the head of the response comes
@@ -39,8 +40,10 @@
 #include "proxy/closing.h"
 #include "proxy/connect.h"
 #include "proxy/exchange.h"
+#include "proxy/flow.h"
 #include "proxy/listener.h"
 #include "proxy/names.h"
+#include "proxy/origin.h"
 #include "proxy/pick.h"
 #include "proxy/preamble.h"
 #include "proxy/quiet.h"
@@ -291,14 +294,22 @@ static struct session *get_with_ends(struct worker *w)
 	return NULL;
 }
 
-/* The handshake of TLS is over, or there is none: the first request is awaited, or the tunnel
- * begins. */
+/* The preamble is over, or there is none: the first request is awaited, or the tunnel begins. */
 static void begin(struct session *s)
 {
 	if (s->is_http)
 		request_start(s);
 	else
 		pick_start_tcp(s);
+}
+
+/* The PROXY header is read, or none is awaited: a handshake of TLS comes next, or the beginning. */
+static void begin_tls(struct session *s)
+{
+	if (s->x->pl->tls != NULL)
+		preamble_start_tls(s, s->x->pl->tls[s->worker->id]);
+	else
+		begin(s);
 }
 
 struct session *dispatch_new(struct worker *w, struct listen_socket *from, int fd)
@@ -345,10 +356,10 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 	counter_add(&w->stats->handshaking, 1);
 	if (!is_there) /* the client has reset the connection already */
 		session_close_now(s, SESS_END_CLIENT_RESET);
-	else if (from->pl->tls != NULL)
-		preamble_start(s, from->pl->tls[w->id]);
+	else if (origin_is_announced(from->pl->conf, &s->client))
+		preamble_start_proxy(s);
 	else
-		begin(s);
+		begin_tls(s);
 	after_step(s);
 	return s;
 }
@@ -377,11 +388,36 @@ static void on_request_recv(struct session *s, enum side side, const struct comp
 	}
 }
 
+static void on_recv(struct session *s, enum side side, const struct completion *c);
+
+/*
+ * Handles the completion of a receive in PREAMBLE. What came behind a PROXY header is given to the
+ * step that comes next, in a completion of its own, as if it had just been received.
+ */
+static void on_preamble_recv(struct session *s, const struct completion *c)
+{
+	struct buf *rest = NULL;
+
+	if (!s->x->awaits_proxy) {
+		preamble_on_recv(s, c);
+		return;
+	}
+	if (!preamble_read_proxy(s, c, &rest))
+		return;
+	begin_tls(s);
+	if (rest != NULL)
+		on_recv(s, CLIENT,
+			&(struct completion){ .tag = c->tag,
+					      .res = (int)rest->len,
+					      .buf = rest,
+					      .more = flow_is_receiving(s, TO_BACKEND) });
+}
+
 /* Handles the completion of a receive on either side, in any state. */
 static void on_recv(struct session *s, enum side side, const struct completion *c)
 {
 	switch ((enum sess_state)s->state) {
-	case SESS_PREAMBLE: preamble_on_recv(s, c); return;
+	case SESS_PREAMBLE: on_preamble_recv(s, c); return;
 	case SESS_IDLE: request_on_recv(s, c); return;
 	case SESS_BUSY: on_request_recv(s, side, c); return;
 	case SESS_TUNNEL: relay_on_recv(s, side, c); return;

@@ -27,6 +27,7 @@
 	X(IDLE,              "idle",              1001,  "no data was transferred in either direction for timeouts.idle (or timeouts.body)") \
 	X(HALF_CLOSED,       "half_closed",       1001,  "after one side had closed its direction, no data was transferred for timeouts.half_closed") \
 	X(HANDSHAKE_TIMEOUT, "handshake_timeout", 1008,  "the request head was not complete within timeouts.handshake") \
+	X(BAD_PROXY,         "bad_proxy",         1002,  "the connection came from a network of proxy_protocol.from and did not begin with a PROXY header that lb accepts") \
 	X(TLS_FAILED,        "tls_failed",        1002,  "the client's TLS handshake failed, or its records were broken") \
 	X(HANDSHAKE_SHED,    "handshake_shed",    1013,  "too many TLS handshakes were under way, and this one had waited for its client for over a second") \
 	X(BAD_REQUEST,       "bad_request",       1002,  "the request was malformed or refused") \

@@ -21,6 +21,7 @@
 #include "net/queue.h"
 #include "proto/body.h"
 #include "proto/http1.h"
+#include "proto/proxy_header.h"
 #include "proto/upgrade.h"
 #include "proxy/outcome.h"
 #include "proxy/snapshot.h"
@@ -55,8 +56,11 @@ struct exchange {
 	/* Borrows from the snapshot; NULL before the route is known. */
 	const struct conf_pool *conf;
 	/* Counted, by the side that sends it: the bytes of the request's and of the response's head
-	 * that have come so far. */
+	 * that have come so far. In PREAMBLE that of the client has the bytes of a PROXY header. */
 	struct buf *head[2];
+	/* The PROXY header of the client's connection. Without one, its addresses have family 0. */
+	struct proxy_header proxy;
+	bool awaits_proxy; /* the header is not whole yet: proxy/preamble.c reads it */
 	struct queue held; /* the client's early bytes, kept until the tunnel stands */
 	struct http1_head req, resp;
 	struct upgrade upgrade;

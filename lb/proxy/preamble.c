@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handshake of TLS with a client.
+ * The PROXY header of a peer that is to send one, and the handshake of TLS with a client.
  *
- *   preamble_start()    an end of TLS is made (net/tls.h), and a receive is armed
- *   preamble_on_recv()  ciphertext comes; when a record is whole, the session joins worker->shaking
- *   preamble_step()     one step of OpenSSL's; its records are sent by flow_send()
+ *   preamble_start_proxy()  a receive is armed
+ *   preamble_read_proxy()   bytes come, which are gathered in exchange.head until the header is
+ * whole
  *     ... and so on ...
- *   preamble_step()     returns true: dispatch.c begins the first request, or the tunnel
+ *   preamble_read_proxy()   returns true: what came behind the header is the caller's
+ *
+ *   preamble_start_tls()    an end of TLS is made (net/tls.h), and a receive is armed
+ *   preamble_on_recv()      ciphertext comes; when a record is whole, the session joins
+ *                           worker->shaking
+ *   preamble_step()         one step of OpenSSL's; its records are sent by flow_send()
+ *     ... and so on ...
+ *   preamble_step()         returns true: dispatch.c begins the first request, or the tunnel
+ *
+ * Which peers are to send a PROXY header is configured (origin.h). A connection of such a peer that
+ * begins with anything else is closed, with the end reason bad_proxy, because its real client is
+ * not known. A header is at most 16 KiB; a receive behind it brings at most RECV_BYTES more.
  *
  * Before a whole ClientHello has come, a connection costs its end of TLS and the buffers of what
  * has come, and no SSL object. Its bytes are not received while it waits for its step, so that a
@@ -30,11 +41,13 @@
 
 #include "net/tls.h"
 #include "net/tls_info.h"
+#include "proto/proxy_header.h"
 #include "proto/tls_frame.h"
 #include "proxy/answer.h"
 #include "proxy/closing.h"
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
+#include "proxy/head.h"
 #include "proxy/listener.h"
 #include "proxy/tls_note.h"
 #include "proxy/worker.h"
@@ -69,7 +82,94 @@ static void join(struct session *s)
 		loop_timer_start(w->loop, &w->shake_timer, 0);
 }
 
-void preamble_start(struct session *s, struct tls_ctx *ctx)
+/* ---- the PROXY header ------------------------------------------------------------------------ */
+
+static unsigned what_is_taken(enum conf_proxy version)
+{
+	switch (version) {
+	case CONF_PROXY_V1: return PROXY_TAKES_V1;
+	case CONF_PROXY_V2: return PROXY_TAKES_V2;
+	case CONF_PROXY_ANY: return PROXY_TAKES_ANY;
+	case CONF_PROXY_OFF: break;
+	}
+	LB_ASSERT(false);
+	return 0;
+}
+
+void preamble_start_proxy(struct session *s)
+{
+	const struct conf_listener *l = s->x->pl->conf;
+
+	LB_ASSERT(s->state == SESS_PREAMBLE && s->x->head[CLIENT] == NULL);
+	proxy_header_init(&s->x->proxy, what_is_taken(l->proxy.version));
+	s->x->awaits_proxy = true;
+	session_timeout(s, l->handshake_ms);
+	receive(s);
+}
+
+/* The header is whole. Takes it off the bytes that have come; the rest goes to *ret. */
+static bool accept_proxy(struct session *s, struct buf **ret)
+{
+	struct exchange *x = s->x;
+	struct buf_pool *pool = s->worker->loop->bufs;
+	struct buf *rest;
+
+	LB_ASSERT(x->proxy.size > 0 && x->proxy.size <= x->head[CLIENT]->len);
+	if (head_cut_rest(x->head[CLIENT], pool, x->proxy.size, &rest) < 0) {
+		s->worker->is_short = true;
+		session_close_now(s, SESS_END_NO_BACKEND);
+		return false;
+	}
+	buf_put(pool, x->head[CLIENT]);
+	x->head[CLIENT] = NULL;
+	x->awaits_proxy = false;
+	if (x->proxy.src.family != 0)
+		s->client = x->proxy.src;
+	*ret = rest;
+	return true;
+}
+
+/* A receive has brought no bytes. Returns whether it is to be started again; otherwise the session
+ * has ended. */
+static bool is_retry(struct session *s, const struct completion *c)
+{
+	LB_ASSERT(c->res <= 0);
+	if (c->res == -ENOBUFS || c->res == -ECANCELED)
+		return true;
+	conn_ended(s->conn[CLIENT], c->res);
+	session_close_now(s, c->res == 0 ? SESS_END_CLIENT_CLOSED : SESS_END_CLIENT_RESET);
+	return false;
+}
+
+bool preamble_read_proxy(struct session *s, const struct completion *c, struct buf **ret)
+{
+	struct exchange *x = s->x;
+
+	LB_ASSERT(s->state == SESS_PREAMBLE && x->awaits_proxy);
+	if (c->res <= 0) {
+		if (is_retry(s, c))
+			receive(s);
+		return false;
+	}
+	if (head_add(&x->head[CLIENT], s->worker->loop->bufs, c->buf) < 0) {
+		s->worker->is_short = true;
+		session_close_now(s, SESS_END_NO_BACKEND);
+		return false;
+	}
+	switch (proxy_header_parse(&x->proxy, x->head[CLIENT]->data, x->head[CLIENT]->len)) {
+	case PROXY_OK: return accept_proxy(s, ret);
+	case PROXY_MORE: receive(s); return false;
+	case PROXY_BAD:
+	case PROXY_TOO_LARGE: break;
+	}
+	x->error = x->proxy.why;
+	session_close_now(s, SESS_END_BAD_PROXY);
+	return false;
+}
+
+/* ---- the handshake of TLS -------------------------------------------------------------------- */
+
+void preamble_start_tls(struct session *s, struct tls_ctx *ctx)
 {
 	struct conn *c = s->conn[CLIENT];
 	struct tls_lib *lib = snapshot_tls_lib(s->x->snapshot, s->worker->id);
@@ -85,7 +185,8 @@ void preamble_start(struct session *s, struct tls_ctx *ctx)
 	}
 	c->in.tls = t;
 	c->in.is_tls = true;
-	session_timeout(s, s->x->pl->conf->handshake_ms);
+	if (!timer_is_running(&s->timer)) /* else a PROXY header came first, within the same time */
+		session_timeout(s, s->x->pl->conf->handshake_ms);
 	receive(s);
 }
 
@@ -107,13 +208,9 @@ void preamble_on_recv(struct session *s, const struct completion *c)
 	struct tls *t = conn_tls(s->conn[CLIENT]);
 
 	LB_ASSERT(s->state == SESS_PREAMBLE && t != NULL);
-	if (c->res == -ENOBUFS || c->res == -ECANCELED) {
-		receive(s);
-		return;
-	}
 	if (c->res <= 0) {
-		conn_ended(s->conn[CLIENT], c->res);
-		session_close_now(s, c->res == 0 ? SESS_END_CLIENT_CLOSED : SESS_END_CLIENT_RESET);
+		if (is_retry(s, c))
+			receive(s);
 		return;
 	}
 	bool is_first = t->state == TLS_IS_HELLO && queue_is_empty(&t->raw);

@@ -2,6 +2,7 @@
 /*
  * From the connect to the relay: the request goes out, and the response's head comes back.
  *
+ * Where the pool's backends expect a PROXY header, response_start() queues it before all else.
  * In mode tcp there is no request and no response, so response_start() begins the tunnel. In mode
  * http the exchange is in SEND until the last byte of the request is sent to the backend, then in
  * AWAIT. response_start() queues the request's head before the part of its body that has come
@@ -37,6 +38,7 @@
 #include "proxy/exchange.h"
 #include "proxy/flow.h"
 #include "proxy/head.h"
+#include "proxy/origin.h"
 #include "proxy/quiet.h"
 #include "proxy/relay.h"
 #include "proxy/tls_note.h"
@@ -107,6 +109,20 @@ static void relay_tunnel(struct session *s)
 }
 
 /* ---- the request ----------------------------------------------------------------------------- */
+
+/* Queues the PROXY header before all other bytes, where the pool's backends expect one. Returns
+ * false when memory is short. */
+static bool push_proxy_header(struct session *s)
+{
+	if (s->x->conf->proxy_protocol == CONF_PROXY_OFF)
+		return true;
+	struct buf *b = origin_header(s);
+
+	if (b == NULL)
+		return false;
+	queue_push_front(&session_flow(s, TO_BACKEND)->queue, b);
+	return true;
+}
 
 /* Builds the request's head for the backend, and queues it before the part of the body that has
  * come already. Returns false when memory is short. */
@@ -184,13 +200,13 @@ static void await_response(struct session *s)
 void response_start(struct session *s)
 {
 	LB_ASSERT(s->x->state == EXCHANGE_CONNECT && conn_is_open(s->conn[BACKEND]));
+	if ((s->is_http && !push_head(s)) || !push_proxy_header(s)) {
+		answer_out_of_memory(s);
+		return;
+	}
 	if (!s->is_http) {
 		begin_tunnel(s, FLOW_RAW);
 		relay_tunnel(s);
-		return;
-	}
-	if (!push_head(s)) {
-		answer_out_of_memory(s);
 		return;
 	}
 	exchange_set_state(s->x, EXCHANGE_SEND);

@@ -80,7 +80,7 @@ static inline enum dir dir_to(enum side s)
 
 /* clang-format off */
 #define SESS_STATES(X)        /* state, its word, the states that may follow */ \
-	X(PREAMBLE, "preamble", TO(IDLE) | TO(BUSY) | TO(CLOSING) | TO(DEAD)) /* the connection is accepted; nothing was read */ \
+	X(PREAMBLE, "preamble", TO(IDLE) | TO(BUSY) | TO(CLOSING) | TO(DEAD)) /* the connection is accepted; what comes before its first request was not read to the end */ \
 	X(IDLE,     "idle",     TO(BUSY) | TO(CLOSING) | TO(DEAD))   /* no byte of a request has come */ \
 	X(BUSY,     "busy",     TO(TUNNEL) | TO(CLOSING) | TO(DEAD)) /* a request is under way */ \
 	X(TUNNEL,   "tunnel",   TO(CLOSING) | TO(DEAD))              /* bytes pass in both directions, unchanged */ \

@@ -63,7 +63,7 @@ static struct tls_note *build(const struct tls_info *info, const struct tls_peer
 			      const struct text *fields)
 {
 	size_t n_subject = peer->subject != NULL ? strlen(peer->subject) : 0;
-	size_t size = info->server_name.n + 1 + n_subject + 1 + fields->n + 1;
+	size_t size = info->server_name.n + 1 + info->alpn.n + 1 + n_subject + 1 + fields->n + 1;
 	struct tls_note *n = calloc(1, sizeof(*n) + size);
 	if (n == NULL)
 		return NULL;
@@ -72,6 +72,9 @@ static struct tls_note *build(const struct tls_info *info, const struct tls_peer
 	n->version = info->version;
 	n->cipher = info->cipher;
 	n->sni = keep(&at, info->server_name.p, info->server_name.n);
+	n->alpn = (struct slice){ .p = keep(&at, info->alpn.p, info->alpn.n), .n = info->alpn.n };
+	n->has_cert = info->has_peer_cert;
+	n->is_resumed = info->is_resumed;
 	n->subject = keep(&at, peer->subject, n_subject);
 	n->fields = (struct slice){ .p = keep(&at, fields->p, fields->n), .n = fields->n };
 	LB_ASSERT(at == n->text + size);

@@ -17,7 +17,10 @@ struct tls;
 struct tls_note {
 	const char *version, *cipher; /* static */
 	const char *sni;              /* "": the client named none */
+	struct slice alpn;            /* the protocol that was agreed on; empty: none */
 	const char *subject;          /* of the client's certificate; "": it has shown none */
+	bool has_cert;                /* it has shown one, now or in the session that it resumes */
+	bool is_resumed;
 	struct slice fields; /* X-Client-Cert-...: whole field lines; empty where not asked for */
 	char text[];         /* what the members above point to */
 };

@@ -112,4 +112,5 @@ def test_every_key_is_described(validator):
     assert found["listeners.tls"]["required"] == ["certificates"]
     assert found["listeners.tls.client"]["required"] == ["ca"]
     assert found["listeners.tls.certificates"]["items"]["required"] == ["cert", "key"]
-    assert "listeners.proxy_protocol" not in found, "what is not supported yet is not offered"
+    assert found["listeners.proxy_protocol"]["required"] == ["from"]
+    assert "listeners.trusted_proxies" not in found, "what is not supported yet is not offered"

@@ -356,6 +356,7 @@ static void check_reason(const struct conversation *k)
 	case SESS_END_BAD_ACCEPT: is_right = k->behaviour == BEHAVE_BAD_ACCEPT; break;
 	case SESS_END_BAD_RESPONSE: is_right = k->is_met; break;
 	case SESS_END_STOP: is_right = admin_actor_has_stopped(k->t); break;
+	case SESS_END_BAD_PROXY:
 	case SESS_END_TLS_FAILED:
 	case SESS_END_HANDSHAKE_SHED:
 	case SESS_END_NO_ROUTE:

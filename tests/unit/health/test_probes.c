@@ -261,6 +261,54 @@ START_TEST(tcp_is_up_when_it_accepts)
 }
 END_TEST
 
+static const struct {
+	const char *name;
+	enum conf_proxy proxy;
+	const char *bytes;
+	size_t n;
+} greetings[] = {
+	{ "version 1", CONF_PROXY_V1, "PROXY UNKNOWN\r\n", 15 },
+	{ "version 2: LOCAL", CONF_PROXY_V2, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16 },
+};
+
+static void hear_greeting(int fd, int row)
+{
+	char text[32];
+
+	UNTIL(recv(fd, text, greetings[row].n, MSG_PEEK) == (ssize_t)greetings[row].n);
+	ck_assert_int_eq(recv(fd, text, greetings[row].n, 0), (ssize_t)greetings[row].n);
+	ck_assert_msg(memcmp(text, greetings[row].bytes, greetings[row].n) == 0, "%s",
+		      greetings[row].name);
+}
+
+/* The PROXY header of a check comes before all else, and alone where nothing is asked. */
+START_TEST(a_proxy_header_comes_first)
+{
+	int row = _i / n_engines;
+
+	for (int i = 0; i < 2; i++) {
+		struct conf_health conf = conf_of(i == 0 ? CONF_CHECK_TCP : CONF_CHECK_HTTP);
+
+		begin_probes(_i % n_engines);
+		struct probe_target t = target_of(&conf);
+		t.proxy = greetings[row].proxy;
+		ck_assert_int_eq(probes_set(probes, &t, 1), 0);
+		int fd = take_conn();
+		hear_greeting(fd, row);
+		if (conf.type == CONF_CHECK_TCP) {
+			await_reset(fd);
+		} else {
+			ck_assert_int_eq(strncmp(hear(fd), "GET /health ", 12), 0);
+			say(fd, "HTTP/1.1 200 OK\r\n\r\n");
+			close(fd);
+			UNTIL(seen.n_ok == 1);
+		}
+		ck_assert(seen.n_ok == 1 && seen.n_bad == 0);
+		end_probes();
+	}
+}
+END_TEST
+
 /* The first result decides at once, whatever `fall` says. */
 START_TEST(a_refusal_is_down)
 {
@@ -1267,6 +1315,8 @@ static void add_tests(TCase *t)
 {
 	tcase_set_timeout(t, 20);
 	tcase_add_loop_test(t, tcp_is_up_when_it_accepts, 0, n_engines);
+	tcase_add_loop_test(t, a_proxy_header_comes_first, 0,
+			    n_engines * (int)ARRAY_SIZE(greetings));
 	tcase_add_loop_test(t, a_refusal_is_down, 0, n_engines);
 	tcase_add_loop_test(t, an_http_request_is_exact, 0, n_engines);
 	tcase_add_loop_test(t, http_answers_are_judged, 0, n_engines * N_ANSWERS);
