@@ -465,7 +465,9 @@ static void linger(struct client *c)
 static void on_sent(struct client *c, int res)
 {
 	LB_ASSERT(!timer_is_running(&c->send_again));
-	if (res == -EAGAIN) { /* no room, and the client has sent its FIN: see loop_send() */
+	/* When the socket has no room and the client has sent its FIN, loop_send() does not wait
+	 * for room, but ends with -EAGAIN. So the send is tried again after a pause. */
+	if (res == -EAGAIN) {
 		loop_timer_start(c->admin->loop, &c->send_again, SEND_AGAIN_MS);
 		return;
 	}

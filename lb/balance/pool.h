@@ -156,7 +156,8 @@ struct members {
 	enum conf_balance balance;
 	uint32_t load_percent; /* load_factor in percent; 0: off */
 	uint64_t total_weight;
-	/* The members own each of these; it is NULL when the policy does not use it. */
+	/* This struct owns each array and object below, which is NULL when the policy does not use
+	 * it. */
 	uint64_t *cumulated;               /* random: the sum of the weights of entry[0] to [i] */
 	uint32_t *schedule;                /* round_robin: the cycle, as indices of entries */
 	uint32_t n_schedule;               /* elements of `schedule`: turns of the cycle */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the value of one row is read, written and compared. How a map is read by a table is in opt.c;
- * the numbers of rows are in opt_number.c.
+ * How the value of one option, a row of a table of struct opt, is read, written and compared. How a
+ * whole map is read by a table is in opt.c. Rows whose value is a number are in opt_number.c.
  *
  * By the row's type, opt_read_value() calls number_read(), word_read(), name_read(), file_read(),
  * opt_address() or the row's own read(). Each of them takes the text of the node (opt_text()),

@@ -200,8 +200,8 @@ static int parse_options(int argc, char **argv, struct ctl *ret, struct text *fi
 }
 
 /*
- * Prepares CTL_WAIT. Reports --wait with any other command than `drain POOL/BACKEND`, or with
- * --json.
+ * Prepares `drain POOL/BACKEND --wait` (CTL_WAIT). It is an error when --wait comes with another
+ * command, or with --json.
  */
 static int prepare_wait(int argc, char **argv, const struct style *style, struct ctl *ret)
 {

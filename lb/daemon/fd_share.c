@@ -106,8 +106,8 @@ static void share_out_tables(const struct fd_need *need, struct fd_share *ret)
 		.n_main = saturated(main + admin_fds(max)),
 		.max_pipes = pipes,
 	};
-	/* Health checks get half of main's other descriptors. The other half is for the sockets
-	 * that a reload binds. */
+	/* Of the descriptors that main does not need for itself (n_main), health checks get half.
+	 * The other half is for the sockets that a reload binds. */
 	ret->max_checks = max > ret->n_main ? (max - ret->n_main) / 2 : 0;
 	share_out_worker(need, max, fixed, ret);
 }

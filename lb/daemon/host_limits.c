@@ -198,8 +198,8 @@ struct hierarchy {
 	const char *period; /* the file with the period of CPU time; NULL: second word of `limit` */
 };
 
-/* In version 1 the controllers cpu and cpuacct are mounted together or each alone, so there are two
- * rows for cpu. */
+/* In cgroup version 1 the controllers cpu and cpuacct are mounted together or each alone, so there
+ * are two rows for cpu. */
 static const struct hierarchy hierarchies[] = {
 	{ "", "/sys/fs/cgroup", read_memory, "memory.max", "memory.current", "inactive_file ",
 	  NULL },

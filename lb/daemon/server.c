@@ -342,8 +342,9 @@ static void on_signal(void *arg, int signo)
 int server_run(struct server *s)
 {
 	LB_ASSERT(s->is_started);
-	/* When two stops came in the last turn of the start, the workers may have ended already,
-	 * and on_ended() will not be called again to stop the loop. */
+	/* When two stop signals came while server_start() still turned the loop, all workers may
+	 * have ended by now. Then on_ended() is not called again, and nothing would ever stop the
+	 * loop. */
 	int r = s->control.n_quit == s->threads->n ? 0 : loop_run(s->loop);
 
 	if (r < 0) {

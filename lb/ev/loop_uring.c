@@ -94,7 +94,7 @@ struct buf_ring {
 	/* The number of buffers to lay out (buf_ring_adapt()); 0 until a receive wants this size
 	 * class. */
 	uint32_t n_wanted;
-	uint32_t n_laid;  /* the number of buffers laid out after the last refill */
+	uint32_t n_laid;  /* how many buffers were laid out when the last refill ended */
 	uint32_t n_quiet; /* turns in a row that took at most an eighth of n_wanted */
 	bool is_warm;     /* bytes were received since the last trim */
 };

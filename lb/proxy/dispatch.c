@@ -366,8 +366,8 @@ struct session *dispatch_new(struct worker *w, struct listen_socket *from, int f
 
 /* ---- completions ----------------------------------------------------------------------------- */
 
-/* Handles the completion of a receive in BUSY. Before SEND no receive is armed on the backend's
- * end. */
+/* Handles the completion of a receive of a session in BUSY. Until its exchange is in SEND, no
+ * receive is armed on the backend's end, so `side` is the client's. */
 static void on_request_recv(struct session *s, enum side side, const struct completion *c)
 {
 	switch ((enum exchange_state)s->x->state) {

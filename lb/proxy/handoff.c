@@ -81,8 +81,9 @@ static int send_to(struct worker *w, struct capacity *to, int fd, uint64_t numbe
 	loop_close(w->loop, fd);
 	if (r < 0)
 		return r;
-	/* Release: a worker that reads this count finds the socket in the hand-off socket. Acquire:
-	 * when the count was 0, the wake-up is in no mailbox and may be posted. */
+	/* Release: a worker that reads this count finds the connection's socket in its hand-off
+	 * socket. Acquire: each worker has one wake-up. When the count was 0, the worker has taken
+	 * the wake-up out of its mailbox, so that it may be posted again. */
 	if (atomic_fetch_add_explicit(&to->n_pending, 1, memory_order_acq_rel) == 0)
 		mailbox_post(to->mail, &to->wakeup);
 	return 0;
