@@ -190,19 +190,25 @@ def test_tcp_both_ways_at_once(lb, fake, port, certs, records, version):
         s.close()
 
     proxy = lb(tls_conf(port, [fake(serve).row()], certs, records, mode="tcp"))
-    with dial(port, context(certs, version=version)) as s:
-        t = threading.Thread(target=s.sendall, args=(up,))
-        t.start()
-        h = hashlib.sha256()
-        n = 0
-        while n < len(down):
-            part = s.recv(1 << 16)
-            assert part, n
-            h.update(part)
-            n += len(part)
-        t.join()
-        assert s.recv(1) == b""
-    assert h.digest() == hashlib.sha256(down).digest()
+
+    async def body():
+        ctx = context(certs, version=version)
+        reader, writer = await asyncio.open_connection(HOST, port, ssl=ctx, server_hostname="a.test")
+
+        async def send():
+            for i in range(0, len(up), 1 << 16):
+                writer.write(up[i : i + (1 << 16)])
+                await writer.drain()
+
+        sending = asyncio.create_task(send())
+        came = await reader.readexactly(len(down))
+        await sending
+        assert await reader.read(1) == b""
+        writer.close()
+        return came
+
+    came = run(body())
+    assert hashlib.sha256(came).digest() == hashlib.sha256(down).digest()
     wait_for("the backend", lambda: "up" in got)
     assert got["up"] == hashlib.sha256(up).digest()
     proxy.wait_active(0)
