@@ -17,6 +17,9 @@
 #include "util/assert.h"
 #include "util/text.h"
 
+/* A longer text of a certificate is left out: a request's head has to fit into one buffer. */
+#define VALUE_MAX 1024u
+
 static bool is_plain(unsigned char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
@@ -25,6 +28,8 @@ static bool is_plain(unsigned char c)
 
 static void add_field(struct text *to, const char *name, const char *value)
 {
+	if (strlen(value) > VALUE_MAX)
+		return;
 	text_addf(to, "X-Client-Cert-%s: ", name);
 	for (const char *p = value; *p != '\0'; p++)
 		if (is_plain((unsigned char)*p))

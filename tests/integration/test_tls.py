@@ -385,6 +385,18 @@ def test_a_clients_certificate_goes_on(lb, spoofing, port, certs, records, tmp_p
     assert len(seen) == 1
 
 
+def test_a_very_long_subject_is_left_out(lb, spoofing, port, certs, records, tmp_path):
+    """lb's buffers for heads are bounded, the names in a certificate are not."""
+    seen, row = spoofing
+    own = make_cert(tmp_path, "long", subject="x" + "".join(f"/OU={i:060}" for i in range(400)))
+    tls = {"client": {"ca": own["cert"], "verify": "required"}}
+    lb(tls_conf(port, [row], certs, records, tls=tls))
+    with dial(port, client_context(certs, own)) as s:
+        s.sendall(GET)
+        assert status_of(read_to_end(s)) == 204
+    assert set(cert_fields(seen[0])) == {f"x-client-cert-{k}" for k in ("verify", "serial", "sha256")}
+
+
 def test_a_certificate_that_may_be_missing(lb, spoofing, port, certs, tmp_path):
     seen, row = spoofing
     own = make_cert(tmp_path, "me")
